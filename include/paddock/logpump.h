@@ -1,0 +1,45 @@
+#pragma once
+/* The log pump: one process for all tasks (`paddock logpump`) that carries container output to Nomad's
+ * FIFOs and outlives plugin and agent. This is the plugin's side of it; the process is in src/logpump too.
+ * Facts: docker-driver 4.11, plugin-protocol 7.2; issue: a task's whole life.
+ *
+ * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to spawn it;
+ * 2. logpump_follow for every started or recovered task: idempotent, spawns or finds the process;
+ * 3. logpump_finish when the container has ended: drained, FIFOs closed. */
+#include "paddock/call.h"
+#include "paddock/err.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct logpump;
+
+struct logpump_options {
+    const char *program;   /* path of our own executable (/proc/self/exe) */
+    const char *run_dir;   /* private folder (0700) for socket, lock and position files; made if absent */
+    const char *endpoint, *tls_cert, *tls_key, *tls_ca; /* Docker's, as in docker_options */
+};
+
+/** Makes nothing but the folder; no process is started before the first follow. */
+int logpump_new(const struct logpump_options *o, struct logpump **ret, struct err *err) MUST_CHECK;
+/** Ends our side only: the process goes on. */
+void logpump_free(struct logpump *p);
+
+struct logpump_task {
+    const char *task_id, *container_id;
+    const char *stdout_path, *stderr_path; /* Nomad's FIFOs */
+    bool tty;
+    bool adopted;      /* taken over from another driver: start at now_ns instead of the first line */
+    int64_t since_ns;  /* with adopted: lines after this time (since 1970) */
+};
+/** Follows the container's output. Also holds the FIFOs' write ends in this process, so that Nomad's logmon
+ *  sees no end of file while the task lives. 0 also when it is followed already.
+ *  Context: any thread, blocks up to the call's deadline. */
+int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
+                   struct err *err) MUST_CHECK;
+/** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs close.
+ *  0; -ETIMEDOUT when the reader did not take it in time (closed all the same). Unknown tasks: 0. */
+int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
+                   struct err *err) MUST_CHECK;
+
+/** `paddock logpump ARGS`: the process. Returns the exit status. */
+int logpump_main(int argc, char **argv);

@@ -1,0 +1,18 @@
+#pragma once
+/* Text to numbers, strictly: the whole text must be the number, blanks are refused, limits are named. */
+#include "paddock/cleanup.h"
+#include <stdint.h>
+
+/** Decimal, no sign. Returns 0; -EINVAL not a number; -ERANGE above @max. */
+int parse_u64(const char *text, uint64_t max, uint64_t *ret) MUST_CHECK;
+
+/** Decimal with an optional sign. Returns 0; -EINVAL; -ERANGE. */
+int parse_i64(const char *text, int64_t *ret) MUST_CHECK;
+
+/** A duration as Go writes it ("1h30m", "1.5s", "300ms", "0", "-2s") in microseconds; ns are cut.
+ *  Returns 0; -EINVAL bad text or missing unit; -ERANGE beyond 292 years. */
+int parse_duration_us(const char *text, int64_t *ret_us) MUST_CHECK;
+
+/** RFC 3339 time with up to 9 fractional digits ("2024-01-02T03:04:05.678901234Z", "+02:00") in
+ *  nanoseconds since 1970. Docker's zero time (year 1) gives 0. Returns 0; -EINVAL. */
+int parse_rfc3339_ns(const char *text, int64_t *ret_ns) MUST_CHECK;

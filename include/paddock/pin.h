@@ -1,0 +1,79 @@
+#pragma once
+/* The reconciler: keeps every container's cpuset on the set that Nomad wants, from one thread.
+ *
+ * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each container's
+ * file, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states, counters, history).
+ * Facts: cpuset.md; the rule is its part 2. Coordinates come as a snapshot of the task store, taken under
+ * the store's lock by the callback, only when pin_wake() said that the store has changed.
+ * Nothing is locked while it reads, writes or talks to systemd. */
+#include "paddock/cpuset.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <jansson.h>
+
+struct pin;
+
+/* One task's coordinates. Strings are owned by the array that the snapshot callback fills. */
+struct pin_coord {
+    char *task_id, *alloc_id, *task_name, *container_id;
+    char *source;   /* LinuxResources.cpuset_cgroup, "" = none */
+    char *reserved; /* LinuxResources.cpuset_cpus, "" = shared task */
+    pid_t pid;      /* the container's init, from Docker's inspect; 0 = not known */
+};
+
+enum pin_state {
+    PIN_PENDING,      /* not looked at yet */
+    PIN_PINNED,       /* actual == wanted, and the unit holds it (or there is none) */
+    PIN_UNIT_UNSYNCED,/* pinned, but the unit property could not be set: retried at the tick */
+    PIN_CONSTRAINED,  /* the kernel's effective set is smaller (offline CPU, tighter ancestor) */
+    PIN_HELD,         /* pool-empty or source-gone or cores of others in it: the last good set stays */
+    PIN_CONTESTED,    /* another writer keeps putting its value back */
+    PIN_FAILED,       /* the kernel refuses the write; backed off */
+    PIN_UNMANAGED,    /* no source, no path, no cgroup v2 */
+};
+
+/* A change of state, or a correction; for the task event. Text is ready to be shown. */
+struct pin_event {
+    const char *task_id, *alloc_id, *task_name;
+    enum pin_state state;
+    const char *message; /* "cpuset repaired: 0-3 -> 2-3 (overwritten)" */
+    const char *old_set, *new_set, *cause; /* list texts; cause is one word or two */
+};
+
+struct pin_options {
+    int cgroup_root_fd;   /* the cgroup v2 mount (borrowed), -EBADF = none: the thread does not run */
+    const char *cgroup_root; /* its path, which prefixes pin_coord.source ("/sys/fs/cgroup") */
+    int proc_fd;          /* /proc, for tests a folder; borrowed */
+    uint64_t interval_us; /* the tick */
+    bool enabled;
+    bool systemd;         /* keep AllowedCPUs in step by sd-bus */
+    bool mems_follow;     /* cpuset.mems too */
+    /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from the pin thread. */
+    int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
+    /* Called from the pin thread, outside of any lock; must not block. */
+    void (*event)(void *ctx, const struct pin_event *e);
+    void *ctx;
+};
+
+/** Starts the thread. Returns 0; -errno (then nothing runs). */
+int pin_new(const struct pin_options *o, struct pin **ret) MUST_CHECK;
+/** Stops the thread and waits for it. NULL allowed. */
+void pin_free(struct pin *p);
+/** The store has changed: take a new snapshot now. Any thread, never blocks. */
+void pin_wake(struct pin *p);
+/** Why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or "" when it is.
+ *  Owner: @p. Any thread. */
+const char *pin_disabled_reason(const struct pin *p);
+
+/** The wanted set right now by the rule, for the create request.
+ *  Returns 0; -ENODATA hold (empty pool, nothing to go by); -ENOENT no source; other -errno.
+ *  Context: any thread, reads files only; works without a running thread (@cgroup_root_fd of the options). */
+int pin_wanted_now(int cgroup_root_fd, const char *cgroup_root, const char *source,
+                   const char *reserved, struct cpuset *ret) MUST_CHECK;
+
+/** Everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host": {...}}.
+ *  Owner: caller. Any thread (waits for the pin thread's current pass). NULL without memory. */
+json_t *pin_status(struct pin *p);
+/** The counters as Prometheus text; free(). Any thread. */
+char *pin_metrics(struct pin *p);

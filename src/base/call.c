@@ -1,0 +1,68 @@
+#include "paddock/call.h"
+#include "paddock/clock.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+int cancel_init(struct cancel *c) {
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    c->fd = fd;
+    return 0;
+}
+
+void cancel_done(struct cancel *c) {
+    c->fd = fd_close(c->fd);
+}
+
+void cancel_fire(const struct cancel *c) {
+    uint64_t one = 1;
+    int keep = errno;
+    /* A full counter is as readable as can be. */
+    if (c->fd >= 0 && write(c->fd, &one, sizeof(one)) < 0)
+        errno = keep;
+}
+
+bool cancel_fired(const struct cancel *c) {
+    if (!c || c->fd < 0)
+        return false;
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
+struct call call_within(const struct call *outer, uint64_t timeout_us) {
+    struct call c = {.deadline_us = clock_now_us() + timeout_us};
+    if (outer) {
+        c.cancel = outer->cancel;
+        if (outer->deadline_us && outer->deadline_us < c.deadline_us)
+            c.deadline_us = outer->deadline_us;
+    }
+    return c;
+}
+
+int call_ms_until(uint64_t at_us) {
+    if (at_us == 0)
+        return -1;
+    uint64_t now = clock_now_us();
+    if (now >= at_us)
+        return 0;
+    uint64_t ms = (at_us - now + US_PER_MS - 1) / US_PER_MS;
+    return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+int call_remaining_ms(const struct call *c) {
+    return call_ms_until(c ? c->deadline_us : 0);
+}
+
+int call_sleep(const struct call *c, uint64_t us) {
+    struct call within = call_within(c, us);
+    bool cut_short = c && c->deadline_us && c->deadline_us <= within.deadline_us;
+    struct pollfd p = {.fd = within.cancel ? within.cancel->fd : -1, .events = POLLIN};
+    for (int ms; (ms = call_remaining_ms(&within)) > 0;) {
+        if (poll(&p, 1, ms) > 0)
+            return -ECANCELED;
+    }
+    return cut_short ? -ETIMEDOUT : 0;
+}

@@ -1,0 +1,238 @@
+#include "paddock/loop.h"
+#include "paddock/call.h"
+#include "paddock/clock.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+struct loop_watch {
+    struct loop *loop;
+    int fd;
+    loop_fd_cb cb;
+    void *ctx;
+    struct loop_watch *next_dead;
+    bool dead;
+};
+
+struct loop_timer {
+    struct loop *loop;
+    uint64_t at_us; /* 0 = not armed */
+    loop_cb cb;
+    void *ctx;
+    struct loop_timer *next; /* all timers: they are few (tens), a list is enough */
+    bool dead;
+};
+
+struct loop_work {
+    loop_cb cb;
+    void *ctx;
+    struct loop_work *next;
+};
+
+struct loop {
+    int epoll_fd, wake_fd;
+    struct loop_watch *dead_watches;
+    struct loop_timer *timers;
+    bool timers_dead; /* some timer waits for release */
+    pthread_mutex_t lock; /* of what follows: what other threads touch */
+    struct loop_work *work_first, **work_last;
+    bool stop;
+};
+
+int loop_new(struct loop **ret) {
+    AUTO_FREE struct loop *l = calloc(1, sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    AUTO_FD int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_fd < 0)
+        return -errno;
+    AUTO_FD int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd < 0)
+        return -errno;
+    /* The wake-up carries no watch: NULL tells it apart. */
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &ev) < 0)
+        return -errno;
+    l->epoll_fd = TAKE_FD(epoll_fd);
+    l->wake_fd = TAKE_FD(wake_fd);
+    l->work_last = &l->work_first;
+    pthread_mutex_init(&l->lock, NULL);
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
+static void loop_wake(struct loop *l) {
+    uint64_t one = 1;
+    int keep = errno;
+    if (write(l->wake_fd, &one, sizeof(one)) < 0)
+        errno = keep; /* full: it is readable anyway */
+}
+
+static void loop_run_work(struct loop *l) {
+    pthread_mutex_lock(&l->lock);
+    struct loop_work *w = TAKE_PTR(l->work_first);
+    l->work_last = &l->work_first;
+    pthread_mutex_unlock(&l->lock);
+    while (w) {
+        struct loop_work *next = w->next;
+        w->cb(w->ctx);
+        free(w);
+        w = next;
+    }
+}
+
+static void loop_bury(struct loop *l) {
+    while (l->dead_watches) {
+        struct loop_watch *w = l->dead_watches;
+        l->dead_watches = w->next_dead;
+        free(w);
+    }
+    if (!l->timers_dead)
+        return;
+    l->timers_dead = false;
+    for (struct loop_timer **t = &l->timers; *t;) {
+        struct loop_timer *timer = *t;
+        if (timer->dead) {
+            *t = timer->next;
+            free(timer);
+        } else {
+            t = &timer->next;
+        }
+    }
+}
+
+void loop_free(struct loop *l) {
+    if (!l)
+        return;
+    loop_run_work(l);
+    for (struct loop_timer *t = l->timers; t; t = t->next)
+        t->dead = true;
+    l->timers_dead = true;
+    loop_bury(l);
+    fd_close(l->epoll_fd);
+    fd_close(l->wake_fd);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static int loop_timeout_ms(const struct loop *l) {
+    uint64_t first = 0;
+    for (const struct loop_timer *t = l->timers; t; t = t->next)
+        if (!t->dead && t->at_us && (!first || t->at_us < first))
+            first = t->at_us;
+    return call_ms_until(first);
+}
+
+static void loop_run_timers(struct loop *l) {
+    uint64_t now = clock_now_us();
+    for (struct loop_timer *t = l->timers; t; t = t->next) {
+        if (t->dead || !t->at_us || t->at_us > now)
+            continue;
+        t->at_us = 0;
+        t->cb(t->ctx);
+    }
+}
+
+static bool loop_stopping(struct loop *l) {
+    pthread_mutex_lock(&l->lock);
+    bool stop = l->stop;
+    pthread_mutex_unlock(&l->lock);
+    return stop;
+}
+
+int loop_run(struct loop *l) {
+    struct epoll_event events[64];
+    while (!loop_stopping(l)) {
+        int n = epoll_wait(l->epoll_fd, events, ARRAY_LEN(events), loop_timeout_ms(l));
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        for (int i = 0; i < n; i++) {
+            struct loop_watch *w = events[i].data.ptr;
+            if (!w) {
+                uint64_t count;
+                ssize_t got = read(l->wake_fd, &count, sizeof(count));
+                (void)got;
+                loop_run_work(l);
+            } else if (!w->dead) {
+                w->cb(w->ctx, events[i].events);
+            }
+        }
+        loop_run_timers(l);
+        loop_bury(l);
+    }
+    return 0;
+}
+
+void loop_stop(struct loop *l) {
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    pthread_mutex_unlock(&l->lock);
+    loop_wake(l);
+}
+
+int loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
+                   struct loop_watch **ret) {
+    AUTO_FREE struct loop_watch *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    *w = (struct loop_watch){.loop = l, .fd = fd, .cb = cb, .ctx = ctx};
+    struct epoll_event ev = {.events = events, .data.ptr = w};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+        return -errno;
+    *ret = TAKE_PTR(w);
+    return 0;
+}
+
+int loop_watch_set(struct loop_watch *w, uint32_t events) {
+    struct epoll_event ev = {.events = events, .data.ptr = w};
+    return epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) < 0 ? -errno : 0;
+}
+
+struct loop_watch *loop_watch_del(struct loop_watch *w) {
+    if (w) {
+        int keep = errno;
+        epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+        errno = keep;
+        w->dead = true;
+        w->next_dead = w->loop->dead_watches;
+        w->loop->dead_watches = w;
+    }
+    return NULL;
+}
+
+int loop_timer_new(struct loop *l, loop_cb cb, void *ctx, struct loop_timer **ret) {
+    struct loop_timer *t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    *t = (struct loop_timer){.loop = l, .cb = cb, .ctx = ctx, .next = l->timers};
+    l->timers = t;
+    *ret = t;
+    return 0;
+}
+
+void loop_timer_at(struct loop_timer *t, uint64_t at_us) {
+    t->at_us = at_us;
+}
+
+struct loop_timer *loop_timer_del(struct loop_timer *t) {
+    if (t) {
+        t->dead = true;
+        t->loop->timers_dead = true;
+    }
+    return NULL;
+}
+
+int loop_post(struct loop *l, loop_cb cb, void *ctx) {
+    struct loop_work *w = malloc(sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    *w = (struct loop_work){.cb = cb, .ctx = ctx};
+    pthread_mutex_lock(&l->lock);
+    *l->work_last = w;
+    l->work_last = &w->next;
+    pthread_mutex_unlock(&l->lock);
+    loop_wake(l);
+    return 0;
+}

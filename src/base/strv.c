@@ -1,0 +1,115 @@
+#include "paddock/strv.h"
+
+#include <string.h>
+
+int strv_add_take(struct strv *s, char *text) {
+    AUTO_FREE char *owned = text;
+    if (!owned)
+        return -ENOMEM;
+    char **v = reallocarray(s->v, s->n + 1, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    s->v = v;
+    s->v[s->n++] = TAKE_PTR(owned);
+    return 0;
+}
+
+int strv_add(struct strv *s, const char *text) {
+    return strv_add_take(s, strdup(text));
+}
+
+int strv_copy(const struct strv *from, struct strv *ret) {
+    AUTO_STRV struct strv copy = {0};
+    for (size_t i = 0; i < from->n; i++) {
+        int r = strv_add(&copy, from->v[i]);
+        if (r < 0)
+            return r;
+    }
+    *ret = TAKE_STRUCT(copy);
+    return 0;
+}
+
+bool strv_contains(const struct strv *s, const char *text) {
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->v[i], text) == 0)
+            return true;
+    return false;
+}
+
+void strv_done(struct strv *s) {
+    for (size_t i = 0; i < s->n; i++)
+        cleanup_free(&s->v[i]);
+    cleanup_free(&s->v);
+    *s = (struct strv){0};
+}
+
+int kvs_set(struct kvs *s, const char *key, const char *value) {
+    AUTO_FREE char *v = strdup(value);
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->v[i].key, key) == 0) {
+            free(s->v[i].value);
+            s->v[i].value = TAKE_PTR(v);
+            return 0;
+        }
+    }
+    AUTO_FREE char *k = strdup(key);
+    if (!k)
+        return -ENOMEM;
+    struct kv *grown = reallocarray(s->v, s->n + 1, sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    s->v = grown;
+    s->v[s->n++] = (struct kv){.key = TAKE_PTR(k), .value = TAKE_PTR(v)};
+    return 0;
+}
+
+int kvs_copy(const struct kvs *from, struct kvs *ret) {
+    AUTO_KVS struct kvs copy = {0};
+    for (size_t i = 0; i < from->n; i++) {
+        int r = kvs_set(&copy, from->v[i].key, from->v[i].value);
+        if (r < 0)
+            return r;
+    }
+    *ret = TAKE_STRUCT(copy);
+    return 0;
+}
+
+const char *kvs_get(const struct kvs *s, const char *key) {
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->v[i].key, key) == 0)
+            return s->v[i].value;
+    return NULL;
+}
+
+void kvs_done(struct kvs *s) {
+    for (size_t i = 0; i < s->n; i++) {
+        cleanup_free(&s->v[i].key);
+        cleanup_free(&s->v[i].value);
+    }
+    cleanup_free(&s->v);
+    *s = (struct kvs){0};
+}
+
+char *str_dup(const char *text, int *ret_r) {
+    if (!text)
+        return NULL;
+    char *copy = strdup(text);
+    if (!copy)
+        *ret_r = -ENOMEM;
+    return copy;
+}
+
+bool str_empty(const char *text) {
+    return !text || text[0] == '\0';
+}
+
+int str_set(char **dst, const char *text) {
+    char *copy = strdup(text ? text : "");
+    if (!copy)
+        return -ENOMEM;
+    free(*dst);
+    *dst = copy;
+    return 0;
+}

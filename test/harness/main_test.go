@@ -1,0 +1,172 @@
+/*
+ * The harness: Nomad's own host code (v1.6.3) and go-plugin against a real
+ * driver binary and a real dockerd.
+ *
+ * One run is one temporary directory: the dockerd that the run starts for
+ * itself, the images it makes without a registry, the plugin processes, the
+ * alloc directories. All of it is gone at the end, whatever the tests did, and
+ * a last check (leftovers_test.go) fails the run when it is not.
+ *
+ *   PADDOCK_BIN      absolute path of the driver under test
+ *   PADDOCK_REF      absolute path of the reference driver (Nomad v1.6.3's
+ *                    drivers/docker/cmd), for the tests that need both
+ *   HARNESS_SUBJECT  "paddock" (default) or "reference": runs the rules that
+ *                    both keep against the reference, which proves the tests;
+ *                    where the two differ the test says so by paddockOnly()
+ *   HARNESS_TMP      where the temporary directory goes (default /tmp; short,
+ *                    since unix socket paths end at 107 bytes)
+ *   HARNESS_KEEP     non-empty: keep the temporary directory, for a look at logs
+ *
+ * A dockerd or a binary that is not there fails the run; nothing is skipped in
+ * silence.
+ */
+package harness
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+/* What one run shares. Set up by TestMain, read-only for the tests. */
+var run struct {
+	dir       string /* everything of this run is below it */
+	subject   string /* binary under test */
+	reference string /* reference driver, "" when none was given */
+	isRef     bool   /* the subject is the reference */
+	dockerd   *dockerd
+	docker    *dockerAPI
+}
+
+/* Images made at start, by import: no registry is needed. */
+const (
+	imageBusybox = "paddock.test/busybox:1"
+	imagePause   = "paddock.test/pause:1"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) (code int) {
+	fail := func(format string, args ...any) int {
+		fmt.Fprintf(os.Stderr, "harness: "+format+"\n", args...)
+		return 1
+	}
+
+	if os.Geteuid() != 0 {
+		return fail("needs root: it starts a dockerd")
+	}
+	run.reference = os.Getenv("PADDOCK_REF")
+	switch s := os.Getenv("HARNESS_SUBJECT"); s {
+	case "", "paddock":
+		run.subject = os.Getenv("PADDOCK_BIN")
+	case "reference":
+		run.subject, run.isRef = run.reference, true
+	default:
+		return fail("HARNESS_SUBJECT=%q: want paddock or reference", s)
+	}
+	if !filepath.IsAbs(run.subject) {
+		return fail("PADDOCK_BIN (or PADDOCK_REF): want an absolute path, have %q", run.subject)
+	}
+	if _, err := os.Stat(run.subject); err != nil {
+		return fail("the driver under test: %v", err)
+	}
+
+	tmp := os.Getenv("HARNESS_TMP")
+	if tmp == "" {
+		tmp = "/tmp"
+	}
+	dir, err := os.MkdirTemp(tmp, "ph-")
+	if err != nil {
+		return fail("%v", err)
+	}
+	run.dir = dir
+	for _, sub := range []string{"t", "bin", "alloc"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			return fail("%v", err)
+		}
+	}
+	/* Sockets and temporary files of plugins and tests go below our directory. */
+	os.Setenv("TMPDIR", filepath.Join(dir, "t"))
+	/* The cookie of some outer host must not reach programs that are no plugins. */
+	os.Unsetenv("NOMAD_PLUGIN_MAGIC_COOKIE")
+
+	var once sync.Once
+	cleanup := func() { once.Do(tearDown) }
+	defer cleanup()
+
+	/* Ctrl-C and a deadline of the caller must not leave a dockerd behind. */
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		sig := <-signals
+		fmt.Fprintf(os.Stderr, "harness: %v, cleaning up\n", sig)
+		cleanup()
+		os.Exit(1)
+	}()
+
+	d, err := startDockerd(filepath.Join(dir, "d"))
+	if err != nil {
+		return fail("dockerd: %v", err)
+	}
+	run.dockerd, run.docker = d, d.api()
+	if err := importImages(run.docker); err != nil {
+		return fail("making the images: %v", err)
+	}
+
+	code = m.Run()
+	if left := leftovers(5 * time.Second); len(left) > 0 {
+		code = fail("left behind by the tests:\n  %s", joinLines(left))
+	}
+	return code
+}
+
+/* Ends what this run started and removes its directory. Says what it cannot end. */
+func tearDown() {
+	if run.docker != nil {
+		run.docker.removeAll()
+	}
+	if run.dockerd != nil {
+		if err := run.dockerd.stop(); err != nil {
+			fmt.Fprintf(os.Stderr, "harness: stopping dockerd: %v\n", err)
+		}
+	}
+	killBelow(run.dir)
+	unmountBelow(run.dir)
+	if os.Getenv("HARNESS_KEEP") != "" {
+		fmt.Fprintf(os.Stderr, "harness: kept %s\n", run.dir)
+		return
+	}
+	if err := os.RemoveAll(run.dir); err != nil {
+		fmt.Fprintf(os.Stderr, "harness: %v\n", err)
+	}
+}
+
+/*
+ * Marks a rule that the reference does not keep, with what it does instead. On
+ * a run against the reference the test is left out, visibly; on a run against
+ * paddock this does nothing.
+ */
+func paddockOnly(t *testing.T, reference string) {
+	t.Helper()
+	if run.isRef {
+		t.Skipf("paddock's rule alone; the reference: %s", reference)
+	}
+}
+
+/* For tests that need both drivers. A missing reference is a failure, not a skip. */
+func needReference(t *testing.T) string {
+	t.Helper()
+	if !filepath.IsAbs(run.reference) {
+		t.Fatal("PADDOCK_REF is not set: build it with test/harness/build")
+	}
+	return run.reference
+}
