@@ -1,0 +1,102 @@
+#pragma once
+/* The task store: the one thing that all threads share. Each task's coordinates (container id, alloc id,
+ * task name, cgroup path), what is known of its life, and who waits for its end. One mutex, held for memory
+ * only: never over a system call that can block, a Docker call or a callback.
+ *
+ * A task is looked up with a reference (store_get / task_unref) and never moves. Fields above the line are
+ * fixed when it is added; those below change under the lock and are read by store_look or by the setters. */
+#include "paddock/cleanup.h"
+#include "paddock/pin.h"
+#include "paddock/task_config.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+enum task_phase {
+    TASK_STARTING, /* StartTask is at work: the id is taken */
+    TASK_RUNNING,
+    TASK_EXITED,
+};
+
+struct task_exit {
+    int code, signal;
+    bool oom;
+    char err[512]; /* "" = none; "Docker container exited with non-zero exit code: 3" */
+};
+
+/* What a task is at one moment: a copy, for whoever looks. */
+struct task_look {
+    enum task_phase phase;
+    char container_id[65], image_id[80];
+    pid_t pid;
+    bool tty, logs;
+    int64_t started_ns, completed_ns; /* since 1970, 0 = not yet */
+    bool addr_auto;
+    char addr[64]; /* network override */
+    bool oom_seen; /* Docker told of an OOM kill inside */
+    struct task_exit exit;
+};
+
+struct task {
+    char *id, *alloc_id, *name, *stdout_path, *stderr_path;
+    char *source, *reserved; /* LinuxResources.cpuset_cgroup and cpuset_cpus */
+    struct kvs port_map;     /* of the network override: label -> port */
+    /* ---- under the store's lock ---- */
+    struct task_look now;
+    struct task_waiter *waiters;
+    bool stored;
+    unsigned refs;
+    struct store *store;
+    struct task *next;
+};
+
+int store_new(struct store **ret) MUST_CHECK;
+/** Waiters that are left are not called. References must be gone. */
+void store_free(struct store *s);
+
+/** Adds a task in phase STARTING, with copies of @c's coordinates. The store keeps one reference, *@ret is
+ *  another. Returns 0; -EEXIST the id is there; -ENOMEM. */
+int store_add(struct store *s, const struct task_config *c, struct task **ret) MUST_CHECK;
+/** NULL = unknown. Owner: caller, task_unref. */
+struct task *store_get(struct store *s, const char *id);
+struct task *store_get_container(struct store *s, const char *container_id);
+void task_unref(struct task *t);
+static inline void task_unrefp(struct task **t) {
+    task_unref(*t);
+    *t = NULL;
+}
+#define AUTO_TASK __attribute__((cleanup(task_unrefp)))
+
+/** Takes it out of the store (the memory lives as long as there are references). Whoever still waits is told
+ *  an exit: the recorded one, or "task was destroyed". */
+void store_remove(struct store *s, struct task *t);
+
+/** References to all tasks; free() the array after task_unref of each. */
+int store_all(struct store *s, struct task ***ret, size_t *ret_n) MUST_CHECK;
+
+struct task_look store_look(const struct task *t);
+
+void store_set_container(struct task *t, const char *container_id, const char *image_id, bool tty,
+                         bool logs);
+/** The container runs (again): its pid may be new. No effect on a task that has exited. */
+void store_set_running(struct task *t, pid_t pid, int64_t started_ns);
+void store_set_network(struct task *t, const char *addr, bool auto_advertise);
+void store_set_oom(struct task *t);
+/** Records the end, once: a second call changes nothing. Waiters are called from this thread, without the
+ *  lock. Returns true when this call recorded it. */
+bool store_set_exited(struct task *t, const struct task_exit *exit, int64_t completed_ns);
+
+/* ---- waiting for the end ---- */
+struct task_waiter {
+    void (*done)(void *ctx, const struct task_exit *exit); /* exactly once, unless cancelled in time */
+    void *ctx;
+    struct task_waiter *next;
+};
+/** Queues @w (caller's memory until done or cancelled), or calls it at once when the task has ended. */
+void store_wait(struct task *t, struct task_waiter *w);
+/** True: it was taken out, done will not be called. False: done was called or is being called. */
+bool store_wait_cancel(struct task *t, struct task_waiter *w);
+
+/** The coordinates of all running tasks for the reconciler (pin_options.snapshot). */
+int store_snapshot(void *store, struct pin_coord **ret, size_t *ret_n);
