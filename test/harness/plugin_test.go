@@ -1,0 +1,269 @@
+/*
+ * The driver process as its host sees it: started by go-plugin (launch), spoken
+ * to by Nomad's own driver client, and beside it by raw gRPC calls on the same
+ * connection, for what Nomad v1.6.3 has no call for (Driver.Init and Shutdown,
+ * health, the go-plugin services) and for messages no honest host would send.
+ */
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/nomad/helper/pluginutils/hclspecutils"
+	"github.com/hashicorp/nomad/helper/pluginutils/hclutils"
+	"github.com/hashicorp/nomad/plugins/base"
+	"github.com/hashicorp/nomad/plugins/drivers"
+	"github.com/hashicorp/nomad/plugins/shared/hclspec"
+	"github.com/zclconf/go-cty/cty/msgpack"
+	"google.golang.org/grpc"
+)
+
+const (
+	driverService = "/hashicorp.nomad.plugins.drivers.proto.Driver/"
+	baseService   = "/hashicorp.nomad.plugins.base.proto.BasePlugin/"
+)
+
+/* How long any plain call may take; Docker work included. */
+const callLimit = 30 * time.Second
+
+type plug struct {
+	t      testing.TB
+	name   string
+	client *goplugin.Client
+	conn   *grpc.ClientConn
+	stderr *buffer
+	pid    int
+	socket string
+	drivers.DriverPlugin
+}
+
+type launchOptions struct {
+	binary   string   /* default: the subject */
+	name     string   /* file name of the program, default "docker" */
+	env      []string /* added to ours */
+	config   string   /* the plugin block's HCL; "-": no SetConfig at all */
+	reattach *goplugin.ReattachConfig
+}
+
+var binaries sync.Mutex
+
+/*
+ * The binary under the given file name, in a directory of its own (the driver's
+ * name is its file's name). A copy, since a link may be followed to another name.
+ */
+func binaryAs(t testing.TB, binary, name string) string {
+	t.Helper()
+	binaries.Lock()
+	defer binaries.Unlock()
+	dir := filepath.Join(run.dir, "bin", fmt.Sprintf("%x-%s", hash(binary), name))
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	ok(t, os.MkdirAll(dir, 0o755), "bin dir")
+	src, err := os.Open(binary)
+	ok(t, err, "the binary")
+	defer src.Close()
+	tmp := path + ".new"
+	dst, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	ok(t, err, "copy of the binary")
+	_, err = io.Copy(dst, src)
+	ok(t, err, "copying the binary")
+	ok(t, dst.Close(), "copying the binary")
+	ok(t, os.Rename(tmp, path), "copying the binary")
+	return path
+}
+
+func hash(s string) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(s); i++ {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
+}
+
+/* The plugin block that every test starts from: our own dockerd, nothing pulled for networks. */
+func baseConfig(extra string) string {
+	return fmt.Sprintf(`config {
+  endpoint = %q
+  infra_image = %q
+  %s
+}`, run.dockerd.endpoint(), imagePause, extra)
+}
+
+/* Starts the subject, configured for our dockerd. It is killed at the end of the test. */
+func launch(t testing.TB) *plug {
+	t.Helper()
+	return launchWith(t, launchOptions{})
+}
+
+func launchWith(t testing.TB, o launchOptions) *plug {
+	t.Helper()
+	if o.binary == "" {
+		o.binary = run.subject
+	}
+	if o.name == "" {
+		o.name = "docker"
+	}
+	p := &plug{t: t, name: o.name, stderr: &buffer{}}
+	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: io.Discard})
+	config := &goplugin.ClientConfig{
+		HandshakeConfig: base.Handshake,
+		Plugins: map[string]goplugin.Plugin{
+			base.PluginTypeBase:   &base.PluginBase{},
+			base.PluginTypeDriver: drivers.NewDriverPlugin(nil, logger),
+		},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Logger:           logger,
+		Stderr:           p.stderr,
+	}
+	if o.reattach != nil {
+		config.Reattach = o.reattach
+	} else {
+		config.Cmd = exec.Command(binaryAs(t, o.binary, o.name))
+		config.Cmd.Env = append(os.Environ(), o.env...)
+	}
+	p.client = goplugin.NewClient(config)
+	t.Cleanup(func() {
+		p.client.Kill()
+		if run.isRef {
+			os.Remove(p.socket)
+		}
+		if t.Failed() {
+			t.Logf("the plugin's last words:\n%s", lastLines(p.stderr.String(), 40))
+		}
+	})
+	rpc, err := p.client.Client()
+	ok(t, err, "handshake with the plugin")
+	p.conn = rpc.(*goplugin.GRPCClient).Conn
+	raw, err := rpc.Dispense(base.PluginTypeDriver)
+	ok(t, err, "dispense")
+	p.DriverPlugin = raw.(drivers.DriverPlugin)
+	p.pid = p.client.ReattachConfig().Pid
+	p.socket = p.client.ReattachConfig().Addr.String()
+	if o.config != "-" && o.reattach == nil {
+		config := o.config
+		if config == "" {
+			config = baseConfig("")
+		}
+		ok(t, p.setConfig(t, config), "SetConfig")
+	}
+	return p
+}
+
+/* SetConfig with agent configuration, as the driver manager sends it. */
+func (p *plug) setConfig(t testing.TB, hcl string) error {
+	t.Helper()
+	return p.setConfigBytes(t, p.configBytes(t, hcl), true)
+}
+
+func (p *plug) setConfigBytes(t testing.TB, data []byte, withAgent bool) error {
+	t.Helper()
+	config := &base.Config{ApiVersion: drivers.ApiVersion010, PluginConfig: data}
+	if withAgent {
+		config.AgentConfig = &base.AgentConfig{Driver: &base.ClientDriverConfig{ClientMinPort: 14000, ClientMaxPort: 14512}}
+	}
+	return errWithin(t, callLimit, "SetConfig", func() error { return p.SetConfig(config) })
+}
+
+/* The plugin block's HCL as the agent encodes it by the plugin's own schema. */
+func (p *plug) configBytes(t testing.TB, hcl string) []byte {
+	t.Helper()
+	spec, err := p.ConfigSchema()
+	ok(t, err, "ConfigSchema")
+	data, err := encode(spec, hclToInterface(t, hcl))
+	ok(t, err, "evaluating the plugin block")
+	return data
+}
+
+/* Evaluates a config value by a schema with Nomad's own code; msgpack out. */
+func encode(spec *hclspec.Spec, config any) ([]byte, error) {
+	dec, diags := hclspecutils.Convert(spec)
+	if diags.HasErrors() {
+		return nil, fmt.Errorf("the schema does not convert: %v", diags)
+	}
+	val, diags, errs := hclutils.ParseHclInterface(config, dec, nil)
+	if diags.HasErrors() {
+		return nil, fmt.Errorf("%v", errs)
+	}
+	return msgpack.Marshal(val, val.Type())
+}
+
+/* SIGKILL, as a crash; returns when the host has noticed. */
+func (p *plug) crash(t testing.TB) {
+	t.Helper()
+	ok(t, syscall.Kill(p.pid, syscall.SIGKILL), "kill -9 of the plugin")
+	eventually(t, 10*time.Second, "the host notices that the plugin died (nobody else holds its stdout and stderr)",
+		func() (bool, string) { return p.client.Exited(), "not exited" })
+	/* what no process can do for itself after SIGKILL; a private directory goes with it */
+	os.Remove(p.socket)
+	if dir := filepath.Dir(p.socket); dir != os.TempDir() {
+		os.Remove(dir)
+	}
+}
+
+/* A raw call. Request and answer are bytes of protobuf, encoded by the caller. */
+func (p *plug) raw(ctx context.Context, method string, request []byte) ([]byte, error) {
+	return rawCall(ctx, p.conn, method, request)
+}
+
+func rawCall(ctx context.Context, conn *grpc.ClientConn, method string, request []byte) ([]byte, error) {
+	var reply []byte
+	err := conn.Invoke(ctx, method, &request, &reply, grpc.ForceCodec(bytesCodec{}))
+	return reply, err
+}
+
+func rawStream(ctx context.Context, conn *grpc.ClientConn, method string) (grpc.ClientStream, error) {
+	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
+	return conn.NewStream(ctx, desc, method, grpc.ForceCodec(bytesCodec{}))
+}
+
+/* Passes bytes through; named "proto" so that the content-type stays what a host sends. */
+type bytesCodec struct{}
+
+func (bytesCodec) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }
+func (bytesCodec) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = append([]byte(nil), data...)
+	return nil
+}
+func (bytesCodec) Name() string { return "proto" }
+
+/* Hand-encoded protobuf: a length-delimited field. */
+func pbBytes(field int, data string) []byte {
+	out := pbVarint(uint64(field)<<3 | 2)
+	out = append(out, pbVarint(uint64(len(data)))...)
+	return append(out, data...)
+}
+
+func pbVarint(v uint64) []byte {
+	var out []byte
+	for v >= 0x80 {
+		out = append(out, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(out, byte(v))
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	return strings.Join(lines, "\n")
+}
+
+func timeout(limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), limit)
+}
