@@ -11,13 +11,20 @@
 #include "paddock/store.h"
 #include "paddock/task_config.h"
 
+#include <jansson.h>
+
 struct driver;
+struct loop;
 
 struct driver_options {
     const char *name;        /* of the executable file: Nomad's name of the driver */
     const char *program;     /* path of the executable, for the log pump */
     const char *cgroup_root; /* "/sys/fs/cgroup" */
     const char *run_dir;     /* parent of our sockets: "/run/paddock" */
+    /* Called once, when the driver comes to life and before its streams thread runs on @loop: whoever has
+     * sockets of its own (control, metrics) puts them there. NULL allowed. */
+    void (*activated)(void *ctx, struct loop *loop);
+    void *ctx;
 };
 
 int driver_new(const struct driver_options *o, struct driver **ret, struct err *err) MUST_CHECK;
@@ -140,8 +147,8 @@ void driver_exec_result_done(struct driver_exec_result *r);
 /* A streaming exec. Callbacks come from the streams thread, one at a time, and must not block. */
 struct driver_exec;
 struct driver_exec_ops {
-    /* Output; @channel 1 stdout, 2 stderr; @len 0 = that channel is closed. 0; -EAGAIN: full, call
-     * driver_exec_resume when there is room; other <0: give up. */
+    /* Output; @channel 1 stdout, 2 stderr; @len 0 = that channel is closed. All of it is taken. 0; -EAGAIN:
+     * taken, but send no more until driver_exec_resume; other <0: nobody is there, ends the exec. */
     int (*output)(void *ctx, int channel, const char *data, size_t len);
     /* The end, exactly once: all output was told. @err NULL unless it failed. */
     void (*exited)(void *ctx, const struct task_exit *exit, const struct err *err);
@@ -172,3 +179,9 @@ void driver_network_done(struct driver_network *n);
 int driver_destroy_network(struct driver *d, const struct call *call, const char *alloc_id,
                            const char *container_id, struct err *err) MUST_CHECK;
 
+
+/* ---- for people ---- */
+/** What `paddock status` shows: {"driver": {...}, "pin": {...}}. Owner: caller. NULL without memory. */
+json_t *driver_status(struct driver *d);
+/** The counters as Prometheus text; free(). NULL without memory. */
+char *driver_metrics(struct driver *d);

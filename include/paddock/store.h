@@ -41,8 +41,8 @@ struct task_look {
 struct task {
     char *id, *alloc_id, *name, *stdout_path, *stderr_path;
     char *source, *reserved; /* LinuxResources.cpuset_cgroup and cpuset_cpus */
-    struct kvs port_map;     /* of the network override: label -> port */
     /* ---- under the store's lock ---- */
+    struct kvs port_map; /* of the network override: label -> port */
     struct task_look now;
     struct task_waiter *waiters;
     bool stored;
@@ -81,7 +81,10 @@ void store_set_container(struct task *t, const char *container_id, const char *i
                          bool logs);
 /** The container runs (again): its pid may be new. No effect on a task that has exited. */
 void store_set_running(struct task *t, pid_t pid, int64_t started_ns);
-void store_set_network(struct task *t, const char *addr, bool auto_advertise);
+/** Returns 0; -ENOMEM. */
+int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,
+                      bool auto_advertise) MUST_CHECK;
+int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
 void store_set_oom(struct task *t);
 /** Records the end, once: a second call changes nothing. Waiters are called from this thread, without the
  *  lock. Returns true when this call recorded it. */

@@ -198,11 +198,27 @@ void store_set_running(struct task *t, pid_t pid, int64_t started_ns) {
     pthread_mutex_unlock(&t->store->lock);
 }
 
-void store_set_network(struct task *t, const char *addr, bool auto_advertise) {
+int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,
+                      bool auto_advertise) {
+    struct kvs copy = {0};
+    int r = kvs_copy(port_map, &copy);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&t->store->lock);
+    struct kvs old = t->port_map;
+    t->port_map = copy;
     snprintf(t->now.addr, sizeof(t->now.addr), "%s", addr);
     t->now.addr_auto = auto_advertise;
     pthread_mutex_unlock(&t->store->lock);
+    kvs_done(&old);
+    return 0;
+}
+
+int store_ports(const struct task *t, struct kvs *ret) {
+    pthread_mutex_lock(&t->store->lock);
+    int r = kvs_copy(&t->port_map, ret);
+    pthread_mutex_unlock(&t->store->lock);
+    return r;
 }
 
 void store_set_oom(struct task *t) {

@@ -1,0 +1,244 @@
+#include "paddock/cgroup_stats.h"
+#include "paddock/parse.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CGROUP_TEXT_MAX 16384 /* memory.stat is about 1.5 KiB */
+#define NS_PER_TICK 10000000  /* v1 cpuacct.stat counts USER_HZ, always 100 for user space */
+
+/* ---- pure ---- */
+
+bool cgroup_flat_value(const char *text, const char *key, uint64_t *ret) {
+    size_t len = strlen(key);
+    for (const char *line = text; line && *line;) {
+        const char *end = strchrnul(line, '\n');
+        if (strncmp(line, key, len) == 0 && line[len] == ' ') {
+            char number[32];
+            snprintf(number, sizeof(number), "%.*s", (int)(end - line - (ptrdiff_t)len - 1),
+                     line + len + 1);
+            return parse_u64(number, UINT64_MAX, ret) == 0;
+        }
+        line = *end ? end + 1 : NULL;
+    }
+    return false;
+}
+
+static bool list_has(const char *list, size_t len, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = list; p < list + len;) {
+        const char *comma = memchr(p, ',', (size_t)(list + len - p));
+        const char *end = comma ? comma : list + len;
+        if ((size_t)(end - p) == n && strncmp(p, name, n) == 0)
+            return true;
+        p = end + 1;
+    }
+    return false;
+}
+
+/* The path of the matching line, not cut. */
+static const char *find_line(const char *text, const char *controller, size_t *ret_len) {
+    for (const char *line = text; *line;) {
+        const char *end = strchrnul(line, '\n');
+        const char *list = memchr(line, ':', (size_t)(end - line));
+        const char *path = list ? memchr(list + 1, ':', (size_t)(end - list - 1)) : NULL;
+        if (path) {
+            size_t list_len = (size_t)(path - list - 1);
+            bool v2 = list_len == 0 && strncmp(line, "0:", 2) == 0;
+            if (controller[0] ? list_has(list + 1, list_len, controller) : v2) {
+                *ret_len = (size_t)(end - path - 1);
+                return path + 1;
+            }
+        }
+        line = *end ? end + 1 : end;
+    }
+    return NULL;
+}
+
+int cgroup_path_of(const char *proc_text, const char *controller, const char *container_id,
+                   char *ret) {
+    size_t len;
+    const char *path = find_line(proc_text, controller, &len);
+    if (!path || container_id[0] == '\0')
+        return -ENODATA;
+    if (len >= PATH_MAX)
+        return -ENAMETOOLONG;
+    char copy[PATH_MAX];
+    memcpy(copy, path, len);
+    copy[len] = '\0';
+    char *id = strstr(copy, container_id);
+    if (!id)
+        return -ENODATA;
+    *strchrnul(id, '/') = '\0';
+    memcpy(ret, copy, strlen(copy) + 1);
+    return 0;
+}
+
+/* ---- files ---- */
+
+static int read_text(int fd, char *out, size_t size) {
+    ssize_t n = fd >= 0 ? pread(fd, out, size - 1, 0) : -1;
+    if (n < 0)
+        return fd >= 0 ? -errno : -EBADF;
+    out[n] = '\0';
+    return 0;
+}
+
+static int read_number(int fd, uint64_t *ret) {
+    char text[64];
+    int r = read_text(fd, text, sizeof(text));
+    if (r < 0)
+        return r;
+    text[strcspn(text, "\n")] = '\0';
+    return parse_u64(text, UINT64_MAX, ret);
+}
+
+/* @dir: relative to root, "" allowed; absent files give -EBADF: they are asked for at each read. */
+static int open_below(int root_fd, const char *hierarchy, const char *path, const char *file) {
+    char full[PATH_MAX];
+    int n = snprintf(full, sizeof(full), "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "",
+                     path + (path[0] == '/'), file);
+    if (n < 0 || (size_t)n >= sizeof(full))
+        return -EBADF;
+    int fd = openat(root_fd, full, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -EBADF : fd;
+}
+
+static int read_proc(int proc_fd, pid_t pid, char *out, size_t size) {
+    char name[64];
+    snprintf(name, sizeof(name), "%d/cgroup", (int)pid);
+    AUTO_FD int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : read_text(fd, out, size);
+}
+
+static int open_v2(int root_fd, const char *text, const char *id, struct cgroup_stats *s) {
+    char path[PATH_MAX];
+    int r = cgroup_path_of(text, "", id, path);
+    if (r < 0)
+        return r;
+    s->cpu_fd = open_below(root_fd, "", path, "cpu.stat");
+    s->memory_fd = open_below(root_fd, "", path, "memory.current");
+    s->memory_stat_fd = open_below(root_fd, "", path, "memory.stat");
+    s->swap_fd = open_below(root_fd, "", path, "memory.swap.current");
+    s->peak_fd = open_below(root_fd, "", path, "memory.peak");
+    return 0;
+}
+
+static int open_v1(int root_fd, const char *text, const char *id, struct cgroup_stats *s) {
+    char path[PATH_MAX];
+    int r = cgroup_path_of(text, "cpuacct", id, path);
+    if (r < 0)
+        return r;
+    s->cpu_usage_fd = open_below(root_fd, "cpuacct", path, "cpuacct.usage");
+    s->cpu_split_fd = open_below(root_fd, "cpuacct", path, "cpuacct.stat");
+    if (cgroup_path_of(text, "cpu", id, path) == 0)
+        s->cpu_fd = open_below(root_fd, "cpu", path, "cpu.stat");
+    r = cgroup_path_of(text, "memory", id, path);
+    if (r < 0)
+        return r;
+    s->memory_fd = open_below(root_fd, "memory", path, "memory.usage_in_bytes");
+    s->memory_stat_fd = open_below(root_fd, "memory", path, "memory.stat");
+    s->peak_fd = open_below(root_fd, "memory", path, "memory.max_usage_in_bytes");
+    return 0;
+}
+
+int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *container_id,
+                      struct cgroup_stats *ret) {
+    struct cgroup_stats s = {.v2 = v2,
+                             .cpu_fd = -EBADF,
+                             .cpu_usage_fd = -EBADF,
+                             .cpu_split_fd = -EBADF,
+                             .memory_fd = -EBADF,
+                             .memory_stat_fd = -EBADF,
+                             .swap_fd = -EBADF,
+                             .peak_fd = -EBADF};
+    char text[CGROUP_TEXT_MAX];
+    int r = read_proc(proc_fd, pid, text, sizeof(text));
+    if (r == 0)
+        r = v2 ? open_v2(root_fd, text, container_id, &s) : open_v1(root_fd, text, container_id, &s);
+    /* CPU and memory use are what stats are for; the rest may be missing on some kernels. */
+    if (r == 0 && ((v2 ? s.cpu_fd : s.cpu_usage_fd) < 0 || s.memory_fd < 0))
+        r = -ENOENT;
+    if (r < 0) {
+        cgroup_stats_close(&s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+void cgroup_stats_close(struct cgroup_stats *s) {
+    int *fds[] = {&s->cpu_fd,         &s->cpu_usage_fd, &s->cpu_split_fd, &s->memory_fd,
+                  &s->memory_stat_fd, &s->swap_fd,      &s->peak_fd};
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        *fds[i] = fd_close(*fds[i]);
+}
+
+static int read_cpu_v2(const struct cgroup_stats *s, char *text, size_t size,
+                       struct cgroup_usage *u) {
+    int r = read_text(s->cpu_fd, text, size);
+    if (r < 0)
+        return r;
+    uint64_t us = 0;
+    if (cgroup_flat_value(text, "usage_usec", &us))
+        u->cpu_ns = us * 1000;
+    if (cgroup_flat_value(text, "user_usec", &us))
+        u->user_ns = us * 1000;
+    if (cgroup_flat_value(text, "system_usec", &us))
+        u->system_ns = us * 1000;
+    cgroup_flat_value(text, "nr_throttled", &u->throttled_periods);
+    if (cgroup_flat_value(text, "throttled_usec", &us))
+        u->throttled_ns = us * 1000;
+    return 0;
+}
+
+static int read_cpu_v1(const struct cgroup_stats *s, char *text, size_t size,
+                       struct cgroup_usage *u) {
+    int r = read_number(s->cpu_usage_fd, &u->cpu_ns);
+    if (r < 0)
+        return r;
+    uint64_t ticks = 0;
+    if (read_text(s->cpu_split_fd, text, size) == 0) {
+        if (cgroup_flat_value(text, "user", &ticks))
+            u->user_ns = ticks * NS_PER_TICK;
+        if (cgroup_flat_value(text, "system", &ticks))
+            u->system_ns = ticks * NS_PER_TICK;
+    }
+    if (read_text(s->cpu_fd, text, size) == 0) {
+        cgroup_flat_value(text, "nr_throttled", &u->throttled_periods);
+        cgroup_flat_value(text, "throttled_time", &u->throttled_ns);
+    }
+    return 0;
+}
+
+static int read_memory(const struct cgroup_stats *s, char *text, size_t size,
+                       struct cgroup_usage *u) {
+    int r = read_number(s->memory_fd, &u->usage);
+    if (r < 0)
+        return r;
+    u->has_max_usage = read_number(s->peak_fd, &u->max_usage) == 0;
+    if (s->v2)
+        u->has_swap = read_number(s->swap_fd, &u->swap) == 0;
+    if (read_text(s->memory_stat_fd, text, size) < 0)
+        return 0;
+    cgroup_flat_value(text, s->v2 ? "anon" : "total_rss", &u->rss);
+    cgroup_flat_value(text, s->v2 ? "file" : "total_cache", &u->cache);
+    if (s->v2)
+        u->has_kernel = cgroup_flat_value(text, "kernel", &u->kernel);
+    else
+        u->has_swap = cgroup_flat_value(text, "total_swap", &u->swap);
+    return 0;
+}
+
+int cgroup_stats_read(const struct cgroup_stats *s, struct cgroup_usage *ret) {
+    char text[CGROUP_TEXT_MAX];
+    struct cgroup_usage u = {0};
+    int r = s->v2 ? read_cpu_v2(s, text, sizeof(text), &u) : read_cpu_v1(s, text, sizeof(text), &u);
+    if (r == 0)
+        r = read_memory(s, text, sizeof(text), &u);
+    if (r == 0)
+        *ret = u;
+    return r;
+}

@@ -1,0 +1,362 @@
+/* The driver as a whole: what it is made of, when it comes to life, in which order it ends. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+#include "paddock/parse.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statfs.h>
+
+#define POOL_THREADS_MAX 16
+
+static unsigned count_cpus(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        return (unsigned)CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+/* PADDOCK_DOCKER_TIMEOUT_MS shortens every wait for Docker: for tests of a daemon that hangs. */
+static void read_timeouts(struct driver *d) {
+    d->timeout_us = DRIVER_TIMEOUT_US;
+    d->timeout_slow_us = DRIVER_TIMEOUT_SLOW_US;
+    const char *text = getenv("PADDOCK_DOCKER_TIMEOUT_MS");
+    uint64_t ms;
+    if (text && parse_u64(text, 3600000, &ms) == 0 && ms > 0)
+        d->timeout_us = d->timeout_slow_us = ms * US_PER_MS;
+}
+
+static void open_cgroup_root(struct driver *d) {
+    struct statfs fs;
+    d->cgroup_root_fd = open(d->cgroup_root, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    d->cgroup_v2 = d->cgroup_root_fd >= 0 && fstatfs(d->cgroup_root_fd, &fs) == 0 &&
+                   (unsigned long)fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+int driver_new(const struct driver_options *o, struct driver **ret, struct err *err) {
+    struct driver *d = calloc(1, sizeof(*d));
+    if (!d)
+        return err_oom(err);
+    int r = 0;
+    d->name = str_dup(o->name, &r);
+    d->program = str_dup(o->program, &r);
+    d->cgroup_root = str_dup(o->cgroup_root, &r);
+    d->run_dir = str_dup(o->run_dir, &r);
+    d->cgroup_root_fd = d->proc_fd = -EBADF;
+    d->activated = o->activated;
+    d->activated_ctx = o->ctx;
+    pthread_mutex_init(&d->lock, NULL);
+    task_events_init(&d->events);
+    read_timeouts(d);
+    d->num_cpu = count_cpus();
+    if (r == 0)
+        r = store_new(&d->store);
+    if (r == 0)
+        r = fingerprint_new(d, &d->fingerprint);
+    if (r == 0)
+        r = stats_new(d, &d->stats);
+    if (r == 0)
+        r = exec_list_new(d, &d->execs);
+    if (r < 0) {
+        driver_free(d);
+        return err_oom(err);
+    }
+    open_cgroup_root(d);
+    *ret = d;
+    return 0;
+}
+
+/* What may still call into other parts ends first: the reconciler and the streams, then the pool, whose
+ * work uses Docker, the images and the store. */
+void driver_free(struct driver *d) {
+    if (!d)
+        return;
+    pin_free(d->pin);
+    if (d->loop_runs) {
+        loop_stop(d->loop);
+        pthread_join(d->loop_thread, NULL);
+    }
+    pool_free(d->pool);
+    networks_free(d->networks);
+    exec_list_free(d->execs);
+    stats_free(d->stats);
+    docker_events_free(d->docker_events);
+    fingerprint_free(d->fingerprint);
+    docker_images_free(d->images);
+    logpump_free(d->pump);
+    loop_free(d->loop);
+    docker_free(d->docker);
+    store_free(d->store);
+    driver_config_put(d->config);
+    task_events_done(&d->events);
+    pthread_mutex_destroy(&d->lock);
+    fd_close(d->cgroup_root_fd);
+    fd_close(d->proc_fd);
+    free(d->owner);
+    free(d->name);
+    free(d->program);
+    free(d->cgroup_root);
+    free(d->run_dir);
+    free(d);
+}
+
+/* ---- configuration ---- */
+
+struct config_snapshot *driver_config_get(struct driver *d) {
+    pthread_mutex_lock(&d->lock);
+    struct config_snapshot *c = d->config;
+    if (c)
+        atomic_fetch_add(&c->refs, 1);
+    pthread_mutex_unlock(&d->lock);
+    return c;
+}
+
+void driver_config_put(struct config_snapshot *c) {
+    if (c && atomic_fetch_sub(&c->refs, 1) == 1) {
+        config_plugin_done(&c->c);
+        free(c);
+    }
+}
+
+int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
+                      uint64_t total_compute_mhz, unsigned cores, struct err *err) {
+    AUTO_CONFIG struct config_snapshot *c = calloc(1, sizeof(*c));
+    if (!c)
+        return err_oom(err);
+    atomic_init(&c->refs, 1);
+    int r = config_plugin_decode(msgpack, len, &c->c, err);
+    if (r < 0)
+        return r;
+    c->c.node_total_compute_mhz = total_compute_mhz;
+    c->c.node_cores = cores;
+    /* An endpoint that cannot be one is an error of the configuration; whether Docker answers there is
+     * the fingerprint's to say. */
+    struct docker *probe = NULL;
+    struct docker_options o = {.endpoint = c->c.endpoint,
+                               .tls_cert = c->c.tls_cert,
+                               .tls_key = c->c.tls_key,
+                               .tls_ca = c->c.tls_ca};
+    r = docker_new(&o, &probe, err);
+    docker_free(probe);
+    if (r < 0)
+        return r;
+
+    pthread_mutex_lock(&d->lock);
+    struct config_snapshot *old = d->config;
+    d->config = TAKE_PTR(c);
+    pthread_mutex_unlock(&d->lock);
+    driver_config_put(old);
+    return agent ? driver_activate(d, err) : 0;
+}
+
+/* ---- coming to life ---- */
+
+static void *streams_thread(void *arg) {
+    struct driver *d = arg;
+    int r = loop_run(d->loop);
+    if (r < 0)
+        log_error("streams", LOG_KV("errno", strerror(-r)), "the event loop has ended");
+    return NULL;
+}
+
+static void pin_told(void *ctx, const struct pin_event *e) {
+    driver_tell_ids(ctx, e->task_id, e->alloc_id, e->task_name, e->message, "cpuset.cause", e->cause);
+}
+
+static int start_docker(struct driver *d, const struct plugin_config *c, struct err *err) {
+    struct docker_options o = {.endpoint = c->endpoint,
+                               .tls_cert = c->tls_cert,
+                               .tls_key = c->tls_key,
+                               .tls_ca = c->tls_ca,
+                               .timeout_us = d->timeout_us};
+    int r = docker_new(&o, &d->docker, err);
+    if (r < 0)
+        return r;
+    struct docker_images_options io = {.docker = d->docker,
+                                       .gc = c->gc_image,
+                                       .gc_delay_us = (uint64_t)c->gc_image_delay_us,
+                                       .activity_timeout_us =
+                                           (uint64_t)c->pull_activity_timeout_us,
+                                       .auth_config = c->auth_config,
+                                       .auth_helper = c->auth_helper};
+    r = docker_images_new(&io, &d->images);
+    return r < 0 ? err_set(err, ERR_PLAIN, -r, "images: %s", strerror(-r)) : 0;
+}
+
+static int start_pin(struct driver *d, const struct plugin_config *c) {
+    d->proc_fd = open("/proc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    struct pin_options o = {.cgroup_root_fd = d->cgroup_v2 ? d->cgroup_root_fd : -EBADF,
+                            .cgroup_root = d->cgroup_root,
+                            .proc_fd = d->proc_fd,
+                            .interval_us = (uint64_t)c->cpuset_interval_us,
+                            .enabled = c->cpuset_enabled,
+                            .systemd = c->cpuset_systemd,
+                            .mems_follow = c->cpuset_mems == CPUSET_MEMS_FOLLOW,
+                            .snapshot = store_snapshot,
+                            .event = pin_told,
+                            .ctx = d};
+    return pin_new(&o, &d->pin);
+}
+
+static int start_streams(struct driver *d) {
+    int r = loop_new(&d->loop);
+    if (r == 0)
+        r = pool_new(POOL_THREADS_MAX, &d->pool);
+    if (r == 0)
+        r = networks_new(d, &d->networks);
+    if (r == 0)
+        r = docker_events_new(d->docker, d->loop, &exit_events_ops, d, &d->docker_events);
+    if (r == 0) {
+        fingerprint_start(d->fingerprint);
+        if (d->activated)
+            d->activated(d->activated_ctx, d->loop);
+        r = -pthread_create(&d->loop_thread, NULL, streams_thread, d);
+        d->loop_runs = r == 0;
+    }
+    return r;
+}
+
+int driver_activate(struct driver *d, struct err *err) {
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    if (!c)
+        return err_set(err, ERR_PLAIN, ENOTCONN, "the driver has not been configured yet (SetConfig)");
+    pthread_mutex_lock(&d->lock);
+    int r = 0;
+    if (!d->active) {
+        r = start_docker(d, &c->c, err);
+        if (r == 0)
+            r = start_pin(d, &c->c);
+        if (r == 0)
+            r = start_streams(d);
+        d->active = r == 0;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return r < 0 ? err_set(err, ERR_PLAIN, -r, "the driver cannot start: %s", strerror(-r)) : 0;
+}
+
+int driver_init(struct driver *d, struct err *err) {
+    return driver_activate(d, err);
+}
+
+bool driver_disables_log_collection(struct driver *d) {
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    return c && c->c.disable_log_collection;
+}
+
+/* ---- which Nomad client this is ---- */
+
+/* FNV-1a: a short name for a folder, no secret. */
+static uint64_t hash_text(const char *text) {
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* "docker@host:/opt/nomad/data/alloc": driver, machine, and the client's alloc folder, which no two
+ * clients of a machine share and which every Nomad version tells. */
+static char *owner_text(const struct driver *d, const struct task_config *task) {
+    char host[256] = "";
+    if (gethostname(host, sizeof(host) - 1) < 0)
+        host[0] = '\0';
+    const char *slash = strrchr(task->alloc_dir, '/');
+    int parent = slash ? (int)(slash - task->alloc_dir) : 0;
+    char *text = NULL;
+    if (asprintf(&text, "%s@%s:%.*s", d->name, host, parent, task->alloc_dir) < 0)
+        return NULL;
+    return text;
+}
+
+static int start_pump(struct driver *d, const struct plugin_config *c, const char *owner,
+                      struct err *err) {
+    AUTO_FREE char *dir = NULL;
+    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name,
+                 (unsigned long long)hash_text(owner)) < 0) {
+        dir = NULL;
+        return err_oom(err);
+    }
+    struct logpump_options o = {.program = d->program,
+                                .run_dir = dir,
+                                .endpoint = c->endpoint,
+                                .tls_cert = c->tls_cert,
+                                .tls_key = c->tls_key,
+                                .tls_ca = c->tls_ca};
+    return logpump_new(&o, &d->pump, err);
+}
+
+int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) {
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_FREE char *owner = owner_text(d, task);
+    if (!owner || !c)
+        return err_oom(err);
+    int r = 0;
+    pthread_mutex_lock(&d->lock);
+    if (!d->owner) {
+        r = start_pump(d, &c->c, owner, err);
+        if (r == 0)
+            d->owner = TAKE_PTR(owner);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+const char *driver_owner(struct driver *d) {
+    pthread_mutex_lock(&d->lock);
+    const char *owner = d->owner;
+    pthread_mutex_unlock(&d->lock);
+    return owner;
+}
+
+/* ---- task events ---- */
+
+void driver_tell_ids(struct driver *d, const char *task_id, const char *alloc_id,
+                     const char *task_name, const char *message, const char *key,
+                     const char *value) {
+    struct driver_event e = {.task_id = task_id,
+                             .alloc_id = alloc_id,
+                             .task_name = task_name,
+                             .time_ns = clock_wall_ns(),
+                             .message = message};
+    if (key && value && kvs_set(&e.annotations, key, value) < 0)
+        kvs_done(&e.annotations); /* the message alone says enough */
+    task_events_tell(&d->events, &e);
+    kvs_done(&e.annotations);
+}
+
+void driver_tell(struct driver *d, const struct task *t, const char *message) {
+    driver_tell_ids(d, t->id, t->alloc_id, t->name, message, NULL, NULL);
+}
+
+int driver_task_events(struct driver *d, void (*on)(void *ctx, const struct driver_event *e),
+                       void *ctx, struct driver_sub **ret, struct err *err) {
+    int r = task_events_listen(&d->events, on, ctx, ret);
+    return r < 0 ? err_oom(err) : 0;
+}
+
+int driver_not_found(struct err *err) {
+    return err_set(err, ERR_PLAIN, ENOENT, "task not found for given id");
+}
+
+json_t *driver_status(struct driver *d) {
+    const char *owner = driver_owner(d);
+    pthread_mutex_lock(&d->lock);
+    struct pin *pin = d->active ? d->pin : NULL;
+    pthread_mutex_unlock(&d->lock);
+    json_t *pinned = pin ? pin_status(pin) : NULL;
+    return json_pack("{s:{s:s,s:s,s:i,s:s},s:o*}", "driver", "name", d->name, "version",
+                     PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "pin",
+                     pinned);
+}
+
+char *driver_metrics(struct driver *d) {
+    pthread_mutex_lock(&d->lock);
+    struct pin *pin = d->active ? d->pin : NULL;
+    pthread_mutex_unlock(&d->lock);
+    return pin ? pin_metrics(pin) : strdup("");
+}

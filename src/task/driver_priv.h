@@ -1,0 +1,126 @@
+#pragma once
+/* What the files of src/task share of the driver. Who owns what: design in HACKING.md.
+ *
+ * Fixed after activation: everything but the config. The config is a counted snapshot, so that a
+ * SetConfig in the middle of a StartTask does no harm. */
+#include "fan.h"
+#include "paddock/docker.h"
+#include "paddock/docker_image.h"
+#include "paddock/driver.h"
+#include "paddock/logpump.h"
+#include "paddock/loop.h"
+#include "paddock/pin.h"
+#include "paddock/pool.h"
+#include "task_events.h"
+
+#include <stdatomic.h>
+
+/* Docker's answer to an ordinary request; the API has calls that pull strings in the kernel, on slow
+ * disks, under load (create, start, remove): those get the slow one, which is the built-in driver's. */
+#define DRIVER_TIMEOUT_US (60 * US_PER_SEC)
+#define DRIVER_TIMEOUT_SLOW_US (300 * US_PER_SEC)
+
+struct config_snapshot {
+    struct plugin_config c;
+    atomic_uint refs;
+};
+
+struct stats_list;
+struct fingerprint;
+struct exec_list;
+struct networks;
+
+struct driver {
+    char *name, *program, *cgroup_root, *run_dir;
+    uint64_t timeout_us, timeout_slow_us;
+
+    pthread_mutex_t lock; /* of config, configured, active, owner */
+    struct config_snapshot *config;
+    bool active;
+    char *owner; /* value of our container label; NULL until the first task tells the client's folder */
+
+    void (*activated)(void *ctx, struct loop *loop);
+    void *activated_ctx;
+
+    int cgroup_root_fd, proc_fd;
+    bool cgroup_v2;
+    unsigned num_cpu;
+
+    struct store *store;
+    struct docker *docker;
+    struct docker_images *images;
+    struct pool *pool;
+    struct loop *loop; /* the streams thread's */
+    pthread_t loop_thread;
+    bool loop_runs;
+    struct docker_events *docker_events;
+    struct pin *pin;
+    struct logpump *pump; /* made with the owner, under lock */
+
+    struct task_events events;
+    struct fingerprint *fingerprint;
+    struct stats_list *stats;
+    struct exec_list *execs;
+    struct networks *networks;
+};
+
+/** The config that holds now; driver_config_put releases it. NULL before SetConfig. */
+struct config_snapshot *driver_config_get(struct driver *d);
+void driver_config_put(struct config_snapshot *c);
+static inline void driver_config_putp(struct config_snapshot **c) {
+    driver_config_put(*c);
+    *c = NULL;
+}
+#define AUTO_CONFIG __attribute__((cleanup(driver_config_putp)))
+
+/** Makes it the instance that runs tasks; at once when it is already.
+ *  Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; what else failed. */
+int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
+
+/** The first task tells which Nomad client this is: owner label, log pump. Returns 0; -errno with @err. */
+int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) MUST_CHECK;
+/** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
+const char *driver_owner(struct driver *d);
+
+/** A task event. Any thread. */
+void driver_tell(struct driver *d, const struct task *t, const char *message);
+void driver_tell_ids(struct driver *d, const char *task_id, const char *alloc_id,
+                     const char *task_name, const char *message, const char *key,
+                     const char *value);
+
+/** "task not found for given id": the text that Go drivers send. */
+int driver_not_found(struct err *err);
+
+/* ---- exit.c ---- */
+extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on the streams thread */
+/** Looks at the task's container and records its end when it has ended; @event_code: of the die event, -1 =
+ *  none. Returns 0, or -errno when Docker gave no answer (nothing is concluded). Blocks on Docker. */
+int exit_check(struct driver *d, struct task *t, int event_code);
+/** What comes after the record: logs drained, image hold stays until DestroyTask. */
+void exit_settle(struct driver *d, struct task *t);
+
+/* ---- logs.c ---- */
+int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
+                int64_t since_ns, struct err *err) MUST_CHECK;
+
+/* ---- parts with a life of their own ---- */
+int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;
+void fingerprint_free(struct fingerprint *f);
+void fingerprint_start(struct fingerprint *f); /* with the streams loop */
+void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look now */
+bool fingerprint_healthy(struct fingerprint *f);
+/** What /info said last: runtimes (comma list) and the cgroup driver; asks Docker when it is not known. */
+int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
+                     size_t runtimes_size, struct err *err) MUST_CHECK;
+
+int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
+void stats_free(struct stats_list *s);
+void stats_task_ended(struct stats_list *s, const char *task_id);
+
+int exec_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
+void exec_list_free(struct exec_list *x);
+/** exec_die of the event stream: on the streams thread. */
+void exec_list_died(struct exec_list *x, const char *exec_id, int code);
+
+int networks_new(struct driver *d, struct networks **ret) MUST_CHECK;
+void networks_free(struct networks *n);

@@ -1,0 +1,203 @@
+/* How the driver learns that a container has ended.
+ *
+ * One event stream for all containers tells it; whenever that stream (re)connects every tracked container is
+ * inspected, for what happened in between was not told. The answer is always Docker's inspect, never the
+ * event alone: it knows OOM kills, and a container that Docker started again is not an end. While Docker
+ * does not answer nothing is concluded: the next connect asks again. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define EXIT_UNKNOWN_CODE (-1)
+/* How long the log pump gets to deliver what is left: Nomad's logmon itself waits 2 s for the end. */
+#define EXIT_DRAIN_US (10 * US_PER_SEC)
+
+/* The longest pause between two looks at a container whose inspect fails. */
+#define EXIT_RETRY_MAX_US (5 * US_PER_SEC)
+
+struct exit_job {
+    struct driver *d;
+    struct task *task;
+    int event_code;
+};
+
+static void fill_exit(struct task_exit *e, int code, bool oom) {
+    *e = (struct task_exit){.code = code, .oom = oom};
+    if (oom)
+        snprintf(e->err, sizeof(e->err), "OOM Killed");
+    else if (code != 0)
+        snprintf(e->err, sizeof(e->err), "Docker container exited with non-zero exit code: %d",
+                 code);
+}
+
+static void settle_work(void *arg) {
+    struct exit_job *job = arg;
+    exit_settle(job->d, job->task);
+    task_unref(job->task);
+    free(job);
+}
+
+static struct task *task_ref(struct driver *d, struct task *t) {
+    return store_get(d->store, t->id);
+}
+
+/* Hands (d, task, code) to the pool with a reference of its own. */
+static void run_later(struct driver *d, struct task *t, int code, void (*work)(void *)) {
+    struct exit_job *job = calloc(1, sizeof(*job));
+    struct task *ref = job ? task_ref(d, t) : NULL;
+    if (!ref) {
+        free(job);
+        return; /* destroyed meanwhile */
+    }
+    *job = (struct exit_job){.d = d, .task = ref, .event_code = code};
+    if (pool_run(d->pool, work, job) < 0) {
+        log_warn("exit", LOG_KV("task_id", t->id), "no thread to look at the container, retrying");
+        task_unref(ref);
+        free(job);
+    }
+}
+
+static void record(struct driver *d, struct task *t, const struct task_exit *e, int64_t when_ns) {
+    if (!store_set_exited(t, e, when_ns ? when_ns : clock_wall_ns()))
+        return;
+    pin_wake(d->pin);
+    stats_task_ended(d->stats, t->id);
+    run_later(d, t, e->code, settle_work);
+}
+
+/* The container is gone: its end can only be guessed from the event, when there was one. */
+static void record_gone(struct driver *d, struct task *t, int event_code, bool oom) {
+    struct task_exit e;
+    fill_exit(&e, event_code == EXIT_UNKNOWN_CODE ? 137 : event_code, oom);
+    if (event_code == EXIT_UNKNOWN_CODE)
+        snprintf(e.err, sizeof(e.err), "the container was removed outside of Nomad");
+    record(d, t, &e, 0);
+}
+
+int exit_check(struct driver *d, struct task *t, int event_code) {
+    struct task_look now = store_look(t);
+    if (now.phase == TASK_EXITED || !now.container_id[0])
+        return 0;
+    struct call call = call_within(NULL, d->timeout_us);
+    struct docker_state s;
+    struct err err = {0};
+    int r = docker_container_inspect(d->docker, &call, now.container_id, &s, NULL, &err);
+    if (r == -ENOENT) {
+        record_gone(d, t, event_code, now.oom_seen);
+        return 0;
+    }
+    if (r < 0) {
+        log_debug("exit", LOG_KV("task_id", t->id), "inspect: %s, retrying", err.text);
+        return r;
+    }
+    if (s.running || s.restarting || s.paused) {
+        if (now.phase == TASK_RUNNING && s.pid != now.pid) {
+            store_set_running(t, s.pid, s.started_ns);
+            pin_wake(d->pin);
+        }
+    } else if (strcmp(s.status, "created") != 0) {
+        struct task_exit e;
+        fill_exit(&e, s.exit_code, s.oom_killed || now.oom_seen);
+        record(d, t, &e, s.finished_ns);
+    }
+    return 0;
+}
+
+void exit_settle(struct driver *d, struct task *t) {
+    struct task_look now = store_look(t);
+    struct call call = call_within(NULL, EXIT_DRAIN_US);
+    struct err err = {0};
+    if (now.logs && d->pump && logpump_finish(d->pump, &call, t->id, &err) < 0)
+        log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s", err.text);
+}
+
+/* Docker told of the end but does not answer: ask again, and in the end believe the event. A lost connection
+ * needs no patience here: the next connect asks for all. */
+static void check_work(void *arg) {
+    struct exit_job *job = arg;
+    int r = exit_check(job->d, job->task, job->event_code);
+    for (uint64_t wait = 100 * US_PER_MS; r == -ETIMEDOUT || r == -EIO; wait *= 2) {
+        if (wait > EXIT_RETRY_MAX_US) {
+            if (job->event_code != EXIT_UNKNOWN_CODE)
+                record_gone(job->d, job->task, job->event_code, store_look(job->task).oom_seen);
+            break;
+        }
+        if (call_sleep(NULL, wait) < 0)
+            break;
+        r = exit_check(job->d, job->task, job->event_code);
+    }
+    task_unref(job->task);
+    free(job);
+}
+
+static void resync_work(void *arg) {
+    struct driver *d = arg;
+    struct task **all;
+    size_t n;
+    if (store_all(d->store, &all, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        if (exit_check(d, all[i], EXIT_UNKNOWN_CODE) == -ETIMEDOUT)
+            run_later(d, all[i], EXIT_UNKNOWN_CODE, check_work);
+        task_unref(all[i]);
+    }
+    free(all);
+}
+
+static void on_connected(void *ctx) {
+    struct driver *d = ctx;
+    if (pool_run(d->pool, resync_work, d) < 0)
+        log_warn("exit", NULL, "no thread to look at the containers, retrying");
+}
+
+static void on_disconnected(void *ctx, const char *why) {
+    struct driver *d = ctx;
+    log_debug("exit", LOG_KV("error", why), "event stream lost, retrying");
+    fingerprint_docker_gone(d->fingerprint);
+}
+
+/* exec_die carries the exec's id and code beside the container's. */
+static void on_exec_die(struct driver *d, const struct docker_event *e) {
+    const char *id = json_string_value(json_object_get(e->attributes, "execID"));
+    const char *code = json_string_value(json_object_get(e->attributes, "exitCode"));
+    if (id)
+        exec_list_died(d->execs, id, code ? (int)strtol(code, NULL, 10) : 0);
+}
+
+static void on_event(void *ctx, const struct docker_event *e) {
+    struct driver *d = ctx;
+    if (strcmp(e->action, "exec_die") == 0) {
+        on_exec_die(d, e);
+        return;
+    }
+    AUTO_TASK struct task *t = store_get_container(d->store, e->container_id);
+    if (!t)
+        return;
+    if (strcmp(e->action, "oom") == 0)
+        store_set_oom(t);
+    else if (strcmp(e->action, "die") == 0)
+        run_later(d, t, e->exit_code, check_work);
+    else if (strcmp(e->action, "destroy") == 0 || strcmp(e->action, "start") == 0 ||
+             strcmp(e->action, "restart") == 0)
+        run_later(d, t, EXIT_UNKNOWN_CODE, check_work);
+}
+
+const struct docker_events_ops exit_events_ops = {
+    .connected = on_connected,
+    .event = on_event,
+    .disconnected = on_disconnected,
+};
+
+int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *w,
+                     struct task **ret_task, struct err *err) {
+    struct task *t = store_get(d->store, task_id);
+    if (!t)
+        return driver_not_found(err);
+    *ret_task = t; /* before store_wait: done may be called at once */
+    store_wait(t, w);
+    return 0;
+}

@@ -1,0 +1,56 @@
+#include "fan.h"
+
+void fan_init(struct fan *f) {
+    f->first = NULL;
+    pthread_mutex_init(&f->lock, NULL);
+}
+
+void fan_done(struct fan *f) {
+    pthread_mutex_destroy(&f->lock);
+}
+
+static void sub_close(struct driver_sub *sub) {
+    fan_remove(sub);
+    free(sub);
+}
+
+struct driver_sub *fan_sub_new(struct fan *f, void (*call)(struct driver_sub *, const void *),
+                               void (*on)(void), void *ctx) {
+    struct driver_sub *sub = calloc(1, sizeof(*sub));
+    if (sub)
+        *sub = (struct driver_sub){
+            .close = sub_close, .fan = f, .call = call, .on = on, .ctx = ctx};
+    return sub;
+}
+
+void fan_add_locked(struct fan *f, struct driver_sub *sub) {
+    sub->next = f->first;
+    f->first = sub;
+}
+
+void fan_remove(struct driver_sub *sub) {
+    pthread_mutex_lock(&sub->fan->lock);
+    for (struct driver_sub **at = &sub->fan->first; *at; at = &(*at)->next) {
+        if (*at == sub) {
+            *at = sub->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&sub->fan->lock);
+}
+
+void fan_tell_locked(struct fan *f, const void *what) {
+    for (struct driver_sub *sub = f->first; sub; sub = sub->next)
+        sub->call(sub, what);
+}
+
+void fan_tell(struct fan *f, const void *what) {
+    pthread_mutex_lock(&f->lock);
+    fan_tell_locked(f, what);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void driver_unsubscribe(struct driver_sub *sub) {
+    if (sub)
+        sub->close(sub);
+}

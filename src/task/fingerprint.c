@@ -1,0 +1,293 @@
+/* Is Docker there and well? One probe at a time, every 30 s (5 s while it is not well), its answer told to
+ * whoever listens. With hysteresis: one answer that is too late from a loaded dockerd says nothing, two in a
+ * row do; a refused connection says it at once. Facts: docker-driver 1.3; attributes as the built-in's, and
+ * driver.<name>.cpuset.* beside them. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PROBE_PERIOD_US (30 * US_PER_SEC)
+#define PROBE_PERIOD_SICK_US (5 * US_PER_SEC)
+#define PROBE_TIMEOUT_US (10 * US_PER_SEC)
+#define PROBE_LATE_MAX 2 /* late answers in a row that make it unhealthy */
+
+struct fingerprint {
+    struct driver *d;
+    struct fan fan; /* its lock guards all below */
+    bool known;     /* there was an answer, or its absence is sure */
+    bool probing, again;
+    bool was_connected;
+    unsigned late;
+    struct driver_fingerprint last;
+    char runtimes[512];
+    bool info_known;
+    struct loop_timer *timer; /* the streams thread's */
+};
+
+/* What one probe saw. */
+struct probe {
+    int r;
+    struct err err;
+    struct docker_version version;
+    char runtimes[512], os_type[32], bridge_ip[64];
+    bool info;
+};
+
+int fingerprint_new(struct driver *d, struct fingerprint **ret) {
+    struct fingerprint *f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    f->d = d;
+    fan_init(&f->fan);
+    *ret = f;
+    return 0;
+}
+
+void fingerprint_free(struct fingerprint *f) {
+    if (!f)
+        return;
+    loop_timer_del(f->timer);
+    fan_done(&f->fan);
+    free(f);
+}
+
+/* ---- asking Docker ---- */
+
+static int text_compare(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The keys of @object, sorted and comma separated. */
+static void join_keys(const json_t *object, char *out, size_t size) {
+    const char *names[64];
+    size_t n = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value) {
+        if (n < ARRAY_LEN(names))
+            names[n++] = key;
+    }
+    qsort(names, n, sizeof(names[0]), text_compare);
+    out[0] = '\0';
+    for (size_t i = 0, len = 0; i < n && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s%s", i ? "," : "", names[i]);
+}
+
+static int read_info(struct driver *d, const struct call *call, struct probe *p, struct err *err) {
+    AUTO_JSON json_t *info = NULL;
+    int r = docker_info_get(d->docker, call, &info, err);
+    if (r < 0)
+        return r;
+    join_keys(json_object_get(info, "Runtimes"), p->runtimes, sizeof(p->runtimes));
+    const char *os = json_string_value(json_object_get(info, "OSType"));
+    snprintf(p->os_type, sizeof(p->os_type), "%s", os ? os : "");
+    p->info = true;
+    return 0;
+}
+
+/* The gateway of the network "bridge"; absent on a daemon without it. */
+static void read_bridge(struct driver *d, const struct call *call, struct probe *p) {
+    AUTO_JSON json_t *net = NULL;
+    struct docker_request rq = {.method = "GET", .path = "/networks/bridge"};
+    if (docker_do(d->docker, call, &rq, NULL, &net, NULL) < 0)
+        return;
+    json_t *config = json_object_get(json_object_get(net, "IPAM"), "Config");
+    const char *ip = json_string_value(json_object_get(json_array_get(config, 0), "Gateway"));
+    snprintf(p->bridge_ip, sizeof(p->bridge_ip), "%s", ip ? ip : "");
+}
+
+static void probe_docker(struct driver *d, struct probe *p) {
+    uint64_t timeout = d->timeout_us < PROBE_TIMEOUT_US ? d->timeout_us : PROBE_TIMEOUT_US;
+    struct call call = call_within(NULL, timeout);
+    p->r = docker_version_get(d->docker, &call, &p->version, &p->err);
+    if (p->r < 0)
+        return;
+    if (read_info(d, &call, p, NULL) == 0)
+        read_bridge(d, &call, p);
+}
+
+/* ---- what it means ---- */
+
+static void add_attr(struct fingerprint *f, struct driver_fingerprint *fp, const char *suffix,
+                     enum driver_attr_type type, const char *text, int64_t number) {
+    if (fp->n_attrs == DRIVER_ATTRS_MAX)
+        return;
+    struct driver_attr *a = &fp->attrs[fp->n_attrs++];
+    snprintf(a->key, sizeof(a->key), "driver.%s%s%s", f->d->name, suffix[0] ? "." : "", suffix);
+    a->type = type;
+    snprintf(a->text, sizeof(a->text), "%s", text ? text : "");
+    a->number = number;
+}
+
+static void add_cpuset_attrs(struct fingerprint *f, struct driver_fingerprint *fp) {
+    const char *why = f->d->pin ? pin_disabled_reason(f->d->pin) : "not started";
+    add_attr(f, fp, "cgroup", ATTR_STRING, f->d->cgroup_v2 ? "v2" : "v1", 0);
+    add_attr(f, fp, "cpuset", ATTR_STRING, why[0] ? "off" : "on", 0);
+    if (why[0])
+        add_attr(f, fp, "cpuset.reason", ATTR_STRING, why, 0);
+}
+
+static void describe_healthy(struct fingerprint *f, const struct probe *p,
+                             struct driver_fingerprint *fp) {
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(f->d);
+    fp->health = DRIVER_HEALTHY;
+    snprintf(fp->description, sizeof(fp->description), "Healthy");
+    add_attr(f, fp, "", ATTR_BOOL, NULL, 1);
+    add_attr(f, fp, "version", ATTR_STRING, p->version.version, 0);
+    if (c && c->c.allow_privileged)
+        add_attr(f, fp, "privileged.enabled", ATTR_BOOL, NULL, 1);
+    if (c && c->c.pids_limit > 0)
+        add_attr(f, fp, "pids.limit", ATTR_INT, NULL, c->c.pids_limit);
+    if (c && c->c.volumes_enabled)
+        add_attr(f, fp, "volumes.enabled", ATTR_BOOL, NULL, 1);
+    if (p->bridge_ip[0])
+        add_attr(f, fp, "bridge_ip", ATTR_STRING, p->bridge_ip, 0);
+    if (p->info) {
+        add_attr(f, fp, "runtimes", ATTR_STRING, p->runtimes, 0);
+        add_attr(f, fp, "os_type", ATTR_STRING, p->os_type, 0);
+    }
+    add_cpuset_attrs(f, fp);
+}
+
+/* Under the lock. Returns true when the answer counts (a first late one does not). */
+static bool judge(struct fingerprint *f, const struct probe *p, struct driver_fingerprint *fp) {
+    if (p->r == 0) {
+        f->late = 0;
+        f->was_connected = true;
+        describe_healthy(f, p, fp);
+        return true;
+    }
+    bool late = p->r == -ETIMEDOUT;
+    if (late && ++f->late < PROBE_LATE_MAX && f->known && f->last.health == DRIVER_HEALTHY)
+        return false;
+    fp->health = f->was_connected ? DRIVER_UNHEALTHY : DRIVER_UNDETECTED;
+    snprintf(fp->description, sizeof(fp->description), "Failed to connect to docker daemon: %.180s",
+             p->err.text);
+    return true;
+}
+
+static void rearm(void *arg) {
+    struct fingerprint *f = arg;
+    pthread_mutex_lock(&f->fan.lock);
+    bool well = f->known && f->last.health == DRIVER_HEALTHY && f->late == 0;
+    pthread_mutex_unlock(&f->fan.lock);
+    loop_timer_at(f->timer, clock_now_us() + (well ? PROBE_PERIOD_US : PROBE_PERIOD_SICK_US));
+}
+
+static void log_change(const struct fingerprint *f, const struct driver_fingerprint *fp) {
+    if (f->known && f->last.health == fp->health)
+        return;
+    if (fp->health == DRIVER_HEALTHY)
+        log_info("fingerprint", NULL, "docker answers");
+    else
+        log_error("fingerprint", NULL, "%s", fp->description);
+}
+
+static void probe_work(void *arg) {
+    struct fingerprint *f = arg;
+    bool again;
+    do {
+        struct probe p = {0};
+        probe_docker(f->d, &p);
+        pthread_mutex_lock(&f->fan.lock);
+        struct driver_fingerprint fp = {0};
+        if (p.info) {
+            snprintf(f->runtimes, sizeof(f->runtimes), "%s", p.runtimes);
+            f->info_known = true;
+        }
+        if (judge(f, &p, &fp)) {
+            log_change(f, &fp);
+            f->last = fp;
+            f->known = true;
+            fan_tell_locked(&f->fan, &f->last);
+        }
+        again = f->again;
+        f->again = false;
+        f->probing = again;
+        pthread_mutex_unlock(&f->fan.lock);
+    } while (again);
+    if (loop_post(f->d->loop, rearm, f) < 0)
+        log_warn("fingerprint", NULL, "out of memory, retrying");
+}
+
+/* Starts a probe unless one is in flight; @again: then one more after it, for it may have looked too early. */
+static void probe_now(struct fingerprint *f, bool again) {
+    pthread_mutex_lock(&f->fan.lock);
+    bool start = !f->probing;
+    f->probing = true;
+    if (!start && again)
+        f->again = true;
+    pthread_mutex_unlock(&f->fan.lock);
+    if (start && pool_run(f->d->pool, probe_work, f) < 0) {
+        pthread_mutex_lock(&f->fan.lock);
+        f->probing = false;
+        pthread_mutex_unlock(&f->fan.lock);
+        loop_timer_at(f->timer, clock_now_us() + PROBE_PERIOD_SICK_US);
+    }
+}
+
+static void on_timer(void *arg) {
+    probe_now(arg, false);
+}
+
+void fingerprint_start(struct fingerprint *f) {
+    if (loop_timer_new(f->d->loop, on_timer, f, &f->timer) == 0)
+        loop_timer_at(f->timer, clock_now_us()); /* at once */
+}
+
+void fingerprint_docker_gone(struct fingerprint *f) {
+    probe_now(f, true);
+}
+
+bool fingerprint_healthy(struct fingerprint *f) {
+    pthread_mutex_lock(&f->fan.lock);
+    bool healthy = f->known && f->last.health == DRIVER_HEALTHY;
+    pthread_mutex_unlock(&f->fan.lock);
+    return healthy;
+}
+
+int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
+                     size_t runtimes_size, struct err *err) {
+    pthread_mutex_lock(&f->fan.lock);
+    bool known = f->info_known;
+    snprintf(ret_runtimes, runtimes_size, "%s", f->runtimes);
+    pthread_mutex_unlock(&f->fan.lock);
+    if (known)
+        return 0;
+    struct probe p = {0};
+    struct call within = call_within(call, f->d->timeout_us);
+    int r = read_info(f->d, &within, &p, err);
+    if (r < 0)
+        return err_reclass(err, r, ERR_RECOVERABLE);
+    snprintf(ret_runtimes, runtimes_size, "%s", p.runtimes);
+    return 0;
+}
+
+/* ---- telling ---- */
+
+static void call_listener(struct driver_sub *sub, const void *what) {
+    ((void (*)(void *, const struct driver_fingerprint *))sub->on)(sub->ctx, what);
+}
+
+int driver_fingerprint(struct driver *d,
+                       void (*on)(void *ctx, const struct driver_fingerprint *f), void *ctx,
+                       struct driver_sub **ret, struct err *err) {
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    struct fingerprint *f = d->fingerprint;
+    struct driver_sub *sub = fan_sub_new(&f->fan, call_listener, (void (*)(void))on, ctx);
+    if (!sub)
+        return err_oom(err);
+    pthread_mutex_lock(&f->fan.lock);
+    if (f->known)
+        on(ctx, &f->last);
+    fan_add_locked(&f->fan, sub); /* else the probe that runs tells it */
+    pthread_mutex_unlock(&f->fan.lock);
+    *ret = sub;
+    return 0;
+}

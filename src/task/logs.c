@@ -1,0 +1,20 @@
+/* A task's output to Nomad's FIFOs, when there is to be any. */
+#include "driver_priv.h"
+
+#include "paddock/log.h"
+
+int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
+                int64_t since_ns, struct err *err) {
+    struct task_look now = store_look(t);
+    if (!now.logs)
+        return 0;
+    struct logpump_task want = {.task_id = t->id,
+                                .container_id = now.container_id,
+                                .stdout_path = t->stdout_path,
+                                .stderr_path = t->stderr_path,
+                                .tty = now.tty,
+                                .adopted = adopted,
+                                .since_ns = since_ns};
+    int r = logpump_follow(d->pump, call, &want, err);
+    return err_wrap(err, r, "logs of task %s", t->id);
+}

@@ -1,0 +1,19 @@
+#pragma once
+/* Task events on their way to Nomad (the TaskEvents stream): told to whoever listens; while nobody does, the
+ * last 64 are kept and told to the first listener, for StartTask may come before the stream is open. */
+#include "fan.h"
+
+#define TASK_EVENTS_KEPT 64
+
+struct task_events {
+    struct fan fan;
+    struct driver_event kept[TASK_EVENTS_KEPT]; /* strings owned; oldest first from `start` */
+    size_t start, n;
+};
+
+void task_events_init(struct task_events *e);
+void task_events_done(struct task_events *e);
+/** Any thread, does not block. Without memory the event is lost. */
+void task_events_tell(struct task_events *e, const struct driver_event *event);
+int task_events_listen(struct task_events *e, void (*on)(void *, const struct driver_event *),
+                       void *ctx, struct driver_sub **ret) MUST_CHECK;

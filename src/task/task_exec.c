@@ -1,0 +1,146 @@
+/* ExecTask: one command in the container, its output as a whole. Sequential on the caller's thread.
+ * Unlike the built-in driver it honours the timeout, and waits until the exec has really ended. */
+#include "driver_priv.h"
+
+#include "exec_common.h"
+#include "paddock/buf.h"
+#include "paddock/clock.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What is kept of each stream: the end of it, for that is where the reason stands. */
+#define EXEC_OUTPUT_MAX (64u << 10)
+
+struct capture {
+    struct buf buf;
+    size_t cut; /* bytes dropped from the front */
+};
+
+static void capture_init(struct capture *c) {
+    buf_init(&c->buf, 2 * EXEC_OUTPUT_MAX + (64u << 10));
+    c->cut = 0;
+}
+
+static int capture_add(struct capture *c, const char *data, size_t len) {
+    int r = buf_append(&c->buf, data, len);
+    if (r == 0 && c->buf.len > 2 * EXEC_OUTPUT_MAX) {
+        size_t over = c->buf.len - EXEC_OUTPUT_MAX;
+        buf_consume(&c->buf, over);
+        c->cut += over;
+    }
+    return r;
+}
+
+static char *capture_take(struct capture *c, size_t *ret_len) {
+    if (c->buf.len > EXEC_OUTPUT_MAX) {
+        size_t over = c->buf.len - EXEC_OUTPUT_MAX;
+        buf_consume(&c->buf, over);
+        c->cut += over;
+    }
+    if (c->cut == 0) {
+        *ret_len = c->buf.len;
+        return buf_take(&c->buf);
+    }
+    AUTO_BUF struct buf whole;
+    buf_init(&whole, EXEC_OUTPUT_MAX + 128);
+    if (buf_printf(&whole, "[%zu bytes of output cut here]\n", c->cut) < 0 ||
+        buf_append(&whole, c->buf.data, c->buf.len) < 0)
+        return NULL;
+    *ret_len = whole.len;
+    return buf_take(&whole);
+}
+
+struct exec_run {
+    struct capture out, err;
+};
+
+static int on_output(void *ctx, int channel, const char *data, size_t len) {
+    struct exec_run *x = ctx;
+    return capture_add(channel == 2 ? &x->err : &x->out, data, len);
+}
+
+/* Reads to the end of the stream. */
+static int read_all(struct docker_stream *s, const struct call *call, struct exec_run *x) {
+    struct docker_demux demux = {0};
+    char data[32768];
+    for (;;) {
+        ssize_t n = docker_stream_read(s, data, sizeof(data));
+        if (n == 0)
+            return 0;
+        if (n > 0) {
+            int r = docker_demux_feed(&demux, data, (size_t)n, on_output, x);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (n != -EAGAIN)
+            return (int)n;
+        struct pollfd p[2] = {
+            {.fd = docker_stream_fd(s), .events = POLLIN},
+            {.fd = call->cancel ? call->cancel->fd : -1, .events = POLLIN},
+        };
+        int ready = poll(p, 2, call_remaining_ms(call));
+        if (ready == 0)
+            return -ETIMEDOUT;
+        if (ready > 0 && p[1].revents)
+            return -ECANCELED;
+    }
+}
+
+static int run_exec(struct driver *d, const struct call *call, const char *exec_id,
+                    struct exec_run *x, int *ret_code, struct err *err) {
+    struct docker_stream *stream = NULL;
+    int r = docker_exec_start(d->docker, call, exec_id, false, &stream, err);
+    if (r < 0)
+        return r;
+    r = read_all(stream, call, x);
+    docker_stream_free(stream);
+    if (r == 0)
+        r = exec_wait_code(d, call, exec_id, ret_code, err);
+    if (r < 0)
+        exec_kill(d, exec_id);
+    if (r == -ETIMEDOUT)
+        return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the command did not end within its timeout");
+    return r < 0 ? err_set(err, ERR_PLAIN, -r, "reading the command's output: %s", strerror(-r)) : 0;
+}
+
+int driver_exec_task(struct driver *d, const struct call *call, const char *task_id,
+                     const char *const *argv, int64_t timeout_us, struct driver_exec_result *ret,
+                     struct err *err) {
+    if (!argv[0])
+        return err_set(err, ERR_INVALID, EINVAL, "cmd is required, but was empty");
+    AUTO_TASK struct task *t = store_get(d->store, task_id);
+    if (!t)
+        return driver_not_found(err);
+    struct call within = timeout_us > 0 ? call_within(call, (uint64_t)timeout_us) : *call;
+    struct docker_exec_options o = {.argv = argv};
+    char exec_id[65];
+    int r = docker_exec_create(d->docker, &within, store_look(t).container_id, &o, exec_id, err);
+    if (r < 0)
+        return err_wrap(err, r, "exec in task %s", task_id);
+
+    struct exec_run x;
+    capture_init(&x.out);
+    capture_init(&x.err);
+    struct driver_exec_result result = {0};
+    r = run_exec(d, &within, exec_id, &x, &result.exit.code, err);
+    if (r == 0) {
+        result.out = capture_take(&x.out, &result.out_len);
+        result.err = capture_take(&x.err, &result.err_len);
+        r = result.out && result.err ? 0 : err_oom(err);
+    }
+    if (r == 0)
+        *ret = TAKE_STRUCT(result);
+    driver_exec_result_done(&result);
+    buf_done(&x.out.buf);
+    buf_done(&x.err.buf);
+    return r;
+}
+
+void driver_exec_result_done(struct driver_exec_result *r) {
+    free(r->out);
+    free(r->err);
+    *r = (struct driver_exec_result){0};
+}

@@ -1,0 +1,442 @@
+/* ExecTaskStreaming: a hijacked connection on the streams thread, output as it comes, stdin and resizes
+ * from other threads.
+ *
+ * The end: without a TTY when the output has ended and the exit code is known; with a TTY when the command
+ * itself has ended (Docker's exec_die), even if a child in the background still holds the terminal. Docker
+ * tells exec_die after it has passed the output on, so a short quiet time is enough to have it all.
+ *
+ * Locks: `lock` guards what other threads hand in and is never held while calling out; `told` is held over
+ * the listener's callbacks, so that driver_exec_close can promise silence. */
+#include "driver_priv.h"
+
+#include "exec_common.h"
+#include "paddock/buf.h"
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define EXEC_STDIN_MAX (1u << 20)
+#define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: after the command's end, so long without output */
+#define EXEC_READ_BYTES 32768
+
+struct driver_exec {
+    struct driver *d;
+    atomic_uint refs;
+    char id[65];
+    bool tty;
+    struct driver_exec_ops ops;
+    void *ctx;
+    struct driver_exec *next; /* in exec_list, under its lock */
+
+    pthread_mutex_t told;
+    bool closed; /* under told */
+
+    pthread_mutex_t lock;
+    struct buf in;
+    bool in_close;
+
+    /* the streams thread's */
+    struct docker_stream *stream;
+    struct loop_watch *watch;
+    struct loop_timer *quiet;
+    struct docker_demux demux;
+    uint32_t events;
+    bool paused, eof, asked_code, finished, in_closed;
+
+    atomic_bool died; /* `code` is known */
+    atomic_int code;
+};
+
+struct exec_list {
+    struct driver *d;
+    pthread_mutex_t lock;
+    struct driver_exec *first;
+};
+
+int exec_list_new(struct driver *d, struct exec_list **ret) {
+    struct exec_list *x = calloc(1, sizeof(*x));
+    if (!x)
+        return -ENOMEM;
+    x->d = d;
+    pthread_mutex_init(&x->lock, NULL);
+    *ret = x;
+    return 0;
+}
+
+void exec_list_free(struct exec_list *x) {
+    if (x) {
+        pthread_mutex_destroy(&x->lock);
+        free(x);
+    }
+}
+
+static void list_add(struct driver_exec *x) {
+    struct exec_list *l = x->d->execs;
+    pthread_mutex_lock(&l->lock);
+    x->next = l->first;
+    l->first = x;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void list_remove(struct driver_exec *x) {
+    struct exec_list *l = x->d->execs;
+    pthread_mutex_lock(&l->lock);
+    for (struct driver_exec **at = &l->first; *at; at = &(*at)->next) {
+        if (*at == x) {
+            *at = x->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void exec_unref(void *arg) {
+    struct driver_exec *x = arg;
+    if (atomic_fetch_sub(&x->refs, 1) != 1)
+        return;
+    docker_stream_free(x->stream);
+    buf_done(&x->in);
+    pthread_mutex_destroy(&x->lock);
+    pthread_mutex_destroy(&x->told);
+    free(x);
+}
+
+/* Runs @cb in the streams thread with a reference of its own, which @cb gives back. */
+static void post(struct driver_exec *x, loop_cb cb) {
+    atomic_fetch_add(&x->refs, 1);
+    if (loop_post(x->d->loop, cb, x) < 0)
+        exec_unref(x);
+}
+
+/* ---- telling the listener ---- */
+
+static int tell_output(void *ctx, int channel, const char *data, size_t len) {
+    struct driver_exec *x = ctx;
+    pthread_mutex_lock(&x->told);
+    int r = x->closed ? -ECANCELED : x->ops.output(x->ctx, channel, data, len);
+    pthread_mutex_unlock(&x->told);
+    if (r == -EAGAIN) {
+        x->paused = true;
+        r = 0;
+    }
+    return r;
+}
+
+static void detach(struct driver_exec *x) {
+    x->watch = loop_watch_del(x->watch);
+    x->quiet = loop_timer_del(x->quiet);
+}
+
+static void finish(struct driver_exec *x, const struct err *err) {
+    if (x->finished)
+        return;
+    x->finished = true;
+    detach(x);
+    struct task_exit exit = {.code = atomic_load(&x->code)};
+    pthread_mutex_lock(&x->told);
+    if (!x->closed) {
+        if (!err) {
+            int r = x->ops.output(x->ctx, 1, NULL, 0);
+            if (!x->tty && (r == 0 || r == -EAGAIN))
+                r = x->ops.output(x->ctx, 2, NULL, 0);
+            (void)r; /* nobody is there: exited says the rest */
+        }
+        x->ops.exited(x->ctx, &exit, err);
+    }
+    pthread_mutex_unlock(&x->told);
+}
+
+/* ---- the end ---- */
+
+static void finish_posted(void *arg) {
+    struct driver_exec *x = arg;
+    if (x->eof || x->finished)
+        finish(x, NULL);
+    else if (x->quiet) /* TTY: output may still be on its way */
+        loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
+    exec_unref(x);
+}
+
+static void set_code(struct driver_exec *x, int code) {
+    if (!atomic_load(&x->died)) {
+        atomic_store(&x->code, code);
+        atomic_store(&x->died, true);
+    }
+}
+
+/* The event stream may be away: ask Docker too. */
+static void ask_code_work(void *arg) {
+    struct driver_exec *x = arg;
+    struct call call = call_within(NULL, x->d->timeout_us);
+    struct err err = {0};
+    int code = 0;
+    int r = atomic_load(&x->died) ? 0 : exec_wait_code(x->d, &call, x->id, &code, &err);
+    if (r < 0) {
+        log_warn("exec", LOG_KV("error", err.text), "the exit code is not known, ignoring");
+        code = 255;
+    }
+    set_code(x, code);
+    post(x, finish_posted);
+    exec_unref(x);
+}
+
+static void ask_code(struct driver_exec *x) {
+    if (x->asked_code)
+        return;
+    x->asked_code = true;
+    atomic_fetch_add(&x->refs, 1);
+    if (pool_run(x->d->pool, ask_code_work, x) < 0) {
+        exec_unref(x);
+        struct err err = {0};
+        err_oom(&err);
+        finish(x, &err);
+    }
+}
+
+static void on_quiet(void *arg) {
+    finish(arg, NULL);
+}
+
+static void at_eof(struct driver_exec *x) {
+    x->eof = true;
+    x->watch = loop_watch_del(x->watch);
+    if (atomic_load(&x->died))
+        finish(x, NULL);
+    else
+        ask_code(x);
+}
+
+/* ---- data ---- */
+
+static void on_stream(void *arg, uint32_t events);
+
+/* Without anything to wait for the watch goes: a hang-up is told whatever is asked, for ever. */
+static void set_events(struct driver_exec *x, uint32_t events) {
+    if (events == 0 || x->eof || x->finished)
+        x->watch = loop_watch_del(x->watch);
+    else if (!x->watch && loop_watch_add(x->d->loop, docker_stream_fd(x->stream), events, on_stream, x,
+                                         &x->watch) == 0)
+        x->events = events;
+    else if (events != x->events && loop_watch_set(x->watch, events) == 0)
+        x->events = events;
+}
+
+static void fail(struct driver_exec *x, int r) {
+    struct err err = {0};
+    err_set(&err, ERR_PLAIN, -r, "exec stream: %s", strerror(-r));
+    finish(x, &err);
+}
+
+static void flush_stdin(struct driver_exec *x) {
+    if (x->in_closed || !x->stream)
+        return;
+    pthread_mutex_lock(&x->lock);
+    ssize_t n = 0;
+    while (x->in.len > 0 && (n = docker_stream_write(x->stream, x->in.data, x->in.len)) > 0)
+        buf_consume(&x->in, (size_t)n);
+    bool more = x->in.len > 0 && n == -EAGAIN;
+    bool close_now = x->in_close && !more;
+    if (n < 0 && n != -EAGAIN)
+        buf_consume(&x->in, x->in.len); /* it reads no more: its exit tells why */
+    pthread_mutex_unlock(&x->lock);
+    if (close_now) {
+        x->in_closed = true;
+        if (docker_stream_close_write(x->stream) < 0)
+            log_debug("exec", NULL, "stdin was closed by the other side");
+    }
+    set_events(x, (x->paused ? 0 : EPOLLIN) | (more ? EPOLLOUT : 0));
+}
+
+static void read_output(struct driver_exec *x) {
+    char data[EXEC_READ_BYTES];
+    while (!x->paused && !x->finished && !x->eof) {
+        ssize_t n = docker_stream_read(x->stream, data, sizeof(data));
+        if (n == -EAGAIN)
+            break;
+        if (n == 0 || n == -ECONNRESET) {
+            at_eof(x);
+            return;
+        }
+        int r = (int)n;
+        if (n > 0)
+            r = x->tty ? tell_output(x, 1, data, (size_t)n)
+                       : docker_demux_feed(&x->demux, data, (size_t)n, tell_output, x);
+        if (r < 0) {
+            fail(x, r);
+            return;
+        }
+        if (x->tty && atomic_load(&x->died) && x->quiet)
+            loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
+    }
+}
+
+static void on_stream(void *arg, uint32_t events) {
+    struct driver_exec *x = arg;
+    if (events & EPOLLOUT)
+        flush_stdin(x);
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        read_output(x);
+    if (!x->finished && !x->eof)
+        flush_stdin(x); /* sets what to wait for next */
+}
+
+static void attach_posted(void *arg) {
+    struct driver_exec *x = arg;
+    int r = 0;
+    if (!x->finished) {
+        r = loop_timer_new(x->d->loop, on_quiet, x, &x->quiet);
+        if (r < 0)
+            fail(x, r);
+        else
+            on_stream(x, EPOLLIN); /* what came with the reply's head is in the stream already */
+    }
+    exec_unref(x);
+}
+
+int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
+                     const char *const *argv, bool tty, const struct driver_exec_ops *ops, void *ctx,
+                     struct driver_exec **ret, struct err *err) {
+    if (!argv[0])
+        return err_set(err, ERR_INVALID, EINVAL, "command is required but was empty");
+    AUTO_TASK struct task *t = store_get(d->store, task_id);
+    if (!t)
+        return driver_not_found(err);
+    struct driver_exec *x = calloc(1, sizeof(*x));
+    if (!x)
+        return err_oom(err);
+    *x = (struct driver_exec){.d = d, .tty = tty, .ops = *ops, .ctx = ctx};
+    atomic_init(&x->refs, 1);
+    pthread_mutex_init(&x->told, NULL);
+    pthread_mutex_init(&x->lock, NULL);
+    buf_init(&x->in, EXEC_STDIN_MAX);
+
+    struct call within = call_within(call, d->timeout_us);
+    struct docker_exec_options o = {.argv = argv, .tty = tty, .stdin_open = true};
+    int r = docker_exec_create(d->docker, &within, store_look(t).container_id, &o, x->id, err);
+    if (r == 0) {
+        list_add(x); /* before it runs: its exec_die may come at once */
+        r = docker_exec_start(d->docker, &within, x->id, tty, &x->stream, err);
+        if (r < 0)
+            list_remove(x);
+    }
+    if (r < 0) {
+        exec_unref(x);
+        return err_wrap(err, r, "exec in task %s", task_id);
+    }
+    *ret = x;
+    post(x, attach_posted);
+    return 0;
+}
+
+void exec_list_died(struct exec_list *l, const char *exec_id, int code) {
+    pthread_mutex_lock(&l->lock);
+    struct driver_exec *x = l->first;
+    while (x && strcmp(x->id, exec_id) != 0)
+        x = x->next;
+    if (x)
+        atomic_fetch_add(&x->refs, 1);
+    pthread_mutex_unlock(&l->lock);
+    if (!x)
+        return;
+    set_code(x, code);
+    if (x->tty || x->eof)
+        finish_posted(x); /* gives the reference back */
+    else
+        exec_unref(x);
+}
+
+/* ---- from other threads ---- */
+
+static void flush_posted(void *arg) {
+    struct driver_exec *x = arg;
+    if (!x->finished && !x->eof)
+        flush_stdin(x);
+    exec_unref(x);
+}
+
+int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) {
+    pthread_mutex_lock(&x->lock);
+    int r = x->in_close ? 0 : buf_append(&x->in, data, len);
+    pthread_mutex_unlock(&x->lock);
+    if (r < 0)
+        return r == -EMSGSIZE ? -ENOBUFS : r;
+    post(x, flush_posted);
+    return 0;
+}
+
+void driver_exec_stdin_close(struct driver_exec *x) {
+    pthread_mutex_lock(&x->lock);
+    x->in_close = true;
+    pthread_mutex_unlock(&x->lock);
+    post(x, flush_posted);
+}
+
+struct resize {
+    struct driver_exec *x;
+    unsigned height, width;
+};
+
+static void resize_work(void *arg) {
+    struct resize *z = arg;
+    struct call call = call_within(NULL, z->x->d->timeout_us);
+    if (docker_container_resize_exec(z->x->d->docker, &call, z->x->id, z->height, z->width, NULL) < 0)
+        log_debug("exec", NULL, "resize refused, ignoring");
+    exec_unref(z->x);
+    free(z);
+}
+
+void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width) {
+    struct resize *z = malloc(sizeof(*z));
+    if (!z)
+        return; /* the terminal keeps its size */
+    *z = (struct resize){.x = x, .height = height, .width = width};
+    atomic_fetch_add(&x->refs, 1);
+    if (pool_run(x->d->pool, resize_work, z) < 0) {
+        exec_unref(x);
+        free(z);
+    }
+}
+
+static void resume_posted(void *arg) {
+    struct driver_exec *x = arg;
+    if (x->paused && !x->finished) {
+        x->paused = false;
+        on_stream(x, EPOLLIN);
+    }
+    exec_unref(x);
+}
+
+void driver_exec_resume(struct driver_exec *x) {
+    post(x, resume_posted);
+}
+
+static void kill_work(void *arg) {
+    struct driver_exec *x = arg;
+    exec_kill(x->d, x->id);
+    exec_unref(x);
+}
+
+static void close_posted(void *arg) {
+    struct driver_exec *x = arg;
+    x->finished = true;
+    detach(x);
+    if (!atomic_load(&x->died)) {
+        atomic_fetch_add(&x->refs, 1);
+        if (pool_run(x->d->pool, kill_work, x) < 0)
+            exec_unref(x);
+    }
+    exec_unref(x); /* this post's */
+}
+
+void driver_exec_close(struct driver_exec *x) {
+    pthread_mutex_lock(&x->told);
+    x->closed = true;
+    pthread_mutex_unlock(&x->told);
+    list_remove(x);
+    post(x, close_posted);
+    exec_unref(x); /* the opener's */
+}

@@ -1,0 +1,111 @@
+/* RecoverTask: a task that this process does not know runs, or has ended, in Docker. The driver's config is not
+ * there after a restart of the agent: all that is needed comes from driver_state and from the container.
+ * The built-in driver's state is understood too; its docker_logger process is ended (after a look at what
+ * that pid really is) and its logs are taken over. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+#include "paddock/task_state.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* True when @pid runs `... docker_logger`: a number from a file may be anybody's by now. */
+static bool is_docker_logger(const struct driver *d, pid_t pid) {
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "%d/cmdline", (int)pid);
+    AUTO_FD int fd = openat(d->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    for (const char *arg = text; arg < text + n; arg += strlen(arg) + 1)
+        if (strcmp(arg, "docker_logger") == 0)
+            return true;
+    return false;
+}
+
+/* Ends the old logger. Returns the time from which the logs are ours: lines from before were its own, and if
+ * it had died earlier what it left out is lost rather than the whole log repeated. */
+static int64_t take_over_logger(const struct driver *d, const struct task_state *state) {
+    int64_t now = clock_wall_ns();
+    if (state->logger_pid <= 0 || !is_docker_logger(d, state->logger_pid))
+        return now;
+    if (kill(state->logger_pid, SIGKILL) < 0 && errno != ESRCH)
+        log_warn("recover", LOG_KV("errno", strerror(errno)),
+                 "the built-in driver's docker_logger could not be ended, ignoring");
+    return now;
+}
+
+static bool tty_of(const json_t *inspect) {
+    return json_is_true(json_object_get(json_object_get(inspect, "Config"), "Tty"));
+}
+
+static int adopt(struct driver *d, const struct call *call, struct task *t,
+                 const struct task_state *state, struct err *err) {
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    struct call within = call_within(call, d->timeout_us);
+    struct docker_state container;
+    AUTO_JSON json_t *inspect = NULL;
+    int r = docker_container_inspect(d->docker, &within, state->container_id, &container, &inspect,
+                                     err);
+    if (r < 0)
+        return err_wrap(err, r, "failed to inspect container for id %s", state->container_id);
+
+    bool to_null = strcmp(t->stdout_path, "/dev/null") == 0 && strcmp(t->stderr_path, "/dev/null") == 0;
+    /* The built-in driver does not say whether it collects logs: it has a logger when it does. */
+    bool logs = state->ours ? state->logs
+                            : state->logger_pid > 0 && !c->c.disable_log_collection && !to_null;
+    store_set_container(t, container.id, container.image_id, tty_of(inspect), logs);
+    r = store_set_network(t, &state->port_map, state->ip ? state->ip : "", state->auto_advertise);
+    if (r == 0 && container.image_id[0])
+        r = docker_images_hold(d->images, container.image_id, t->id);
+    if (r < 0)
+        return err_oom(err);
+    store_set_running(t, container.pid, container.started_ns);
+    pin_wake(d->pin);
+
+    int64_t since = state->ours ? 0 : take_over_logger(d, state);
+    r = logs_follow(d, call, t, !state->ours, since, err);
+    if (r < 0)
+        return r;
+    r = exit_check(d, t, container.running ? -1 : container.exit_code);
+    return r < 0 ? err_set(err, ERR_PLAIN, -r, "container %s does not answer", container.id) : 0;
+}
+
+int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
+                        const void *data, size_t len, struct err *err) {
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    AUTO_TASK struct task *known = store_get(d->store, task->id);
+    if (known)
+        return 0; /* reattached: this process never lost it */
+    struct task_state state = {0};
+    r = task_state_decode(data, len, &state, err);
+    if (r < 0)
+        return err_wrap(err, r, "failed to decode driver state of task %s", task->id);
+    struct task *t = NULL;
+    r = driver_meet_client(d, task, err);
+    if (r == 0) {
+        r = store_add(d->store, task, &t);
+        if (r == -EEXIST)
+            r = 0; /* two at once: the other one does it */
+        else if (r < 0)
+            err_oom(err);
+    }
+    if (r == 0 && t) {
+        r = adopt(d, call, t, &state, err);
+        if (r < 0) {
+            docker_images_release(d->images, store_look(t).image_id, t->id);
+            store_remove(d->store, t);
+            pin_wake(d->pin);
+        }
+    }
+    task_unref(t);
+    task_state_done(&state);
+    return r;
+}

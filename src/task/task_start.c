@@ -1,0 +1,343 @@
+/* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - create - start -
+ * inspect - store - reconciler woken - log pump told - handle out.
+ *
+ * What fails is undone: no container, no image hold, no entry in the store is left behind.
+ * Retries and error classes: docker-driver 4.10. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/docker_create.h"
+#include "paddock/log.h"
+#include "paddock/task_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define START_TRANSIENT_TRIES 5
+#define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
+
+struct start {
+    struct driver *d;
+    const struct call *call;
+    const struct task_config *config;
+    const struct plugin_config *plugin;
+    struct job_config job;
+    struct task *task;
+    struct docker_image image;
+    bool image_held;
+    char *name; /* of the container */
+    char container_id[65];
+    bool created; /* by us: undone on failure */
+    struct docker_state state;
+    json_t *inspect;
+};
+
+static void start_done(struct start *s) {
+    config_job_done(&s->job);
+    free(s->name);
+    json_decref(s->inspect);
+    task_unref(s->task);
+}
+
+static struct call slow_call(const struct start *s) {
+    return call_within(s->call, s->d->timeout_slow_us);
+}
+
+/* ---- image ---- */
+
+static void image_event(void *ctx, const char *message, const char *image) {
+    struct start *s = ctx;
+    driver_tell_ids(s->d, s->config->id, s->config->alloc_id, s->config->name, message, "image", image);
+}
+
+static int acquire_image(struct start *s, struct err *err) {
+    AUTO_FREE char *load = NULL;
+    if (!str_empty(s->job.load) && asprintf(&load, "%s/%s/local/%s", s->config->alloc_dir,
+                                            s->config->name, s->job.load) < 0) {
+        load = NULL;
+        return err_oom(err);
+    }
+    struct docker_image_want want = {
+        .image = s->job.image,
+        .load_path = load,
+        .force_pull = s->job.force_pull,
+        .username = s->job.auth_username,
+        .password = s->job.auth_password,
+        .server_address = s->job.auth_server_address,
+        .auth_soft_fail = s->job.auth_soft_fail,
+        .pull_timeout_us = (uint64_t)(s->job.image_pull_timeout_us
+                                          ? s->job.image_pull_timeout_us
+                                          : s->plugin->image_pull_timeout_us),
+        .user_id = s->config->id,
+        .event = image_event,
+        .ctx = s,
+    };
+    int r = docker_images_acquire(s->d->images, s->call, &want, &s->image, err);
+    s->image_held = r == 0;
+    return r;
+}
+
+/* ---- the request ---- */
+
+/* The wanted set as text; "" when there is nothing to go by (Docker then gives all, the reconciler says so). */
+static void wanted_cpuset(const struct start *s, char *out, size_t size) {
+    const struct task_resources *res = &s->config->resources;
+    struct cpuset set;
+    out[0] = '\0';
+    if (!s->plugin->cpuset_enabled)
+        return;
+    int fd = s->d->cgroup_v2 ? s->d->cgroup_root_fd : -EBADF;
+    int r = pin_wanted_now(fd, s->d->cgroup_root, res->cpuset_cgroup ? res->cpuset_cgroup : "",
+                           res->cpuset_cpus ? res->cpuset_cpus : "", &set);
+    if (r == 0 && cpuset_format(&set, out, size) >= 0)
+        return;
+    /* No cgroup v2 here: the reserved cores still go into the request. */
+    if (!s->d->cgroup_v2 && !str_empty(res->cpuset_cpus))
+        snprintf(out, size, "%s", res->cpuset_cpus);
+}
+
+static int build_request(struct start *s, json_t **ret, struct err *err) {
+    char runtimes[512];
+    int r = fingerprint_info(s->d->fingerprint, s->call, runtimes, sizeof(runtimes), err);
+    if (r < 0)
+        return r;
+    AUTO_FREE char *cpus = malloc(CPUSET_TEXT_MAX);
+    if (!cpus)
+        return err_oom(err);
+    wanted_cpuset(s, cpus, CPUSET_TEXT_MAX);
+    struct docker_create_host host = {.image_id = s->image.id,
+                                      .cpuset = cpus,
+                                      .runtimes = runtimes,
+                                      .cgroup_v2 = s->d->cgroup_v2,
+                                      .cgroup_parent = "",
+                                      .num_cpu = s->d->num_cpu,
+                                      .total_compute_mhz = s->plugin->node_total_compute_mhz,
+                                      .owner_label = driver_owner(s->d)};
+    s->name = docker_create_name(s->config);
+    if (!s->name)
+        return err_oom(err);
+    return docker_create_build(s->config, &s->job, s->plugin, &host, ret, err);
+}
+
+/* ---- create ---- */
+
+/* Worth another try now. A call that took its whole deadline is not: Nomad's restart policy has it. */
+static bool is_transient(int r) {
+    return r == -EIO || r == -ENOTCONN || r == -EPROTO;
+}
+
+/* The name is taken. Ours from before a crash (same task id) and running: adopted. Anything else with this
+ * name is a leftover of this very task and alloc: removed. Returns 1 adopted, 0 the name is free now. */
+static int resolve_conflict(struct start *s, struct err *err) {
+    struct call call = slow_call(s);
+    struct docker_state state;
+    AUTO_JSON json_t *inspect = NULL;
+    int r = docker_container_inspect(s->d->docker, &call, s->name, &state, &inspect, err);
+    if (r == -ENOENT) {
+        err_clear(err);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
+    const char *id = json_string_value(json_object_get(labels, DOCKER_LABEL_TASK_ID));
+    if (state.running && id && strcmp(id, s->config->id) == 0) {
+        snprintf(s->container_id, sizeof(s->container_id), "%s", state.id);
+        return 1;
+    }
+    log_info("start", LOG_KV("task_id", s->config->id, "container_id", state.id),
+             "removing a leftover container of the same name");
+    r = docker_container_remove(s->d->docker, &call, state.id, true, err);
+    if (r == -ENOENT || r == -EEXIST) { /* gone already, or being removed */
+        err_clear(err);
+        return 0;
+    }
+    return r;
+}
+
+/* Docker's texts that mean "may work next time" at create. */
+static bool create_is_recoverable(int r, const struct err *err) {
+    return r == -ENOENT || r == -ETIMEDOUT || is_transient(r) ||
+           strstr(err->text, "duplicate mount point");
+}
+
+static int create_container(struct start *s, const json_t *body, struct err *err) {
+    unsigned conflicts = 0, transients = 0;
+    uint64_t backoff = START_BACKOFF_US;
+    for (;;) {
+        struct call call = slow_call(s);
+        struct err failed = {0};
+        int r = docker_container_create(s->d->docker, &call, s->name, body, s->container_id,
+                                        &failed);
+        if (r == 0) {
+            s->created = true;
+            return 0;
+        }
+        bool retry = false;
+        if (r == -EEXIST && ++conflicts <= s->plugin->container_exists_attempts) {
+            int c = resolve_conflict(s, err);
+            if (c != 0)
+                return c < 0 ? c : 0;
+            retry = true;
+        } else if (is_transient(r) && ++transients < START_TRANSIENT_TRIES) {
+            retry = true;
+        }
+        if (!retry) {
+            err_set(err, create_is_recoverable(r, &failed) ? ERR_RECOVERABLE : ERR_PLAIN, -r,
+                    "Failed to create container: %s", failed.text);
+            return r;
+        }
+        backoff *= 2;
+        r = call_sleep(s->call, backoff);
+        if (r < 0)
+            return err_set(err, ERR_PLAIN, -r, "Failed to create container: %s", failed.text);
+    }
+}
+
+/* ---- start ---- */
+
+static int start_container(struct start *s, struct err *err) {
+    uint64_t backoff = START_BACKOFF_US;
+    for (unsigned tries = 1;; tries++) {
+        struct call call = slow_call(s);
+        struct err failed = {0};
+        int r = docker_container_start(s->d->docker, &call, s->container_id, &failed);
+        if (r == 0 || r == -EEXIST) /* 409: somebody was faster */
+            return 0;
+        if (!is_transient(r))
+            return err_set(err, r == -ETIMEDOUT ? ERR_RECOVERABLE : ERR_PLAIN, -r,
+                           "Failed to start container %s: %s", s->container_id, failed.text);
+        backoff *= 2;
+        if (tries >= START_TRANSIENT_TRIES || call_sleep(s->call, backoff) < 0)
+            return err_set(err, ERR_RECOVERABLE, -r, "Failed to start container %s: %s",
+                           s->container_id, failed.text);
+    }
+}
+
+/* ---- after it ---- */
+
+static int look_at_container(struct start *s, struct err *err) {
+    struct call call = call_within(s->call, s->d->timeout_us);
+    int r = docker_container_inspect(s->d->docker, &call, s->container_id, &s->state, &s->inspect,
+                                     err);
+    if (r < 0)
+        return err_wrap(err, r, "Failed to inspect container %s", s->container_id);
+    store_set_running(s->task, s->state.pid, s->state.started_ns);
+    /* From here on it is pinned, whatever else takes its time. */
+    pin_wake(s->d->pin);
+    if (!s->state.running) /* short-lived: its die event may have come before it was RUNNING */
+        r = exit_check(s->d, s->task, s->state.exit_code);
+    return r < 0 ? err_set(err, ERR_RECOVERABLE, -r, "container %s does not answer", s->container_id)
+                 : 0;
+}
+
+static bool wants_logs(const struct start *s) {
+    return !s->plugin->disable_log_collection && !(strcmp(s->config->stdout_path, "/dev/null") == 0 &&
+                                                   strcmp(s->config->stderr_path, "/dev/null") == 0);
+}
+
+static int fill_result(struct start *s, struct driver_started *ret, struct err *err) {
+    struct docker_network_override net;
+    docker_create_override(&s->job, s->inspect, &net);
+    ret->network_present = net.present;
+    snprintf(ret->addr, sizeof(ret->addr), "%s", net.addr);
+    ret->auto_advertise = net.auto_advertise;
+    int r = kvs_copy(&s->job.port_map, &ret->port_map);
+    if (r == 0)
+        r = store_set_network(s->task, &ret->port_map, net.addr, net.auto_advertise);
+    if (r < 0)
+        return err_oom(err);
+
+    AUTO_BUF struct buf out;
+    buf_init(&out, 1u << 20);
+    struct task_state state = {.container_id = s->container_id,
+                               .container_name = s->name,
+                               .image_id = s->image.id,
+                               .has_network = net.present,
+                               .port_map = ret->port_map,
+                               .ip = ret->addr,
+                               .auto_advertise = net.auto_advertise,
+                               .tty = s->job.tty,
+                               .logs = wants_logs(s)};
+    r = task_state_encode(&state, &out, err);
+    if (r < 0)
+        return r;
+    ret->state_len = out.len;
+    ret->state = buf_take(&out);
+    return ret->state ? 0 : err_oom(err);
+}
+
+static void undo(struct start *s) {
+    /* Also when the request was cancelled: what was begun must not stay. */
+    struct call call = call_within(NULL, s->d->timeout_us);
+    struct err err = {0};
+    if (s->container_id[0] &&
+        docker_container_remove(s->d->docker, &call, s->container_id, true, &err) < 0)
+        log_warn("start", LOG_KV("container_id", s->container_id, "error", err.text),
+                 "a container of a failed start may be left, ignoring");
+    if (s->image_held)
+        docker_images_release(s->d->images, s->image.id, s->config->id);
+    if (s->task) {
+        if (s->d->pump && logpump_finish(s->d->pump, &call, s->config->id, NULL) < 0)
+            log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
+        store_remove(s->d->store, s->task);
+        pin_wake(s->d->pin);
+    }
+}
+
+static int run(struct start *s, struct driver_started *ret, struct err *err) {
+    AUTO_JSON json_t *body = NULL;
+    int r = acquire_image(s, err);
+    if (r == 0)
+        r = build_request(s, &body, err);
+    if (r == 0)
+        r = create_container(s, body, err);
+    if (r < 0)
+        return r;
+    /* Known by its container id before it runs: an end that comes at once finds its task. */
+    store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
+    r = start_container(s, err);
+    if (r == 0)
+        r = look_at_container(s, err);
+    if (r == 0)
+        r = logs_follow(s->d, s->call, s->task, false, 0, err);
+    if (r == 0)
+        r = fill_result(s, ret, err);
+    return r;
+}
+
+int driver_start_task(struct driver *d, const struct call *call, const struct task_config *config,
+                      struct driver_started *ret, struct err *err) {
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    AUTO_CONFIG struct config_snapshot *plugin = driver_config_get(d);
+    struct start s = {.d = d, .call = call, .config = config, .plugin = &plugin->c};
+    struct driver_started result = {0};
+    r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
+    if (r == 0)
+        r = driver_meet_client(d, config, err);
+    if (r == 0) {
+        r = store_add(d->store, config, &s.task);
+        if (r == -EEXIST)
+            err_set(err, ERR_PLAIN, EEXIST, "task with ID \"%s\" already started", config->id);
+        else if (r < 0)
+            err_oom(err);
+    }
+    if (r == 0) {
+        r = run(&s, &result, err);
+        if (r < 0)
+            undo(&s);
+        else
+            *ret = TAKE_STRUCT(result);
+    }
+    driver_started_done(&result);
+    start_done(&s);
+    return r;
+}
+
+void driver_started_done(struct driver_started *s) {
+    free(s->state);
+    kvs_done(&s->port_map);
+    *s = (struct driver_started){0};
+}

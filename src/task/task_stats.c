@@ -1,0 +1,314 @@
+/* TaskStats: all open streams are served by one timer of the streams thread, from the containers' cgroup
+ * files on held fds; the time of a sample is the time of the read. Docker's one-shot call is made only where
+ * the files cannot be read (Docker on another machine), from the pool.
+ *
+ * Percent is of one core (two busy cores: 200), as the built-in driver tells it; ticks are MHz used. */
+#include "driver_priv.h"
+
+#include "paddock/cgroup_stats.h"
+#include "paddock/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define STATS_INTERVAL_MIN_US (100 * US_PER_MS)
+
+struct stats_list {
+    struct driver *d;
+    struct fan fan; /* its lock guards the streams; its subscriptions are struct stats_stream */
+    struct loop_timer *timer;
+    double mhz_per_core; /* 0 = not looked up yet */
+};
+
+struct stats_stream {
+    struct driver_sub sub; /* first */
+    struct task *task;
+    uint64_t interval_us, next_us;
+    bool open, ended, by_docker;
+    pid_t pid; /* of `files` */
+    struct cgroup_stats files;
+    /* the sample before */
+    bool has_last;
+    uint64_t last_us;
+    struct cgroup_usage last;
+};
+
+int stats_new(struct driver *d, struct stats_list **ret) {
+    struct stats_list *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->d = d;
+    fan_init(&s->fan);
+    *ret = s;
+    return 0;
+}
+
+void stats_free(struct stats_list *s) {
+    if (!s)
+        return;
+    loop_timer_del(s->timer);
+    fan_done(&s->fan);
+    free(s);
+}
+
+/* ---- MHz of one core ---- */
+
+/* The first "cpu MHz" of /proc/cpuinfo, or cpufreq's maximum: clients up to 1.6 do not tell the node's. */
+static double read_core_mhz(void) {
+    char line[256];
+    double mhz = 0;
+    FILE *f = fopen("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "re");
+    if (f) {
+        if (fgets(line, sizeof(line), f))
+            mhz = strtod(line, NULL) / 1000;
+        fclose(f);
+    }
+    f = mhz > 0 ? NULL : fopen("/proc/cpuinfo", "re");
+    while (f && fgets(line, sizeof(line), f) && mhz <= 0)
+        if (strncmp(line, "cpu MHz", 7) == 0 && strchr(line, ':'))
+            mhz = strtod(strchr(line, ':') + 1, NULL);
+    if (f)
+        fclose(f);
+    return mhz > 0 ? mhz : 1000;
+}
+
+static double core_mhz(struct stats_list *s) {
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(s->d);
+    if (c && c->c.node_total_compute_mhz && c->c.node_cores)
+        return (double)c->c.node_total_compute_mhz / c->c.node_cores;
+    if (s->mhz_per_core <= 0)
+        s->mhz_per_core = read_core_mhz();
+    return s->mhz_per_core;
+}
+
+/* ---- from two samples to figures (pure) ---- */
+
+static double percent(uint64_t now, uint64_t before, uint64_t elapsed_us) {
+    if (now <= before || elapsed_us == 0)
+        return 0;
+    return (double)(now - before) / ((double)elapsed_us * 1000) * 100;
+}
+
+static void fill_stats(const struct cgroup_usage *u, const struct cgroup_usage *last,
+                       uint64_t elapsed_us, double mhz, struct driver_stats *ret) {
+    *ret = (struct driver_stats){
+        .throttled_periods = u->throttled_periods,
+        .throttled_time_ns = u->throttled_ns,
+        .rss = u->rss,
+        .cache = u->cache,
+        .swap = u->swap,
+        .usage = u->usage,
+        .max_usage = u->max_usage,
+        .kernel_usage = u->kernel,
+        .has_max_usage = u->has_max_usage,
+        .has_kernel = u->has_kernel,
+    };
+    if (last) {
+        ret->percent = percent(u->cpu_ns, last->cpu_ns, elapsed_us);
+        ret->user_percent = percent(u->user_ns, last->user_ns, elapsed_us);
+        ret->system_percent = percent(u->system_ns, last->system_ns, elapsed_us);
+        ret->total_ticks = ret->percent / 100 * mhz;
+    }
+}
+
+/* ---- one stream ---- */
+
+static void tell(struct stats_stream *x, const struct driver_stats *s) {
+    ((void (*)(void *, const struct driver_stats *))x->sub.on)(x->sub.ctx, s);
+}
+
+static void close_files(struct stats_stream *x) {
+    if (x->open)
+        cgroup_stats_close(&x->files);
+    x->open = false;
+}
+
+static void end_stream(struct stats_stream *x) {
+    if (x->ended)
+        return;
+    x->ended = true;
+    close_files(x);
+    tell(x, NULL);
+}
+
+static void take_sample(struct stats_list *s, struct stats_stream *x, const struct cgroup_usage *u) {
+    struct driver_stats out;
+    uint64_t now = clock_now_us();
+    fill_stats(u, x->has_last ? &x->last : NULL, now - x->last_us, core_mhz(s), &out);
+    out.time_ns = clock_wall_ns();
+    x->last = *u;
+    x->last_us = now;
+    x->has_last = true;
+    tell(x, &out);
+}
+
+/* The files of the container's present cgroup; a restarted container has a new one. */
+static bool open_files(struct stats_list *s, struct stats_stream *x, const struct task_look *now) {
+    if (x->open && x->pid == now->pid)
+        return true;
+    close_files(x);
+    x->pid = now->pid;
+    x->open = now->pid > 0 && cgroup_stats_open(s->d->proc_fd, s->d->cgroup_root_fd, s->d->cgroup_v2,
+                                                now->pid, now->container_id, &x->files) == 0;
+    return x->open;
+}
+
+/* ---- Docker's one-shot call, where files cannot be read ---- */
+
+struct docker_sample {
+    struct stats_list *s;
+    struct task *task;
+};
+
+static uint64_t number_at(const json_t *j, const char *a, const char *b, const char *c) {
+    j = json_object_get(json_object_get(j, a), b);
+    if (c)
+        j = json_object_get(j, c);
+    double v = json_number_value(j);
+    return v > 0 ? (uint64_t)v : 0;
+}
+
+static void usage_from_docker(const json_t *j, struct cgroup_usage *u) {
+    *u = (struct cgroup_usage){
+        .cpu_ns = number_at(j, "cpu_stats", "cpu_usage", "total_usage"),
+        .user_ns = number_at(j, "cpu_stats", "cpu_usage", "usage_in_usermode"),
+        .system_ns = number_at(j, "cpu_stats", "cpu_usage", "usage_in_kernelmode"),
+        .throttled_periods = number_at(j, "cpu_stats", "throttling_data", "throttled_periods"),
+        .throttled_ns = number_at(j, "cpu_stats", "throttling_data", "throttled_time"),
+        .rss = number_at(j, "memory_stats", "stats", "rss"),
+        .cache = number_at(j, "memory_stats", "stats", "cache"),
+        .swap = number_at(j, "memory_stats", "stats", "swap"),
+        .usage = number_at(j, "memory_stats", "usage", NULL),
+        .max_usage = number_at(j, "memory_stats", "max_usage", NULL),
+    };
+    if (!u->rss)
+        u->rss = number_at(j, "memory_stats", "stats", "anon");
+    if (!u->cache)
+        u->cache = number_at(j, "memory_stats", "stats", "file");
+    u->has_max_usage = u->max_usage > 0;
+}
+
+static void docker_work(void *arg) {
+    struct docker_sample *w = arg;
+    struct stats_list *s = w->s;
+    struct call call = call_within(NULL, s->d->timeout_us);
+    AUTO_JSON json_t *j = NULL;
+    struct cgroup_usage u;
+    bool ok = docker_container_stats(s->d->docker, &call, store_look(w->task).container_id, &j,
+                                     NULL) == 0;
+    if (ok)
+        usage_from_docker(j, &u);
+    pthread_mutex_lock(&s->fan.lock);
+    for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
+        struct stats_stream *x = (struct stats_stream *)sub;
+        if (x->task != w->task || !x->by_docker)
+            continue;
+        x->by_docker = false;
+        if (ok && !x->ended)
+            take_sample(s, x, &u);
+    }
+    pthread_mutex_unlock(&s->fan.lock);
+    task_unref(w->task);
+    free(w);
+}
+
+static void ask_docker(struct stats_list *s, struct stats_stream *x) {
+    if (x->by_docker)
+        return; /* the one before is still on its way */
+    struct docker_sample *w = calloc(1, sizeof(*w));
+    struct task *ref = w ? store_get(s->d->store, x->task->id) : NULL;
+    if (!ref) {
+        free(w);
+        return;
+    }
+    *w = (struct docker_sample){.s = s, .task = ref};
+    x->by_docker = pool_run(s->d->pool, docker_work, w) == 0;
+    if (!x->by_docker) {
+        task_unref(ref);
+        free(w);
+    }
+}
+
+static void serve(struct stats_list *s, struct stats_stream *x) {
+    struct task_look now = store_look(x->task);
+    struct cgroup_usage u;
+    if (now.phase == TASK_EXITED)
+        end_stream(x);
+    else if (open_files(s, x, &now) && cgroup_stats_read(&x->files, &u) == 0)
+        take_sample(s, x, &u);
+    else if (now.phase == TASK_RUNNING)
+        ask_docker(s, x);
+}
+
+static void on_timer(void *arg) {
+    struct stats_list *s = arg;
+    uint64_t now = clock_now_us(), next = 0;
+    pthread_mutex_lock(&s->fan.lock);
+    for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
+        struct stats_stream *x = (struct stats_stream *)sub;
+        if (x->ended)
+            continue;
+        if (x->next_us <= now) {
+            serve(s, x);
+            x->next_us = now + x->interval_us;
+        }
+        if (!next || x->next_us < next)
+            next = x->next_us;
+    }
+    pthread_mutex_unlock(&s->fan.lock);
+    loop_timer_at(s->timer, next);
+}
+
+/* On the streams thread: a new stream may be due before what the timer waits for. */
+static void arm(void *arg) {
+    struct stats_list *s = arg;
+    if (!s->timer && loop_timer_new(s->d->loop, on_timer, s, &s->timer) < 0)
+        return;
+    on_timer(s);
+}
+
+static void close_stream(struct driver_sub *sub) {
+    struct stats_stream *x = (struct stats_stream *)sub;
+    fan_remove(sub);
+    close_files(x);
+    task_unref(x->task);
+    free(x);
+}
+
+int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us,
+                      void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
+                      struct driver_sub **ret, struct err *err) {
+    struct task *t = store_get(d->store, task_id);
+    if (!t)
+        return driver_not_found(err);
+    struct stats_stream *x = calloc(1, sizeof(*x));
+    if (!x) {
+        task_unref(t);
+        return err_oom(err);
+    }
+    uint64_t interval = interval_us > 0 ? (uint64_t)interval_us : US_PER_SEC;
+    if (interval < STATS_INTERVAL_MIN_US)
+        interval = STATS_INTERVAL_MIN_US;
+    *x = (struct stats_stream){.task = t, .interval_us = interval};
+    x->sub = (struct driver_sub){
+        .close = close_stream, .fan = &d->stats->fan, .on = (void (*)(void))on, .ctx = ctx};
+    pthread_mutex_lock(&d->stats->fan.lock);
+    fan_add_locked(&d->stats->fan, &x->sub);
+    pthread_mutex_unlock(&d->stats->fan.lock);
+    *ret = &x->sub;
+    if (loop_post(d->loop, arm, d->stats) < 0) {
+        close_stream(&x->sub);
+        return err_oom(err);
+    }
+    return 0;
+}
+
+void stats_task_ended(struct stats_list *s, const char *task_id) {
+    pthread_mutex_lock(&s->fan.lock);
+    for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
+        struct stats_stream *x = (struct stats_stream *)sub;
+        if (strcmp(x->task->id, task_id) == 0)
+            end_stream(x);
+    }
+    pthread_mutex_unlock(&s->fan.lock);
+}
