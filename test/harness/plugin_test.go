@@ -139,7 +139,7 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 	t.Cleanup(func() {
 		p.client.Kill()
 		if run.isRef {
-			os.Remove(p.socket)
+			removeSocket(p.socket)
 		}
 		if t.Failed() {
 			t.Logf("the plugin's last words:\n%s", lastLines(p.stderr.String(), 40))
@@ -208,10 +208,7 @@ func (p *plug) crash(t testing.TB) {
 	eventually(t, 10*time.Second, "the host notices that the plugin died (nobody else holds its stdout and stderr)",
 		func() (bool, string) { return p.client.Exited(), "not exited" })
 	/* what no process can do for itself after SIGKILL; a private directory goes with it */
-	os.Remove(p.socket)
-	if dir := filepath.Dir(p.socket); dir != os.TempDir() {
-		os.Remove(dir)
-	}
+	removeSocket(p.socket)
 }
 
 /* A raw call. Request and answer are bytes of protobuf, encoded by the caller. */

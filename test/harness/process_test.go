@@ -81,8 +81,7 @@ func startBare(t *testing.T, env ...string) *bare {
 		outR.Close()
 		errR.Close()
 		if b.socket != "" {
-			os.Remove(b.socket)
-			os.Remove(filepath.Dir(b.socket)) /* a private directory: empty by now */
+			removeSocket(b.socket)
 		}
 		if t.Failed() {
 			t.Logf("stderr:\n%s", lastLines(b.stderr.String(), 30))

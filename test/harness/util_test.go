@@ -287,3 +287,20 @@ func openGate(t testing.TB, path string) {
 		return err
 	}), "gate")
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func atoi(t testing.TB, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	ok(t, err, "a number")
+	return n
+}
+
+/* Removes the socket of a process that was killed, and the private directory around it. */
+func removeSocket(path string) {
+	os.Remove(path)
+	if dir := filepath.Dir(path); dir != os.TempDir() {
+		os.Remove(dir)
+	}
+}

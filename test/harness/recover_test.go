@@ -1,0 +1,391 @@
+/*
+ * RecoverTask: what a plugin finds that was not there when things happened. A
+ * crash is SIGKILL of the plugin; an agent restart is the same, with a handle
+ * that went through the agent's database, where the driver config is lost.
+ */
+package harness
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+	"github.com/zclconf/go-cty/cty"
+)
+
+func recoverWith(t *testing.T, p *plug, h *drivers.TaskHandle) error {
+	t.Helper()
+	return errWithin(t, callLimit, "RecoverTask", func() error { return p.RecoverTask(h) })
+}
+
+/* The handle as the agent's state database gives it back: without the driver config. */
+func persisted(t *testing.T, h *drivers.TaskHandle) *drivers.TaskHandle {
+	t.Helper()
+	c := h.Copy()
+	setConfigValue(t, c.Config, cty.EmptyObjectVal)
+	*c.Config = drivers.TaskConfig{
+		ID: c.Config.ID, Name: c.Config.Name, AllocID: c.Config.AllocID, JobName: c.Config.JobName, JobID: c.Config.JobID,
+		TaskGroupName: c.Config.TaskGroupName, Namespace: c.Config.Namespace, NodeName: c.Config.NodeName, NodeID: c.Config.NodeID,
+		Env: c.Config.Env, Resources: c.Config.Resources, User: c.Config.User, AllocDir: c.Config.AllocDir,
+		StdoutPath: c.Config.StdoutPath, StderrPath: c.Config.StderrPath, NetworkIsolation: c.Config.NetworkIsolation,
+	}
+	return c
+}
+
+/* A numbered line every 20 ms until SIGTERM. */
+const counter = `i=0; trap 'echo last; exit 6' TERM; while :; do echo n $i; i=$((i+1)); sleep 0.02; done`
+
+func TestRecoverAfterPluginCrash(t *testing.T) {
+	for name, form := range map[string]func(*testing.T, *drivers.TaskHandle) *drivers.TaskHandle{
+		"plugin restart": func(_ *testing.T, h *drivers.TaskHandle) *drivers.TaskHandle { return h },
+		"agent restart":  persisted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := launch(t)
+			k := newTask(t, p, "live", shell(counter)).start(p)
+			k.stdout.waitFor(t, 10*time.Second, "n 10\n")
+			before := k.inspect()
+			broken := k.waiter(p)
+			p.crash(t)
+			if r := k.result(broken, 10*time.Second); r.Err == nil || !strings.Contains(r.Err.Error(), "plugin is shut down") {
+				t.Errorf("WaitTask through the crash: %+v, want the host's `plugin is shut down`", r)
+			}
+
+			p2 := launch(t)
+			h := form(t, k.handle)
+			ok(t, recoverWith(t, p2, h), "RecoverTask")
+			ok(t, recoverWith(t, p2, h), "RecoverTask of a known task is a no-op")
+			after := k.inspect()
+			if after.str("Id") != before.str("Id") || after.num("State.Pid") != before.num("State.Pid") {
+				t.Fatal("the container was restarted")
+			}
+			s, err := p2.InspectTask(k.id())
+			ok(t, err, "InspectTask")
+			if s.State != drivers.TaskStateRunning {
+				t.Errorf("state %v, want running", s.State)
+			}
+			if k.stdout.ended() {
+				t.Fatal("the log FIFO ended: logmon has stopped reading for good")
+			}
+			n := k.stdout.size()
+			eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, k.stdout.text()[n:] })
+			r, err := p2.ExecTask(k.id(), []string{"/bin/echo", "hi"}, 10*time.Second)
+			ok(t, err, "ExecTask")
+			if string(r.Stdout) != "hi\n" {
+				t.Errorf("exec: %+v", r)
+			}
+			waiter := k.waiter(p2)
+			ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
+			if r := k.result(waiter, callLimit); r.ExitCode != 6 {
+				t.Errorf("exit %+v, want 6", r)
+			}
+			k.stdout.waitFor(t, 20*time.Second, "last\n")
+			checkCounter(t, k.stdout.text())
+			ok(t, k.destroy(p2), "DestroyTask")
+		})
+	}
+}
+
+/* Each number once and in order. */
+func checkCounter(t *testing.T, text string) {
+	t.Helper()
+	want := 0
+	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if line == "last" {
+			continue
+		}
+		if line != "n "+itoa(want) {
+			t.Errorf("the log has %q where %q must be: a line lost, repeated or cut", line, "n "+itoa(want))
+			return
+		}
+		want++
+	}
+	if want == 0 {
+		t.Error("no line at all")
+	}
+}
+
+func TestRecoverOfATaskThatEndedMeanwhile(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "ended", shell(counter)).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "n 1\n")
+	p.crash(t)
+	_, err := run.docker.call("POST", "/containers/"+k.container()+"/kill?signal=TERM", nil, nil)
+	ok(t, err, "docker kill")
+	eventually(t, 20*time.Second, "the container ends", func() (bool, string) { return !k.inspect().running(), "running" })
+
+	p2 := launch(t)
+	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a task that ended meanwhile")
+	if r := k.wait(p2, callLimit); r.ExitCode != 6 {
+		t.Errorf("exit %+v, want 6: the exit that nobody saw must be told", r)
+	}
+	if !run.isRef {
+		eventually(t, 20*time.Second, "the rest of the log", func() (bool, string) {
+			return strings.Contains(k.stdout.text(), "last\n"), lastLines(k.stdout.text(), 3)
+		})
+		checkCounter(t, k.stdout.text())
+	}
+	ok(t, k.destroy(p2), "DestroyTask")
+}
+
+func TestRecoverOfAContainerRemovedByHand(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "gone", sleeper).start(p)
+	p.crash(t)
+	ok(t, run.docker.remove(k.container()), "docker rm -f")
+	p2 := launch(t)
+	wantError(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a container that is gone")
+	/* what Nomad does next: destroy what is left, then start anew */
+	if !run.isRef {
+		ok(t, k.destroy(p2), "DestroyTask after a failed RecoverTask")
+	}
+	again := newTask(t, p2, "gone", sleeper, func(c *drivers.TaskConfig) { c.AllocID = k.cfg.AllocID; c.ID = k.cfg.AllocID + "/gone/second00" }).start(p2)
+	ok(t, again.destroy(p2), "DestroyTask")
+}
+
+func TestContainerRemovedByHandWhileWatched(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "rm", sleeper).start(p)
+	waiter := k.waiter(p)
+	ok(t, run.docker.remove(k.container()), "docker rm -f")
+	if r := k.result(waiter, callLimit); r.Err == nil && r.ExitCode == 0 {
+		t.Errorf("exit %+v: a container killed by `docker rm -f` did not succeed", r)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
+func TestRecoverOfAPausedContainer(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "paused", sleeper).start(p)
+	p.crash(t)
+	_, err := run.docker.call("POST", "/containers/"+k.container()+"/pause", nil, nil)
+	ok(t, err, "docker pause")
+	p2 := launch(t)
+	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a paused container")
+	_, err = run.docker.call("POST", "/containers/"+k.container()+"/unpause", nil, nil)
+	ok(t, err, "docker unpause")
+	ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
+	k.wait(p2, callLimit)
+	ok(t, k.destroy(p2), "DestroyTask")
+}
+
+func TestRecoverRefusesBrokenHandles(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "h", sleeper).start(p)
+	for name, state := range map[string][]byte{"empty": nil, "garbage": {0xc1, 0xff}, "cut": k.handle.DriverState[:len(k.handle.DriverState)/2]} {
+		h := k.handle.Copy()
+		h.Config.ID = "other/h/" + name
+		h.DriverState = state
+		if err := recoverWith(t, p, h); err == nil {
+			t.Errorf("a handle with %s driver state was accepted", name)
+		}
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
+/* The agent died and came back: the plugin lives on and is taken up again, no SetConfig. */
+func TestReattach(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "re", sleeper).start(p)
+	cfg := p.client.ReattachConfig()
+	again := launchWith(t, launchOptions{reattach: cfg})
+	info, err := again.PluginInfo()
+	ok(t, err, "PluginInfo after reattach")
+	if info.Name != "docker" {
+		t.Errorf("name %q", info.Name)
+	}
+	ok(t, recoverWith(t, again, k.handle), "RecoverTask of a task that the plugin still has")
+	waiter := k.waiter(again)
+	ok(t, k.stop(again, 10*time.Second, ""), "StopTask")
+	k.result(waiter, callLimit)
+	ok(t, k.destroy(again), "DestroyTask")
+}
+
+/* The agent asks for StartTask again with the same id when the plugin died during it. */
+func TestStartAgainAfterCrashDuringStart(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "crash", sleeper).start(p)
+	first := k.inspect().str("Id")
+	p.crash(t)
+	p2 := launch(t)
+	k.start(p2)
+	d := k.inspect()
+	if !d.running() {
+		t.Fatal("the container does not run")
+	}
+	t.Logf("adopted: %v", d.str("Id") == first)
+	list, err := run.docker.list()
+	ok(t, err, "docker ps")
+	if len(list) != 1 {
+		t.Errorf("%d containers, want 1: %v", len(list), list)
+	}
+	ok(t, k.stop(p2, 10*time.Second, ""), "StopTask")
+	ok(t, k.destroy(p2), "DestroyTask")
+}
+
+/* ---- adoption: one driver's tasks under the other ---- */
+
+func TestAdoptionOfTheReferencesTasks(t *testing.T) {
+	paddockOnly(t, "is the one adopted from")
+	ref := launchWith(t, launchOptions{binary: needReference(t)})
+	k := newTask(t, ref, "adopt", shell(counter)).start(ref)
+	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
+	before := k.inspect()
+	logger := loggers()
+	if len(logger) != 1 {
+		t.Fatalf("the reference's docker_logger: %v, want one", logger)
+	}
+	ref.crash(t)
+
+	p := launch(t)
+	ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask with the reference's handle")
+	after := k.inspect()
+	if after.str("Id") != before.str("Id") || after.num("State.Pid") != before.num("State.Pid") {
+		t.Fatal("the container was restarted")
+	}
+	eventually(t, 10*time.Second, "the reference's docker_logger is ended", func() (bool, string) {
+		return !alive(logger[0].pid), logger[0].String()
+	})
+	n := k.stdout.size()
+	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	if k.stdout.ended() {
+		t.Fatal("the log FIFO saw an end of file")
+	}
+	waiter := k.waiter(p)
+	ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
+	if r := k.result(waiter, callLimit); r.ExitCode != 6 {
+		t.Errorf("exit %+v, want 6", r)
+	}
+	k.stdout.waitFor(t, 20*time.Second, "last\n")
+	checkAdopted(t, k.stdout.text())
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
+/* The take-over from a foreign collector may repeat lines (its position is unknown), it must lose none. */
+func checkAdopted(t *testing.T, text string) {
+	t.Helper()
+	seen := map[string]bool{}
+	max := 0
+	for _, line := range strings.Split(text, "\n") {
+		seen[line] = true
+	}
+	for seen["n "+itoa(max)] {
+		max++
+	}
+	for line := range seen {
+		var n int
+		if strings.HasPrefix(line, "n ") {
+			n = atoi(t, line[2:])
+			if n > max {
+				t.Errorf("the log has line %d, but not line %d", n, max)
+				return
+			}
+		}
+	}
+}
+
+func TestAdoptionByTheReference(t *testing.T) {
+	paddockOnly(t, "is the one that adopts")
+	p := launch(t)
+	k := newTask(t, p, "back", shell(counter)).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
+	before := k.inspect()
+	p.crash(t)
+	ref := launchWith(t, launchOptions{binary: needReference(t)})
+	ok(t, recoverWith(t, ref, persisted(t, k.handle)), "the reference's RecoverTask with our handle")
+	if after := k.inspect(); after.str("Id") != before.str("Id") || after.num("State.Pid") != before.num("State.Pid") {
+		t.Fatal("the container was restarted")
+	}
+	n := k.stdout.size()
+	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	waiter := k.waiter(ref)
+	ok(t, k.stop(ref, 20*time.Second, ""), "StopTask")
+	if r := k.result(waiter, callLimit); r.ExitCode != 6 {
+		t.Errorf("exit %+v, want 6", r)
+	}
+	ok(t, k.destroy(ref), "DestroyTask")
+	endLogPumps(t)
+}
+
+/* The reference's log processes of this run. */
+func loggers() []process {
+	var out []process
+	for _, p := range processesBelow(run.dir) {
+		if len(p.argv) > 1 && p.argv[1] == "docker_logger" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func logPumps() []process {
+	var out []process
+	for _, p := range processesBelow(run.dir) {
+		if len(p.argv) > 1 && p.argv[1] == "logpump" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+/* The pump of a plugin that is gone for good: it ends by itself when it has nothing to do. */
+func endLogPumps(t *testing.T) {
+	t.Helper()
+	eventually(t, 30*time.Second, "a log pump without tasks and without a plugin ends", func() (bool, string) {
+		var left []string
+		for _, p := range logPumps() {
+			left = append(left, p.String())
+		}
+		return len(left) == 0, strings.Join(left, "; ")
+	})
+}
+
+func TestGracefulPluginRestartKeepsTasks(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "grace", shell(counter)).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
+	within(t, 5*time.Second, "Kill by the host", p.client.Kill)
+	if p.client.Exited() && alive(p.pid) {
+		t.Error("the plugin is alive")
+	}
+	if !k.inspect().running() {
+		t.Fatal("GRPCController.Shutdown touched the container")
+	}
+	p2 := launch(t)
+	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask")
+	n := k.stdout.size()
+	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
+	k.wait(p2, callLimit)
+	k.stdout.waitFor(t, 20*time.Second, "last\n")
+	checkCounter(t, k.stdout.text())
+	ok(t, k.destroy(p2), "DestroyTask")
+}
+
+/* The pump alone dies: its plugin starts another, no line is lost and none comes twice. */
+func TestLogPumpIsReplaced(t *testing.T) {
+	paddockOnly(t, "has a log process for each task")
+	p := launch(t)
+	k := newTask(t, p, "pump", shell(counter)).start(p)
+	for round := 1; round <= 3; round++ {
+		n := k.stdout.size()
+		eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+		pumps := logPumps()
+		if len(pumps) != 1 {
+			t.Fatalf("log pumps %v, want one for the plugin", pumps)
+		}
+		ok(t, syscall.Kill(pumps[0].pid, syscall.SIGKILL), "kill -9 of the pump")
+		eventually(t, 20*time.Second, "a new log pump", func() (bool, string) {
+			now := logPumps()
+			return len(now) == 1 && now[0].pid != pumps[0].pid, "none"
+		})
+	}
+	n := k.stdout.size()
+	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
+	k.stdout.waitFor(t, 20*time.Second, "last\n")
+	checkCounter(t, k.stdout.text())
+	ok(t, k.destroy(p), "DestroyTask")
+}
