@@ -1,0 +1,254 @@
+/* The create request: the order of its steps, and what needs no step of its own.
+ * The order is part of the contract: of two mistakes in a job, the one that is found first names
+ * itself. */
+#include "docker_create_path.h"
+#include "docker_create_priv.h"
+#include "paddock/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- environment ---- */
+
+static bool env_char(char ch, bool first) {
+    return ch == '_' || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+           (!first && ch >= '0' && ch <= '9');
+}
+
+/* NOMAD_PORT_<label> of each port_map entry: the port inside. Wins over what Nomad set, which knows
+ * only the port outside. */
+static int env_with_ports(struct create *c, struct kvs *env) {
+    int r = kvs_copy(&c->task->env, env);
+    for (size_t i = 0; r == 0 && i < c->job->port_map.n; i++) {
+        AUTO_FREE char *name = NULL;
+        if (asprintf(&name, "NOMAD_PORT_%s", c->job->port_map.v[i].key) < 0) {
+            name = NULL;
+            return err_oom(c->err);
+        }
+        for (char *p = name; *p; p++)
+            if (!env_char(*p, p == name))
+                *p = '_';
+        r = kvs_set(env, name, c->job->port_map.v[i].value);
+    }
+    return r < 0 ? err_oom(c->err) : 0;
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int step_env(struct create *c) {
+    AUTO_KVS struct kvs env = {0};
+    AUTO_STRV struct strv lines = {0};
+    int r = env_with_ports(c, &env);
+    for (size_t i = 0; r == 0 && i < env.n; i++) {
+        char *line = NULL;
+        if (asprintf(&line, "%s=%s", env.v[i].key, env.v[i].value) < 0)
+            line = NULL;
+        r = strv_add_take(&lines, line);
+    }
+    if (r < 0)
+        return err_oom(c->err);
+    if (lines.n)
+        qsort(lines.v, lines.n, sizeof(*lines.v), by_text);
+    create_set_list_if(c, c->body, "Env", &lines);
+    return create_status(c);
+}
+
+/* ---- small steps ---- */
+
+static int step_resources(struct create *c) {
+    if (!c->task->resources.present)
+        return create_fail(c, EINVAL, "task.Resources is empty");
+    return 0;
+}
+
+static int step_config(struct create *c) {
+    const struct job_config *job = c->job;
+    /* The text of the job, not the id: `docker ps` and whoever filters by image see what the job
+     * says. */
+    create_set_text(c, c->body, "Image", str_empty(job->image) ? c->host->image_id : job->image);
+    create_set_list_if(c, c->body, "Entrypoint", &job->entrypoint);
+    create_set_text_if(c, c->body, "Hostname", job->hostname);
+    create_set_text_if(c, c->body, "User", c->task->user);
+    create_set_text_if(c, c->body, "WorkingDir", job->work_dir);
+    create_set_true_if(c, c->body, "Tty", job->tty);
+    create_set_true_if(c, c->body, "OpenStdin", job->interactive);
+    return create_status(c);
+}
+
+static int step_isolation(struct create *c) {
+    if (!str_empty(c->job->isolation))
+        return create_fail(c, EINVAL,
+                           "Failed to create container configuration, cannot use isolation mode "
+                           "\"%s\" on linux",
+                           c->job->isolation);
+    return 0;
+}
+
+static int step_host_config(struct create *c) {
+    const struct job_config *job = c->job;
+    json_t *hc = c->host_config;
+    create_set_text_if(c, hc, "CgroupParent", c->host->cgroup_parent);
+    create_set_text_if(c, hc, "CgroupnsMode", job->cgroupns);
+    create_set_map_if(c, hc, "StorageOpt", &job->storage_opt);
+    create_set_text_if(c, hc, "VolumeDriver", job->volume_driver);
+    create_set_list_if(c, hc, "GroupAdd", &job->group_add);
+    create_set_true_if(c, hc, "Init", job->init);
+    create_set_true_if(c, hc, "ReadonlyRootfs", job->readonly_rootfs);
+    create_set_map_if(c, hc, "Sysctls", &job->sysctl);
+    /* The client's value is for tasks that say nothing; the built-in driver reads it and drops it.
+     */
+    int64_t oom = job->oom_score_adj ? job->oom_score_adj : c->plugin->oom_score_adj;
+    if (oom)
+        create_set_int(c, hc, "OomScoreAdj", oom);
+    return create_status(c);
+}
+
+static int step_logging(struct create *c) {
+    const struct job_config *job = c->job;
+    const char *type = !str_empty(job->logging_type) ? job->logging_type : job->logging_driver;
+    const struct kvs *config = &job->logging_config;
+    if (str_empty(type) && config->n == 0) {
+        type = c->plugin->logging_type;
+        config = &c->plugin->logging_config;
+    }
+    json_t *log = create_object(c, c->host_config, "LogConfig");
+    create_set_text(c, log, "Type", type);
+    create_set_map(c, log, "Config", config);
+    return create_status(c);
+}
+
+static int step_privileged(struct create *c) {
+    if (c->job->privileged && !c->plugin->allow_privileged)
+        return create_fail(c, EACCES, "Docker privileged mode is disabled on this Nomad agent");
+    create_set_true_if(c, c->host_config, "Privileged", c->job->privileged);
+    return create_status(c);
+}
+
+static int step_shm(struct create *c) {
+    if (c->job->shm_size)
+        create_set_int(c, c->host_config, "ShmSize", c->job->shm_size);
+    return create_status(c);
+}
+
+static int step_extra_hosts(struct create *c) {
+    if (!c->own_hosts) /* Docker refuses both */
+        create_set_list_if(c, c->host_config, "ExtraHosts", &c->job->extra_hosts);
+    return create_status(c);
+}
+
+static bool is_blank(char ch) {
+    return ch == ' ' || (ch >= '\t' && ch <= '\r');
+}
+
+static int step_command(struct create *c) {
+    const char *command = text_of(c->job->command);
+    size_t n = strlen(command);
+    if (n > 0) {
+        if (strspn(command, " \t\n\v\f\r") == n)
+            return create_fail(c, EINVAL, "command empty: \"%s\"", command);
+        if (is_blank(command[0]) || is_blank(command[n - 1]))
+            return create_fail(c, EINVAL, "command contains extra white space: \"%s\"", command);
+        create_add_text(c, create_array(c, c->body, "Cmd"), command);
+    }
+    create_set_list_if(c, c->body, "Cmd", &c->job->args);
+    return create_status(c);
+}
+
+static int step_healthcheck(struct create *c) {
+    if (c->job->healthchecks_disable)
+        create_add_text(c, create_array(c, create_object(c, c->body, "Healthcheck"), "Test"),
+                        "NONE");
+    return create_status(c);
+}
+
+/* ---- all of it ---- */
+
+static int (*const steps[])(struct create *) = {
+    step_resources,
+    docker_create_memory_check,
+    docker_create_binds,
+    step_config,
+    docker_create_runtime,
+    step_isolation,
+    docker_create_pids,
+    step_host_config,
+    docker_create_memory,
+    docker_create_cpu,
+    step_logging,
+    step_privileged,
+    docker_create_caps,
+    step_shm,
+    docker_create_devices,
+    docker_create_mounts,
+    docker_create_hosts,
+    docker_create_dns,
+    docker_create_task_mounts,
+    step_extra_hosts,
+    docker_create_namespaces,
+    docker_create_security_opt,
+    docker_create_ulimits,
+    docker_create_network_mode,
+    docker_create_ports,
+    step_command,
+    docker_create_labels,
+    step_env,
+    docker_create_endpoints,
+    step_healthcheck,
+};
+
+static void create_done(struct create *c) {
+    cleanup_free(&c->alloc_dir);
+    cleanup_free(&c->task_dir);
+    docker_json_done(&c->body);
+}
+
+int docker_create_build(const struct task_config *task, const struct job_config *job,
+                        const struct plugin_config *plugin, const struct docker_create_host *host,
+                        json_t **ret_body, struct err *err) {
+    __attribute__((cleanup(create_done))) struct create c = {
+        .task = task, .job = job, .plugin = plugin, .host = host, .err = err};
+    c.body = json_object();
+    c.alloc_dir = docker_create_path_clean(text_of(task->alloc_dir));
+    if (!c.body || !c.alloc_dir)
+        return err_oom(err);
+    if (c.alloc_dir[0] != '/')
+        return create_fail(&c, EINVAL, "the allocation's folder is no absolute path: \"%s\"",
+                           text_of(task->alloc_dir));
+    if (asprintf(&c.task_dir, "%s/%s", c.alloc_dir, text_of(task->name)) < 0) {
+        c.task_dir = NULL;
+        return err_oom(err);
+    }
+    if (strchr(text_of(task->name), '/') || strcmp(text_of(task->name), "..") == 0) {
+        /* Nomad refuses such names; the folder is cleaned for whoever gets one through. */
+        AUTO_FREE char *raw = TAKE_PTR(c.task_dir);
+        c.task_dir = docker_create_path_clean(raw);
+        if (!c.task_dir)
+            return err_oom(err);
+    }
+    c.host_config = create_object(&c, c.body, "HostConfig");
+    c.mounts = create_array(&c, c.host_config, "Mounts");
+    if (!str_empty(job->cpuset_cpus))
+        log_warn("docker", LOG_KV("task_id", text_of(task->id)),
+                 "cpuset_cpus is deprecated, the cores are Nomad's to give, ignoring");
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        int r = steps[i](&c);
+        if (r < 0)
+            return r;
+    }
+    if (json_array_size(c.mounts) == 0)
+        json_object_del(c.host_config, "Mounts");
+    *ret_body = TAKE_PTR(c.body);
+    return 0;
+}
+
+char *docker_create_name(const struct task_config *task) {
+    char *name = NULL;
+    if (asprintf(&name, "%s-%s", text_of(task->name), text_of(task->alloc_id)) < 0)
+        return NULL;
+    for (char *p = name; *p && p < name + strlen(text_of(task->name)); p++)
+        if (*p == '/')
+            *p = '_';
+    return name;
+}

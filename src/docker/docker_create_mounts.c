@@ -1,0 +1,137 @@
+/* HostConfig.Mounts and HostConfig.Devices: the job's `mount`, `mounts` and `devices` blocks, then
+ * what Nomad itself mounts (volume_mount, CSI, device plugins). */
+#include "docker_create_path.h"
+#include "docker_create_priv.h"
+
+#include <string.h>
+
+/* ---- mount blocks ---- */
+
+static json_t *new_mount(struct create *c, const char *type, const char *target, const char *source,
+                         bool readonly) {
+    json_t *m = json_object();
+    create_add(c, c->mounts, m);
+    if (create_status(c) < 0)
+        return NULL;
+    create_set_text(c, m, "Type", type);
+    create_set_text_if(c, m, "Target", target);
+    create_set_text_if(c, m, "Source", source);
+    create_set_true_if(c, m, "ReadOnly", readonly);
+    return m;
+}
+
+static int add_bind_mount(struct create *c, const struct job_mount *m) {
+    AUTO_FREE char *source = docker_create_path_join(c->task_dir, text_of(m->source));
+    if (!source)
+        return err_oom(c->err);
+    if (!c->plugin->volumes_enabled) {
+        AUTO_FREE char *real = NULL;
+        int r = docker_create_path_resolve(c->alloc_dir, source, &real, NULL);
+        if (r == -ENOMEM)
+            return err_oom(c->err);
+        if (r < 0)
+            return create_fail(c, EACCES,
+                               "volumes are not enabled; cannot mount host path: \"%s\" \"%s\"",
+                               source, c->alloc_dir);
+        free(source);
+        source = TAKE_PTR(real);
+    }
+    json_t *j = new_mount(c, "bind", m->target, source, m->readonly);
+    create_set_text_if(c, create_object(c, j, "BindOptions"), "Propagation", m->propagation);
+    return create_status(c);
+}
+
+static int add_tmpfs_mount(struct create *c, const struct job_mount *m) {
+    if (!str_empty(m->source))
+        return create_fail(c, EINVAL, "invalid source, must be \"\" for tmpfs");
+    json_t *options =
+        create_object(c, new_mount(c, "tmpfs", m->target, "", m->readonly), "TmpfsOptions");
+    if (m->tmpfs_size.set && m->tmpfs_size.v)
+        create_set_int(c, options, "SizeBytes", m->tmpfs_size.v);
+    if (m->tmpfs_mode.set && m->tmpfs_mode.v)
+        create_set_int(c, options, "Mode", m->tmpfs_mode.v);
+    return create_status(c);
+}
+
+static int add_volume_mount(struct create *c, const struct job_mount *m) {
+    if (!c->plugin->volumes_enabled)
+        return create_fail(c, EACCES, "volumes are not enabled; cannot mount volume: \"%s\"",
+                           text_of(m->source));
+    json_t *options = create_object(c, new_mount(c, "volume", m->target, m->source, m->readonly),
+                                    "VolumeOptions");
+    create_set_true_if(c, options, "NoCopy", m->no_copy);
+    create_set_map_if(c, options, "Labels", &m->volume_labels);
+    json_t *driver = create_object(c, options, "DriverConfig");
+    create_set_text_if(c, driver, "Name", m->volume_driver_name);
+    create_set_map_if(c, driver, "Options", &m->volume_driver_options);
+    return create_status(c);
+}
+
+static int add_mount(struct create *c, const struct job_mount *m) {
+    const char *type = text_of(m->type);
+    if (type[0] == '\0' || strcmp(type, "volume") == 0)
+        return add_volume_mount(c, m);
+    if (strcmp(type, "bind") == 0)
+        return add_bind_mount(c, m);
+    if (strcmp(type, "tmpfs") == 0)
+        return add_tmpfs_mount(c, m);
+    return create_fail(c, EINVAL,
+                       "invalid mount type, must be \"bind\", \"volume\", \"tmpfs\": \"%s\"", type);
+}
+
+int docker_create_mounts(struct create *c) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->job->n_mounts; i++)
+        r = add_mount(c, &c->job->mounts[i]);
+    return r;
+}
+
+/* ---- Nomad's mounts ---- */
+
+static const char *propagation_of(const char *mode) {
+    if (strcmp(mode, "host-to-task") == 0)
+        return "rslave";
+    if (strcmp(mode, "bidirectional") == 0)
+        return "rshared";
+    return mode[0] == '\0' || strcmp(mode, "private") == 0 ? "rprivate" : "";
+}
+
+int docker_create_task_mounts(struct create *c) {
+    for (size_t i = 0; i < c->task->n_mounts; i++) {
+        const struct task_mount *m = &c->task->mounts[i];
+        json_t *j = new_mount(c, "bind", m->task_path, m->host_path, m->readonly);
+        create_set_text_if(c, create_object(c, j, "BindOptions"), "Propagation",
+                           propagation_of(text_of(m->propagation_mode)));
+    }
+    return create_status(c);
+}
+
+/* ---- devices ---- */
+
+static void add_device(struct create *c, const char *host, const char *inside, const char *cgroup) {
+    json_t *d = json_object();
+    create_add(c, create_array(c, c->host_config, "Devices"), d);
+    if (create_status(c) < 0)
+        return;
+    create_set_text(c, d, "PathOnHost", host);
+    create_set_text(c, d, "PathInContainer", inside);
+    create_set_text(c, d, "CgroupPermissions", cgroup);
+}
+
+int docker_create_devices(struct create *c) {
+    for (size_t i = 0; i < c->job->n_devices; i++) {
+        const struct job_device *d = &c->job->devices[i];
+        const char *cgroup = str_empty(d->cgroup_permissions) ? "rwm" : d->cgroup_permissions;
+        if (str_empty(d->host_path))
+            return create_fail(c, EINVAL, "host path must be set in configuration for devices");
+        if (cgroup[strspn(cgroup, "rwm")] != '\0')
+            return create_fail(c, EINVAL, "invalid cgroup permission string: \"%s\"", cgroup);
+        add_device(c, d->host_path, str_empty(d->container_path) ? d->host_path : d->container_path,
+                   cgroup);
+    }
+    for (size_t i = 0; i < c->task->n_devices; i++) {
+        const struct task_device *d = &c->task->devices[i];
+        add_device(c, d->host_path, d->task_path, d->cgroup_permissions);
+    }
+    return create_status(c);
+}

@@ -1,0 +1,90 @@
+#pragma once
+/* What the steps of the create request share. Each step is one function of its own file, called in
+ * the order that docker_create.c lists; it reads the configurations and adds to the body.
+ *
+ * The create_set_/create_add_ helpers may fail for want of memory or because a text is no UTF-8.
+ * They are no-ops after the first failure, which create_status() returns: a step ends with `return
+ * create_status(c)` instead of a check at each line. */
+#include "paddock/docker.h"
+#include "paddock/docker_create.h"
+
+struct create {
+    const struct task_config *task;
+    const struct job_config *job;
+    const struct plugin_config *plugin;
+    const struct docker_create_host *host;
+    struct err *err;
+    int r; /* first failure of a helper */
+
+    char *alloc_dir;            /* cleaned */
+    char *task_dir;             /* alloc_dir/<task name> */
+    json_t *body, *host_config; /* host_config is borrowed from body */
+    json_t *mounts;             /* borrowed */
+    const char *network_mode;   /* of the request; owner: @body */
+    bool own_hosts;             /* /etc/hosts is mounted: extra_hosts are in it */
+};
+
+/** "" for NULL. */
+static inline const char *text_of(const char *text) {
+    return text ? text : "";
+}
+
+int create_status(const struct create *c) MUST_CHECK;
+/** -EINVAL and the like with a text of its own: `return create_fail(c, EINVAL, "...", ...)`. Never
+ * 0. */
+int create_fail(struct create *c, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Objects and arrays that they return are borrowed from their parent; NULL after a failure, which
+ * all of them accept as a parent. */
+void create_set(struct create *c, json_t *object, const char *key, json_t *value_taken);
+void create_set_text(struct create *c, json_t *object, const char *key, const char *text);
+void create_set_text_if(struct create *c, json_t *object, const char *key,
+                        const char *text); /* not "" */
+void create_set_int(struct create *c, json_t *object, const char *key, int64_t v);
+void create_set_true_if(struct create *c, json_t *object, const char *key, bool v);
+void create_set_list_if(struct create *c, json_t *object, const char *key, const struct strv *v);
+void create_set_map(struct create *c, json_t *object, const char *key, const struct kvs *v);
+void create_set_map_if(struct create *c, json_t *object, const char *key, const struct kvs *v);
+json_t *create_object(struct create *c, json_t *object, const char *key); /* found or made */
+json_t *create_array(struct create *c, json_t *object, const char *key);  /* found or made */
+void create_add(struct create *c, json_t *array, json_t *value_taken);
+void create_add_text(struct create *c, json_t *array, const char *text);
+
+/** `*` stands for any text, also none; all else for itself. Context: pure. */
+bool create_glob(const char *pattern, const char *text);
+
+/* ---- the steps ---- */
+int docker_create_binds(struct create *c) MUST_CHECK;
+int docker_create_runtime(struct create *c) MUST_CHECK;
+int docker_create_memory_check(struct create *c) MUST_CHECK;
+int docker_create_pids(struct create *c) MUST_CHECK;
+int docker_create_memory(struct create *c) MUST_CHECK;
+int docker_create_cpu(struct create *c) MUST_CHECK;
+int docker_create_caps(struct create *c) MUST_CHECK;
+int docker_create_devices(struct create *c) MUST_CHECK;
+int docker_create_mounts(struct create *c) MUST_CHECK;
+int docker_create_hosts(struct create *c) MUST_CHECK;
+int docker_create_dns(struct create *c) MUST_CHECK;
+int docker_create_task_mounts(struct create *c) MUST_CHECK;
+int docker_create_namespaces(struct create *c) MUST_CHECK;
+int docker_create_security_opt(struct create *c) MUST_CHECK;
+int docker_create_ulimits(struct create *c) MUST_CHECK;
+int docker_create_network_mode(struct create *c) MUST_CHECK;
+int docker_create_ports(struct create *c) MUST_CHECK;
+int docker_create_endpoints(struct create *c) MUST_CHECK;
+int docker_create_labels(struct create *c) MUST_CHECK;
+
+/** `src:dst[:mode]`, further parts dropped as the built-in driver does. Returns 0; -EINVAL fewer
+ * than two parts; -ENOMEM. Owner: caller, each free(). @ret_mode "" when there is none. */
+int docker_create_volume_parse(const char *text, char **ret_src, char **ret_dst,
+                               char **ret_mode) MUST_CHECK;
+
+/** The generated resolv.conf: each list of @dns that is empty comes from @system (text of the
+ * host's file). Owner: caller, free(). NULL without memory. Context: pure. */
+char *docker_create_resolv_text(const struct task_dns *dns, const char *system);
+
+/** True when the only nameserver in @system is systemd-resolved's stub, which no container can
+ * reach. */
+bool docker_create_resolv_is_stub(const char *system);
+/** An IPv4 or IPv6 address, nothing else. */
+bool create_is_ip(const char *text);

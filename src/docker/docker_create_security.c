@@ -1,0 +1,168 @@
+/* Runtimes, namespaces and security_opt: what the client's configuration must allow. */
+#include "docker_create_path.h"
+#include "docker_create_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SECCOMP_PROFILE_MAX (1u << 20) /* Docker's own profile has 20 KiB */
+
+/* ---- runtime ---- */
+
+/* Is @name in the comma separated @list? */
+static bool listed(const char *list, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = list; *p;) {
+        size_t k = strcspn(p, ",");
+        if (k == n && strncmp(p, name, n) == 0)
+            return true;
+        p += k;
+        p += *p == ',';
+    }
+    return false;
+}
+
+int docker_create_runtime(struct create *c) {
+    const char *runtime = text_of(c->job->runtime);
+    const char *gpu = text_of(c->plugin->nvidia_runtime);
+    if (kvs_get(&c->task->device_env, "NVIDIA_VISIBLE_DEVICES")) {
+        const char *known = text_of(c->host->runtimes);
+        if (known[0] && !listed(known, gpu))
+            return create_fail(c, EINVAL, "requested docker runtime \"%s\" was not found", gpu);
+        if (runtime[0] && strcmp(runtime, gpu) != 0)
+            return create_fail(c, EINVAL,
+                               "conflicting runtime requests: gpu runtime \"%s\" conflicts with "
+                               "task runtime \"%s\"",
+                               gpu, runtime);
+        runtime = gpu;
+    }
+    if (runtime[0] && !strv_contains(&c->plugin->allow_runtimes, runtime))
+        return create_fail(c, EACCES, "requested runtime \"%s\" is not allowed", runtime);
+    create_set_text_if(c, c->host_config, "Runtime", runtime);
+    return create_status(c);
+}
+
+/* ---- namespaces ---- */
+
+static bool is_allowed(const struct strv *globs, const char *mode) {
+    for (size_t i = 0; i < globs->n; i++)
+        if (create_glob(globs->v[i], mode))
+            return true;
+    return false;
+}
+
+int docker_create_namespaces(struct create *c) {
+    const struct {
+        const char *field, *key, *mode;
+        const struct strv *allowed;
+    } modes[] = {
+        {"ipc_mode", "IpcMode", c->job->ipc_mode, &c->plugin->allowed_ipc_modes},
+        {"pid_mode", "PidMode", c->job->pid_mode, &c->plugin->allowed_pid_modes},
+        {"uts_mode", "UTSMode", c->job->uts_mode, &c->plugin->allowed_uts_modes},
+        {"userns_mode", "UsernsMode", c->job->userns_mode, &c->plugin->allowed_userns_modes},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        if (str_empty(modes[i].mode))
+            continue;
+        if (!c->plugin->allow_privileged && !is_allowed(modes[i].allowed, modes[i].mode))
+            return create_fail(c, EACCES,
+                               "cannot apply \"%s\" configuration: \"%s\" is not in the client's "
+                               "allowed_modes",
+                               modes[i].field, modes[i].mode);
+        create_set_text(c, c->host_config, modes[i].key, modes[i].mode);
+    }
+    return create_status(c);
+}
+
+/* ---- security_opt ---- */
+
+static const char security_prefix[] = "failed to parse security_opt configuration";
+
+static int read_profile(struct create *c, const char *path, char **ret) {
+    AUTO_FREE char *full = docker_create_path_join(c->task_dir, path);
+    if (!full)
+        return err_oom(c->err);
+    /* This process may read more than the task: what is no host path for a volume is none here. */
+    int r = docker_create_path_read(c->plugin->volumes_enabled ? NULL : c->alloc_dir, full,
+                                    SECCOMP_PROFILE_MAX, ret);
+    if (r == -ENOMEM)
+        return err_oom(c->err);
+    if (r == -EXDEV)
+        return create_fail(
+            c, EACCES,
+            "%s: opening seccomp profile (%s) failed: volumes are not enabled; it is "
+            "outside of the allocation's folder",
+            security_prefix, path);
+    if (r < 0)
+        return create_fail(c, -r, "%s: opening seccomp profile (%s) failed: %s", security_prefix,
+                           path, strerror(-r));
+    return 0;
+}
+
+/* Takes the blanks between the tokens of valid JSON out. Numbers keep their text, however long. */
+static void compact(char *text) {
+    char *out = text;
+    bool quoted = false;
+    for (const char *p = text; *p; p++) {
+        if (!quoted && strchr(" \t\r\n", *p))
+            continue;
+        if (quoted && *p == '\\' && p[1])
+            *out++ = *p++;
+        else if (*p == '"')
+            quoted = !quoted;
+        *out++ = *p;
+    }
+    *out = '\0';
+}
+
+static int add_seccomp(struct create *c, const char *path) {
+    AUTO_FREE char *text = NULL;
+    int r = read_profile(c, path, &text);
+    if (r < 0)
+        return r;
+    json_error_t where;
+    AUTO_JSON json_t *profile = json_loads(text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &where);
+    if (!profile)
+        return create_fail(c, EINVAL,
+                           "%s: compacting json for seccomp profile (%s) failed: line %d: %s",
+                           security_prefix, path, where.line, where.text);
+    compact(text);
+    AUTO_FREE char *option = NULL;
+    if (asprintf(&option, "seccomp=%s", text) < 0) {
+        option = NULL;
+        return err_oom(c->err);
+    }
+    create_add_text(c, create_array(c, c->host_config, "SecurityOpt"), option);
+    return create_status(c);
+}
+
+/* "k=v", or "k:v" where there is no "=". NULL when it is neither. */
+static const char *value_of(const char *option, size_t *ret_key_len) {
+    const char *at = strchr(option, '=');
+    if (!at)
+        at = strchr(option, ':');
+    if (!at)
+        return NULL;
+    *ret_key_len = (size_t)(at - option);
+    return at + 1;
+}
+
+int docker_create_security_opt(struct create *c) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < c->job->security_opt.n; i++) {
+        const char *option = c->job->security_opt.v[i];
+        size_t key_len = 0;
+        const char *value = value_of(option, &key_len);
+        if (!value && strcmp(option, "no-new-privileges") != 0)
+            return create_fail(c, EINVAL, "%s: invalid security_opt: \"%s\"", security_prefix,
+                               option);
+        if (value && key_len == strlen("seccomp") && strncmp(option, "seccomp", key_len) == 0 &&
+            strcmp(value, "unconfined") != 0) {
+            r = add_seccomp(c, value);
+            continue;
+        }
+        create_add_text(c, create_array(c, c->host_config, "SecurityOpt"), option);
+        r = create_status(c);
+    }
+    return r;
+}
