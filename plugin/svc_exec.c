@@ -1,0 +1,231 @@
+/* ExecTask and ExecTaskStreaming. */
+#include "plugin/svc.h"
+#include "plugin/svc_common.h"
+
+#include "paddock/driver.h"
+#include "paddock/log.h"
+
+#include "driver.pb-c.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The list as argv: borrowed strings, NULL at its end; free(). */
+static const char **argv_of(size_t n, char **v) {
+    const char **argv = calloc(n + 1, sizeof(*argv));
+    for (size_t i = 0; argv && i < n; i++)
+        argv[i] = v[i];
+    return argv;
+}
+
+void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
+    const Driver__ExecTaskRequest *in = (const Driver__ExecTaskRequest *)req;
+    struct driver_exec_result result = {0};
+    struct err err = {0};
+    AUTO_FREE const char **argv = argv_of(in->n_command, in->command);
+    int r = argv ? driver_exec_task(rpc_call_app(c), rpc_call_context(c), in->task_id, argv,
+                                    svc_duration_us(in->timeout), &result, &err)
+                 : err_oom(&err);
+    if (r < 0) {
+        rpc_fail(c, &err);
+        return;
+    }
+    Driver__ExitResult exit;
+    svc_fill_exit(&exit, &result.exit);
+    Driver__ExecTaskResponse out = DRIVER__EXEC_TASK_RESPONSE__INIT;
+    out.stdout_data.data = (uint8_t *)result.out;
+    out.stdout_data.len = result.out_len;
+    out.stderr_data.data = (uint8_t *)result.err;
+    out.stderr_data.len = result.err_len;
+    out.result = &exit;
+    rpc_reply(c, &out.base);
+    driver_exec_result_done(&result);
+}
+
+/* ---- streaming ----
+ * Output that finds the stream's queue full waits here (at most what one read of the driver held); the driver
+ * is paused until there is room. `lock` orders it with what comes after: the end is sent behind it. */
+
+struct waiting {
+    struct waiting *next;
+    int channel; /* 0 = the end */
+    size_t len;
+    char data[];
+};
+
+struct exec {
+    struct rpc_stream *stream;
+    struct driver_exec *driver;
+    pthread_mutex_t lock;
+    struct waiting *first, **last;
+    struct task_exit exit;
+    struct err err; /* of the end */
+};
+
+static void exec_free(struct exec *x) {
+    for (struct waiting *w = x->first, *next; w; w = next) {
+        next = w->next;
+        free(w);
+    }
+    rpc_stream_unref(x->stream);
+    pthread_mutex_destroy(&x->lock);
+    free(x);
+}
+
+static int send_output(struct exec *x, int channel, const char *data, size_t len) {
+    Driver__ExecTaskStreamingIOOperation op = DRIVER__EXEC_TASK_STREAMING_IOOPERATION__INIT;
+    op.data.data = (uint8_t *)data;
+    op.data.len = len;
+    op.close = len == 0;
+    Driver__ExecTaskStreamingResponse out = DRIVER__EXEC_TASK_STREAMING_RESPONSE__INIT;
+    if (channel == 2)
+        out.stderr_op = &op;
+    else
+        out.stdout_op = &op;
+    return rpc_stream_send(x->stream, &out.base);
+}
+
+static int send_end(struct exec *x) {
+    if (x->err.set) {
+        rpc_stream_finish(x->stream, &x->err);
+        return 0;
+    }
+    Driver__ExitResult result;
+    svc_fill_exit(&result, &x->exit);
+    Driver__ExecTaskStreamingResponse out = DRIVER__EXEC_TASK_STREAMING_RESPONSE__INIT;
+    out.exited = true;
+    out.result = &result;
+    int r = rpc_stream_send(x->stream, &out.base);
+    if (r != -EAGAIN)
+        rpc_stream_finish(x->stream, NULL);
+    return r;
+}
+
+/* Under the lock. Sends what waits; 0 all gone; -EAGAIN; other -errno. */
+static int send_waiting(struct exec *x) {
+    while (x->first) {
+        struct waiting *w = x->first;
+        int r = w->channel ? send_output(x, w->channel, w->data, w->len) : send_end(x);
+        if (r < 0)
+            return r;
+        x->first = w->next;
+        if (!x->first)
+            x->last = &x->first;
+        free(w);
+    }
+    return 0;
+}
+
+/* Takes all: sent, or put behind what waits (-EAGAIN then). */
+static int send_or_wait(struct exec *x, int channel, const char *data, size_t len) {
+    pthread_mutex_lock(&x->lock);
+    int r = send_waiting(x);
+    if (r == 0)
+        r = channel ? send_output(x, channel, data, len) : send_end(x);
+    if (r == -EAGAIN) {
+        struct waiting *w = malloc(sizeof(*w) + len);
+        if (w) {
+            *w = (struct waiting){.channel = channel, .len = len};
+            if (len > 0)
+                memcpy(w->data, data, len);
+            *x->last = w;
+            x->last = &w->next;
+        } else {
+            r = -ENOMEM;
+        }
+    }
+    pthread_mutex_unlock(&x->lock);
+    return r;
+}
+
+static int on_output(void *ctx, int channel, const char *data, size_t len) {
+    return send_or_wait(ctx, channel, data, len);
+}
+
+static void on_exited(void *ctx, const struct task_exit *exit, const struct err *err) {
+    struct exec *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    x->exit = *exit;
+    if (err)
+        x->err = *err;
+    pthread_mutex_unlock(&x->lock);
+    if (send_or_wait(x, 0, NULL, 0) == -ENOMEM)
+        rpc_stream_finish(x->stream, NULL);
+}
+
+static const struct driver_exec_ops exec_ops = {.output = on_output, .exited = on_exited};
+
+static void on_room(struct rpc_stream *s, void *ctx) {
+    struct exec *x = ctx;
+    (void)s;
+    pthread_mutex_lock(&x->lock);
+    int r = send_waiting(x);
+    pthread_mutex_unlock(&x->lock);
+    if (r == 0)
+        driver_exec_resume(x->driver);
+}
+
+/* -EAGAIN: the process does not read its stdin; the same message comes again. */
+static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *msg) {
+    struct exec *x = ctx;
+    const Driver__ExecTaskStreamingRequest *in = (const Driver__ExecTaskStreamingRequest *)msg;
+    (void)s;
+    if (!in)
+        return 0; /* the host does not end its side when its input ends: nor does this mean anything */
+    if (in->tty_size)
+        driver_exec_resize(x->driver, (unsigned)in->tty_size->height, (unsigned)in->tty_size->width);
+    if (in->stdin_op && in->stdin_op->data.len > 0) {
+        int r = driver_exec_stdin(x->driver, (const char *)in->stdin_op->data.data,
+                                  in->stdin_op->data.len);
+        if (r == -ENOBUFS)
+            return -EAGAIN;
+    }
+    if (in->stdin_op && in->stdin_op->close)
+        driver_exec_stdin_close(x->driver);
+    return 0;
+}
+
+static void on_close(struct rpc_stream *s, void *ctx) {
+    struct exec *x = ctx;
+    (void)s;
+    if (x->driver)
+        driver_exec_close(x->driver);
+    exec_free(x);
+}
+
+static const struct rpc_stream_ops stream_ops = {
+    .on_close = on_close,
+    .on_message = on_message,
+    .on_room = on_room,
+};
+
+static int open_exec(struct rpc_stream *s, struct exec *x,
+                     const Driver__ExecTaskStreamingRequest__Setup *setup, struct err *err) {
+    if (!setup)
+        return err_set(err, ERR_INVALID, EINVAL, "setup: must be the first message");
+    AUTO_FREE const char **argv = argv_of(setup->n_command, setup->command);
+    if (!argv)
+        return err_oom(err);
+    return driver_exec_open(rpc_stream_app(s), rpc_stream_context(s), setup->task_id, argv, setup->tty,
+                            &exec_ops, x, &x->driver, err);
+}
+
+void svc_exec_task_streaming(struct rpc_stream *s, const ProtobufCMessage *req) {
+    const Driver__ExecTaskStreamingRequest *in = (const Driver__ExecTaskStreamingRequest *)req;
+    struct err err = {0};
+    struct exec *x = calloc(1, sizeof(*x));
+    if (!x) {
+        err_oom(&err);
+        rpc_stream_finish(s, &err);
+        return;
+    }
+    pthread_mutex_init(&x->lock, NULL);
+    x->last = &x->first;
+    x->stream = rpc_stream_ref(s);
+    rpc_stream_set(s, &stream_ops, x);
+    if (open_exec(s, x, in->setup, &err) < 0)
+        rpc_stream_finish(s, &err);
+    else if (in->tty_size)
+        driver_exec_resize(x->driver, (unsigned)in->tty_size->height, (unsigned)in->tty_size->width);
+}
