@@ -10,6 +10,7 @@ require (
 	github.com/hashicorp/nomad v1.6.3
 	github.com/mitchellh/mapstructure v1.5.0
 	github.com/zclconf/go-cty v1.12.1
+	golang.org/x/crypto v0.14.0
 	google.golang.org/grpc v1.53.0
 )
 
@@ -242,7 +243,6 @@ require (
 	github.com/zclconf/go-cty-yaml v1.0.3 // indirect
 	go.etcd.io/bbolt v1.3.7 // indirect
 	go.opencensus.io v0.24.0 // indirect
-	golang.org/x/crypto v0.14.0 // indirect
 	golang.org/x/exp v0.0.0-20230728194245-b0cb94b80691 // indirect
 	golang.org/x/mod v0.11.0 // indirect
 	golang.org/x/net v0.17.0 // indirect

@@ -89,19 +89,27 @@ func runAll(m *testing.M) (code int) {
 		return fail("%v", err)
 	}
 	run.dir = dir
+	var once sync.Once
+	cleanup := func() { once.Do(tearDown) }
+	defer cleanup()
+
 	for _, sub := range []string{"t", "bin", "alloc"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 			return fail("%v", err)
 		}
 	}
+	/* mount propagation is asked for in some tests, which takes a shared mount as the source */
+	alloc := filepath.Join(dir, "alloc")
+	if err := syscall.Mount(alloc, alloc, "", syscall.MS_BIND, ""); err != nil {
+		return fail("bind mount of %s: %v", alloc, err)
+	}
+	if err := syscall.Mount("", alloc, "", syscall.MS_SHARED, ""); err != nil {
+		return fail("shared mount of %s: %v", alloc, err)
+	}
 	/* Sockets and temporary files of plugins and tests go below our directory. */
 	os.Setenv("TMPDIR", filepath.Join(dir, "t"))
 	/* The cookie of some outer host must not reach programs that are no plugins. */
 	os.Unsetenv("NOMAD_PLUGIN_MAGIC_COOKIE")
-
-	var once sync.Once
-	cleanup := func() { once.Do(tearDown) }
-	defer cleanup()
 
 	/* Ctrl-C and a deadline of the caller must not leave a dockerd behind. */
 	signals := make(chan os.Signal, 1)
@@ -138,6 +146,9 @@ func runAll(m *testing.M) (code int) {
 
 /* Ends what this run started and removes its directory. Says what it cannot end. */
 func tearDown() {
+	if theRegistry.end != nil {
+		theRegistry.end()
+	}
 	if run.docker != nil {
 		run.docker.removeAll()
 	}

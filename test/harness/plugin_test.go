@@ -95,12 +95,14 @@ func hash(s string) uint32 {
 }
 
 /* The plugin block that every test starts from: our own dockerd, nothing pulled for networks. */
-func baseConfig(extra string) string {
+func baseConfig(extra string) string { return configAt(run.dockerd.endpoint(), extra) }
+
+func configAt(endpoint, extra string) string {
 	return fmt.Sprintf(`config {
   endpoint = %q
   infra_image = %q
   %s
-}`, run.dockerd.endpoint(), imagePause, extra)
+}`, endpoint, imagePause, extra)
 }
 
 /* Starts the subject, configured for our dockerd. It is killed at the end of the test. */
@@ -133,7 +135,8 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 		config.Reattach = o.reattach
 	} else {
 		config.Cmd = exec.Command(binaryAs(t, o.binary, o.name))
-		config.Cmd.Env = append(os.Environ(), o.env...)
+		/* go-plugin puts our own environment behind the command's: changes go through ours */
+		defer setEnv(o.env)()
 	}
 	p.client = goplugin.NewClient(config)
 	t.Cleanup(func() {
@@ -161,6 +164,28 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 		ok(t, p.setConfig(t, config), "SetConfig")
 	}
 	return p
+}
+
+/* Sets "K=V" entries of the environment and returns what undoes it. */
+func setEnv(entries []string) (undo func()) {
+	var undos []func()
+	for _, e := range entries {
+		key, value, _ := strings.Cut(e, "=")
+		old, had := os.LookupEnv(key)
+		os.Setenv(key, value)
+		undos = append(undos, func() {
+			if had {
+				os.Setenv(key, old)
+			} else {
+				os.Unsetenv(key)
+			}
+		})
+	}
+	return func() {
+		for _, u := range undos {
+			u()
+		}
+	}
 }
 
 /* SetConfig with agent configuration, as the driver manager sends it. */
