@@ -1,0 +1,89 @@
+#include "plugin/rpc_status.h"
+
+#include "google/status.pb-c.h"
+#include "structs.pb-c.h"
+
+#include <grpc/status.h>
+#include <string.h>
+
+#define RECOVERABLE_URL                                                                            \
+    "type.googleapis.com/hashicorp.nomad.plugins.shared.structs.RecoverableError"
+
+static grpc_status_code status_code(enum err_class cls) {
+    switch (cls) {
+    case ERR_INVALID:
+        return GRPC_STATUS_INVALID_ARGUMENT;
+    case ERR_NOT_FOUND:
+        return GRPC_STATUS_NOT_FOUND;
+    case ERR_RECOVERABLE:
+        return GRPC_STATUS_FAILED_PRECONDITION;
+    case ERR_UNSUPPORTED:
+        return GRPC_STATUS_UNIMPLEMENTED;
+    case ERR_DEADLINE:
+        return GRPC_STATUS_DEADLINE_EXCEEDED;
+    case ERR_PLAIN:
+        break;
+    }
+    return GRPC_STATUS_UNKNOWN;
+}
+
+/* Length of the UTF-8 character at @p, 0 when there is none (over-long forms and surrogates included). */
+static size_t utf8_len(const unsigned char *p) {
+    if (p[0] < 0x80)
+        return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80) /* stops at the NUL as well */
+            return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+static void status_make_utf8(char *text) {
+    for (unsigned char *p = (unsigned char *)text; *p;) {
+        size_t n = utf8_len(p);
+        if (n == 0) {
+            *p = '?';
+            n = 1;
+        }
+        p += n;
+    }
+}
+
+static void status_add_recoverable(struct rpc_status *st) {
+    Structs__RecoverableError recoverable = STRUCTS__RECOVERABLE_ERROR__INIT;
+    recoverable.recoverable = true;
+    uint8_t value[16];
+    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+    any.type_url = (char *)RECOVERABLE_URL;
+    any.value.data = value;
+    any.value.len = structs__recoverable_error__pack(&recoverable, value);
+    Google__Protobuf__Any *details[] = {&any};
+    Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+    status.code = st->code;
+    status.message = st->text;
+    status.details = details;
+    status.n_details = 1;
+    if (google__rpc__status__get_packed_size(&status) <= sizeof(st->details))
+        st->details_len = google__rpc__status__pack(&status, st->details);
+}
+
+void rpc_status_from_err(const struct err *err, struct rpc_status *ret) {
+    ret->code = GRPC_STATUS_OK;
+    ret->text[0] = '\0';
+    ret->details_len = 0;
+    if (!err)
+        return;
+    ret->code = status_code(err->set ? err->cls : ERR_PLAIN);
+    const char *text = err->set && err->text[0] ? err->text : "unknown error";
+    size_t len = strnlen(text, sizeof(ret->text) - 1);
+    memcpy(ret->text, text, len);
+    ret->text[len] = '\0';
+    status_make_utf8(ret->text);
+    if (err->set && err->cls == ERR_RECOVERABLE)
+        status_add_recoverable(ret);
+}

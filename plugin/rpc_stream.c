@@ -1,0 +1,367 @@
+#include "plugin/rpc_priv.h"
+
+#include <grpc/status.h>
+
+struct stream_item {
+    grpc_byte_buffer *bytes;
+    size_t len;
+    struct stream_item *next;
+};
+
+/* References: the grpc_call's, one until on_close has returned, the users'. */
+struct rpc_stream {
+    struct rpc_base b;
+    /* ---- under b.lock ---- */
+    const struct rpc_stream_ops *user;
+    void *ctx;
+    bool busy;  /* the handler or a callback is at work (or queued): nobody else calls */
+    bool ended; /* on_close was told, or there is none */
+    /* from the client */
+    bool opened;          /* the handler was given the first message */
+    bool receiving;       /* a receive is under way */
+    bool message, paused; /* b.received (NULL: the end) is to be told; the user said -EAGAIN */
+    bool no_more;         /* the end was received */
+    /* to the client */
+    struct stream_item *first, **last;
+    size_t queued, queued_bytes;
+    bool sending;   /* a batch is under way */
+    bool refused;   /* on_room is owed */
+    bool finishing; /* no sends any more; status goes out behind the queue */
+    bool status_sent;
+    const struct rpc_status *status;
+    struct rpc_status *own_status;
+};
+
+static struct rpc_stream *stream_of(struct rpc_base *b) {
+    return (struct rpc_stream *)(void *)b;
+}
+
+/* ---- to the client; all under the lock ---- */
+
+static struct stream_item *stream_pop(struct rpc_stream *s) {
+    struct stream_item *i = s->first;
+    if (i) {
+        s->first = i->next;
+        if (!s->first)
+            s->last = &s->first;
+        s->queued--;
+        s->queued_bytes -= i->len;
+    }
+    return i;
+}
+
+static void stream_drop_queue(struct rpc_stream *s) {
+    for (struct stream_item *i; (i = stream_pop(s));) {
+        grpc_byte_buffer_destroy(i->bytes);
+        free(i);
+    }
+}
+
+static void stream_send_next(struct rpc_stream *s) {
+    if (s->sending || s->b.closed)
+        return;
+    struct stream_item *i = stream_pop(s);
+    bool last = s->finishing && !s->first && !s->status_sent;
+    if (!i && !last)
+        return;
+    s->sending = true;
+    s->status_sent |= last;
+    rpc_base_send(&s->b, i ? i->bytes : NULL, last ? s->status : NULL);
+    free(i);
+}
+
+static bool stream_full(const struct rpc_stream *s, size_t len) {
+    return s->queued > 0 && (s->queued >= RPC_STREAM_QUEUE_MESSAGES ||
+                             s->queued_bytes + len > RPC_STREAM_QUEUE_BYTES);
+}
+
+static bool stream_has_room(const struct rpc_stream *s) {
+    return s->queued <= RPC_STREAM_QUEUE_MESSAGES / 2 &&
+           s->queued_bytes <= RPC_STREAM_QUEUE_BYTES / 2;
+}
+
+static int stream_queue(struct rpc_stream *s, struct stream_item *i) {
+    if (s->b.closed || s->finishing)
+        return -ECANCELED;
+    if (stream_full(s, i->len)) {
+        s->refused = true;
+        return -EAGAIN;
+    }
+    *s->last = i;
+    s->last = &i->next;
+    s->queued++;
+    s->queued_bytes += i->len;
+    stream_send_next(s);
+    return 0;
+}
+
+int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *msg) {
+    AUTO_FREE struct stream_item *i = calloc(1, sizeof(*i));
+    if (!i)
+        return -ENOMEM;
+    i->bytes = rpc_encode(msg);
+    if (!i->bytes)
+        return -ENOMEM;
+    i->len = grpc_byte_buffer_length(i->bytes);
+    grpc_byte_buffer *bytes = i->bytes;
+    pthread_mutex_lock(&s->b.lock);
+    int r = stream_queue(s, i);
+    pthread_mutex_unlock(&s->b.lock);
+    if (r < 0)
+        grpc_byte_buffer_destroy(bytes);
+    else
+        TAKE_PTR(i);
+    return r;
+}
+
+static const struct rpc_status no_memory = {.code = GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                            .text = "no memory for the status"};
+
+void rpc_stream_finish(struct rpc_stream *s, const struct err *err) {
+    struct rpc_status *st = malloc(sizeof(*st));
+    pthread_mutex_lock(&s->b.lock);
+    if (!s->finishing) {
+        s->finishing = true;
+        if (st)
+            rpc_status_from_err(err, st);
+        s->own_status = TAKE_PTR(st);
+        /* Without memory for the text the stream ends all the same, as a failure. */
+        s->status = s->own_status ? s->own_status : &no_memory;
+        stream_send_next(s);
+    }
+    pthread_mutex_unlock(&s->b.lock);
+    free(st);
+}
+
+/* ---- callbacks ---- */
+
+enum stream_due { DUE_NOTHING, DUE_OPEN, DUE_MESSAGE, DUE_ROOM, DUE_CLOSE };
+
+/* Under the lock: what is to be told next. */
+static enum stream_due stream_due(struct rpc_stream *s) {
+    if (s->ended)
+        return DUE_NOTHING;
+    if (s->b.closed)
+        return DUE_CLOSE;
+    if (s->message && !s->opened)
+        return DUE_OPEN;
+    if (s->message && !s->paused)
+        return DUE_MESSAGE;
+    if (s->refused && stream_has_room(s))
+        return DUE_ROOM;
+    return DUE_NOTHING;
+}
+
+/* Under the lock: asks for the client's next message when there is room for it. */
+static void stream_receive_next(struct rpc_stream *s) {
+    bool wanted = !s->opened || s->b.method->kind == RPC_BIDI;
+    if (wanted && !s->message && !s->receiving && !s->no_more && !s->b.closed) {
+        s->receiving = true;
+        rpc_base_receive(&s->b);
+    }
+}
+
+static void stream_refuse(struct rpc_stream *s, enum err_class cls, const char *what) {
+    struct err err = {.set = false};
+    err_set(&err, cls, EINVAL, "%s: %s", s->b.method->path, what);
+    rpc_stream_finish(s, &err);
+}
+
+/* Without the lock, by whoever holds `busy`. */
+static void stream_tell_message(struct rpc_stream *s) {
+    ProtobufCMessage *msg = NULL;
+    bool told = s->user && s->user->on_message, bad = false;
+    int r = 0;
+    pthread_mutex_lock(&s->b.lock);
+    s->paused = true; /* unless resume comes while the callback is still at it */
+    pthread_mutex_unlock(&s->b.lock);
+    if (told && s->b.received) {
+        msg = rpc_decode(s->b.received, s->b.method->request);
+        bad = !msg;
+    }
+    if (bad)
+        stream_refuse(s, ERR_INVALID, "malformed message");
+    else if (told)
+        r = s->user->on_message(s, s->ctx, msg);
+    if (msg)
+        protobuf_c_message_free_unpacked(msg, NULL);
+
+    pthread_mutex_lock(&s->b.lock);
+    if (r != -EAGAIN) {
+        s->paused = false;
+        s->no_more |= !s->b.received;
+        grpc_byte_buffer_destroy(TAKE_PTR(s->b.received));
+        s->message = false;
+    }
+    pthread_mutex_unlock(&s->b.lock);
+}
+
+/* The first message. True: a worker has it, and `busy` with it. Without the lock. */
+static bool stream_tell_open(struct rpc_stream *s) {
+    if (!s->b.received) {
+        stream_refuse(s, ERR_INVALID, "no request message");
+        return false;
+    }
+    int r = rpc_work_run(&s->b);
+    if (r < 0)
+        stream_refuse(s, ERR_PLAIN, "no worker thread");
+    return r == 0;
+}
+
+/* Tells what is due, one after the other; @mine: the caller holds `busy` already. */
+static void stream_tell(struct rpc_stream *s, bool mine) {
+    rpc_base_ref(&s->b);
+    pthread_mutex_lock(&s->b.lock);
+    bool closed = false;
+    enum stream_due due;
+    while ((mine || !s->busy) && (due = stream_due(s)) != DUE_NOTHING) {
+        mine = s->busy = true;
+        if (due == DUE_ROOM)
+            s->refused = false;
+        else if (due == DUE_CLOSE)
+            closed = s->ended = true;
+        else if (due == DUE_OPEN)
+            s->opened = true;
+        bool given = false;
+        pthread_mutex_unlock(&s->b.lock);
+        if (due == DUE_CLOSE && s->user && s->user->on_close)
+            s->user->on_close(s, s->ctx);
+        else if (due == DUE_ROOM && s->user && s->user->on_room)
+            s->user->on_room(s, s->ctx);
+        else if (due == DUE_MESSAGE)
+            stream_tell_message(s);
+        else if (due == DUE_OPEN)
+            given = stream_tell_open(s);
+        pthread_mutex_lock(&s->b.lock);
+        if (given)
+            mine = false; /* also when the worker is done with it already */
+    }
+    if (mine)
+        s->busy = false;
+    stream_receive_next(s);
+    pthread_mutex_unlock(&s->b.lock);
+    if (closed)
+        rpc_base_unref(&s->b); /* the one that was kept for on_close */
+    rpc_base_unref(&s->b);
+}
+
+void rpc_stream_resume(struct rpc_stream *s) {
+    pthread_mutex_lock(&s->b.lock);
+    s->paused = false;
+    pthread_mutex_unlock(&s->b.lock);
+    stream_tell(s, false);
+}
+
+/* ---- events ---- */
+
+static void stream_closed(struct rpc_base *b) {
+    struct rpc_stream *s = stream_of(b);
+    pthread_mutex_lock(&b->lock);
+    stream_drop_queue(s);
+    pthread_mutex_unlock(&b->lock);
+    stream_tell(s, false);
+}
+
+static void stream_received(struct rpc_base *b) {
+    struct rpc_stream *s = stream_of(b);
+    pthread_mutex_lock(&b->lock);
+    s->receiving = false;
+    s->message = true;
+    pthread_mutex_unlock(&b->lock);
+    stream_tell(s, false);
+}
+
+static void stream_sent(struct rpc_base *b, bool ok) {
+    struct rpc_stream *s = stream_of(b);
+    pthread_mutex_lock(&b->lock);
+    s->sending = false;
+    if (ok)
+        stream_send_next(s);
+    else
+        stream_drop_queue(s); /* RECV_CLOSE is on its way */
+    pthread_mutex_unlock(&b->lock);
+    stream_tell(s, false);
+}
+
+/* On a worker, with `busy` held since the message came. */
+static void stream_run(struct rpc_base *b) {
+    struct rpc_stream *s = stream_of(b);
+    pthread_mutex_lock(&b->lock);
+    grpc_byte_buffer *bytes = TAKE_PTR(b->received);
+    bool gone = b->closed;
+    pthread_mutex_unlock(&b->lock);
+    ProtobufCMessage *req = gone ? NULL : rpc_decode(bytes, b->method->request);
+    grpc_byte_buffer_destroy(bytes);
+    if (req)
+        b->method->stream(s, req);
+    else if (!gone)
+        stream_refuse(s, ERR_INVALID, "malformed request message");
+    if (req)
+        protobuf_c_message_free_unpacked(req, NULL);
+    pthread_mutex_lock(&b->lock);
+    s->message = false;
+    pthread_mutex_unlock(&b->lock);
+    stream_tell(s, true);
+    rpc_base_unref(b);
+}
+
+static void stream_destroy(struct rpc_base *b) {
+    struct rpc_stream *s = stream_of(b);
+    stream_drop_queue(s);
+    free(s->own_status);
+    free(s);
+}
+
+static const struct rpc_base_ops stream_ops = {
+    .closed = stream_closed,
+    .received = stream_received,
+    .sent = stream_sent,
+    .run = stream_run,
+    .destroy = stream_destroy,
+};
+
+int rpc_stream_accept(struct rpc_server *srv, grpc_call *call, gpr_timespec deadline,
+                      const struct rpc_method *m, void *app) {
+    struct rpc_stream *s = calloc(1, sizeof(*s));
+    if (!s) {
+        grpc_call_unref(call);
+        return -ENOMEM;
+    }
+    s->last = &s->first;
+    s->b.method = m;
+    s->b.app = app;
+    s->opened = !m->stream; /* held open: whatever comes is read and forgotten */
+    rpc_base_init(&s->b, &stream_ops, srv, call, deadline);
+    pthread_mutex_lock(&s->b.lock);
+    stream_receive_next(s);
+    pthread_mutex_unlock(&s->b.lock);
+    return 0;
+}
+
+/* ---- the small ones ---- */
+
+void *rpc_stream_app(const struct rpc_stream *s) {
+    return s->b.app;
+}
+
+const struct call *rpc_stream_context(struct rpc_stream *s) {
+    return rpc_base_context(&s->b);
+}
+
+struct rpc_stream *rpc_stream_ref(struct rpc_stream *s) {
+    rpc_base_ref(&s->b);
+    return s;
+}
+
+struct rpc_stream *rpc_stream_unref(struct rpc_stream *s) {
+    if (s)
+        rpc_base_unref(&s->b);
+    return NULL;
+}
+
+void rpc_stream_set(struct rpc_stream *s, const struct rpc_stream_ops *ops, void *ctx) {
+    pthread_mutex_lock(&s->b.lock);
+    s->user = ops;
+    s->ctx = ctx;
+    pthread_mutex_unlock(&s->b.lock);
+}
