@@ -34,7 +34,7 @@ static int add_word(struct strv *list, const char *word, size_t n) {
     return strv_add_take(list, strndup(word, n));
 }
 
-/* nameserver: each line adds the first word, if it is an address. search, options: the last line
+/* nameserver: each line adds its first word. search, options: the last line
  * counts. */
 static int parse_line(const char *line, struct task_dns *out) {
     const char *word;

@@ -1,0 +1,314 @@
+/* What the create request reads and writes: seccomp profiles, resolv.conf, hosts, and the folders
+ * of an allocation that a task has tampered with. */
+#include "test_docker_create.h"
+
+#include "src/docker/docker_create_priv.h"
+
+static void assert_builds(const struct input *in, json_t **ret) {
+    struct err err = {0};
+    int r = input_build(in, ret, &err);
+    if (r < 0)
+        fail_msg("%d %s", r, err.text);
+}
+
+static void assert_refused(const struct input *in, int code, const char *text) {
+    AUTO_JSON json_t *body = NULL;
+    struct err err = {0};
+    int r = input_build(in, &body, &err);
+    if (r != code || !strstr(err.text, text))
+        fail_msg("%d \"%s\", want %d \"%s\"", r, err.text, code, text);
+}
+
+/* ---- seccomp ---- */
+
+static void test_seccomp__below_the_task__inlined(void **state) {
+    (void)state;
+    make_file("a1/web/local/p.json",
+              "{\n \"defaultAction\": \"SCMP ACT\\\" :\\\\\", \"v\":\t18446744073709551615 }\n");
+    AUTO_JSON json_t *body = NULL;
+    struct input in = {.job.security_opt = LIST("seccomp=local/p.json", "seccomp:local/p.json")};
+    assert_builds(&in, &body);
+    const char *want =
+        "seccomp={\"defaultAction\":\"SCMP ACT\\\" :\\\\\",\"v\":18446744073709551615}";
+    for (size_t i = 0; i < 2; i++) {
+        json_t *option = json_array_get(value_at(body, "HostConfig>SecurityOpt"), i);
+        assert_string_equal(json_string_value(option), want);
+    }
+}
+
+static void test_seccomp__absolute_below_the_allocation__inlined(void **state) {
+    (void)state;
+    char option[256];
+    make_file("a1/alloc/p.json", "{}");
+    snprintf(option, sizeof(option), "seccomp=%s/alloc/p.json", alloc_dir);
+    AUTO_JSON json_t *body = NULL;
+    struct input in = {.job.security_opt = LIST(option)};
+    assert_builds(&in, &body);
+    assert_value("seccomp", body, "HostConfig>SecurityOpt", "[\"seccomp={}\"]");
+}
+
+static void test_seccomp__what_the_task_may_not_read__refused(void **state) {
+    (void)state;
+    make_file("outside/p.json", "{}");
+    make_link("../../../outside/p.json", "a1/web/local/link.json");
+    char option[256];
+    snprintf(option, sizeof(option), "seccomp=%s/outside/p.json", root);
+    struct input in = {.job.security_opt = LIST(option)};
+    assert_refused(&in, -EACCES, "opening seccomp profile");
+    in.plugin.volumes_enabled = true;
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    in = (struct input){.job.security_opt = LIST("seccomp=local/link.json")};
+    assert_refused(&in, -EACCES, "outside of the allocation's folder");
+    in = (struct input){.job.security_opt = LIST("seccomp=../../outside/p.json")};
+    assert_refused(&in, -EACCES, "outside of the allocation's folder");
+}
+
+static void test_seccomp__bad_file__named(void **state) {
+    (void)state;
+    make_file("a1/web/local/bad.json", "{\n\"a\": }");
+    struct input in = {.job.security_opt = LIST("seccomp=local/bad.json")};
+    assert_refused(&in, -EINVAL,
+                   "compacting json for seccomp profile (local/bad.json) failed: line 2");
+    in = (struct input){.job.security_opt = LIST("seccomp=nope.json")};
+    assert_refused(&in, -ENOENT, "opening seccomp profile (nope.json) failed: No such file");
+    in = (struct input){.job.security_opt = LIST("seccomp=local")};
+    assert_refused(&in, -EINVAL, "opening seccomp profile (local) failed");
+}
+
+/* ---- links that a task planted ---- */
+
+static void test_volumes__link_out__refused(void **state) {
+    (void)state;
+    make_link("/", "a1/web/local/host");
+    struct input in = {.job.volumes = LIST("local/host/etc:/e")};
+    assert_refused(&in, -EACCES,
+                   "volumes are not enabled; cannot mount host path: \"local/host/etc:/e\"");
+    struct job_mount mount = {.type = "bind", .source = "local/host", .target = "/h"};
+    in = (struct input){.job = {.mounts = &mount, .n_mounts = 1}};
+    assert_refused(&in, -EACCES, "volumes are not enabled; cannot mount host path");
+}
+
+static void test_volumes__link_inside__told_without_it(void **state) {
+    (void)state;
+    make_link("../../alloc", "a1/web/local/a");
+    AUTO_JSON json_t *body = NULL;
+    struct input in = {.job.volumes = LIST("local/a/data:/d")};
+    assert_builds(&in, &body);
+    assert_value("volume", body, "HostConfig>Binds>4", "\"@/alloc/data:/d\"");
+}
+
+static void test_binds__folder_swapped_for_a_link__refused(void **state) {
+    (void)state;
+    char path[256];
+    snprintf(path, sizeof(path), "%s/web/secrets", alloc_dir);
+    assert_int_equal(rmdir(path), 0);
+    make_link("/etc", "a1/web/secrets");
+    struct input in = {.job.image = "x"};
+    assert_refused(&in, -EACCES, "leads out of the allocation");
+}
+
+static void test_build__relative_alloc_dir__refused(void **state) {
+    (void)state;
+    struct task_config task = {.alloc_dir = "a1", .name = "web", .resources.present = true};
+    struct job_config job = {.image = "x"};
+    struct plugin_config plugin = {0};
+    struct docker_create_host host = {0};
+    struct err err = {0};
+    AUTO_JSON json_t *body = NULL;
+    assert_int_equal(docker_create_build(&task, &job, &plugin, &host, &body, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "no absolute path"));
+}
+
+/* ---- resolv.conf ---- */
+
+#define DNS_MOUNT                                                                                  \
+    "[{\"Type\":\"bind\",\"Target\":\"/etc/resolv.conf\",\"Source\":\"@/web/resolv.conf\","        \
+    "\"ReadOnly\":true,\"BindOptions\":{\"Propagation\":\"private\"}}]"
+
+static void test_dns__given__written_and_mounted(void **state) {
+    (void)state;
+    make_file("outside/victim", "keep");
+    make_link("../../outside/victim", "a1/web/resolv.conf");
+    struct input in = {.task.dns = {.present = true, .servers = LIST("1.1.1.1", "2.2.2.2")},
+                       .job = {.dns_servers = LIST("9.9.9.9"), .dns_options = LIST("x")}};
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    assert_value("dns", body, "HostConfig>Mounts", DNS_MOUNT);
+    assert_value("dns", body, "HostConfig>Dns", NULL);
+    assert_value("dns", body, "HostConfig>DnsOptions", NULL);
+    AUTO_FREE char *text = read_text("a1/web/resolv.conf");
+    assert_string_equal(text, "search corp.example\nnameserver 1.1.1.1\nnameserver 2.2.2.2\n"
+                              "options ndots:2\n");
+    AUTO_FREE char *victim = read_text("outside/victim");
+    assert_string_equal(victim, "keep");
+}
+
+static void test_dns__empty__copy_of_the_system(void **state) {
+    (void)state;
+    struct input in = {.task.dns.present = true};
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    assert_value("dns", body, "HostConfig>Mounts", DNS_MOUNT);
+    AUTO_FREE char *text = read_text("a1/web/resolv.conf");
+    AUTO_FREE char *system = read_text("system-resolv.conf");
+    assert_string_equal(text, system);
+}
+
+static void test_dns__no_system_file__named(void **state) {
+    (void)state;
+    struct input in = {.task.dns.present = true, .host.resolv_conf = "/no/such/file"};
+    assert_refused(&in, -ENOENT, "failed to build mount for resolv.conf: /no/such/file");
+}
+
+static const struct {
+    const char *name, *system;
+    struct task_dns dns;
+    const char *text;
+} resolv_rows[] = {
+    {"searches of the task",
+     "nameserver 1.1.1.1\nsearch a\n",
+     {.searches = LIST("b", "c")},
+     "search b c\nnameserver 1.1.1.1\n"},
+    {"options of the task",
+     "nameserver 1.1.1.1\noptions a\n",
+     {.options = LIST("b:1", "c")},
+     "nameserver 1.1.1.1\noptions b:1 c\n"},
+    {"no search at all",
+     "search a\n",
+     {.servers = LIST("1.1.1.1"), .searches = LIST(".")},
+     "nameserver 1.1.1.1\n"},
+    {"comments and blanks",
+     "#nameserver 9.9.9.9\n ; x\n\tnameserver\t1.1.1.1  # c\r\nnameservers 8.8.8.8\n",
+     {.options = LIST("o")},
+     "nameserver 1.1.1.1\noptions o\n"},
+    {"the last line without a newline",
+     "nameserver 1.1.1.1",
+     {.options = LIST("o")},
+     "nameserver 1.1.1.1\noptions o\n"},
+};
+
+static void test_docker_create_resolv_text__table(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(resolv_rows); i++) {
+        AUTO_FREE char *text =
+            docker_create_resolv_text(&resolv_rows[i].dns, resolv_rows[i].system);
+        if (!text || strcmp(text, resolv_rows[i].text) != 0)
+            fail_msg("%s: %s", resolv_rows[i].name, text ? text : "NULL");
+    }
+}
+
+static void test_docker_create_resolv_is_stub__only_the_stub(void **state) {
+    (void)state;
+    assert_true(docker_create_resolv_is_stub("# x\nnameserver 127.0.0.53\noptions edns0\n"));
+    assert_false(docker_create_resolv_is_stub("nameserver 127.0.0.53\nnameserver 1.1.1.1\n"));
+    assert_false(docker_create_resolv_is_stub("nameserver 127.0.0.1\n"));
+    assert_false(docker_create_resolv_is_stub(""));
+}
+
+/* ---- hosts ---- */
+
+#define GROUP_NET                                                                                  \
+    .task.network = {.present = true,                                                              \
+                     .mode = NET_GROUP,                                                            \
+                     .path = "/n",                                                                 \
+                     .hosts_present = true,                                                        \
+                     .hosts_hostname = "web-1",                                                    \
+                     .hosts_address = "10.9.9.9"}
+
+static void test_hosts__group__written_once_and_mounted(void **state) {
+    (void)state;
+    struct input in = {GROUP_NET, .job.extra_hosts = LIST("db:10.0.0.1", "six:fd00::1")};
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    assert_value("hosts", body, "HostConfig>Mounts",
+                 "[{\"Type\":\"bind\",\"Target\":\"/etc/hosts\",\"Source\":\"@/hosts\","
+                 "\"BindOptions\":{\"Propagation\":\"private\"}}]");
+    assert_value("hosts", body, "HostConfig>ExtraHosts", NULL);
+    AUTO_FREE char *text = read_text("a1/hosts");
+    assert_non_null(strstr(text, "127.0.0.1 localhost\n"));
+    assert_non_null(strstr(text, "\n10.9.9.9 web-1\n"));
+    assert_non_null(strstr(text, "\n10.0.0.1 db\n"));
+    assert_non_null(strstr(text, "\nfd00::1 six\n"));
+
+    make_file("a1/hosts", "changed by a task\n");
+    AUTO_JSON json_t *again = NULL;
+    assert_builds(&in, &again);
+    AUTO_FREE char *kept = read_text("a1/hosts");
+    assert_string_equal(kept, "changed by a task\n");
+}
+
+static void test_hosts__mounts_in_order(void **state) {
+    (void)state;
+    struct job_mount tmpfs = {.type = "tmpfs", .target = "/t"};
+    struct task_mount volume = {.task_path = "/v", .host_path = "/h"};
+    struct input in = {GROUP_NET, .job = {.mounts = &tmpfs, .n_mounts = 1}};
+    in.task.mounts = &volume;
+    in.task.n_mounts = 1;
+    in.task.dns.present = true;
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    assert_value("order", body, "HostConfig>Mounts>0>Target", "\"/t\"");
+    assert_value("order", body, "HostConfig>Mounts>1>Target", "\"/etc/hosts\"");
+    assert_value("order", body, "HostConfig>Mounts>2>Target", "\"/etc/resolv.conf\"");
+    assert_value("order", body, "HostConfig>Mounts>3>Target", "\"/v\"");
+}
+
+static void test_hosts__link_in_its_place__refused(void **state) {
+    (void)state;
+    make_link("/etc/shadow", "a1/hosts");
+    struct input in = {GROUP_NET};
+    assert_refused(&in, -EEXIST, "hosts: it is no regular file");
+}
+
+static void test_hosts__bad_entries__named(void **state) {
+    (void)state;
+    struct input in = {GROUP_NET, .job.extra_hosts = LIST("db")};
+    assert_refused(&in, -EINVAL,
+                   "failed to build mount for /etc/hosts: invalid hosts entry \"db\"");
+    in = (struct input){GROUP_NET, .job.extra_hosts = LIST("db:1.2.3")};
+    assert_refused(&in, -EINVAL, "invalid IP address \"db:1.2.3\"");
+}
+
+static void test_hosts__not_in_a_group__no_mount(void **state) {
+    (void)state;
+    struct input cases[] = {{GROUP_NET}, {GROUP_NET}, {GROUP_NET}, {GROUP_NET}};
+    cases[0].job.network_mode = "bridge";
+    cases[1].task.network.mode = NET_HOST;
+    cases[2].task.network.hosts_present = false;
+    cases[3].task.network.hosts_address = "";
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO_JSON json_t *body = NULL;
+        cases[i].job.extra_hosts = (struct strv)LIST("db:1.2.3.4");
+        assert_builds(&cases[i], &body);
+        assert_value("no group", body, "HostConfig>Mounts", NULL);
+        assert_value("no group", body, "HostConfig>ExtraHosts", "[\"db:1.2.3.4\"]");
+    }
+}
+
+int main(int argc, char **argv) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_alloc, teardown_alloc)
+    const struct CMUnitTest tests[] = {
+        TEST(test_seccomp__below_the_task__inlined),
+        TEST(test_seccomp__absolute_below_the_allocation__inlined),
+        TEST(test_seccomp__what_the_task_may_not_read__refused),
+        TEST(test_seccomp__bad_file__named),
+        TEST(test_volumes__link_out__refused),
+        TEST(test_volumes__link_inside__told_without_it),
+        TEST(test_binds__folder_swapped_for_a_link__refused),
+        TEST(test_build__relative_alloc_dir__refused),
+        TEST(test_dns__given__written_and_mounted),
+        TEST(test_dns__empty__copy_of_the_system),
+        TEST(test_dns__no_system_file__named),
+        cmocka_unit_test(test_docker_create_resolv_text__table),
+        cmocka_unit_test(test_docker_create_resolv_is_stub__only_the_stub),
+        TEST(test_hosts__group__written_once_and_mounted),
+        TEST(test_hosts__mounts_in_order),
+        TEST(test_hosts__link_in_its_place__refused),
+        TEST(test_hosts__bad_entries__named),
+        TEST(test_hosts__not_in_a_group__no_mount),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,315 @@
+/* Where a path that a job names may lead: text rules, symlinks, and files that are read and
+ * written. */
+#include "test_docker_create.h"
+
+#include "src/docker/docker_create_path.h"
+#include "src/docker/docker_create_priv.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+static const struct {
+    const char *in, *out;
+} clean_rows[] = {
+    {"", "."},
+    {".", "."},
+    {"/", "/"},
+    {"//", "/"},
+    {"a", "a"},
+    {"a/", "a"},
+    {"a//b", "a/b"},
+    {"./a/./b/.", "a/b"},
+    {"a/..", "."},
+    {"a/../..", ".."},
+    {"../..", "../.."},
+    {"../a/../b", "../b"},
+    {"/..", "/"},
+    {"/../a", "/a"},
+    {"/a/../../b", "/b"},
+    {"/a/b/../c", "/a/c"},
+    {"/a/b/../..", "/"},
+    {"/...", "/..."},
+    {"..a/b", "..a/b"},
+    {"a/b/../../../c", "../c"},
+    {"/a/..b", "/a/..b"},
+    {"a/../", "."},
+    {"///a", "/a"},
+    {"a/./../b", "b"},
+};
+
+static void test_docker_create_path_clean__table__as_go(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(clean_rows); i++) {
+        AUTO_FREE char *out = docker_create_path_clean(clean_rows[i].in);
+        if (strcmp(out, clean_rows[i].out) != 0)
+            fail_msg("\"%s\" is \"%s\", want \"%s\"", clean_rows[i].in, out, clean_rows[i].out);
+    }
+}
+
+static void test_docker_create_path_join__absolute__kept(void **state) {
+    (void)state;
+    AUTO_FREE char *absolute = docker_create_path_join("/base", "/x/../y");
+    AUTO_FREE char *relative = docker_create_path_join("/base", "x/../../y");
+    assert_string_equal(absolute, "/y");
+    assert_string_equal(relative, "/y");
+}
+
+static const struct {
+    const char *text;
+    int r;
+    const char *src, *dst, *mode;
+} volume_rows[] = {
+    {"a:b", 0, "a", "b", ""},
+    {"a:b:ro", 0, "a", "b", "ro"},
+    {"a:b:", 0, "a", "b", ""},
+    {"a:b:c:d", 0, "a", "b", "c"},
+    {":", 0, "", "", ""},
+    {"::", 0, "", "", ""},
+    {":b", 0, "", "b", ""},
+    {"a:", 0, "a", "", ""},
+    {"a", -EINVAL},
+    {"", -EINVAL},
+};
+
+static void test_docker_create_volume_parse__table(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(volume_rows); i++) {
+        AUTO_FREE char *src = NULL;
+        AUTO_FREE char *dst = NULL;
+        AUTO_FREE char *mode = NULL;
+        int r = docker_create_volume_parse(volume_rows[i].text, &src, &dst, &mode);
+        if (r != volume_rows[i].r || (r == 0 && (strcmp(src, volume_rows[i].src) != 0 ||
+                                                 strcmp(dst, volume_rows[i].dst) != 0 ||
+                                                 strcmp(mode, volume_rows[i].mode) != 0)))
+            fail_msg("\"%s\": %d %s %s %s", volume_rows[i].text, r, src, dst, mode);
+    }
+}
+
+static void test_create_glob__table(void **state) {
+    (void)state;
+    assert_true(create_glob("", ""));
+    assert_true(create_glob("*", ""));
+    assert_true(create_glob("a*", "a"));
+    assert_true(create_glob("*b*", "abc"));
+    assert_true(create_glob("a*c*e", "abcde"));
+    assert_true(create_glob("*ab", "aab"));
+    assert_false(create_glob("", "a"));
+    assert_false(create_glob("a", "A"));
+    assert_false(create_glob("a*c", "ab"));
+    assert_false(create_glob("?", "a"));
+    assert_false(create_glob("a*b", "abc"));
+}
+
+/* ---- resolve ---- */
+
+/* "@" = the allocation's folder. @real NULL: refused with @r. */
+static const struct {
+    const char *name, *path, *real;
+    int r;
+    bool exists;
+} resolve_rows[] = {
+    {"the root itself", "@", "@", 0, true},
+    {"a folder", "@/web/local", "@/web/local", 0, true},
+    {"nothing there", "@/web/no/such/dir", "@/web/no/such/dir", 0, false},
+    {"outside by text", "/etc", NULL, -EXDEV, false},
+    {"a name that begins alike", "@x", NULL, -EXDEV, false},
+    {"link inside", "@/web/local/in", "@/alloc/logs", 0, true},
+    {"link inside, more behind", "@/web/local/in/x/y", "@/alloc/logs/x/y", 0, false},
+    {"link by absolute path inside", "@/web/local/abs-in/logs", "@/alloc/logs", 0, true},
+    {"link out by dots", "@/web/local/out", NULL, -EXDEV, false},
+    {"link out by dots, more behind", "@/web/local/out/x", NULL, -EXDEV, false},
+    {"link out by absolute path", "@/web/local/abs-out", NULL, -EXDEV, false},
+    {"link to a link out", "@/web/local/twice/passwd", NULL, -EXDEV, false},
+    {"link out to nothing", "@/web/local/dangling-out", NULL, -EXDEV, false},
+    {"link inside to nothing", "@/web/local/dangling-in", "@/web/local/later", 0, false},
+    {"link through nothing and up", "@/web/local/dangling-up", NULL, -EXDEV, false},
+    {"link through a folder and up, inside", "@/web/local/up-in", "@/web/secrets", 0, true},
+    {"link that climbs above the root by its absolute text", "@/web/local/abs-climb", NULL, -EXDEV,
+     false},
+    {"link to the root", "@/web/local/root", "@", 0, true},
+    {"a loop", "@/web/local/loop", NULL, -ELOOP, false},
+    {"below a file", "@/web/local/file/x", NULL, -ENOTDIR, false},
+    {"a file", "@/web/local/file", "@/web/local/file", 0, true},
+};
+
+static void with_alloc(char out[256], const char *text) {
+    snprintf(out, 256, "%s%s", text[0] == '@' ? alloc_dir : "", text + (text[0] == '@'));
+}
+
+static void plant_links(void) {
+    char path[256];
+    make_link("../../alloc/logs", "a1/web/local/in");
+    make_link("../../../outside", "a1/web/local/out");
+    make_link("/etc", "a1/web/local/abs-out");
+    make_link("abs-out", "a1/web/local/twice");
+    make_link("/no/such/place", "a1/web/local/dangling-out");
+    make_link("later", "a1/web/local/dangling-in");
+    make_link("later/../../../../outside", "a1/web/local/dangling-up");
+    make_link("../local/../secrets", "a1/web/local/up-in");
+    make_link("../..", "a1/web/local/root");
+    make_link("loop", "a1/web/local/loop");
+    make_file("a1/web/local/file", "x");
+    with_alloc(path, "@/alloc");
+    make_link(path, "a1/web/local/abs-in");
+    with_alloc(path, "@/web/../../outside");
+    make_link(path, "a1/web/local/abs-climb");
+}
+
+static void test_docker_create_path_resolve__links__inside_only(void **state) {
+    (void)state;
+    plant_links();
+    for (size_t i = 0; i < ARRAY_LEN(resolve_rows); i++) {
+        char path[256], want[256];
+        AUTO_FREE char *real = NULL;
+        AUTO_FD int fd = -EBADF;
+        with_alloc(path, resolve_rows[i].path);
+        int r = docker_create_path_resolve(alloc_dir, path, &real, &fd);
+        if (r != resolve_rows[i].r)
+            fail_msg("%s: %d %s", resolve_rows[i].name, r, real ? real : "");
+        if (r < 0) {
+            assert_null(real);
+            continue;
+        }
+        with_alloc(want, resolve_rows[i].real);
+        if (strcmp(real, want) != 0 || (fd >= 0) != resolve_rows[i].exists)
+            fail_msg("%s: %s %d", resolve_rows[i].name, real, fd);
+    }
+}
+
+/* Whatever a task swaps meanwhile: the answer is "inside" or a refusal, never the place outside. */
+static atomic_bool stop_swapping;
+
+static void *swap(void *arg) {
+    (void)arg;
+    char a[256], b[256];
+    with_alloc(a, "@/web/local/swap-a");
+    with_alloc(b, "@/web/local/swap-b");
+    while (!atomic_load(&stop_swapping))
+        if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) < 0)
+            return (void *)"renameat2";
+    return NULL;
+}
+
+static void test_docker_create_path_read__swapped_for_a_link__never_outside(void **state) {
+    (void)state;
+    make_dir("a1/web/local/swap-a");
+    make_file("a1/web/local/swap-a/f", "inside");
+    make_file("outside/f", "outside");
+    make_link("../../../outside", "a1/web/local/swap-b");
+    char path[256];
+    with_alloc(path, "@/web/local/swap-a/f");
+    pthread_t thread;
+    atomic_store(&stop_swapping, false);
+    assert_int_equal(pthread_create(&thread, NULL, swap, NULL), 0);
+    unsigned seen[2] = {0};
+    bool wrong = false;
+    for (unsigned i = 0; i < 2000000 && !wrong && (seen[0] < 500 || seen[1] < 500); i++) {
+        AUTO_FREE char *text = NULL;
+        int r = docker_create_path_read(alloc_dir, path, 64, &text);
+        wrong = r == 0 ? strcmp(text, "inside") != 0 : r != -EXDEV;
+        seen[r == 0]++;
+    }
+    atomic_store(&stop_swapping, true);
+    void *failed;
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+    assert_false(wrong);
+    assert_true(seen[0] > 0 && seen[1] > 0); /* both sides of the race were met */
+}
+
+/* ---- read ---- */
+
+static void test_docker_create_path_read__kinds(void **state) {
+    (void)state;
+    AUTO_FREE char *text = NULL;
+    char path[256];
+    make_file("a1/web/local/four", "1234");
+    with_alloc(path, "@/web/local/four");
+    assert_int_equal(docker_create_path_read(alloc_dir, path, 3, &text), -EFBIG);
+    assert_null(text);
+    assert_int_equal(docker_create_path_read(alloc_dir, path, 4, &text), 0);
+    assert_string_equal(text, "1234");
+    cleanup_free(&text);
+    text = NULL;
+    with_alloc(path, "@/web/local");
+    assert_int_equal(docker_create_path_read(alloc_dir, path, 64, &text), -EINVAL);
+    with_alloc(path, "@/web/local/nope");
+    assert_int_equal(docker_create_path_read(alloc_dir, path, 64, &text), -ENOENT);
+    with_alloc(path, "@/web/local/fifo");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(docker_create_path_read(alloc_dir, path, 64, &text), -EINVAL);
+    assert_int_equal(docker_create_path_read(alloc_dir, "/etc/passwd", 1 << 20, &text), -EXDEV);
+    assert_int_equal(docker_create_path_read(NULL, "/etc/passwd", 1 << 20, &text), 0);
+}
+
+/* ---- write ---- */
+
+static void test_docker_create_path_write__replace__link_is_not_followed(void **state) {
+    (void)state;
+    char path[256];
+    make_file("outside/victim", "keep");
+    make_link("../../../outside/victim", "a1/web/local/target");
+    with_alloc(path, "@/web/local");
+    mode_t mask = umask(077);
+    int r = docker_create_path_write(alloc_dir, path, "target", "new", DOCKER_CREATE_PATH_REPLACE);
+    umask(mask);
+    assert_int_equal(r, 1);
+    AUTO_FREE char *victim = read_text("outside/victim");
+    AUTO_FREE char *target = read_text("a1/web/local/target");
+    assert_string_equal(victim, "keep");
+    assert_string_equal(target, "new");
+    struct stat st;
+    with_alloc(path, "@/web/local/target");
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_mode, S_IFREG | 0644);
+}
+
+static void test_docker_create_path_write__if_absent(void **state) {
+    (void)state;
+    char path[256];
+    with_alloc(path, "@/web/secrets");
+    enum docker_create_path_write how = DOCKER_CREATE_PATH_IF_ABSENT;
+    assert_int_equal(docker_create_path_write(alloc_dir, path, "h", "one", how), 1);
+    assert_int_equal(docker_create_path_write(alloc_dir, path, "h", "two", how), 0);
+    AUTO_FREE char *text = read_text("a1/web/secrets/h");
+    assert_string_equal(text, "one");
+    make_link("nowhere", "a1/web/secrets/link");
+    assert_int_equal(docker_create_path_write(alloc_dir, path, "link", "two", how), -EEXIST);
+    /* Nothing of the writing is left. */
+    with_alloc(path, "@/web/secrets/h");
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_nlink, 1);
+}
+
+static void test_docker_create_path_write__folder_outside__refused(void **state) {
+    (void)state;
+    char path[256];
+    make_link("../../outside", "a1/web/away");
+    with_alloc(path, "@/web/away");
+    assert_int_equal(
+        docker_create_path_write(alloc_dir, path, "h", "x", DOCKER_CREATE_PATH_REPLACE), -EXDEV);
+    with_alloc(path, "@/web/nope");
+    assert_int_equal(
+        docker_create_path_write(alloc_dir, path, "h", "x", DOCKER_CREATE_PATH_REPLACE), -ENOENT);
+}
+
+int main(int argc, char **argv) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_alloc, teardown_alloc)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_docker_create_path_clean__table__as_go),
+        cmocka_unit_test(test_docker_create_path_join__absolute__kept),
+        cmocka_unit_test(test_docker_create_volume_parse__table),
+        cmocka_unit_test(test_create_glob__table),
+        TEST(test_docker_create_path_resolve__links__inside_only),
+        TEST(test_docker_create_path_read__swapped_for_a_link__never_outside),
+        TEST(test_docker_create_path_read__kinds),
+        TEST(test_docker_create_path_write__replace__link_is_not_followed),
+        TEST(test_docker_create_path_write__if_absent),
+        TEST(test_docker_create_path_write__folder_outside__refused),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
