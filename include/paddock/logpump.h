@@ -13,15 +13,20 @@
 
 struct logpump;
 
+struct loop;
+struct pool;
+
 struct logpump_options {
     const char *program;   /* path of our own executable (/proc/self/exe) */
     const char *run_dir;   /* private folder (0700) for socket, lock and position files; made if absent */
     const char *endpoint, *tls_cert, *tls_key, *tls_ca; /* Docker's, as in docker_options */
+    struct loop *loop; /* a running loop: watches whether the pump lives */
+    struct pool *pool; /* starts it again when it has died */
 };
 
 /** Makes nothing but the folder; no process is started before the first follow. */
 int logpump_new(const struct logpump_options *o, struct logpump **ret, struct err *err) MUST_CHECK;
-/** Ends our side only: the process goes on. */
+/** Ends our side only: the process goes on. After loop and pool have ended. */
 void logpump_free(struct logpump *p);
 
 struct logpump_task {

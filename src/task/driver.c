@@ -286,7 +286,9 @@ static int start_pump(struct driver *d, const struct plugin_config *c, const cha
                                 .endpoint = c->endpoint,
                                 .tls_cert = c->tls_cert,
                                 .tls_key = c->tls_key,
-                                .tls_ca = c->tls_ca};
+                                .tls_ca = c->tls_ca,
+                                .loop = d->loop,
+                                .pool = d->pool};
     return logpump_new(&o, &d->pump, err);
 }
 

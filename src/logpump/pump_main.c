@@ -1,0 +1,448 @@
+/* `paddock logpump RUN_DIR ENDPOINT [CERT KEY CA]`: the process.
+ *
+ * One thread, one loop. It takes the lock of its folder (a second pump there ends at once), goes on with
+ * every task whose position it finds, and serves its socket. It ends 2 s after the last task and the last
+ * connection are gone. Started by the plugin with a session and stdio of its own; a byte on fd 3 says ready. */
+#include "paddock/logpump.h"
+
+#include "paddock/clock.h"
+#include "paddock/docker.h"
+#include "paddock/docker_multi.h"
+#include "paddock/log.h"
+#include "paddock/loop.h"
+
+#include "pump_proto.h"
+#include "pump_task.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define IDLE_EXIT_US (2 * US_PER_SEC)
+#define READY_FD 3
+
+struct pump;
+
+/* A connection: its request, then waiting for its answer or its end. */
+struct conn {
+    struct pump *pump;
+    int fd;
+    struct loop_watch *watch;
+    char line[PUMP_LINE_MAX];
+    size_t len;
+    bool asked;
+    struct entry *waits_open, *waits_drained;
+    struct conn *next;
+};
+
+struct entry {
+    struct pump *pump;
+    struct pump_task *task;
+    bool opened, drained;
+    int open_r;
+    struct entry *next;
+};
+
+struct pump {
+    struct loop *loop;
+    struct docker *docker;
+    struct docker_multi *http;
+    int dir_fd, records_fd, listen_fd;
+    struct loop_watch *listen_watch;
+    struct loop_timer *idle;
+    struct conn *conns;
+    struct entry *entries;
+};
+
+static void idle_check(struct pump *p) {
+    loop_timer_at(p->idle, p->conns || p->entries ? 0 : clock_now_us() + IDLE_EXIT_US);
+}
+
+static void on_idle(void *arg) {
+    struct pump *p = arg;
+    loop_stop(p->loop);
+}
+
+/* ---- connections ---- */
+
+static void conn_free(struct conn *c) {
+    for (struct conn **at = &c->pump->conns; *at; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    }
+    loop_watch_del(c->watch);
+    fd_close(c->fd);
+    idle_check(c->pump);
+    free(c);
+}
+
+/* Answers and ends the connection. */
+static void answer(struct conn *c, int r, const char *error) {
+    char line[512];
+    int n = r == 0 ? snprintf(line, sizeof(line), "{\"ok\":true}\n")
+                   : snprintf(line, sizeof(line), "{\"errno\":%d,\"error\":\"%s\"}\n", -r, error);
+    /* A few bytes into an empty socket: taken, or nobody is there. */
+    if (send(c->fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody reads the answer");
+    conn_free(c);
+}
+
+static const char *open_error(int r) {
+    return r == -ENOSYS ? "the container's log driver cannot be read" : strerror(-r);
+}
+
+/* Those that wait for @e; it may go after this. */
+static void answer_waiting(struct entry *e) {
+    for (struct conn *c = e->pump->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->waits_open == e && e->opened)
+            answer(c, e->open_r, open_error(e->open_r));
+        else if (c->waits_drained == e && e->drained)
+            answer(c, 0, NULL);
+    }
+}
+
+/* ---- tasks ---- */
+
+static void entry_forget(struct entry *e) {
+    struct pump *p = e->pump;
+    for (struct conn *c = p->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->waits_open == e || c->waits_drained == e)
+            answer(c, 0, NULL);
+    }
+    for (struct entry **at = &p->entries; *at; at = &(*at)->next) {
+        if (*at == e) {
+            *at = e->next;
+            break;
+        }
+    }
+    if (unlinkat(p->records_fd, pump_task_record(e->task)->container_id, 0) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
+    pump_task_free(e->task);
+    free(e);
+    idle_check(p);
+}
+
+static void on_opened(void *ctx, struct pump_task *t, int r) {
+    struct entry *e = ctx;
+    (void)t;
+    e->opened = true;
+    e->open_r = r;
+    answer_waiting(e);
+}
+
+static void forget_posted(void *ctx) {
+    entry_forget(ctx);
+}
+
+/* Not freed from within its own callback. */
+static void on_drained(void *ctx, struct pump_task *t) {
+    struct entry *e = ctx;
+    (void)t;
+    e->drained = true;
+    if (loop_post(e->pump->loop, forget_posted, e) < 0)
+        log_warn("logpump", NULL, "out of memory: a task's FIFOs stay open, ignoring");
+}
+
+static const struct pump_task_ops task_ops = {.opened = on_opened, .drained = on_drained};
+
+static struct entry *entry_find(struct pump *p, const char *task_id) {
+    for (struct entry *e = p->entries; e; e = e->next)
+        if (!e->drained && strcmp(pump_task_record(e->task)->task_id, task_id) == 0)
+            return e;
+    return NULL;
+}
+
+/* @record is taken over. */
+static int entry_add(struct pump *p, struct pump_record *record, struct entry **ret) {
+    struct entry *e = calloc(1, sizeof(*e));
+    if (!e) {
+        pump_record_close(record);
+        return -ENOMEM;
+    }
+    e->pump = p;
+    int r = pump_task_new(p->loop, p->http, record, &task_ops, e, &e->task);
+    if (r < 0) {
+        free(e);
+        return r;
+    }
+    e->next = p->entries;
+    p->entries = e;
+    idle_check(p);
+    *ret = e;
+    return 0;
+}
+
+/* ---- requests ---- */
+
+static int fill_record(struct pump_record *rec, const json_t *rq) {
+    const char *task, *container, *out, *err;
+    int tty;
+    json_int_t since = 0;
+    if (json_unpack((json_t *)rq, "{s:s,s:s,s:s,s:s,s:b,s?I}", "task", &task, "container", &container,
+                    "stdout", &out, "stderr", &err, "tty", &tty, "since_ns", &since) < 0)
+        return -EINVAL;
+    if (strlen(task) >= sizeof(rec->task_id) || strlen(container) >= sizeof(rec->container_id) ||
+        strlen(out) >= sizeof(rec->path[0]) || strlen(err) >= sizeof(rec->path[1]))
+        return -ENAMETOOLONG;
+    snprintf(rec->task_id, sizeof(rec->task_id), "%s", task);
+    snprintf(rec->container_id, sizeof(rec->container_id), "%s", container);
+    snprintf(rec->path[0], sizeof(rec->path[0]), "%s", out);
+    snprintf(rec->path[1], sizeof(rec->path[1]), "%s", err);
+    rec->tty = tty != 0;
+    /* Taken over from another driver: what it has delivered is behind us. */
+    rec->stream[0].at.time_ns = rec->stream[1].at.time_ns = since;
+    atomic_store(&rec->resume_ns, since);
+    rec->magic = PUMP_RECORD_MAGIC; /* last: now it counts */
+    return 0;
+}
+
+static bool is_container_id(const char *id) {
+    return id && strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
+}
+
+static void do_follow(struct conn *c, const json_t *rq) {
+    struct pump *p = c->pump;
+    const char *task = json_string_value(json_object_get(rq, "task"));
+    const char *id = json_string_value(json_object_get(rq, "container"));
+    if (!task || !is_container_id(id)) {
+        answer(c, -EINVAL, "follow: task or container is not valid");
+        return;
+    }
+    struct entry *e = entry_find(p, task);
+    int r = e ? pump_task_reopen(e->task) : 0;
+    if (!e) {
+        struct pump_record *rec;
+        bool fresh = false;
+        r = pump_record_open(p->records_fd, id, &rec, &fresh);
+        if (r == 0 && fresh && (r = fill_record(rec, rq)) < 0) {
+            pump_record_close(rec);
+            unlinkat(p->records_fd, id, 0);
+        }
+        if (r == 0)
+            r = entry_add(p, rec, &e);
+        if (r < 0 && fresh)
+            unlinkat(p->records_fd, id, 0);
+    }
+    if (r < 0)
+        answer(c, r, strerror(-r));
+    else if (e->opened)
+        answer(c, e->open_r, open_error(e->open_r));
+    else
+        c->waits_open = e;
+}
+
+static void do_task(struct conn *c, const char *op, const json_t *rq) {
+    const char *task = json_string_value(json_object_get(rq, "task"));
+    struct entry *e = task ? entry_find(c->pump, task) : NULL;
+    if (!e) {
+        answer(c, 0, NULL);
+    } else if (strcmp(op, "close") == 0) {
+        c->waits_drained = e;
+        entry_forget(e); /* answers too */
+    } else {
+        c->waits_drained = e;
+        pump_task_finish(e->task);
+    }
+}
+
+static void serve(struct conn *c) {
+    c->asked = true;
+    json_t *rq = json_loadb(c->line, c->len, 0, NULL);
+    const char *op = json_string_value(json_object_get(rq, "op"));
+    if (!op)
+        answer(c, -EINVAL, "no request");
+    else if (strcmp(op, "follow") == 0)
+        do_follow(c, rq);
+    else if (strcmp(op, "finish") == 0 || strcmp(op, "close") == 0)
+        do_task(c, op, rq);
+    else if (strcmp(op, "watch") != 0)
+        answer(c, -EINVAL, "unknown op");
+    json_decref(rq);
+}
+
+static void on_conn(void *arg, uint32_t events) {
+    struct conn *c = arg;
+    (void)events;
+    ssize_t n = recv(c->fd, c->line + c->len, sizeof(c->line) - c->len, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0 || c->asked) {
+        conn_free(c);
+        return;
+    }
+    c->len += (size_t)n;
+    if (memchr(c->line, '\n', c->len))
+        serve(c);
+    else if (c->len == sizeof(c->line))
+        answer(c, -EMSGSIZE, "request too long");
+}
+
+static void on_listen(void *arg, uint32_t events) {
+    struct pump *p = arg;
+    (void)events;
+    AUTO_FD int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct conn *c = fd < 0 ? NULL : calloc(1, sizeof(*c));
+    if (!c)
+        return;
+    *c = (struct conn){.pump = p, .fd = fd};
+    if (loop_watch_add(p->loop, fd, EPOLLIN, on_conn, c, &c->watch) < 0) {
+        free(c);
+        return;
+    }
+    fd = -EBADF;
+    c->next = p->conns;
+    p->conns = c;
+    idle_check(p);
+}
+
+/* ---- start ---- */
+
+/* Bound beside its place and moved there: a plugin that connects finds a pump that listens. */
+static int listen_at(struct pump *p, const char *dir) {
+    struct sockaddr_un addr = {.sun_family = AF_UNIX}, place = {.sun_family = AF_UNIX};
+    int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.new", dir, PUMP_SOCKET);
+    if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
+        return -ENAMETOOLONG;
+    snprintf(place.sun_path, sizeof(place.sun_path), "%s/%s", dir, PUMP_SOCKET);
+    unlink(addr.sun_path);
+    p->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (p->listen_fd < 0 || bind(p->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        listen(p->listen_fd, 128) < 0 || rename(addr.sun_path, place.sun_path) < 0)
+        return -errno;
+    return loop_watch_add(p->loop, p->listen_fd, EPOLLIN, on_listen, p, &p->listen_watch);
+}
+
+/* Goes on with what an earlier pump was at. What cannot be (its FIFOs are gone) is dropped. */
+static int resume_records(struct pump *p) {
+    int fd = openat(p->dir_fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        fd_close(fd);
+        return -errno;
+    }
+    for (struct dirent *e; (e = readdir(d));) {
+        struct pump_record *rec;
+        struct entry *entry;
+        bool fresh;
+        if (!is_container_id(e->d_name) || pump_record_open(p->records_fd, e->d_name, &rec, &fresh) < 0)
+            continue;
+        int r = fresh ? -ENODATA : 0;
+        if (fresh)
+            pump_record_close(rec);
+        else
+            r = entry_add(p, rec, &entry);
+        if (r < 0) {
+            log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
+                     "its logs cannot be followed any more, ignoring");
+            unlinkat(p->records_fd, e->d_name, 0);
+        }
+    }
+    closedir(d);
+    return 0;
+}
+
+static int open_dirs(struct pump *p, const char *dir) {
+    p->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->dir_fd < 0)
+        return -errno;
+    if (mkdirat(p->dir_fd, PUMP_RECORDS, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    p->records_fd = openat(p->dir_fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return p->records_fd < 0 ? -errno : 0;
+}
+
+static int start(struct pump *p, const char *dir, const struct docker_options *o, struct err *err) {
+    int r = open_dirs(p, dir);
+    if (r == 0)
+        r = docker_new(o, &p->docker, err);
+    if (r == 0)
+        r = loop_new(&p->loop);
+    if (r == 0)
+        r = docker_multi_new(p->docker, p->loop, &p->http);
+    if (r == 0)
+        r = loop_timer_new(p->loop, on_idle, p, &p->idle);
+    if (r == 0)
+        r = resume_records(p);
+    if (r == 0)
+        r = listen_at(p, dir);
+    if (r == 0)
+        idle_check(p);
+    return r;
+}
+
+static void stop(struct pump *p) {
+    if (p->listen_fd >= 0) /* while the lock is held: it is ours */
+        unlinkat(p->dir_fd, PUMP_SOCKET, 0);
+    while (p->conns)
+        conn_free(p->conns);
+    for (struct entry *e = p->entries, *next; e; e = next) {
+        next = e->next;
+        pump_task_free(e->task);
+        free(e);
+    }
+    docker_multi_free(p->http);
+    loop_timer_del(p->idle);
+    loop_watch_del(p->listen_watch);
+    loop_free(p->loop);
+    docker_free(p->docker);
+    fd_close(p->listen_fd);
+    fd_close(p->records_fd);
+    fd_close(p->dir_fd);
+}
+
+/* Says ready on the fd that the plugin waits on, if it is there. */
+static void say_ready(void) {
+    if (fcntl(READY_FD, F_GETFD) >= 0) {
+        if (write(READY_FD, "\n", 1) < 0)
+            log_debug("logpump", NULL, "nobody waits");
+        close(READY_FD);
+    }
+}
+
+int logpump_main(int argc, char **argv) {
+    if (argc < 3) {
+        fprintf(stderr, "usage: paddock logpump RUN_DIR ENDPOINT [CERT KEY CA]\n"
+                        "Started by the plugin; carries container output to Nomad.\n");
+        return 2;
+    }
+    const char *dir = argv[1];
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the agent */
+    AUTO_FD int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int lock =
+        dir_fd < 0 ? -EBADF : openat(dir_fd, PUMP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock < 0) {
+        fprintf(stderr, "paddock logpump: %s: %s\n", dir, strerror(errno));
+        return 1;
+    }
+    if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+        say_ready(); /* another one serves this folder */
+        return 0;
+    }
+    struct docker_options o = {.endpoint = argv[2],
+                               .tls_cert = argc > 3 ? argv[3] : "",
+                               .tls_key = argc > 4 ? argv[4] : "",
+                               .tls_ca = argc > 5 ? argv[5] : ""};
+    struct pump p = {.dir_fd = -EBADF, .records_fd = -EBADF, .listen_fd = -EBADF};
+    struct err err = {0};
+    int r = start(&p, dir, &o, &err);
+    if (r < 0) {
+        log_error("logpump", LOG_KV("errno", strerror(-r)), "cannot start: %s", err.text);
+    } else {
+        say_ready();
+        r = loop_run(p.loop);
+    }
+    stop(&p);
+    return r < 0 ? 1 : 0;
+}

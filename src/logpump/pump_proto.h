@@ -1,0 +1,13 @@
+#pragma once
+/* What plugin and pump say to each other: one JSON object a line over a unix socket, one request a
+ * connection. Fields are only ever added, for a new plugin may find an old pump at work.
+ *   {"op":"follow","task":ID,"container":ID,"stdout":PATH,"stderr":PATH,"tty":BOOL,"since_ns":N}
+ *       -> {"ok":true} when the stream is open; {"errno":N,"error":TEXT}
+ *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered; closing the connection gives up
+ *   {"op":"close","task":ID}    -> {"ok":true}: the FIFOs close whatever is left
+ *   {"op":"watch"}              -> nothing; the connection breaks when the pump dies */
+
+#define PUMP_SOCKET "pump.sock"
+#define PUMP_LOCK "pump.lock"
+#define PUMP_RECORDS "positions"
+#define PUMP_LINE_MAX 8192

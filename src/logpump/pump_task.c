@@ -1,0 +1,434 @@
+#include "pump_task.h"
+
+#include "log_parser.h"
+#include "paddock/buf.h"
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+/* One write: at most PIPE_BUF, so that it is taken whole or not at all. */
+#define CHUNK_MAX PIPE_BUF
+/* Bytes from Docker that wait for a slow reader before the connection is paused. */
+#define INBOX_MAX ((size_t)64 << 10)
+/* Reading again begins so much before the oldest message that is not delivered: stdout and stderr are stamped
+ * by two threads of dockerd and may stand in the log a little out of order. What was delivered is skipped. */
+#define RESUME_SKEW_NS INT64_C(2000000000)
+#define RETRY_FIRST_US (50 * US_PER_MS)
+#define RETRY_MAX_US (5 * US_PER_SEC)
+/* After `finish`: a follow stream that says nothing for so long is given up for a last plain read. */
+#define FINISH_QUIET_US (2 * US_PER_SEC)
+
+struct out {
+    int fd;
+    struct loop_watch *watch; /* while the FIFO is full */
+    bool blocked;
+    char chunk[CHUNK_MAX];
+    size_t len;
+    int64_t first_ns;           /* time of the chunk's first message */
+    struct log_position behind; /* the position when the chunk is written */
+    struct log_position cursor; /* the message that is being read */
+    bool any;                   /* cursor is valid on this connection */
+    bool replay;                /* what was delivered before is coming again */
+};
+
+struct pump_task {
+    struct loop *loop;
+    struct docker_multi *http;
+    struct pump_record *record;
+    struct pump_task_ops ops;
+    void *ctx;
+
+    struct docker_get *get;
+    struct loop_timer *retry;
+    uint64_t backoff_us;
+    bool paused, opened_told, finishing, last_pass, following, ended;
+    bool eof; /* the stream has ended, the inbox may still hold some of it */
+    int eof_r, eof_status;
+
+    struct log_parser parser;
+    struct buf inbox;
+    struct out out[2];
+    int64_t newest_ns;
+};
+
+static void open_stream(struct pump_task *t);
+static void run(struct pump_task *t);
+
+const struct pump_record *pump_task_record(const struct pump_task *t) {
+    return t->record;
+}
+
+/* ---- the FIFOs ---- */
+
+static void on_writable(void *arg, uint32_t events) {
+    struct out *o = arg;
+    (void)events;
+    o->blocked = false;
+}
+
+/* The watch's context must lead to the task: two small trampolines instead of a back pointer each. */
+static void on_writable0(void *arg, uint32_t events) {
+    struct pump_task *t = arg;
+    on_writable(&t->out[0], events);
+    t->out[0].watch = loop_watch_del(t->out[0].watch);
+    run(t);
+}
+
+static void on_writable1(void *arg, uint32_t events) {
+    struct pump_task *t = arg;
+    on_writable(&t->out[1], events);
+    t->out[1].watch = loop_watch_del(t->out[1].watch);
+    run(t);
+}
+
+/* True when a write of up to a page is sure to be taken: we are the only writer. */
+static bool has_room(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT);
+}
+
+static void note_resume(struct pump_task *t) {
+    int64_t oldest = t->newest_ns;
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].len > 0 && t->out[s].first_ns < oldest)
+            oldest = t->out[s].first_ns;
+    if (oldest)
+        atomic_store(&t->record->resume_ns, oldest);
+}
+
+static void block(struct pump_task *t, int s) {
+    struct out *o = &t->out[s];
+    o->blocked = true;
+    if (!o->watch && loop_watch_add(t->loop, o->fd, EPOLLOUT, s == 0 ? on_writable0 : on_writable1, t,
+                                    &o->watch) < 0) {
+        /* No memory for a watch: the retry timer looks again. */
+        loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US);
+    }
+}
+
+/* Writes the chunk. False: the FIFO is full. */
+static bool flush(struct pump_task *t, int s) {
+    struct out *o = &t->out[s];
+    if (o->len == 0)
+        return true;
+    if (o->fd < 0) { /* nobody wants it */
+        t->record->stream[s].at = o->behind;
+        o->len = 0;
+        return true;
+    }
+    if (o->blocked || !has_room(o->fd)) {
+        block(t, s);
+        return false;
+    }
+    pump_record_begin(t->record, s, &o->behind);
+    ssize_t n = write(o->fd, o->chunk, o->len);
+    if (n < 0) {
+        pump_record_abort(t->record, s);
+        block(t, s);
+        return false;
+    }
+    pump_record_commit(t->record, s);
+    o->len = 0;
+    return true;
+}
+
+/* ---- messages ---- */
+
+/* Follows the position of the piece's message; returns how many of its bytes were delivered before. */
+static size_t already_delivered(struct pump_task *t, const struct log_piece *p) {
+    int s = p->channel - 1;
+    struct out *o = &t->out[s];
+    if (p->offset == 0) {
+        if (o->any && o->cursor.time_ns == p->time_ns) {
+            o->cursor.nth++;
+        } else {
+            o->cursor = (struct log_position){.time_ns = p->time_ns};
+            o->any = true;
+        }
+    }
+    o->cursor.offset = (uint32_t)p->offset;
+    if (!o->replay)
+        return 0;
+    struct log_position *at = &t->record->stream[s].at;
+    struct log_position end = o->cursor;
+    end.offset += (uint32_t)p->len;
+    if (o->cursor.time_ns == at->time_ns && o->cursor.nth == at->nth) {
+        if (end.offset > at->offset || p->end)
+            o->replay = false;
+        return at->offset > p->offset ? at->offset - p->offset < p->len ? at->offset - p->offset : p->len
+                                      : 0;
+    }
+    if (log_position_compare(&o->cursor, at) < 0)
+        return p->len;
+    o->replay = false;
+    return 0;
+}
+
+static void add_piece(struct pump_task *t, const struct log_piece *p) {
+    struct out *o = &t->out[p->channel - 1];
+    size_t skip = already_delivered(t, p);
+    if (p->time_ns > t->newest_ns)
+        t->newest_ns = p->time_ns;
+    if (skip == p->len)
+        return;
+    if (o->len == 0)
+        o->first_ns = p->time_ns;
+    memcpy(o->chunk + o->len, p->data + skip, p->len - skip);
+    o->len += p->len - skip;
+    o->behind = o->cursor;
+    o->behind.offset = (uint32_t)(p->offset + p->len);
+    if (p->end)
+        o->behind = (struct log_position){.time_ns = p->time_ns, .nth = o->cursor.nth + 1};
+}
+
+static size_t room(const struct pump_task *t) {
+    size_t a = CHUNK_MAX - t->out[0].len, b = CHUNK_MAX - t->out[1].len;
+    return a < b ? a : b;
+}
+
+/* Delivers what is in the inbox. 0 all; -EAGAIN a FIFO is full; -EPROTO. */
+static int deliver(struct pump_task *t) {
+    size_t taken = 0;
+    int r = 0;
+    while (taken < t->inbox.len) {
+        if (room(t) == 0 && ((t->out[0].len == CHUNK_MAX && !flush(t, 0)) ||
+                             (t->out[1].len == CHUNK_MAX && !flush(t, 1)))) {
+            r = -EAGAIN;
+            break;
+        }
+        struct log_piece piece;
+        ssize_t n = log_parse(&t->parser, t->inbox.data + taken, t->inbox.len - taken, room(t), &piece);
+        if (n < 0) {
+            r = (int)n;
+            break;
+        }
+        taken += (size_t)n;
+        if (piece.channel)
+            add_piece(t, &piece);
+    }
+    buf_consume(&t->inbox, taken);
+    if (r == 0 && (!flush(t, 0) | !flush(t, 1)))
+        r = -EAGAIN;
+    note_resume(t);
+    return r;
+}
+
+/* ---- the stream ---- */
+
+static void tell_opened(struct pump_task *t, int r) {
+    if (!t->opened_told) {
+        t->opened_told = true;
+        t->ops.opened(t->ctx, t, r);
+    }
+}
+
+static void end(struct pump_task *t) {
+    if (t->ended)
+        return;
+    t->ended = true;
+    tell_opened(t, 0);
+    t->ops.drained(t->ctx, t); /* may free t */
+}
+
+static void retry_later(struct pump_task *t) {
+    loop_timer_at(t->retry, clock_now_us() + t->backoff_us);
+    t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
+}
+
+/* The stream has ended and everything that came is delivered: what now? */
+static void after_eof(struct pump_task *t) {
+    int r = t->eof_r, status = t->eof_status;
+    t->eof = false;
+    if (status == 404 || status == 409 || r == -ENOENT) {
+        end(t); /* removed: there is no more */
+    } else if (r == -ENOSYS) {
+        tell_opened(t, r);
+        end(t);
+    } else if (t->finishing && t->last_pass && r == 0) {
+        end(t);
+    } else if (t->finishing && r == 0) {
+        open_stream(t); /* at once, without follow: the last pass */
+    } else {
+        retry_later(t);
+    }
+}
+
+static void run(struct pump_task *t) {
+    int r = deliver(t);
+    if (r == -EPROTO) {
+        log_warn("logpump", LOG_KV("container_id", t->record->container_id),
+                 "the log stream is damaged, reading it again, retrying");
+        docker_get_cancel(TAKE_PTR(t->get));
+        buf_consume(&t->inbox, t->inbox.len);
+        t->eof = false;
+        retry_later(t);
+    } else if (r == 0 && t->eof) {
+        after_eof(t);
+    } else if (r == 0 && t->paused) {
+        t->paused = false;
+        docker_get_resume(t->get);
+    }
+}
+
+static int on_data(void *ctx, const char *data, size_t len) {
+    struct pump_task *t = ctx;
+    if (t->inbox.len >= INBOX_MAX) {
+        t->paused = true;
+        return DOCKER_GET_PAUSE;
+    }
+    if (t->following)
+        t->backoff_us = RETRY_FIRST_US; /* it speaks: a loss is tried again quickly */
+    int r = buf_append(&t->inbox, data, len);
+    if (r < 0)
+        return r;
+    if (t->finishing)
+        loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+    r = deliver(t);
+    return r == -EAGAIN ? 0 : r;
+}
+
+static bool is_unreadable(const struct err *err) {
+    return strstr(err->text, "does not support reading") || strstr(err->text, "not implemented");
+}
+
+static void on_open(void *ctx, int status) {
+    struct pump_task *t = ctx;
+    (void)status;
+    tell_opened(t, 0);
+}
+
+static void on_done(void *ctx, int r, int status, const struct err *err) {
+    struct pump_task *t = ctx;
+    t->get = NULL; /* released by the one who calls */
+    t->paused = false;
+    t->eof = true;
+    t->eof_r = r < 0 && err && is_unreadable(err) ? -ENOSYS : r;
+    t->eof_status = status;
+    if (t->inbox.len == 0 && t->out[0].len == 0 && t->out[1].len == 0)
+        after_eof(t);
+    else
+        run(t);
+}
+
+static const struct docker_get_ops get_ops = {.on_open = on_open, .on_data = on_data, .on_done = on_done};
+
+static void open_stream(struct pump_task *t) {
+    docker_get_cancel(TAKE_PTR(t->get));
+    t->eof = t->paused = false;
+    t->last_pass = t->finishing;
+    t->following = !t->last_pass;
+    log_parser_init(&t->parser, t->record->tty);
+    buf_consume(&t->inbox, t->inbox.len);
+    int64_t since = atomic_load(&t->record->resume_ns) - RESUME_SKEW_NS;
+    for (int s = 0; s < 2; s++) {
+        struct out *o = &t->out[s];
+        o->any = false;
+        o->len = 0;
+        o->cursor = (struct log_position){0};
+        o->replay = t->record->stream[s].at.time_ns != 0;
+    }
+    char path[512];
+    int n = snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
+                     t->record->container_id, t->following);
+    if (since > 0)
+        snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
+                 (long long)(since / 1000000000), (long long)(since % 1000000000));
+    if (docker_multi_get(t->http, path, &get_ops, t, &t->get) < 0)
+        retry_later(t);
+    else if (t->finishing)
+        loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+}
+
+/* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough. */
+static void on_retry(void *arg) {
+    struct pump_task *t = arg;
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].blocked && !t->out[s].watch)
+            t->out[s].blocked = false;
+    if (t->out[0].blocked || t->out[1].blocked || t->eof) {
+        run(t); /* the reader has it in hand, not Docker */
+        return;
+    }
+    open_stream(t);
+}
+
+void pump_task_finish(struct pump_task *t) {
+    if (t->finishing)
+        return;
+    t->finishing = true;
+    t->backoff_us = RETRY_FIRST_US;
+    if (!t->get && !t->eof)
+        open_stream(t); /* it waited for a retry: the container has ended, read the rest now */
+    else
+        loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+}
+
+/* ---- life ---- */
+
+int pump_task_reopen(struct pump_task *t) {
+    for (int s = 0; s < 2; s++) {
+        AUTO_FD int fd = -EBADF;
+        int r = pump_fifo_open(t->record->path[s], &fd);
+        if (r < 0)
+            return r;
+        struct stat now, before;
+        struct out *o = &t->out[s];
+        if (fd < 0 || (o->fd >= 0 && fstat(fd, &now) == 0 && fstat(o->fd, &before) == 0 &&
+                       now.st_ino == before.st_ino && now.st_dev == before.st_dev))
+            continue;
+        o->watch = loop_watch_del(o->watch);
+        o->blocked = false;
+        fd_close(o->fd);
+        o->fd = TAKE_FD(fd);
+    }
+    return 0;
+}
+
+int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_record *record,
+                  const struct pump_task_ops *ops, void *ctx, struct pump_task **ret) {
+    struct pump_task *t = calloc(1, sizeof(*t));
+    if (!t) {
+        pump_record_close(record);
+        return -ENOMEM;
+    }
+    *t = (struct pump_task){.loop = loop,
+                            .http = http,
+                            .record = record,
+                            .ops = *ops,
+                            .ctx = ctx,
+                            .backoff_us = RETRY_FIRST_US};
+    t->out[0].fd = t->out[1].fd = -EBADF;
+    buf_init(&t->inbox, INBOX_MAX * 4);
+    pump_record_settle(record);
+    t->newest_ns = atomic_load(&record->resume_ns);
+    int r = loop_timer_new(loop, on_retry, t, &t->retry);
+    if (r == 0)
+        r = pump_task_reopen(t);
+    if (r < 0) {
+        pump_task_free(t);
+        return r;
+    }
+    *ret = t;
+    open_stream(t);
+    return 0;
+}
+
+void pump_task_free(struct pump_task *t) {
+    if (!t)
+        return;
+    docker_get_cancel(t->get);
+    loop_timer_del(t->retry);
+    for (int s = 0; s < 2; s++) {
+        loop_watch_del(t->out[s].watch);
+        fd_close(t->out[s].fd);
+    }
+    buf_done(&t->inbox);
+    pump_record_close(t->record);
+    free(t);
+}

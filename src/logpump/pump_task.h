@@ -1,0 +1,36 @@
+#pragma once
+/* One container's output inside the pump: a log stream from Docker, cut into messages, delivered to two
+ * FIFOs. Never blocks: a FIFO whose reader stops pauses this stream and nothing else. A lost stream is opened
+ * again behind what was delivered. */
+#include "paddock/docker.h"
+#include "paddock/docker_multi.h"
+#include "paddock/logpump.h"
+#include "paddock/loop.h"
+
+#include "pump_record.h"
+
+struct pump_task;
+
+struct pump_task_ops {
+    /* The first stream is open (0), or cannot be (-ENOSYS: the log driver cannot be read). Once. */
+    void (*opened)(void *ctx, struct pump_task *t, int r);
+    /* Everything is delivered and the container has ended, or it is gone. Once; the task may be freed then. */
+    void (*drained)(void *ctx, struct pump_task *t);
+};
+
+/** @record: taken over (pump_record_close'd by the task). Opens the FIFOs and the stream.
+ *  Returns 0; -ENXIO/-ENOENT/-ELOOP/-EINVAL a FIFO cannot be opened as one; -ENOMEM. */
+int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_record *record,
+                  const struct pump_task_ops *ops, void *ctx, struct pump_task **ret) MUST_CHECK;
+/** Closes the FIFOs; the record's file stays. */
+void pump_task_free(struct pump_task *t);
+
+const struct pump_record *pump_task_record(const struct pump_task *t);
+/** The container has ended: read to the end, then `drained` is told. */
+void pump_task_finish(struct pump_task *t);
+/** Nomad's logmon may have made new FIFOs: opens them again when they are others. */
+int pump_task_reopen(struct pump_task *t) MUST_CHECK;
+
+/** Opens a FIFO for writing below its folder, following no link: O_RDWR, so that the reader may come and go.
+ *  "" and /dev/null give -EBADF with 0: nothing is written. */
+int pump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
