@@ -1,0 +1,8 @@
+#pragma once
+/* cmocka with what it needs in front of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
