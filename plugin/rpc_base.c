@@ -72,6 +72,7 @@ static void base_batch_done(struct rpc_base *b) {
     if (!over)
         return;
     grpc_call_unref(over);
+    rpc_server_released(b->server);
     if (stop)
         rpc_server_stop(b->server);
     rpc_base_unref(b);

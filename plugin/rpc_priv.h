@@ -81,7 +81,10 @@ int rpc_stream_accept(struct rpc_server *s, grpc_call *call, gpr_timespec deadli
                       const struct rpc_method *m, void *app) MUST_CHECK;
 
 /* ---- the server's side of it ---- */
+/* From the rpc thread: a call came; gRPC has given back all of its events. */
 void rpc_server_born(struct rpc_server *s);
+void rpc_server_released(struct rpc_server *s);
+/* Any thread: its memory is gone. */
 void rpc_server_died(struct rpc_server *s);
 
 /** Runs b->ops->run on a worker, by the rule of rpc.h; takes a reference for it. 0, -errno. */

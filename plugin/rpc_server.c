@@ -4,6 +4,7 @@
 
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <limits.h>
 #include <stdio.h>
@@ -29,7 +30,10 @@ struct rpc_server {
     struct rpc_work *work;
     struct rpc_accept accepts[ACCEPTS];
     struct rpc_tag stopped_tag;
-    bool stopped; /* rpc thread: gRPC has let go of everything */
+    /* ---- rpc thread only ---- */
+    bool stopped;  /* gRPC's own end: it may come before the last events of calls */
+    unsigned open; /* calls that gRPC still owes events */
+    /* ---- under the lock ---- */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* CLOCK_MONOTONIC */
     unsigned alive;         /* calls and streams that somebody still knows */
@@ -88,6 +92,11 @@ static void stopped_event(struct rpc_tag *t, bool ok) {
 
 /* ---- life ---- */
 
+/* gRPC's own words, in the form that the host reads; only its errors, by its default. */
+static void server_log(gpr_log_func_args *args) {
+    log_warn("grpc", NULL, "%s", args->message);
+}
+
 static grpc_arg int_arg(const char *key, int value) {
     grpc_arg a = {.type = GRPC_ARG_INTEGER, .key = (char *)key};
     a.value.integer = value;
@@ -134,6 +143,7 @@ int rpc_server_new(const char *socket_path, const struct rpc_service *services,
     server_init_sync(s);
     s->services = services;
     s->stopped_tag.event = stopped_event;
+    gpr_set_log_function(server_log);
     grpc_init();
     int r = rpc_work_new(&s->work);
     if (r < 0)
@@ -174,7 +184,7 @@ static gpr_timespec server_next_deadline(struct rpc_server *s) {
 
 /* Until gRPC has let go, or the time is over. */
 static int server_serve(struct rpc_server *s) {
-    while (!s->stopped) {
+    while (!s->stopped || s->open > 0) {
         grpc_event e = grpc_completion_queue_next(s->cq, server_next_deadline(s), NULL);
         if (e.type == GRPC_QUEUE_TIMEOUT)
             return -ETIMEDOUT;
@@ -214,7 +224,15 @@ static int server_wait_users(struct rpc_server *s) {
 
 int rpc_server_run(struct rpc_server *s) {
     int r = server_serve(s);
-    return r < 0 ? r : server_wait_users(s);
+    if (r == 0)
+        r = server_wait_users(s);
+    if (r < 0) {
+        pthread_mutex_lock(&s->lock);
+        unsigned alive = s->alive;
+        pthread_mutex_unlock(&s->lock);
+        log_warn("rpc", NULL, "%u calls were not finished in time, ignoring", alive);
+    }
+    return r;
 }
 
 void rpc_server_free(struct rpc_server *s) {
@@ -241,9 +259,14 @@ void rpc_server_free(struct rpc_server *s) {
 /* ---- for calls and streams ---- */
 
 void rpc_server_born(struct rpc_server *s) {
+    s->open++;
     pthread_mutex_lock(&s->lock);
     s->alive++;
     pthread_mutex_unlock(&s->lock);
+}
+
+void rpc_server_released(struct rpc_server *s) {
+    s->open--;
 }
 
 void rpc_server_died(struct rpc_server *s) {

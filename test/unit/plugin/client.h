@@ -1,0 +1,49 @@
+#pragma once
+/* A gRPC client for tests of the server: byte buffers in, byte buffers out, every wait with a deadline. */
+#include <grpc/grpc.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client {
+    grpc_channel *channel;
+};
+
+/* One call, and what came back. Zeroed before client_start, client_call_done at the end. */
+struct client_call {
+    grpc_call *call;
+    grpc_completion_queue *cq;
+    bool own_cq, initial_asked;
+    grpc_metadata_array initial, trailing;
+    grpc_slice text;
+    grpc_status_code status;
+    grpc_byte_buffer *sent, *received;
+};
+
+void client_init(struct client *c, const char *socket_path);
+void client_done(struct client *c);
+
+/* @cq NULL: one of its own. @timeout_ms: the call's deadline, 0 = none. */
+void client_open(struct client *c, struct client_call *k, grpc_completion_queue *cq,
+                 const char *path, int timeout_ms);
+/* A whole unary call as one batch, whose tag is @k. @msg NULL: no message is sent. */
+void client_unary_start(struct client_call *k, const void *msg, size_t len, bool with_message);
+/* open + start + wait. Returns the status. */
+int client_unary(struct client *c, struct client_call *k, const char *path,
+                 const ProtobufCMessage *msg);
+void client_call_done(struct client_call *k);
+
+/* For streams, each waits for its batch; true = it succeeded. */
+bool client_stream_start(struct client_call *k, const ProtobufCMessage *msg, bool last);
+bool client_send(struct client_call *k, const ProtobufCMessage *msg);
+bool client_send_close(struct client_call *k);
+/* NULL: the server sends no more. */
+ProtobufCMessage *client_read(struct client_call *k, const ProtobufCMessageDescriptor *type);
+/* Reads the status, to be asked for once. */
+int client_status(struct client_call *k);
+
+ProtobufCMessage *client_decode(struct client_call *k, const ProtobufCMessageDescriptor *type);
+/* Waits for one event of the queue; false on a failed batch. Fails the test after 20 s. */
+bool client_wait(grpc_completion_queue *cq, void **ret_tag);
+/* Value of a trailing metadata, or NULL; *@ret_len. */
+const uint8_t *client_trailing(const struct client_call *k, const char *key, size_t *ret_len);
