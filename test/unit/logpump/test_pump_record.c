@@ -1,0 +1,101 @@
+#include "../../../src/logpump/pump_record.h"
+#include "unit/cm.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int dir_fd;
+
+static int setup(void **state) {
+    (void)state;
+    char path[] = "/tmp/paddock-record-XXXXXX";
+    if (!mkdtemp(path))
+        return -1;
+    dir_fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    return dir_fd < 0 ? -1 : 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    unlinkat(dir_fd, "r", 0);
+    close(dir_fd);
+    return 0;
+}
+
+static struct pump_record *open_record(bool want_fresh) {
+    struct pump_record *r;
+    bool fresh;
+    assert_int_equal(pump_record_open(dir_fd, "r", &r, &fresh), 0);
+    assert_int_equal(fresh, want_fresh);
+    return r;
+}
+
+/* What a pump that is killed leaves is what the next one maps. */
+static void test_pump_record__killed_between_write_and_commit__counts_as_written(void **state) {
+    (void)state;
+    struct pump_record *r = open_record(true);
+    r->magic = PUMP_RECORD_MAGIC;
+    pump_record_begin(r, 0, &(struct log_position){.time_ns = 5, .nth = 1});
+    pump_record_commit(r, 0);
+    pump_record_begin(r, 0, &(struct log_position){.time_ns = 9, .nth = 2, .offset = 3});
+    pump_record_close(r);
+
+    r = open_record(false);
+    assert_int_equal(r->stream[0].at.time_ns, 5);
+    pump_record_settle(r);
+    assert_int_equal(r->stream[0].at.time_ns, 9);
+    assert_int_equal(r->stream[0].at.nth, 2);
+    assert_int_equal(r->stream[0].at.offset, 3);
+    assert_int_equal(r->stream[1].at.time_ns, 0);
+    pump_record_close(r);
+}
+
+static void test_pump_record__write_refused__position_stays(void **state) {
+    (void)state;
+    struct pump_record *r = open_record(true);
+    r->magic = PUMP_RECORD_MAGIC;
+    pump_record_begin(r, 1, &(struct log_position){.time_ns = 5});
+    pump_record_abort(r, 1);
+    pump_record_settle(r);
+    assert_int_equal(r->stream[1].at.time_ns, 0);
+    pump_record_close(r);
+}
+
+static void test_pump_record_open__never_filled__fresh_again(void **state) {
+    (void)state;
+    pump_record_close(open_record(true));
+    pump_record_close(open_record(true));
+}
+
+static void test_pump_record_open__other_layout__eproto(void **state) {
+    struct pump_record *r;
+    bool fresh;
+    (void)state;
+    r = open_record(true);
+    r->magic = 1;
+    pump_record_close(r);
+    assert_int_equal(pump_record_open(dir_fd, "r", &r, &fresh), -EPROTO);
+}
+
+static void test_log_position_compare__time_then_nth_then_offset(void **state) {
+    (void)state;
+    struct log_position a = {1, 2, 3}, b = {1, 2, 4}, c = {1, 3, 0}, d = {2, 0, 0};
+    assert_int_equal(log_position_compare(&a, &a), 0);
+    assert_int_equal(log_position_compare(&a, &b), -1);
+    assert_int_equal(log_position_compare(&c, &b), 1);
+    assert_int_equal(log_position_compare(&c, &d), -1);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(test_pump_record__killed_between_write_and_commit__counts_as_written),
+        CASE(test_pump_record__write_refused__position_stays),
+        CASE(test_pump_record_open__never_filled__fresh_again),
+        CASE(test_pump_record_open__other_layout__eproto),
+        CASE(test_log_position_compare__time_then_nth_then_offset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

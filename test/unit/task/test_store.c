@@ -1,0 +1,180 @@
+#include "paddock/store.h"
+#include "unit/cm.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static struct store *store;
+
+static int setup(void **state) {
+    (void)state;
+    return store_new(&store);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    store_free(store);
+    return 0;
+}
+
+static struct task *add(const char *id) {
+    struct task_config c = {.id = (char *)id, .name = (char *)"web", .alloc_id = (char *)"alloc"};
+    c.resources.cpuset_cgroup = (char *)"/sys/fs/cgroup/x";
+    struct task *t;
+    assert_int_equal(store_add(store, &c, &t), 0);
+    return t;
+}
+
+static void test_store_add__id_taken__eexist(void **state) {
+    struct task *t = add("a/web/1"), *again = NULL;
+    struct task_config c = {.id = (char *)"a/web/1"};
+    (void)state;
+    assert_int_equal(store_add(store, &c, &again), -EEXIST);
+    assert_null(again);
+    task_unref(t);
+}
+
+static void test_store_get_container__two_tasks__the_right_one(void **state) {
+    AUTO_TASK struct task *a = add("a"), *b = add("b");
+    (void)state;
+    store_set_container(a, "c1", "img", false, true);
+    store_set_container(b, "c2", "img", true, true);
+    AUTO_TASK struct task *found = store_get_container(store, "c2");
+    assert_ptr_equal(found, b);
+    assert_null(store_get_container(store, "c3"));
+    assert_true(store_look(found).tty);
+    task_unref(TAKE_PTR(b));
+}
+
+static void told(void *ctx, const struct task_exit *exit) {
+    *(int *)ctx = exit->code * 10 + (exit->err[0] != '\0');
+}
+
+static void test_store_wait__before_and_after_the_end__same_answer(void **state) {
+    AUTO_TASK struct task *t = add("a");
+    int early = -1, late = -1;
+    struct task_waiter w1 = {.done = told, .ctx = &early}, w2 = {.done = told, .ctx = &late};
+    struct task_exit exit = {.code = 3}, other = {.code = 9};
+    (void)state;
+    store_wait(t, &w1);
+    assert_int_equal(early, -1);
+    assert_true(store_set_exited(t, &exit, 5));
+    assert_int_equal(early, 30);
+    assert_false(store_set_exited(t, &other, 6)); /* the first record stays */
+    store_wait(t, &w2);
+    assert_int_equal(late, 30);
+    assert_false(store_wait_cancel(t, &w2));
+    assert_int_equal(store_look(t).completed_ns, 5);
+}
+
+static void test_store_wait_cancel__queued__never_called(void **state) {
+    AUTO_TASK struct task *t = add("a");
+    int seen = -1;
+    struct task_waiter w = {.done = told, .ctx = &seen};
+    struct task_exit exit = {.code = 1};
+    (void)state;
+    store_wait(t, &w);
+    assert_true(store_wait_cancel(t, &w));
+    store_set_exited(t, &exit, 1);
+    assert_int_equal(seen, -1);
+}
+
+static void test_store_remove__somebody_waits__told_that_it_was_destroyed(void **state) {
+    AUTO_TASK struct task *t = add("a");
+    int seen = -1;
+    struct task_waiter w = {.done = told, .ctx = &seen};
+    (void)state;
+    store_wait(t, &w);
+    store_remove(store, t);
+    assert_int_equal(seen, 1); /* code 0, with an error text */
+    assert_null(store_get(store, "a"));
+    store_remove(store, t); /* a second time changes nothing */
+    struct task_waiter late = {.done = told, .ctx = &seen};
+    seen = -1;
+    store_wait(t, &late);
+    assert_int_equal(seen, 1);
+}
+
+static void test_store_set_running__after_the_end__stays_ended(void **state) {
+    AUTO_TASK struct task *t = add("a");
+    struct task_exit exit = {.code = 0};
+    (void)state;
+    store_set_exited(t, &exit, 1);
+    store_set_running(t, 42, 1);
+    assert_int_equal(store_look(t).phase, TASK_EXITED);
+    assert_int_equal(store_look(t).pid, 0);
+}
+
+static void test_store_snapshot__mixed_phases__running_only(void **state) {
+    AUTO_TASK struct task *a = add("a"), *b = add("b");
+    struct pin_coord *coords;
+    size_t n;
+    (void)state;
+    store_set_container(a, "c1", "img", false, true);
+    store_set_running(a, 7, 1);
+    assert_int_equal(store_snapshot(store, &coords, &n), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(coords[0].task_id, "a");
+    assert_string_equal(coords[0].container_id, "c1");
+    assert_string_equal(coords[0].source, "/sys/fs/cgroup/x");
+    assert_string_equal(coords[0].reserved, "");
+    assert_int_equal(coords[0].pid, 7);
+    free(coords[0].task_id);
+    free(coords[0].alloc_id);
+    free(coords[0].task_name);
+    free(coords[0].container_id);
+    free(coords[0].source);
+    free(coords[0].reserved);
+    free(coords);
+    task_unref(TAKE_PTR(b));
+}
+
+/* Ends and cancels race: each waiter is either told or taken out, never both, never neither. */
+struct race {
+    struct task *t;
+    struct task_waiter w;
+    int told;
+};
+
+static void race_told(void *ctx, const struct task_exit *exit) {
+    (void)exit;
+    ((struct race *)ctx)->told++;
+}
+
+static void *race_end(void *ctx) {
+    struct race *r = ctx;
+    struct task_exit exit = {.code = 1};
+    store_set_exited(r->t, &exit, 1);
+    return NULL;
+}
+
+static void test_store_wait_cancel__races_with_the_end__exactly_one(void **state) {
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        AUTO_TASK struct task *t = add("race");
+        struct race r = {.t = t, .w = {.done = race_told, .ctx = &r}};
+        pthread_t thread;
+        store_wait(t, &r.w);
+        assert_int_equal(pthread_create(&thread, NULL, race_end, &r), 0);
+        bool cancelled = store_wait_cancel(t, &r.w);
+        pthread_join(thread, NULL);
+        assert_int_equal(r.told, cancelled ? 0 : 1);
+        store_remove(store, t);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(test_store_add__id_taken__eexist),
+        CASE(test_store_get_container__two_tasks__the_right_one),
+        CASE(test_store_wait__before_and_after_the_end__same_answer),
+        CASE(test_store_wait_cancel__queued__never_called),
+        CASE(test_store_remove__somebody_waits__told_that_it_was_destroyed),
+        CASE(test_store_set_running__after_the_end__stays_ended),
+        CASE(test_store_snapshot__mixed_phases__running_only),
+        CASE(test_store_wait_cancel__races_with_the_end__exactly_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

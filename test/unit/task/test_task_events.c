@@ -1,0 +1,60 @@
+#include "../../../src/task/task_events.h"
+#include "unit/cm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static char heard[8192];
+
+static void hear(void *ctx, const struct driver_event *e) {
+    (void)ctx;
+    size_t len = strlen(heard);
+    snprintf(heard + len, sizeof(heard) - len, "%s;", e->message);
+}
+
+static void tell(struct task_events *e, const char *message) {
+    struct driver_event event = {.task_id = "t", .alloc_id = "a", .task_name = "n", .message = message};
+    task_events_tell(e, &event);
+}
+
+static void test_task_events__nobody_listens__kept_and_told_first(void **state) {
+    struct task_events e;
+    struct driver_sub *sub;
+    (void)state;
+    heard[0] = '\0';
+    task_events_init(&e);
+    tell(&e, "one");
+    tell(&e, "two");
+    assert_int_equal(task_events_listen(&e, hear, NULL, &sub), 0);
+    tell(&e, "three");
+    assert_string_equal(heard, "one;two;three;");
+    driver_unsubscribe(sub);
+    tell(&e, "four");
+    assert_string_equal(heard, "one;two;three;");
+    task_events_done(&e);
+}
+
+static void test_task_events__more_than_kept__oldest_are_dropped(void **state) {
+    struct task_events e;
+    struct driver_sub *sub;
+    char text[32];
+    (void)state;
+    heard[0] = '\0';
+    task_events_init(&e);
+    for (int i = 0; i < TASK_EVENTS_KEPT + 2; i++) {
+        snprintf(text, sizeof(text), "m%d", i);
+        tell(&e, text);
+    }
+    assert_int_equal(task_events_listen(&e, hear, NULL, &sub), 0);
+    assert_memory_equal(heard, "m2;m3;", 6);
+    driver_unsubscribe(sub);
+    task_events_done(&e);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_task_events__nobody_listens__kept_and_told_first),
+        cmocka_unit_test(test_task_events__more_than_kept__oldest_are_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
