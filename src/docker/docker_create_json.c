@@ -25,19 +25,24 @@ static void out_of_memory(struct create *c) {
         c->r = err_oom(c->err);
 }
 
+/* jansson does not say why it made no string: text that is no UTF-8 or no memory. */
+static void text_failed(struct create *c, const char *what, const char *text) {
+    AUTO_JSON json_t *unchecked = json_string_nocheck(text);
+    AUTO_JSON json_t *checked = unchecked ? json_string(text) : NULL;
+    if (unchecked && !checked)
+        create_fail(c, EINVAL, "%s: the text is not UTF-8: \"%s\"", what, text);
+    else
+        out_of_memory(c);
+}
+
 /* NULL after a failure. */
 static json_t *text_new(struct create *c, const char *what, const char *text) {
     if (c->r < 0)
         return NULL;
     json_t *j = json_string(text_of(text));
-    if (j)
-        return j;
-    AUTO_JSON json_t *probe = json_string_nocheck(text_of(text));
-    if (probe)
-        create_fail(c, EINVAL, "%s: the text is not UTF-8: \"%s\"", what, text);
-    else
-        out_of_memory(c);
-    return NULL;
+    if (!j)
+        text_failed(c, what, text_of(text));
+    return j;
 }
 
 void create_set(struct create *c, json_t *object, const char *key, json_t *value_taken) {
@@ -46,13 +51,8 @@ void create_set(struct create *c, json_t *object, const char *key, json_t *value
         out_of_memory(c);
         return;
     }
-    if (json_object_set_new(object, key, value_taken) == 0)
-        return;
-    AUTO_JSON json_t *probe = json_string(key);
-    if (probe)
-        out_of_memory(c);
-    else
-        create_fail(c, EINVAL, "the name \"%s\" is not UTF-8", key);
+    if (json_object_set_new(object, key, value_taken) < 0)
+        text_failed(c, "name", key);
 }
 
 void create_set_text(struct create *c, json_t *object, const char *key, const char *text) {

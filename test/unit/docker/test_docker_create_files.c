@@ -286,6 +286,62 @@ static void test_hosts__not_in_a_group__no_mount(void **state) {
     }
 }
 
+/* ---- no memory ---- */
+
+static unsigned left; /* allocations until one fails */
+static bool for_good; /* and all behind it too */
+
+static void *scarce(size_t size) {
+    if (left == 0 || --left == 0) {
+        left = for_good ? 0 : UINT32_MAX;
+        return NULL;
+    }
+    return malloc(size);
+}
+
+static void assert_survives(const struct input *in) {
+    unsigned failed = 0;
+    for (unsigned n = 1;; n++) {
+        AUTO_JSON json_t *body = NULL;
+        struct err err = {0};
+        left = n;
+        int r = input_build(in, &body, &err);
+        if (r == 0)
+            break;
+        if (r != -ENOMEM || body)
+            fail_msg("allocation %u: %d %s", n, r, err.text);
+        failed++;
+    }
+    assert_true(failed > 200);
+}
+
+static void test_build__no_memory_for_json__enomem(void **state) {
+    (void)state;
+    struct job_mount mounts[] = {
+        {.type = "bind", .source = "local", .target = "/b"},
+        {.source = "v", .target = "/v", .volume_labels = PAIRS({"a", "b"})}};
+    struct task_port port = {.label = "http", .value = 1, .to = 2};
+    struct input in = {GROUP_NET};
+    in.plugin.volumes_enabled = true;
+    in.task.dns.present = true;
+    in.task.resources.ports = &port;
+    in.task.resources.n_ports = 1;
+    in.task.network.path = "";
+    in.job.mounts = mounts;
+    in.job.n_mounts = ARRAY_LEN(mounts);
+    in.job.ports = (struct strv)LIST("http");
+    in.job.network_aliases = (struct strv)LIST("a");
+    in.job.ulimit = (struct kvs)PAIRS({"nofile", "1"});
+    in.job.cap_drop = (struct strv)LIST("chown");
+    in.job.labels = (struct kvs)PAIRS({"a", "b"});
+    in.job.healthchecks_disable = true;
+    json_set_alloc_funcs(scarce, free);
+    assert_survives(&in);
+    for_good = true;
+    assert_survives(&in);
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(int argc, char **argv) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_alloc, teardown_alloc)
     const struct CMUnitTest tests[] = {
@@ -307,6 +363,7 @@ int main(int argc, char **argv) {
         TEST(test_hosts__link_in_its_place__refused),
         TEST(test_hosts__bad_entries__named),
         TEST(test_hosts__not_in_a_group__no_mount),
+        TEST(test_build__no_memory_for_json__enomem),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
