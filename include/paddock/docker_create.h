@@ -15,8 +15,8 @@
 #include <jansson.h>
 
 struct docker_create_host {
-    const char *image_id; /* sent where the job has no text for its image; else that text is, for
-                           * `docker ps` and its filters show what was sent */
+    const char *image_id; /* sent only where the job has no text for its image: `docker ps` and its
+                           * filters show what was sent */
     const char *cpuset;   /* wanted set at start, list text, "" = none */
     const char *runtimes; /* names that /info knows, comma separated and sorted; "" = unknown */
     bool cgroup_v2;
@@ -24,8 +24,7 @@ struct docker_create_host {
     const char *cgroup_parent;  /* "" = Docker's choice */
     unsigned num_cpu;           /* CPUs that this process may use, for cfs quotas */
     uint64_t total_compute_mhz; /* of the node, 0 = unknown */
-    const char
-        *owner_label; /* value of paddock's own label: which node and driver owns the container */
+    const char *owner_label;    /* value of paddock's own label: node and driver that own it */
     const char *resolv_conf; /* path of the system's file, for tests; NULL = /etc/resolv.conf */
 };
 
