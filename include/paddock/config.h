@@ -7,6 +7,7 @@
 #include "paddock/strv.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct opt_int { /* a number that may be absent (nil on the wire) */
     bool set;
@@ -150,7 +151,7 @@ struct config_field {
     const char *name;
     enum config_type type;
     bool required;
-    const char *default_literal; /* HCL2 text ("true", "\"3m\""), NULL = none */
+    const char *default_literal; /* JSON, which HCL2 reads too ("true", "\"3m\""), NULL = none */
     const struct config_field *fields; /* of a block; ends with name == NULL */
     size_t offset;                     /* where the value goes in the struct */
     size_t aux; /* the decoder's own (size of a list element, offset of a count...) */
@@ -159,3 +160,6 @@ struct config_field {
 
 const struct config_field *config_plugin_table(void);
 const struct config_field *config_job_table(void);
+
+/** The README's section between its two `reference` markers, from the tables. Returns 0; -EIO. */
+int config_reference_markdown(FILE *out) MUST_CHECK;

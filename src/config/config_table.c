@@ -1,0 +1,338 @@
+/* The decoder that walks a table: one place where absent, null, given and default meet. */
+#include "config_table.h"
+
+#include "config_wire.h"
+#include "paddock/parse.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VALUE_SHOWN_MAX 200 /* of a wrong value in an error's text */
+
+struct place {
+    const struct config_field *field;
+    const char *path; /* "gc.image_delay", "mount[1].type" */
+    void *at;
+    struct err *err;
+};
+
+int config_refuse(struct err *err, const char *key, const char *value, const char *text) {
+    return err_set(err, ERR_INVALID, EINVAL, "%s: \"%.*s\" %s", key, VALUE_SHOWN_MAX, value, text);
+}
+
+static int wrong(const struct place *p, const json_t *v, const char *text) {
+    if (strcmp(p->field->name, "password") == 0)
+        return err_set(p->err, ERR_INVALID, EINVAL, "%s: the value %s", p->path, text);
+    AUTO_FREE char *shown = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (!shown)
+        return err_oom(p->err);
+    return err_set(p->err, ERR_INVALID, EINVAL, "%s: %.*s %s", p->path, VALUE_SHOWN_MAX, shown, text);
+}
+
+/* A list's or map's element that is null counts as "", as it does in the built-in driver. */
+static const char *text_of(const json_t *v) {
+    return json_is_null(v) ? "" : json_string_value(v);
+}
+
+static int set_mems(const struct place *p, const json_t *v) {
+    enum cpuset_mems *at = p->at;
+    const char *text = json_string_value(v);
+    if (strcmp(text, "off") == 0)
+        *at = CPUSET_MEMS_OFF;
+    else if (strcmp(text, "follow") == 0)
+        *at = CPUSET_MEMS_FOLLOW;
+    else
+        return wrong(p, v, "is neither \"off\" nor \"follow\"");
+    return 0;
+}
+
+static int set_string(const struct place *p, const json_t *v) {
+    if (!json_is_string(v))
+        return wrong(p, v, "is not a string");
+    if (p->field->aux == CONFIG_AUX_MEMS)
+        return set_mems(p, v);
+    return str_set(p->at, json_string_value(v)) < 0 ? err_oom(p->err) : 0;
+}
+
+static int set_bool(const struct place *p, const json_t *v) {
+    const char *text = json_string_value(v);
+    bool yes = json_is_true(v) || (text && strcmp(text, "true") == 0);
+    if (!yes && !json_is_false(v) && !(text && strcmp(text, "false") == 0))
+        return wrong(p, v, "is not a bool");
+    if (p->field->aux != CONFIG_AUX_REFUSE)
+        *(bool *)p->at = yes;
+    else if (yes)
+        return wrong(p, v, "is for Windows only");
+    return 0;
+}
+
+/* Numbers that HCL cannot hold exactly arrive as text. */
+static int number_of(const struct place *p, const json_t *v, int64_t *ret) {
+    if (json_is_integer(v)) {
+        *ret = json_integer_value(v);
+        return 0;
+    }
+    if (json_is_real(v)) {
+        double d = json_real_value(v);
+        if (d < -0x1p63 || d >= 0x1p63)
+            return wrong(p, v, "is out of range");
+        if ((double)(int64_t)d < d || (double)(int64_t)d > d)
+            return wrong(p, v, "is not a whole number");
+        *ret = (int64_t)d;
+        return 0;
+    }
+    const char *text = json_string_value(v);
+    if (!text)
+        return wrong(p, v, "is not a number");
+    int r = parse_i64(text, ret);
+    if (r == -ERANGE)
+        return wrong(p, v, "is out of range");
+    if (r < 0) /* "0.1" is a number, "abc" is none */
+        return wrong(p, v, text[0] && strspn(text, "0123456789.eE+-") == strlen(text)
+                               ? "is not a whole number"
+                               : "is not a number");
+    return 0;
+}
+
+static int set_number(const struct place *p, const json_t *v) {
+    int64_t n;
+    int r = number_of(p, v, &n);
+    if (r < 0)
+        return r;
+    if (p->field->aux == CONFIG_AUX_OPT)
+        *(struct opt_int *)p->at = (struct opt_int){.set = true, .v = n};
+    else
+        *(int64_t *)p->at = n;
+    return 0;
+}
+
+static int set_duration(const struct place *p, const json_t *v) {
+    const char *text = json_string_value(v);
+    int64_t us;
+    int r = text ? parse_duration_us(text, &us) : -EINVAL;
+    if (text && text[0] == '\0') { /* the built-in driver takes "" for none */
+        us = 0;
+        r = 0;
+    }
+    if (r < 0)
+        return wrong(p, v, r == -ERANGE ? "is out of range" : "is not a duration");
+    if (us < 0)
+        return wrong(p, v, "must not be negative");
+    *(int64_t *)p->at = us;
+    return 0;
+}
+
+static int set_list(const struct place *p, const json_t *v) {
+    if (!json_is_array(v))
+        return wrong(p, v, "is not a list of strings");
+    if (json_array_size(v) > CONFIG_ENTRIES_MAX)
+        return err_set(p->err, ERR_INVALID, EINVAL, "%s: more than %d entries", p->path,
+                       CONFIG_ENTRIES_MAX);
+    size_t i;
+    json_t *one;
+    json_array_foreach(v, i, one) {
+        const char *text = text_of(one);
+        if (!text)
+            return wrong(p, v, "is not a list of strings");
+        if (strv_add(p->at, text) < 0)
+            return err_oom(p->err);
+    }
+    return 0;
+}
+
+static int merge_map(const struct place *p, const json_t *v) {
+    const char *key;
+    json_t *one;
+    struct kvs *to = p->at;
+    bool numbers = p->field->type == CONFIG_MAP_NUMBER;
+    json_object_foreach((json_t *)v, key, one) {
+        char decimal[24];
+        const char *text = text_of(one);
+        if (numbers) {
+            int64_t n = 0;
+            int r = json_is_null(one) ? 0 : number_of(p, one, &n);
+            if (r < 0)
+                return r;
+            snprintf(decimal, sizeof(decimal), "%" PRId64, n);
+            text = decimal;
+        }
+        if (!text)
+            return wrong(p, v, "is not a map of strings");
+        if (to->n >= CONFIG_ENTRIES_MAX)
+            return err_set(p->err, ERR_INVALID, EINVAL, "%s: more than %d entries", p->path,
+                           CONFIG_ENTRIES_MAX);
+        if (kvs_set(to, key, text) < 0)
+            return err_oom(p->err);
+    }
+    return 0;
+}
+
+/* A map, or maps in a list: HCL1 makes the latter of a block. The later key wins. */
+static int set_map(const struct place *p, const json_t *v) {
+    if (json_is_object(v))
+        return merge_map(p, v);
+    if (!json_is_array(v))
+        return wrong(p, v, "is not a map");
+    size_t i;
+    json_t *one;
+    json_array_foreach(v, i, one) {
+        if (json_is_null(one))
+            continue;
+        int r = json_is_object(one) ? merge_map(p, one) : wrong(p, v, "is not a map");
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int decode_fields(const struct config_field *table, const json_t *object, const char *path,
+                         void *base, struct err *err);
+
+static int set_block_list(const struct place *p, const json_t *v) {
+    if (!json_is_array(v))
+        return wrong(p, v, "is not a list of blocks");
+    void **elements = p->at;
+    size_t *count = (size_t *)((char *)p->at + sizeof(void *));
+    size_t add = json_array_size(v), size = p->field->aux, i;
+    if (add == 0)
+        return 0;
+    if (*count + add > CONFIG_ENTRIES_MAX)
+        return err_set(p->err, ERR_INVALID, EINVAL, "%s: more than %d entries", p->path,
+                       CONFIG_ENTRIES_MAX);
+    char *grown = reallocarray(*elements, *count + add, size);
+    if (!grown)
+        return err_oom(p->err);
+    *elements = grown;
+    json_t *one;
+    json_array_foreach(v, i, one) {
+        char path[256];
+        snprintf(path, sizeof(path), "%s[%zu]", p->path, i);
+        void *element = memset(grown + *count * size, 0, size);
+        (*count)++;
+        int r = json_is_object(one) ? decode_fields(p->field->fields, one, path, element, p->err)
+                                    : wrong(p, v, "is not a list of blocks");
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int set_block(const struct place *p, const json_t *v, void *base, bool given) {
+    /* A block that was evaluated as a list of one. */
+    if (json_is_array(v) && json_array_size(v) <= 1)
+        v = json_array_get(v, 0);
+    if (v && !json_is_object(v) && !json_is_null(v))
+        return wrong(p, v, "is not a block");
+    if (p->field->aux)
+        *(bool *)((char *)base + p->field->aux) = given && json_is_object(v);
+    return decode_fields(p->field->fields, v, p->path, base, p->err);
+}
+
+static int set_value(const struct place *p, const json_t *v, void *base, bool given) {
+    switch (p->field->type) {
+    case CONFIG_STRING:
+        return set_string(p, v);
+    case CONFIG_BOOL:
+        return set_bool(p, v);
+    case CONFIG_NUMBER:
+        return set_number(p, v);
+    case CONFIG_DURATION:
+        return set_duration(p, v);
+    case CONFIG_LIST_STRING:
+        return set_list(p, v);
+    case CONFIG_MAP_STRING:
+    case CONFIG_MAP_NUMBER:
+    case CONFIG_ATTRS:
+        return set_map(p, v);
+    case CONFIG_BLOCK:
+        return set_block(p, v, base, given);
+    case CONFIG_BLOCK_LIST:
+        return set_block_list(p, v);
+    }
+    return -EINVAL;
+}
+
+static int decode_one(const struct config_field *f, const json_t *v, const char *path, void *base,
+                      struct err *err) {
+    struct place p = {.field = f, .path = path, .at = (char *)base + f->offset, .err = err};
+    if (f->type == CONFIG_STRING && f->aux == 0 && !*(char **)p.at && str_set(p.at, "") < 0)
+        return err_oom(err);
+    if (v && !json_is_null(v))
+        return set_value(&p, v, base, true);
+    if (f->default_literal) {
+        AUTO_CONFIG_JSON json_t *fallback = json_loads(f->default_literal, JSON_DECODE_ANY, NULL);
+        if (!fallback)
+            return err_oom(err);
+        return set_value(&p, fallback, base, false);
+    }
+    return f->type == CONFIG_BLOCK ? set_block(&p, NULL, base, false) : 0;
+}
+
+static int decode_fields(const struct config_field *table, const json_t *object, const char *path,
+                         void *base, struct err *err) {
+    for (const struct config_field *f = table; f->name; f++) {
+        char inner[256];
+        snprintf(inner, sizeof(inner), "%s%s%s", path, path[0] ? "." : "", f->name);
+        int r = decode_one(f, json_object_get(object, f->name), inner, base, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int config_table_decode(const struct config_field *table, const json_t *object, void *base,
+                        struct err *err) {
+    if (object && !json_is_object(object) && !json_is_null(object))
+        return err_set(err, ERR_INVALID, EINVAL, "configuration: not a map");
+    return decode_fields(table, object, "", base, err);
+}
+
+static void done_block_list(const struct config_field *f, void *at) {
+    void **elements = at;
+    size_t *count = (size_t *)((char *)at + sizeof(void *));
+    for (size_t i = 0; i < *count; i++)
+        config_table_done(f->fields, (char *)*elements + i * f->aux);
+    cleanup_free(elements);
+    *elements = NULL;
+    *count = 0;
+}
+
+void config_table_done(const struct config_field *table, void *base) {
+    for (const struct config_field *f = table; f->name; f++) {
+        void *at = (char *)base + f->offset;
+        switch (f->type) {
+        case CONFIG_STRING:
+            if (f->aux == 0) {
+                cleanup_free(at);
+                *(char **)at = NULL;
+            }
+            break;
+        case CONFIG_LIST_STRING:
+            strv_done(at);
+            break;
+        case CONFIG_MAP_STRING:
+        case CONFIG_MAP_NUMBER:
+        case CONFIG_ATTRS:
+            kvs_done(at);
+            break;
+        case CONFIG_BLOCK:
+            config_table_done(f->fields, base);
+            break;
+        case CONFIG_BLOCK_LIST:
+            done_block_list(f, at);
+            break;
+        case CONFIG_BOOL:
+        case CONFIG_NUMBER:
+        case CONFIG_DURATION:
+            break;
+        }
+    }
+}
+
+void config_strip_https(char *image) {
+    static const char prefix[] = "https://";
+    size_t n = sizeof(prefix) - 1;
+    if (strncmp(image, prefix, n) == 0)
+        memmove(image, image + n, strlen(image + n) + 1);
+}
