@@ -1,0 +1,243 @@
+/*
+ * Many things at once, and things that must not meet: tasks in parallel, a slow
+ * call beside quick ones, two drivers on one host, links where FIFOs should be,
+ * log drivers that cannot be read, dockerd coming and going under the fingerprint.
+ */
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+)
+
+func TestTwentyTasksInParallel(t *testing.T) {
+	p := launch(t)
+	var tasks []*task
+	for i := 0; i < 20; i++ {
+		tasks = append(tasks, newTask(t, p, fmt.Sprintf("par%d", i), shell(fmt.Sprintf(`echo task %d; trap 'exit %d' TERM; while :; do sleep 0.1; done`, i, i))))
+	}
+	each := func(what string, f func(int, *task) error) {
+		t.Helper()
+		var wg sync.WaitGroup
+		errs := make([]error, len(tasks))
+		for i, k := range tasks {
+			wg.Add(1)
+			go func(i int, k *task) {
+				defer wg.Done()
+				errs[i] = f(i, k)
+			}(i, k)
+		}
+		within(t, 2*time.Minute, what, wg.Wait)
+		for i, err := range errs {
+			if err != nil {
+				t.Fatalf("%s of task %d: %v", what, i, err)
+			}
+		}
+	}
+	each("StartTask", func(_ int, k *task) (err error) { k.handle, k.net, err = p.StartTask(k.cfg); return err })
+	waiters := make([]<-chan *drivers.ExitResult, len(tasks))
+	for i, k := range tasks {
+		waiters[i] = k.waiter(p)
+		k.stdout.waitFor(t, 20*time.Second, fmt.Sprintf("task %d\n", i))
+	}
+	f := measure(t, p.pid)
+	t.Logf("20 tasks: plugin %v", f)
+	if !run.isRef && f.threads > 80 {
+		t.Errorf("%d threads with 20 tasks", f.threads)
+	}
+	each("StopTask", func(_ int, k *task) error { return p.StopTask(k.id(), 20*time.Second, "") })
+	for i, k := range tasks {
+		if r := k.result(waiters[i], callLimit); r.ExitCode != i {
+			t.Errorf("task %d: exit %+v", i, r)
+		}
+	}
+	each("DestroyTask", func(_ int, k *task) error { return p.DestroyTask(k.id(), true) })
+	for i, k := range tasks {
+		if k.stdout.text() != fmt.Sprintf("task %d\n", i) {
+			t.Errorf("task %d's log: %q", i, k.stdout.text())
+		}
+	}
+}
+
+/* 64 pulls that hang take no other call's worker: `docker` behind the proxy answers all but pulls. */
+func TestHangingPullsHoldNobodyUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err, "listen")
+	var conns sync.Map
+	t.Cleanup(func() {
+		l.Close()
+		conns.Range(func(c, _ any) bool { c.(net.Conn).Close(); return true })
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Store(c, true) /* a registry that accepts and says nothing */
+		}
+	}()
+	p := launch(t)
+	k := newTask(t, p, "norm", sleeper).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "up\n")
+	var wg sync.WaitGroup
+	for i := 0; i < 64; i++ {
+		h := newTask(t, p, fmt.Sprintf("hang%d", i), fmt.Sprintf("image = \"%s/hang%d:1\"\nimage_pull_timeout = \"6s\"", l.Addr(), i))
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			_, _, err := p.StartTask(h.cfg)
+			if err == nil {
+				t.Error("a pull from nobody succeeded")
+			}
+		}()
+	}
+	eventually(t, 20*time.Second, "pulls are under way", func() (bool, string) {
+		n := 0
+		conns.Range(func(_, _ any) bool { n++; return true })
+		return n > 0, fmt.Sprint(n)
+	})
+	begun := time.Now()
+	waiter := k.waiter(p)
+	r, err := p.ExecTask(k.id(), []string{"/bin/echo", "x"}, 5*time.Second)
+	ok(t, err, "ExecTask beside 64 hanging pulls")
+	if string(r.Stdout) != "x\n" {
+		t.Errorf("exec %+v", r)
+	}
+	ok(t, k.stop(p, 5*time.Second, ""), "StopTask beside 64 hanging pulls")
+	k.result(waiter, callLimit)
+	ok(t, k.destroy(p), "DestroyTask beside 64 hanging pulls")
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("exec, stop and destroy took %v beside 64 hanging pulls", took)
+	}
+	within(t, time.Minute, "the end of all pulls", wg.Wait)
+	p.mustLive(t, "64 hanging pulls")
+}
+
+/* Two driver names on one host: each has its own pump and its own tasks. */
+func TestTwoDriversDoNotMeet(t *testing.T) {
+	paddockOnly(t, "has one name")
+	a, b := launch(t), launchWith(t, launchOptions{name: "paddock"})
+	ka, kb := newTask(t, a, "ta", shell(counter)).start(a), newTask(t, b, "tb", shell(counter)).start(b)
+	ka.stdout.waitFor(t, 10*time.Second, "n 5\n")
+	kb.stdout.waitFor(t, 10*time.Second, "n 5\n")
+	pumps := logPumps()
+	if len(pumps) != 2 || pumps[0].exe == pumps[1].exe {
+		t.Fatalf("log pumps %v, want one for each driver", pumps)
+	}
+	_, err := b.InspectTask(ka.id())
+	wantError(t, err, "one driver asked for the other's task", "task not found for given id")
+	a.crash(t)
+	for _, pump := range pumps {
+		if strings.HasSuffix(pump.exe, "/docker") {
+			ok(t, syscall.Kill(pump.pid, syscall.SIGKILL), "kill -9")
+		}
+	}
+	n := kb.stdout.size()
+	eventually(t, 10*time.Second, "the other driver's log goes on", func() (bool, string) { return kb.stdout.size() > n+100, "stands" })
+	a = launch(t)
+	ok(t, recoverWith(t, a, persisted(t, ka.handle)), "RecoverTask")
+	for _, s := range []struct {
+		p *plug
+		k *task
+	}{{a, ka}, {b, kb}} {
+		ok(t, s.k.stop(s.p, 10*time.Second, ""), "StopTask")
+		s.k.stdout.waitFor(t, 20*time.Second, "last\n")
+		checkCounter(t, s.k.stdout.text())
+		ok(t, s.k.destroy(s.p), "DestroyTask")
+	}
+}
+
+/* A task that can write to /alloc/logs could put a link there and have root write through it. */
+func TestLogFifoThatIsALinkIsNotFollowed(t *testing.T) {
+	paddockOnly(t, "follows it (CVE-2026-6959)")
+	p := launch(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	ok(t, os.WriteFile(victim, []byte("untouched"), 0o600), "victim")
+	k := newTask(t, p, "link", shell(`while :; do echo evil; sleep 0.1; done`))
+	ok(t, os.Rename(k.cfg.StdoutPath, k.cfg.StdoutPath+".real"), "rename")
+	ok(t, os.Symlink(victim, k.cfg.StdoutPath), "link")
+	err := k.tryStart(p) /* refused, or started without that log */
+	t.Logf("StartTask with a link for a FIFO: %v", err)
+	if err == nil {
+		eventually(t, 10*time.Second, "the task prints", func() (bool, string) { return strings.Contains(containerLog(t, k.container()), "evil"), "" })
+		ok(t, k.stop(p, time.Second, "SIGKILL"), "StopTask")
+		ok(t, k.destroy(p), "DestroyTask")
+	}
+	if data, _ := os.ReadFile(victim); string(data) != "untouched" {
+		t.Errorf("written through the link: %q", data)
+	}
+	/* the reader still waits at the moved FIFO: let it go */
+	ok(t, os.Remove(k.cfg.StdoutPath), "remove the link")
+	ok(t, os.Rename(k.cfg.StdoutPath+".real", k.cfg.StdoutPath), "rename back")
+}
+
+/* logging { type = "none" }: the task runs as any other, the collector gives up quietly. */
+func TestLogDriverThatCannotBeRead(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "unread", sleeper+"\nlogging { type = \"none\" }").start(p)
+	r, err := p.ExecTask(k.id(), []string{"/bin/echo", "x"}, 5*time.Second)
+	ok(t, err, "ExecTask")
+	if string(r.Stdout) != "x\n" {
+		t.Errorf("exec %+v", r)
+	}
+	waiter := k.waiter(p)
+	ok(t, k.stop(p, 10*time.Second, ""), "StopTask")
+	if r := k.result(waiter, callLimit); r.ExitCode != 0 {
+		t.Errorf("exit %+v", r)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+	p.mustLive(t, "logging none")
+}
+
+func TestFingerprintFollowsDockerd(t *testing.T) {
+	p := launchWith(t, launchOptions{env: []string{shortDocker}})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ch, err := p.Fingerprint(ctx)
+	ok(t, err, "Fingerprint")
+	next := func(limit time.Duration, want drivers.HealthState) *drivers.Fingerprint {
+		t.Helper()
+		deadline := time.After(limit)
+		last := "none"
+		for {
+			select {
+			case f, open := <-ch:
+				if !open || f.Err != nil {
+					t.Fatalf("the fingerprint stream ended: %+v", f)
+				}
+				if f.Health == want {
+					return f
+				}
+				last = fmt.Sprintf("%s %q", f.Health, f.HealthDescription)
+			case <-deadline:
+				t.Fatalf("no fingerprint %q within %v; last: %s", want, limit, last)
+			}
+		}
+	}
+	next(10*time.Second, drivers.HealthStateHealthy)
+	run.dockerd.kill()
+	again := false
+	defer func() {
+		if !again {
+			ok(t, run.dockerd.start(), "dockerd again")
+		}
+	}()
+	f := next(75*time.Second, drivers.HealthStateUnhealthy)
+	if !strings.Contains(f.HealthDescription, "Failed to connect to docker daemon") {
+		t.Errorf("description %q", f.HealthDescription)
+	}
+	ok(t, run.dockerd.start(), "dockerd again")
+	again = true
+	next(75*time.Second, drivers.HealthStateHealthy)
+}
