@@ -7,6 +7,7 @@
 #include "paddock/log.h"
 #include "paddock/loop.h"
 #include "paddock/pool.h"
+#include "paddock/strv.h"
 
 #include "pump_proto.h"
 #include "pump_task.h"
