@@ -638,3 +638,44 @@ func TestStartAfterTheContainerWasLeftBehind(t *testing.T) {
 	}
 	ok(t, second.destroy(p), "DestroyTask")
 }
+
+/* Between the task's end and DestroyTask Nomad may still ask for anything. */
+func TestCallsOnAnEndedTask(t *testing.T) {
+	p := launch(t)
+	k := newTask(t, p, "over", shell("exit 2")).start(p)
+	k.wait(p, callLimit)
+	if err := errWithin(t, callLimit, "SignalTask", func() error { return p.SignalTask(k.id(), "SIGHUP") }); err == nil {
+		t.Error("SignalTask of an ended task: success, want an error")
+	}
+	r, err := (*drivers.ExecTaskResult)(nil), error(nil)
+	within(t, callLimit, "ExecTask", func() { r, err = p.ExecTask(k.id(), []string{"/bin/true"}, 5*time.Second) })
+	if err == nil && r.ExitResult.ExitCode == 0 {
+		t.Errorf("ExecTask of an ended task: %+v, want an error", r)
+	}
+	if !run.isRef { /* fails: Docker's 409 for a stopped container */
+		ok(t, k.stop(p, time.Second, "SIGTERM"), "StopTask with a signal of an ended task")
+	}
+	ok(t, k.stop(p, time.Second, ""), "StopTask of an ended task")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if ch, err := p.TaskStats(ctx, k.id(), 100*time.Millisecond); err == nil && !run.isRef {
+		eventually(t, 10*time.Second, "stats of an ended task end", func() (bool, string) {
+			select {
+			case _, open := <-ch:
+				return !open, "a sample"
+			default:
+				return false, "open"
+			}
+		})
+	}
+	if again := k.wait(p, 5*time.Second); again.ExitCode != 2 {
+		t.Errorf("WaitTask afterwards: %+v", again)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+	ok(t, func() error {
+		if run.isRef {
+			return nil
+		}
+		return k.destroy(p)
+	}(), "second DestroyTask")
+}
