@@ -25,7 +25,7 @@ struct docker_create_host {
     unsigned num_cpu;           /* CPUs that this process may use, for cfs quotas */
     uint64_t total_compute_mhz; /* of the node, 0 = unknown */
     const char *owner_label;    /* value of paddock's own label: node and driver that own it */
-    const char *resolv_conf; /* path of the system's file, for tests; NULL = /etc/resolv.conf */
+    const char *resolv_conf;    /* path of the system's file, for tests; NULL = /etc/resolv.conf */
 };
 
 #define DOCKER_LABEL_ALLOC_ID "com.hashicorp.nomad.alloc_id"

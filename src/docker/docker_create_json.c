@@ -1,4 +1,4 @@
-/* Helpers of the create request's steps: building JSON without a check at each line. */
+/* For the steps of the create request: building JSON without a check at each line. */
 #include "docker_create_priv.h"
 
 #include <arpa/inet.h>

@@ -2,7 +2,7 @@
 /* What the steps of the create request share. Each step is one function of its own file, called in
  * the order that docker_create.c lists; it reads the configurations and adds to the body.
  *
- * The create_set_/create_add_ helpers may fail for want of memory or because a text is no UTF-8.
+ * The create_set_/create_add_ functions may fail for want of memory or because a text is no UTF-8.
  * They are no-ops after the first failure, which create_status() returns: a step ends with `return
  * create_status(c)` instead of a check at each line. */
 #include "paddock/docker.h"
@@ -14,7 +14,7 @@ struct create {
     const struct plugin_config *plugin;
     const struct docker_create_host *host;
     struct err *err;
-    int r; /* first failure of a helper */
+    int r; /* first failure of a create_set_ or create_add_ */
 
     char *alloc_dir;            /* cleaned */
     char *task_dir;             /* alloc_dir/<task name> */
