@@ -1,0 +1,15 @@
+#pragma once
+/* The command line: what a person may ask of the program. Each command has its own cli_*.c. */
+
+struct cli_command {
+    const char *name, *help;
+    /* argv[0] is the command's name. Returns the exit status. */
+    int (*run)(int argc, char **argv);
+};
+
+/** Finds and runs argv[1]. Returns the exit status: 2 with the usage on stderr for a command that is none. */
+int cli_main(int argc, char **argv);
+
+int cli_status(int argc, char **argv);
+int cli_check(int argc, char **argv);
+int cli_metrics(int argc, char **argv);

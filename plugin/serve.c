@@ -1,0 +1,154 @@
+#include "plugin/serve.h"
+#include "plugin/driver_table.h"
+#include "plugin/handshake.h"
+#include "plugin/rpc.h"
+#include "plugin/svc_base.h"
+#include "plugin/svc_go_plugin.h"
+
+#include "paddock/driver.h"
+#include "paddock/log.h"
+
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+/* From the end of the calls to the end of the process, for the host kills what lives 2 s after its order. */
+#define LEAVE_LIMIT_US 300000
+
+struct serve {
+    char name[128], program[PATH_MAX];
+    struct driver *driver;
+    struct handshake_socket socket;
+    struct svc_base base;
+    struct rpc_service services[4]; /* ends with an empty one */
+    struct rpc_server *server;
+    pthread_t signals;
+};
+
+/* ---- the process ---- */
+
+static void serve_leave(int sig) {
+    (void)sig;
+    _exit(0);
+}
+
+/* Before the first thread. A terminal's Ctrl-C reaches us with the agent, which then ends us in its own
+ * way; SIGPIPE comes when the agent has died and nobody reads our log: tasks go on, and so do we. SIGTERM is
+ * taken by a thread. */
+static void serve_init_process(sigset_t *ret_term) {
+    signal(SIGINT, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGALRM, serve_leave);
+    sigemptyset(ret_term);
+    sigaddset(ret_term, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, ret_term, NULL);
+    umask(077);
+    /* Up to 64 workers come and go: an arena for each would keep their garbage for good. */
+    mallopt(M_ARENA_MAX, 2);
+}
+
+struct signal_thread {
+    sigset_t term;
+    struct rpc_server *server;
+};
+
+static void *serve_signals(void *arg) {
+    struct signal_thread *s = arg;
+    int sig;
+    sigwait(&s->term, &sig);
+    rpc_server_stop(s->server);
+    return NULL;
+}
+
+/* ---- start ---- */
+
+static int serve_program(char ret[static PATH_MAX], struct err *err) {
+    ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
+    if (n < 0) {
+        int code = errno;
+        return err_set(err, ERR_PLAIN, code, "/proc/self/exe: %s", strerror(code));
+    }
+    ret[n] = '\0';
+    return 0;
+}
+
+static int serve_make_driver(struct serve *s, const char *argv0, struct err *err) {
+    const char *cert = getenv("PLUGIN_CLIENT_CERT");
+    if (cert && cert[0])
+        return err_set(err, ERR_PLAIN, EPROTO,
+                       "PLUGIN_CLIENT_CERT is set, but this plugin does not speak TLS "
+                       "(no Nomad client asks for it)");
+    if (handshake_driver_name(argv0, s->name, sizeof(s->name)) < 0)
+        return err_set(err, ERR_PLAIN, EINVAL, "\"%s\" cannot be the name of a driver", argv0);
+    int r = serve_program(s->program, err);
+    if (r < 0)
+        return r;
+    struct driver_options o = {
+        .name = s->name,
+        .program = s->program,
+        .cgroup_root = "/sys/fs/cgroup",
+        .run_dir = "/run/paddock",
+    };
+    return driver_new(&o, &s->driver, err);
+}
+
+static int serve_listen(struct serve *s, struct err *err) {
+    s->base = (struct svc_base){.driver = s->driver, .name = s->name};
+    s->services[0].methods = svc_go_plugin_table(&s->services[0].n_methods);
+    s->services[1].methods = svc_base_table(&s->services[1].n_methods);
+    s->services[1].app = &s->base;
+    s->services[2].methods = driver_table(&s->services[2].n_methods);
+    s->services[2].app = s->driver;
+    int r = handshake_socket_make(getenv("PLUGIN_UNIX_SOCKET_DIR"), getenv("TMPDIR"), &s->socket,
+                                  err);
+    if (r < 0)
+        return r;
+    r = rpc_server_new(s->socket.path, s->services, &s->server, err);
+    if (r < 0)
+        return r;
+    r = handshake_write(STDOUT_FILENO, s->socket.path);
+    if (r == 0)
+        r = handshake_leave_stdio();
+    return r < 0 ? err_set(err, ERR_PLAIN, -r, "handshake: %s", strerror(-r)) : 0;
+}
+
+/* ---- the end ---- */
+
+static void serve_done(struct serve *s, bool calls_ended) {
+    struct itimerval limit = {.it_value = {.tv_usec = LEAVE_LIMIT_US}};
+    handshake_socket_remove(&s->socket);
+    if (!calls_ended)
+        _exit(0); /* somebody still uses what we would free */
+    setitimer(ITIMER_REAL, &limit, NULL);
+    rpc_server_free(s->server);
+    driver_free(s->driver);
+}
+
+int serve_main(int argc, char **argv) {
+    struct serve s = {.driver = NULL};
+    struct err err = {.set = false};
+    struct signal_thread st;
+    (void)argc;
+    serve_init_process(&st.term);
+    int r = serve_make_driver(&s, argv[0], &err);
+    if (r == 0)
+        r = serve_listen(&s, &err);
+    st.server = s.server;
+    if (r == 0 && pthread_create(&s.signals, NULL, serve_signals, &st) != 0)
+        r = err_set(&err, ERR_PLAIN, EAGAIN, "no thread for signals");
+    if (r < 0) {
+        log_error("plugin", NULL, "%s", err.text);
+        serve_done(&s, true);
+        return 1;
+    }
+    r = rpc_server_run(s.server);
+    pthread_kill(s.signals, SIGTERM);
+    pthread_join(s.signals, NULL);
+    serve_done(&s, r == 0);
+    return 0;
+}
