@@ -121,6 +121,9 @@ func runAll(m *testing.M) (code int) {
 		os.Exit(1)
 	}()
 
+	for _, s := range socketsBelow(runFolder) {
+		hadSockets[s] = true
+	}
 	d, err := startDockerd(filepath.Join(dir, "d"))
 	if err != nil {
 		return fail("dockerd: %v", err)

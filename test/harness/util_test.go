@@ -10,6 +10,7 @@ package harness
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -216,10 +217,31 @@ func leftovers(limit time.Duration) []string {
 		for _, s := range socketsBelow(filepath.Join(run.dir, "t")) {
 			left = append(left, "socket "+s)
 		}
+		for _, s := range deadSockets() {
+			left = append(left, "socket that nobody listens on: "+s)
+		}
 		return len(left) == 0, ""
 	})
 	return left
 }
+
+/* The driver's own sockets (pump, control) that were not there before and have no process any more. */
+func deadSockets() []string {
+	var out []string
+	for _, s := range socketsBelow(runFolder) {
+		c, err := net.Dial("unix", s)
+		if err == nil {
+			c.Close()
+		} else if !hadSockets[s] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+const runFolder = "/run/paddock"
+
+var hadSockets = map[string]bool{}
 
 func socketsBelow(dir string) []string {
 	var out []string
