@@ -1,0 +1,182 @@
+#include "plugin/handshake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- role ---- */
+
+static void test_role(void **state) {
+    char *none[] = {(char *)"paddock", NULL};
+    char *status[] = {(char *)"paddock", (char *)"status", NULL};
+    char *pump[] = {(char *)"paddock", (char *)"logpump", NULL};
+    (void)state;
+    assert_int_equal(handshake_role(1, none, HANDSHAKE_COOKIE), ROLE_PLUGIN);
+    assert_int_equal(handshake_role(2, status, HANDSHAKE_COOKIE), ROLE_PLUGIN); /* args of the block */
+    assert_int_equal(handshake_role(2, pump, HANDSHAKE_COOKIE), ROLE_LOGPUMP);
+    assert_int_equal(handshake_role(2, pump, NULL), ROLE_LOGPUMP);
+    assert_int_equal(handshake_role(2, status, NULL), ROLE_COMMAND);
+    assert_int_equal(handshake_role(1, none, NULL), ROLE_LOST);
+    assert_int_equal(handshake_role(1, none, "nonsense"), ROLE_LOST);
+    assert_int_equal(handshake_role(2, status, ""), ROLE_LOST);
+}
+
+/* ---- name ---- */
+
+static void test_driver_name(void **state) {
+    char name[16] = "kept";
+    (void)state;
+    assert_int_equal(handshake_driver_name("/opt/nomad/plugins/docker", name, sizeof(name)), 0);
+    assert_string_equal(name, "docker");
+    assert_int_equal(handshake_driver_name("paddock.exe", name, sizeof(name)), 0);
+    assert_string_equal(name, "paddock");
+    assert_int_equal(handshake_driver_name("./a.b", name, sizeof(name)), 0);
+    assert_string_equal(name, "a.b");
+    assert_int_equal(handshake_driver_name("123456789012345", name, sizeof(name)), 0);
+    assert_string_equal(name, "123456789012345");
+    assert_int_equal(handshake_driver_name("1234567890123456", name, sizeof(name)), -EINVAL);
+    assert_int_equal(handshake_driver_name("", name, sizeof(name)), -EINVAL);
+    assert_int_equal(handshake_driver_name("/opt/", name, sizeof(name)), -EINVAL);
+    assert_string_equal(name, "123456789012345"); /* untouched by failures */
+}
+
+/* ---- line ---- */
+
+static void test_line(void **state) {
+    char line[HANDSHAKE_LINE_MAX];
+    (void)state;
+    assert_int_equal(handshake_line("/tmp/x/plugin.sock", line), 34);
+    assert_string_equal(line, "1|2|unix|/tmp/x/plugin.sock|grpc|\n");
+}
+
+static void test_write__one_piece(void **state) {
+    int fds[2];
+    char got[256] = "";
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(handshake_write(fds[1], "/p"), 0);
+    close(fds[1]);
+    assert_int_equal(read(fds[0], got, sizeof(got) - 1), 18);
+    assert_string_equal(got, "1|2|unix|/p|grpc|\n");
+    close(fds[0]);
+    assert_int_equal(handshake_write(-1, "/p"), -EBADF);
+}
+
+/* ---- socket ---- */
+
+struct folder {
+    char path[64];
+};
+
+static int folder_make(void **state) {
+    static struct folder f;
+    snprintf(f.path, sizeof(f.path), "/tmp/handshake-test-XXXXXX");
+    *state = &f;
+    return mkdtemp(f.path) ? 0 : -1;
+}
+
+static int folder_remove(void **state) {
+    struct folder *f = *state;
+    return rmdir(f->path); /* fails when a test left something there */
+}
+
+static void test_socket__wanted_folder__private(void **state) {
+    struct folder *f = *state;
+    struct handshake_socket s;
+    struct stat st;
+    assert_int_equal(handshake_socket_make(f->path, "/nonexistent", &s, NULL), 0);
+    assert_int_equal(strncmp(s.dir, f->path, strlen(f->path)), 0);
+    assert_int_equal(strncmp(s.path, s.dir, strlen(s.dir)), 0);
+    assert_int_equal(stat(s.dir, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(stat(s.path, &st), -1); /* the listener makes it */
+
+    FILE *file = fopen(s.path, "w");
+    assert_non_null(file);
+    fclose(file);
+    handshake_socket_remove(&s);
+    assert_int_equal(s.dir[0], '\0');
+    handshake_socket_remove(&s);
+}
+
+static void test_socket__tmpdir(void **state) {
+    struct folder *f = *state;
+    struct handshake_socket s;
+    assert_int_equal(handshake_socket_make("", f->path, &s, NULL), 0);
+    assert_int_equal(strncmp(s.dir, f->path, strlen(f->path)), 0);
+    handshake_socket_remove(&s);
+}
+
+static void test_socket__tmpdir_unfit__tmp(void **state) {
+    char longer[200];
+    struct handshake_socket s;
+    (void)state;
+    memset(longer, 'a', sizeof(longer) - 1);
+    longer[0] = '/';
+    longer[sizeof(longer) - 1] = '\0';
+    assert_int_equal(handshake_socket_make(NULL, longer, &s, NULL), 0);
+    assert_int_equal(strncmp(s.dir, "/tmp/paddock-", 13), 0);
+    handshake_socket_remove(&s);
+    assert_int_equal(handshake_socket_make(NULL, "/tmp/a|b", &s, NULL), 0);
+    assert_int_equal(strncmp(s.dir, "/tmp/paddock-", 13), 0);
+    handshake_socket_remove(&s);
+}
+
+static void test_socket__wanted_folder_unfit__said(void **state) {
+    char longer[200];
+    struct handshake_socket s = {.dir = "kept"};
+    struct err err = {.set = false};
+    (void)state;
+    memset(longer, 'a', sizeof(longer) - 1);
+    longer[0] = '/';
+    longer[sizeof(longer) - 1] = '\0';
+    assert_int_equal(handshake_socket_make(longer, NULL, &s, &err), -ENAMETOOLONG);
+    assert_non_null(strstr(err.text, "PLUGIN_UNIX_SOCKET_DIR"));
+    assert_int_equal(handshake_socket_make("/tmp/a|b", NULL, &s, NULL), -EINVAL);
+    assert_int_equal(handshake_socket_make("/nonexistent", NULL, &s, NULL), -ENOENT);
+    assert_string_equal(s.dir, "kept");
+}
+
+/* Just fitting: 107 bytes of path and the NUL. */
+static void test_socket__longest_path__fits(void **state) {
+    struct folder *f = *state;
+    size_t fixed = strlen("/paddock-XXXXXX") + strlen("/plugin.sock");
+    size_t len = 107 - fixed;
+    char dir[128];
+    struct handshake_socket s;
+    memset(dir, 'd', sizeof(dir));
+    memcpy(dir, f->path, strlen(f->path));
+    dir[strlen(f->path)] = '/';
+    dir[len] = '\0';
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(handshake_socket_make(dir, NULL, &s, NULL), 0);
+    assert_int_equal(strlen(s.path), 107);
+    handshake_socket_remove(&s);
+    rmdir(dir);
+    dir[len] = 'd';
+    dir[len + 1] = '\0';
+    assert_int_equal(handshake_socket_make(dir, NULL, &s, NULL), -ENAMETOOLONG);
+}
+
+int main(int argc, char **argv) {
+#define WITH(t) cmocka_unit_test_setup_teardown(t, folder_make, folder_remove)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_role),
+        cmocka_unit_test(test_driver_name),
+        cmocka_unit_test(test_line),
+        cmocka_unit_test(test_write__one_piece),
+        WITH(test_socket__wanted_folder__private),
+        WITH(test_socket__tmpdir),
+        cmocka_unit_test(test_socket__tmpdir_unfit__tmp),
+        cmocka_unit_test(test_socket__wanted_folder_unfit__said),
+        WITH(test_socket__longest_path__fits),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
