@@ -18,7 +18,7 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work, ended; /* work: CLOCK_MONOTONIC */
     struct pool_item *first, **last;
-    unsigned max, threads, idle;
+    unsigned max, threads, idle, queued;
     bool stop;
 };
 
@@ -66,6 +66,7 @@ static struct pool_item *pool_next(struct pool *p) {
     p->idle--;
     struct pool_item *item = p->first;
     if (item) {
+        p->queued--;
         p->first = item->next;
         if (!p->first)
             p->last = &p->first;
@@ -106,7 +107,8 @@ int pool_run(struct pool *p, void (*work)(void *ctx), void *ctx) {
     *item = (struct pool_item){.work = work, .ctx = ctx};
     int r = 0;
     pthread_mutex_lock(&p->lock);
-    if (p->idle == 0 && p->threads < p->max) {
+    /* An idle thread that was woken for earlier work is idle until it has run: count the work. */
+    if (p->queued >= p->idle && p->threads < p->max) {
         p->threads++; /* counted before it runs, so that pool_free waits for it */
         r = pool_spawn(p);
         if (r < 0)
@@ -118,6 +120,7 @@ int pool_run(struct pool *p, void (*work)(void *ctx), void *ctx) {
         r = 0;
         *p->last = item;
         p->last = &item->next;
+        p->queued++;
         pthread_cond_signal(&p->work);
     }
     pthread_mutex_unlock(&p->lock);

@@ -2,6 +2,7 @@
 #include "unit/cm.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 static atomic_int runs;
@@ -40,10 +41,31 @@ static void test_pool_run__work_that_blocks__grows(void **state) {
     pthread_barrier_destroy(&barrier);
 }
 
+/* One idle thread and two pieces of work at once: the idle one is woken for the first only. */
+static void test_pool_run__two_for_one_idle__grows(void **state) {
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        struct pool *p;
+        pthread_barrier_t barrier;
+        pthread_barrier_init(&barrier, NULL, 3);
+        atomic_store(&runs, 0);
+        assert_int_equal(pool_new(2, &p), 0);
+        assert_int_equal(pool_run(p, count, NULL), 0);
+        while (atomic_load(&runs) == 0)
+            sched_yield();
+        assert_int_equal(pool_run(p, meet, &barrier), 0);
+        assert_int_equal(pool_run(p, meet, &barrier), 0);
+        pthread_barrier_wait(&barrier);
+        pool_free(p);
+        pthread_barrier_destroy(&barrier);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool_free__queued_work__all_run),
         cmocka_unit_test(test_pool_run__work_that_blocks__grows),
+        cmocka_unit_test(test_pool_run__two_for_one_idle__grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
