@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/nomad/plugins/drivers"
-	"github.com/zclconf/go-cty/cty"
 )
 
 func recoverWith(t *testing.T, p *plug, h *drivers.TaskHandle) error {
@@ -24,7 +23,6 @@ func recoverWith(t *testing.T, p *plug, h *drivers.TaskHandle) error {
 func persisted(t *testing.T, h *drivers.TaskHandle) *drivers.TaskHandle {
 	t.Helper()
 	c := h.Copy()
-	setConfigValue(t, c.Config, cty.EmptyObjectVal)
 	*c.Config = drivers.TaskConfig{
 		ID: c.Config.ID, Name: c.Config.Name, AllocID: c.Config.AllocID, JobName: c.Config.JobName, JobID: c.Config.JobID,
 		TaskGroupName: c.Config.TaskGroupName, Namespace: c.Config.Namespace, NodeName: c.Config.NodeName, NodeID: c.Config.NodeID,
