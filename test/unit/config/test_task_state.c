@@ -84,6 +84,28 @@ static void test_decode__built_in_drivers_state(void **state) {
     assert_string_equal(s.image_id, "");
 }
 
+/* What the built-in driver's encoder of v1.6.3 really writes (base.MsgPackEncode of its struct): ports as
+ * signed numbers, keys sorted. */
+static void test_decode__bytes_of_the_built_in_driver(void **state) {
+    static const char bytes[] =
+        "\x83\xab\x43\x6f\x6e\x74\x61\x69\x6e\x65\x72\x49\x44\xa3\x61\x62\x63\xad\x44\x72"
+        "\x69\x76\x65\x72\x4e\x65\x74\x77\x6f\x72\x6b\x83\xad\x41\x75\x74\x6f\x41\x64\x76"
+        "\x65\x72\x74\x69\x73\x65\xc3\xa2\x49\x50\xa8\x31\x30\x2e\x30\x2e\x30\x2e\x32\xa7"
+        "\x50\x6f\x72\x74\x4d\x61\x70\x81\xa4\x68\x74\x74\x70\xd1\x1f\x90\xae\x52\x65\x61"
+        "\x74\x74\x61\x63\x68\x43\x6f\x6e\x66\x69\x67\x84\xa4\x41\x64\x64\x72\xa6\x2f\x74"
+        "\x6d\x70\x2f\x70\xa7\x4e\x65\x74\x77\x6f\x72\x6b\xa4\x75\x6e\x69\x78\xa3\x50\x69"
+        "\x64\xd2\x00\x01\x11\x70\xa8\x50\x72\x6f\x74\x6f\x63\x6f\x6c\xa4\x67\x72\x70\x63";
+    (void)state;
+    AUTO_TASK_STATE struct task_state s = {0};
+    assert_int_equal(task_state_decode(bytes, sizeof(bytes) - 1, &s, NULL), 0);
+    assert_false(s.ours);
+    assert_string_equal(s.container_id, "abc");
+    assert_string_equal(kvs_get(&s.port_map, "http"), "8080");
+    assert_string_equal(s.ip, "10.0.0.2");
+    assert_true(s.auto_advertise);
+    assert_int_equal(s.logger_pid, 70000);
+}
+
 static void test_decode__no_state__einval(void **state) {
     static const char *const rows[] = {"{}", "null", "[]", "{\"ContainerID\": 3}",
                                        "{\"ContainerID\": \"\"}",
@@ -107,6 +129,7 @@ int main(void) {
         cmocka_unit_test(test_encode__keys_of_the_built_in_driver),
         cmocka_unit_test(test_encode__bad_input__nothing_added),
         cmocka_unit_test(test_decode__built_in_drivers_state),
+        cmocka_unit_test(test_decode__bytes_of_the_built_in_driver),
         cmocka_unit_test(test_decode__no_state__einval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
