@@ -18,24 +18,32 @@
 
 #define BASE "/hashicorp.nomad.plugins.base.proto.BasePlugin/"
 
-struct driver {
+/* What was told last. */
+struct told {
     unsigned calls;
     size_t len;
     uint8_t first;
     bool agent;
     uint64_t mhz;
     unsigned cores;
+};
+
+struct driver {
+    pthread_mutex_t lock; /* a worker writes, the test reads */
+    struct told told;
     bool refuse;
 };
 
 int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
                       uint64_t total_compute_mhz, unsigned cores, struct err *err) {
-    d->calls++;
-    d->len = len;
-    d->first = len ? *(const uint8_t *)msgpack : 0;
-    d->agent = agent;
-    d->mhz = total_compute_mhz;
-    d->cores = cores;
+    pthread_mutex_lock(&d->lock);
+    d->told = (struct told){.calls = d->told.calls + 1,
+                            .len = len,
+                            .first = len ? *(const uint8_t *)msgpack : 0,
+                            .agent = agent,
+                            .mhz = total_compute_mhz,
+                            .cores = cores};
+    pthread_mutex_unlock(&d->lock);
     return d->refuse ? err_set(err, ERR_INVALID, EINVAL, "gc.image_delay \"x\": no duration") : 0;
 }
 
@@ -58,6 +66,7 @@ static int setup(void **state) {
     struct fixture *f = calloc(1, sizeof(*f));
     if (!f)
         return -1;
+    pthread_mutex_init(&f->driver.lock, NULL);
     f->base = (struct svc_base){.driver = &f->driver, .name = "docker"};
     f->services[0].methods = svc_base_table(&f->services[0].n_methods);
     f->services[0].app = &f->base;
@@ -79,6 +88,7 @@ static int teardown(void **state) {
     if (!bad)
         rpc_server_free(f->server);
     handshake_socket_remove(&f->socket);
+    pthread_mutex_destroy(&f->driver.lock);
     free(f);
     return bad ? -1 : 0;
 }
@@ -115,6 +125,13 @@ static void test_config_schema__an_object(void **state) {
     client_call_done(&k);
 }
 
+static struct told told(struct fixture *f) {
+    pthread_mutex_lock(&f->driver.lock);
+    struct told t = f->driver.told;
+    pthread_mutex_unlock(&f->driver.lock);
+    return t;
+}
+
 static int set_config(struct fixture *f, Base__NomadConfig *nomad) {
     Base__SetConfigRequest m = BASE__SET_CONFIG_REQUEST__INIT;
     uint8_t bytes[] = {0x81, 0x00};
@@ -130,11 +147,11 @@ static int set_config(struct fixture *f, Base__NomadConfig *nomad) {
 static void test_set_config__no_agent(void **state) {
     struct fixture *f = *state;
     assert_int_equal(set_config(f, NULL), GRPC_STATUS_OK);
-    assert_int_equal(f->driver.calls, 1);
-    assert_false(f->driver.agent);
-    assert_int_equal(f->driver.len, 2);
-    assert_int_equal(f->driver.first, 0x81);
-    assert_int_equal(f->driver.mhz, 0);
+    assert_int_equal(told(f).calls, 1);
+    assert_false(told(f).agent);
+    assert_int_equal(told(f).len, 2);
+    assert_int_equal(told(f).first, 0x81);
+    assert_int_equal(told(f).mhz, 0);
 }
 
 /* The sum of the cores' speeds: base, else the better of the two others; an override counts more. */
@@ -154,16 +171,16 @@ static void test_set_config__agent__topology(void **state) {
     Base__NomadConfig nomad = BASE__NOMAD_CONFIG__INIT;
     nomad.driver = &driver;
     assert_int_equal(set_config(f, &nomad), GRPC_STATUS_OK); /* before Nomad 1.7 */
-    assert_true(f->driver.agent);
-    assert_int_equal(f->driver.mhz, 0);
+    assert_true(told(f).agent);
+    assert_int_equal(told(f).mhz, 0);
     driver.topology = &topology;
     assert_int_equal(set_config(f, &nomad), GRPC_STATUS_OK);
-    assert_true(f->driver.agent);
-    assert_int_equal(f->driver.mhz, 5500);
-    assert_int_equal(f->driver.cores, 3);
+    assert_true(told(f).agent);
+    assert_int_equal(told(f).mhz, 5500);
+    assert_int_equal(told(f).cores, 3);
     topology.override_total_compute = 99;
     assert_int_equal(set_config(f, &nomad), GRPC_STATUS_OK);
-    assert_int_equal(f->driver.mhz, 99);
+    assert_int_equal(told(f).mhz, 99);
 }
 
 static void test_set_config__bad_value__invalid(void **state) {
