@@ -6,7 +6,10 @@
  * Errors of every call below: -ENOENT 404, -EEXIST 409, -EINVAL 400, -EACCES 401/403, -EIO 5xx,
  * -EPROTO what is no valid answer, -ENOTCONN no connection (refused, no socket, cut off),
  * -ETIMEDOUT deadline (ERR_DEADLINE), -ECANCELED, -EMSGSIZE reply beyond its limit, -ENOMEM.
- * Context: any thread, blocks up to the call's deadline. */
+ * Context: any thread, blocks up to the call's deadline. main calls curl_global_init before the first thread
+ * and ignores SIGPIPE (TLS writes). libcurl opens two fds for each kept connection that are not
+ * close-on-exec: whoever spawns a process closes what it does not hand over
+ * (posix_spawn_file_actions_addclosefrom_np). */
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include <jansson.h>
@@ -20,7 +23,9 @@
 struct docker;
 
 struct docker_options {
-    const char *endpoint;                      /* unix:///path, tcp://host:port, http(s)://host:port */
+    /* unix:///path, tcp://host:port, http(s)://host:port. NULL or "": DOCKER_HOST, DOCKER_CERT_PATH and
+     * DOCKER_TLS_VERIFY of the environment, else unix:///var/run/docker.sock. */
+    const char *endpoint;
     const char *tls_cert, *tls_key, *tls_ca;   /* NULL or "" = none */
     uint64_t timeout_us; /* of calls that come without a deadline; 0 = 60 s */
 };
@@ -95,6 +100,7 @@ int docker_container_stop(struct docker *d, const struct call *call, const char 
 /** -EEXIST (409): not running. @signal "" = SIGKILL. */
 int docker_container_kill(struct docker *d, const struct call *call, const char *id,
                           const char *signal, struct err *err) MUST_CHECK;
+/** Its anonymous volumes go with it. */
 int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,
                             struct err *err) MUST_CHECK;
 /** @filters: Docker's filters object ({"label": ["k=v"]}), NULL = none. */
@@ -123,7 +129,9 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
 struct docker_stream;
 int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
                       struct docker_stream **ret, struct err *err) MUST_CHECK;
-int docker_stream_fd(const struct docker_stream *s); /* for epoll; stays the stream's */
+/** For epoll; stays the stream's. Read until -EAGAIN before the first wait and at each wake-up: bytes may
+ *  have come together with the answer, or wait inside TLS. */
+int docker_stream_fd(const struct docker_stream *s);
 /** Bytes read; 0 end of stream; -EAGAIN; other -errno. */
 ssize_t docker_stream_read(struct docker_stream *s, void *out, size_t size);
 /** Bytes taken (may be fewer); -EAGAIN; other -errno. */

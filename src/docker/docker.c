@@ -1,0 +1,160 @@
+/* Where dockerd is, and which version of its API is spoken.
+ *
+ * Endpoint: the configured one, else DOCKER_HOST with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY as Docker's own
+ * client reads them, else the default socket. Version: min(the server's, ours), asked once by /_ping,
+ * forgotten when a connection is lost. */
+#include "docker_priv.h"
+#include "paddock/clock.h"
+#include "paddock/parse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_ENDPOINT "unix:///var/run/docker.sock"
+
+static const char *text_or(const char *text, const char *otherwise) {
+    return text && text[0] ? text : otherwise;
+}
+
+static int set_text(char **dst, const char *text) {
+    if (!text || !text[0])
+        return 0;
+    *dst = strdup(text);
+    return *dst ? 0 : -ENOMEM;
+}
+
+/* "scheme://host:port" into d->base. */
+static int set_tcp(struct docker *d, const char *endpoint, const char *rest, struct err *err) {
+    size_t len = strlen(rest);
+    if (len > 0 && rest[len - 1] == '/')
+        len--;
+    if (len == 0 || memchr(rest, '/', len) || memchr(rest, '@', len))
+        return err_set(err, ERR_INVALID, EINVAL, "endpoint \"%s\": expected HOST:PORT", endpoint);
+    if (asprintf(&d->base, "%s://%.*s", d->tls ? "https" : "http", (int)len, rest) < 0) {
+        d->base = NULL;
+        return err_oom(err);
+    }
+    return 0;
+}
+
+static int set_endpoint(struct docker *d, const char *endpoint, struct err *err) {
+    const char *rest = strstr(endpoint, "://");
+    if (strncmp(endpoint, "unix://", 7) == 0) {
+        if (endpoint[7] != '/')
+            return err_set(err, ERR_INVALID, EINVAL, "endpoint \"%s\": not an absolute path", endpoint);
+        if (strlen(endpoint + 7) > 107) /* sun_path */
+            return err_set(err, ERR_INVALID, EINVAL, "endpoint \"%s\": path too long", endpoint);
+        d->socket_path = strdup(endpoint + 7);
+        d->base = strdup("http://docker");
+        d->tls = false;
+        return d->socket_path && d->base ? 0 : err_oom(err);
+    }
+    if (strncmp(endpoint, "https://", 8) == 0)
+        d->tls = true;
+    else if (strncmp(endpoint, "tcp://", 6) != 0 && strncmp(endpoint, "http://", 7) != 0)
+        return err_set(err, ERR_INVALID, EINVAL,
+                       "endpoint \"%s\": expected unix:///PATH, tcp://HOST:PORT or https://HOST:PORT",
+                       endpoint);
+    return set_tcp(d, endpoint, rest + 3, err);
+}
+
+/* As Docker's client: a folder of certificates switches TLS on, DOCKER_TLS_VERIFY the verification. */
+static int set_tls_from_env(struct docker *d) {
+    const char *dir = getenv("DOCKER_CERT_PATH");
+    const char *verify = getenv("DOCKER_TLS_VERIFY");
+    if (!dir || !dir[0])
+        return 0;
+    d->tls = true;
+    d->verify = verify && verify[0];
+    if (asprintf(&d->cert, "%s/cert.pem", dir) < 0)
+        d->cert = NULL;
+    if (asprintf(&d->key, "%s/key.pem", dir) < 0)
+        d->key = NULL;
+    if (asprintf(&d->ca, "%s/ca.pem", dir) < 0)
+        d->ca = NULL;
+    return d->cert && d->key && d->ca ? 0 : -ENOMEM;
+}
+
+static int configure(struct docker *d, const struct docker_options *o, struct err *err) {
+    d->timeout_us = o->timeout_us ? o->timeout_us : DOCKER_TIMEOUT_US;
+    d->verify = true;
+    if (o->endpoint && o->endpoint[0]) {
+        if (set_text(&d->cert, o->tls_cert) < 0 || set_text(&d->key, o->tls_key) < 0 ||
+            set_text(&d->ca, o->tls_ca) < 0)
+            return err_oom(err);
+        d->tls = d->cert || d->key || d->ca;
+        return set_endpoint(d, o->endpoint, err);
+    }
+    if (set_tls_from_env(d) < 0)
+        return err_oom(err);
+    return set_endpoint(d, text_or(getenv("DOCKER_HOST"), DEFAULT_ENDPOINT), err);
+}
+
+int docker_new(const struct docker_options *o, struct docker **ret, struct err *err) {
+    struct docker *d = calloc(1, sizeof(*d));
+    if (!d)
+        return err_oom(err);
+    pthread_mutex_init(&d->lock, NULL);
+    int r = configure(d, o, err);
+    if (r < 0) {
+        docker_free(d);
+        return r;
+    }
+    *ret = d;
+    return 0;
+}
+
+void docker_free(struct docker *d) {
+    if (!d)
+        return;
+    int keep = errno;
+    for (unsigned i = 0; i < d->idle_count; i++)
+        curl_multi_cleanup(d->idle[i]);
+    pthread_mutex_destroy(&d->lock);
+    free(d->base);
+    free(d->socket_path);
+    free(d->cert);
+    free(d->key);
+    free(d->ca);
+    free(d);
+    errno = keep;
+}
+
+int docker_minor(struct docker *d) {
+    pthread_mutex_lock(&d->lock);
+    int minor = d->minor;
+    pthread_mutex_unlock(&d->lock);
+    return minor;
+}
+
+static void set_minor(struct docker *d, int minor) {
+    pthread_mutex_lock(&d->lock);
+    d->minor = minor;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void docker_minor_forget(struct docker *d) {
+    set_minor(d, 0);
+}
+
+int docker_minor_take(struct docker *d, const char *api_version, struct err *err) {
+    uint64_t minor;
+    if (!api_version)
+        return err_set(err, ERR_PLAIN, EPROTO,
+                       "what answers at %s is no Docker Engine: its /_ping tells no Api-Version",
+                       d->socket_path ? d->socket_path : d->base);
+    if (strncmp(api_version, "1.", 2) != 0 || parse_u64(api_version + 2, 10000, &minor) < 0)
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's API version \"%.32s\" is not known here",
+                       api_version);
+    if (minor < DOCKER_MINOR_MIN)
+        return err_set(err, ERR_PLAIN, EPROTO,
+                       "Docker's API version %.32s is too old: at least %s (Docker 20.10) is needed",
+                       api_version, DOCKER_API_MIN);
+    int use = minor > DOCKER_MINOR_MAX ? DOCKER_MINOR_MAX : (int)minor;
+    set_minor(d, use);
+    return use;
+}
+
+bool docker_is_too_new(int status, const struct err *err) {
+    return status == 400 && strstr(err->text, "client version") && strstr(err->text, "is too new");
+}

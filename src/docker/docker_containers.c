@@ -1,0 +1,182 @@
+/* The calls about the system and about one container: path, body, and what of the answer is wanted. */
+#include "docker_priv.h"
+#include "paddock/parse.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A call whose answer must be a JSON object (or array). */
+static int get_json(struct docker *d, const struct call *call, const char *path, json_t **ret,
+                    struct err *err) {
+    struct docker_request rq = {.method = "GET", .path = path};
+    json_t *j = NULL;
+    int r = docker_do(d, call, &rq, NULL, &j, err);
+    if (r < 0)
+        return r;
+    if (!json_is_object(j) && !json_is_array(j)) {
+        json_decref(j);
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object", path);
+    }
+    *ret = j;
+    return 0;
+}
+
+static int post(struct docker *d, const struct call *call, const char *path, struct err *err) {
+    struct docker_request rq = {.method = "POST", .path = path};
+    return docker_do(d, call, &rq, NULL, NULL, err);
+}
+
+/* "/containers/ID" + @rest. */
+static char *container_path(const char *id, const char *rest) {
+    AUTO_FREE char *escaped = docker_escape(id);
+    char *path;
+    if (!escaped || asprintf(&path, "/containers/%s%s", escaped, rest) < 0)
+        return NULL;
+    return path;
+}
+
+static int post_container(struct docker *d, const struct call *call, const char *id, const char *rest,
+                          struct err *err) {
+    AUTO_FREE char *path = container_path(id, rest);
+    return path ? post(d, call, path, err) : err_oom(err);
+}
+
+/* ---- system ---- */
+
+int docker_version_get(struct docker *d, const struct call *call, struct docker_version *ret,
+                       struct err *err) {
+    AUTO_JSON json_t *j = NULL;
+    int r = get_json(d, call, "/version", &j, err);
+    if (r < 0)
+        return r;
+    docker_json_copy(j, "Version", ret->version, sizeof(ret->version));
+    docker_json_copy(j, "ApiVersion", ret->api_version, sizeof(ret->api_version));
+    docker_json_copy(j, "Os", ret->os_type, sizeof(ret->os_type));
+    docker_json_copy(j, "Arch", ret->arch, sizeof(ret->arch));
+    return 0;
+}
+
+int docker_info_get(struct docker *d, const struct call *call, json_t **ret, struct err *err) {
+    return get_json(d, call, "/info", ret, err);
+}
+
+/* ---- inspect ---- */
+
+static int64_t time_of(const json_t *object, const char *key) {
+    int64_t ns;
+    return parse_rfc3339_ns(docker_json_text(object, key), &ns) == 0 ? ns : 0;
+}
+
+static void fill_state(const json_t *j, struct docker_state *s) {
+    const json_t *state = json_object_get(j, "State");
+    const json_t *config = json_object_get(j, "Config");
+    const json_t *host = json_object_get(j, "HostConfig");
+    const char *name = docker_json_text(j, "Name");
+    *s = (struct docker_state){
+        .running = docker_json_bool(state, "Running"),
+        .paused = docker_json_bool(state, "Paused"),
+        .restarting = docker_json_bool(state, "Restarting"),
+        .oom_killed = docker_json_bool(state, "OOMKilled"),
+        .dead = docker_json_bool(state, "Dead"),
+        .tty = docker_json_bool(config, "Tty"),
+        .exit_code = (int)docker_json_int(state, "ExitCode"),
+        .pid = (pid_t)docker_json_int(state, "Pid"),
+        .started_ns = time_of(state, "StartedAt"),
+        .finished_ns = time_of(state, "FinishedAt"),
+    };
+    docker_json_copy(j, "Id", s->id, sizeof(s->id));
+    snprintf(s->name, sizeof(s->name), "%s", name[0] == '/' ? name + 1 : name);
+    docker_json_copy(state, "Status", s->status, sizeof(s->status));
+    docker_json_copy(state, "Error", s->error, sizeof(s->error));
+    docker_json_copy(j, "Image", s->image_id, sizeof(s->image_id));
+    docker_json_copy(json_object_get(host, "LogConfig"), "Type", s->log_driver, sizeof(s->log_driver));
+}
+
+int docker_container_inspect(struct docker *d, const struct call *call, const char *id_or_name,
+                             struct docker_state *ret, json_t **ret_json, struct err *err) {
+    AUTO_FREE char *path = container_path(id_or_name, "/json");
+    if (!path)
+        return err_oom(err);
+    AUTO_JSON json_t *j = NULL;
+    int r = get_json(d, call, path, &j, err);
+    if (r < 0)
+        return r;
+    if (!json_is_object(json_object_get(j, "State")) || !docker_json_text(j, "Id")[0])
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s has no Id or no State",
+                       path);
+    fill_state(j, ret);
+    if (ret_json)
+        *ret_json = TAKE_PTR(j);
+    return 0;
+}
+
+/* ---- life ---- */
+
+int docker_container_create(struct docker *d, const struct call *call, const char *name,
+                            const json_t *body, char ret_id[65], struct err *err) {
+    AUTO_FREE char *escaped = docker_escape(name);
+    AUTO_FREE char *path = NULL;
+    if (!escaped || asprintf(&path, "/containers/create?name=%s", escaped) < 0) {
+        path = NULL;
+        return err_oom(err);
+    }
+    struct docker_request rq = {.method = "POST", .path = path, .body = body};
+    AUTO_JSON json_t *j = NULL;
+    int r = docker_do(d, call, &rq, NULL, &j, err);
+    if (r < 0)
+        return r;
+    if (!docker_json_text(j, "Id")[0])
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to the create request has no Id");
+    docker_json_copy(j, "Id", ret_id, 65);
+    return 0;
+}
+
+int docker_container_start(struct docker *d, const struct call *call, const char *id,
+                           struct err *err) {
+    return post_container(d, call, id, "/start", err);
+}
+
+int docker_container_stop(struct docker *d, const struct call *call, const char *id,
+                          unsigned timeout_s, struct err *err) {
+    char rest[32];
+    snprintf(rest, sizeof(rest), "/stop?t=%u", timeout_s);
+    return post_container(d, call, id, rest, err);
+}
+
+int docker_container_kill(struct docker *d, const struct call *call, const char *id,
+                          const char *signal, struct err *err) {
+    AUTO_FREE char *escaped = docker_escape(signal && signal[0] ? signal : "SIGKILL");
+    AUTO_FREE char *rest = NULL;
+    if (!escaped || asprintf(&rest, "/kill?signal=%s", escaped) < 0) {
+        rest = NULL;
+        return err_oom(err);
+    }
+    return post_container(d, call, id, rest, err);
+}
+
+int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,
+                            struct err *err) {
+    AUTO_FREE char *path = container_path(id, force ? "?v=1&force=1" : "?v=1");
+    if (!path)
+        return err_oom(err);
+    struct docker_request rq = {.method = "DELETE", .path = path};
+    return docker_do(d, call, &rq, NULL, NULL, err);
+}
+
+int docker_container_list(struct docker *d, const struct call *call, bool all,
+                          const json_t *filters, json_t **ret, struct err *err) {
+    AUTO_FREE char *text = filters ? json_dumps(filters, JSON_COMPACT) : strdup("{}");
+    AUTO_FREE char *escaped = text ? docker_escape(text) : NULL;
+    AUTO_FREE char *path = NULL;
+    if (!escaped || asprintf(&path, "/containers/json?all=%d&filters=%s", all, escaped) < 0) {
+        path = NULL;
+        return err_oom(err);
+    }
+    return get_json(d, call, path, ret, err);
+}
+
+int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,
+                           struct err *err) {
+    AUTO_FREE char *path = container_path(id, "/stats?stream=false&one-shot=1");
+    return path ? get_json(d, call, path, ret, err) : err_oom(err);
+}

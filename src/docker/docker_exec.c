@@ -1,0 +1,99 @@
+/* Commands run inside a container. The start itself takes the connection over: docker_stream.c. */
+#include "docker_stream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static char *exec_path(const char *exec_id, const char *rest) {
+    AUTO_FREE char *escaped = docker_escape(exec_id);
+    char *path;
+    if (!escaped || asprintf(&path, "/exec/%s%s", escaped, rest) < 0)
+        return NULL;
+    return path;
+}
+
+static json_t *exec_body(const struct docker_exec_options *o) {
+    AUTO_JSON json_t *argv = json_array();
+    for (const char *const *a = o->argv; argv && *a; a++)
+        if (json_array_append_new(argv, json_string_nocheck(*a)) < 0)
+            return NULL;
+    if (!argv)
+        return NULL;
+    return json_pack("{s:b,s:b,s:b,s:b,s:O}", "AttachStdin", o->stdin_open, "AttachStdout", 1,
+                     "AttachStderr", 1, "Tty", o->tty, "Cmd", argv);
+}
+
+int docker_exec_create(struct docker *d, const struct call *call, const char *container_id,
+                       const struct docker_exec_options *o, char ret_exec_id[65],
+                       struct err *err) {
+    AUTO_FREE char *escaped = docker_escape(container_id);
+    AUTO_FREE char *path = NULL;
+    if (!escaped || asprintf(&path, "/containers/%s/exec", escaped) < 0) {
+        path = NULL;
+        return err_oom(err);
+    }
+    AUTO_JSON json_t *body = exec_body(o);
+    if (!body)
+        return err_oom(err);
+    struct docker_request rq = {.method = "POST", .path = path, .body = body};
+    AUTO_JSON json_t *j = NULL;
+    int r = docker_do(d, call, &rq, NULL, &j, err);
+    if (r < 0)
+        return r;
+    if (!docker_json_text(j, "Id")[0])
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to the exec request has no Id");
+    docker_json_copy(j, "Id", ret_exec_id, 65);
+    return 0;
+}
+
+int docker_exec_inspect(struct docker *d, const struct call *call, const char *exec_id,
+                        bool *ret_running, int *ret_code, pid_t *ret_pid, struct err *err) {
+    AUTO_FREE char *path = exec_path(exec_id, "/json");
+    if (!path)
+        return err_oom(err);
+    struct docker_request rq = {.method = "GET", .path = path};
+    AUTO_JSON json_t *j = NULL;
+    int r = docker_do(d, call, &rq, NULL, &j, err);
+    if (r < 0)
+        return r;
+    if (!json_is_object(j))
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object", path);
+    if (ret_running)
+        *ret_running = docker_json_bool(j, "Running");
+    if (ret_code)
+        *ret_code = (int)docker_json_int(j, "ExitCode");
+    if (ret_pid)
+        *ret_pid = (pid_t)docker_json_int(j, "Pid");
+    return 0;
+}
+
+int docker_container_resize_exec(struct docker *d, const struct call *call, const char *exec_id,
+                                 unsigned height, unsigned width, struct err *err) {
+    char rest[64];
+    snprintf(rest, sizeof(rest), "/resize?h=%u&w=%u", height, width);
+    AUTO_FREE char *path = exec_path(exec_id, rest);
+    if (!path)
+        return err_oom(err);
+    struct docker_request rq = {.method = "POST", .path = path};
+    return docker_do(d, call, &rq, NULL, NULL, err);
+}
+
+int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
+                      struct docker_stream **ret, struct err *err) {
+    /* Also asks for the version, which the raw request needs; almost always known from the create. */
+    int minor = docker_minor(d);
+    if (!minor) {
+        bool running;
+        int r = docker_exec_inspect(d, call, exec_id, &running, NULL, NULL, err);
+        if (r < 0)
+            return r;
+        minor = docker_minor(d);
+    }
+    AUTO_FREE char *path = exec_path(exec_id, "/start");
+    if (!path)
+        return err_oom(err);
+    return docker_stream_open(d, call, minor ? minor : DOCKER_MINOR_MIN, path,
+                              tty ? "{\"Detach\":false,\"Tty\":true}"
+                                  : "{\"Detach\":false,\"Tty\":false}",
+                              ret, err);
+}

@@ -1,0 +1,400 @@
+/* Streams on a loop: curl's sockets are watches, its timeouts one timer.
+ *
+ * curl must not be called from within its own callbacks, and our callers' callbacks run there (on_data).
+ * So opening, resuming, and cancelling from a callback are only noted and done by the kick timer. */
+#include "paddock/docker_multi.h"
+#include "docker_priv.h"
+#include "paddock/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define PING_TIMEOUT_MS 10000L
+
+struct docker_multi {
+    struct docker *docker;
+    struct loop *loop;
+    CURLM *curl;
+    struct loop_timer *timer; /* curl's */
+    struct loop_timer *kick;
+    struct docker_get *first;
+    bool in_curl;
+};
+
+enum get_state {
+    GET_NEW,  /* waits for the kick */
+    GET_PING, /* the version is not known yet */
+    GET_OPEN,
+};
+
+struct docker_get {
+    struct docker_multi *multi;
+    struct docker_get *prev, *next;
+    const struct docker_get_ops *ops;
+    void *ctx;
+    char *path;
+    CURL *easy; /* NULL in GET_NEW */
+    struct curl_slist *headers;
+    enum get_state state;
+    bool dead;       /* cancelled from a callback */
+    bool resume;     /* asked for */
+    bool opened;     /* told */
+    bool downgraded; /* the version was too new once already */
+    int r;           /* what on_data ended it with */
+    struct buf error_body;
+    char detail[CURL_ERROR_SIZE];
+};
+
+struct sock {
+    struct docker_multi *multi;
+    curl_socket_t fd;
+    struct loop_watch *watch;
+};
+
+static void kick(struct docker_multi *m) {
+    loop_timer_at(m->kick, clock_now_us());
+}
+
+/* ---- one stream's life ---- */
+
+static void drop_easy(struct docker_get *g) {
+    if (!g->easy)
+        return;
+    curl_multi_remove_handle(g->multi->curl, g->easy);
+    curl_easy_cleanup(g->easy);
+    curl_slist_free_all(TAKE_PTR(g->headers));
+    g->easy = NULL;
+}
+
+static void get_free(struct docker_get *g) {
+    drop_easy(g);
+    if (g->prev)
+        g->prev->next = g->next;
+    else if (g->multi->first == g)
+        g->multi->first = g->next;
+    if (g->next)
+        g->next->prev = g->prev;
+    buf_done(&g->error_body);
+    free(g->path);
+    free(g);
+}
+
+/* The owner may open another one from on_done, or cancel others; this one it may not touch any more. */
+static void finish(struct docker_get *g, int r, int status, const struct err *err) {
+    drop_easy(g);
+    bool tell = !g->dead;
+    g->dead = true; /* a docker_get_cancel from within on_done does nothing */
+    if (tell)
+        g->ops->on_done(g->ctx, r, status, err);
+    get_free(g);
+}
+
+static void get_status(struct docker_get *g, int *ret_status) {
+    long status = 0;
+    curl_easy_getinfo(g->easy, CURLINFO_RESPONSE_CODE, &status);
+    *ret_status = (int)status;
+}
+
+static void tell_open(struct docker_get *g, int status) {
+    if (g->opened || g->state != GET_OPEN)
+        return;
+    g->opened = true;
+    if (g->ops->on_open)
+        g->ops->on_open(g->ctx, status);
+}
+
+/* The blank line ends the head; it comes once more for each 1xx. */
+static size_t on_header(char *data, size_t one, size_t len, void *arg) {
+    struct docker_get *g = arg;
+    (void)one;
+    int status;
+    get_status(g, &status);
+    if (len <= 2 && data[0] == '\r' && status >= 200 && status <= 299 && !g->dead)
+        tell_open(g, status);
+    return g->dead ? 0 : len;
+}
+
+static size_t on_body(char *data, size_t one, size_t len, void *arg) {
+    struct docker_get *g = arg;
+    (void)one;
+    int status;
+    get_status(g, &status);
+    if (g->dead)
+        return CURL_WRITEFUNC_ERROR;
+    if (g->state == GET_PING || status < 200 || status > 299) {
+        /* What does not fit any more is not needed to tell the error. */
+        int r = buf_append(&g->error_body, data, len);
+        return r == -ENOMEM ? CURL_WRITEFUNC_ERROR : len;
+    }
+    int r = g->ops->on_data(g->ctx, data, len);
+    if (r == DOCKER_GET_PAUSE)
+        return CURL_WRITEFUNC_PAUSE;
+    g->r = r;
+    return r < 0 || g->dead ? CURL_WRITEFUNC_ERROR : len;
+}
+
+static int start_easy(struct docker_get *g, int minor) {
+    struct docker_multi *m = g->multi;
+    g->easy = curl_easy_init();
+    if (!g->easy)
+        return -ENOMEM;
+    CURL *e = g->easy;
+    int r = docker_easy_prepare(m->docker, e, minor, minor ? g->path : "/_ping");
+    CURLcode c = curl_easy_setopt(e, CURLOPT_PRIVATE, (void *)g);
+    c |= curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    c |= curl_easy_setopt(e, CURLOPT_WRITEDATA, g);
+    c |= curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    c |= curl_easy_setopt(e, CURLOPT_HEADERDATA, g);
+    c |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, g->detail);
+    if (!minor)
+        c |= curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, PING_TIMEOUT_MS);
+    if (r < 0 || c != CURLE_OK)
+        return -ENOMEM;
+    g->state = minor ? GET_OPEN : GET_PING;
+    g->detail[0] = '\0';
+    buf_consume(&g->error_body, g->error_body.len);
+    m->in_curl = true;
+    bool added = curl_multi_add_handle(m->curl, e) == CURLM_OK;
+    m->in_curl = false;
+    return added ? 0 : -ENOMEM;
+}
+
+static void start(struct docker_get *g) {
+    if (start_easy(g, docker_minor(g->multi->docker)) < 0) {
+        struct err err = {0};
+        finish(g, err_oom(&err), 0, &err);
+    }
+}
+
+/* Goes through GET_NEW again, with the version that was learnt, or after it was forgotten. */
+static void start_over(struct docker_get *g) {
+    drop_easy(g);
+    g->state = GET_NEW;
+    kick(g->multi);
+}
+
+static void after_ping(struct docker_get *g, CURLcode code, int status) {
+    struct docker *d = g->multi->docker;
+    struct err err = {0};
+    struct curl_header *h = NULL;
+    int r = docker_curl_error(d, code, g->detail, &err);
+    if (r == 0)
+        r = docker_status_error(status, &g->error_body, "GET", "/_ping", &err);
+    if (r == 0) {
+        bool told = curl_easy_header(g->easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
+        r = docker_minor_take(d, told ? h->value : NULL, &err);
+    }
+    if (r < 0)
+        finish(g, r, status, &err);
+    else
+        start_over(g);
+}
+
+static void after_transfer(struct docker_get *g, CURLcode code) {
+    struct docker *d = g->multi->docker;
+    struct err err = {0};
+    int status, r = g->r;
+    get_status(g, &status);
+    if (g->dead) {
+        get_free(g);
+        return;
+    }
+    if (g->state == GET_PING) {
+        after_ping(g, code, status);
+        return;
+    }
+    if (r < 0)
+        err_set(&err, ERR_PLAIN, -r, "GET %.200s: %s", g->path, strerror(-r));
+    else if ((r = docker_curl_error(d, code, g->detail, &err)) == 0)
+        r = docker_status_error(status, &g->error_body, "GET", g->path, &err);
+    if (r == -ENOTCONN)
+        docker_minor_forget(d);
+    if (docker_is_too_new(status, &err) && !g->downgraded) {
+        g->downgraded = true;
+        docker_minor_forget(d);
+        start_over(g);
+        return;
+    }
+    finish(g, r, status, r < 0 ? &err : NULL);
+}
+
+/* ---- curl on the loop ---- */
+
+/* Tells those that have ended. Each message is looked for anew: a callback may have ended others. */
+static void reap(struct docker_multi *m) {
+    CURLMsg *msg;
+    int left;
+    while ((msg = curl_multi_info_read(m->curl, &left))) {
+        CURLcode code = msg->data.result;
+        char *private = NULL;
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &private);
+        after_transfer((struct docker_get *)(void *)private, code);
+    }
+}
+
+static void act(struct docker_multi *m, curl_socket_t fd, int events) {
+    int running;
+    m->in_curl = true;
+    curl_multi_socket_action(m->curl, fd, events, &running);
+    m->in_curl = false;
+    reap(m);
+}
+
+static void on_socket_ready(void *arg, uint32_t events) {
+    struct sock *s = arg; /* may be gone when act returns */
+    act(s->multi, s->fd,
+        (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
+            (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) | (events & EPOLLERR ? CURL_CSELECT_ERR : 0));
+}
+
+static void sock_free(struct sock *s) {
+    loop_watch_del(s->watch);
+    free(s);
+}
+
+static int sock_set(struct docker_multi *m, curl_socket_t fd, struct sock *s, uint32_t events) {
+    if (s && events && loop_watch_set(s->watch, events) == 0)
+        return 0;
+    if (s) {
+        sock_free(s);
+        curl_multi_assign(m->curl, fd, NULL);
+    }
+    if (!events)
+        return 0; /* paused: a hang-up would be told for ever */
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return -1;
+    *s = (struct sock){.multi = m, .fd = fd};
+    if (loop_watch_add(m->loop, fd, events, on_socket_ready, s, &s->watch) < 0) {
+        free(s);
+        return -1;
+    }
+    curl_multi_assign(m->curl, fd, s);
+    return 0;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock) {
+    (void)easy;
+    uint32_t events = (what == CURL_POLL_IN || what == CURL_POLL_INOUT ? EPOLLIN : 0) |
+                      (what == CURL_POLL_OUT || what == CURL_POLL_INOUT ? EPOLLOUT : 0);
+    return sock_set(arg, fd, sock, events);
+}
+
+static void on_timer(void *arg) {
+    act(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_timeout_set(CURLM *curl, long ms, void *arg) {
+    struct docker_multi *m = arg;
+    (void)curl;
+    loop_timer_at(m->timer, ms < 0 ? 0 : clock_now_us() + (uint64_t)ms * US_PER_MS);
+    return 0;
+}
+
+static void resume(struct docker_get *g) {
+    struct docker_multi *m = g->multi;
+    g->resume = false;
+    m->in_curl = true;
+    CURLcode c = curl_easy_pause(g->easy, CURLPAUSE_CONT); /* may call on_body */
+    m->in_curl = false;
+    if (c != CURLE_OK)
+        after_transfer(g, c);
+}
+
+static struct docker_get *find_noted(struct docker_multi *m) {
+    struct docker_get *g = m->first;
+    while (g && !g->dead && g->state != GET_NEW && !g->resume)
+        g = g->next;
+    return g;
+}
+
+/* Does what was noted. Each step may change the list. */
+static void on_kick(void *arg) {
+    struct docker_multi *m = arg;
+    struct docker_get *g;
+    while ((g = find_noted(m))) {
+        if (g->dead)
+            get_free(g);
+        else if (g->state == GET_NEW)
+            start(g);
+        else
+            resume(g);
+    }
+}
+
+/* ---- the calls ---- */
+
+int docker_multi_new(struct docker *docker, struct loop *loop, struct docker_multi **ret) {
+    struct docker_multi *m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    *m = (struct docker_multi){.docker = docker, .loop = loop, .curl = curl_multi_init()};
+    int r = m->curl ? loop_timer_new(loop, on_timer, m, &m->timer) : -ENOMEM;
+    if (r == 0)
+        r = loop_timer_new(loop, on_kick, m, &m->kick);
+    if (r < 0) {
+        docker_multi_free(m);
+        return r;
+    }
+    curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
+    curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_timeout_set);
+    curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
+    curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, 2L); /* kept when unused */
+    *ret = m;
+    return 0;
+}
+
+void docker_multi_free(struct docker_multi *m) {
+    if (!m)
+        return;
+    int keep = errno;
+    while (m->first)
+        get_free(m->first);
+    if (m->curl)
+        curl_multi_cleanup(m->curl);
+    loop_timer_del(m->timer);
+    loop_timer_del(m->kick);
+    free(m);
+    errno = keep;
+}
+
+int docker_multi_get(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
+                     void *ctx, struct docker_get **ret) {
+    struct docker_get *g = calloc(1, sizeof(*g));
+    char *copy = strdup(path);
+    if (!g || !copy) {
+        free(g);
+        free(copy);
+        return -ENOMEM;
+    }
+    *g = (struct docker_get){.multi = m, .ops = ops, .ctx = ctx, .path = copy, .next = m->first};
+    buf_init(&g->error_body, DOCKER_ERROR_MAX);
+    if (m->first)
+        m->first->prev = g;
+    m->first = g;
+    kick(m);
+    *ret = g;
+    return 0;
+}
+
+void docker_get_cancel(struct docker_get *g) {
+    if (!g || g->dead)
+        return;
+    if (g->multi->in_curl) {
+        g->dead = true;
+        kick(g->multi);
+    } else {
+        get_free(g);
+    }
+}
+
+void docker_get_resume(struct docker_get *g) {
+    if (g->state != GET_OPEN)
+        return;
+    g->resume = true;
+    kick(g->multi);
+}

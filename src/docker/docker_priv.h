@@ -1,0 +1,59 @@
+#pragma once
+/* What the files of the Docker client share. Order of layers inside: docker.c (endpoint, version) <
+ * docker_http.c (one request) < calls; docker_multi.c beside docker_http.c. */
+#include "paddock/buf.h"
+#include "paddock/docker.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+#define DOCKER_MINOR_MIN 41  /* DOCKER_API_MIN */
+#define DOCKER_MINOR_MAX 47  /* the newest whose changes we have read */
+#define DOCKER_IDLE_MAX 4    /* connections kept for the next call: three fds each */
+#define DOCKER_ERROR_MAX 65536 /* of the body of an answer that is no success */
+#define DOCKER_RECEIVE_BYTES 16384L
+#define DOCKER_TIMEOUT_US (60 * US_PER_SEC)
+
+struct docker {
+    char *base;        /* "http://docker", "https://host:2376" */
+    char *socket_path; /* NULL = TCP */
+    char *cert, *key, *ca;
+    bool tls, verify;
+    uint64_t timeout_us;
+    pthread_mutex_t lock; /* of what follows */
+    int minor;            /* API 1.minor; 0 = not negotiated */
+    CURLM *idle[DOCKER_IDLE_MAX]; /* each holds one open connection; last in, first out */
+    unsigned idle_count;
+};
+
+/* ---- docker.c ---- */
+/** API 1.minor as negotiated, 0 = not yet. */
+int docker_minor(struct docker *d);
+/** The connection was lost: dockerd may come back as another version. */
+void docker_minor_forget(struct docker *d);
+/** Takes the Api-Version of a /_ping (NULL = it had none). Returns the minor to use; -EPROTO. */
+int docker_minor_take(struct docker *d, const char *api_version, struct err *err) MUST_CHECK;
+/** "client version 1.47 is too new": dockerd was replaced by an older one between two calls. */
+bool docker_is_too_new(int status, const struct err *err);
+
+/* ---- docker_http.c ---- */
+/** Sets what every transfer has, and the URL: /v1.@minor@path, or @path alone when minor is 0. */
+int docker_easy_prepare(struct docker *d, CURL *easy, int minor, const char *path) MUST_CHECK;
+/** Runs @easy in @multi to its end. Returns 0 with @ret_code; -ECANCELED; -ETIMEDOUT.
+ *  @last_us (NULL = unused): clock of the last byte, for @idle_us. */
+int docker_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
+               uint64_t idle_us, CURLcode *ret_code) MUST_CHECK;
+/** The answer's status as -errno (0 for 2xx and 304), with the "message" of its body. */
+int docker_status_error(int status, const struct buf *body, const char *method, const char *path,
+                        struct err *err) MUST_CHECK;
+/** A failed transfer as -errno. @detail: CURLOPT_ERRORBUFFER's text. */
+int docker_curl_error(const struct docker *d, CURLcode code, const char *detail, struct err *err)
+    MUST_CHECK;
+
+/* ---- docker_json.c: values of Docker's JSON, forgiving about absent ones ---- */
+const char *docker_json_text(const json_t *object, const char *key); /* "" when absent */
+void docker_json_copy(const json_t *object, const char *key, char *out, size_t size);
+int64_t docker_json_int(const json_t *object, const char *key); /* 0 when absent; reals are cut */
+bool docker_json_bool(const json_t *object, const char *key);
+/** Parses; numbers beyond int64 become reals rather than an error. NULL with @text filled. */
+json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_size);
