@@ -1,5 +1,5 @@
-/* Each message is owned by the one around it from the moment it exists, so that a failure at any point ends
- * in one hclspec_free of the top. */
+/* Each message is owned by the one around it from the moment it exists, so that a failure at any
+ * point ends in one hclspec_free of the top. */
 #include "plugin/hclspec.h"
 
 #include "paddock/config.h"

@@ -5,7 +5,8 @@
 struct config_field;
 struct Hclspec__Spec;
 
-/** Returns 0; -ENOMEM. @ret: set on success only. Owner: caller, hclspec_free. Context: pure, any thread. */
+/** Returns 0; -ENOMEM. @ret: set on success only. Owner: caller, hclspec_free. Context: pure, any
+ * thread. */
 int hclspec_build(const struct config_field *table, struct Hclspec__Spec **ret) MUST_CHECK;
 /** NULL allowed. */
 void hclspec_free(struct Hclspec__Spec *spec);

@@ -1,8 +1,9 @@
 #pragma once
-/* driver_state: what Nomad keeps for RecoverTask and gives back after a restart of the agent, before any
- * configuration is there. A MessagePack map with the keys of Nomad's docker driver (ContainerID,
- * DriverNetwork, ReattachConfig; drivers/docker/handle.go of v1.6.3), so that each driver can take over
- * the other's tasks, and ours beside them under the one key "Paddock". Unknown keys are ignored by both. */
+/* driver_state: what Nomad keeps for RecoverTask and gives back after a restart of the agent,
+ * before any configuration is there. A MessagePack map with the keys of Nomad's docker driver
+ * (ContainerID, DriverNetwork, ReattachConfig; drivers/docker/handle.go of v1.6.3), so that each
+ * driver can take over the other's tasks, and ours beside them under the one key "Paddock". Unknown
+ * keys are ignored by both. */
 #include "paddock/buf.h"
 #include "paddock/err.h"
 #include "paddock/strv.h"
@@ -28,8 +29,8 @@ struct task_state {
 };
 
 /** Appends to @out; NULL strings count as "". @s->ours is not looked at: what is written is ours.
- *  Returns 0; -EINVAL a port is not a number or container_id is empty; -EMSGSIZE beyond @out's limit;
- *  -ENOMEM. Context: pure, any thread. */
+ *  Returns 0; -EINVAL a port is not a number or container_id is empty; -EMSGSIZE beyond @out's
+ * limit; -ENOMEM. Context: pure, any thread. */
 int task_state_encode(const struct task_state *s, struct buf *out, struct err *err) MUST_CHECK;
 
 /** Returns 0; -EINVAL (ERR_INVALID): not such a state, or without a container id; -ENOMEM.

@@ -1,23 +1,32 @@
-/* The job's config block. Names, types and defaults are those of Nomad's docker driver. What a value means,
- * and whether it is allowed, is decided when the container's request is made; here only its type is. */
+/* The job's config block. Names, types and defaults are those of Nomad's docker driver. What a
+ * value means, and whether it is allowed, is decided when the container's request is made; here
+ * only its type is. */
 #include "config_table.h"
 #include "config_wire.h"
 
 #define AT(member) offsetof(struct job_config, member)
 #define ROW(field_name, kind, member, literal, text)                                               \
-    { .name = (field_name), .type = (kind), .default_literal = (literal), .offset = AT(member),    \
-      .help = (text) }
+    {                                                                                              \
+        .name = (field_name), .type = (kind), .default_literal = (literal), .offset = AT(member),  \
+        .help = (text)                                                                             \
+    }
 #define OPT_INT(field_name, struct_name, member, text)                                             \
-    { .name = (field_name), .type = CONFIG_NUMBER, .offset = offsetof(struct struct_name, member), \
-      .aux = CONFIG_AUX_OPT, .help = (text) }
+    {                                                                                              \
+        .name = (field_name), .type = CONFIG_NUMBER,                                               \
+        .offset = offsetof(struct struct_name, member), .aux = CONFIG_AUX_OPT, .help = (text)      \
+    }
 #define BLOCK(field_name, inner, text)                                                             \
     { .name = (field_name), .type = CONFIG_BLOCK, .fields = (inner), .help = (text) }
 #define LIST(field_name, inner, struct_name, member, text)                                         \
-    { .name = (field_name), .type = CONFIG_BLOCK_LIST, .fields = (inner), .offset = AT(member),    \
-      .aux = sizeof(struct struct_name), .help = (text) }
+    {                                                                                              \
+        .name = (field_name), .type = CONFIG_BLOCK_LIST, .fields = (inner), .offset = AT(member),  \
+        .aux = sizeof(struct struct_name), .help = (text)                                          \
+    }
 #define OF(struct_name, field_name, kind, member, literal, text)                                   \
-    { .name = (field_name), .type = (kind), .default_literal = (literal),                          \
-      .offset = offsetof(struct struct_name, member), .help = (text) }
+    {                                                                                              \
+        .name = (field_name), .type = (kind), .default_literal = (literal),                        \
+        .offset = offsetof(struct struct_name, member), .help = (text)                             \
+    }
 #define END                                                                                        \
     { .name = NULL }
 
@@ -47,8 +56,7 @@ static const struct config_field healthchecks_fields[] = {
 static const struct config_field logging_fields[] = {
     ROW("type", CONFIG_STRING, logging_type, NULL, "Docker log driver"),
     ROW("driver", CONFIG_STRING, logging_driver, NULL, "old name of `type`, which wins"),
-    ROW("config", CONFIG_MAP_STRING, logging_config, NULL, "its options"),
-    END};
+    ROW("config", CONFIG_MAP_STRING, logging_config, NULL, "its options"), END};
 
 static const struct config_field bind_fields[] = {
     OF(job_mount, "propagation", CONFIG_STRING, propagation, NULL, "`rprivate`, `rshared`, ..."),
@@ -56,19 +64,16 @@ static const struct config_field bind_fields[] = {
 
 static const struct config_field tmpfs_fields[] = {
     OPT_INT("size", job_mount, tmpfs_size, "bytes"),
-    OPT_INT("mode", job_mount, tmpfs_mode, "file mode, decimal"),
-    END};
+    OPT_INT("mode", job_mount, tmpfs_mode, "file mode, decimal"), END};
 
 static const struct config_field volume_driver_fields[] = {
     OF(job_mount, "name", CONFIG_STRING, volume_driver_name, NULL, "volume driver"),
-    OF(job_mount, "options", CONFIG_MAP_STRING, volume_driver_options, NULL, "its options"),
-    END};
+    OF(job_mount, "options", CONFIG_MAP_STRING, volume_driver_options, NULL, "its options"), END};
 
 static const struct config_field volume_fields[] = {
     OF(job_mount, "no_copy", CONFIG_BOOL, no_copy, NULL, "do not fill it from the image"),
     OF(job_mount, "labels", CONFIG_MAP_STRING, volume_labels, NULL, "labels of the volume"),
-    BLOCK("driver_config", volume_driver_fields, "who makes the volume"),
-    END};
+    BLOCK("driver_config", volume_driver_fields, "who makes the volume"), END};
 
 static const struct config_field mount_fields[] = {
     OF(job_mount, "type", CONFIG_STRING, type, "\"volume\"", "`volume`, `bind` or `tmpfs`"),
@@ -92,7 +97,8 @@ static const struct config_field table[] = {
     BLOCK("auth", auth_fields, "credentials for the image's registry"),
     ROW("auth_soft_fail", CONFIG_BOOL, auth_soft_fail, NULL,
         "pull without credentials when they cannot be found"),
-    ROW("cap_add", CONFIG_LIST_STRING, cap_add, NULL, "Linux capabilities to add (of `allow_caps`)"),
+    ROW("cap_add", CONFIG_LIST_STRING, cap_add, NULL,
+        "Linux capabilities to add (of `allow_caps`)"),
     ROW("cap_drop", CONFIG_LIST_STRING, cap_drop, NULL, "Linux capabilities to drop"),
     ROW("cgroupns", CONFIG_STRING, cgroupns, NULL, "cgroup namespace: `host` or `private`"),
     ROW("command", CONFIG_STRING, command, NULL, "command to run instead of the image's"),
@@ -109,7 +115,8 @@ static const struct config_field table[] = {
     ROW("dns_options", CONFIG_LIST_STRING, dns_options, NULL, "DNS options, likewise"),
     ROW("dns_servers", CONFIG_LIST_STRING, dns_servers, NULL, "DNS servers, likewise"),
     ROW("entrypoint", CONFIG_LIST_STRING, entrypoint, NULL, "entrypoint instead of the image's"),
-    ROW("extra_hosts", CONFIG_LIST_STRING, extra_hosts, NULL, "`name:address` lines for /etc/hosts"),
+    ROW("extra_hosts", CONFIG_LIST_STRING, extra_hosts, NULL,
+        "`name:address` lines for /etc/hosts"),
     ROW("force_pull", CONFIG_BOOL, force_pull, NULL, "pull even when the image is there"),
     ROW("group_add", CONFIG_LIST_STRING, group_add, NULL, "further groups of the process"),
     BLOCK("healthchecks", healthchecks_fields, "Docker's own health checks"),

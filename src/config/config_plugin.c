@@ -1,6 +1,7 @@
-/* The plugin block of the client's configuration: the table, then the rules that look at values. Names,
- * types and defaults are those of Nomad's docker driver (its documentation; drivers/docker/config.go of
- * v1.6.3), `cpuset` and `metrics` are ours. Default literals are JSON, which HCL2 reads as well. */
+/* The plugin block of the client's configuration: the table, then the rules that look at values.
+ * Names, types and defaults are those of Nomad's docker driver (its documentation;
+ * drivers/docker/config.go of v1.6.3), `cpuset` and `metrics` are ours. Default literals are JSON,
+ * which HCL2 reads as well. */
 #include "config_table.h"
 #include "config_wire.h"
 
@@ -25,16 +26,21 @@
 
 #define AT(member) offsetof(struct plugin_config, member)
 #define ROW(field_name, kind, member, literal, text)                                               \
-    { .name = (field_name), .type = (kind), .default_literal = (literal), .offset = AT(member),    \
-      .help = (text) }
+    {                                                                                              \
+        .name = (field_name), .type = (kind), .default_literal = (literal), .offset = AT(member),  \
+        .help = (text)                                                                             \
+    }
 #define BLOCK(field_name, inner, literal, text)                                                    \
-    { .name = (field_name), .type = CONFIG_BLOCK, .default_literal = (literal),                    \
-      .fields = (inner), .help = (text) }
+    {                                                                                              \
+        .name = (field_name), .type = CONFIG_BLOCK, .default_literal = (literal),                  \
+        .fields = (inner), .help = (text)                                                          \
+    }
 #define END                                                                                        \
     { .name = NULL }
 
 static const struct config_field auth_fields[] = {
-    ROW("config", CONFIG_STRING, auth_config, NULL, "path of a Docker `config.json` with credentials"),
+    ROW("config", CONFIG_STRING, auth_config, NULL,
+        "path of a Docker `config.json` with credentials"),
     ROW("helper", CONFIG_STRING, auth_helper, NULL,
         "credential helper: the `x` of the program `docker-credential-x`"),
     END};
@@ -42,13 +48,11 @@ static const struct config_field auth_fields[] = {
 static const struct config_field tls_fields[] = {
     ROW("cert", CONFIG_STRING, tls_cert, NULL, "path of the client's certificate"),
     ROW("key", CONFIG_STRING, tls_key, NULL, "path of its key"),
-    ROW("ca", CONFIG_STRING, tls_ca, NULL, "path of the certificate authority's certificate"),
-    END};
+    ROW("ca", CONFIG_STRING, tls_ca, NULL, "path of the certificate authority's certificate"), END};
 
 static const struct config_field logging_fields[] = {
     ROW("type", CONFIG_STRING, logging_type, NULL, "Docker log driver of tasks that name none"),
-    ROW("config", CONFIG_ATTRS, logging_config, NULL, "options of that log driver"),
-    END};
+    ROW("config", CONFIG_ATTRS, logging_config, NULL, "options of that log driver"), END};
 
 static const struct config_field dangling_fields[] = {
     ROW("enabled", CONFIG_BOOL, dangling_enabled, "true",
@@ -56,16 +60,15 @@ static const struct config_field dangling_fields[] = {
     ROW("period", CONFIG_DURATION, dangling_period_us, "\"5m\"", "time between two looks"),
     ROW("creation_grace", CONFIG_DURATION, dangling_grace_us, "\"5m\"",
         "a container is left alone until it is that old; at least 1m"),
-    ROW("dry_run", CONFIG_BOOL, dangling_dry_run, "false", "only log what would be removed"),
-    END};
+    ROW("dry_run", CONFIG_BOOL, dangling_dry_run, "false", "only log what would be removed"), END};
 
 static const struct config_field gc_fields[] = {
     ROW("image", CONFIG_BOOL, gc_image, "true", "remove images that no task uses any more"),
     ROW("image_delay", CONFIG_DURATION, gc_image_delay_us, "\"3m\"",
         "how long an unused image is kept"),
-    ROW("container", CONFIG_BOOL, gc_container, "true", "remove a task's container when it is done"),
-    BLOCK("dangling_containers", dangling_fields, NULL, "containers that nobody looks after"),
-    END};
+    ROW("container", CONFIG_BOOL, gc_container, "true",
+        "remove a task's container when it is done"),
+    BLOCK("dangling_containers", dangling_fields, NULL, "containers that nobody looks after"), END};
 
 static const struct config_field volumes_fields[] = {
     ROW("enabled", CONFIG_BOOL, volumes_enabled, "false",
@@ -83,7 +86,8 @@ static const struct config_field modes_fields[] = {
     END};
 
 static const struct config_field cpuset_fields[] = {
-    ROW("enabled", CONFIG_BOOL, cpuset_enabled, "true", "keep containers on the cores Nomad gave them"),
+    ROW("enabled", CONFIG_BOOL, cpuset_enabled, "true",
+        "keep containers on the cores Nomad gave them"),
     ROW("interval", CONFIG_DURATION, cpuset_interval_us, "\"1s\"",
         "longest time until a wrong cpuset is seen, 10ms to 1h"),
     ROW("systemd", CONFIG_BOOL, cpuset_systemd, "true",
@@ -115,10 +119,12 @@ static const struct config_field table[] = {
     BLOCK("volumes", volumes_fields, NULL, "what tasks may mount"),
     ROW("allow_privileged", CONFIG_BOOL, allow_privileged, "false", "allow `privileged` tasks"),
     ROW("allow_caps", CONFIG_LIST_STRING, allow_caps,
-        "[\"audit_write\", \"chown\", \"dac_override\", \"fowner\", \"fsetid\", \"kill\", \"mknod\", "
+        "[\"audit_write\", \"chown\", \"dac_override\", \"fowner\", \"fsetid\", \"kill\", "
+        "\"mknod\", "
         "\"net_bind_service\", \"setfcap\", \"setgid\", \"setpcap\", \"setuid\", \"sys_chroot\"]",
         "Linux capabilities that tasks may have; `all` for all"),
-    ROW("nvidia_runtime", CONFIG_STRING, nvidia_runtime, "\"nvidia\"", "runtime of tasks with GPUs"),
+    ROW("nvidia_runtime", CONFIG_STRING, nvidia_runtime, "\"nvidia\"",
+        "runtime of tasks with GPUs"),
     ROW("allow_runtimes", CONFIG_LIST_STRING, allow_runtimes, "[\"runc\", \"nvidia\"]",
         "runtimes that tasks may name"),
     ROW("infra_image", CONFIG_STRING, infra_image, "\"registry.k8s.io/pause-" GOARCH ":3.3\"",
@@ -129,7 +135,8 @@ static const struct config_field table[] = {
         "longest pull of a task's image, unless the task says otherwise"),
     ROW("container_exists_attempts", CONFIG_NUMBER, container_exists_attempts, "5",
         "attempts at a container name that is taken"),
-    ROW("oom_score_adj", CONFIG_NUMBER, oom_score_adj, "0", "accepted, without effect, as in Nomad"),
+    ROW("oom_score_adj", CONFIG_NUMBER, oom_score_adj, "0",
+        "accepted, without effect, as in Nomad"),
     ROW("pull_activity_timeout", CONFIG_DURATION, pull_activity_timeout_us, "\"2m\"",
         "a pull without progress for so long is given up; at least 1m"),
     ROW("pids_limit", CONFIG_NUMBER, pids_limit, NULL, "most processes of a task"),
@@ -163,14 +170,16 @@ static int check_durations(const struct plugin_config *c, struct err *err) {
     int r = check_at_least("gc.dangling_containers.creation_grace", c->dangling_grace_us, MINUTE_US,
                            "1m", err);
     if (r == 0)
-        r = check_at_least("gc.dangling_containers.period", c->dangling_period_us, 1000000, "1s", err);
+        r = check_at_least("gc.dangling_containers.period", c->dangling_period_us, 1000000, "1s",
+                           err);
     if (r == 0)
-        r = check_at_least("pull_activity_timeout", c->pull_activity_timeout_us, MINUTE_US, "1m", err);
+        r = check_at_least("pull_activity_timeout", c->pull_activity_timeout_us, MINUTE_US, "1m",
+                           err);
     if (r == 0)
         r = check_at_least("image_pull_timeout", c->image_pull_timeout_us, 1000000, "1s", err);
     if (r == 0)
-        r = check_at_least("infra_image_pull_timeout", c->infra_image_pull_timeout_us, 1000000, "1s",
-                           err);
+        r = check_at_least("infra_image_pull_timeout", c->infra_image_pull_timeout_us, 1000000,
+                           "1s", err);
     if (r == 0)
         r = check_at_least("cpuset.interval", c->cpuset_interval_us, INTERVAL_MIN_US, "10ms", err);
     if (r == 0 && c->cpuset_interval_us > INTERVAL_MAX_US)
@@ -179,8 +188,8 @@ static int check_durations(const struct plugin_config *c, struct err *err) {
     return r;
 }
 
-/* Docker's validators (moby api/types/container/hostconfig.go, Apache-2.0): all know "host", pid and ipc
- * "container:x" (ipc without the x too), ipc three more. */
+/* Docker's validators (moby api/types/container/hostconfig.go, Apache-2.0): all know "host", pid
+ * and ipc "container:x" (ipc without the x too), ipc three more. */
 static bool pid_mode_valid(const char *m) {
     return !m[0] || strcmp(m, "host") == 0 || (strncmp(m, "container:", 10) == 0 && m[10]);
 }

@@ -32,8 +32,10 @@ static void write_rows(FILE *out, const struct config_field *table, const char *
     for (const struct config_field *f = table; f->name; f++) {
         const char *tick = f->default_literal ? "`" : "";
         fprintf(out, "| `%s%s` | %s | %s%s%s | %s |\n", prefix, f->name, type_text(f->type), tick,
-                f->default_literal ? f->default_literal : f->required ? "required" : "", tick,
-                f->help);
+                f->default_literal ? f->default_literal
+                : f->required      ? "required"
+                                   : "",
+                tick, f->help);
         if (f->fields) {
             char inner[128];
             snprintf(inner, sizeof(inner), "%s%s.", prefix, f->name);

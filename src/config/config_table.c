@@ -27,7 +27,8 @@ static int wrong(const struct place *p, const json_t *v, const char *text) {
     AUTO_FREE char *shown = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
     if (!shown)
         return err_oom(p->err);
-    return err_set(p->err, ERR_INVALID, EINVAL, "%s: %.*s %s", p->path, VALUE_SHOWN_MAX, shown, text);
+    return err_set(p->err, ERR_INVALID, EINVAL, "%s: %.*s %s", p->path, VALUE_SHOWN_MAX, shown,
+                   text);
 }
 
 /* A list's or map's element that is null counts as "", as it does in the built-in driver. */
@@ -89,9 +90,10 @@ static int number_of(const struct place *p, const json_t *v, int64_t *ret) {
     if (r == -ERANGE)
         return wrong(p, v, "is out of range");
     if (r < 0) /* "0.1" is a number, "abc" is none */
-        return wrong(p, v, text[0] && strspn(text, "0123456789.eE+-") == strlen(text)
-                               ? "is not a whole number"
-                               : "is not a number");
+        return wrong(p, v,
+                     text[0] && strspn(text, "0123456789.eE+-") == strlen(text)
+                         ? "is not a whole number"
+                         : "is not a number");
     return 0;
 }
 

@@ -1,5 +1,6 @@
-/* msgpack-c trusts the lengths that a message declares: `dd 00 ff ff ff` makes it reserve 400 MB. So a walk
- * over the bytes comes first and refuses what cannot be: after it each element is known to have its bytes. */
+/* msgpack-c trusts the lengths that a message declares: `dd 00 ff ff ff` makes it reserve 400 MB.
+ * So a walk over the bytes comes first, which reserves nothing and ends where the bytes do: after
+ * it each declared element is known to be there. */
 #include "config_wire.h"
 
 #include <inttypes.h>
@@ -14,8 +15,9 @@ static uint64_t big_endian(const unsigned char *p, size_t n) {
     return v;
 }
 
-/* How one element is built: a length field of @size_len bytes after the type byte, @payload bytes after
- * it (or as many as the length field says, plus @payload), @children elements inside (or length x that). */
+/* How one element is built: a length field of @size_len bytes after the type byte, @payload bytes
+ * after it (or as many as the length field says, plus @payload), @children elements inside (or
+ * length x that). */
 struct shape {
     uint64_t payload, children;
     size_t size_len;
@@ -73,7 +75,7 @@ static int check(const unsigned char *p, size_t len) {
             s.children *= size;
         else
             s.payload += size;
-        if (s.payload > len - at || s.children > len - at)
+        if (s.payload > len - at)
             return -EINVAL;
         at += (size_t)s.payload;
         if (s.children) {

@@ -47,11 +47,23 @@ static void devices_done(struct task_config *c) {
 }
 
 void task_config_done(struct task_config *c) {
-    char **texts[] = {&c->id,           &c->name,        &c->user,     &c->alloc_dir,
-                      &c->stdout_path,  &c->stderr_path, &c->task_group_name,
-                      &c->job_name,     &c->alloc_id,    &c->job_id,   &c->namespace,
-                      &c->node_name,    &c->node_id,     &c->parent_job_id,
-                      &c->network.path, &c->network.hosts_hostname,    &c->network.hosts_address};
+    char **texts[] = {&c->id,
+                      &c->name,
+                      &c->user,
+                      &c->alloc_dir,
+                      &c->stdout_path,
+                      &c->stderr_path,
+                      &c->task_group_name,
+                      &c->job_name,
+                      &c->alloc_id,
+                      &c->job_id,
+                      &c->namespace,
+                      &c->node_name,
+                      &c->node_id,
+                      &c->parent_job_id,
+                      &c->network.path,
+                      &c->network.hosts_hostname,
+                      &c->network.hosts_address};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         cleanup_free(texts[i]);
     cleanup_free(&c->driver_config);

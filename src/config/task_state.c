@@ -90,7 +90,8 @@ int task_state_encode(const struct task_state *s, struct buf *out, struct err *e
         r = put_key_text(&pk, "ContainerID", s->container_id);
     if (r == 0)
         r = put_network(&pk, s);
-    if (r == 0) /* we have no logger process: the built-in driver starts its own when it takes over */
+    if (r ==
+        0) /* we have no logger process: the built-in driver starts its own when it takes over */
         r = put_text(&pk, "ReattachConfig");
     if (r == 0)
         r = msgpack_pack_nil(&pk);
@@ -126,9 +127,12 @@ static const struct config_field network_fields[] = {
 static const struct config_field reattach_fields[] = {ROW("Pid", CONFIG_NUMBER, logger_pid), END};
 
 static const struct config_field our_fields[] = {
-    ROW("ContainerName", CONFIG_STRING, s.container_name), ROW("ImageID", CONFIG_STRING, s.image_id),
-    ROW("Logs", CONFIG_BOOL, s.logs), ROW("TTY", CONFIG_BOOL, s.tty),
-    ROW("Created", CONFIG_NUMBER, s.created_ns), END};
+    ROW("ContainerName", CONFIG_STRING, s.container_name),
+    ROW("ImageID", CONFIG_STRING, s.image_id),
+    ROW("Logs", CONFIG_BOOL, s.logs),
+    ROW("TTY", CONFIG_BOOL, s.tty),
+    ROW("Created", CONFIG_NUMBER, s.created_ns),
+    END};
 
 static const struct config_field table[] = {
     ROW("ContainerID", CONFIG_STRING, s.container_id),

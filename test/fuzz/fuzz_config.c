@@ -1,5 +1,5 @@
-/* Both configurations and driver_state from the same bytes; the first byte is not special, each decoder sees
- * all. What decodes as a state must survive being written and read again. */
+/* Both configurations and driver_state from the same bytes; the first byte is not special, each
+ * decoder sees all. What decodes as a state must survive being written and read again. */
 #include "paddock/config.h"
 #include "paddock/task_state.h"
 
@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     AUTO_PLUGIN_CONFIG struct plugin_config plugin = {.endpoint = NULL};
     AUTO_JOB_CONFIG struct job_config job = {.image = NULL};
-    AUTO_TASK_STATE struct task_state state = {.container_id = NULL}, again = {.container_id = NULL};
+    AUTO_TASK_STATE struct task_state state = {.container_id = NULL},
+                                      again = {.container_id = NULL};
     struct err err = {.set = false};
     if (config_plugin_decode(data, size, &plugin, &err) == 0 && !plugin.endpoint)
         abort();

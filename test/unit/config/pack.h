@@ -27,8 +27,7 @@ static inline void pack_value(msgpack_packer *pk, const json_t *v) {
         break;
     case JSON_ARRAY:
         msgpack_pack_array(pk, json_array_size(v));
-        json_array_foreach(v, i, one)
-            pack_value(pk, one);
+        json_array_foreach(v, i, one) pack_value(pk, one);
         break;
     case JSON_STRING:
         msgpack_pack_str_with_body(pk, json_string_value(v), json_string_length(v));

@@ -1,5 +1,5 @@
-/* Every row of both tables: its name, its place (said here a second time, by hand), a value that lands there,
- * null that gives the default, a wrong type that is refused with the key's name. */
+/* Every row of both tables: its name, its place (said here a second time, by hand), a value that
+ * lands there, null that gives the default, a wrong type that is refused with the key's name. */
 #include "unit/config/pack.h"
 
 #include <stdio.h>
@@ -12,28 +12,46 @@ struct expected {
 #define P(path, member)                                                                            \
     { path, offsetof(struct plugin_config, member) }
 static const struct expected plugin_rows[] = {
-    P("endpoint", endpoint), P("auth.config", auth_config), P("auth.helper", auth_helper),
-    P("tls.cert", tls_cert), P("tls.key", tls_key), P("tls.ca", tls_ca),
-    P("extra_labels", extra_labels), P("logging.type", logging_type),
-    P("logging.config", logging_config), P("gc.image", gc_image),
-    P("gc.image_delay", gc_image_delay_us), P("gc.container", gc_container),
+    P("endpoint", endpoint),
+    P("auth.config", auth_config),
+    P("auth.helper", auth_helper),
+    P("tls.cert", tls_cert),
+    P("tls.key", tls_key),
+    P("tls.ca", tls_ca),
+    P("extra_labels", extra_labels),
+    P("logging.type", logging_type),
+    P("logging.config", logging_config),
+    P("gc.image", gc_image),
+    P("gc.image_delay", gc_image_delay_us),
+    P("gc.container", gc_container),
     P("gc.dangling_containers.enabled", dangling_enabled),
     P("gc.dangling_containers.period", dangling_period_us),
     P("gc.dangling_containers.creation_grace", dangling_grace_us),
-    P("gc.dangling_containers.dry_run", dangling_dry_run), P("volumes.enabled", volumes_enabled),
-    P("volumes.selinuxlabel", volumes_selinuxlabel), P("allow_privileged", allow_privileged),
-    P("allow_caps", allow_caps), P("nvidia_runtime", nvidia_runtime),
-    P("allow_runtimes", allow_runtimes), P("infra_image", infra_image),
+    P("gc.dangling_containers.dry_run", dangling_dry_run),
+    P("volumes.enabled", volumes_enabled),
+    P("volumes.selinuxlabel", volumes_selinuxlabel),
+    P("allow_privileged", allow_privileged),
+    P("allow_caps", allow_caps),
+    P("nvidia_runtime", nvidia_runtime),
+    P("allow_runtimes", allow_runtimes),
+    P("infra_image", infra_image),
     P("infra_image_pull_timeout", infra_image_pull_timeout_us),
     P("image_pull_timeout", image_pull_timeout_us),
-    P("container_exists_attempts", container_exists_attempts), P("oom_score_adj", oom_score_adj),
-    P("pull_activity_timeout", pull_activity_timeout_us), P("pids_limit", pids_limit),
+    P("container_exists_attempts", container_exists_attempts),
+    P("oom_score_adj", oom_score_adj),
+    P("pull_activity_timeout", pull_activity_timeout_us),
+    P("pids_limit", pids_limit),
     P("disable_log_collection", disable_log_collection),
-    {"windows_allow_insecure_container_admin", 0}, P("allowed_modes.pid", allowed_pid_modes),
-    P("allowed_modes.ipc", allowed_ipc_modes), P("allowed_modes.userns", allowed_userns_modes),
-    P("allowed_modes.uts", allowed_uts_modes), P("cpuset.enabled", cpuset_enabled),
-    P("cpuset.interval", cpuset_interval_us), P("cpuset.systemd", cpuset_systemd),
-    P("cpuset.mems", cpuset_mems), P("metrics.listen", metrics_listen)};
+    {"windows_allow_insecure_container_admin", 0},
+    P("allowed_modes.pid", allowed_pid_modes),
+    P("allowed_modes.ipc", allowed_ipc_modes),
+    P("allowed_modes.userns", allowed_userns_modes),
+    P("allowed_modes.uts", allowed_uts_modes),
+    P("cpuset.enabled", cpuset_enabled),
+    P("cpuset.interval", cpuset_interval_us),
+    P("cpuset.systemd", cpuset_systemd),
+    P("cpuset.mems", cpuset_mems),
+    P("metrics.listen", metrics_listen)};
 
 #define J(path, member)                                                                            \
     { path, offsetof(struct job_config, member) }
@@ -46,27 +64,80 @@ static const struct expected plugin_rows[] = {
         "mounts." path, offsetof(struct job_mount, member)                                         \
     }
 static const struct expected job_rows[] = {
-    JS(image), JS(advertise_ipv6_address), JS(args), J("auth.username", auth_username),
-    J("auth.password", auth_password), J("auth.email", auth_email),
-    J("auth.server_address", auth_server_address), JS(auth_soft_fail), JS(cap_add), JS(cap_drop),
-    JS(cgroupns), JS(command), JS(container_exists_attempts), JS(cpu_cfs_period),
-    JS(cpu_hard_limit), JS(cpuset_cpus), D(host_path), D(container_path), D(cgroup_permissions),
-    JS(dns_search_domains), JS(dns_options), JS(dns_servers), JS(entrypoint), JS(extra_hosts),
-    JS(force_pull), JS(group_add), J("healthchecks.disable", healthchecks_disable), JS(hostname),
-    J("image_pull_timeout", image_pull_timeout_us), JS(init), JS(interactive), JS(ipc_mode),
-    JS(ipv4_address), JS(ipv6_address), JS(isolation), JS(labels), JS(load),
-    J("logging.type", logging_type), J("logging.driver", logging_driver),
-    J("logging.config", logging_config), JS(mac_address),
-    J("memory_hard_limit", memory_hard_limit_mb), M("type", type), M("target", target),
-    M("source", source), M("readonly", readonly), M("bind_options.propagation", propagation),
-    M("tmpfs_options.size", tmpfs_size), M("tmpfs_options.mode", tmpfs_mode),
-    M("volume_options.no_copy", no_copy), M("volume_options.labels", volume_labels),
+    JS(image),
+    JS(advertise_ipv6_address),
+    JS(args),
+    J("auth.username", auth_username),
+    J("auth.password", auth_password),
+    J("auth.email", auth_email),
+    J("auth.server_address", auth_server_address),
+    JS(auth_soft_fail),
+    JS(cap_add),
+    JS(cap_drop),
+    JS(cgroupns),
+    JS(command),
+    JS(container_exists_attempts),
+    JS(cpu_cfs_period),
+    JS(cpu_hard_limit),
+    JS(cpuset_cpus),
+    D(host_path),
+    D(container_path),
+    D(cgroup_permissions),
+    JS(dns_search_domains),
+    JS(dns_options),
+    JS(dns_servers),
+    JS(entrypoint),
+    JS(extra_hosts),
+    JS(force_pull),
+    JS(group_add),
+    J("healthchecks.disable", healthchecks_disable),
+    JS(hostname),
+    J("image_pull_timeout", image_pull_timeout_us),
+    JS(init),
+    JS(interactive),
+    JS(ipc_mode),
+    JS(ipv4_address),
+    JS(ipv6_address),
+    JS(isolation),
+    JS(labels),
+    JS(load),
+    J("logging.type", logging_type),
+    J("logging.driver", logging_driver),
+    J("logging.config", logging_config),
+    JS(mac_address),
+    J("memory_hard_limit", memory_hard_limit_mb),
+    M("type", type),
+    M("target", target),
+    M("source", source),
+    M("readonly", readonly),
+    M("bind_options.propagation", propagation),
+    M("tmpfs_options.size", tmpfs_size),
+    M("tmpfs_options.mode", tmpfs_mode),
+    M("volume_options.no_copy", no_copy),
+    M("volume_options.labels", volume_labels),
     M("volume_options.driver_config.name", volume_driver_name),
-    M("volume_options.driver_config.options", volume_driver_options), JS(network_aliases),
-    JS(network_mode), JS(oom_score_adj), JS(pid_mode), JS(pids_limit), JS(port_map), JS(ports),
-    JS(privileged), JS(readonly_rootfs), JS(runtime), JS(security_opt), JS(shm_size),
-    JS(storage_opt), JS(sysctl), JS(tty), JS(ulimit), JS(userns_mode), JS(uts_mode),
-    JS(volume_driver), JS(volumes), JS(work_dir)};
+    M("volume_options.driver_config.options", volume_driver_options),
+    JS(network_aliases),
+    JS(network_mode),
+    JS(oom_score_adj),
+    JS(pid_mode),
+    JS(pids_limit),
+    JS(port_map),
+    JS(ports),
+    JS(privileged),
+    JS(readonly_rootfs),
+    JS(runtime),
+    JS(security_opt),
+    JS(shm_size),
+    JS(storage_opt),
+    JS(sysctl),
+    JS(tty),
+    JS(ulimit),
+    JS(userns_mode),
+    JS(uts_mode),
+    JS(volume_driver),
+    JS(volumes),
+    JS(work_dir)};
 
 /* ---- walking ---- */
 
@@ -164,8 +235,9 @@ static json_t *sample(const struct config_field *f, const char *path) {
     case CONFIG_STRING:
         return json_string(sample_text(path));
     case CONFIG_BOOL: /* the other one than the default */
-        return json_boolean(f->default_literal && strcmp(f->default_literal, "true") == 0 ? 0
-                            : strncmp(path, "windows", 7) != 0);
+        return json_boolean(f->default_literal && strcmp(f->default_literal, "true") == 0
+                                ? 0
+                                : strncmp(path, "windows", 7) != 0);
     case CONFIG_NUMBER:
         return json_integer(77);
     case CONFIG_DURATION:
@@ -274,7 +346,7 @@ static void test_table__each_row__null_is_absent(void **state) {
 
 static void row_wrong_type(const struct walk *w, const struct config_field *f, const char *path) {
     json_t *wrong = f->type == CONFIG_STRING || f->type == CONFIG_DURATION ? json_pack("[s]", "x")
-                                                                          : json_string("x");
+                                                                           : json_string("x");
     struct buf b = with_value(w, f, wrong);
     union config c = {0};
     struct err err = {0};

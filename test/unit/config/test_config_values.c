@@ -50,7 +50,9 @@ static void test_plugin__empty_is_not_absent(void **state) {
     (void)state;
     AUTO_PLUGIN_CONFIG struct plugin_config c = {0};
     assert_int_equal(plugin_from("{\"allow_caps\": [], \"allow_runtimes\": [],"
-                                 "\"nvidia_runtime\": \"\", \"logging\": {}}", &c, NULL), 0);
+                                 "\"nvidia_runtime\": \"\", \"logging\": {}}",
+                                 &c, NULL),
+                     0);
     assert_int_equal(c.allow_caps.n, 0);
     assert_int_equal(c.allow_runtimes.n, 0);
     assert_string_equal(c.nvidia_runtime, "");
@@ -93,7 +95,8 @@ static const struct row plugin_rows[] = {
     {"{\"metrics\": {\"listen\": \"localhost:1\"}}", NULL},
     {"{\"metrics\": {\"listen\": \"0.0.0.0:9101\"}}", "\"0.0.0.0:9101\" is not a loopback address"},
     {"{\"metrics\": {\"listen\": \":9101\"}}", "is not a loopback address"},
-    {"{\"metrics\": {\"listen\": \"127.0.0.1\"}}", "metrics.listen: \"127.0.0.1\" is not HOST:PORT"},
+    {"{\"metrics\": {\"listen\": \"127.0.0.1\"}}",
+     "metrics.listen: \"127.0.0.1\" is not HOST:PORT"},
     {"{\"metrics\": {\"listen\": \"127.0.0.1:0\"}}", "is not HOST:PORT"},
     {"{\"metrics\": {\"listen\": \"127.0.0.1:65536\"}}", "is not HOST:PORT"},
     {"{\"windows_allow_insecure_container_admin\": false}", NULL},
@@ -164,9 +167,12 @@ static void test_job__only_image__defaults(void **state) {
 static void test_job__mounts__old_name_behind_the_new(void **state) {
     (void)state;
     AUTO_JOB_CONFIG struct job_config c = {0};
-    assert_int_equal(job_from("{\"mounts\": [{\"target\": \"/c\", \"type\": \"tmpfs\"}], \"image\": \"i\","
-                              "\"mount\": [{\"target\": \"/a\"}, {\"target\": \"/b\","
-                              "\"tmpfs_options\": {\"size\": 0}}], \"logging\": {}}", &c, NULL), 0);
+    assert_int_equal(
+        job_from("{\"mounts\": [{\"target\": \"/c\", \"type\": \"tmpfs\"}], \"image\": \"i\","
+                 "\"mount\": [{\"target\": \"/a\"}, {\"target\": \"/b\","
+                 "\"tmpfs_options\": {\"size\": 0}}], \"logging\": {}}",
+                 &c, NULL),
+        0);
     assert_int_equal(c.n_mounts, 3);
     assert_string_equal(c.mounts[0].target, "/a");
     assert_string_equal(c.mounts[0].type, "volume");
@@ -179,7 +185,8 @@ static void test_job__mounts__old_name_behind_the_new(void **state) {
 }
 
 static const struct row job_rows[] = {
-    {"{\"image\": \"i\", \"mount\": [{}, {\"readonly\": 3}]}", "mount[1].readonly: 3 is not a bool"},
+    {"{\"image\": \"i\", \"mount\": [{}, {\"readonly\": 3}]}",
+     "mount[1].readonly: 3 is not a bool"},
     {"{\"image\": \"i\", \"mount\": [7]}", "mount: [7] is not a list of blocks"},
     {"{\"image\": \"i\", \"labels\": [{\"a\": \"1\"}, null, {\"b\": null}]}", NULL},
     {"{\"image\": \"i\", \"labels\": {\"a\": \"1\"}}", NULL},
@@ -190,7 +197,8 @@ static const struct row job_rows[] = {
     {"{\"image\": \"i\", \"args\": [1]}", "args: [1] is not a list of strings"},
     {"{\"image\": \"i\", \"auth\": [{\"username\": \"u\"}]}", NULL},
     {"{\"image\": \"i\", \"auth\": [{}, {}]}", "auth: [{},{}] is not a block"},
-    {"{\"image\": \"i\", \"auth\": {\"password\": 4711}}", "auth.password: the value is not a string"},
+    {"{\"image\": \"i\", \"auth\": {\"password\": 4711}}",
+     "auth.password: the value is not a string"},
 };
 
 static void test_job__types(void **state) {

@@ -53,19 +53,30 @@ struct raw {
 
 static void test_decode__hostile__refused(void **state) {
     static const struct raw rows[] = {
-        RAW("\xdd\xff\x00\x00\x00", BAD),         /* 4 billion elements */
-        RAW("\xdd\x00\xff\xff\xff", BAD),         /* would reserve 400 MB */
-        RAW("\xdf\xff\xff\xff\xff", BAD),         /* a map of them */
-        RAW("\xdb\xff\xff\xff\xff" "a", BAD),     /* a text of 4 GB */
-        RAW("\xc6\xff\xff\xff\xff" "a", BAD),     /* the same as bytes */
-        RAW("\xc1", BAD),                         /* never used */
-        RAW("\xd4\x00\x00", BAD),                 /* HCL's unknown value */
-        RAW("\xc7\x01\x0c\x00", BAD),             /* the same with a refinement */
-        RAW("\x80\x80", BAD),                     /* trailing */
+        RAW("\xdd\xff\x00\x00\x00", BAD), /* 4 billion elements */
+        RAW("\xdd\x00\xff\xff\xff", BAD), /* would reserve 400 MB */
+        RAW("\xdf\xff\xff\xff\xff", BAD), /* a map of them */
+        RAW("\xdb\xff\xff\xff\xff"
+            "a",
+            BAD), /* a text of 4 GB */
+        RAW("\xc6\xff\xff\xff\xff"
+            "a",
+            BAD),                     /* the same as bytes */
+        RAW("\xc1", BAD),             /* never used */
+        RAW("\xd4\x00\x00", BAD),     /* HCL's unknown value */
+        RAW("\xc7\x01\x0c\x00", BAD), /* the same with a refinement */
+        RAW("\x80\x80", BAD),         /* trailing */
         RAW("\x81\x01\x02", "a key is not a string"),
-        RAW("\x81\xa1" "a\xa2" "b\x00", "a text holds a NUL byte"),
-        RAW("\x81\xa1" "a\xa1\xff", "a text is not valid UTF-8"),
-        RAW("\x81\xa1" "a\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00", "a number is not finite"),
+        RAW("\x81\xa1"
+            "a\xa2"
+            "b\x00",
+            "a text holds a NUL byte"),
+        RAW("\x81\xa1"
+            "a\xa1\xff",
+            "a text is not valid UTF-8"),
+        RAW("\x81\xa1"
+            "a\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00",
+            "a number is not finite"),
         RAW("\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\xc0", BAD),
     };
     (void)state;
@@ -92,9 +103,15 @@ static void test_decode__every_width(void **state) {
         const char *bytes;
         size_t len;
         int64_t v;
-    } rows[] = {{"\x7f", 1, 127}, {"\xe0", 1, -32}, {"\xcc\xff", 2, 255}, {"\xcd\xff\xff", 3, 65535},
-                {"\xce\xff\xff\xff\xff", 5, 4294967295}, {"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", 9, INT64_MAX},
-                {"\xd0\x80", 2, -128}, {"\xd1\x80\x00", 3, -32768}, {"\xd2\x80\x00\x00\x00", 5, INT32_MIN},
+    } rows[] = {{"\x7f", 1, 127},
+                {"\xe0", 1, -32},
+                {"\xcc\xff", 2, 255},
+                {"\xcd\xff\xff", 3, 65535},
+                {"\xce\xff\xff\xff\xff", 5, 4294967295},
+                {"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", 9, INT64_MAX},
+                {"\xd0\x80", 2, -128},
+                {"\xd1\x80\x00", 3, -32768},
+                {"\xd2\x80\x00\x00\x00", 5, INT32_MIN},
                 {"\xd3\x80\x00\x00\x00\x00\x00\x00\x00", 9, INT64_MIN}};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -63,8 +63,12 @@ static void test_build__both_tables__row_by_row(void **state) {
 static void test_build__types_as_hcl_writes_them(void **state) {
     static const struct {
         const char *name, *type;
-    } rows[] = {{"image", "string"}, {"tty", "bool"}, {"shm_size", "number"}, {"args", "list(string)"},
-                {"labels", "list(map(string))"}, {"port_map", "list(map(number))"},
+    } rows[] = {{"image", "string"},
+                {"tty", "bool"},
+                {"shm_size", "number"},
+                {"args", "list(string)"},
+                {"labels", "list(map(string))"},
+                {"port_map", "list(map(number))"},
                 {"image_pull_timeout", "string"}};
     (void)state;
     Hclspec__Spec *spec = NULL;

@@ -1,4 +1,5 @@
-/* The README's reference is what the tables say. `test_reference --print` writes the text to paste. */
+/* The README's reference is what the tables say. `test_reference --print` writes the text to paste.
+ */
 #include "unit/cm.h"
 
 #include "paddock/config.h"

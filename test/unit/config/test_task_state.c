@@ -11,10 +11,15 @@ static int state_from(const char *text, struct task_state *ret, struct err *err)
 
 static void test_roundtrip__all_fields(void **state) {
     struct kv ports[] = {{(char *)"http", (char *)"8080"}};
-    struct task_state in = {.container_id = (char *)"c1", .has_network = true,
-                            .port_map = {.v = ports, .n = 1}, .ip = (char *)"10.0.0.2",
-                            .auto_advertise = true, .container_name = (char *)"web-1",
-                            .image_id = (char *)"sha256:1", .logs = true, .tty = true,
+    struct task_state in = {.container_id = (char *)"c1",
+                            .has_network = true,
+                            .port_map = {.v = ports, .n = 1},
+                            .ip = (char *)"10.0.0.2",
+                            .auto_advertise = true,
+                            .container_name = (char *)"web-1",
+                            .image_id = (char *)"sha256:1",
+                            .logs = true,
+                            .tty = true,
                             .created_ns = 1700000000000000001};
     (void)state;
     AUTO_BUF struct buf b;
@@ -39,8 +44,13 @@ static void test_roundtrip__all_fields(void **state) {
 /* Go's names, as the built-in driver's decoder looks for them. */
 static void test_encode__keys_of_the_built_in_driver(void **state) {
     struct task_state in = {.container_id = (char *)"c"};
-    static const char expected[] = "\x84\xab" "ContainerID\xa1" "c\xad" "DriverNetwork\xc0"
-                                   "\xae" "ReattachConfig\xc0\xa7" "Paddock";
+    static const char expected[] = "\x84\xab"
+                                   "ContainerID\xa1"
+                                   "c\xad"
+                                   "DriverNetwork\xc0"
+                                   "\xae"
+                                   "ReattachConfig\xc0\xa7"
+                                   "Paddock";
     (void)state;
     AUTO_BUF struct buf b;
     buf_init(&b, 0);
@@ -51,8 +61,8 @@ static void test_encode__keys_of_the_built_in_driver(void **state) {
 
 static void test_encode__bad_input__nothing_added(void **state) {
     struct kv ports[] = {{(char *)"http", (char *)"x"}};
-    struct task_state in = {.container_id = (char *)"c", .has_network = true,
-                            .port_map = {.v = ports, .n = 1}};
+    struct task_state in = {
+        .container_id = (char *)"c", .has_network = true, .port_map = {.v = ports, .n = 1}};
     (void)state;
     AUTO_BUF struct buf b;
     buf_init(&b, 64);
@@ -72,20 +82,24 @@ static void test_decode__built_in_drivers_state(void **state) {
         state_from("{\"ReattachConfig\": {\"Protocol\": \"grpc\", \"Network\": \"unix\","
                    "\"Addr\": \"/tmp/plugin1\", \"Pid\": 4711}, \"ContainerID\": \"abc\","
                    "\"DriverNetwork\": {\"PortMap\": {\"db\": 6379}, \"IP\": \"172.17.0.2\","
-                   "\"AutoAdvertise\": false}}", &s, NULL), 0);
+                   "\"AutoAdvertise\": false}}",
+                   &s, NULL),
+        0);
     assert_false(s.ours);
     assert_int_equal(s.logger_pid, 4711);
     assert_true(s.has_network);
     assert_string_equal(kvs_get(&s.port_map, "db"), "6379");
     task_state_done(&s);
     assert_int_equal(state_from("{\"ReattachConfig\": null, \"ContainerID\": \"abc\", \"New\": [1],"
-                                "\"DriverNetwork\": null}", &s, NULL), 0);
+                                "\"DriverNetwork\": null}",
+                                &s, NULL),
+                     0);
     assert_false(s.has_network || s.ours || s.logger_pid);
     assert_string_equal(s.image_id, "");
 }
 
-/* What the built-in driver's encoder of v1.6.3 really writes (base.MsgPackEncode of its struct): ports as
- * signed numbers, keys sorted. */
+/* What the built-in driver's encoder of v1.6.3 really writes (base.MsgPackEncode of its struct):
+ * ports as signed numbers, keys sorted. */
 static void test_decode__bytes_of_the_built_in_driver(void **state) {
     static const char bytes[] =
         "\x83\xab\x43\x6f\x6e\x74\x61\x69\x6e\x65\x72\x49\x44\xa3\x61\x62\x63\xad\x44\x72"
@@ -107,7 +121,10 @@ static void test_decode__bytes_of_the_built_in_driver(void **state) {
 }
 
 static void test_decode__no_state__einval(void **state) {
-    static const char *const rows[] = {"{}", "null", "[]", "{\"ContainerID\": 3}",
+    static const char *const rows[] = {"{}",
+                                       "null",
+                                       "[]",
+                                       "{\"ContainerID\": 3}",
                                        "{\"ContainerID\": \"\"}",
                                        "{\"ContainerID\": \"a\", \"ReattachConfig\": 3}"};
     (void)state;
@@ -118,8 +135,8 @@ static void test_decode__no_state__einval(void **state) {
         assert_int_equal(err.cls, ERR_INVALID);
     }
     AUTO_TASK_STATE struct task_state s = {0};
-    assert_int_equal(state_from("{\"ContainerID\": \"a\", \"ReattachConfig\": {\"Pid\": -1}}", &s,
-                                NULL), 0);
+    assert_int_equal(
+        state_from("{\"ContainerID\": \"a\", \"ReattachConfig\": {\"Pid\": -1}}", &s, NULL), 0);
     assert_int_equal(s.logger_pid, 0); /* kill(-1) would hit everything */
 }
 
