@@ -331,6 +331,9 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 					_ = k.destroy(p)
 				}
 				wantError(t, err, "the start must be refused", r.fails...)
+				if recoverable(err) {
+					t.Errorf("a job that can never start must not be started again by the restart policy: %v", err)
+				}
 				if run.docker.inspect(t, k.container()) != nil {
 					t.Error("the refused start left a container")
 				}

@@ -78,6 +78,18 @@ func (s *storm) takeOver() {
 func (s *storm) crashPlugin() {
 	s.kills["plugin"]++
 	s.p.crash(s.t)
+	s.waitersBroke()
+}
+
+/* The agent's own restart: the plugin is asked to go. */
+func (s *storm) endPlugin() {
+	s.kills["plugin, asked"]++
+	within(s.t, 10*time.Second, "Kill by the host", s.p.client.Kill)
+	s.waitersBroke()
+}
+
+func (s *storm) waitersBroke() {
+	s.t.Helper()
 	for i, k := range s.tasks {
 		if r := k.result(s.waiters[i], 20*time.Second); r.Err == nil {
 			s.t.Fatalf("task %d looks finished when the plugin died: %+v", i, r)
@@ -129,8 +141,11 @@ func TestStorm(t *testing.T) {
 			what = 0 /* it does not survive the others, by its own account */
 		}
 		switch {
-		case what < 35:
+		case what < 30:
 			s.crashPlugin()
+			s.takeOver()
+		case what < 38:
+			s.endPlugin()
 			s.takeOver()
 		case what < 65:
 			s.killPump()
