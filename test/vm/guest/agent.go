@@ -1,0 +1,342 @@
+/*
+ * The real Nomad agent of the guest: its systemd unit as the packaged one has it, and its HTTP API.
+ */
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	nomadURL  = "http://127.0.0.1:4646"
+	agentData = "/opt/nomad/data"
+	jobsDir   = "/opt/nomad/jobs"
+)
+
+/* KillMode=process: what lets plugins and log processes outlive a killed agent. */
+const agentUnit = `[Unit]
+After=docker.service
+[Service]
+ExecStart=/opt/nomad/nomad agent -config /opt/nomad/config/agent.hcl
+KillMode=process
+KillSignal=SIGINT
+LimitNOFILE=65536
+TasksMax=infinity
+OOMScoreAdjust=-1000
+`
+
+var nomadHTTP = &http.Client{Timeout: 20 * time.Second}
+
+/* One request to the agent; the answer's JSON goes into out unless that is nil. */
+func nomad(method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequest(method, nomadURL+path, body)
+	if err != nil {
+		return err
+	}
+	resp, err := nomadHTTP.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != 200 {
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, strings.TrimSpace(string(data)))
+	}
+	if text, plain := out.(*string); plain {
+		*text = string(data)
+		return nil
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(data, out)
+}
+
+/* Starts the agent on what is in plugin_dir and waits until the node takes docker jobs. */
+func agentStart(t *T) {
+	t.ok(os.WriteFile("/run/systemd/system/nomad.service", []byte(agentUnit), 0o644), "unit")
+	t.sh("systemctl", "daemon-reload")
+	t.sh("systemctl", "start", "nomad.service")
+	agentReady(t)
+}
+
+func agentReady(t *T) {
+	t.eventually(120*time.Second, "the node is ready with a healthy docker driver", func() (bool, string) {
+		var nodes []struct {
+			Status  string
+			Drivers map[string]struct {
+				Detected, Healthy bool
+				HealthDescription string
+			}
+		}
+		if err := nomad("GET", "/v1/nodes", nil, &nodes); err != nil {
+			return false, err.Error()
+		}
+		if len(nodes) != 1 {
+			return false, fmt.Sprintf("%d nodes", len(nodes))
+		}
+		d := nodes[0].Drivers["docker"]
+		return nodes[0].Status == "ready" && d.Detected && d.Healthy, fmt.Sprintf("%+v", nodes[0])
+	})
+}
+
+/* Stops the agent and forgets all it knew; what is still there of its tasks is removed by hand. */
+func agentWipe() {
+	_, _ = sh("systemctl", "stop", "nomad.service")
+	for _, p := range pluginProcesses() {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	if out, err := sh("docker", "ps", "-aq"); err == nil && out != "" {
+		_, _ = sh("docker", append([]string{"rm", "-f"}, strings.Fields(out)...)...)
+	}
+	data, _ := os.ReadFile("/proc/self/mounts")
+	for _, line := range strings.Split(string(data), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], agentData) {
+			_ = syscall.Unmount(f[1], syscall.MNT_DETACH)
+		}
+	}
+	_ = os.RemoveAll(agentData)
+	scopes, _ := filepath.Glob(filepath.Join(nomadSlice, "*.scope"))
+	for _, dir := range append(scopes, shareSlice, reserveSlice, nomadSlice) {
+		_ = os.Remove(dir)
+	}
+}
+
+type alloc struct {
+	ID           string
+	ClientStatus string
+	TaskStates   map[string]struct {
+		State    string
+		Failed   bool
+		Restarts int
+		Events   []struct{ Type, DisplayMessage string }
+	}
+}
+
+func (a alloc) String() string {
+	text := a.ClientStatus
+	for name, s := range a.TaskStates {
+		text += fmt.Sprintf(" %s:%s restarts=%d", name, s.State, s.Restarts)
+		for _, e := range s.Events {
+			text += "; " + e.DisplayMessage
+		}
+	}
+	return text
+}
+
+func allocOf(job string) (alloc, error) {
+	var list []alloc
+	if err := nomad("GET", "/v1/job/"+job+"/allocations", nil, &list); err != nil {
+		return alloc{}, err
+	}
+	if len(list) != 1 {
+		return alloc{}, fmt.Errorf("%d allocations", len(list))
+	}
+	return list[0], nil
+}
+
+/* A job of one task whose name is the job's, as the files in plugin/examples/jobs are. */
+type runningJob struct {
+	name, alloc string
+	box         *container
+	cgroup      string
+	source      string /* the file that the client writes for the task */
+}
+
+func jobRun(t *T, name string) *runningJob {
+	text, err := os.ReadFile(filepath.Join(jobsDir, name+".nomad.hcl"))
+	t.ok(err, "job file")
+	var job map[string]any
+	t.ok(nomad("POST", "/v1/jobs/parse", map[string]any{"JobHCL": string(text), "Canonicalize": true}, &job), "parse")
+	t.ok(nomad("POST", "/v1/jobs", map[string]any{"Job": job}, nil), "job run")
+	t.eventually(120*time.Second, "the deployment of "+name+" is healthy", func() (bool, string) {
+		var d struct{ Status, StatusDescription string }
+		if err := nomad("GET", "/v1/job/"+name+"/deployment", nil, &d); err != nil {
+			return false, err.Error()
+		}
+		a, _ := allocOf(name)
+		return d.Status == "successful", d.Status + ": " + a.String()
+	})
+	a, err := allocOf(name)
+	t.ok(err, "allocation")
+	j := &runningJob{name: name, alloc: a.ID}
+	j.box, err = inspect(name + "-" + a.ID)
+	t.ok(err, "the job's container")
+	j.cgroup, err = j.box.cgroup()
+	t.ok(err, "the container's cgroup")
+	j.source = filepath.Join(nomadSlice, a.ID+"."+name+".scope", "cpuset.cpus")
+	return j
+}
+
+func (j *runningJob) cpusFile() string { return filepath.Join(j.cgroup, "cpuset.cpus") }
+
+/* Container and client agree; returns how long that took and on what. */
+func (j *runningJob) agrees(t *T, limit time.Duration) (time.Duration, set) {
+	var want set
+	took := t.eventually(limit, j.name+" is on the client's set", func() (bool, string) {
+		source, err1 := readSet(j.source)
+		is, err2 := readSet(j.cpusFile())
+		want = source
+		return err1 == nil && err2 == nil && source == is && source != 0,
+			fmt.Sprintf("client %s, container %s, %v %v", source, is, err1, err2)
+	})
+	return took, want
+}
+
+/* An outside write is undone within 50 ms. */
+func (j *runningJob) repairs(t *T, when string) {
+	j.agrees(t, 15*time.Second)
+	t.ok(writeFile(j.cpusFile(), "0"), "outside write")
+	if took, _ := j.agrees(t, 5*time.Second); took > repairLimit {
+		t.fatalf("%s an outside write to %s stood for %v (limit %v)", when, j.name, took, repairLimit)
+	}
+}
+
+func (j *runningJob) logs() (string, error) {
+	var text string
+	err := nomad("GET", "/v1/client/fs/logs/"+j.alloc+"?"+url.Values{
+		"task": {j.name}, "type": {"stdout"}, "plain": {"true"}, "origin": {"start"},
+	}.Encode(), nil, &text)
+	return text, err
+}
+
+/* The number of the last whole line "hello N: ..."; every number up to it must be there, in order, once. */
+func (j *runningJob) lastLine(t *T) int {
+	text, err := j.logs()
+	t.ok(err, "logs of "+j.name)
+	lines := strings.Split(text, "\n")
+	for i, line := range lines[:len(lines)-1] {
+		if !strings.HasPrefix(line, fmt.Sprintf("hello %d: ", i+1)) {
+			t.fatalf("the log of %s is not what it printed: line %d is %q", j.name, i+1, line)
+		}
+	}
+	return len(lines) - 1
+}
+
+/* The log goes on by at least two lines, and nothing of it is lost or there twice. */
+func (j *runningJob) logsGoOn(t *T, when string) {
+	from := j.lastLine(t)
+	t.eventually(30*time.Second, when+" the logs go on", func() (bool, string) {
+		n := j.lastLine(t)
+		return n >= from+2, fmt.Sprintf("%d lines, %d before", n, from)
+	})
+}
+
+/* The same container, never restarted, and the agent thinks so too. */
+func (j *runningJob) lives(t *T, when string) {
+	t.eventually(60*time.Second, when+" the agent has the task of "+j.name, func() (bool, string) {
+		a, err := allocOf(j.name)
+		if err != nil {
+			return false, err.Error()
+		}
+		s := a.TaskStates[j.name]
+		if s.Restarts != 0 || s.Failed {
+			t.fatalf("%s the task was restarted: %s", when, a)
+		}
+		return a.ClientStatus == "running" && s.State == "running", a.String()
+	})
+	box, err := inspect(j.box.ID)
+	t.ok(err, "the container "+when)
+	if !box.State.Running || box.State.StartedAt != j.box.State.StartedAt {
+		t.fatalf("%s the container of %s is not the one that was started", when, j.name)
+	}
+}
+
+func (j *runningJob) stop(t *T) {
+	t.ok(nomad("DELETE", "/v1/job/"+j.name, nil, nil), "job stop")
+	t.eventually(60*time.Second, "the allocation of "+j.name+" is complete", func() (bool, string) {
+		a, err := allocOf(j.name)
+		return err == nil && a.ClientStatus == "complete", fmt.Sprint(a, err)
+	})
+}
+
+type process struct {
+	pid  int
+	argv string
+}
+
+/* The processes whose program is in plugin_dir: plugin, and what it started of itself. */
+func pluginProcesses() []process {
+	var out []process
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		exe, err := os.Readlink("/proc/" + e.Name() + "/exe")
+		if err == nil && strings.HasPrefix(exe, filepath.Dir(pluginPath)+"/") {
+			argv, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+			out = append(out, process{pid, strings.TrimSpace(strings.ReplaceAll(string(argv), "\x00", " "))})
+		}
+	}
+	return out
+}
+
+/* The plugin that serves the agent: the one without a role in its arguments. */
+func pluginPid(t *T) int {
+	pid := 0
+	t.eventually(30*time.Second, "one plugin process", func() (bool, string) {
+		all := pluginProcesses()
+		n := 0
+		for _, p := range all {
+			if p.argv == pluginPath {
+				n, pid = n+1, p.pid
+			}
+		}
+		return n == 1, fmt.Sprint(all)
+	})
+	return pid
+}
+
+/* All unix sockets that have a file. */
+func socketFiles() map[string]bool {
+	files := map[string]bool{}
+	for _, dir := range []string{"/run", "/tmp", "/var/tmp", "/opt", "/var/lib/nomad"} {
+		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.Type()&os.ModeSocket != 0 {
+				files[path] = true
+			}
+			return nil
+		})
+	}
+	return files
+}
+
+/* Puts the program into plugin_dir, or takes it out: then the agent has its built-in driver. */
+func installPlugin(t *T, there bool) {
+	_ = os.Remove(pluginPath)
+	if there {
+		/* a copy that takes the name at once: the running plugin's file must not be written to */
+		t.sh("cp", "/opt/nomad/paddock", filepath.Dir(pluginPath)+"/../docker.new")
+		t.ok(os.Rename(filepath.Dir(pluginPath)+"/../docker.new", pluginPath), "plugin file")
+	}
+}
+
+func nomadCLI(args ...string) (string, error) {
+	out, err := exec.Command("/opt/nomad/nomad", args...).Output()
+	return string(out), err
+}

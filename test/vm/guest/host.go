@@ -1,0 +1,291 @@
+/*
+ * The client's side of the plugin: Nomad's own driver client over go-plugin, speaking to the real binary.
+ */
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/nomad/helper/pluginutils/hclspecutils"
+	"github.com/hashicorp/nomad/helper/pluginutils/hclutils"
+	"github.com/hashicorp/nomad/helper/uuid"
+	"github.com/hashicorp/nomad/nomad/structs"
+	"github.com/hashicorp/nomad/plugins/base"
+	"github.com/hashicorp/nomad/plugins/drivers"
+	"github.com/hashicorp/nomad/plugins/shared/hclspec"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/msgpack"
+)
+
+const pluginPath = "/opt/nomad/plugins/docker"
+const allocRoot = "/opt/nomad/played"
+
+/* What the plugin said last, for the report of a failure. */
+var pluginStderr lockedBuffer
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.buf.Len() > 1<<20 {
+		b.buf.Reset()
+	}
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.buf.Reset()
+	return b.buf.String()
+}
+
+/* On failure: what the plugin warned of last. */
+func explain() {
+	var lines []string
+	for _, line := range strings.Split(pluginStderr.take(), "\n") {
+		if strings.Contains(line, `"@level":"warn"`) || strings.Contains(line, `"@level":"error"`) || line != "" && line[0] != '{' {
+			lines = append(lines, fmt.Sprintf("%.400s", line))
+		}
+	}
+	if len(lines) > 10 {
+		lines = lines[len(lines)-10:]
+	}
+	for _, line := range lines {
+		fmt.Printf("# plugin: %s\n", line)
+	}
+}
+
+type host struct {
+	drivers.DriverPlugin
+	client *goplugin.Client
+	pid    int
+	stop   context.CancelFunc
+}
+
+/* Starts the plugin as the client does: SetConfig, then the two streams that stay open for ever. */
+func launch(t *T) *host {
+	logger := hclog.NewNullLogger()
+	h := &host{client: goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig: base.Handshake,
+		Plugins: map[string]goplugin.Plugin{
+			base.PluginTypeBase:   &base.PluginBase{},
+			base.PluginTypeDriver: drivers.NewDriverPlugin(nil, logger),
+		},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Cmd:              exec.Command(pluginPath),
+		Logger:           logger,
+		Stderr:           &pluginStderr,
+	})}
+	t.atEnd(h.client.Kill)
+	rpc, err := h.client.Client()
+	t.ok(err, "the plugin's handshake")
+	raw, err := rpc.Dispense(base.PluginTypeDriver)
+	t.ok(err, "dispense")
+	h.DriverPlugin = raw.(drivers.DriverPlugin)
+	h.pid = h.client.ReattachConfig().Pid
+
+	spec, err := h.ConfigSchema()
+	t.ok(err, "ConfigSchema")
+	config, err := encode(spec, map[string]any{"endpoint": "unix://" + dockerSocket})
+	t.ok(err, "plugin block")
+	t.ok(h.SetConfig(&base.Config{
+		ApiVersion: drivers.ApiVersion010, PluginConfig: config,
+		AgentConfig: &base.AgentConfig{Driver: &base.ClientDriverConfig{ClientMinPort: 14000, ClientMaxPort: 14512}},
+	}), "SetConfig")
+
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stop = cancel
+	t.atEnd(cancel)
+	prints, err := h.Fingerprint(ctx)
+	t.ok(err, "Fingerprint")
+	events, err := h.TaskEvents(ctx)
+	t.ok(err, "TaskEvents")
+	healthy := make(chan *drivers.Fingerprint, 64)
+	go func() {
+		for fp := range prints {
+			select {
+			case healthy <- fp:
+			default:
+			}
+		}
+	}()
+	go func() {
+		for range events {
+		}
+	}()
+	deadline := time.After(30 * time.Second)
+	for {
+		select {
+		case fp := <-healthy:
+			if fp.Health == drivers.HealthStateHealthy {
+				return h
+			}
+		case <-deadline:
+			t.fatalf("the plugin does not become healthy")
+		}
+	}
+}
+
+/* SIGKILL; returns when the host has noticed, as the agent would. */
+func (h *host) crash(t *T) {
+	t.ok(syscall.Kill(h.pid, syscall.SIGKILL), "kill -9 of the plugin")
+	t.eventually(15*time.Second, "the host notices that the plugin is dead",
+		func() (bool, string) { return h.client.Exited(), "not exited" })
+}
+
+func encodeValue(spec *hclspec.Spec, config any) (cty.Value, error) {
+	dec, diags := hclspecutils.Convert(spec)
+	if diags.HasErrors() {
+		return cty.NilVal, diags
+	}
+	val, diags, errs := hclutils.ParseHclInterface(config, dec, nil)
+	if diags.HasErrors() {
+		return cty.NilVal, fmt.Errorf("%v", errs)
+	}
+	return val, nil
+}
+
+func encode(spec *hclspec.Spec, config any) ([]byte, error) {
+	val, err := encodeValue(spec, config)
+	if err != nil {
+		return nil, err
+	}
+	return msgpack.Marshal(val, val.Type())
+}
+
+/* A task of the played client. */
+type task struct {
+	cfg    *drivers.TaskConfig
+	handle *drivers.TaskHandle
+	scope  string
+	cores  set
+	box    *container
+	cgroup string
+	stdout *lockedBuffer
+}
+
+func (k *task) cpusFile() string { return filepath.Join(k.cgroup, "cpuset.cpus") }
+
+/*
+ * Starts a task on the plugin. cores "" is a task of the shared pool; else the cores are reserved first, as the
+ * client's prerun hook does, and the caller releases them.
+ */
+func start(t *T, h *host, l *layout, name, cores, script string) *task {
+	k, err := tryStart(t, h, l, name, cores, script)
+	t.ok(err, "StartTask "+name)
+	return k
+}
+
+func tryStart(t *T, h *host, l *layout, name, cores, script string) (*task, error) {
+	alloc := uuid.Generate()
+	dir := filepath.Join(allocRoot, alloc)
+	for _, sub := range []string{"alloc/logs", "alloc/data", "alloc/tmp", name + "/local", name + "/secrets", name + "/tmp"} {
+		t.ok(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
+	}
+	k := &task{cores: mustSet(cores), stdout: &lockedBuffer{}, scope: l.scope(t, alloc, name, cores)}
+	k.cfg = &drivers.TaskConfig{
+		ID: fmt.Sprintf("%s/%s/%s", alloc, name, uuid.Generate()[:8]), Name: name, AllocID: alloc,
+		JobName: "played", JobID: "played", TaskGroupName: "group", Namespace: "default", NodeName: "guest",
+		NodeID: uuid.Generate(), AllocDir: dir,
+		Env: map[string]string{
+			"NOMAD_ALLOC_DIR": "/alloc", "NOMAD_TASK_DIR": "/local", "NOMAD_SECRETS_DIR": "/secrets",
+			"NOMAD_ALLOC_ID": alloc, "NOMAD_TASK_NAME": name,
+		},
+		Resources: &drivers.Resources{
+			NomadResources: &structs.AllocatedTaskResources{
+				Memory: structs.AllocatedMemoryResources{MemoryMB: 32},
+				Cpu:    structs.AllocatedCpuResources{CpuShares: 100},
+			},
+			LinuxResources: &drivers.LinuxResources{
+				CPUShares: 100, MemoryLimitBytes: 32 << 20, PercentTicks: 0.05,
+				CpusetCpus: strings.Join(listOf(k.cores), ","), CpusetCgroupPath: k.scope,
+			},
+		},
+		StdoutPath: filepath.Join(dir, "alloc/logs", "."+name+".stdout.fifo"),
+		StderrPath: filepath.Join(dir, "alloc/logs", "."+name+".stderr.fifo"),
+	}
+	for path, to := range map[string]io.Writer{k.cfg.StdoutPath: k.stdout, k.cfg.StderrPath: io.Discard} {
+		t.ok(syscall.Mkfifo(path, 0o600), "mkfifo")
+		go drain(path, to)
+	}
+	spec, err := h.TaskConfigSchema()
+	t.ok(err, "TaskConfigSchema")
+	val, err := encodeValue(spec, map[string]any{
+		"image": image, "command": "/bin/sh", "args": []string{"-c", script}, "network_mode": "none",
+	})
+	t.ok(err, "task block")
+	t.ok(k.cfg.EncodeDriverConfig(val), "task block")
+	handle, _, err := h.StartTask(k.cfg)
+	if err != nil {
+		_ = os.Remove(k.scope)
+		return nil, err
+	}
+	k.handle = handle
+	t.atEnd(func() { _, _ = sh("docker", "rm", "-f", name+"-"+alloc) })
+	k.box, err = inspect(name + "-" + alloc)
+	t.ok(err, "the task's container")
+	if k.box.State.Running {
+		k.cgroup, err = k.box.cgroup()
+		t.ok(err, "the task's cgroup")
+	}
+	return k, nil
+}
+
+func listOf(s set) []string {
+	var out []string
+	for i := 0; i < 64; i++ {
+		if s&(1<<i) != 0 {
+			out = append(out, fmt.Sprint(i))
+		}
+	}
+	return out
+}
+
+func drain(path string, to io.Writer) {
+	if f, err := os.Open(path); err == nil {
+		_, _ = io.Copy(to, f)
+		f.Close()
+	}
+}
+
+func (k *task) end(t *T, h *host) {
+	t.ok(h.StopTask(k.cfg.ID, time.Second, "SIGKILL"), "StopTask")
+	t.ok(h.DestroyTask(k.cfg.ID, true), "DestroyTask")
+	_ = os.Remove(k.scope)
+}
+
+func (k *task) now() set {
+	s, err := readSet(k.cpusFile())
+	if err != nil {
+		panic(failure(err.Error()))
+	}
+	return s
+}
+
+/* Waits until the container is on exactly this set. */
+func (k *task) becomes(t *T, want set, limit time.Duration) time.Duration {
+	return t.eventually(limit, fmt.Sprintf("%s on cores %s", k.cfg.Name, want), func() (bool, string) {
+		s, err := readSet(k.cpusFile())
+		if err != nil {
+			return false, err.Error()
+		}
+		return s == want, s.String()
+	})
+}

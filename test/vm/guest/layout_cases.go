@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+)
+
+/* How late the tick may be: its second, and what an emulated machine needs. */
+const tickLimit = 1500 * time.Millisecond
+
+func layoutCases() []testCase {
+	at := "/" + cgroupDriver()
+	return []testCase{
+		{"layout-first-instruction" + at, 2 * time.Minute, caseFirstInstruction},
+		{"layout-shared-follows-pool" + at, 2 * time.Minute, caseSharedFollows},
+		{"layout-cores-stay-apart" + at, 2 * time.Minute, caseCoresApart},
+		{"layout-all-reserved-and-released" + at, 2 * time.Minute, caseAllReserved},
+		{"layout-cpu-offline-online" + at, 2 * time.Minute, caseCPUOffline},
+		{"layout-plugin-killed-and-back" + at, 3 * time.Minute, casePluginKilled},
+		{"layout-dockerd-restart-live-restore" + at, 3 * time.Minute, caseDockerdRestart},
+		{"layout-nothing-left-behind" + at, 2 * time.Minute, caseNothingLeft},
+	}
+}
+
+/* The task prints what the kernel says of its very first process. */
+func caseFirstInstruction(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	l.reserve(t, mustSet("1"))
+	const script = "grep Cpus_allowed_list /proc/self/status; exec sleep 100000"
+	for _, c := range []struct{ name, cores, want string }{{"shared", "", "2-3"}, {"cores", "1", "1"}} {
+		k := start(t, h, l, c.name, c.cores, script)
+		var text string
+		t.eventually(20*time.Second, c.name+": its first line", func() (bool, string) {
+			k.stdout.mu.Lock()
+			defer k.stdout.mu.Unlock()
+			text = k.stdout.buf.String()
+			return strings.Contains(text, "\n"), text
+		})
+		fields := strings.Fields(text)
+		if got := mustSet(fields[len(fields)-1]); got != mustSet(c.want) {
+			t.fatalf("%s: its first process was allowed on %s, not on %s", c.name, got, c.want)
+		}
+		if got := mustSet(k.box.HostConfig.CpusetCpus); got != mustSet(c.want) {
+			t.fatalf("%s: created with %s, not with %s", c.name, got, c.want)
+		}
+	}
+}
+
+/* Pool shrinks and grows; the shared task is where share.slice is, within 50 ms of the client's write. */
+func caseSharedFollows(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	k := start(t, h, l, "shared", "", "exec sleep 100000")
+	k.becomes(t, mustSet("1-3"), tickLimit)
+	for _, step := range []struct {
+		reserve bool
+		cores   string
+		want    string
+	}{{true, "1", "2-3"}, {true, "3", "2"}, {false, "1", "1-2"}, {false, "3", "1-3"}} {
+		if step.reserve {
+			l.reserve(t, mustSet(step.cores))
+		} else {
+			l.release(t, mustSet(step.cores))
+		}
+		took := k.becomes(t, mustSet(step.want), tickLimit)
+		if took > repairLimit {
+			t.fatalf("to %s it took %v (limit %v)", step.want, took, repairLimit)
+		}
+	}
+}
+
+/* reserve.slice holds the cores of both, and each is still alone on its own. */
+func caseCoresApart(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	l.reserve(t, mustSet("1"))
+	one := start(t, h, l, "one", "1", "exec sleep 100000")
+	l.reserve(t, mustSet("2"))
+	two := start(t, h, l, "two", "2", "exec sleep 100000")
+	effective, err := readSet(filepath.Join(one.scope, "cpuset.cpus.effective"))
+	t.ok(err, "the scope")
+	if effective != mustSet("1-2") {
+		t.fatalf("the played layout is not the real one: a reserve scope's effective set is %s", effective)
+	}
+	o := observe()
+	t.atEnd(o.end)
+	t.ok(o.expect(one.cpusFile(), mustSet("1")), "observer")
+	t.ok(o.expect(two.cpusFile(), mustSet("2")), "observer")
+	window(t, 2500*time.Millisecond) /* two ticks */
+	for _, k := range []*task{one, two} {
+		if wrong, _, err := o.seen(k.cpusFile()); err != nil || len(wrong) > 0 {
+			t.fatalf("%s left its core: %v%s", k.cfg.Name, err, describe(wrong))
+		}
+	}
+	/* and back there after an outside write */
+	t.ok(writeFile(one.cpusFile(), "1-2"), "outside write")
+	if took := one.becomes(t, mustSet("1"), tickLimit); took > repairLimit {
+		t.fatalf("the outside write stood for %v", took)
+	}
+}
+
+/* The last core is reserved: share.slice is blank, its effective set is everything. Nobody may be widened. */
+func caseAllReserved(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	k := start(t, h, l, "shared", "", "exec sleep 100000")
+	l.reserve(t, mustSet("1"))
+	k.becomes(t, mustSet("2-3"), tickLimit)
+	o := observe()
+	t.atEnd(o.end)
+	t.ok(o.expect(k.cpusFile(), mustSet("2-3")), "observer")
+	l.reserve(t, mustSet("2-3"))
+	effective, err := readSet(filepath.Join(k.scope, "cpuset.cpus.effective"))
+	t.ok(err, "the scope")
+	if effective&mustSet("1") == 0 {
+		t.fatalf("the played layout is not the real one: with all reserved the shared scope has %s", effective)
+	}
+	window(t, 2500*time.Millisecond)
+	wrong, _, err := o.seen(k.cpusFile())
+	t.ok(err, "observer")
+	if len(wrong) > 0 {
+		t.fatalf("with nothing left to share the last good set is to be held; it became%s", describe(wrong))
+	}
+	l.release(t, mustSet("2"))
+	k.becomes(t, mustSet("2"), tickLimit)
+	l.release(t, mustSet("1,3"))
+	k.becomes(t, mustSet("1-3"), tickLimit)
+}
+
+/* A CPU goes and comes back. The kernel tells nobody, so the tick is what sees it. */
+func caseCPUOffline(t *T) {
+	const online = "/sys/devices/system/cpu/cpu3/online"
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	l.reserve(t, mustSet("1"))
+	k := start(t, h, l, "shared", "", "exec sleep 100000")
+	k.becomes(t, mustSet("2-3"), tickLimit)
+	t.atEnd(func() { _ = writeFile(online, "1") })
+	effective := func() set {
+		s, err := readSet(filepath.Join(k.cgroup, "cpuset.cpus.effective"))
+		t.ok(err, "the container's effective set")
+		return s
+	}
+	never := func() {
+		if s := effective(); s&mustSet("0-1") != 0 {
+			t.fatalf("the container runs on %s", s)
+		}
+	}
+	t.ok(writeFile(online, "0"), "CPU 3 off")
+	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); window(t, 5*time.Millisecond) {
+		never()
+	}
+	if s := effective(); s != mustSet("2") {
+		t.fatalf("with CPU 3 off the container runs on %s", s)
+	}
+	t.ok(writeFile(online, "1"), "CPU 3 on")
+	t.eventually(2*tickLimit, "back on 2-3", func() (bool, string) {
+		never()
+		return effective() == mustSet("2-3"), effective().String()
+	})
+	k.becomes(t, mustSet("2-3"), tickLimit)
+}
+
+/* kill -9: the container lives, RecoverTask takes it up, what was overwritten meanwhile is repaired. */
+func casePluginKilled(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	l.reserve(t, mustSet("1"))
+	shared := start(t, h, l, "shared", "", "exec sleep 100000")
+	cores := start(t, h, l, "cores", "1", "exec sleep 100000")
+	shared.becomes(t, mustSet("2-3"), tickLimit)
+	h.crash(t)
+	for _, k := range []*task{shared, cores} {
+		t.ok(writeFile(k.cpusFile(), "0-3"), "outside write")
+		box, err := inspect(k.box.ID)
+		t.ok(err, "the container after the crash")
+		if !box.State.Running || box.State.StartedAt != k.box.State.StartedAt {
+			t.fatalf("%s did not live through the plugin's death", k.cfg.Name)
+		}
+	}
+	l.reserve(t, mustSet("3")) /* and the world went on */
+	h = launch(t)
+	for _, k := range []*task{shared, cores} {
+		t.ok(h.RecoverTask(k.handle), "RecoverTask "+k.cfg.Name)
+	}
+	shared.becomes(t, mustSet("2"), tickLimit)
+	cores.becomes(t, mustSet("1"), tickLimit)
+	/* from now on at once again */
+	t.ok(writeFile(cores.cpusFile(), "0-3"), "outside write")
+	if took := cores.becomes(t, mustSet("1"), tickLimit); took > repairLimit {
+		t.fatalf("after the recovery an outside write stood for %v", took)
+	}
+}
+
+/* dockerd goes and comes (live-restore): containers live, and stay where they belong while it is away. */
+func caseDockerdRestart(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	k := start(t, h, l, "shared", "", "exec sleep 100000")
+	k.becomes(t, mustSet("1-3"), tickLimit)
+	t.atEnd(func() { _, _ = sh("systemctl", "start", "docker.service") })
+	t.sh("systemctl", "stop", "docker.socket", "docker.service")
+	if _, err := os.Stat(k.cgroup); err != nil {
+		t.fatalf("live-restore is off in this guest: %v", err)
+	}
+	l.reserve(t, mustSet("1"))
+	if took := k.becomes(t, mustSet("2-3"), tickLimit); took > repairLimit {
+		t.fatalf("without dockerd it took %v", took)
+	}
+	t.sh("systemctl", "start", "docker.socket", "docker.service")
+	t.eventually(60*time.Second, "dockerd is back", func() (bool, string) {
+		_, err := inspect(k.box.ID)
+		return err == nil, fmt.Sprint(err)
+	})
+	t.ok(writeFile(k.cpusFile(), "0-3"), "outside write")
+	if took := k.becomes(t, mustSet("2-3"), tickLimit); took > repairLimit {
+		t.fatalf("after dockerd's return an outside write stood for %v", took)
+	}
+	status, err := h.InspectTask(k.cfg.ID)
+	t.ok(err, "InspectTask")
+	if status.State != drivers.TaskStateRunning {
+		t.fatalf("the task is %s", status.State)
+	}
+	box, err := inspect(k.box.ID)
+	t.ok(err, "inspect")
+	if box.State.StartedAt != k.box.State.StartedAt {
+		t.fatalf("the container was restarted")
+	}
+}
+
+/* After StopTask and DestroyTask there is no container and no cgroup of it. */
+func caseNothingLeft(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	l.reserve(t, mustSet("1"))
+	shared := start(t, h, l, "shared", "", "exec sleep 100000")
+	cores := start(t, h, l, "cores", "1", "exec sleep 100000")
+	shared.end(t, h)
+	cores.end(t, h)
+	t.eventually(20*time.Second, "containers and cgroups gone", func() (bool, string) {
+		names, err := containers()
+		left := containerCgroups()
+		return err == nil && len(names) == 0 && len(left) == 0, fmt.Sprint(names, left, err)
+	})
+}

@@ -1,0 +1,134 @@
+/*
+ * What runs inside the guest: the tests that need a real systemd, cgroup v2, dockerd and Nomad agent, and the
+ * demo. One static program, so that both Debian releases run the same bytes.
+ *
+ *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), layout (the cgroups of clients >= 1.7, played),
+ *                          rows (what puts an old cpuset back), storm (two random minutes)
+ *   guest demo
+ *
+ * Output: "ok NAME" or "not ok NAME - why" a case, and notes as "# ...". GUEST_ONLY selects cases by a part of
+ * the name, GUEST_SEED sets the seed of the storm.
+ */
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+type testCase struct {
+	name  string
+	limit time.Duration
+	run   func(t *T)
+}
+
+/* T is one case at work. Its methods are called from the case's own goroutine. */
+type T struct {
+	name    string
+	cleanup []func()
+}
+
+type failure string
+
+func (t *T) fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
+
+func (t *T) ok(err error, what string) {
+	if err != nil {
+		t.fatalf("%s: %v", what, err)
+	}
+}
+
+func (t *T) note(format string, args ...any) { fmt.Printf("# "+format+"\n", args...) }
+
+/* f is called when the case is over; the last one first. */
+func (t *T) atEnd(f func()) { t.cleanup = append(t.cleanup, f) }
+
+/* Looks every 2 ms until cond holds; fails at the deadline with what it saw last. */
+func (t *T) eventually(limit time.Duration, what string, cond func() (bool, string)) time.Duration {
+	start := time.Now()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		good, saw := cond()
+		if good {
+			return time.Since(start)
+		}
+		if time.Since(start) > limit {
+			t.fatalf("%s: not within %v; last seen: %s", what, limit, saw)
+		}
+		<-tick.C
+	}
+}
+
+func guarded(f func()) (why string) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case failure:
+			why = string(r)
+		default:
+			why = fmt.Sprintf("panic: %v", r)
+			fmt.Fprintf(os.Stderr, "%s\n", debug.Stack())
+		}
+	}()
+	f()
+	return ""
+}
+
+/* Runs one case to its end or its deadline; says whether it passed. */
+func (c testCase) execute() bool {
+	t := &T{name: c.name}
+	start := time.Now()
+	result := make(chan string, 1)
+	go func() { result <- guarded(func() { c.run(t) }) }()
+	var why string
+	select {
+	case why = <-result:
+	case <-time.After(c.limit):
+		why = fmt.Sprintf("no end within %v", c.limit)
+	}
+	if why != "" {
+		explain()
+	}
+	for i := len(t.cleanup) - 1; i >= 0; i-- {
+		if w := guarded(t.cleanup[i]); w != "" && why == "" {
+			why = "clean-up: " + w
+		}
+	}
+	if why != "" {
+		fmt.Printf("not ok %s - %s\n", c.name, strings.ReplaceAll(why, "\n", " | "))
+		return false
+	}
+	fmt.Printf("ok %s (%.1f s)\n", c.name, time.Since(start).Seconds())
+	return true
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "demo" {
+		os.Exit(demo())
+	}
+	if len(os.Args) < 3 || os.Args[1] != "run" {
+		fmt.Fprintln(os.Stderr, "usage: guest run GROUP... | guest demo")
+		os.Exit(2)
+	}
+	groups := map[string]func() []testCase{
+		"agent": agentCases, "layout": layoutCases, "rows": rowCases, "storm": stormCases,
+	}
+	status := 0
+	for _, name := range os.Args[2:] {
+		group, known := groups[name]
+		if !known {
+			fmt.Fprintf(os.Stderr, "guest: no such group: %s\n", name)
+			os.Exit(2)
+		}
+		for _, c := range group() {
+			if strings.Contains(c.name, os.Getenv("GUEST_ONLY")) && !c.execute() {
+				status = 1
+			}
+		}
+	}
+	os.Exit(status)
+}

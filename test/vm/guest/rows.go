@@ -1,0 +1,151 @@
+/*
+ * What puts an old cpuset back, event by event, with the layout of clients from 1.7 on: a shared container is
+ * created with 1-3, core 1 is then reserved for a `cores` task, so that the shared one belongs on 2-3, and then
+ * somebody does what people do on a server. Two promises: the right set is back within 50 ms, and where systemd
+ * holds the unit's own AllowedCPUs the set is never lost at all.
+ */
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+const repairLimit = 50 * time.Millisecond
+
+/* After the event the containers are watched this long: systemd and dockerd do their part later. */
+const watchFor = 3 * time.Second
+
+type row struct {
+	name string
+	keep bool /* under the systemd cgroup driver: not lost at all */
+	do   func(t *T, s *rowScene)
+}
+
+type rowScene struct {
+	h      *host
+	l      *layout
+	shared *task
+	cores  *task
+	extra  int
+}
+
+func (s *rowScene) unit(k *task) string { return "docker-" + k.box.ID + ".scope" }
+
+/* Another container comes and goes, by hand. */
+func (s *rowScene) otherContainer(t *T, args ...string) {
+	s.extra++
+	name := fmt.Sprintf("other%d", s.extra)
+	t.sh("docker", append(append([]string{"run", "--rm", "--network=none", "--name", name}, args...), image, "true")...)
+}
+
+var rows = []row{
+	{"containers-come-and-go", true, func(t *T, s *rowScene) {
+		s.otherContainer(t)
+		s.otherContainer(t, "--cpuset-cpus=1-3")
+	}},
+	{"daemon-reload", true, func(t *T, s *rowScene) { t.sh("systemctl", "daemon-reload") }},
+	{"daemon-reexec", true, func(t *T, s *rowScene) { t.sh("systemctl", "daemon-reexec") }},
+	{"daemon-reload-then-a-unit", true, func(t *T, s *rowScene) {
+		t.sh("systemctl", "daemon-reload")
+		s.otherContainer(t)
+		t.sh("systemctl", "restart", "systemd-networkd.service")
+	}},
+	{"docker-update-memory", true, func(t *T, s *rowScene) {
+		for _, k := range []*task{s.shared, s.cores} {
+			t.sh("docker", "update", "--memory", "48m", "--memory-swap", "96m", k.box.ID)
+		}
+	}},
+	{"set-property-cpuweight", true, func(t *T, s *rowScene) {
+		for _, k := range []*task{s.shared, s.cores} {
+			t.sh("systemctl", "set-property", "--runtime", s.unit(k), "CPUWeight=77")
+		}
+	}},
+	{"outside-write", false, func(t *T, s *rowScene) {
+		for _, k := range []*task{s.shared, s.cores} {
+			t.ok(writeFile(k.cpusFile(), "0-3"), "outside write")
+		}
+	}},
+}
+
+func rowCases() []testCase {
+	driver := cgroupDriver()
+	var cases []testCase
+	for _, r := range rows {
+		r := r
+		if driver != "systemd" && r.name == "set-property-cpuweight" {
+			continue /* there is no unit to set it on */
+		}
+		cases = append(cases, testCase{"row-" + r.name + "/" + driver, 3 * time.Minute, func(t *T) { runRow(t, r, driver) }})
+	}
+	return cases
+}
+
+/* The scene: a shared container, created with 1-3, and a `cores` one on core 1; both settled. */
+func newRowScene(t *T) *rowScene {
+	s := &rowScene{l: newLayout(t, "1-3")}
+	s.h = launch(t)
+	s.shared = start(t, s.h, s.l, "shared", "", "exec sleep 100000")
+	s.shared.becomes(t, mustSet("1-3"), 2*time.Second)
+	s.l.reserve(t, mustSet("1"))
+	s.cores = start(t, s.h, s.l, "cores", "1", "exec sleep 100000")
+	s.shared.becomes(t, mustSet("2-3"), 5*time.Second)
+	s.cores.becomes(t, mustSet("1"), 5*time.Second)
+	return s
+}
+
+func runRow(t *T, r row, driver string) {
+	s := newRowScene(t)
+	/* the unit's own record follows the write; it is asked for through systemd, not through the driver */
+	if driver == "systemd" {
+		for _, k := range []*task{s.shared, s.cores} {
+			k := k
+			want := k.now()
+			t.eventually(10*time.Second, "AllowedCPUs of "+k.cfg.Name, func() (bool, string) {
+				out := t.sh("systemctl", "show", "-P", "AllowedCPUs", s.unit(k))
+				got, err := parseSet(strings.ReplaceAll(out, " ", ","))
+				return err == nil && got == want, out
+			})
+		}
+	}
+	o := observe()
+	t.atEnd(o.end)
+	want := map[*task]set{s.shared: mustSet("2-3"), s.cores: mustSet("1")}
+	for k, cpus := range want {
+		t.ok(o.expect(k.cpusFile(), cpus), "observer")
+	}
+	r.do(t, s)
+	window(t, watchFor)
+	for k, cpus := range want {
+		wrong, now, err := o.seen(k.cpusFile())
+		t.ok(err, "observer of "+k.cfg.Name)
+		if now {
+			t.fatalf("%s is not back on %s after %v:%s", k.cfg.Name, cpus, watchFor, describe(wrong))
+		}
+		for _, w := range wrong {
+			if w.length() > repairLimit {
+				t.fatalf("%s was on %s for %.1f ms (limit %v)", k.cfg.Name, w.saw, w.length().Seconds()*1e3, repairLimit)
+			}
+		}
+		if len(wrong) > 0 && r.keep && driver == "systemd" {
+			t.fatalf("%s was lost, though repaired:%s", k.cfg.Name, describe(wrong))
+		}
+		if r.name == "outside-write" {
+			t.note("%s: outside write seen%s", k.cfg.Name, describe(wrong))
+		}
+	}
+	if o.gap > repairLimit {
+		t.note("the observer itself was away for %.0f ms once", o.gap.Seconds()*1e3)
+	}
+	if o.looks < 100 {
+		t.fatalf("the observer looked only %d times", o.looks)
+	}
+}
+
+/* An observation of this length; what is looked for is that nothing happens in it. */
+func window(t *T, length time.Duration) {
+	end := time.NewTimer(length)
+	defer end.Stop()
+	<-end.C
+}
