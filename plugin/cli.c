@@ -25,7 +25,8 @@ static const struct cli_command commands[] = {
 };
 
 static void cli_usage(FILE *to) {
-    fputs("paddock " PADDOCK_VERSION " - a Docker task driver for Nomad that keeps each container on its "
+    fputs("paddock " PADDOCK_VERSION
+          " - a Docker task driver for Nomad that keeps each container on its "
           "cores\n\n"
           "As a driver it is started by a Nomad client, out of its plugin_dir. By hand:\n\n",
           to);

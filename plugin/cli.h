@@ -7,7 +7,8 @@ struct cli_command {
     int (*run)(int argc, char **argv);
 };
 
-/** Finds and runs argv[1]. Returns the exit status: 2 with the usage on stderr for a command that is none. */
+/** Finds and runs argv[1]. Returns the exit status: 2 with the usage on stderr for a command that
+ * is none. */
 int cli_main(int argc, char **argv);
 
 int cli_status(int argc, char **argv);

@@ -1,6 +1,7 @@
 #pragma once
-/* How a go-plugin host starts us and finds our socket. Facts: plugin-protocol 1. Its order matters: the
- * socket listens, then one line goes out on stdout and not a byte before it, then stdout is given up. */
+/* How a go-plugin host starts us and finds our socket. Facts: plugin-protocol 1. Its order matters:
+ * the socket listens, then one line goes out on stdout and not a byte before it, then stdout is
+ * given up. */
 #include "paddock/err.h"
 #include <stdbool.h>
 #include <sys/un.h>
@@ -16,8 +17,8 @@ enum handshake_role {
     ROLE_LOST,    /* neither cookie nor command */
 };
 
-/** @cookie: the environment's, NULL = not set. argv[1] "logpump" counts more than the cookie, for the pump
- *  inherits the agent's environment. Pure. */
+/** @cookie: the environment's, NULL = not set. argv[1] "logpump" counts more than the cookie, for
+ * the pump inherits the agent's environment. Pure. */
 enum handshake_role handshake_role(int argc, char *const *argv, const char *cookie);
 
 /** The driver's name: the file's own, without folder and ".exe"; at most @size - 1 bytes. Pure.
@@ -28,10 +29,10 @@ struct handshake_socket {
     char dir[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* ours alone, 0700; "" = none */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
-/** Makes the private folder in @wanted_dir (PLUGIN_UNIX_SOCKET_DIR), else @tmp_dir (TMPDIR), else /tmp; NULL
- *  and "" are not given. The socket is made by whoever listens.
- *  Returns 0; -ENAMETOOLONG or -EINVAL ('|' or a newline in it) for @wanted_dir, while a @tmp_dir like that is
- *  passed over; -errno of mkdtemp. */
+/** Makes the private folder in @wanted_dir (PLUGIN_UNIX_SOCKET_DIR), else @tmp_dir (TMPDIR), else
+ * /tmp; NULL and "" are not given. The socket is made by whoever listens. Returns 0; -ENAMETOOLONG
+ * or -EINVAL ('|' or a newline in it) for @wanted_dir, while a @tmp_dir like that is passed over;
+ * -errno of mkdtemp. */
 int handshake_socket_make(const char *wanted_dir, const char *tmp_dir, struct handshake_socket *ret,
                           struct err *err) MUST_CHECK;
 /** Removes socket and folder. Twice is allowed. */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 static int main_lost(void) {
-    fputs("This program is a plugin: a Nomad client starts it out of its plugin_dir. By hand it takes a "
+    fputs("This program is a plugin: a Nomad client starts it out of its plugin_dir. By hand it "
+          "takes a "
           "command.\n\n",
           stderr);
     char *none[] = {(char *)"paddock", NULL};

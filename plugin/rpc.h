@@ -1,17 +1,20 @@
 #pragma once
-/* The gRPC server as its handlers see it: a table of methods, calls and streams. No gRPC type passes here.
+/* The gRPC server as its handlers see it: a table of methods, calls and streams. No gRPC type
+ * passes here.
  *
- * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers run on worker
- * threads as sequential C and may block within their call's deadline and cancel. Whatever waits for ever
- * (WaitTask, streams) costs no thread: the handler returns and somebody finishes the call later.
+ * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers run on
+ * worker threads as sequential C and may block within their call's deadline and cancel. Whatever
+ * waits for ever (WaitTask, streams) costs no thread: the handler returns and somebody finishes the
+ * call later.
  *
- * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods marked `slow` (image pulls,
- * starts, execs) hold at most RPC_WORKERS_SLOW of them and queue among themselves beyond; so a StopTask
- * never waits behind hanging pulls: RPC_WORKERS - RPC_WORKERS_SLOW workers are never theirs.
+ * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods marked `slow`
+ * (image pulls, starts, execs) hold at most RPC_WORKERS_SLOW of them and queue among themselves
+ * beyond; so a StopTask never waits behind hanging pulls: RPC_WORKERS - RPC_WORKERS_SLOW workers
+ * are never theirs.
  *
- * Callbacks (on_cancel, on_message, on_room, on_close): never before the handler has returned, never two at
- * a time for one call, from the rpc thread (a worker when they came due while the handler ran), so they
- * must not block. They may call everything of this header. */
+ * Callbacks (on_cancel, on_message, on_room, on_close): never before the handler has returned,
+ * never two at a time for one call, from the rpc thread (a worker when they came due while the
+ * handler ran), so they must not block. They may call everything of this header. */
 #include "paddock/call.h"
 #include "paddock/err.h"
 
@@ -21,8 +24,8 @@
 
 #define RPC_WORKERS 64
 #define RPC_WORKERS_SLOW 40
-/* A stream's queue of messages that the client has not taken yet: whichever comes first. One message is
- * always taken, of any size. */
+/* A stream's queue of messages that the client has not taken yet: whichever comes first. One
+ * message is always taken, of any size. */
 #define RPC_STREAM_QUEUE_BYTES ((size_t)1 << 20)
 #define RPC_STREAM_QUEUE_MESSAGES 256
 
@@ -36,8 +39,8 @@ enum rpc_kind {
     RPC_BIDI,
 };
 
-/* A row. Exactly one handler is set, by kind; a stream's may be NULL: it is then held open without a word
- * until the client goes away (the host opens GRPCStdio and GRPCBroker like that). */
+/* A row. Exactly one handler is set, by kind; a stream's may be NULL: it is then held open without
+ * a word until the client goes away (the host opens GRPCStdio and GRPCBroker like that). */
 struct rpc_method {
     const char *path; /* "/package.Service/Method" */
     enum rpc_kind kind;
@@ -56,33 +59,36 @@ struct rpc_service {
 };
 
 /* ---- unary ----
- * A handler finishes its call exactly once, by rpc_reply or rpc_fail; a second finish is ignored while the
- * call lives. @c is valid until the handler has returned and the call is finished. */
+ * A handler finishes its call exactly once, by rpc_reply or rpc_fail; a second finish is ignored
+ * while the call lives. @c is valid until the handler has returned and the call is finished. */
 
 void *rpc_call_app(const struct rpc_call *c);
 struct rpc_server *rpc_call_server(const struct rpc_call *c);
 
-/** Deadline (grpc-timeout; 0 when there is none) and cancel, which fires when the client has gone or the
- *  server stops. Only from the handler; makes the eventfd on first use (without a free fd: no cancel). */
+/** Deadline (grpc-timeout; 0 when there is none) and cancel, which fires when the client has gone
+ * or the server stops. Only from the handler; makes the eventfd on first use (without a free fd: no
+ * cancel). */
 const struct call *rpc_call_context(struct rpc_call *c);
 
-/** Any thread. @msg stays the caller's. Without memory to encode it the call fails (ResourceExhausted). */
+/** Any thread. @msg stays the caller's. Without memory to encode it the call fails
+ * (ResourceExhausted). */
 void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg);
-/** Any thread. @err as err.h says; NULL or not set = "unknown error". Never Unavailable nor Cancelled. */
+/** Any thread. @err as err.h says; NULL or not set = "unknown error". Never Unavailable nor
+ * Cancelled. */
 void rpc_fail(struct rpc_call *c, const struct err *err);
 
-/** From the handler only: the call stays open after it returns, until somebody calls rpc_reply or rpc_fail,
- *  which may have happened already.
- *  @on_cancel: at most once, when the client has gone or the server stops, and only while the call is not
- *              finished; it must lead to a finish (nobody sees it any more). NULL allowed.
- *  @release: exactly once, the last thing ever done with @ctx, after the call is finished. NULL allowed.
- *            May come from within rpc_reply/rpc_fail: touch nothing of @ctx after those. */
+/** From the handler only: the call stays open after it returns, until somebody calls rpc_reply or
+ * rpc_fail, which may have happened already.
+ *  @on_cancel: at most once, when the client has gone or the server stops, and only while the call
+ * is not finished; it must lead to a finish (nobody sees it any more). NULL allowed.
+ *  @release: exactly once, the last thing ever done with @ctx, after the call is finished. NULL
+ * allowed. May come from within rpc_reply/rpc_fail: touch nothing of @ctx after those. */
 void rpc_call_defer(struct rpc_call *c, void (*on_cancel)(struct rpc_call *c, void *ctx),
                     void (*release)(void *ctx), void *ctx);
 
 /* ---- streams ----
- * @s is valid until on_close has returned (without one: until the handler has). Whoever may send later than
- * that holds a reference. */
+ * @s is valid until on_close has returned (without one: until the handler has). Whoever may send
+ * later than that holds a reference. */
 
 void *rpc_stream_app(const struct rpc_stream *s);
 const struct call *rpc_stream_context(struct rpc_stream *s);
@@ -92,19 +98,19 @@ struct rpc_stream *rpc_stream_ref(struct rpc_stream *s);
 struct rpc_stream *rpc_stream_unref(struct rpc_stream *s);
 
 /** Queues @msg (encoded at once, stays the caller's). Any thread, never blocks.
- *  Returns 0; -EAGAIN the queue is full, on_room will tell; -ECANCELED the client has gone or the stream is
- *  finished; -ENOMEM. */
+ *  Returns 0; -EAGAIN the queue is full, on_room will tell; -ECANCELED the client has gone or the
+ * stream is finished; -ENOMEM. */
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *msg) MUST_CHECK;
 /** Ends the stream behind what is queued: OK for NULL. Any thread; the first one counts. */
 void rpc_stream_finish(struct rpc_stream *s, const struct err *err);
 
 /* Set from the handler. All NULL allowed. */
 struct rpc_stream_ops {
-    /* Exactly once, the last callback: the client has gone, or the finish was sent. Also when finish was
-     * called from the handler. */
+    /* Exactly once, the last callback: the client has gone, or the finish was sent. Also when
+     * finish was called from the handler. */
     void (*on_close)(struct rpc_stream *s, void *ctx);
-    /* Bidi: a further message; NULL = the client sends no more. 0; -EAGAIN: not now, the same one is offered
-     * again after rpc_stream_resume. */
+    /* Bidi: a further message; NULL = the client sends no more. 0; -EAGAIN: not now, the same one
+     * is offered again after rpc_stream_resume. */
     int (*on_message)(struct rpc_stream *s, void *ctx, const ProtobufCMessage *msg);
     /* A send was refused with -EAGAIN and half of the queue is free again. */
     void (*on_room)(struct rpc_stream *s, void *ctx);
@@ -116,15 +122,16 @@ void rpc_stream_resume(struct rpc_stream *s);
 
 /* ---- server ---- */
 
-/** Listens on @socket_path (a unix socket, < 108 bytes) and accepts from then on; calls are taken by
- *  rpc_server_run. @services ends with methods == NULL and is borrowed, like its tables.
- *  Returns 0; -EINVAL path too long; -EADDRINUSE gRPC could not bind it; -ENOMEM. */
+/** Listens on @socket_path (a unix socket, < 108 bytes) and accepts from then on; calls are taken
+ * by rpc_server_run. @services ends with methods == NULL and is borrowed, like its tables. Returns
+ * 0; -EINVAL path too long; -EADDRINUSE gRPC could not bind it; -ENOMEM. */
 int rpc_server_new(const char *socket_path, const struct rpc_service *services,
                    struct rpc_server **ret, struct err *err) MUST_CHECK;
 
-/** The rpc thread: serves until rpc_server_stop, then ends every call: connections break, for WaitTask must
- *  not answer with a made-up result. Returns 0; -ETIMEDOUT when handlers or deferred calls were not finished
- *  1.5 s after the stop: the server cannot be freed then, leave the process by _exit. */
+/** The rpc thread: serves until rpc_server_stop, then ends every call: connections break, for
+ * WaitTask must not answer with a made-up result. Returns 0; -ETIMEDOUT when handlers or deferred
+ * calls were not finished 1.5 s after the stop: the server cannot be freed then, leave the process
+ * by _exit. */
 int rpc_server_run(struct rpc_server *s) MUST_CHECK;
 
 /** Any thread, any number of times, also before run; not in signal handlers. */

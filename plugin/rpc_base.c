@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define base_of(tag_ptr, member)                                                                   \
-    ((struct rpc_base *)(void *)((char *)(tag_ptr) - offsetof(struct rpc_base, member)))
+    ((struct rpc_base *)(void *)((char *)(tag_ptr)-offsetof(struct rpc_base, member)))
 
 /* ---- messages ---- */
 
@@ -31,8 +31,8 @@ ProtobufCMessage *rpc_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDesc
         return NULL;
     grpc_slice all = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
-    ProtobufCMessage *msg = protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(all),
-                                                      GRPC_SLICE_START_PTR(all));
+    ProtobufCMessage *msg =
+        protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(all), GRPC_SLICE_START_PTR(all));
     grpc_slice_unref(all);
     return msg;
 }

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* References: the grpc_call's, the handler's while it is queued and runs, one until it is finished. */
+/* References: the grpc_call's, the handler's while it is queued and runs, one until it is finished.
+ */
 struct rpc_call {
     struct rpc_base b;
     /* ---- under b.lock ---- */

@@ -1,10 +1,11 @@
 #pragma once
 /* What unary calls and streams have in common, for the rpc_*.c files only.
  *
- * A call is made of batches: each start_batch gives exactly one event back, with the tag. RECV_CLOSE is
- * started at once and comes back when the call is over for whatever reason; when no batch is outstanding
- * after that, the grpc_call is released. The memory lives as long as somebody holds a reference.
- * Batches are started under the call's lock and events take it, so whatever a batch points to is safe. */
+ * A call is made of batches: each start_batch gives exactly one event back, with the tag.
+ * RECV_CLOSE is started at once and comes back when the call is over for whatever reason; when no
+ * batch is outstanding after that, the grpc_call is released. The memory lives as long as somebody
+ * holds a reference. Batches are started under the call's lock and events take it, so whatever a
+ * batch points to is safe. */
 #include "plugin/rpc.h"
 #include "plugin/rpc_status.h"
 
@@ -66,7 +67,8 @@ const struct call *rpc_base_context(struct rpc_base *b);
 
 /* Under the lock; nothing happens when the call is over. */
 void rpc_base_receive(struct rpc_base *b);
-/** @msg (taken, NULL = none) and, with @status, the end of the call, in one batch: one may be under way. */
+/** @msg (taken, NULL = none) and, with @status, the end of the call, in one batch: one may be under
+ * way. */
 void rpc_base_send(struct rpc_base *b, grpc_byte_buffer *msg, const struct rpc_status *status);
 
 /** NULL without memory. */

@@ -35,8 +35,8 @@ struct rpc_server {
     unsigned open; /* calls that gRPC still owes events */
     /* ---- under the lock ---- */
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* CLOCK_MONOTONIC */
-    unsigned alive;         /* calls and streams that somebody still knows */
+    pthread_cond_t changed;      /* CLOCK_MONOTONIC */
+    unsigned alive;              /* calls and streams that somebody still knows */
     _Atomic uint64_t stop_at_us; /* 0: serving; else until when */
 };
 
@@ -105,10 +105,12 @@ static grpc_arg int_arg(const char *key, int value) {
 
 static int server_listen(struct rpc_server *s, const char *socket_path, struct err *err) {
     grpc_arg args[] = {
-        int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, INT_MAX), /* two streams a task, for as long as it runs */
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),  /* environments and templates */
+        int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                INT_MAX), /* two streams a task, for as long as it runs */
+        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1), /* environments and templates */
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
-        int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0), /* a Go host pings with each window it measures */
+        int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES,
+                0), /* a Go host pings with each window it measures */
     };
     grpc_channel_args all = {.num_args = ARRAY_LEN(args), .args = args};
     s->cq = grpc_completion_queue_create_for_next(NULL);
@@ -199,8 +201,7 @@ static int server_serve(struct rpc_server *s) {
 static void server_drain(struct rpc_server *s) {
     grpc_completion_queue_shutdown(s->cq);
     for (;;) {
-        grpc_event e =
-            grpc_completion_queue_next(s->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_event e = grpc_completion_queue_next(s->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (e.type != GRPC_OP_COMPLETE)
             return;
         struct rpc_tag *t = e.tag;
@@ -208,7 +209,8 @@ static void server_drain(struct rpc_server *s) {
     }
 }
 
-/* Handlers that still run, deferred calls that nobody finished, streams that somebody still refers to. */
+/* Handlers that still run, deferred calls that nobody finished, streams that somebody still refers
+ * to. */
 static int server_wait_users(struct rpc_server *s) {
     uint64_t at = atomic_load(&s->stop_at_us);
     struct timespec until = {.tv_sec = (time_t)(at / US_PER_SEC),

@@ -27,7 +27,8 @@ static grpc_status_code status_code(enum err_class cls) {
     return GRPC_STATUS_UNKNOWN;
 }
 
-/* Length of the UTF-8 character at @p, 0 when there is none (over-long forms and surrogates included). */
+/* Length of the UTF-8 character at @p, 0 when there is none (over-long forms and surrogates
+ * included). */
 static size_t utf8_len(const unsigned char *p) {
     if (p[0] < 0x80)
         return 1;

@@ -1,6 +1,7 @@
 #pragma once
-/* An error as gRPC carries it: code, text, and for recoverable ones a google.rpc.Status in the trailing
- * metadata grpc-status-details-bin, whose first detail Nomad looks at to apply the restart policy. */
+/* An error as gRPC carries it: code, text, and for recoverable ones a google.rpc.Status in the
+ * trailing metadata grpc-status-details-bin, whose first detail Nomad looks at to apply the restart
+ * policy. */
 #include "paddock/err.h"
 #include <stdint.h>
 

@@ -17,7 +17,8 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
-/* From the end of the calls to the end of the process, for the host kills what lives 2 s after its order. */
+/* From the end of the calls to the end of the process, for the host kills what lives 2 s after its
+ * order. */
 #define LEAVE_LIMIT_US 300000
 
 struct serve {
@@ -37,9 +38,9 @@ static void serve_leave(int sig) {
     _exit(0);
 }
 
-/* Before the first thread. A terminal's Ctrl-C reaches us with the agent, which then ends us in its own
- * way; SIGPIPE comes when the agent has died and nobody reads our log: tasks go on, and so do we. SIGTERM is
- * taken by a thread. */
+/* Before the first thread. A terminal's Ctrl-C reaches us with the agent, which then ends us in its
+ * own way; SIGPIPE comes when the agent has died and nobody reads our log: tasks go on, and so do
+ * we. SIGTERM is taken by a thread. */
 static void serve_init_process(sigset_t *ret_term) {
     signal(SIGINT, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
@@ -104,8 +105,8 @@ static int serve_listen(struct serve *s, struct err *err) {
     s->services[1].app = &s->base;
     s->services[2].methods = driver_table(&s->services[2].n_methods);
     s->services[2].app = s->driver;
-    int r = handshake_socket_make(getenv("PLUGIN_UNIX_SOCKET_DIR"), getenv("TMPDIR"), &s->socket,
-                                  err);
+    int r =
+        handshake_socket_make(getenv("PLUGIN_UNIX_SOCKET_DIR"), getenv("TMPDIR"), &s->socket, err);
     if (r < 0)
         return r;
     r = rpc_server_new(s->socket.path, s->services, &s->server, err);

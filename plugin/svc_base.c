@@ -8,7 +8,8 @@
 
 #define BASE_SERVICE "/hashicorp.nomad.plugins.base.proto.BasePlugin/"
 
-/* Nomad takes us instead of its built-in driver of the same name because 0.2.0 is more than its 0.1.0. */
+/* Nomad takes us instead of its built-in driver of the same name because 0.2.0 is more than its
+ * 0.1.0. */
 static void plugin_info(struct rpc_call *c, const ProtobufCMessage *req) {
     const struct svc_base *app = rpc_call_app(c);
     char *api[] = {(char *)"v0.1.0"};
@@ -55,8 +56,7 @@ static void set_config(struct rpc_call *c, const ProtobufCMessage *req) {
     const struct svc_base *app = rpc_call_app(c);
     const Base__SetConfigRequest *in = (const void *)req;
     const Base__NomadConfig *nomad = in->nomad_config;
-    const Base__ClientTopology *topology =
-        nomad && nomad->driver ? nomad->driver->topology : NULL;
+    const Base__ClientTopology *topology = nomad && nomad->driver ? nomad->driver->topology : NULL;
     struct err err = {.set = false};
     int r = driver_set_config(app->driver, in->msgpack_config.data, in->msgpack_config.len,
                               nomad != NULL, topology ? total_mhz(topology) : 0,

@@ -19,7 +19,8 @@ static void health_check(struct rpc_call *c, const ProtobufCMessage *req) {
     rpc_reply(c, &out.base);
 }
 
-/* The host waits without a deadline for this answer and 2 s for our end. No container is touched. */
+/* The host waits without a deadline for this answer and 2 s for our end. No container is touched.
+ */
 static void controller_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Goplugin__Empty out = GOPLUGIN__EMPTY__INIT;
@@ -32,7 +33,8 @@ static const struct rpc_method rows[] = {
      .unary = health_check},
     {"/plugin.GRPCController/Shutdown", RPC_UNARY, false, &goplugin__empty__descriptor,
      .unary = controller_shutdown},
-    /* Opened by the host at once; ended they cost a line in its log, and nothing is ever said on them. */
+    /* Opened by the host at once; ended they cost a line in its log, and nothing is ever said on
+       them. */
     {"/plugin.GRPCStdio/StreamStdio", RPC_STREAM, false, &google__protobuf__empty__descriptor,
      .stream = NULL},
     {"/plugin.GRPCBroker/StartStream", RPC_BIDI, false, &goplugin__conn_info__descriptor,

@@ -1,5 +1,6 @@
 #pragma once
-/* What go-plugin expects of every plugin: health, the order to end, and two streams that are held open. */
+/* What go-plugin expects of every plugin: health, the order to end, and two streams that are held
+ * open. */
 #include "plugin/rpc.h"
 
 /** @ret_n rows; no app. */

@@ -56,8 +56,7 @@ void client_open(struct client *c, struct client_call *k, grpc_completion_queue 
     grpc_metadata_array_init(&k->initial);
     grpc_metadata_array_init(&k->trailing);
     k->text = grpc_empty_slice();
-    gpr_timespec deadline =
-        timeout_ms ? in_ms(timeout_ms) : gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    gpr_timespec deadline = timeout_ms ? in_ms(timeout_ms) : gpr_inf_future(GPR_CLOCK_MONOTONIC);
     grpc_slice method = grpc_slice_from_copied_string(path);
     k->call = grpc_channel_create_call(c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, k->cq, method,
                                        NULL, deadline, NULL);
@@ -203,8 +202,8 @@ ProtobufCMessage *client_decode(struct client_call *k, const ProtobufCMessageDes
     assert_true(grpc_byte_buffer_reader_init(&reader, k->received));
     grpc_slice all = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
-    ProtobufCMessage *m = protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(all),
-                                                    GRPC_SLICE_START_PTR(all));
+    ProtobufCMessage *m =
+        protobuf_c_message_unpack(type, NULL, GRPC_SLICE_LENGTH(all), GRPC_SLICE_START_PTR(all));
     grpc_slice_unref(all);
     assert_non_null(m);
     return m;

@@ -17,7 +17,8 @@ static void test_role(void **state) {
     char *pump[] = {(char *)"paddock", (char *)"logpump", NULL};
     (void)state;
     assert_int_equal(handshake_role(1, none, HANDSHAKE_COOKIE), ROLE_PLUGIN);
-    assert_int_equal(handshake_role(2, status, HANDSHAKE_COOKIE), ROLE_PLUGIN); /* args of the block */
+    assert_int_equal(handshake_role(2, status, HANDSHAKE_COOKIE),
+                     ROLE_PLUGIN); /* args of the block */
     assert_int_equal(handshake_role(2, pump, HANDSHAKE_COOKIE), ROLE_LOGPUMP);
     assert_int_equal(handshake_role(2, pump, NULL), ROLE_LOGPUMP);
     assert_int_equal(handshake_role(2, status, NULL), ROLE_COMMAND);

@@ -30,8 +30,8 @@
 struct world {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int running;   /* handlers inside */
-    bool release;  /* blocked handlers may go */
+    int running;  /* handlers inside */
+    bool release; /* blocked handlers may go */
     int cancelled, released, closed, refused, rooms, messages, ends, sleeps;
     int sleep_result;
     uint64_t deadline_us;
@@ -200,12 +200,16 @@ static void count(struct rpc_stream *s, const ProtobufCMessage *req) {
 }
 
 #define ROW(name, kind, slow, field, handler)                                                      \
-    {"/test/" name, kind, slow, &goplugin__conn_info__descriptor, .field = handler}
+    { "/test/" name, kind, slow, &goplugin__conn_info__descriptor, .field = handler }
 static const struct rpc_method rows[] = {
-    ROW("Echo", RPC_UNARY, false, unary, echo),    ROW("Fail", RPC_UNARY, false, unary, fail_again),
-    ROW("Forget", RPC_UNARY, false, unary, forget), ROW("Slow", RPC_UNARY, true, unary, block),
-    ROW("Nap", RPC_UNARY, false, unary, nap),       ROW("Defer", RPC_UNARY, false, unary, defer),
-    ROW("Keep", RPC_STREAM, false, stream, keep),   ROW("Count", RPC_STREAM, false, stream, count),
+    ROW("Echo", RPC_UNARY, false, unary, echo),
+    ROW("Fail", RPC_UNARY, false, unary, fail_again),
+    ROW("Forget", RPC_UNARY, false, unary, forget),
+    ROW("Slow", RPC_UNARY, true, unary, block),
+    ROW("Nap", RPC_UNARY, false, unary, nap),
+    ROW("Defer", RPC_UNARY, false, unary, defer),
+    ROW("Keep", RPC_STREAM, false, stream, keep),
+    ROW("Count", RPC_STREAM, false, stream, count),
     ROW("Talk", RPC_BIDI, false, stream, keep),
 };
 
@@ -403,7 +407,8 @@ static void test_unary__deadline__reaches_the_handler(void **state) {
     client_call_done(&k);
 }
 
-/* More slow calls than they may hold workers: the others are still answered, and the queue goes on. */
+/* More slow calls than they may hold workers: the others are still answered, and the queue goes on.
+ */
 static void test_unary__slow_ones_hang__others_answered(void **state) {
     struct fixture *f = *state;
     enum { N = RPC_WORKERS_SLOW + 8 };
@@ -433,9 +438,8 @@ static void test_unary__slow_ones_hang__others_answered(void **state) {
         client_call_done(&k[i]);
     }
     grpc_completion_queue_shutdown(cq);
-    assert_int_equal(
-        grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
-        GRPC_QUEUE_SHUTDOWN);
+    assert_int_equal(grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
+                     GRPC_QUEUE_SHUTDOWN);
     grpc_completion_queue_destroy(cq);
 }
 
@@ -610,6 +614,7 @@ static void test_bidi__talk_and_pause(void **state) {
     pthread_mutex_unlock(&f->w.lock);
     rpc_stream_resume(f->w.stream);
     assert_int_equal(take_id(client_read(&k, INFO)), 50);
+    assert_int_equal(world_get(&f->w, &f->w.messages), before + 2); /* offered twice, no more */
 
     assert_true(client_send_close(&k));
     assert_int_equal(client_status(&k), GRPC_STATUS_OK);

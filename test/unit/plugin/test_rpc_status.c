@@ -41,8 +41,8 @@ static void test_rpc_status__classes__codes(void **state) {
     static const struct {
         enum err_class cls;
         int code;
-    } rows[] = {{ERR_PLAIN, 2},        {ERR_INVALID, 3},      {ERR_NOT_FOUND, 5},
-                {ERR_RECOVERABLE, 9},  {ERR_UNSUPPORTED, 12}, {ERR_DEADLINE, 4}};
+    } rows[] = {{ERR_PLAIN, 2},       {ERR_INVALID, 3},      {ERR_NOT_FOUND, 5},
+                {ERR_RECOVERABLE, 9}, {ERR_UNSUPPORTED, 12}, {ERR_DEADLINE, 4}};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rpc_status st = status_of(rows[i].cls, "x");
@@ -83,13 +83,15 @@ static void test_rpc_status__bad_utf8__question_marks(void **state) {
     static const struct {
         const char *in, *out;
     } rows[] = {
-        {"a\xff" "b", "a?b"},
+        {"a\xff"
+         "b",
+         "a?b"},
         {"cut \xc3", "cut ?"},
         {"cut \xe2\x82", "cut ??"},
         {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xb4", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xb4"},
-        {"\xc0\xaf", "??"},                /* over-long */
-        {"\xed\xa0\x80", "???"},           /* surrogate */
-        {"\xf5\x80\x80\x80", "????"},      /* beyond Unicode */
+        {"\xc0\xaf", "??"},           /* over-long */
+        {"\xed\xa0\x80", "???"},      /* surrogate */
+        {"\xf5\x80\x80\x80", "????"}, /* beyond Unicode */
         {"\xe0\x80\x80 \xf0\x80\x80\x80 \xf4\x90\x80\x80", "??? ???? ????"},
     };
     (void)state;

@@ -1,4 +1,5 @@
-/* BasePlugin over a real client; the driver behind it is a double that remembers what it was told. */
+/* BasePlugin over a real client; the driver behind it is a double that remembers what it was told.
+ */
 #include "plugin/handshake.h"
 #include "plugin/rpc.h"
 #include "plugin/svc_base.h"
@@ -43,8 +44,9 @@ int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool ag
                             .agent = agent,
                             .mhz = total_compute_mhz,
                             .cores = cores};
+    bool refuse = d->refuse;
     pthread_mutex_unlock(&d->lock);
-    return d->refuse ? err_set(err, ERR_INVALID, EINVAL, "gc.image_delay \"x\": no duration") : 0;
+    return refuse ? err_set(err, ERR_INVALID, EINVAL, "gc.image_delay \"x\": no duration") : 0;
 }
 
 struct fixture {
@@ -154,7 +156,8 @@ static void test_set_config__no_agent(void **state) {
     assert_int_equal(told(f).mhz, 0);
 }
 
-/* The sum of the cores' speeds: base, else the better of the two others; an override counts more. */
+/* The sum of the cores' speeds: base, else the better of the two others; an override counts more.
+ */
 static void test_set_config__agent__topology(void **state) {
     struct fixture *f = *state;
     Base__ClientTopologyCore a = BASE__CLIENT_TOPOLOGY_CORE__INIT, b = a, c = a;
@@ -185,7 +188,9 @@ static void test_set_config__agent__topology(void **state) {
 
 static void test_set_config__bad_value__invalid(void **state) {
     struct fixture *f = *state;
+    pthread_mutex_lock(&f->driver.lock);
     f->driver.refuse = true;
+    pthread_mutex_unlock(&f->driver.lock);
     assert_int_equal(set_config(f, NULL), GRPC_STATUS_INVALID_ARGUMENT);
 }
 
