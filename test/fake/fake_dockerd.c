@@ -1,0 +1,528 @@
+/* The fake dockerd's server: connections, HTTP, rules and control. What it is for: fake.h. */
+#include "fake.h"
+#include "paddock/clock.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define CONN_MAX 8192
+
+struct conn {
+    int fd;
+    struct buf in, out;
+    bool hijacked, streaming, closing, dead, hanging, in_eof;
+    bool close_rule;        /* the rule said: close after the answer */
+    uint64_t at_us;         /* a late answer: not before */
+    struct rule *late_rule; /* a copy's owner is the conn; NULL = the engine's answer */
+    char *late_header;
+    struct request late;
+};
+
+static struct {
+    struct conn *conns[CONN_MAX];
+    unsigned count, accepted;
+    struct rules rules;
+    struct engine *engine;
+    json_t *requests;
+    char api[16];
+    int listen_fd;
+} srv = {.api = "1.47"};
+
+/* ---- answering ---- */
+
+void conn_write(struct conn *c, const void *data, size_t len) {
+    if (!c->dead && buf_append(&c->out, data, len) < 0)
+        c->dead = true;
+}
+
+void conn_close_when_written(struct conn *c) {
+    c->closing = true;
+}
+
+void conn_drop(struct conn *c) {
+    c->dead = true;
+}
+
+static void write_head(struct conn *c, int status, const char *type, const char *header,
+                       const char *framing) {
+    char head[2048];
+    const char *extra = header ? header : c->late_header;
+    bool api = !extra || strncasecmp(extra, "Api-Version:", 12) != 0;
+    int n = snprintf(head, sizeof(head), "HTTP/1.1 %d Scripted\r\n%s%s%s%s%s%s%s%s%s\r\n", status,
+                     api ? "Api-Version: " : "", api ? srv.api : "", api ? "\r\n" : "",
+                     type ? "Content-Type: " : "", type ? type : "", type ? "\r\n" : "",
+                     extra ? extra : "", extra ? "\r\n" : "", framing);
+    conn_write(c, head, (size_t)n);
+}
+
+void conn_reply_text(struct conn *c, int status, const char *type, const char *header, bool chunked,
+                     const char *body, size_t len, size_t cut) {
+    char framing[96];
+    bool bare = status == 204 || status == 304;
+    if (bare)
+        framing[0] = '\0';
+    else if (chunked)
+        snprintf(framing, sizeof(framing), "Transfer-Encoding: chunked\r\n");
+    else
+        snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", len);
+    write_head(c, status, type, header, framing);
+    if (bare)
+        return;
+    size_t send = cut < len ? cut : len;
+    for (size_t at = 0; at < send;) {
+        size_t n = send - at > 1000 && chunked ? 1000 : send - at;
+        if (chunked)
+            conn_chunk(c, body + at, n);
+        else
+            conn_write(c, body + at, n);
+        at += n;
+    }
+    if (cut < len)
+        c->closing = true;
+    else if (chunked)
+        conn_end_chunks(c);
+}
+
+void conn_reply(struct conn *c, int status, json_t *body) {
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    conn_reply_text(c, status, text ? "application/json" : NULL, NULL, false, text ? text : "",
+                    text ? strlen(text) : 0, SIZE_MAX);
+    free(text);
+}
+
+void conn_error(struct conn *c, int status, const char *fmt, ...) {
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    conn_reply(c, status, json_pack("{s:s}", "message", text));
+}
+
+void conn_stream(struct conn *c, const char *type) {
+    c->streaming = true;
+    write_head(c, 200, type, NULL, "Transfer-Encoding: chunked\r\n");
+}
+
+void conn_chunk(struct conn *c, const void *data, size_t len) {
+    char size[32];
+    if (len == 0)
+        return;
+    conn_write(c, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", len));
+    conn_write(c, data, len);
+    conn_write(c, "\r\n", 2);
+}
+
+void conn_end_chunks(struct conn *c) {
+    c->streaming = false;
+    conn_write(c, "0\r\n\r\n", 5);
+}
+
+void conn_hijack(struct conn *c) {
+    static const char head[] = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+                               "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+    c->hijacked = true;
+    conn_write(c, head, sizeof(head) - 1);
+}
+
+char *request_param(const struct request *rq, const char *key) {
+    size_t n = strlen(key);
+    for (const char *p = rq->query; p && *p; p = strchr(p, '&')) {
+        if (*p == '&')
+            p++;
+        if (strncmp(p, key, n) != 0 || p[n] != '=')
+            continue;
+        const char *from = p + n + 1;
+        char *out = calloc(1, strcspn(from, "&") + 1), *at = out;
+        for (; out && *from && *from != '&'; from++) {
+            unsigned code;
+            if (*from == '%' && sscanf(from + 1, "%2x", &code) == 1) {
+                *at++ = (char)code;
+                from += 2;
+            } else {
+                *at++ = *from == '+' ? ' ' : *from;
+            }
+        }
+        return out;
+    }
+    return NULL;
+}
+
+/* ---- one request ---- */
+
+static void request_done(struct request *rq) {
+    free(rq->path);
+    free(rq->query);
+    free(rq->body_text);
+    *rq = (struct request){0};
+}
+
+static bool control(struct conn *c, const struct request *rq) {
+    if (strncmp(rq->path, "/_fake/", 7) != 0)
+        return false;
+    const char *what = rq->path + 7;
+    if (strcmp(what, "rules") == 0) {
+        bool ok = rules_add(&srv.rules, rq->body_text);
+        conn_reply(c, ok ? 204 : 400, NULL);
+    } else if (strcmp(what, "reset") == 0) {
+        rules_clear(&srv.rules);
+        conn_reply(c, 204, NULL);
+    } else if (strcmp(what, "drop") == 0) {
+        engine_drop_streams(srv.engine);
+        conn_reply(c, 204, NULL);
+    } else if (strcmp(what, "requests") == 0) {
+        conn_reply(c, 200, json_incref(srv.requests));
+    } else if (strcmp(what, "connections") == 0) {
+        conn_reply(c, 200, json_pack("{s:i,s:i}", "open", (int)srv.count, "accepted", (int)srv.accepted));
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void answer_really(struct conn *c, const struct request *rq) {
+    if (strcmp(rq->path, "/_ping") == 0)
+        conn_reply_text(c, 200, "text/plain; charset=utf-8", NULL, false, "OK", 2, SIZE_MAX);
+    else if (!control(c, rq) && !engine_handle(srv.engine, c, rq))
+        conn_error(c, 404, "page not found");
+}
+
+static void answer_by(struct conn *c, const struct rule *r) {
+    if (r->raw) {
+        size_t cut = r->cut >= 0 && (size_t)r->cut < r->body_len ? (size_t)r->cut : r->body_len;
+        conn_write(c, r->body, cut);
+    } else {
+        const char *type = r->type ? r->type : r->body ? "application/json" : NULL;
+        conn_reply_text(c, r->status, type, r->header, r->chunked, r->body ? r->body : "", r->body_len,
+                        r->cut >= 0 ? (size_t)r->cut : SIZE_MAX);
+    }
+}
+
+static void answer(struct conn *c, const struct request *rq, const struct rule *r) {
+    if (r && r->drop) {
+        c->dead = true;
+        return;
+    }
+    if (r && r->hang) {
+        c->hanging = true;
+        return;
+    }
+    if (r && (r->status || r->raw)) {
+        answer_by(c, r);
+    } else {
+        c->late_header = r ? r->header : NULL;
+        answer_really(c, rq);
+        c->late_header = NULL;
+    }
+    if (r && r->close)
+        c->closing = true;
+}
+
+/* Takes @rq over. */
+static void handle(struct conn *c, struct request *rq) {
+    char key[512];
+    snprintf(key, sizeof(key), "%s %.400s", rq->method, rq->path);
+    json_int_t n = json_integer_value(json_object_get(srv.requests, key));
+    if (strncmp(rq->path, "/_fake/", 7) != 0)
+        json_object_set_new(srv.requests, key, json_integer(n + 1));
+    struct rule *r =
+        strncmp(rq->path, "/_fake/", 7) == 0 ? NULL : rules_match(&srv.rules, rq->method, rq->path);
+    if (r && r->delay_ms) {
+        c->at_us = clock_now_us() + r->delay_ms * US_PER_MS;
+        c->late_rule = r;
+        c->late = *rq;
+        return;
+    }
+    answer(c, rq, r);
+    request_done(rq);
+}
+
+static void answer_late(struct conn *c) {
+    /* The rule may have been cleared meanwhile. */
+    struct rule *r = srv.rules.first;
+    while (r && r != c->late_rule)
+        r = r->next;
+    c->at_us = 0;
+    answer(c, &c->late, r);
+    request_done(&c->late);
+}
+
+/* ---- HTTP in ---- */
+
+static char *copy_range(const char *from, size_t len) {
+    char *out = malloc(len + 1);
+    if (!out)
+        abort();
+    memcpy(out, from, len);
+    out[len] = '\0';
+    return out;
+}
+
+static const char *header_of(const char *head, const char *name) {
+    size_t n = strlen(name);
+    for (const char *p = strstr(head, "\r\n"); p; p = strstr(p, "\r\n")) {
+        p += 2;
+        if (strncasecmp(p, name, n) == 0 && p[n] == ':')
+            return p + n + 1 + strspn(p + n + 1, " ");
+    }
+    return NULL;
+}
+
+/* A chunked body at @p: true when it is complete; its bytes go to @out, @ret_used counts the input. */
+static bool take_chunks(const char *p, size_t len, struct buf *out, size_t *ret_used) {
+    size_t at = 0;
+    for (;;) {
+        const char *eol = memmem(p + at, len - at, "\r\n", 2);
+        if (!eol)
+            return false;
+        size_t n = strtoul(p + at, NULL, 16);
+        at = (size_t)(eol - p) + 2;
+        if (len - at < n + 2)
+            return false;
+        if (buf_append(out, p + at, n) < 0)
+            abort();
+        at += n + 2;
+        if (n == 0) {
+            *ret_used = at;
+            return true;
+        }
+    }
+}
+
+/* Cuts one whole request out of the input. */
+static bool take_request(struct conn *c, struct request *rq) {
+    const char *in = c->in.data, *end = c->in.len ? memmem(in, c->in.len, "\r\n\r\n", 4) : NULL;
+    if (!end)
+        return false;
+    size_t head_len = (size_t)(end - in) + 4, used = 0;
+    AUTO_FREE char *head = copy_range(in, head_len);
+    const char *length = header_of(head, "Content-Length"), *coding = header_of(head, "Transfer-Encoding");
+    AUTO_BUF struct buf body;
+    buf_init(&body, 1u << 30);
+    if (coding && strncasecmp(coding, "chunked", 7) == 0) {
+        if (!take_chunks(in + head_len, c->in.len - head_len, &body, &used))
+            return false;
+    } else {
+        used = length ? strtoul(length, NULL, 10) : 0;
+        if (c->in.len - head_len < used)
+            return false;
+        if (buf_append(&body, in + head_len, used) < 0)
+            abort();
+    }
+    char target[65536] = "";
+    if (sscanf(head, "%15s %65535s", rq->method, target) != 2) {
+        c->dead = true;
+        return false;
+    }
+    char *path = target, *query = strchr(target, '?');
+    if (query)
+        *query++ = '\0';
+    if (strncmp(path, "/v1.", 4) == 0 && strchr(path + 1, '/'))
+        path = strchr(path + 1, '/');
+    rq->path = strdup(path);
+    rq->query = strdup(query ? query : "");
+    rq->body_len = body.len;
+    rq->body_text = buf_take(&body);
+    buf_consume(&c->in, head_len + used);
+    return true;
+}
+
+/* Requests after one another; a late or streaming answer holds the next ones up. */
+static void serve(struct conn *c) {
+    while (!c->dead && !c->closing && !c->hijacked && !c->streaming && !c->hanging && !c->at_us) {
+        struct request rq = {0};
+        if (!take_request(c, &rq))
+            return;
+        handle(c, &rq);
+    }
+}
+
+/* ---- connections ---- */
+
+static void conn_free(struct conn *c) {
+    engine_conn_gone(srv.engine, c);
+    request_done(&c->late);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    fd_close(c->fd);
+    free(c);
+}
+
+static void conn_accept(void) {
+    int fd = accept4(srv.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    struct conn *c = calloc(1, sizeof(*c));
+    if (!c || srv.count == CONN_MAX) {
+        free(c);
+        fd_close(fd);
+        return;
+    }
+    c->fd = fd;
+    buf_init(&c->in, 1u << 30);
+    buf_init(&c->out, 1u << 30);
+    srv.conns[srv.count++] = c;
+    srv.accepted++;
+}
+
+static void conn_read(struct conn *c) {
+    char data[65536];
+    ssize_t n = recv(c->fd, data, sizeof(data), 0);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            c->dead = true;
+        return;
+    }
+    c->in_eof = n == 0;
+    if (c->hijacked) {
+        engine_input(srv.engine, c, data, (size_t)n, n == 0);
+        return;
+    }
+    if (n == 0) {
+        c->dead = true;
+        return;
+    }
+    if (buf_append(&c->in, data, (size_t)n) < 0)
+        c->dead = true;
+    serve(c);
+    if (c->hijacked && c->in.len > 0) {
+        engine_input(srv.engine, c, c->in.data, c->in.len, false);
+        buf_done(&c->in);
+    }
+}
+
+static void conn_flush(struct conn *c) {
+    if (c->out.len > 0) {
+        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL);
+        if (n > 0)
+            buf_consume(&c->out, (size_t)n);
+        else if (errno != EAGAIN && errno != EINTR)
+            c->dead = true;
+    }
+    if (c->out.len == 0)
+        buf_done(&c->out);
+    if (c->closing && c->out.len == 0)
+        c->dead = true;
+}
+
+static int next_ms(void) {
+    uint64_t now = clock_now_us(), first = 0;
+    for (unsigned i = 0; i < srv.count; i++)
+        if (srv.conns[i]->at_us && (!first || srv.conns[i]->at_us < first))
+            first = srv.conns[i]->at_us;
+    if (!first)
+        return -1;
+    return first <= now ? 0 : (int)((first - now + 999) / 1000);
+}
+
+static void step(struct pollfd *p) {
+    p[0] = (struct pollfd){.fd = srv.listen_fd, .events = POLLIN};
+    p[1] = (struct pollfd){.fd = 0, .events = POLLIN};
+    unsigned n = srv.count;
+    for (unsigned i = 0; i < n; i++) {
+        struct conn *c = srv.conns[i];
+        p[i + 2] = (struct pollfd){.fd = c->fd,
+                                   .events = (short)((c->in_eof ? 0 : POLLIN) |
+                                                     (c->out.len || c->closing ? POLLOUT : 0))};
+    }
+    if (poll(p, n + 2, next_ms()) < 0)
+        return;
+    uint64_t now = clock_now_us();
+    for (unsigned i = 0; i < n; i++) {
+        struct conn *c = srv.conns[i];
+        if (p[i + 2].revents & (POLLIN | POLLHUP | POLLERR))
+            conn_read(c);
+        if (c->at_us && c->at_us <= now) {
+            answer_late(c);
+            serve(c);
+        }
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (!srv.conns[i]->dead)
+            conn_flush(srv.conns[i]);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (srv.conns[i]->dead)
+            conn_free(srv.conns[i]);
+        else
+            srv.conns[kept++] = srv.conns[i];
+    }
+    srv.count = kept;
+    if (p[0].revents)
+        conn_accept();
+}
+
+static int listen_at(const char *path) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(a.sun_path))
+        return -1;
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    unlink(path);
+    srv.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(srv.listen_fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        return -1;
+    return listen(srv.listen_fd, 4096);
+}
+
+static bool load_rules(const char *file) {
+    FILE *f = fopen(file, "re");
+    char *text = NULL;
+    size_t size = 0;
+    bool ok = f && getdelim(&text, &size, '\0', f) >= 0 && rules_add(&srv.rules, text);
+    free(text);
+    if (f)
+        fclose(f);
+    return ok;
+}
+
+static bool parse_args(int argc, char **argv, unsigned *ret_containers, int *ret_pid) {
+    for (int i = 2; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--rules") == 0 && !load_rules(argv[i + 1]))
+            return false;
+        if (strcmp(argv[i], "--containers") == 0)
+            *ret_containers = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--pid") == 0)
+            *ret_pid = (int)strtol(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--api") == 0)
+            snprintf(srv.api, sizeof(srv.api), "%s", argv[i + 1]);
+    }
+    return argc % 2 == 0;
+}
+
+int main(int argc, char **argv) {
+    unsigned containers = 0;
+    int pid = 999999999; /* nobody's */
+    if (argc < 2 || !parse_args(argc, argv, &containers, &pid)) {
+        fprintf(stderr, "usage: fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] [--api 1.NN]\n");
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    srv.requests = json_object();
+    srv.engine = engine_new(pid);
+    engine_populate(srv.engine, containers);
+    if (listen_at(argv[1]) < 0) {
+        perror(argv[1]);
+        return 1;
+    }
+    static struct pollfd polled[CONN_MAX + 2];
+    puts("ready");
+    fflush(stdout);
+    char byte;
+    do
+        step(polled);
+    while (!(polled[1].revents && read(0, &byte, 1) <= 0));
+    while (srv.count > 0)
+        conn_free(srv.conns[--srv.count]);
+    rules_clear(&srv.rules);
+    engine_free(srv.engine);
+    json_decref(srv.requests);
+    unlink(argv[1]);
+    return 0;
+}
