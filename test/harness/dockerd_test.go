@@ -1,14 +1,17 @@
 /*
  * A dockerd of our own: own data, own socket, own pid file, no bridge of the
- * host's, live-restore on (the storm kills it under running containers). It is
- * started from a thread that lives as long as the test process, so that the
- * kernel ends it (PDEATHSIG) should the test process be killed.
+ * host's, live-restore on (the storm kills it under running containers). Its
+ * containerd is a process of its own, as Debian's packages have it, so that the
+ * death of dockerd is the death of dockerd alone. Both are started from threads
+ * that live as long as the test process, so that the kernel ends them (PDEATHSIG)
+ * should the test process be killed.
  */
 package harness
 
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,10 +25,12 @@ import (
 type dockerd struct {
 	dir string
 	/* held during start, stop and kill; cmd and done belong to one daemon process */
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{}
-	args []string
+	mu         sync.Mutex
+	cmd        *exec.Cmd
+	done       chan struct{}
+	args       []string
+	containerd *exec.Cmd
+	cdDone     chan struct{}
 }
 
 func (d *dockerd) socket() string   { return filepath.Join(d.dir, "s") }
@@ -45,6 +50,7 @@ func startDockerd(dir string, extra ...string) (*dockerd, error) {
 		"--pidfile", filepath.Join(dir, "pid"),
 		"--host", d.endpoint(),
 		"--config-file", filepath.Join(dir, "daemon.json"),
+		"--containerd", d.containerdSocket(),
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false",
 		"--live-restore", "--shutdown-timeout=5",
 		/* a layer that was cut off is an error at once, not after five tries and a minute */
@@ -53,17 +59,49 @@ func startDockerd(dir string, extra ...string) (*dockerd, error) {
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
 		return nil, err
 	}
+	if err := d.startContainerd(); err != nil {
+		return nil, fmt.Errorf("containerd: %w", err)
+	}
 	if err := d.start(); err != nil {
+		_ = d.stop()
 		return nil, err
 	}
 	return d, nil
+}
+
+func (d *dockerd) containerdSocket() string { return filepath.Join(d.dir, "c.sock") }
+
+func (d *dockerd) startContainerd() (err error) {
+	config := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n[ttrpc]\n  address = %q\n",
+		filepath.Join(d.dir, "cd-root"), filepath.Join(d.dir, "cd-state"), d.containerdSocket(), d.containerdSocket()+".ttrpc")
+	file := filepath.Join(d.dir, "containerd.toml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return err
+	}
+	d.containerd, d.cdDone, err = d.spawn("containerd", "--config", file)
+	if err != nil {
+		return err
+	}
+	saw, up := poll(time.Minute, func() (bool, string) {
+		c, err := net.Dial("unix", d.containerdSocket())
+		if err != nil {
+			return false, err.Error()
+		}
+		c.Close()
+		return true, ""
+	})
+	if !up {
+		return fmt.Errorf("does not listen: %s; its last words:\n%s", saw, tail(d.logFile(), 10))
+	}
+	return nil
 }
 
 /* Starts the daemon (again) and waits, at most a minute, for its first answer. */
 func (d *dockerd) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.spawn(); err != nil {
+	var err error
+	if d.cmd, d.done, err = d.spawn("dockerd", d.args...); err != nil {
 		return err
 	}
 	deadline := time.Now().Add(time.Minute)
@@ -84,13 +122,13 @@ func (d *dockerd) start() error {
 	return fmt.Errorf("no answer within a minute; its last words:\n%s", tail(d.logFile(), 20))
 }
 
-func (d *dockerd) spawn() error {
+func (d *dockerd) spawn(name string, args ...string) (*exec.Cmd, chan struct{}, error) {
 	log, err := os.OpenFile(d.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command("dockerd", d.args...)
+	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	/* its own group: a terminal's Ctrl-C is ours to hand on, after the containers are gone */
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -106,11 +144,7 @@ func (d *dockerd) spawn() error {
 		}
 		close(done)
 	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	d.cmd, d.done = cmd, done
-	return nil
+	return cmd, done, <-started
 }
 
 /* SIGKILL, as a crash does it. With live-restore the containers go on. */
@@ -126,19 +160,27 @@ func (d *dockerd) kill() {
 func (d *dockerd) pause()  { _ = d.cmd.Process.Signal(syscall.SIGSTOP) }
 func (d *dockerd) resume() { _ = d.cmd.Process.Signal(syscall.SIGCONT) }
 
-/* Ends it, and the containerd that it left behind when it was killed before. */
-func (d *dockerd) stop() error {
+/* Ends both daemons. */
+func (d *dockerd) stop() (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_ = d.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-d.done:
-	case <-time.After(20 * time.Second):
-		_ = d.cmd.Process.Kill()
-		<-d.done
-		return fmt.Errorf("did not end within 20 s of SIGTERM: killed; its last words:\n%s", tail(d.logFile(), 10))
+	end := func(name string, cmd *exec.Cmd, done chan struct{}) {
+		if cmd == nil || cmd.Process == nil {
+			return
+		}
+		_ = cmd.Process.Signal(syscall.SIGCONT)
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			_ = cmd.Process.Kill()
+			<-done
+			err = fmt.Errorf("%s did not end within 20 s of SIGTERM: killed; last words:\n%s", name, tail(d.logFile(), 10))
+		}
 	}
-	return nil
+	end("dockerd", d.cmd, d.done)
+	end("containerd", d.containerd, d.cdDone)
+	return err
 }
 
 /* The last lines of a log, for an error message. */

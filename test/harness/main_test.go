@@ -161,6 +161,7 @@ func tearDown() {
 		}
 	}
 	killBelow(run.dir)
+	killShims(run.dir)
 	unmountBelow(run.dir)
 	if os.Getenv("HARNESS_KEEP") != "" {
 		fmt.Fprintf(os.Stderr, "harness: kept %s\n", run.dir)

@@ -174,6 +174,41 @@ func killBelow(dir string) {
 	}
 }
 
+/* Containers and shims of a dockerd that could not remove them any more. */
+func killShims(dir string) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		argv := argvOf(pid)
+		if len(argv) < 5 || !strings.Contains(argv[0], "containerd-shim") || !strings.Contains(strings.Join(argv, " "), dir+"/") {
+			continue
+		}
+		for i, a := range argv[:len(argv)-1] {
+			if a == "-id" {
+				killCgroup(argv[i+1])
+			}
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func killCgroup(container string) {
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/pids"} {
+		data, err := os.ReadFile(filepath.Join(root, "docker", container, "cgroup.procs"))
+		if err != nil {
+			continue
+		}
+		for _, f := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+}
+
 func mountsBelow(dir string) []string {
 	data, _ := os.ReadFile("/proc/self/mountinfo")
 	var out []string
