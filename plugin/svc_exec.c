@@ -154,7 +154,16 @@ static void on_exited(void *ctx, const struct task_exit *exit, const struct err 
         rpc_stream_finish(x->stream, NULL);
 }
 
-static const struct driver_exec_ops exec_ops = {.output = on_output, .exited = on_exited};
+static void on_stdin_room(void *ctx) {
+    struct exec *x = ctx;
+    rpc_stream_resume(x->stream);
+}
+
+static const struct driver_exec_ops exec_ops = {
+    .output = on_output,
+    .exited = on_exited,
+    .room = on_stdin_room,
+};
 
 static void on_room(struct rpc_stream *s, void *ctx) {
     struct exec *x = ctx;

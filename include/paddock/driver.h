@@ -152,11 +152,13 @@ struct driver_exec_ops {
     int (*output)(void *ctx, int channel, const char *data, size_t len);
     /* The end, exactly once: all output was told. @err NULL unless it failed. */
     void (*exited)(void *ctx, const struct task_exit *exit, const struct err *err);
+    /* driver_exec_stdin had refused and may be called again. */
+    void (*room)(void *ctx);
 };
 int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
                      const char *const *argv, bool tty, const struct driver_exec_ops *ops, void *ctx,
                      struct driver_exec **ret, struct err *err) MUST_CHECK;
-/** Queue towards the process; bounded: -ENOBUFS when the process does not read 1 MiB. Any thread. */
+/** Queue towards the process. -ENOBUFS: 1 MiB waits for it, nothing was taken, ops.room will tell. Any thread. */
 int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) MUST_CHECK;
 void driver_exec_stdin_close(struct driver_exec *x);
 void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width);

@@ -86,6 +86,7 @@ int store_set_network(struct task *t, const struct kvs *port_map, const char *ad
                       bool auto_advertise) MUST_CHECK;
 int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
 void store_set_oom(struct task *t);
+void store_set_logs(struct task *t, bool logs);
 /** Records the end, once: a second call changes nothing. Waiters are called from this thread, without the
  *  lock. Returns true when this call recorded it. */
 bool store_set_exited(struct task *t, const struct task_exit *exit, int64_t completed_ns);

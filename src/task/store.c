@@ -227,6 +227,12 @@ void store_set_oom(struct task *t) {
     pthread_mutex_unlock(&t->store->lock);
 }
 
+void store_set_logs(struct task *t, bool logs) {
+    pthread_mutex_lock(&t->store->lock);
+    t->now.logs = logs;
+    pthread_mutex_unlock(&t->store->lock);
+}
+
 bool store_set_exited(struct task *t, const struct task_exit *exit, int64_t completed_ns) {
     pthread_mutex_lock(&t->store->lock);
     bool first = t->now.phase != TASK_EXITED;

@@ -19,7 +19,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define EXEC_STDIN_MAX (1u << 20)
+/* Input that the process has not read: beyond it no more is taken until half of it is gone. One message is
+ * always taken whole. */
+#define EXEC_STDIN_MAX ((size_t)1 << 20)
+#define EXEC_STDIN_MESSAGE_MAX ((size_t)64 << 20)
 #define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: after the command's end, so long without output */
 #define EXEC_READ_BYTES 32768
 
@@ -37,7 +40,9 @@ struct driver_exec {
 
     pthread_mutex_t lock;
     struct buf in;
-    bool in_close;
+    bool in_close, in_refused;
+    unsigned height, width; /* wanted */
+    bool resize_wanted, resizing;
 
     /* the streams thread's */
     struct docker_stream *stream;
@@ -124,6 +129,13 @@ static int tell_output(void *ctx, int channel, const char *data, size_t len) {
         r = 0;
     }
     return r;
+}
+
+static void tell_room(struct driver_exec *x) {
+    pthread_mutex_lock(&x->told);
+    if (!x->closed)
+        x->ops.room(x->ctx);
+    pthread_mutex_unlock(&x->told);
 }
 
 static void detach(struct driver_exec *x) {
@@ -242,7 +254,12 @@ static void flush_stdin(struct driver_exec *x) {
     bool close_now = x->in_close && !more;
     if (n < 0 && n != -EAGAIN)
         buf_consume(&x->in, x->in.len); /* it reads no more: its exit tells why */
+    bool room = x->in_refused && x->in.len <= EXEC_STDIN_MAX / 2;
+    if (room)
+        x->in_refused = false;
     pthread_mutex_unlock(&x->lock);
+    if (room)
+        tell_room(x);
     if (close_now) {
         x->in_closed = true;
         if (docker_stream_close_write(x->stream) < 0)
@@ -312,7 +329,7 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
     atomic_init(&x->refs, 1);
     pthread_mutex_init(&x->told, NULL);
     pthread_mutex_init(&x->lock, NULL);
-    buf_init(&x->in, EXEC_STDIN_MAX);
+    buf_init(&x->in, EXEC_STDIN_MAX + EXEC_STDIN_MESSAGE_MAX);
 
     struct call within = call_within(call, d->timeout_us);
     struct docker_exec_options o = {.argv = argv, .tty = tty, .stdin_open = true};
@@ -360,12 +377,15 @@ static void flush_posted(void *arg) {
 
 int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) {
     pthread_mutex_lock(&x->lock);
-    int r = x->in_close ? 0 : buf_append(&x->in, data, len);
+    int r = 0;
+    if (x->in.len >= EXEC_STDIN_MAX)
+        r = -ENOBUFS;
+    else if (!x->in_close)
+        r = buf_append(&x->in, data, len);
+    x->in_refused = x->in_refused || r == -ENOBUFS;
     pthread_mutex_unlock(&x->lock);
-    if (r < 0)
-        return r == -EMSGSIZE ? -ENOBUFS : r;
     post(x, flush_posted);
-    return 0;
+    return r;
 }
 
 void driver_exec_stdin_close(struct driver_exec *x) {
@@ -375,29 +395,40 @@ void driver_exec_stdin_close(struct driver_exec *x) {
     post(x, flush_posted);
 }
 
-struct resize {
-    struct driver_exec *x;
-    unsigned height, width;
-};
-
+/* One at a time and the newest size last, in whatever order the pool's threads run. */
 static void resize_work(void *arg) {
-    struct resize *z = arg;
-    struct call call = call_within(NULL, z->x->d->timeout_us);
-    if (docker_container_resize_exec(z->x->d->docker, &call, z->x->id, z->height, z->width, NULL) < 0)
-        log_debug("exec", NULL, "resize refused, ignoring");
-    exec_unref(z->x);
-    free(z);
+    struct driver_exec *x = arg;
+    struct call call = call_within(NULL, x->d->timeout_us);
+    pthread_mutex_lock(&x->lock);
+    while (x->resize_wanted) {
+        unsigned height = x->height, width = x->width;
+        x->resize_wanted = false;
+        pthread_mutex_unlock(&x->lock);
+        if (docker_container_resize_exec(x->d->docker, &call, x->id, height, width, NULL) < 0)
+            log_debug("exec", NULL, "resize refused, ignoring");
+        pthread_mutex_lock(&x->lock);
+    }
+    x->resizing = false;
+    pthread_mutex_unlock(&x->lock);
+    exec_unref(x);
 }
 
 void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width) {
-    struct resize *z = malloc(sizeof(*z));
-    if (!z)
-        return; /* the terminal keeps its size */
-    *z = (struct resize){.x = x, .height = height, .width = width};
+    pthread_mutex_lock(&x->lock);
+    x->height = height;
+    x->width = width;
+    x->resize_wanted = true;
+    bool start = !x->resizing;
+    x->resizing = true;
+    pthread_mutex_unlock(&x->lock);
+    if (!start)
+        return;
     atomic_fetch_add(&x->refs, 1);
-    if (pool_run(x->d->pool, resize_work, z) < 0) {
+    if (pool_run(x->d->pool, resize_work, x) < 0) { /* the terminal keeps its size */
+        pthread_mutex_lock(&x->lock);
+        x->resizing = false;
+        pthread_mutex_unlock(&x->lock);
         exec_unref(x);
-        free(z);
     }
 }
 

@@ -258,7 +258,7 @@ static int fill_result(struct start *s, struct driver_started *ret, struct err *
                                .ip = ret->addr,
                                .auto_advertise = net.auto_advertise,
                                .tty = s->job.tty,
-                               .logs = wants_logs(s)};
+                               .logs = store_look(s->task).logs};
     r = task_state_encode(&state, &out, err);
     if (r < 0)
         return r;

@@ -13,8 +13,6 @@
 #include <strings.h>
 #include <time.h>
 
-/* Beyond the task's own timeout: dockerd's SIGKILL, the unmounts, a loaded host. Then it is reported. */
-#define STOP_GRACE_US (60 * US_PER_SEC)
 /* DestroyTask waits so long for the last log lines to reach Nomad's FIFOs. */
 #define DESTROY_DRAIN_US (3 * US_PER_SEC)
 
@@ -101,7 +99,8 @@ static bool wait_end(struct task *t, const struct call *call, uint64_t us) {
 static int docker_stop(struct driver *d, const struct call *call, const char *container_id,
                        uint64_t timeout_us, struct err *err) {
     unsigned seconds = (unsigned)((timeout_us + US_PER_SEC - 1) / US_PER_SEC);
-    struct call within = call_within(call, timeout_us + STOP_GRACE_US);
+    /* Beyond the task's own timeout: dockerd's SIGKILL, the unmounts, a loaded host. Then it is reported. */
+    struct call within = call_within(call, timeout_us + d->timeout_us);
     int r = docker_container_stop(d->docker, &within, container_id, seconds, err);
     if (r == -ENOENT) {
         err_clear(err);
