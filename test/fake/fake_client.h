@@ -1,0 +1,25 @@
+#pragma once
+/* A test's handle on its own fake_dockerd. Every function fails the test itself. */
+#include "paddock/docker.h"
+
+struct fake {
+    pid_t pid;
+    int stdin_fd;
+    char dir[64], socket[128], endpoint[160];
+};
+
+/** Makes a temp folder and starts the program with @args (NULL-terminated, NULL = none). */
+void fake_start(struct fake *f, const char *const *args);
+/** Ends it; the folder stays for fake_start_again. */
+void fake_stop(struct fake *f);
+void fake_start_again(struct fake *f, const char *const *args);
+/** Ends it and removes the folder. */
+void fake_done(struct fake *f);
+
+/** One control request; the answer's body in @out (may be NULL). */
+void fake_control(const struct fake *f, const char *method, const char *path, const char *body,
+                  char *out, size_t size);
+void fake_rules(const struct fake *f, const char *rules);
+/** How often "METHOD PATH" was asked. */
+int fake_count(const struct fake *f, const char *request);
+struct docker *fake_docker(const struct fake *f);
