@@ -49,6 +49,8 @@ struct pin_options {
     bool enabled;
     bool systemd;         /* keep AllowedCPUs in step by sd-bus */
     bool mems_follow;     /* cpuset.mems too */
+    const char *node_root; /* NULL = "/sys/devices/system/node"; read once */
+    const char *bus;       /* address of the system bus; NULL = the machine's */
     /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from the pin thread. */
     int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
     /* Called from the pin thread, outside of any lock; must not block. */

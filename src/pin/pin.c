@@ -1,0 +1,346 @@
+/* The reconciler's thread. What: each container's cpuset is what Nomad wants, at any time. Why: others write
+ * it too, and nobody else looks (cpuset.md 1). How: events for at once, a tick that reads everything again
+ * as the backstop. Numbers: tick 1 s by default, 1,000 tasks in at most 5 ms of CPU, no allocation and no
+ * open() while nothing changes. */
+#include "src/pin/pin_priv.h"
+
+#include "paddock/log.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+/* ---- a pass ---- */
+
+static uint64_t thread_cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void watch_parent(struct pin *p, struct pin_parent *x) {
+    if (x->cpus.fd < 0)
+        x->watch = pin_watch_del(p, x->watch);
+    if (x->reserve.fd < 0)
+        x->reserve_watch = pin_watch_del(p, x->reserve_watch);
+    if (x->watch < 0 && x->cpus.fd >= 0)
+        x->watch = pin_watch_add(p, &x->cpus);
+    if (x->reserve_watch < 0 && x->reserve.fd >= 0)
+        x->reserve_watch = pin_watch_add(p, &x->reserve);
+}
+
+static void read_parents(struct pin *p, bool at_tick) {
+    for (struct pin_parent *x = p->parents; x; x = x->next) {
+        bool dirty = x->dirty || at_tick;
+        /* Also when the text is the same: the effective sets below may have changed in between. */
+        x->changed = x->dirty;
+        x->dirty = false;
+        if (dirty && pin_parent_read(x, p->o.cgroup_root_fd, p->scratch, sizeof(p->scratch)))
+            x->changed = true;
+        watch_parent(p, x);
+    }
+}
+
+void pin_pass(struct pin *p, bool at_tick) {
+    uint64_t cpu = thread_cpu_ns(), now = clock_now_us();
+    pthread_mutex_lock(&p->lock);
+    read_parents(p, at_tick);
+    for (struct pin_task *t = p->tasks; t; t = t->next)
+        if (at_tick || t->dirty || (t->parent && t->parent->changed))
+            pin_task_look(p, t, at_tick, now);
+    cpu = thread_cpu_ns() - cpu;
+    p->counters.passes++;
+    p->counters.pass_cpu_ns += cpu;
+    if (at_tick) {
+        p->counters.ticks++;
+        p->counters.tick_cpu_ns += cpu;
+    }
+    pthread_mutex_unlock(&p->lock);
+    pin_note_flush(p);
+    pin_unit_send(p);
+}
+
+/* ---- the snapshot ---- */
+
+static void free_coords(struct pin_coord *c, size_t n) {
+    for (size_t i = 0; c && i < n; i++) {
+        free(c[i].task_id);
+        free(c[i].alloc_id);
+        free(c[i].task_name);
+        free(c[i].container_id);
+        free(c[i].source);
+        free(c[i].reserved);
+    }
+    free(c);
+}
+
+static bool same_task(const struct pin_task *t, const struct pin_coord *c) {
+    return strcmp(t->c.container_id, c->container_id) == 0 && strcmp(t->c.task_id, c->task_id) == 0 &&
+           strcmp(t->c.source, c->source) == 0 && strcmp(t->c.reserved, c->reserved) == 0;
+}
+
+/* The store's order is stable, so the one behind the last hit is nearly always it. */
+static struct pin_task *find_task(struct pin *p, struct pin_task *hint, const struct pin_coord *c) {
+    if (hint && same_task(hint, c))
+        return hint;
+    for (struct pin_task *t = p->tasks; t; t = t->next)
+        if (same_task(t, c))
+            return t;
+    return NULL;
+}
+
+static struct pin_task *take_coord(struct pin *p, struct pin_task *hint, struct pin_task **tail,
+                                   struct pin_coord *c) {
+    struct pin_task *t = find_task(p, hint, c);
+    if (t) {
+        if (t->c.pid != c->pid) {
+            t->c.pid = c->pid;
+            t->dirty = true;
+            pin_task_close(p, t);
+        }
+    } else if (pin_task_new(p, c, &t) < 0) {
+        return NULL; /* out of memory: at the next snapshot, which the tick asks for */
+    } else {
+        *tail = t;
+    }
+    t->seen = true;
+    return t;
+}
+
+static void drop_unseen(struct pin *p) {
+    struct cpuset reserved = {{0}};
+    p->tasks_n = 0;
+    for (struct pin_task **at = &p->tasks; *at;) {
+        struct pin_task *t = *at;
+        if (!t->seen) {
+            *at = t->next;
+            pin_task_free(p, t);
+            continue;
+        }
+        t->seen = false;
+        if (t->has_own)
+            cpuset_union(&reserved, &t->own);
+        p->tasks_n++;
+        at = &t->next;
+    }
+    /* Somebody's cores came or went: the others have to leave or may return. */
+    if (!cpuset_equal(&reserved, &p->reserved))
+        for (struct pin_task *t = p->tasks; t; t = t->next)
+            t->dirty = true;
+    p->reserved = reserved;
+}
+
+static void merge(struct pin *p, struct pin_coord *coords, size_t n) {
+    struct pin_task *hint = p->tasks;
+    struct pin_task **tail = &p->tasks;
+    bool lost = false;
+    while (*tail)
+        tail = &(*tail)->next;
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < n; i++) {
+        struct pin_task *t = take_coord(p, hint, tail, &coords[i]);
+        while (*tail)
+            tail = &(*tail)->next;
+        lost = lost || !t;
+        hint = t ? t->next : hint;
+    }
+    if (!lost)
+        drop_unseen(p);
+    p->want_snapshot = lost;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void take_snapshot(struct pin *p) {
+    struct pin_coord *coords = NULL;
+    size_t n = 0;
+    int r = p->o.snapshot(p->o.ctx, &coords, &n);
+    p->want_snapshot = r < 0;
+    if (r < 0)
+        return;
+    merge(p, coords, n);
+    free_coords(coords, n);
+}
+
+/* ---- the thread ---- */
+
+static void on_wake(void *ctx, uint32_t events) {
+    struct pin *p = ctx;
+    uint64_t count;
+    (void)events;
+    if (read(p->wake_fd, &count, sizeof(count)) < 0)
+        return;
+    take_snapshot(p);
+    pin_pass(p, false);
+}
+
+static void on_tick(void *ctx) {
+    struct pin *p = ctx;
+    if (p->want_snapshot)
+        take_snapshot(p);
+    pin_pass(p, true);
+    uint64_t now = clock_now_us();
+    p->next_tick_us += p->o.interval_us;
+    if (p->next_tick_us <= now) /* we slept: no tick is made up for */
+        p->next_tick_us = now + p->o.interval_us;
+    loop_timer_at(p->tick, p->next_tick_us);
+}
+
+static void *run(void *arg) {
+    struct pin *p = arg;
+    pthread_setname_np(pthread_self(), "pin");
+    take_snapshot(p);
+    pin_pass(p, false);
+    int r = loop_run(p->loop);
+    if (r < 0)
+        log_error("pin", LOG_KV("errno", strerror(-r)), "the reconciler has ended");
+    return NULL;
+}
+
+static int start_thread(struct pin *p) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = -pthread_create(&p->thread, NULL, run, p);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    p->running = r == 0;
+    return r;
+}
+
+/* ---- start and end ---- */
+
+static bool has_word(const char *text, const char *word) {
+    size_t len = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)); at += len)
+        if ((at == text || at[-1] == ' ') && strchr(" \n", at[len]))
+            return true;
+    return false;
+}
+
+static void find_reason(struct pin *p) {
+    char text[512];
+    const char *why = NULL;
+    if (!p->o.enabled)
+        why = "switched off (cpuset.enabled)";
+    else if (p->o.cgroup_root_fd < 0)
+        why = "cgroup v1: cpusets are Docker's alone";
+    if (!why) {
+        AUTO_FD int fd = openat(p->o.cgroup_root_fd, "cgroup.controllers", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+        text[n > 0 ? n : 0] = '\0';
+        if (!has_word(text, "cpuset"))
+            why = "the cpuset controller is not there (cgroup.controllers)";
+    }
+    snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
+}
+
+static int read_nodes(struct pin *p) {
+    if (!p->o.mems_follow)
+        return 0;
+    AUTO_FD int dir = open(p->o.node_root ? p->o.node_root : "/sys/devices/system/node",
+                           O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return 0; /* no NUMA: there is nothing to follow */
+    p->node_cpus = calloc(PIN_NODES_MAX, sizeof(*p->node_cpus));
+    if (!p->node_cpus)
+        return -ENOMEM;
+    for (unsigned i = 0; i < PIN_NODES_MAX; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "node%u/cpulist", i);
+        AUTO_FD int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, p->scratch, sizeof(p->scratch)) : 0;
+        /* A node without CPUs reads blank and stays empty. */
+        if (n > 0 && cpuset_parse(p->scratch, (size_t)n, &p->node_cpus[i]) == 0)
+            p->nodes_n = i + 1;
+    }
+    return 0;
+}
+
+static int start(struct pin *p) {
+    int r = loop_new(&p->loop);
+    if (r < 0)
+        return r;
+    p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (p->wake_fd < 0)
+        return -errno;
+    r = loop_watch_add(p->loop, p->wake_fd, EPOLLIN, on_wake, p, &p->wake_watch);
+    if (r == 0)
+        r = pin_watch_start(p);
+    if (r == 0)
+        r = loop_timer_new(p->loop, on_tick, p, &p->tick);
+    if (r == 0)
+        r = pin_unit_start(p);
+    if (r == 0)
+        r = read_nodes(p);
+    if (r < 0)
+        return r;
+    p->next_tick_us = clock_now_us() + p->o.interval_us;
+    loop_timer_at(p->tick, p->next_tick_us);
+    return start_thread(p);
+}
+
+int pin_new(const struct pin_options *o, struct pin **ret) {
+    struct pin *p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    pthread_mutex_init(&p->lock, NULL);
+    p->o = *o;
+    if (p->o.interval_us == 0)
+        p->o.interval_us = US_PER_SEC;
+    p->wake_fd = p->inotify_fd = p->fanotify_fd = -EBADF;
+    p->notes_last = &p->notes;
+    p->cgroup_root = strdup(o->cgroup_root ? o->cgroup_root : "");
+    p->bus_address = o->bus ? strdup(o->bus) : NULL;
+    int r = p->cgroup_root && (p->bus_address || !o->bus) ? 0 : -ENOMEM;
+    if (r == 0) {
+        find_reason(p);
+        r = p->reason[0] ? 0 : start(p);
+    }
+    if (r < 0) {
+        pin_free(p);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+void pin_free(struct pin *p) {
+    if (!p)
+        return;
+    if (p->running) {
+        loop_stop(p->loop);
+        pthread_join(p->thread, NULL);
+    }
+    while (p->tasks) {
+        struct pin_task *t = p->tasks;
+        p->tasks = t->next;
+        pin_task_free(p, t);
+    }
+    if (p->loop) {
+        pin_unit_stop(p);
+        pin_watch_stop(p);
+        loop_watch_del(p->wake_watch);
+        loop_timer_del(p->tick);
+        loop_free(p->loop);
+    }
+    fd_close(p->wake_fd);
+    free(p->node_cpus);
+    free(p->cgroup_root);
+    free(p->bus_address);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+void pin_wake(struct pin *p) {
+    uint64_t one = 1;
+    int keep = errno;
+    if (p && p->wake_fd >= 0 && write(p->wake_fd, &one, sizeof(one)) < 0)
+        errno = keep; /* full: it is readable anyway */
+}
+
+const char *pin_disabled_reason(const struct pin *p) {
+    return p->reason;
+}

@@ -1,0 +1,135 @@
+/* What is remembered and told of what was done. Text for people is made only when something changed. */
+#include "src/pin/pin_priv.h"
+
+#include "paddock/buf.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TELL_AGAIN_US (60 * US_PER_SEC) /* the same state of the same task at most once a minute */
+
+void pin_text(const struct cpuset *s, char *out, size_t size) {
+    char full[CPUSET_TEXT_MAX];
+    int n = cpuset_format(s, full, sizeof(full));
+    if (n <= 0)
+        snprintf(out, size, "-");
+    else if ((size_t)n < size)
+        memcpy(out, full, (size_t)n + 1);
+    else
+        snprintf(out, size, "%.*s...", (int)size - 4, full);
+}
+
+/* Takes what it is given; without memory the event is lost, the counters are not. */
+static void add_note(struct pin *p, struct pin_task *t, enum pin_state state, const char *message,
+                     const char *old_set, const char *new_set, const char *cause) {
+    struct pin_note *n = calloc(1, sizeof(*n));
+    if (!n)
+        return;
+    *n = (struct pin_note){.task = t, .state = state, .cause = cause};
+    n->message = strdup(message);
+    n->old_set = strdup(old_set);
+    n->new_set = strdup(new_set);
+    *p->notes_last = n;
+    p->notes_last = &n->next;
+}
+
+static bool may_tell(struct pin_task *t, unsigned what, uint64_t now_us) {
+    if (t->told_us[what] && now_us - t->told_us[what] < TELL_AGAIN_US)
+        return false;
+    t->told_us[what] = now_us;
+    return true;
+}
+
+static void writer_text(const struct pin_task *t, char *out, size_t size) {
+    if (t->writer.pid > 0)
+        snprintf(out, size, " by %s, pid %d", t->writer.comm, (int)t->writer.pid);
+    else
+        out[0] = '\0';
+}
+
+void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const struct cpuset *set,
+                  enum pin_cause cause) {
+    struct pin_fix *f = &t->fixes[t->fixes_n++ % PIN_HISTORY];
+    *f = (struct pin_fix){.at_ns = clock_wall_ns(), .cause = cause};
+    snprintf(f->old_set, sizeof(f->old_set), "%s", old_set);
+    pin_text(set, f->new_set, sizeof(f->new_set));
+    t->corrections[cause]++;
+    p->counters.corrections[cause]++;
+    if (cause != PIN_CAUSE_OVERWRITTEN)
+        return;
+    f->writer = t->writer.pid;
+    if (!may_tell(t, PIN_TOLD_REPAIRED, clock_now_us()))
+        return;
+    char message[512], by[64];
+    writer_text(t, by, sizeof(by));
+    snprintf(message, sizeof(message), "cpuset repaired: %s -> %s (%s%s)", f->old_set, f->new_set,
+             pin_cause_name(cause), by);
+    add_note(p, t, PIN_PINNED, message, f->old_set, f->new_set, pin_cause_name(cause));
+}
+
+static void say_state(struct pin *p, struct pin_task *t) {
+    char message[512], wanted[PIN_SET_TEXT], actual[PIN_SET_TEXT], effective[PIN_SET_TEXT], by[64];
+    const char *cause = pin_state_name(t->state);
+    pin_text(&t->last_good, wanted, sizeof(wanted));
+    pin_text(&t->cpus.set, actual, sizeof(actual));
+    pin_text(&t->effective.set, effective, sizeof(effective));
+    writer_text(t, by, sizeof(by));
+    switch (t->state) {
+    case PIN_PINNED:
+        snprintf(message, sizeof(message), "cpuset pinned to %s", wanted);
+        break;
+    case PIN_CONSTRAINED:
+        snprintf(message, sizeof(message), "cpuset constrained: wanted %s, the kernel gives %s",
+                 wanted, effective);
+        break;
+    case PIN_HELD:
+        cause = pin_hold_name(t->hold);
+        snprintf(message, sizeof(message), "cpuset held at %s: %s", actual, cause);
+        break;
+    case PIN_CONTESTED:
+        snprintf(message, sizeof(message),
+                 "cpuset contested: set again and again%s; corrected to %s at each tick", by, wanted);
+        break;
+    case PIN_FAILED:
+        snprintf(message, sizeof(message), "cpuset not set to %s: %s, retrying", wanted,
+                 strerror(-t->error));
+        break;
+    default:
+        cause = pin_state_name(PIN_UNMANAGED);
+        snprintf(message, sizeof(message), "cpuset not managed: %s",
+                 t->error ? strerror(-t->error) : "no cgroup of Nomad's to follow");
+        break;
+    }
+    add_note(p, t, t->state, message, actual, wanted, cause);
+}
+
+void pin_note_state(struct pin *p, struct pin_task *t, uint64_t now_us) {
+    if (t->state == t->told || t->state == PIN_PENDING)
+        return;
+    t->told = t->state;
+    if (may_tell(t, t->state, now_us))
+        say_state(p, t);
+}
+
+void pin_note_flush(struct pin *p) {
+    struct pin_note *n = TAKE_PTR(p->notes);
+    p->notes_last = &p->notes;
+    while (n) {
+        struct pin_note *next = n->next;
+        struct pin_event e = {.task_id = n->task->c.task_id,
+                              .alloc_id = n->task->c.alloc_id,
+                              .task_name = n->task->c.task_name,
+                              .state = n->state,
+                              .message = n->message,
+                              .old_set = n->old_set,
+                              .new_set = n->new_set,
+                              .cause = n->cause};
+        if (p->o.event && n->message && n->old_set && n->new_set)
+            p->o.event(p->o.ctx, &e);
+        free(n->message);
+        free(n->old_set);
+        free(n->new_set);
+        free(n);
+        n = next;
+    }
+}

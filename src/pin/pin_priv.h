@@ -1,0 +1,163 @@
+#pragma once
+/* The pin thread's own state. Only the pin thread changes it, and holds the lock while it does; it may read
+ * without. Other threads (status, metrics) read under the lock. */
+#include "paddock/clock.h"
+#include "paddock/loop.h"
+#include "src/pin/pin_source.h"
+
+#include <pthread.h>
+#include <systemd/sd-bus.h>
+
+#define PIN_HISTORY 64u
+#define PIN_SET_TEXT 56u /* a set in the history: longer ones are cut and end in "..." */
+#define PIN_NODES_MAX 256u
+
+/* A correction that was made. */
+struct pin_fix {
+    int64_t at_ns; /* wall clock */
+    enum pin_cause cause;
+    pid_t writer;  /* of the set that was replaced; 0 = not known */
+    char old_set[PIN_SET_TEXT], new_set[PIN_SET_TEXT];
+};
+
+struct pin_writer {
+    pid_t pid;
+    uint64_t at_us;
+    char comm[32];
+};
+
+enum pin_told { PIN_TOLD_REPAIRED = PIN_UNMANAGED + 1, PIN_TOLDS };
+
+struct pin_task {
+    struct pin_coord c;
+    struct pin_task *next;
+    bool seen; /* in the snapshot that is being merged */
+
+    /* wanted */
+    const char *below; /* of c.source, below the root; "" = none */
+    bool has_own;
+    struct cpuset own;
+    struct pin_parent *parent; /* NULL without a source */
+    struct cgroup_file source_cpus, source_effective;
+    enum pin_hold hold;
+    struct cpuset last_good;
+    bool has_last_good;
+
+    /* the container */
+    char *dir_path; /* NULL = not open */
+    struct cgroup_file cpus, effective, mems;
+    int watch, source_watch; /* inotify's, -1 = none */
+    bool marked;             /* by fanotify */
+    struct pin_writer writer;
+
+    /* state */
+    bool dirty, gone;
+    enum pin_state state;
+    int error; /* 0, or the -errno that goes with UNMANAGED and FAILED */
+    uint64_t retry_at_us, backoff_us;
+    uint64_t overwrites[PIN_CONTEST_COUNT]; /* ring of times */
+    uint64_t told_us[PIN_TOLDS];
+    enum pin_state told;
+
+    /* the unit */
+    const char *unit; /* tail of dir_path, NULL = no unit */
+    struct pin *pin;       /* for the reply */
+    struct cpuset target;  /* what was set or found right last: the unit gets this */
+    bool has_target;
+    sd_bus_slot *unit_call;
+    bool unit_dirty, unit_synced;
+    int unit_error;
+    uint64_t unit_retry_us;
+
+    uint64_t corrections[PIN_CAUSES], overwrites_n, fixes_n, errors;
+    struct pin_fix fixes[PIN_HISTORY];
+};
+
+struct pin_counters {
+    uint64_t passes, ticks, pass_cpu_ns, tick_cpu_ns, corrections[PIN_CAUSES], write_errors;
+    uint64_t events, unit_calls, unit_errors, reopened, watch_errors;
+};
+
+struct pin_note {
+    struct pin_task *task;
+    enum pin_state state;
+    char *message, *old_set, *new_set;
+    const char *cause;
+    struct pin_note *next;
+};
+
+struct pin_unit_bus {
+    sd_bus *bus; /* NULL = not connected */
+    struct loop_watch *watch;
+    struct loop_timer *timer; /* sd-bus's own timeouts, and the back-off */
+    uint64_t retry_us, backoff_us;
+    unsigned in_flight;
+};
+
+struct pin {
+    struct pin_options o;
+    char *cgroup_root, *bus_address;
+    char reason[128];
+
+    struct loop *loop;
+    pthread_t thread;
+    bool running;
+    int wake_fd, inotify_fd, fanotify_fd;
+    struct loop_watch *wake_watch, *inotify_watch, *fanotify_watch;
+    struct loop_timer *tick;
+    uint64_t next_tick_us;
+    bool warned_inotify, want_snapshot;
+    struct pin_unit_bus unit;
+
+    pthread_mutex_t lock;
+    struct pin_task *tasks;
+    struct pin_parent *parents;
+    size_t tasks_n;
+    struct cpuset reserved; /* by all tasks that we know */
+    struct cpuset *node_cpus; /* of node i; NULL unless mems are followed */
+    unsigned nodes_n;
+    struct pin_counters counters;
+    struct pin_note *notes, **notes_last;
+    char scratch[CPUSET_TEXT_MAX];
+};
+
+/* pin.c */
+/* Looks at what is dirty, or at everything. No lock held. */
+void pin_pass(struct pin *p, bool at_tick);
+
+/* pin_task.c */
+int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) MUST_CHECK;
+void pin_task_free(struct pin *p, struct pin_task *t);
+void pin_task_close(struct pin *p, struct pin_task *t);
+/* One look at one task, and the write if it takes one. Lock held. */
+void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us);
+/* What is shown: the state with the unit's in it. */
+enum pin_state pin_task_state(const struct pin *p, const struct pin_task *t);
+/* The wanted nodes of @cpus. */
+void pin_task_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
+
+/* pin_watch.c */
+int pin_watch_start(struct pin *p) MUST_CHECK;
+void pin_watch_stop(struct pin *p);
+int pin_watch_add(struct pin *p, const struct cgroup_file *f);
+int pin_watch_del(struct pin *p, int watch);
+/* From now on the writers of this task's file are known by name. */
+void pin_watch_mark(struct pin *p, struct pin_task *t);
+/* Takes in what fanotify knows up to now. */
+void pin_watch_writers(struct pin *p);
+
+/* pin_unit.c */
+int pin_unit_start(struct pin *p) MUST_CHECK;
+void pin_unit_stop(struct pin *p);
+/* Sends what is due. No lock held. */
+void pin_unit_send(struct pin *p);
+void pin_unit_forget(struct pin *p, struct pin_task *t);
+
+/* pin_note.c */
+/* A set as short text, "..." at the end when cut, "-" for the empty set. */
+void pin_text(const struct cpuset *s, char *out, size_t size);
+void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const struct cpuset *set,
+                  enum pin_cause cause);
+void pin_note_state(struct pin *p, struct pin_task *t, uint64_t now_us);
+/* Hands the notes to the event callback. No lock held. */
+void pin_note_flush(struct pin *p);

@@ -1,0 +1,210 @@
+/* What status and metrics show. */
+#include "src/pin/pin_priv.h"
+
+#include "paddock/buf.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define METRICS_LIMIT (8u << 20)
+
+static json_t *json_set(const struct cpuset *s) {
+    char text[CPUSET_TEXT_MAX];
+    return json_string(cpuset_format(s, text, sizeof(text)) >= 0 ? text : "");
+}
+
+static json_t *json_file(const struct cgroup_file *f) {
+    return f->r == 0 ? json_set(&f->set) : json_string("");
+}
+
+static json_t *json_fix(const struct pin_fix *f) {
+    return json_pack("{s:I,s:s,s:s,s:s,s:i}", "time_ns", (json_int_t)f->at_ns, "cause",
+                     pin_cause_name(f->cause), "old", f->old_set, "new", f->new_set, "writer_pid",
+                     (int)f->writer);
+}
+
+/* Oldest first. */
+static json_t *json_history(const struct pin_task *t) {
+    json_t *list = json_array();
+    uint64_t n = t->fixes_n < PIN_HISTORY ? t->fixes_n : PIN_HISTORY;
+    for (uint64_t i = t->fixes_n - n; list && i < t->fixes_n; i++)
+        json_array_append_new(list, json_fix(&t->fixes[i % PIN_HISTORY]));
+    return list;
+}
+
+static json_t *json_causes(const uint64_t *by_cause) {
+    json_t *o = json_object();
+    for (unsigned c = PIN_CAUSE_NONE + 1; o && c < PIN_CAUSES; c++)
+        json_object_set_new(o, pin_cause_name((enum pin_cause)c),
+                            json_integer((json_int_t)by_cause[c]));
+    return o;
+}
+
+static const char *why_text(const struct pin_task *t) {
+    if (t->error)
+        return strerror(-t->error);
+    if (t->state == PIN_HELD || t->state == PIN_UNMANAGED)
+        return pin_hold_name(t->hold);
+    return "";
+}
+
+static const char *unit_text(const struct pin *p, const struct pin_task *t) {
+    if (!p->o.systemd)
+        return "off";
+    if (!t->unit)
+        return "none";
+    return t->unit_synced ? "synced" : t->unit_error ? strerror(-t->unit_error) : "pending";
+}
+
+static json_t *json_task(const struct pin *p, const struct pin_task *t) {
+    json_t *o = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s}", "task_id", t->c.task_id, "alloc_id",
+        t->c.alloc_id, "task", t->c.task_name, "container_id", t->c.container_id, "kind",
+        t->has_own ? "cores" : "shared", "pid", (int)t->c.pid, "source", t->c.source, "cgroup",
+        t->dir_path ? t->dir_path : "", "state", pin_state_name(pin_task_state(p, t)));
+    if (!o)
+        return NULL;
+    json_object_set_new(o, "why", json_string(why_text(t)));
+    json_object_set_new(o, "wanted", t->has_last_good ? json_set(&t->last_good) : json_string(""));
+    json_object_set_new(o, "actual", json_file(&t->cpus));
+    json_object_set_new(o, "effective", json_file(&t->effective));
+    json_object_set_new(o, "mems", json_file(&t->mems));
+    json_object_set_new(o, "unit", json_string(unit_text(p, t)));
+    json_object_set_new(o, "corrections", json_integer((json_int_t)t->fixes_n));
+    json_object_set_new(o, "by_cause", json_causes(t->corrections));
+    json_object_set_new(o, "errors", json_integer((json_int_t)t->errors));
+    json_object_set_new(o, "history", json_history(t));
+    if (t->writer.pid > 0)
+        json_object_set_new(o, "writer", json_pack("{s:i,s:s%}", "pid", (int)t->writer.pid, "command",
+                                                   t->writer.comm, strlen(t->writer.comm)));
+    return o;
+}
+
+static json_t *json_counters(const struct pin_counters *c) {
+    return json_pack("{s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "passes",
+                     (json_int_t)c->passes, "ticks", (json_int_t)c->ticks, "pass_cpu_ns",
+                     (json_int_t)c->pass_cpu_ns, "tick_cpu_ns", (json_int_t)c->tick_cpu_ns,
+                     "corrections", json_causes(c->corrections), "write_errors",
+                     (json_int_t)c->write_errors, "events", (json_int_t)c->events, "unit_calls",
+                     (json_int_t)c->unit_calls, "unit_errors", (json_int_t)c->unit_errors,
+                     "reopened", (json_int_t)c->reopened, "watch_errors",
+                     (json_int_t)c->watch_errors);
+}
+
+json_t *pin_status(struct pin *p) {
+    json_t *tasks = json_array();
+    if (!tasks)
+        return NULL;
+    pthread_mutex_lock(&p->lock);
+    for (const struct pin_task *t = p->tasks; t; t = t->next)
+        if (!t->gone)
+            json_array_append_new(tasks, json_task(p, t));
+    json_t *o = json_pack("{s:o,s:o,s:{s:s,s:b,s:I,s:s,s:b,s:b,s:i}}", "tasks", tasks, "counters",
+                          json_counters(&p->counters), "host", "disabled", p->reason, "running",
+                          p->running, "interval_us", (json_int_t)p->o.interval_us, "events",
+                          p->inotify_fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
+                          "mems_follow", p->o.mems_follow, "cpus",
+                          (int)sysconf(_SC_NPROCESSORS_CONF));
+    pthread_mutex_unlock(&p->lock);
+    return o;
+}
+
+/* ---- metrics ---- */
+
+static int one_metric(struct buf *b, const char *name, const char *kind, const char *help,
+                      uint64_t value) {
+    return buf_printf(b, "# HELP paddock_cpuset_%s %s\n# TYPE paddock_cpuset_%s %s\npaddock_cpuset_%s %"
+                      PRIu64 "\n", name, help, name, kind, name, value);
+}
+
+static int states(struct buf *b, const struct pin *p) {
+    unsigned n[PIN_UNMANAGED + 1] = {0};
+    for (const struct pin_task *t = p->tasks; t; t = t->next)
+        if (!t->gone)
+            n[pin_task_state(p, t)]++;
+    int r = buf_puts(b, "# HELP paddock_cpuset_tasks tasks by the state of their cpuset\n"
+                        "# TYPE paddock_cpuset_tasks gauge\n");
+    for (unsigned s = 0; s < ARRAY_LEN(n) && r == 0; s++)
+        r = buf_printf(b, "paddock_cpuset_tasks{state=\"%s\"} %u\n",
+                       pin_state_name((enum pin_state)s), n[s]);
+    return r;
+}
+
+static int corrections(struct buf *b, const struct pin *p) {
+    int r = buf_puts(b, "# HELP paddock_cpuset_corrections_total cpusets that were set right\n"
+                        "# TYPE paddock_cpuset_corrections_total counter\n");
+    for (unsigned c = PIN_CAUSE_NONE + 1; c < PIN_CAUSES && r == 0; c++)
+        r = buf_printf(b, "paddock_cpuset_corrections_total{cause=\"%s\"} %" PRIu64 "\n",
+                       pin_cause_name((enum pin_cause)c), p->counters.corrections[c]);
+    return r;
+}
+
+/* Prometheus escapes these three and no more. */
+static int label(struct buf *b, const char *name, const char *value) {
+    int r = buf_printf(b, "%s=\"", name);
+    for (; *value && r == 0; value++) {
+        if (*value == '"' || *value == '\\')
+            r = buf_append(b, "\\", 1);
+        if (r == 0)
+            r = *value == '\n' ? buf_puts(b, "\\n") : buf_append(b, value, 1);
+    }
+    return r == 0 ? buf_puts(b, "\"") : r;
+}
+
+static int of_tasks(struct buf *b, const struct pin *p) {
+    int r = buf_puts(b, "# HELP paddock_cpuset_task_corrections_total corrections of one task\n"
+                        "# TYPE paddock_cpuset_task_corrections_total counter\n");
+    for (const struct pin_task *t = p->tasks; t && r == 0; t = t->next) {
+        if (t->gone)
+            continue;
+        r = buf_puts(b, "paddock_cpuset_task_corrections_total{");
+        if (r == 0)
+            r = label(b, "alloc_id", t->c.alloc_id);
+        if (r == 0)
+            r = buf_puts(b, ",");
+        if (r == 0)
+            r = label(b, "task", t->c.task_name);
+        if (r == 0)
+            r = buf_printf(b, "} %" PRIu64 "\n", t->fixes_n);
+    }
+    return r;
+}
+
+static int all_metrics(struct buf *b, const struct pin *p) {
+    const struct pin_counters *c = &p->counters;
+    int r = states(b, p);
+    if (r == 0)
+        r = corrections(b, p);
+    if (r == 0)
+        r = one_metric(b, "write_errors_total", "counter", "writes that the kernel refused",
+                       c->write_errors);
+    if (r == 0)
+        r = one_metric(b, "events_total", "counter", "file events seen", c->events);
+    if (r == 0)
+        r = one_metric(b, "ticks_total", "counter", "times that everything was read again", c->ticks);
+    if (r == 0)
+        r = one_metric(b, "cpu_nanoseconds_total", "counter", "CPU time of the reconciler",
+                       c->pass_cpu_ns);
+    if (r == 0)
+        r = one_metric(b, "unit_calls_total", "counter", "units set by way of systemd",
+                       c->unit_calls);
+    if (r == 0)
+        r = one_metric(b, "unit_errors_total", "counter", "units that systemd refused to set",
+                       c->unit_errors);
+    if (r == 0)
+        r = one_metric(b, "watch_errors_total", "counter", "files that cannot be watched",
+                       c->watch_errors);
+    return r == 0 ? of_tasks(b, p) : r;
+}
+
+char *pin_metrics(struct pin *p) {
+    struct buf b;
+    buf_init(&b, METRICS_LIMIT);
+    pthread_mutex_lock(&p->lock);
+    int r = all_metrics(&b, p);
+    pthread_mutex_unlock(&p->lock);
+    char *text = r == 0 ? buf_take(&b) : NULL;
+    buf_done(&b);
+    return text;
+}

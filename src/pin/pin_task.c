@@ -1,0 +1,325 @@
+/* One task: its files, one look at them, and the write. Called by the pin thread with the lock held. */
+#include "src/pin/pin_priv.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+/* ---- life ---- */
+
+static int find_parent(struct pin *p, const char *below, struct pin_parent **ret) {
+    const char *slash = strrchr(below, '/');
+    size_t len = slash ? (size_t)(slash - below) : 0;
+    for (struct pin_parent *x = p->parents; x; x = x->next)
+        if (strlen(x->path) == len && strncmp(x->path, below, len) == 0) {
+            x->users++;
+            *ret = x;
+            return 0;
+        }
+    struct pin_parent *fresh;
+    int r = pin_parent_new(below, &fresh);
+    if (r < 0)
+        return r;
+    fresh->users = 1;
+    fresh->next = p->parents;
+    p->parents = fresh;
+    *ret = fresh;
+    return 0;
+}
+
+static void leave_parent(struct pin *p, struct pin_parent *x) {
+    if (!x || --x->users > 0)
+        return;
+    for (struct pin_parent **at = &p->parents; *at; at = &(*at)->next)
+        if (*at == x) {
+            *at = x->next;
+            break;
+        }
+    pin_watch_del(p, x->watch);
+    pin_watch_del(p, x->reserve_watch);
+    pin_parent_free(x);
+}
+
+int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) {
+    AUTO_FREE struct pin_task *t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    t->below = pin_source_below(p->cgroup_root, take->source);
+    t->has_own = cpuset_parse(take->reserved, strlen(take->reserved), &t->own) == 0;
+    t->source_cpus = t->source_effective = CGROUP_FILE_NONE;
+    t->cpus = t->effective = t->mems = CGROUP_FILE_NONE;
+    t->watch = t->source_watch = -1;
+    t->told = PIN_PENDING;
+    t->pin = p;
+    t->dirty = true;
+    if (t->below[0]) {
+        int r = find_parent(p, t->below, &t->parent);
+        if (r < 0)
+            return r;
+    }
+    t->c = TAKE_STRUCT(*take);
+    *ret = TAKE_PTR(t);
+    return 0;
+}
+
+static void close_source(struct pin *p, struct pin_task *t) {
+    t->source_watch = pin_watch_del(p, t->source_watch);
+    cgroup_file_close(&t->source_cpus);
+    cgroup_file_close(&t->source_effective);
+}
+
+void pin_task_close(struct pin *p, struct pin_task *t) {
+    t->watch = pin_watch_del(p, t->watch);
+    t->marked = false; /* the kernel drops the mark with the file */
+    pin_unit_forget(p, t);
+    cgroup_file_close(&t->cpus);
+    cgroup_file_close(&t->effective);
+    cgroup_file_close(&t->mems);
+    t->unit = NULL;
+    free(t->dir_path);
+    t->dir_path = NULL;
+}
+
+void pin_task_free(struct pin *p, struct pin_task *t) {
+    if (!t)
+        return;
+    pin_task_close(p, t);
+    close_source(p, t);
+    leave_parent(p, t->parent);
+    free(t->c.task_id);
+    free(t->c.alloc_id);
+    free(t->c.task_name);
+    free(t->c.container_id);
+    free(t->c.source);
+    free(t->c.reserved);
+    free(t);
+}
+
+enum pin_state pin_task_state(const struct pin *p, const struct pin_task *t) {
+    if (t->state == PIN_PINNED && p->o.systemd && t->unit && t->unit_error)
+        return PIN_UNIT_UNSYNCED;
+    return t->state;
+}
+
+/* ---- the container's files ---- */
+
+static const char *unit_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    size_t len = strlen(name);
+    return len > 6 && strcmp(name + len - 6, ".scope") == 0 ? name : NULL;
+}
+
+static int open_files(struct pin *p, struct pin_task *t, int dir) {
+    int r = cgroup_file_open(dir, "cpuset.cpus", &t->cpus);
+    if (r == 0)
+        r = cgroup_file_open(dir, "cpuset.cpus.effective", &t->effective);
+    if (r == 0 && p->node_cpus)
+        r = cgroup_file_open(dir, "cpuset.mems", &t->mems);
+    return r;
+}
+
+static int open_container(struct pin *p, struct pin_task *t) {
+    char path[PATH_MAX];
+    if (t->c.pid <= 0)
+        return -ESRCH;
+    AUTO_FD int dir = cgroup_container_open(p->o.proc_fd, p->o.cgroup_root_fd, t->c.pid,
+                                            t->c.container_id, path);
+    if (dir < 0)
+        return dir;
+    int r = open_files(p, t, dir);
+    if (r == 0) {
+        t->dir_path = strdup(path);
+        r = t->dir_path ? 0 : -ENOMEM;
+    }
+    if (r < 0) {
+        pin_task_close(p, t);
+        return r;
+    }
+    t->unit = p->o.systemd ? unit_of(t->dir_path) : NULL;
+    t->unit_dirty = t->unit != NULL;
+    t->unit_synced = false;
+    t->watch = pin_watch_add(p, &t->cpus);
+    return 0;
+}
+
+/* Reads the container's set, looks for the cgroup anew when it has been replaced under us. */
+static int read_container(struct pin *p, struct pin_task *t) {
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!t->dir_path) {
+            int r = open_container(p, t);
+            if (r < 0)
+                return r;
+        }
+        if (cgroup_file_read(&t->cpus, p->scratch, sizeof(p->scratch)) < 0 || t->cpus.r == -ENODEV) {
+            p->counters.reopened++;
+            pin_task_close(p, t);
+            continue;
+        }
+        if (cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch)) >= 0)
+            return 0;
+    }
+    return -ESRCH;
+}
+
+/* ---- the wanted set ---- */
+
+static void open_source(struct pin *p, struct pin_task *t) {
+    AUTO_FD int dir = cgroup_dir_open(p->o.cgroup_root_fd, t->below);
+    if (dir < 0 || cgroup_file_open(dir, "cpuset.cpus", &t->source_cpus) < 0)
+        return;
+    if (cgroup_file_open(dir, "cpuset.cpus.effective", &t->source_effective) < 0)
+        t->source_effective = CGROUP_FILE_NONE; /* its reading says so */
+    t->source_watch = pin_watch_add(p, &t->source_cpus);
+}
+
+static enum pin_hold read_wanted(struct pin *p, struct pin_task *t, struct cpuset *others,
+                                 struct cpuset *ret) {
+    struct pin_source s = {.has_path = t->c.source[0] != '\0', .own = t->has_own ? &t->own : NULL};
+    *others = p->reserved;
+    if (t->parent) {
+        s.in_reserve = t->parent->in_reserve;
+        s.in_share = t->parent->in_share;
+        s.share_blank = t->parent->cpus.r == -ENODATA;
+        cpuset_union(others, &t->parent->reserve.set);
+    }
+    if (t->has_own)
+        cpuset_subtract(others, &t->own);
+    s.others = others;
+    if (t->parent && !(s.own && s.in_reserve)) {
+        if (t->source_cpus.fd < 0)
+            open_source(p, t);
+        int changed = cgroup_file_read(&t->source_cpus, p->scratch, sizeof(p->scratch));
+        if (t->source_cpus.r == -ENODATA || t->source_cpus.r == -EBADF)
+            changed |= cgroup_file_read(&t->source_effective, p->scratch, sizeof(p->scratch));
+        (void)changed; /* the sets are compared, not the texts */
+    }
+    s.cpus_r = t->source_cpus.r;
+    s.cpus = &t->source_cpus.set;
+    s.effective_r = t->source_effective.r;
+    s.effective = &t->source_effective.set;
+    enum pin_hold hold = pin_source_wanted(&s, ret);
+    if (s.cpus_r == -ENODEV)
+        close_source(p, t);
+    return hold == PIN_HOLD_GONE && !t->has_last_good ? PIN_HOLD_NO_PATH : hold;
+}
+
+/* ---- doing ---- */
+
+void pin_task_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret) {
+    *ret = (struct cpuset){{0}};
+    for (unsigned i = 0; i < p->nodes_n; i++)
+        if (cpuset_intersects(&p->node_cpus[i], cpus))
+            cpuset_add(ret, i);
+}
+
+/* @set: what the container is on now. */
+static void follow_mems(struct pin *p, struct pin_task *t, const struct cpuset *set) {
+    struct cpuset mems;
+    if (t->mems.fd < 0)
+        return;
+    pin_task_mems(p, set, &mems);
+    if (cpuset_is_empty(&mems) || cgroup_file_read(&t->mems, p->scratch, sizeof(p->scratch)) < 0 ||
+        (t->mems.r == 0 && cpuset_equal(&t->mems.set, &mems)))
+        return;
+    int r = cgroup_file_write(&t->mems, &mems, p->scratch, sizeof(p->scratch));
+    if (r < 0) {
+        p->counters.write_errors++;
+        t->errors++;
+    } else {
+        t->unit_dirty = t->unit != NULL;
+    }
+}
+
+static void back_off(struct pin *p, struct pin_task *t, int r, uint64_t now_us) {
+    t->backoff_us = t->backoff_us ? t->backoff_us * 2 : PIN_BACKOFF_MIN_US;
+    if (t->backoff_us > PIN_BACKOFF_MAX_US)
+        t->backoff_us = PIN_BACKOFF_MAX_US;
+    t->retry_at_us = now_us + t->backoff_us;
+    t->error = r;
+    t->state = PIN_FAILED;
+    t->errors++;
+    p->counters.write_errors++;
+}
+
+static bool overwritten_much(const struct pin_task *t, uint64_t now_us) {
+    if (t->overwrites_n < PIN_CONTEST_COUNT)
+        return false;
+    uint64_t oldest = t->overwrites[t->overwrites_n % PIN_CONTEST_COUNT];
+    return now_us - oldest <= PIN_CONTEST_SPAN_US;
+}
+
+static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *plan, uint64_t now_us) {
+    char old_set[PIN_SET_TEXT];
+    pin_text(&t->cpus.set, old_set, sizeof(old_set));
+    int r = cgroup_file_write(&t->cpus, &plan->set, p->scratch, sizeof(p->scratch));
+    if (r < 0)
+        return r;
+    if (plan->cause == PIN_CAUSE_OVERWRITTEN) {
+        t->overwrites[t->overwrites_n++ % PIN_CONTEST_COUNT] = now_us;
+        pin_watch_writers(p);
+        pin_watch_mark(p, t);
+    }
+    t->unit_dirty = t->unit != NULL;
+    pin_note_fix(p, t, old_set, &plan->set, plan->cause);
+    return 0;
+}
+
+static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
+                   const struct pin_plan *plan) {
+    t->state = plan->state;
+    if (plan->state == PIN_FAILED)
+        return; /* backed off: the error stays */
+    t->error = 0;
+    if (v->hold == PIN_HOLD_NOT) {
+        t->last_good = v->wanted;
+        t->has_last_good = true;
+    }
+    bool written = plan->action == PIN_DO_WRITE;
+    if (written || v->hold == PIN_HOLD_NOT) {
+        t->target = written ? plan->set : v->wanted;
+        t->has_target = true;
+    }
+    if (plan->action == PIN_DO_WRITE || (t->cpus.r == 0 && v->hold == PIN_HOLD_NOT)) {
+        t->retry_at_us = t->backoff_us = 0;
+        follow_mems(p, t, &t->cpus.set);
+    }
+}
+
+void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
+    struct cpuset others;
+    struct pin_view v = {.at_tick = at_tick, .now_us = now_us, .others = &others};
+    struct pin_plan plan;
+    t->dirty = false;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        int r = read_container(p, t);
+        if (r < 0) {
+            t->gone = r == -ESRCH && t->c.pid > 0;
+            t->state = r == -ESRCH ? PIN_PENDING : PIN_UNMANAGED;
+            t->error = r == -ESRCH ? 0 : r;
+            break;
+        }
+        t->gone = false;
+        v.hold = t->hold = read_wanted(p, t, &others, &v.wanted);
+        v.has_last_good = t->has_last_good;
+        v.last_good = t->last_good;
+        v.actual_r = t->cpus.r;
+        v.actual = &t->cpus.set;
+        v.effective_r = t->effective.r;
+        v.effective = &t->effective.set;
+        v.recent_overwrites = overwritten_much(t, now_us);
+        v.retry_at_us = t->retry_at_us;
+        pin_plan(&v, &plan);
+        r = plan.action == PIN_DO_WRITE ? carry_out(p, t, &plan, now_us) : 0;
+        if (r == -ENODEV) { /* replaced between the read and the write */
+            pin_task_close(p, t);
+            continue;
+        }
+        if (r < 0)
+            back_off(p, t, r, now_us);
+        else
+            settle(p, t, &v, &plan);
+        break;
+    }
+    pin_note_state(p, t, now_us);
+}

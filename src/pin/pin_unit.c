@@ -1,0 +1,232 @@
+/* Makes a set last: the container's scope keeps its own record (AllowedCPUs), which systemd puts back at a
+ * daemon-reload and the runtime at an update (cpuset.md 1.2). So that record is kept in step, by
+ * Manager.SetUnitProperties(runtime) on the system bus: asynchronous, behind the write, never in its way.
+ * Without a bus everything else works; it is looked for again with a back-off of 1 s to 60 s. */
+#include "src/pin/pin_priv.h"
+
+#include "paddock/log.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+
+#define UNIT_CALL_TIMEOUT_US (5 * US_PER_SEC)
+#define UNIT_IN_FLIGHT_MAX 32u
+#define UNIT_RETRY_US (10 * US_PER_SEC) /* of one unit that systemd refused */
+#define BUS_BACKOFF_MIN_US US_PER_SEC
+#define BUS_BACKOFF_MAX_US (60 * US_PER_SEC)
+
+static void unit_pump(struct pin *p);
+
+/* ---- the connection ---- */
+
+static void bus_lost(struct pin *p, int r) {
+    struct pin_unit_bus *u = &p->unit;
+    u->watch = loop_watch_del(u->watch);
+    pthread_mutex_lock(&p->lock);
+    for (struct pin_task *t = p->tasks; t; t = t->next) {
+        if (!t->unit)
+            continue;
+        t->unit_call = sd_bus_slot_unref(t->unit_call);
+        t->unit_error = r;
+        t->unit_dirty = true;
+        t->unit_synced = false;
+    }
+    pthread_mutex_unlock(&p->lock);
+    u->in_flight = 0;
+    u->bus = sd_bus_close_unref(u->bus);
+    u->backoff_us = u->backoff_us ? u->backoff_us * 2 : BUS_BACKOFF_MIN_US;
+    if (u->backoff_us > BUS_BACKOFF_MAX_US)
+        u->backoff_us = BUS_BACKOFF_MAX_US;
+    u->retry_us = clock_now_us() + u->backoff_us;
+    log_debug("pin", LOG_KV("errno", strerror(-r)), "no system bus, retrying");
+}
+
+static int bus_open(const char *address, sd_bus **ret) {
+    if (!address)
+        return sd_bus_open_system(ret);
+    sd_bus *bus = NULL;
+    int r = sd_bus_new(&bus);
+    if (r >= 0)
+        r = sd_bus_set_address(bus, address);
+    if (r >= 0)
+        r = sd_bus_set_bus_client(bus, 1);
+    if (r >= 0)
+        r = sd_bus_start(bus);
+    if (r < 0) {
+        sd_bus_unref(bus);
+        return r;
+    }
+    *ret = bus;
+    return 0;
+}
+
+static void on_bus(void *ctx, uint32_t events) {
+    (void)events;
+    unit_pump(ctx);
+}
+
+static void on_bus_timer(void *ctx) {
+    struct pin *p = ctx;
+    if (p->unit.bus)
+        unit_pump(p);
+    else
+        pin_unit_send(p);
+}
+
+/* Waits for what the bus waits for. */
+static int bus_rewatch(struct pin *p) {
+    struct pin_unit_bus *u = &p->unit;
+    uint64_t at = UINT64_MAX;
+    int events = sd_bus_get_events(u->bus);
+    if (events < 0)
+        return events;
+    int r = sd_bus_get_timeout(u->bus, &at);
+    if (r < 0)
+        return r;
+    loop_timer_at(u->timer, r == 0 || at == UINT64_MAX ? 0 : at ? at : 1);
+    return u->watch ? loop_watch_set(u->watch, (uint32_t)events)
+                    : loop_watch_add(p->loop, sd_bus_get_fd(u->bus), (uint32_t)events, on_bus, p,
+                                     &u->watch);
+}
+
+static void unit_pump(struct pin *p) {
+    int r;
+    do {
+        r = sd_bus_process(p->unit.bus, NULL);
+    } while (r > 0 && p->unit.bus);
+    if (r >= 0)
+        r = bus_rewatch(p);
+    if (r < 0)
+        bus_lost(p, r);
+    else
+        pin_unit_send(p);
+}
+
+/* ---- the calls ---- */
+
+static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *unused) {
+    struct pin_task *t = ctx;
+    struct pin *p = t->pin;
+    int code = sd_bus_message_get_errno(m);
+    (void)unused;
+    p->unit.in_flight--;
+    p->unit.backoff_us = 0;
+    pthread_mutex_lock(&p->lock);
+    t->unit_call = sd_bus_slot_unref(t->unit_call);
+    t->unit_error = -code;
+    t->unit_synced = code == 0 && !t->unit_dirty;
+    if (code) {
+        p->counters.unit_errors++;
+        t->unit_dirty = true;
+        t->unit_retry_us = clock_now_us() + UNIT_RETRY_US;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return 0;
+}
+
+static int append_set(sd_bus_message *m, const char *name, const struct cpuset *set) {
+    uint8_t bytes[CPUSET_MAX_CPUS / 8];
+    size_t n = cpuset_to_bytes(set, bytes);
+    int r = sd_bus_message_open_container(m, 'r', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", name);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "ay");
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 'y', bytes, n);
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int fill_call(struct pin *p, const struct pin_task *t, sd_bus_message *m) {
+    struct cpuset mems;
+    int r = sd_bus_message_append(m, "sb", t->unit, 1);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(sv)");
+    if (r >= 0)
+        r = append_set(m, "AllowedCPUs", &t->target);
+    pin_task_mems(p, &t->target, &mems);
+    if (r >= 0 && !cpuset_is_empty(&mems))
+        r = append_set(m, "AllowedMemoryNodes", &mems);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int call_unit(struct pin *p, struct pin_task *t) {
+    sd_bus_message *m = NULL;
+    int r = sd_bus_message_new_method_call(p->unit.bus, &m, "org.freedesktop.systemd1",
+                                           "/org/freedesktop/systemd1",
+                                           "org.freedesktop.systemd1.Manager", "SetUnitProperties");
+    if (r >= 0)
+        r = fill_call(p, t, m);
+    sd_bus_slot *slot = NULL;
+    if (r >= 0)
+        r = sd_bus_call_async(p->unit.bus, &slot, m, on_reply, t, UNIT_CALL_TIMEOUT_US);
+    sd_bus_message_unref(m);
+    if (r < 0)
+        return r;
+    p->unit.in_flight++;
+    pthread_mutex_lock(&p->lock);
+    p->counters.unit_calls++;
+    t->unit_call = slot;
+    t->unit_dirty = false;
+    pthread_mutex_unlock(&p->lock);
+    return 0;
+}
+
+static bool is_due(const struct pin_task *t, uint64_t now_us) {
+    return t->unit && t->unit_dirty && !t->unit_call && t->has_target && t->unit_retry_us <= now_us;
+}
+
+static bool anything_due(const struct pin *p, uint64_t now_us) {
+    for (const struct pin_task *t = p->tasks; t; t = t->next)
+        if (is_due(t, now_us))
+            return true;
+    return false;
+}
+
+static int send_due(struct pin *p, uint64_t now_us) {
+    int r = 0;
+    for (struct pin_task *t = p->tasks; t && r == 0 && p->unit.in_flight < UNIT_IN_FLIGHT_MAX;
+         t = t->next)
+        if (is_due(t, now_us))
+            r = call_unit(p, t);
+    return r == 0 ? bus_rewatch(p) : r;
+}
+
+void pin_unit_send(struct pin *p) {
+    uint64_t now = clock_now_us();
+    if (!p->o.systemd || !anything_due(p, now))
+        return;
+    if (!p->unit.bus) {
+        if (now < p->unit.retry_us)
+            return;
+        int r = bus_open(p->bus_address, &p->unit.bus);
+        if (r < 0) {
+            bus_lost(p, r);
+            return;
+        }
+    }
+    int r = send_due(p, now);
+    if (r < 0)
+        bus_lost(p, r);
+}
+
+void pin_unit_forget(struct pin *p, struct pin_task *t) {
+    if (t->unit_call)
+        p->unit.in_flight--;
+    t->unit_call = sd_bus_slot_unref(t->unit_call);
+    t->unit_dirty = t->unit_synced = false;
+    t->unit_error = 0;
+    t->unit_retry_us = 0;
+}
+
+int pin_unit_start(struct pin *p) {
+    return loop_timer_new(p->loop, on_bus_timer, p, &p->unit.timer);
+}
+
+void pin_unit_stop(struct pin *p) {
+    p->unit.watch = loop_watch_del(p->unit.watch);
+    p->unit.timer = loop_timer_del(p->unit.timer);
+    p->unit.bus = sd_bus_close_unref(p->unit.bus);
+}
