@@ -1,0 +1,319 @@
+/* The event stream and other streams on a loop, on the test's own thread: each test runs the loop until
+ * what it waits for was seen, or a deadline. */
+#include "fake/fake_client.h"
+#include "paddock/clock.h"
+#include "paddock/docker_multi.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+struct fixture {
+    struct fake fake;
+    struct docker *docker;
+    struct loop *loop;
+    struct loop_timer *deadline;
+    bool late;
+    struct docker_events *events;
+    /* seen */
+    unsigned connected, disconnected, count;
+    char seen[64][96]; /* "action name code" */
+    unsigned stop_at_connected, stop_at_disconnected, stop_at_count;
+    char why[256];
+    /* of a GET */
+    struct docker_multi *multi;
+    struct docker_get *get;
+    size_t bytes, pauses;
+    int done, done_r, done_status;
+    bool pause_each, cancel_in_data;
+    struct loop_timer *resume;
+    char text[128];
+};
+
+static const char *const three[] = {"--containers", "3", NULL};
+
+static void on_deadline(void *arg) {
+    struct fixture *x = arg;
+    x->late = true;
+    loop_stop(x->loop);
+}
+
+static void check_stop(struct fixture *x) {
+    if ((x->stop_at_connected && x->connected >= x->stop_at_connected) ||
+        (x->stop_at_disconnected && x->disconnected >= x->stop_at_disconnected) ||
+        (x->stop_at_count && x->count >= x->stop_at_count))
+        loop_stop(x->loop);
+}
+
+static void on_connected(void *ctx) {
+    struct fixture *x = ctx;
+    x->connected++;
+    check_stop(x);
+}
+
+static void on_event(void *ctx, const struct docker_event *e) {
+    struct fixture *x = ctx;
+    const char *name = json_string_value(json_object_get(e->attributes, "name"));
+    assert_true(x->count < ARRAY_LEN(x->seen));
+    snprintf(x->seen[x->count++], sizeof(x->seen[0]), "%.20s %.20s %d", e->action, name ? name : "",
+             e->exit_code);
+    check_stop(x);
+}
+
+static void on_disconnected(void *ctx, const char *why) {
+    struct fixture *x = ctx;
+    x->disconnected++;
+    snprintf(x->why, sizeof(x->why), "%s", why);
+    check_stop(x);
+}
+
+static const struct docker_events_ops ops = {on_connected, on_event, on_disconnected};
+
+static int setup(void **state) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    fake_start(&x->fake, three);
+    x->docker = fake_docker(&x->fake);
+    *state = x;
+    return 0;
+}
+
+static void end_loop(struct fixture *x) {
+    docker_events_free(TAKE_PTR(x->events));
+    docker_multi_free(TAKE_PTR(x->multi));
+    loop_free(TAKE_PTR(x->loop));
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    end_loop(x);
+    docker_free(x->docker);
+    fake_done(&x->fake);
+    free(x);
+    return 0;
+}
+
+static void begin_loop(struct fixture *x) {
+    assert_int_equal(loop_new(&x->loop), 0);
+    assert_int_equal(loop_timer_new(x->loop, on_deadline, x, &x->deadline), 0);
+    loop_timer_at(x->deadline, clock_now_us() + 30 * US_PER_SEC);
+}
+
+static void run(struct fixture *x) {
+    assert_int_equal(loop_run(x->loop), 0);
+    assert_false(x->late);
+}
+
+/* ---- events ---- */
+
+/* Does something to the fake when the stream has been opened. */
+static void on_connected_then_exit(void *ctx) {
+    struct fixture *x = ctx;
+    on_connected(ctx);
+    if (x->connected == 1)
+        fake_control(&x->fake, "POST", "exit/task-1?code=3&oom=1", "", NULL, 0);
+}
+
+static void test_docker_events__exit__action_name_code(void **state) {
+    struct fixture *x = *state;
+    struct docker_events_ops mine = ops;
+    mine.connected = on_connected_then_exit;
+    begin_loop(x);
+    x->stop_at_count = 2;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &mine, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->connected, 1);
+    assert_string_equal(x->seen[0], "oom task-1 -1");
+    assert_string_equal(x->seen[1], "die task-1 3");
+}
+
+/* After the first event the stream is cut, and two more tasks end before it is back. */
+static void on_event_then_cut(void *ctx, const struct docker_event *e) {
+    struct fixture *x = ctx;
+    on_event(ctx, e);
+    if (x->count == 1) {
+        fake_control(&x->fake, "POST", "drop", "", NULL, 0);
+        fake_control(&x->fake, "POST", "exit/task-0?code=0", "", NULL, 0);
+        fake_control(&x->fake, "POST", "exit/task-2?code=255", "", NULL, 0);
+    }
+}
+
+static void test_docker_events__cut__nothing_between_is_lost_nothing_told_twice(void **state) {
+    struct fixture *x = *state;
+    struct docker_events_ops mine = ops;
+    mine.connected = on_connected_then_exit;
+    mine.event = on_event_then_cut;
+    begin_loop(x);
+    x->stop_at_count = 4;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &mine, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->connected, 2);
+    assert_int_equal(x->disconnected, 1);
+    assert_string_equal(x->seen[0], "oom task-1 -1");
+    assert_string_equal(x->seen[1], "die task-1 3");
+    assert_string_equal(x->seen[2], "die task-0 0"); /* while nobody listened */
+    assert_string_equal(x->seen[3], "die task-2 255");
+}
+
+static void restart_fake(void *ctx, const char *why) {
+    struct fixture *x = ctx;
+    on_disconnected(ctx, why);
+    if (x->fake.pid == 0)
+        fake_start_again(&x->fake, three);
+}
+
+static void stop_fake(void *ctx) {
+    struct fixture *x = ctx;
+    on_connected(ctx);
+    if (x->connected == 1)
+        fake_stop(&x->fake);
+}
+
+static void test_docker_events__dockerd_restarted__connected_again(void **state) {
+    struct fixture *x = *state;
+    struct docker_events_ops mine = {stop_fake, on_event, restart_fake};
+    begin_loop(x);
+    x->stop_at_connected = 2;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &mine, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->disconnected, 1);
+    assert_non_null(strstr(x->why, "was lost"));
+}
+
+static void test_docker_events__nobody_there__told_once_and_tried_again(void **state) {
+    struct fixture *x = *state;
+    struct docker_events_ops mine = {on_connected, on_event, restart_fake};
+    begin_loop(x);
+    fake_stop(&x->fake);
+    x->stop_at_connected = 1;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &mine, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->disconnected, 1);
+    assert_non_null(strstr(x->why, "cannot connect"));
+}
+
+static void test_docker_events__garbage__opened_again(void **state) {
+    struct fixture *x = *state;
+    begin_loop(x);
+    fake_rules(&x->fake, "GET /events times=1 chunked body={\"Type\":\"container\"} nonsense\n");
+    x->stop_at_connected = 2;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &ops, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->disconnected, 1);
+}
+
+/* ---- any GET ---- */
+
+static void on_resume(void *arg) {
+    struct fixture *x = arg;
+    if (x->get)
+        docker_get_resume(x->get);
+}
+
+static int on_data(void *ctx, const char *data, size_t len) {
+    struct fixture *x = ctx;
+    (void)data;
+    if (x->cancel_in_data) {
+        docker_get_cancel(TAKE_PTR(x->get));
+        loop_stop(x->loop);
+        return 0;
+    }
+    if (x->pause_each && x->pauses++ % 2 == 0) {
+        loop_timer_at(x->resume, clock_now_us() + US_PER_MS);
+        return DOCKER_GET_PAUSE;
+    }
+    x->bytes += len;
+    return 0;
+}
+
+static void on_done(void *ctx, int r, int status, const struct err *err) {
+    struct fixture *x = ctx;
+    x->get = NULL;
+    x->done++;
+    x->done_r = r;
+    x->done_status = status;
+    snprintf(x->text, sizeof(x->text), "%.100s", err ? err->text : "");
+    loop_stop(x->loop);
+}
+
+static const struct docker_get_ops get_ops = {.on_data = on_data, .on_done = on_done};
+
+static void get_it(struct fixture *x, const char *path) {
+    begin_loop(x);
+    assert_int_equal(loop_timer_new(x->loop, on_resume, x, &x->resume), 0);
+    assert_int_equal(docker_multi_new(x->docker, x->loop, &x->multi), 0);
+    assert_int_equal(docker_multi_get(x->multi, path, &get_ops, x, &x->get), 0);
+    assert_int_equal(x->done, 0);
+    run(x);
+}
+
+static void test_docker_get__paused_at_each_piece__all_comes(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake, "GET /big size=300000 chunked");
+    x->pause_each = true;
+    get_it(x, "/big");
+    assert_int_equal(x->done_r, 0);
+    assert_int_equal(x->done_status, 200);
+    assert_int_equal(x->bytes, 300000);
+    assert_true(x->pauses > 10);
+}
+
+static void test_docker_get__cancelled_in_its_callback__no_more_told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake, "GET /big size=300000");
+    x->cancel_in_data = true;
+    get_it(x, "/big");
+    assert_int_equal(x->done, 0);
+    assert_int_equal(x->bytes, 0);
+}
+
+static void test_docker_get__refused__errno_status_message(void **state) {
+    struct fixture *x = *state;
+    get_it(x, "/containers/nope/logs");
+    assert_int_equal(x->done_r, -ENOENT);
+    assert_int_equal(x->done_status, 404);
+    assert_string_equal(x->text, "No such container: nope");
+    assert_int_equal(x->bytes, 0);
+}
+
+static void test_docker_get__cut_off__enotconn(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake, "GET /big size=300000 cut=1000");
+    get_it(x, "/big");
+    assert_int_equal(x->done_r, -ENOTCONN);
+    assert_int_equal(x->bytes, 1000);
+}
+
+static void test_docker_get__version_too_old__told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake, "GET /_ping status=200 header=Api-Version:1.24 body=OK");
+    get_it(x, "/events");
+    assert_int_equal(x->done_r, -EPROTO);
+    assert_non_null(strstr(x->text, "too old"));
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        T(test_docker_events__exit__action_name_code),
+        T(test_docker_events__cut__nothing_between_is_lost_nothing_told_twice),
+        T(test_docker_events__dockerd_restarted__connected_again),
+        T(test_docker_events__nobody_there__told_once_and_tried_again),
+        T(test_docker_events__garbage__opened_again),
+        T(test_docker_get__paused_at_each_piece__all_comes),
+        T(test_docker_get__cancelled_in_its_callback__no_more_told),
+        T(test_docker_get__refused__errno_status_message),
+        T(test_docker_get__cut_off__enotconn),
+        T(test_docker_get__version_too_old__told),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    curl_global_cleanup();
+    return failed;
+}
