@@ -22,6 +22,9 @@
 
 struct docker;
 
+/** Once a process, before its first thread: libcurl's own set-up. Returns 0; -ENOMEM. */
+int docker_global_init(void) MUST_CHECK;
+
 struct docker_options {
     /* unix:///path, tcp://host:port, http(s)://host:port. NULL or "": DOCKER_HOST, DOCKER_CERT_PATH and
      * DOCKER_TLS_VERIFY of the environment, else unix:///var/run/docker.sock. */

@@ -90,6 +90,10 @@ static int configure(struct docker *d, const struct docker_options *o, struct er
     return set_endpoint(d, text_or(getenv("DOCKER_HOST"), DEFAULT_ENDPOINT), err);
 }
 
+int docker_global_init(void) {
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
+}
+
 int docker_new(const struct docker_options *o, struct docker **ret, struct err *err) {
     struct docker *d = calloc(1, sizeof(*d));
     if (!d)

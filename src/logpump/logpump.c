@@ -134,6 +134,9 @@ static int fill_actions(posix_spawn_file_actions_t *a, int ready_fd) {
         r = posix_spawn_file_actions_addopen(a, 2, "/dev/null", O_WRONLY, 0);
     if (r == 0)
         r = posix_spawn_file_actions_adddup2(a, ready_fd, 3);
+    /* Libraries may hold fds without CLOEXEC (libcurl's wake-up pairs). */
+    if (r == 0)
+        r = posix_spawn_file_actions_addclosefrom_np(a, 4);
     return -r;
 }
 

@@ -363,7 +363,9 @@ static int open_dirs(struct pump *p, const char *dir) {
 }
 
 static int start(struct pump *p, const char *dir, const struct docker_options *o, struct err *err) {
-    int r = open_dirs(p, dir);
+    int r = docker_global_init();
+    if (r == 0)
+        r = open_dirs(p, dir);
     if (r == 0)
         r = docker_new(o, &p->docker, err);
     if (r == 0)

@@ -67,7 +67,7 @@ static int read_all(struct docker_stream *s, const struct call *call, struct exe
     char data[32768];
     for (;;) {
         ssize_t n = docker_stream_read(s, data, sizeof(data));
-        if (n == 0)
+        if (n == 0 || n == -ECONNRESET) /* TLS ends like that */
             return 0;
         if (n > 0) {
             int r = docker_demux_feed(&demux, data, (size_t)n, on_output, x);
