@@ -1,0 +1,125 @@
+#include "../../../src/docker/docker_image_ref.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#define HEX32 "0123456789abcdef0123456789abcdef"
+
+static void test_docker_image_ref_parse__good_names__parts(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *registry, *repo, *tag;
+    } rows[] = {
+        {"redis", "docker.io", "redis", "latest"},
+        {"redis:7", "docker.io", "redis", "7"},
+        {"a/b-c__d.e:V_1.2-x", "docker.io", "a/b-c__d.e", "V_1.2-x"},
+        {"localhost/x", "localhost", "localhost/x", "latest"},
+        {"localhost:5000/x:1", "localhost:5000", "localhost:5000/x", "1"},
+        {"[::1]:5000/x", "[::1]:5000", "[::1]:5000/x", "latest"},
+        {"Host/x", "Host", "Host/x", "latest"},
+        {"quay.io/a/b:1", "quay.io", "quay.io/a/b", "1"},
+        {"index.docker.io/a/b", "docker.io", "index.docker.io/a/b", "latest"},
+        {"x@sha256:" HEX32, "docker.io", "x@sha256:" HEX32, ""},
+        {"r.io/x:1@sha256:" HEX32, "r.io", "r.io/x@sha256:" HEX32, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct docker_image_ref r;
+        print_message("%s\n", rows[i].text);
+        assert_int_equal(docker_image_ref_parse(rows[i].text, &r), 0);
+        assert_string_equal(r.registry, rows[i].registry);
+        assert_string_equal(r.repo, rows[i].repo);
+        assert_string_equal(r.tag, rows[i].tag);
+        assert_int_equal(docker_image_ref_is_fixed(&r), strcmp(rows[i].tag, "latest") != 0);
+    }
+}
+
+static void test_docker_image_ref_parse__bad_names__einval(void **state) {
+    (void)state;
+    static const char *const rows[] = {
+        "",
+        ":1",
+        "Redis",
+        "a//b",
+        "a/",
+        "/a",
+        "a:",
+        "a:-x",
+        "a:.x",
+        "a b",
+        "a:b c",
+        "a_-b",
+        "a___b",
+        "-a",
+        "a-",
+        "r.io/",
+        "-r.io/x",
+        "r.io-/x",
+        "r.io:/x",
+        "r.io:x/y",
+        "[::1/x",
+        "[]/x",
+        "a@",
+        "a@sha256",
+        "a@sha256:12",
+        "a@2x:" HEX32,
+        "a@sha256:" HEX32 "g",
+        "@sha256:" HEX32,
+        "https://r.io/x",
+        "a\n",
+        "a:1:2",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct docker_image_ref r = {.tag = "kept"};
+        print_message("%s\n", rows[i]);
+        assert_int_equal(docker_image_ref_parse(rows[i], &r), -EINVAL);
+        assert_string_equal(r.tag, "kept");
+    }
+}
+
+static void test_docker_image_ref_parse__lengths__bounded(void **state) {
+    (void)state;
+    char name[DOCKER_IMAGE_REF_MAX * 2];
+    struct docker_image_ref r;
+    for (size_t len = 1; len < sizeof(name); len++) {
+        memset(name, 'a', len);
+        name[len] = '\0';
+        assert_int_equal(docker_image_ref_parse(name, &r), len <= 255 ? 0 : -EINVAL);
+        name[0] = 'x';
+        if (len > 2) {
+            name[1] = ':';
+            assert_int_equal(docker_image_ref_parse(name, &r), len - 2 <= 128 ? 0 : -EINVAL);
+        }
+    }
+}
+
+static void test_docker_image_base64url__rfc4648_rows__text(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
+        {"\xfb\xff\xfe", "-__-"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO_FREE char *out = docker_image_base64url(rows[i][0], strlen(rows[i][0]));
+        assert_non_null(out);
+        assert_string_equal(out, rows[i][1]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_docker_image_ref_parse__good_names__parts),
+        cmocka_unit_test(test_docker_image_ref_parse__bad_names__einval),
+        cmocka_unit_test(test_docker_image_ref_parse__lengths__bounded),
+        cmocka_unit_test(test_docker_image_base64url__rfc4648_rows__text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
