@@ -1,4 +1,5 @@
 #include "plugin/serve.h"
+#include "plugin/control.h"
 #include "plugin/driver_table.h"
 #include "plugin/handshake.h"
 #include "plugin/rpc.h"
@@ -20,10 +21,12 @@
 /* From the end of the calls to the end of the process, for the host kills what lives 2 s after its
  * order. */
 #define LEAVE_LIMIT_US 300000
+#define SERVE_RUN_DIR "/run/paddock"
 
 struct serve {
     char name[128], program[PATH_MAX];
     struct driver *driver;
+    struct control *control; /* made when the driver comes to life */
     struct handshake_socket socket;
     struct svc_base base;
     struct rpc_service services[4]; /* ends with an empty one */
@@ -78,6 +81,31 @@ static int serve_program(char ret[static PATH_MAX], struct err *err) {
     return 0;
 }
 
+static json_t *serve_status(void *ctx) {
+    struct serve *s = ctx;
+    return driver_status(s->driver);
+}
+
+static char *serve_metrics(void *ctx) {
+    struct serve *s = ctx;
+    return driver_metrics(s->driver);
+}
+
+/* Without its control socket the driver does all of its work: a warning is enough. */
+static void serve_activated(void *ctx, struct loop *loop, const char *metrics_listen) {
+    struct serve *s = ctx;
+    struct control_options o = {.dir = SERVE_RUN_DIR,
+                                .name = s->name,
+                                .listen = metrics_listen,
+                                .status = serve_status,
+                                .metrics = serve_metrics,
+                                .ctx = s};
+    int r = control_new(loop, &o, &s->control);
+    if (r < 0)
+        log_warn("control", LOG_KV("errno", strerror(-r), "listen", metrics_listen),
+                 "`paddock status` and the metrics listener cannot be served, ignoring");
+}
+
 static int serve_make_driver(struct serve *s, const char *argv0, struct err *err) {
     const char *cert = getenv("PLUGIN_CLIENT_CERT");
     if (cert && cert[0])
@@ -93,7 +121,9 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
         .name = s->name,
         .program = s->program,
         .cgroup_root = "/sys/fs/cgroup",
-        .run_dir = "/run/paddock",
+        .run_dir = SERVE_RUN_DIR,
+        .activated = serve_activated,
+        .ctx = s,
     };
     return driver_new(&o, &s->driver, err);
 }
@@ -123,6 +153,7 @@ static int serve_listen(struct serve *s, struct err *err) {
 static void serve_done(struct serve *s, bool calls_ended) {
     struct itimerval limit = {.it_value = {.tv_usec = LEAVE_LIMIT_US}};
     handshake_socket_remove(&s->socket);
+    control_unlink(s->control);
     if (!calls_ended)
         _exit(0); /* somebody still uses what we would free */
     setitimer(ITIMER_REAL, &limit, NULL);

@@ -22,8 +22,9 @@ struct driver_options {
     const char *cgroup_root; /* "/sys/fs/cgroup" */
     const char *run_dir;     /* parent of our sockets: "/run/paddock" */
     /* Called once, when the driver comes to life and before its streams thread runs on @loop: whoever has
-     * sockets of its own (control, metrics) puts them there. NULL allowed. */
-    void (*activated)(void *ctx, struct loop *loop);
+     * sockets of its own (control, metrics) puts them there. @metrics_listen: of the configuration, "" = off.
+     * NULL allowed. */
+    void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void *ctx;
 };
 

@@ -56,6 +56,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     read_timeouts(d);
     d->num_cpu = count_cpus();
     if (r == 0)
+        r = docker_global_init();
+    if (r == 0)
         r = store_new(&d->store);
     if (r == 0)
         r = fingerprint_new(d, &d->fingerprint);
@@ -175,8 +177,8 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
                                .tls_key = c->tls_key,
                                .tls_ca = c->tls_ca,
                                .timeout_us = d->timeout_us};
-    int r = docker_new(&o, &d->docker, err);
-    if (r < 0)
+    int r = d->docker ? 0 : docker_new(&o, &d->docker, err);
+    if (r < 0 || d->images)
         return r;
     struct docker_images_options io = {.docker = d->docker,
                                        .gc = c->gc_image,
@@ -190,7 +192,8 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
 }
 
 static int start_pin(struct driver *d, const struct plugin_config *c) {
-    d->proc_fd = open("/proc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (d->proc_fd < 0)
+        d->proc_fd = open("/proc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     struct pin_options o = {.cgroup_root_fd = d->cgroup_v2 ? d->cgroup_root_fd : -EBADF,
                             .cgroup_root = d->cgroup_root,
                             .proc_fd = d->proc_fd,
@@ -204,24 +207,26 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
     return pin_new(&o, &d->pin);
 }
 
-static int start_streams(struct driver *d) {
-    int r = loop_new(&d->loop);
-    if (r == 0)
+static int start_streams(struct driver *d, const struct plugin_config *c) {
+    int r = d->loop ? 0 : loop_new(&d->loop);
+    if (r == 0 && !d->pool)
         r = pool_new(POOL_THREADS_MAX, &d->pool);
-    if (r == 0)
+    if (r == 0 && !d->networks)
         r = networks_new(d, &d->networks);
-    if (r == 0)
+    if (r == 0 && !d->docker_events)
         r = docker_events_new(d->docker, d->loop, &exit_events_ops, d, &d->docker_events);
-    if (r == 0) {
-        fingerprint_start(d->fingerprint);
-        if (d->activated)
-            d->activated(d->activated_ctx, d->loop);
-        r = -pthread_create(&d->loop_thread, NULL, streams_thread, d);
-        d->loop_runs = r == 0;
-    }
+    if (r < 0)
+        return r;
+    fingerprint_start(d->fingerprint);
+    if (d->activated)
+        d->activated(d->activated_ctx, d->loop, c->metrics_listen ? c->metrics_listen : "");
+    d->activated = NULL; /* once */
+    r = -pthread_create(&d->loop_thread, NULL, streams_thread, d);
+    d->loop_runs = r == 0;
     return r;
 }
 
+/* Each part is made once: what failed half-way goes on from there at the next attempt. */
 int driver_activate(struct driver *d, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     if (!c)
@@ -230,10 +235,10 @@ int driver_activate(struct driver *d, struct err *err) {
     int r = 0;
     if (!d->active) {
         r = start_docker(d, &c->c, err);
+        if (r == 0 && !d->pin)
+            r = start_pin(d, &c->c); /* before the threads that ask it */
         if (r == 0)
-            r = start_pin(d, &c->c);
-        if (r == 0)
-            r = start_streams(d);
+            r = start_streams(d, &c->c);
         d->active = r == 0;
     }
     pthread_mutex_unlock(&d->lock);

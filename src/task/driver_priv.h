@@ -39,7 +39,7 @@ struct driver {
     bool active;
     char *owner; /* value of our container label; NULL until the first task tells the client's folder */
 
-    void (*activated)(void *ctx, struct loop *loop);
+    void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void *activated_ctx;
 
     int cgroup_root_fd, proc_fd;

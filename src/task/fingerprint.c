@@ -235,7 +235,7 @@ static void on_timer(void *arg) {
 }
 
 void fingerprint_start(struct fingerprint *f) {
-    if (loop_timer_new(f->d->loop, on_timer, f, &f->timer) == 0)
+    if (f->timer || loop_timer_new(f->d->loop, on_timer, f, &f->timer) == 0)
         loop_timer_at(f->timer, clock_now_us()); /* at once */
 }
 
