@@ -1,0 +1,334 @@
+/* The reconciler's thread on a tree in a temp folder: what it writes, what it tells, what it shows. */
+#include "paddock/clock.h"
+#include "unit/cm.h"
+#include "unit/pin/tree.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HOUR (3600 * US_PER_SEC)
+
+static struct tree tree;
+static struct pin *pin;
+
+static int setup(void **state) {
+    (void)state;
+    tree_init(&tree);
+    tree_share(&tree, "1-3", "\n");
+    pin = NULL;
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    pin_free(pin);
+    tree_done(&tree);
+    return 0;
+}
+
+static void start(uint64_t interval_us) {
+    struct pin_options o = tree_options(&tree);
+    o.interval_us = interval_us;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_string_equal(pin_disabled_reason(pin), "");
+}
+
+static const char *cpus(const struct tree_task *x) {
+    static char path[512];
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
+    return path;
+}
+
+static void assert_set(const struct tree_task *x, const char *set) {
+    assert_true(tree_wait(&tree, cpus(x), set));
+}
+
+/* The state of task @i, from the status document. */
+static void get_state(size_t i, char *out, size_t size) {
+    json_t *doc = pin_status(pin);
+    assert_non_null(doc);
+    const char *s = json_string_value(
+        json_object_get(json_array_get(json_object_get(doc, "tasks"), i), "state"));
+    snprintf(out, size, "%s", s ? s : "gone");
+    json_decref(doc);
+}
+
+static bool wait_state(size_t i, const char *want) {
+    char now[64] = "";
+    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
+        get_state(i, now, sizeof(now));
+        if (strcmp(now, want) == 0)
+            return true;
+    }
+    fprintf(stderr, "state %s, not %s\n", now, want);
+    return false;
+}
+
+static void test_pin__wrong_when_found__late_start(void **state) {
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "0-3");
+    struct tree_task *cores = tree_add(&tree, "1", "0-3");
+    start(HOUR);
+    assert_set(shared, "2-3"); /* without the cores of the other, whatever share.slice still says */
+    assert_set(cores, "1");
+    assert_true(tree_wait_event(&tree, "pinned to 2-3"));
+    assert_true(wait_state(0, "pinned"));
+}
+
+static void test_pin__overwritten__repaired_without_a_tick(void **state) {
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "1-3");
+    struct tree_task *cores = tree_add(&tree, "1", "1");
+    start(HOUR);
+    assert_set(shared, "2-3");
+    assert_true(wait_state(1, "pinned"));
+    tree_put(&tree, cpus(shared), "0-3");
+    assert_set(shared, "2-3");
+    tree_put(&tree, cpus(cores), "0-3");
+    assert_set(cores, "1");
+    assert_true(tree_wait_event(&tree, "cpuset repaired: 0-3 -> 2-3 (overwritten"));
+    assert_true(tree_wait_event(&tree, "cpuset repaired: 0-3 -> 1 (overwritten"));
+}
+
+static void test_pin__pool_changes__all_follow_without_a_tick(void **state) {
+    struct tree_task *x[20];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        x[i] = tree_add(&tree, "", "1-3");
+    start(HOUR);
+    assert_true(wait_state(19, "pinned"));
+    tree_share(&tree, "2-3", "1");
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        assert_set(x[i], "2-3");
+    tree_share(&tree, "1-3", "\n");
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        assert_set(x[i], "1-3");
+}
+
+static void test_pin__everything_reserved__held(void **state) {
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "1-3");
+    start(50 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    tree_share(&tree, "\n", "1-3");
+    assert_true(wait_state(0, "held"));
+    assert_set(shared, "1-3"); /* the ancestor's 0-3 is not copied */
+    assert_true(tree_wait_event(&tree, "cpuset held at 1-3: pool-empty"));
+    tree_share(&tree, "3", "1-2");
+    assert_set(shared, "3");
+    assert_true(wait_state(0, "pinned"));
+}
+
+static void test_pin__source_gone__held_and_kept(void **state) {
+    char command[512];
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "1-3");
+    start(50 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    /* A folder has no ENODEV: a file that says nonsense is as unreadable. */
+    snprintf(command, sizeof(command), "%s/cpuset.cpus", shared->source);
+    tree_put(&tree, command, "x");
+    assert_true(wait_state(0, "held"));
+    tree_put(&tree, cpus(shared), "0-3");
+    assert_set(shared, "1-3"); /* not wider than the last good */
+    assert_true(tree_wait_event(&tree, "source-gone"));
+}
+
+static void test_pin__old_client__its_file_is_followed(void **state) {
+    char path[512];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(x->source, sizeof(x->source), "nomad.slice/old.web.scope");
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->source);
+    tree_put(&tree, path, "1-2\n");
+    start(HOUR);
+    assert_set(x, "1-2");
+    tree_put(&tree, path, "2\n");
+    assert_set(x, "2");
+}
+
+static void test_pin__no_source__unmanaged_and_untouched(void **state) {
+    char now[64];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    x->source[0] = '\0';
+    start(50 * US_PER_MS);
+    assert_true(tree_wait_event(&tree, "not managed"));
+    assert_true(wait_state(0, "unmanaged"));
+    assert_string_equal(tree_get(&tree, cpus(x), now, sizeof(now)), "0-3");
+}
+
+static void test_pin__effective_smaller__constrained(void **state) {
+    char path[512];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    start(20 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
+    tree_put(&tree, path, "1-2");
+    assert_true(wait_state(0, "constrained"));
+    assert_true(tree_wait_event(&tree, "constrained: wanted 1-3, the kernel gives 1-2"));
+    tree_put(&tree, path, "0-3");
+    assert_true(wait_state(0, "pinned"));
+}
+
+static void test_pin__set_again_and_again__contested(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    start(100 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    for (int i = 0; i < 10; i++) {
+        tree_put(&tree, cpus(x), "0-3");
+        assert_set(x, "1-3");
+    }
+    tree_put(&tree, cpus(x), "0-3"); /* no longer at once, but at the tick */
+    assert_true(wait_state(0, "contested"));
+    assert_set(x, "1-3");
+    assert_true(tree_wait_event(&tree, "cpuset contested"));
+}
+
+static void test_pin__container_ends__gone_quietly(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    pthread_mutex_lock(&tree.lock);
+    x->present = false;
+    pthread_mutex_unlock(&tree.lock);
+    pin_wake(pin);
+    assert_true(wait_state(0, "gone"));
+}
+
+static void test_pin__cores_end__the_others_return(void **state) {
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "1-3");
+    struct tree_task *cores = tree_add(&tree, "1", "1");
+    start(HOUR);
+    assert_set(shared, "2-3");
+    pthread_mutex_lock(&tree.lock);
+    cores->present = false;
+    pthread_mutex_unlock(&tree.lock);
+    pin_wake(pin);
+    assert_set(shared, "1-3");
+}
+
+static void test_pin__systemd_inside__its_own_folder_is_found(void **state) {
+    char path[600], text[600];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(path, sizeof(path), "%s/init.scope/cgroup.procs", x->cgroup);
+    snprintf(text, sizeof(text), "%d\n", (int)x->pid);
+    tree_put(&tree, path, text);
+    snprintf(path, sizeof(path), "../proc/%d/cgroup", (int)x->pid);
+    snprintf(text, sizeof(text), "0::/%s/init.scope\n", x->cgroup);
+    tree_put(&tree, path, text);
+    start(HOUR);
+    assert_set(x, "1-3");
+}
+
+static void test_pin__process_is_elsewhere__untouched(void **state) {
+    char path[600], now[64];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(path, sizeof(path), "%s/cgroup.procs", x->cgroup);
+    tree_put(&tree, path, "1\n");
+    start(20 * US_PER_MS);
+    assert_true(wait_state(0, "unmanaged"));
+    assert_string_equal(tree_get(&tree, cpus(x), now, sizeof(now)), "0-3");
+}
+
+static void test_pin__mems_follow(void **state) {
+    char path[600], nodes[600];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(path, sizeof(path), "%s/cpuset.mems", x->cgroup);
+    tree_put(&tree, path, "\n");
+    tree_put(&tree, "../nodes/node0/cpulist", "0-1\n");
+    tree_put(&tree, "../nodes/node1/cpulist", "2-3\n");
+    snprintf(nodes, sizeof(nodes), "%s/nodes", tree.dir);
+    struct pin_options o = tree_options(&tree);
+    o.mems_follow = true;
+    o.node_root = nodes;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_set(x, "1-3");
+    assert_true(tree_wait(&tree, path, "0-1"));
+    tree_share(&tree, "2-3", "1");
+    assert_true(tree_wait(&tree, path, "1"));
+}
+
+static void test_pin__no_controller__says_why(void **state) {
+    struct pin_options o = tree_options(&tree);
+    (void)state;
+    tree_put(&tree, "cgroup.controllers", "cpu io\n");
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_non_null(strstr(pin_disabled_reason(pin), "controller"));
+    pin_wake(pin);
+    json_t *doc = pin_status(pin);
+    assert_non_null(doc);
+    json_decref(doc);
+}
+
+static void test_pin__metrics(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    start(HOUR);
+    assert_set(x, "1-3");
+    assert_true(wait_state(0, "pinned"));
+    AUTO_FREE char *text = pin_metrics(pin);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "\npaddock_cpuset_tasks{state=\"pinned\"} 1\n"));
+    assert_non_null(strstr(text, "\npaddock_cpuset_corrections_total{cause=\"late start\"} 1\n"));
+    assert_non_null(strstr(text, "task=\"web\"} 1\n"));
+}
+
+static void test_wanted_now__each_layout(void **state) {
+    struct cpuset s;
+    char source[512], text[CPUSET_TEXT_MAX];
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "0-3");
+    struct tree_task *cores = tree_add(&tree, "1", "0-3");
+    tree_share(&tree, "1-3", "1"); /* the client has not shrunk the pool yet */
+    snprintf(source, sizeof(source), "%s/%s", tree.root, shared->source);
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "", &s), 0);
+    assert_int_equal(cpuset_format(&s, text, sizeof(text)), 3);
+    assert_string_equal(text, "2-3");
+    snprintf(source, sizeof(source), "%s/%s", tree.root, cores->source);
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "1", &s), 0);
+    assert_int_equal(cpuset_format(&s, text, sizeof(text)), 1);
+    assert_string_equal(text, "1");
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, "", "", &s), -ENOENT);
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, "", "2", &s), 0);
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, "/elsewhere/x", "", &s), -ENOENT);
+    snprintf(source, sizeof(source), "%s/nomad.slice/share.slice/none.scope", tree.root);
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "", &s), -ENOENT);
+    tree_share(&tree, "\n", "1-3");
+    snprintf(source, sizeof(source), "%s/%s", tree.root, shared->source);
+    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "", &s), -ENODATA);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        TEST(test_pin__wrong_when_found__late_start),
+        TEST(test_pin__overwritten__repaired_without_a_tick),
+        TEST(test_pin__pool_changes__all_follow_without_a_tick),
+        TEST(test_pin__everything_reserved__held),
+        TEST(test_pin__source_gone__held_and_kept),
+        TEST(test_pin__old_client__its_file_is_followed),
+        TEST(test_pin__no_source__unmanaged_and_untouched),
+        TEST(test_pin__effective_smaller__constrained),
+        TEST(test_pin__set_again_and_again__contested),
+        TEST(test_pin__container_ends__gone_quietly),
+        TEST(test_pin__cores_end__the_others_return),
+        TEST(test_pin__systemd_inside__its_own_folder_is_found),
+        TEST(test_pin__process_is_elsewhere__untouched),
+        TEST(test_pin__mems_follow),
+        TEST(test_pin__no_controller__says_why),
+        TEST(test_pin__metrics),
+        TEST(test_wanted_now__each_layout),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

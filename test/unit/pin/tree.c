@@ -1,0 +1,220 @@
+#include "unit/pin/tree.h"
+
+#include "paddock/clock.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define WAIT_US (10 * US_PER_SEC)
+
+static void must(bool ok, const char *what) {
+    if (!ok) {
+        perror(what);
+        abort();
+    }
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+void tree_init(struct tree *t) {
+    *t = (struct tree){.n = 0};
+    const char *base = getenv("TREE_DIR");
+    snprintf(t->dir, sizeof(t->dir), "%.40s/paddock-tree-XXXXXX", base ? base : "/tmp");
+    must(mkdtemp(t->dir) != NULL, "mkdtemp");
+    snprintf(t->root, sizeof(t->root), "%s/cgroup", t->dir);
+    snprintf(t->proc, sizeof(t->proc), "%s/proc", t->dir);
+    must(mkdir(t->root, 0755) == 0 && mkdir(t->proc, 0755) == 0, "mkdir");
+    t->root_fd = open(t->root, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    t->proc_fd = open(t->proc, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    must(t->root_fd >= 0 && t->proc_fd >= 0, "open");
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->told, NULL);
+    tree_put(t, "cgroup.controllers", "cpuset cpu io memory pids\n");
+}
+
+void tree_done(struct tree *t) {
+    fd_close(t->root_fd);
+    fd_close(t->proc_fd);
+    nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->told);
+}
+
+static void put_at(int dir, const char *path, const char *text) {
+    char copy[PATH_MAX], padded[4096];
+    snprintf(copy, sizeof(copy), "%s", path);
+    for (char *p = copy; *p; p++)
+        if (*p == '/') {
+            *p = '\0';
+            must(mkdirat(dir, copy, 0755) == 0 || errno == EEXIST, copy);
+            *p = '/';
+        }
+    int fd = openat(dir, path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    must(fd >= 0, path);
+    /* One write, as for the kernel; what was there before is covered by newlines. */
+    struct stat st;
+    must(fstat(fd, &st) == 0, "fstat");
+    size_t len = strlen(text), old = (size_t)st.st_size;
+    must(len < sizeof(padded) && old < sizeof(padded), "size");
+    memset(padded, '\n', sizeof(padded));
+    memcpy(padded, text, len);
+    if (len < old)
+        len = old;
+    must(pwrite(fd, padded, len, 0) == (ssize_t)len, "pwrite");
+    close(fd);
+}
+
+void tree_put(struct tree *t, const char *path, const char *text) {
+    put_at(t->root_fd, path, text);
+}
+
+const char *tree_get(struct tree *t, const char *path, char *out, size_t size) {
+    AUTO_FD int fd = openat(t->root_fd, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? pread(fd, out, size - 1, 0) : 0;
+    while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == ' '))
+        n--;
+    out[n > 0 ? n : 0] = '\0';
+    return out;
+}
+
+bool tree_wait(struct tree *t, const char *path, const char *text) {
+    char now[4096];
+    uint64_t end = clock_now_us() + WAIT_US;
+    struct timespec nap = {.tv_nsec = 200000};
+    while (strcmp(tree_get(t, path, now, sizeof(now)), text) != 0) {
+        if (clock_now_us() > end) {
+            fprintf(stderr, "%s: \"%s\", not \"%s\"\n", path, now, text);
+            return false;
+        }
+        nanosleep(&nap, NULL);
+    }
+    return true;
+}
+
+void tree_share(struct tree *t, const char *pool, const char *reserve) {
+    char path[512];
+    tree_put(t, "nomad.slice/reserve.slice/cpuset.cpus", reserve);
+    for (size_t i = 0; i < t->n; i++) {
+        if (strstr(t->tasks[i].source, "share.slice")) {
+            snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", t->tasks[i].source);
+            tree_put(t, path, pool[0] && pool[0] != '\n' ? pool : "0-3\n"); /* the ancestor's */
+        }
+    }
+    tree_put(t, "nomad.slice/share.slice/cpuset.cpus", pool);
+}
+
+struct tree_task *tree_add(struct tree *t, const char *reserved, const char *actual) {
+    char path[512], text[512], pool[256];
+    pthread_mutex_lock(&t->lock);
+    must(t->n < TREE_TASKS_MAX, "too many tasks");
+    size_t i = t->n;
+    struct tree_task *x = &t->tasks[i];
+    x->pid = (pid_t)(10000 + i);
+    char id[80], alloc[40];
+    snprintf(id, sizeof(id), "%08zx%056d", i, 0);
+    snprintf(alloc, sizeof(alloc), "%08zx-0000-0000-0000-000000000000", i);
+    memcpy(x->id, id, sizeof(id));
+    memcpy(x->alloc, alloc, sizeof(alloc));
+    snprintf(x->reserved, sizeof(x->reserved), "%s", reserved);
+    snprintf(x->source, sizeof(x->source), "nomad.slice/%s.slice/%s.web.scope",
+             reserved[0] ? "reserve" : "share", alloc);
+    snprintf(x->cgroup, sizeof(x->cgroup), "system.slice/docker-%s.scope", id);
+    tree_get(t, "nomad.slice/share.slice/cpuset.cpus", pool, sizeof(pool));
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->source);
+    tree_put(t, path, "\n");
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->source);
+    tree_put(t, path, pool);
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
+    tree_put(t, path, actual);
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
+    tree_put(t, path, "0-255");
+    snprintf(path, sizeof(path), "%s/cgroup.procs", x->cgroup);
+    snprintf(text, sizeof(text), "%d\n", (int)x->pid);
+    tree_put(t, path, text);
+    snprintf(path, sizeof(path), "%d/cgroup", (int)x->pid);
+    snprintf(text, sizeof(text), "0::/%s\n", x->cgroup);
+    put_at(t->proc_fd, path, text);
+    x->present = true;
+    t->n++;
+    pthread_mutex_unlock(&t->lock);
+    return x;
+}
+
+static int snapshot(void *ctx, struct pin_coord **ret, size_t *ret_n) {
+    struct tree *t = ctx;
+    pthread_mutex_lock(&t->lock);
+    struct pin_coord *c = calloc(t->n + 1, sizeof(*c));
+    size_t n = 0;
+    must(c != NULL, "calloc");
+    for (size_t i = 0; i < t->n; i++) {
+        const struct tree_task *x = &t->tasks[i];
+        if (!x->present)
+            continue;
+        c[n] = (struct pin_coord){.alloc_id = strdup(x->alloc),
+                                  .task_name = strdup("web"),
+                                  .container_id = strdup(x->id),
+                                  .reserved = strdup(x->reserved),
+                                  .pid = x->pid};
+        must(asprintf(&c[n].task_id, "%s/web/1", x->alloc) > 0, "asprintf");
+        must(asprintf(&c[n].source, "%s%s%s", x->source[0] ? t->root : "", x->source[0] ? "/" : "",
+                      x->source) >= 0, "asprintf");
+        n++;
+    }
+    pthread_mutex_unlock(&t->lock);
+    *ret = c;
+    *ret_n = n;
+    return 0;
+}
+
+static void told(void *ctx, const struct pin_event *e) {
+    struct tree *t = ctx;
+    pthread_mutex_lock(&t->lock);
+    size_t i = t->events_n++ % 64;
+    snprintf(t->events[i], sizeof(t->events[i]), "%s", e->message);
+    t->states[i] = e->state;
+    pthread_cond_broadcast(&t->told);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static bool find_event(const struct tree *t, const char *text) {
+    for (size_t i = 0; i < 64 && i < t->events_n; i++)
+        if (strstr(t->events[i], text))
+            return true;
+    return false;
+}
+
+bool tree_wait_event(struct tree *t, const char *text) {
+    struct timespec end;
+    int r = 0;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 10;
+    pthread_mutex_lock(&t->lock);
+    while (!find_event(t, text) && r == 0)
+        r = pthread_cond_timedwait(&t->told, &t->lock, &end);
+    bool found = find_event(t, text);
+    for (size_t i = 0; !found && i < 64 && i < t->events_n; i++)
+        fprintf(stderr, "event: %s\n", t->events[i]);
+    pthread_mutex_unlock(&t->lock);
+    return found;
+}
+
+struct pin_options tree_options(struct tree *t) {
+    return (struct pin_options){.cgroup_root_fd = t->root_fd,
+                                .cgroup_root = t->root,
+                                .proc_fd = t->proc_fd,
+                                .interval_us = 50 * US_PER_MS,
+                                .enabled = true,
+                                .snapshot = snapshot,
+                                .event = told,
+                                .ctx = t};
+}

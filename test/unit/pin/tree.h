@@ -1,0 +1,51 @@
+#pragma once
+/* A cgroup tree and a /proc in a temp folder, laid out as a client >= 1.7 (or 1.6) and Docker do. */
+#include "paddock/pin.h"
+
+#include <pthread.h>
+
+#define TREE_TASKS_MAX 1000
+
+struct tree_task {
+    char id[80]; /* of the container, 64 hex digits */
+    char alloc[40];
+    char source[256];   /* below the root */
+    char cgroup[256];   /* the container's folder, below the root */
+    char reserved[64];
+    pid_t pid;
+    bool present;
+};
+
+struct tree {
+    char dir[64], root[80], proc[80];
+    int root_fd, proc_fd;
+    pthread_mutex_t lock; /* of the tasks: the pin thread takes its snapshot here */
+    struct tree_task tasks[TREE_TASKS_MAX];
+    size_t n;
+    /* What was told. */
+    pthread_cond_t told;
+    char events[64][256];
+    enum pin_state states[64];
+    size_t events_n;
+};
+
+void tree_init(struct tree *t);
+void tree_done(struct tree *t);
+
+/* Writes @text to @path below the root in one write, folders made, the file kept (its inode is watched). */
+void tree_put(struct tree *t, const char *path, const char *text);
+/* Reads it, the trailing blanks cut. Returns @out; "" when it is not there. */
+const char *tree_get(struct tree *t, const char *path, char *out, size_t size);
+/* Waits until the file says @text (as a set). Returns whether it came to it within 10 s. */
+bool tree_wait(struct tree *t, const char *path, const char *text);
+
+/* share.slice and reserve.slice of a client >= 1.7, and the effective set of each shared scope. */
+void tree_share(struct tree *t, const char *pool, const char *reserve);
+
+/* A task with its container, at @actual. @reserved: "" = shared. */
+struct tree_task *tree_add(struct tree *t, const char *reserved, const char *actual);
+
+/* pin_options on this tree. */
+struct pin_options tree_options(struct tree *t);
+/* Waits for an event with @text in it. */
+bool tree_wait_event(struct tree *t, const char *text);
