@@ -8,16 +8,19 @@
  *
  * Rules, one a line, the first that matches counts; METHOD and PATH (without /v1.xx and query) are globs:
  *   METHOD PATH [times=N] [skip=N] [delay=MS] [status=N] [type=MIME] [header=Name:value] [size=N] [chunked]
- *          [cut=N] [hang] [drop] [close] [raw] [body=REST OF THE LINE]
+ *          [cut=N] [every=MS] [stall] [hang] [drop] [close] [raw] [body=REST OF THE LINE]
  * times: used up after so many requests; skip: lets so many pass first. delay: answers later. Without status,
  * body, size or raw the real answer follows (late, or with the header). size: a body of so many "x". chunked:
  * sent in chunks. cut: the connection ends after N bytes of the body. hang: never answers. drop: closes
  * without an answer. close: closes after the answer. raw: the body is all that is sent, with \n \r \\ escapes.
+ * every: the body, with the same escapes, is sent a line at a time. stall: it is, and then nothing: the answer
+ * has no end.
  *
  * Control, on the same socket: POST /_fake/rules (body: rules, put before those there are),
  * POST /_fake/reset (no rules), POST /_fake/exit/ID?code=N[&oom=1] (its process ends),
  * POST /_fake/print/ID (body: output), POST /_fake/drop (all streams cut), GET /_fake/requests
- * ({"METHOD PATH": count}), GET /_fake/connections ({"open": n, "accepted": n}).
+ * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query", "auth":
+ * X-Registry-Auth, "body", "bytes": of the body}]), GET /_fake/connections ({"open": n, "accepted": n}).
  *
  * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others run. An
  * exec's Cmd: ["echo", TEXT], ["cat"] (stdin back, until its end), ["exit", N], ["err", TEXT] (on stderr),
@@ -34,6 +37,7 @@ struct request {
     char method[16];
     char *path; /* without version and query */
     char *query; /* "" when none */
+    char *auth;  /* X-Registry-Auth; NULL */
     char *body_text;
     size_t body_len;
 };
@@ -72,7 +76,8 @@ struct rule {
     unsigned skip, delay_ms;
     int status; /* 0 = the real answer */
     char *type, *header;
-    bool chunked, hang, drop, close, raw;
+    bool chunked, hang, drop, close, raw, stall, drip;
+    unsigned every_ms;
     long cut; /* -1 = not */
     char *body;
     size_t body_len;

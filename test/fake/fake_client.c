@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#define REPLY_MAX (4u << 20)
+
 extern char **environ;
 
 void fake_start_again(struct fake *f, const char *const *args) {
@@ -70,10 +72,11 @@ void fake_control(const struct fake *f, const char *method, const char *path, co
                      strlen(body), body);
     assert_int_equal(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
     shutdown(fd, SHUT_WR);
-    char reply[65536];
+    AUTO_FREE char *reply = malloc(REPLY_MAX);
+    assert_non_null(reply);
     size_t len = 0;
-    for (ssize_t got; len < sizeof(reply) - 1; len += (size_t)got) {
-        got = recv(fd, reply + len, sizeof(reply) - 1 - len, 0);
+    for (ssize_t got; len < REPLY_MAX - 1; len += (size_t)got) {
+        got = recv(fd, reply + len, REPLY_MAX - 1 - len, 0);
         if (got <= 0)
             break;
     }
@@ -93,6 +96,20 @@ int fake_count(const struct fake *f, const char *request) {
     AUTO_JSON json_t *j = json_loads(text, 0, NULL);
     assert_non_null(j);
     return (int)json_integer_value(json_object_get(j, request));
+}
+
+json_t *fake_log(const struct fake *f, const char *request) {
+    AUTO_FREE char *text = malloc(REPLY_MAX);
+    assert_non_null(text);
+    fake_control(f, "GET", "log", "", text, REPLY_MAX);
+    AUTO_JSON json_t *all = json_loads(text, 0, NULL);
+    assert_non_null(all);
+    json_t *out = json_array(), *row;
+    size_t i;
+    json_array_foreach(all, i, row)
+        if (strcmp(json_string_value(json_object_get(row, "request")), request) == 0)
+            json_array_append(out, row);
+    return out;
 }
 
 struct docker *fake_docker(const struct fake *f) {

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #define CONN_MAX 8192
+#define LOG_MAX 512
 
 struct conn {
     int fd;
@@ -22,6 +23,13 @@ struct conn {
     struct rule *late_rule; /* a copy's owner is the conn; NULL = the engine's answer */
     char *late_header;
     struct request late;
+    struct {
+        char *data; /* NULL = nothing drips */
+        size_t len, at;
+        unsigned every_ms;
+        bool stall;
+        uint64_t at_us;
+    } drip; /* a body that is sent line by line */
 };
 
 static struct {
@@ -29,7 +37,7 @@ static struct {
     unsigned count, accepted;
     struct rules rules;
     struct engine *engine;
-    json_t *requests;
+    json_t *requests, *log;
     char api[16];
     int listen_fd;
 } srv = {.api = "1.47"};
@@ -160,6 +168,7 @@ char *request_param(const struct request *rq, const char *key) {
 static void request_done(struct request *rq) {
     free(rq->path);
     free(rq->query);
+    free(rq->auth);
     free(rq->body_text);
     *rq = (struct request){0};
 }
@@ -179,6 +188,8 @@ static bool control(struct conn *c, const struct request *rq) {
         conn_reply(c, 204, NULL);
     } else if (strcmp(what, "requests") == 0) {
         conn_reply(c, 200, json_incref(srv.requests));
+    } else if (strcmp(what, "log") == 0) {
+        conn_reply(c, 200, json_incref(srv.log));
     } else if (strcmp(what, "connections") == 0) {
         conn_reply(c, 200, json_pack("{s:i,s:i}", "open", (int)srv.count, "accepted", (int)srv.accepted));
     } else {
@@ -194,8 +205,49 @@ static void answer_really(struct conn *c, const struct request *rq) {
         conn_error(c, 404, "page not found");
 }
 
+static char *copy_range(const char *from, size_t len) {
+    char *out = malloc(len + 1);
+    if (!out)
+        abort();
+    memcpy(out, from, len);
+    out[len] = '\0';
+    return out;
+}
+
+/* The next line of a dripping body; after the last one the end, or nothing for ever. */
+static void drip(struct conn *c) {
+    if (c->drip.at < c->drip.len) {
+        const char *from = c->drip.data + c->drip.at;
+        size_t line = strcspn(from, "\n");
+        line += from[line] == '\n';
+        conn_chunk(c, from, line);
+        c->drip.at += line;
+        c->drip.at_us = clock_now_us() + c->drip.every_ms * US_PER_MS;
+        return;
+    }
+    c->drip.at_us = 0;
+    free(c->drip.data);
+    c->drip.data = NULL;
+    if (!c->drip.stall)
+        conn_end_chunks(c);
+}
+
+static void drip_start(struct conn *c, const struct rule *r) {
+    c->streaming = true;
+    write_head(c, r->status, r->type ? r->type : "application/json", r->header,
+               "Transfer-Encoding: chunked\r\n");
+    c->drip.data = copy_range(r->body ? r->body : "", r->body_len);
+    c->drip.len = r->body_len;
+    c->drip.at = 0;
+    c->drip.every_ms = r->every_ms;
+    c->drip.stall = r->stall;
+    drip(c);
+}
+
 static void answer_by(struct conn *c, const struct rule *r) {
-    if (r->raw) {
+    if (r->drip) {
+        drip_start(c, r);
+    } else if (r->raw) {
         size_t cut = r->cut >= 0 && (size_t)r->cut < r->body_len ? (size_t)r->cut : r->body_len;
         conn_write(c, r->body, cut);
     } else {
@@ -225,13 +277,27 @@ static void answer(struct conn *c, const struct request *rq, const struct rule *
         c->closing = true;
 }
 
+static void log_request(const char *key, const struct request *rq) {
+    char body[4096];
+    snprintf(body, sizeof(body), "%s", rq->body_text ? rq->body_text : "");
+    json_t *row = json_pack("{s:s,s:s,s:s,s:I}", "request", key, "query", rq->query, "auth",
+                            rq->auth ? rq->auth : "", "bytes", (json_int_t)rq->body_len);
+    json_t *text = json_string(body);
+    json_object_set_new(row, "body", text ? text : json_string("not UTF-8"));
+    json_array_append_new(srv.log, row);
+    if (json_array_size(srv.log) > LOG_MAX)
+        json_array_remove(srv.log, 0);
+}
+
 /* Takes @rq over. */
 static void handle(struct conn *c, struct request *rq) {
     char key[512];
     snprintf(key, sizeof(key), "%s %.400s", rq->method, rq->path);
     json_int_t n = json_integer_value(json_object_get(srv.requests, key));
-    if (strncmp(rq->path, "/_fake/", 7) != 0)
+    if (strncmp(rq->path, "/_fake/", 7) != 0) {
         json_object_set_new(srv.requests, key, json_integer(n + 1));
+        log_request(key, rq);
+    }
     struct rule *r =
         strncmp(rq->path, "/_fake/", 7) == 0 ? NULL : rules_match(&srv.rules, rq->method, rq->path);
     if (r && r->delay_ms) {
@@ -255,15 +321,6 @@ static void answer_late(struct conn *c) {
 }
 
 /* ---- HTTP in ---- */
-
-static char *copy_range(const char *from, size_t len) {
-    char *out = malloc(len + 1);
-    if (!out)
-        abort();
-    memcpy(out, from, len);
-    out[len] = '\0';
-    return out;
-}
 
 static const char *header_of(const char *head, const char *name) {
     size_t n = strlen(name);
@@ -328,6 +385,8 @@ static bool take_request(struct conn *c, struct request *rq) {
         path = strchr(path + 1, '/');
     rq->path = strdup(path);
     rq->query = strdup(query ? query : "");
+    const char *auth = header_of(head, "X-Registry-Auth");
+    rq->auth = auth ? copy_range(auth, strcspn(auth, "\r\n")) : NULL;
     rq->body_len = body.len;
     rq->body_text = buf_take(&body);
     buf_consume(&c->in, head_len + used);
@@ -349,6 +408,7 @@ static void serve(struct conn *c) {
 static void conn_free(struct conn *c) {
     engine_conn_gone(srv.engine, c);
     request_done(&c->late);
+    free(c->drip.data);
     buf_done(&c->in);
     buf_done(&c->out);
     fd_close(c->fd);
@@ -415,8 +475,11 @@ static void conn_flush(struct conn *c) {
 static int next_ms(void) {
     uint64_t now = clock_now_us(), first = 0;
     for (unsigned i = 0; i < srv.count; i++)
-        if (srv.conns[i]->at_us && (!first || srv.conns[i]->at_us < first))
-            first = srv.conns[i]->at_us;
+        for (int k = 0; k < 2; k++) {
+            uint64_t at = k ? srv.conns[i]->drip.at_us : srv.conns[i]->at_us;
+            if (at && (!first || at < first))
+                first = at;
+        }
     if (!first)
         return -1;
     return first <= now ? 0 : (int)((first - now + 999) / 1000);
@@ -441,6 +504,10 @@ static void step(struct pollfd *p) {
             conn_read(c);
         if (c->at_us && c->at_us <= now) {
             answer_late(c);
+            serve(c);
+        }
+        if (c->drip.at_us && c->drip.at_us <= now) {
+            drip(c);
             serve(c);
         }
     }
@@ -505,6 +572,7 @@ int main(int argc, char **argv) {
     }
     signal(SIGPIPE, SIG_IGN);
     srv.requests = json_object();
+    srv.log = json_array();
     srv.engine = engine_new(pid);
     engine_populate(srv.engine, containers);
     if (listen_at(argv[1]) < 0) {
@@ -523,6 +591,7 @@ int main(int argc, char **argv) {
     rules_clear(&srv.rules);
     engine_free(srv.engine);
     json_decref(srv.requests);
+    json_decref(srv.log);
     unlink(argv[1]);
     return 0;
 }

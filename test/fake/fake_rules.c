@@ -35,7 +35,7 @@ static bool set_option(struct rule *r, const char *word) {
 #define IS(name) (n == sizeof(name) - 1 && strncmp(word, name, n) == 0)
     if (!value) {
         bool *flag = IS("chunked") ? &r->chunked : IS("hang") ? &r->hang : IS("drop") ? &r->drop
-                     : IS("close") ? &r->close : IS("raw") ? &r->raw : NULL;
+                     : IS("close") ? &r->close : IS("raw") ? &r->raw : IS("stall") ? &r->stall : NULL;
         if (flag)
             *flag = true;
         return flag != NULL;
@@ -46,7 +46,10 @@ static bool set_option(struct rule *r, const char *word) {
         r->skip = (unsigned)strtoul(value, NULL, 10);
     else if (IS("delay"))
         r->delay_ms = (unsigned)strtoul(value, NULL, 10);
-    else if (IS("status"))
+    else if (IS("every")) {
+        r->drip = true;
+        r->every_ms = (unsigned)strtoul(value, NULL, 10);
+    } else if (IS("status"))
         r->status = (int)strtol(value, NULL, 10);
     else if (IS("cut"))
         r->cut = strtol(value, NULL, 10);
@@ -91,13 +94,15 @@ static struct rule *parse_line(char *line) {
     while (ok && *(at += strspn(at, " "))) {
         if (strncmp(at, "body=", 5) == 0) {
             r->body = strdup(at + 5);
-            r->body_len = r->raw ? unescape(r->body) : strlen(r->body);
+            r->drip |= r->stall;
+            r->body_len = r->raw || r->drip ? unescape(r->body) : strlen(r->body);
             break;
         }
         word = next_word(&at);
         ok = word && set_option(r, word);
     }
-    if (r->body && !r->status)
+    r->drip |= r->stall;
+    if ((r->body || r->drip) && !r->status)
         r->status = 200;
     if (ok)
         return r;
