@@ -147,6 +147,8 @@ func TestTwoDriversDoNotMeet(t *testing.T) {
 	eventually(t, 10*time.Second, "the other driver's log goes on", func() (bool, string) { return kb.stdout.size() > n+100, "stands" })
 	a = launch(t)
 	ok(t, recoverWith(t, a, persisted(t, ka.handle)), "RecoverTask")
+	ka.stdout.resume() /* both its writers were dead */
+	ka.stderr.resume()
 	for _, s := range []struct {
 		p *plug
 		k *task

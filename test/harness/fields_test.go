@@ -172,7 +172,7 @@ func rows() []row {
 		{name: "ipc_mode refused", notRef: "the gate came with 2.0.4", task: `ipc_mode = "host"`, fails: []string{`cannot apply "ipc_mode" configuration`}},
 		{name: "uts_mode refused", notRef: "the gate came with 2.0.4", task: `uts_mode = "host"`, fails: []string{`cannot apply "uts_mode" configuration`}},
 		{name: "userns_mode refused", notRef: "the gate came with 2.0.4", task: `userns_mode = "host"`, fails: []string{`cannot apply "userns_mode" configuration`}},
-		{name: "modes allowed", notRef: "allowed_modes came with 2.0.4", plugin: `allowed_modes { pid = ["host"]  ipc = ["share*"]  uts = ["host"] }`,
+		{name: "modes allowed", notRef: "allowed_modes came with 2.0.4", plugin: `allowed_modes { pid = ["host"]  ipc = ["shareable", "container:*"]  uts = ["host"] }`,
 			task: "pid_mode = \"host\"\nipc_mode = \"shareable\"\nuts_mode = \"host\"",
 			want: map[string]any{"HostConfig.PidMode": "host", "HostConfig.IpcMode": "shareable", "HostConfig.UTSMode": "host"}},
 		{name: "modes with allow_privileged", plugin: `allow_privileged = true`, task: "pid_mode = \"host\"\nipc_mode = \"host\"\nuts_mode = \"host\"\nuserns_mode = \"host\"",
@@ -320,7 +320,8 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 			p := plugs[key]
 			if p == nil || !alive(p.pid) {
 				/* one plugin for all rows of that configuration: it belongs to the table's test */
-				p = launchWith(parent, launchOptions{config: configAt(endpoint, r.plugin)})
+				p = launchWith(parent, launchOptions{config: "-"})
+				ok(t, p.setConfig(t, configAt(endpoint, r.plugin)), "SetConfig")
 				plugs[key] = p
 			}
 			p.t = t

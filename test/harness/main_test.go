@@ -136,10 +136,7 @@ func runAll(m *testing.M) (code int) {
 	code = m.Run()
 	if run.isRef {
 		/* a crash of the reference leaves its docker_logger processes and sockets: not ours to judge */
-		for _, p := range loggers() {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
-		}
-		removeSockets()
+		tidyReference()
 	}
 	if left := leftovers(5 * time.Second); len(left) > 0 {
 		code = fail("left behind by the tests:\n  %s", joinLines(left))

@@ -427,13 +427,21 @@ func TestInitAndDriverShutdownAnswer(t *testing.T) {
 
 /* Every log line is a JSON object with string members where the host asserts strings (it panics otherwise). */
 func TestStderrLinesAreHclogJSON(t *testing.T) {
-	p := launch(t)
+	p := launchWith(t, launchOptions{config: `config { endpoint = "unix:///tmp/paddock-no-such-socket" }`, env: []string{shortDocker}})
 	_ = p.setConfig(t, baseConfig(`gc { image_delay = "nonsense" }`))
-	k := newTask(t, p, "nope", `image = "paddock.test/none:1"`+"\n"+`image_pull_timeout = "5s"`)
+	k := newTask(t, p, "nope", sleeper)
 	_ = k.tryStart(p)
-	text := p.stderr.String()
-	if strings.TrimSpace(text) == "" {
-		t.Fatal("a failed start and a refused configuration left nothing in the log")
+	/* a dockerd that cannot be reached is worth a line in any driver's log */
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ch, err := p.Fingerprint(ctx)
+	ok(t, err, "Fingerprint")
+	select {
+	case <-ch:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no fingerprint")
 	}
+	eventually(t, 10*time.Second, "a line in the log about a dockerd that is not there", func() (bool, string) { return p.stderr.Len() > 0, "nothing" })
+	text := p.stderr.String()
 	checkLogLines(t, text)
 }

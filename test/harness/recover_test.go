@@ -227,6 +227,7 @@ func TestStartAgainAfterCrashDuringStart(t *testing.T) {
 
 func TestAdoptionOfTheReferencesTasks(t *testing.T) {
 	paddockOnly(t, "is the one adopted from")
+	t.Cleanup(tidyReference)
 	ref := launchWith(t, launchOptions{binary: needReference(t)})
 	k := newTask(t, ref, "adopt", shell(counter)).start(ref)
 	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
@@ -291,6 +292,7 @@ func TestAdoptionByTheReference(t *testing.T) {
 	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
 	before := k.inspect()
 	p.crash(t)
+	t.Cleanup(tidyReference)
 	ref := launchWith(t, launchOptions{binary: needReference(t)})
 	ok(t, recoverWith(t, ref, persisted(t, k.handle)), "the reference's RecoverTask with our handle")
 	if after := k.inspect(); after.str("Id") != before.str("Id") || after.num("State.Pid") != before.num("State.Pid") {
@@ -326,6 +328,14 @@ func logPumps() []process {
 		}
 	}
 	return out
+}
+
+/* What the reference leaves of itself after a crash: log processes and sockets. */
+func tidyReference() {
+	for _, p := range loggers() {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	removeSockets()
 }
 
 /* The pump of a plugin that is gone for good: it ends by itself when it has nothing to do. */

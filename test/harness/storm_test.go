@@ -73,6 +73,11 @@ func (s *storm) takeOver() {
 		ok(s.t, recoverWith(s.t, s.p, persisted(s.t, k.handle)), fmt.Sprintf("RecoverTask of task %d", i))
 		s.waiters[i] = k.waiter(s.p)
 	}
+	for _, k := range s.tasks {
+		/* plugin and pump dead at once leave a FIFO without a writer; this is an agent's restart too */
+		k.stdout.resume()
+		k.stderr.resume()
+	}
 }
 
 func (s *storm) crashPlugin() {

@@ -275,6 +275,20 @@ func (f *fifo) ended() bool {
 	return f.eof
 }
 
+/*
+ * Reads on after an end of file: when the agent starts again it starts a logmon
+ * that has stopped. That is after RecoverTask, which must not wait for it.
+ */
+func (f *fifo) resume() {
+	f.mu.Lock()
+	ended := f.eof
+	f.eof = false
+	f.mu.Unlock()
+	if ended {
+		go f.read()
+	}
+}
+
 /* Lets go of a reader that still waits for its first writer. */
 func (f *fifo) close() {
 	f.hold(false)

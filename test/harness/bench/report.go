@@ -1,0 +1,175 @@
+/* Figures, and the two forms they are told in: a table for people, JSON lines for machines. */
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+/* A figure of each peer by its name. limit: what paddock must not pass, from the peers' values; nil: no target. */
+type figure struct {
+	name, unit string
+	values     map[string]float64
+	least      bool /* the target is a least value, not a most */
+	target     *float64
+}
+
+type figures struct{ list []*figure }
+
+func (fs *figures) get(name, unit string) *figure {
+	for _, f := range fs.list {
+		if f.name == name {
+			return f
+		}
+	}
+	f := &figure{name: name, unit: unit, values: map[string]float64{}}
+	fs.list = append(fs.list, f)
+	return f
+}
+
+func (fs *figures) set(name, unit, peer string, value float64) *figure {
+	f := fs.get(name, unit)
+	f.values[peer] = value
+	return f
+}
+
+func (f *figure) atMost(v float64) { f.target = &v }
+
+/* The raw calls' value and so much more. */
+func (f *figure) atMostRawPlus(v float64) {
+	if r, have := f.values["raw"]; have {
+		f.atMost(r + v)
+	}
+}
+
+func (f *figure) atLeastOfRaw(part float64) {
+	if r, have := f.values["raw"]; have {
+		v := r * part
+		f.target, f.least = &v, true
+	}
+}
+
+func (f *figure) cell(peer string) string {
+	v, have := f.values[peer]
+	if !have {
+		return "-"
+	}
+	return number(v)
+}
+
+func number(v float64) string {
+	switch {
+	case v == float64(int64(v)) && v < 1e6:
+		return fmt.Sprintf("%d", int64(v))
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	default:
+		return fmt.Sprintf("%.1f", v)
+	}
+}
+
+func (f *figure) verdict() (target, ok string) {
+	if f.target == nil {
+		return "", ""
+	}
+	sign := "<="
+	if f.least {
+		sign = ">="
+	}
+	target = sign + " " + number(*f.target)
+	v, have := f.values["paddock"]
+	switch {
+	case !have:
+	case f.least == (v >= *f.target) || v == *f.target:
+		ok = "ok"
+	default:
+		ok = "MISSED"
+	}
+	return target, ok
+}
+
+func (fs *figures) table(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "figure\tunit\tpaddock\treference\traw Docker\ttarget\tok?\t")
+	for _, f := range fs.list {
+		target, ok := f.verdict()
+		fmt.Fprintln(w, strings.Join([]string{f.name, f.unit, f.cell("paddock"), f.cell("reference"), f.cell("raw"), target, ok}, "\t")+"\t")
+	}
+	w.Flush()
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Fprintf(out, "load of the machine at the end: %s", load)
+}
+
+/* One object a line for each figure and peer; values that were not measured are null. */
+func (fs *figures) writeJSON(path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(file)
+	for _, f := range fs.list {
+		peers := []string{"reference", "raw"}
+		if len(f.values) == 1 {
+			peers = peers[:1]
+		}
+		for _, name := range peers {
+			line := struct {
+				Name     string   `json:"name"`
+				Unit     string   `json:"unit"`
+				Paddock  *float64 `json:"paddock"`
+				Peer     *float64 `json:"peer"`
+				PeerName string   `json:"peer_name"`
+				Ratio    *float64 `json:"ratio"`
+			}{Name: f.name, Unit: f.unit, PeerName: name}
+			if v, have := f.values["paddock"]; have {
+				line.Paddock = &v
+			}
+			if v, have := f.values[name]; have {
+				line.Peer = &v
+			} else if name == "raw" {
+				continue
+			}
+			if line.Paddock != nil && line.Peer != nil && *line.Peer != 0 {
+				r := *line.Paddock / *line.Peer
+				line.Ratio = &r
+			}
+			if err == nil {
+				err = enc.Encode(line)
+			}
+		}
+	}
+	if e := file.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+/* Samples of a duration, by peer. */
+type samples map[string][]time.Duration
+
+func (s samples) add(peer string, d time.Duration) { s[peer] = append(s[peer], d) }
+
+func (s samples) median(peer string) (ms float64, have bool) {
+	list := slices.Sorted(slices.Values(s[peer]))
+	if len(list) == 0 {
+		return 0, false
+	}
+	return float64(list[(len(list)-1)/2].Nanoseconds()+list[len(list)/2].Nanoseconds()) / 2e6, true
+}
+
+/* Sets the p50 of each peer that has samples. */
+func (fs *figures) medians(name string, s samples, peers []peer) *figure {
+	f := fs.get(name, "ms")
+	for _, p := range peers {
+		if ms, have := s.median(p.label()); have {
+			f.values[p.label()] = ms
+		}
+	}
+	return f
+}
