@@ -7,13 +7,19 @@
 
 struct docker_images;
 
+struct loop;
+struct pool;
+
 struct docker_images_options {
     struct docker *docker;
+    struct loop *loop; /* not running yet: holds the timer of the delayed removal */
+    struct pool *pool; /* the removal itself blocks */
     bool gc;
     uint64_t gc_delay_us, activity_timeout_us; /* activity: no progress for so long ends a pull */
     const char *auth_config, *auth_helper; /* plugin's auth block, "" = none */
 };
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) MUST_CHECK;
+/** After pool and loop have ended; images whose delay runs stay. NULL allowed. */
 void docker_images_free(struct docker_images *im);
 
 struct docker_image_want {

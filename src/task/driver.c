@@ -181,6 +181,8 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
     if (r < 0 || d->images)
         return r;
     struct docker_images_options io = {.docker = d->docker,
+                                       .loop = d->loop,
+                                       .pool = d->pool,
                                        .gc = c->gc_image,
                                        .gc_delay_us = (uint64_t)c->gc_image_delay_us,
                                        .activity_timeout_us =
@@ -207,17 +209,23 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
     return pin_new(&o, &d->pin);
 }
 
-static int start_streams(struct driver *d, const struct plugin_config *c) {
+static int start_loop(struct driver *d) {
     int r = d->loop ? 0 : loop_new(&d->loop);
     if (r == 0 && !d->pool)
         r = pool_new(POOL_THREADS_MAX, &d->pool);
-    if (r == 0 && !d->networks)
+    return r;
+}
+
+static int start_streams(struct driver *d, const struct plugin_config *c) {
+    int r = 0;
+    if (!d->networks)
         r = networks_new(d, &d->networks);
     if (r == 0 && !d->docker_events)
         r = docker_events_new(d->docker, d->loop, &exit_events_ops, d, &d->docker_events);
     if (r < 0)
         return r;
     fingerprint_start(d->fingerprint);
+    networks_start(d->networks, c);
     if (d->activated)
         d->activated(d->activated_ctx, d->loop, c->metrics_listen ? c->metrics_listen : "");
     d->activated = NULL; /* once */
@@ -234,7 +242,9 @@ int driver_activate(struct driver *d, struct err *err) {
     pthread_mutex_lock(&d->lock);
     int r = 0;
     if (!d->active) {
-        r = start_docker(d, &c->c, err);
+        r = start_loop(d);
+        if (r == 0)
+            r = start_docker(d, &c->c, err);
         if (r == 0 && !d->pin)
             r = start_pin(d, &c->c); /* before the threads that ask it */
         if (r == 0)

@@ -123,4 +123,6 @@ void exec_list_free(struct exec_list *x);
 void exec_list_died(struct exec_list *x, const char *exec_id, int code);
 
 int networks_new(struct driver *d, struct networks **ret) MUST_CHECK;
+/** Before the loop runs: the first search for dangling containers is set. */
+void networks_start(struct networks *n, const struct plugin_config *c);
 void networks_free(struct networks *n);

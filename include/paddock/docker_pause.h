@@ -1,0 +1,25 @@
+#pragma once
+/* Pause containers: each holds the network namespace of one allocation's group (facts: docker-driver 5.12).
+ * Named nomad_init_<alloc id>, network mode none, restarted unless stopped; Nomad runs CNI on their netns.
+ * Context: any thread, blocks up to the call's deadline. */
+#include "paddock/docker.h"
+
+#define DOCKER_PAUSE_PREFIX "nomad_init_"
+
+struct docker_pause {
+    char container_id[65];
+    char image_id[80];
+    char sandbox[512]; /* the netns file */
+    bool created;      /* false: it ran already */
+};
+
+/** Makes and starts it, or finds it running. @image: present already. @owner: our label, "" = none.
+ *  Returns 0; errors of docker.h. What was half made is removed. */
+int docker_pause_create(struct docker *d, const struct call *call, const char *alloc_id,
+                        const char *hostname, const char *image, const char *owner,
+                        struct docker_pause *ret, struct err *err) MUST_CHECK;
+
+/** Stops and removes it. @container_id "" = looked up by name. 0 also when there is none.
+ *  @ret_image_id (may be NULL): the image that it used, "" = not known. */
+int docker_pause_destroy(struct docker *d, const struct call *call, const char *alloc_id,
+                         const char *container_id, char ret_image_id[80], struct err *err) MUST_CHECK;

@@ -1,0 +1,50 @@
+#include "paddock/docker_dangling.h"
+
+#include "paddock/docker_create.h"
+#include "paddock/log.h"
+
+#include <string.h>
+
+int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule *rule,
+                           struct strv *ret) {
+    AUTO_STRV struct strv ids = {0};
+    size_t i;
+    json_t *c;
+    json_array_foreach((json_t *)list, i, c) {
+        const char *id = json_string_value(json_object_get(c, "Id"));
+        const char *owner =
+            json_string_value(json_object_get(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER));
+        json_int_t created = json_integer_value(json_object_get(c, "Created"));
+        if (!id || !owner || strcmp(owner, rule->owner) != 0 || created > rule->now_s - rule->grace_s ||
+            rule->tracked(rule->ctx, id))
+            continue;
+        int r = strv_add(&ids, id);
+        if (r < 0)
+            return r;
+    }
+    *ret = TAKE_STRUCT(ids);
+    return 0;
+}
+
+int docker_dangling_run(struct docker *d, const struct call *call,
+                        const struct docker_dangling_rule *rule, bool dry_run, struct err *err) {
+    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", DOCKER_LABEL_OWNER);
+    AUTO_JSON json_t *list = NULL;
+    AUTO_STRV struct strv ids = {0};
+    int r = docker_container_list(d, call, false, filters, &list, err);
+    if (r == 0)
+        r = docker_dangling_decide(list, rule, &ids);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < ids.n; i++) {
+        struct err failed = {0};
+        if (dry_run)
+            log_info("dangling", LOG_KV("container_id", ids.v[i]), "would be removed (dry_run)");
+        else if (docker_container_remove(d, call, ids.v[i], true, &failed) < 0)
+            log_warn("dangling", LOG_KV("container_id", ids.v[i], "error", failed.text),
+                     "dangling container not removed, retrying");
+        else
+            log_info("dangling", LOG_KV("container_id", ids.v[i]), "removed a container of no known task");
+    }
+    return (int)ids.n;
+}

@@ -1,0 +1,21 @@
+#pragma once
+/* One pull: credentials, the request, its progress, its two deadlines. */
+#include "paddock/docker.h"
+#include "paddock/docker_auth.h"
+
+struct image_pull {
+    struct docker *docker;
+    const char *image; /* a reference that parses */
+    struct docker_auth_sources auth;
+    bool auth_soft_fail;          /* a failed look-up of credentials is no reason to stop */
+    uint64_t activity_timeout_us; /* so long without a word ends it */
+    void (*tell)(void *ctx, const char *message); /* every 2 min; must not block */
+    void *ctx;
+};
+
+/** Blocks until the pull has ended. @call's deadline is the total one.
+ *  Returns 0; -errno with @err "Failed to pull `x`: ...", recoverable unless the image is not there. */
+int image_pull_run(const struct image_pull *p, const struct call *call, struct err *err) MUST_CHECK;
+
+/** Docker's text says that there is no such image ("Error: image x not found"). Pure. */
+bool image_pull_is_absent(const char *text);

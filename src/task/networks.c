@@ -1,0 +1,232 @@
+/* Networks of task groups (pause containers), and the search for dangling containers, which must know both
+ * tasks and networks. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/docker_dangling.h"
+#include "paddock/docker_pause.h"
+#include "paddock/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct network {
+    char *alloc_id;
+    char container_id[65];
+    struct network *next;
+};
+
+struct networks {
+    struct driver *d;
+    pthread_mutex_t lock; /* of the list */
+    struct network *first;
+    struct loop_timer *timer; /* the next search for dangling containers */
+    bool adopted;             /* those of before our start are in the list; the search's own */
+};
+
+static void on_timer(void *arg);
+
+/* ---- which are ours ---- */
+
+static void forget(struct networks *n, const char *alloc_id) {
+    pthread_mutex_lock(&n->lock);
+    for (struct network **at = &n->first; *at; at = &(*at)->next) {
+        if (strcmp((*at)->alloc_id, alloc_id) == 0) {
+            struct network *x = *at;
+            *at = x->next;
+            free(x->alloc_id);
+            free(x);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+static int remember(struct networks *n, const char *alloc_id, const char *container_id) {
+    forget(n, alloc_id);
+    struct network *x = calloc(1, sizeof(*x));
+    if (!x || !(x->alloc_id = strdup(alloc_id))) {
+        free(x);
+        return -ENOMEM;
+    }
+    snprintf(x->container_id, sizeof(x->container_id), "%s", container_id);
+    pthread_mutex_lock(&n->lock);
+    x->next = n->first;
+    n->first = x;
+    pthread_mutex_unlock(&n->lock);
+    return 0;
+}
+
+static bool is_network(struct networks *n, const char *container_id) {
+    bool found = false;
+    pthread_mutex_lock(&n->lock);
+    for (struct network *x = n->first; x && !found; x = x->next)
+        found = strcmp(x->container_id, container_id) == 0;
+    pthread_mutex_unlock(&n->lock);
+    return found;
+}
+
+/* After a restart: the pause containers that run are somebody's network still. Nomad asks for each again
+ * (CreateNetwork is repeated), or destroys it; until then none of them is dangling. */
+static int adopt_running(struct networks *n) {
+    struct driver *d = n->d;
+    struct call call = call_within(NULL, d->timeout_us);
+    AUTO_JSON json_t *filters =
+        json_pack("{s:[s],s:[s]}", "label", "com.hashicorp.nomad.alloc_id", "name",
+                  "^/" DOCKER_PAUSE_PREFIX);
+    AUTO_JSON json_t *list = NULL;
+    int r = docker_container_list(d->docker, &call, false, filters, &list, NULL);
+    size_t i;
+    json_t *c;
+    json_array_foreach(list, i, c) {
+        const char *id = json_string_value(json_object_get(c, "Id"));
+        const char *alloc = json_string_value(
+            json_object_get(json_object_get(c, "Labels"), "com.hashicorp.nomad.alloc_id"));
+        if (r == 0 && id && alloc && !is_network(n, id))
+            r = remember(n, alloc, id);
+    }
+    return r;
+}
+
+int networks_new(struct driver *d, struct networks **ret) {
+    struct networks *n = calloc(1, sizeof(*n));
+    if (!n)
+        return -ENOMEM;
+    n->d = d;
+    pthread_mutex_init(&n->lock, NULL);
+    int r = loop_timer_new(d->loop, on_timer, n, &n->timer);
+    if (r < 0) {
+        networks_free(n);
+        return r;
+    }
+    *ret = n;
+    return 0;
+}
+
+void networks_start(struct networks *n, const struct plugin_config *c) {
+    int64_t first = c->dangling_period_us > c->dangling_grace_us ? c->dangling_period_us
+                                                                 : c->dangling_grace_us;
+    if (c->dangling_enabled)
+        loop_timer_at(n->timer, clock_now_us() + (uint64_t)first);
+}
+
+void networks_free(struct networks *n) {
+    if (!n)
+        return;
+    loop_timer_del(n->timer);
+    while (n->first)
+        forget(n, n->first->alloc_id);
+    pthread_mutex_destroy(&n->lock);
+    free(n);
+}
+
+/* ---- CreateNetwork, DestroyNetwork ---- */
+
+static int infra_image(struct driver *d, const struct call *call, const struct plugin_config *c,
+                       const char *alloc_id, struct docker_image *ret, struct err *err) {
+    struct docker_image_want want = {.image = c->infra_image,
+                                     .username = "",
+                                     .password = "",
+                                     .server_address = "",
+                                     .pull_timeout_us = (uint64_t)c->infra_image_pull_timeout_us,
+                                     .user_id = alloc_id};
+    return docker_images_acquire(d->images, call, &want, ret, err);
+}
+
+static int fill_network(const struct docker_pause *p, const char *hostname, struct driver_network *ret) {
+    struct driver_network n = {.created = p->created};
+    n.path = strdup(p->sandbox);
+    int r = n.path ? kvs_set(&n.labels, "docker_sandbox_container_id", p->container_id) : -ENOMEM;
+    if (r == 0 && !str_empty(hostname))
+        r = kvs_set(&n.labels, "docker_sandbox_hostname", hostname);
+    if (r < 0)
+        driver_network_done(&n);
+    else
+        *ret = n;
+    return r;
+}
+
+int driver_create_network(struct driver *d, const struct call *call, const char *alloc_id,
+                          const char *hostname, struct driver_network *ret, struct err *err) {
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    struct docker_image image;
+    r = infra_image(d, call, &c->c, alloc_id, &image, err);
+    if (r < 0)
+        return err_wrap(err, r, "infra image");
+    struct call within = call_within(call, d->timeout_slow_us);
+    const char *owner = driver_owner(d);
+    struct docker_pause pause;
+    r = docker_pause_create(d->docker, &within, alloc_id, hostname, c->c.infra_image,
+                            owner ? owner : "", &pause, err);
+    if (r < 0) {
+        docker_images_release(d->images, image.id, alloc_id);
+        return err_wrap(err, r, "network of alloc %s", alloc_id);
+    }
+    r = remember(d->networks, alloc_id, pause.container_id);
+    if (r == 0)
+        r = fill_network(&pause, hostname, ret);
+    return r < 0 ? err_oom(err) : 0;
+}
+
+void driver_network_done(struct driver_network *n) {
+    free(n->path);
+    kvs_done(&n->labels);
+    *n = (struct driver_network){0};
+}
+
+int driver_destroy_network(struct driver *d, const struct call *call, const char *alloc_id,
+                           const char *container_id, struct err *err) {
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    struct call within = call_within(call, d->timeout_slow_us);
+    char image_id[80] = "";
+    r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, image_id, err);
+    if (r < 0)
+        return err_wrap(err, r, "network of alloc %s", alloc_id);
+    forget(d->networks, alloc_id);
+    docker_images_release(d->images, image_id, alloc_id);
+    return 0;
+}
+
+/* ---- dangling containers ---- */
+
+static bool is_tracked(void *ctx, const char *container_id) {
+    struct networks *n = ctx;
+    AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
+    return t || is_network(n, container_id);
+}
+
+static void search_work(void *arg) {
+    struct networks *n = arg;
+    struct driver *d = n->d;
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    const char *owner = driver_owner(d);
+    /* Before the first task it is not known who we are, and while Docker is not well nobody is judged. */
+    if (!owner || !fingerprint_healthy(d->fingerprint) || (!n->adopted && adopt_running(n) < 0))
+        return;
+    n->adopted = true;
+    uint64_t timeout = (uint64_t)c->c.dangling_period_us > 30 * US_PER_SEC
+                           ? (uint64_t)c->c.dangling_period_us
+                           : 30 * US_PER_SEC;
+    struct call call = call_within(NULL, timeout);
+    struct docker_dangling_rule rule = {.owner = owner,
+                                        .now_s = clock_wall_ns() / 1000000000,
+                                        .grace_s = c->c.dangling_grace_us / 1000000,
+                                        .tracked = is_tracked,
+                                        .ctx = n};
+    struct err err = {0};
+    if (docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err) < 0)
+        log_warn("dangling", LOG_KV("error", err.text), "containers could not be listed, retrying");
+}
+
+static void on_timer(void *arg) {
+    struct networks *n = arg;
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(n->d);
+    if (c->c.dangling_enabled && pool_run(n->d->pool, search_work, n) < 0)
+        log_warn("dangling", NULL, "no thread for the search, retrying");
+    loop_timer_at(n->timer, clock_now_us() + (uint64_t)c->c.dangling_period_us);
+}
