@@ -4,6 +4,12 @@ data_dir   = "/opt/nomad/data"
 plugin_dir = "/opt/nomad/plugins"
 bind_addr  = "127.0.0.1"
 
+advertise {
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
+}
+
 disable_update_check = true
 
 server {

@@ -29,7 +29,7 @@ const (
 const agentUnit = `[Unit]
 After=docker.service
 [Service]
-ExecStart=/opt/nomad/nomad agent -config /opt/nomad/config/agent.hcl
+ExecStart=/opt/nomad/nomad agent -config /opt/nomad/config
 KillMode=process
 KillSignal=SIGINT
 LimitNOFILE=65536
@@ -93,6 +93,9 @@ func agentReady(t *T) {
 			}
 		}
 		if err := nomad("GET", "/v1/nodes", nil, &nodes); err != nil {
+			if out, _ := sh("systemctl", "is-active", "nomad.service"); strings.Contains(out, "failed") {
+				t.fatalf("the agent ended: %s", agentWords(3))
+			}
 			return false, err.Error()
 		}
 		if len(nodes) != 1 {
@@ -101,6 +104,12 @@ func agentReady(t *T) {
 		d := nodes[0].Drivers["docker"]
 		return nodes[0].Status == "ready" && d.Detected && d.Healthy, fmt.Sprintf("%+v", nodes[0])
 	})
+}
+
+/* What the agent said last. */
+func agentWords(lines int) string {
+	out, _ := sh("journalctl", "-u", "nomad.service", "-n", strconv.Itoa(lines), "-o", "cat", "--no-pager")
+	return out
 }
 
 /* Stops the agent and forgets all it knew; what is still there of its tasks is removed by hand. */

@@ -70,6 +70,11 @@ func explain() {
 	for _, line := range lines {
 		fmt.Printf("# plugin: %s\n", line)
 	}
+	for _, line := range strings.Split(agentWords(40), "\n") {
+		if strings.Contains(line, "[WARN]") || strings.Contains(line, "[ERROR]") || strings.HasPrefix(line, "==>") {
+			fmt.Printf("# agent: %.400s\n", line)
+		}
+	}
 }
 
 type host struct {
