@@ -64,7 +64,7 @@ func cpuTimes(pids []int) (sum time.Duration) {
 }
 
 type footprint struct {
-	processes, threads, fds  int
+	processes, threads, fds int
 	rssKiB, pssKiB, anonKiB int
 }
 

@@ -156,7 +156,8 @@ type samples map[string][]time.Duration
 func (s samples) add(peer string, d time.Duration) { s[peer] = append(s[peer], d) }
 
 func (s samples) median(peer string) (ms float64, have bool) {
-	list := slices.Sorted(slices.Values(s[peer]))
+	list := slices.Clone(s[peer])
+	slices.Sort(list)
 	if len(list) == 0 {
 		return 0, false
 	}

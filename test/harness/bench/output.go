@@ -1,0 +1,110 @@
+/*
+ * One task that prints 200 MB in lines of 80 bytes as fast as they are taken.
+ * Its readers drain the FIFOs as fast as they can. The rate is that of the bytes
+ * that came out, from the start's answer to the last byte; dockerd rotates its
+ * own log files meanwhile (max-size 2m, the default), so how much came out is a
+ * figure too.
+ */
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	outputBytes = 200_000_000
+	outputTurns = 2
+	outputLimit = 3 * time.Minute
+)
+
+func (b *bench) output() {
+	rates, cpus, complete := map[string]float64{}, map[string]float64{}, map[string]float64{}
+	bytes := max(10_000_000, int(outputBytes*min(1, b.factor)))
+	for turn := 0; turn < outputTurns; turn++ {
+		for _, p := range b.peers {
+			rate, cpu, part := b.print(p, bytes)
+			/* the better turn of the rate: what the machine does besides only makes it worse */
+			rates[p.label()] = max(rates[p.label()], rate)
+			cpus[p.label()] += cpu / outputTurns
+			complete[p.label()] += 100 * part / outputTurns
+		}
+	}
+	rate := b.figures.get("200 MB of output: rate", "MB/s")
+	for _, p := range b.peers {
+		rate.values[p.label()] = rates[p.label()]
+		b.figures.set("200 MB of output: came out", "%", p.label(), complete[p.label()])
+		if p.label() != "raw" {
+			b.figures.set("200 MB of output: CPU of the driver's processes", "s", p.label(), cpus[p.label()]).atMost(3.5)
+		}
+	}
+	rate.atLeastOfRaw(0.95)
+}
+
+func (b *bench) print(p peer, bytes int) (rate, cpu, part float64) {
+	var came, last atomic.Int64
+	got := func(n int) {
+		came.Add(int64(n))
+		last.Store(time.Now().UnixNano())
+	}
+	var readers sync.WaitGroup
+	d, isDriver := p.(*driver)
+	if isDriver {
+		readers.Add(2)
+		d.logs = func(f *os.File) {
+			defer readers.Done()
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := f.Read(buf)
+				if err != nil {
+					return
+				}
+				got(n)
+			}
+		}
+		defer func() { d.logs = nil }()
+	}
+	before := p.tree()
+	used := cpuTimes(before)
+	j := p.start(fmt.Sprintf("yes %079d | head -c %d", 1, bytes))
+	begin := time.Now()
+	answer := p.wait(j)
+	if !isDriver {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			p.follow(j, got)
+		}()
+	}
+	/* processes that one task alone brings (the reference has one a task) are counted from their birth */
+	tree := p.tree()
+	ended := make(chan struct{})
+	go func() {
+		<-answer
+		/* the log's last bytes come before the FIFO's end, and that is what is waited for */
+		readers.Wait()
+		close(ended)
+	}()
+	sample := time.NewTicker(100 * time.Millisecond)
+	defer sample.Stop()
+	limit := time.After(outputLimit)
+	now := cpuTimes(tree)
+	for running := true; running; {
+		select {
+		case <-ended:
+			running = false
+		case <-sample.C:
+		case <-limit:
+			say("%s: the log did not end within %v", p.label(), outputLimit)
+			running = false
+		}
+		now = max(now, cpuTimes(tree)) /* a process that is gone keeps what it had last */
+	}
+	p.discard(j)
+	readers.Wait()
+	seconds := time.Unix(0, last.Load()).Sub(begin).Seconds()
+	return float64(came.Load()) / 1e6 / seconds, (now - used).Seconds(), float64(came.Load()) / float64(bytes)
+}

@@ -1,0 +1,417 @@
+/* The peers: a driver behind Nomad's own client, and raw calls of the Docker API. */
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/hcl"
+	"github.com/hashicorp/hcl/hcl/ast"
+	"github.com/hashicorp/nomad/helper/pluginutils/hclspecutils"
+	"github.com/hashicorp/nomad/helper/pluginutils/hclutils"
+	"github.com/hashicorp/nomad/helper/uuid"
+	"github.com/hashicorp/nomad/nomad/structs"
+	"github.com/hashicorp/nomad/plugins/base"
+	"github.com/hashicorp/nomad/plugins/drivers"
+	"github.com/hashicorp/nomad/plugins/drivers/proto"
+	"github.com/hashicorp/nomad/plugins/shared/hclspec"
+	"github.com/mitchellh/mapstructure"
+	ctymsgpack "github.com/zclconf/go-cty/cty/msgpack"
+	"google.golang.org/grpc"
+)
+
+/* What every peer does with one container that runs a shell line. Errors end the run. */
+type peer interface {
+	label() string
+	start(line string) *job
+	/* StopTask and DestroyTask, or what they come to */
+	end(j *job)
+	/* removes it, whatever its state; not measured */
+	discard(j *job)
+	/* tells the moment at which the end of the container is known */
+	wait(j *job) <-chan time.Time
+	exec(j *job, command ...string)
+	execStream(j *job, command ...string)
+	/* calls got with how many bytes of output came, until the log ends */
+	follow(j *job, got func(int))
+	/* its processes */
+	tree() []int
+}
+
+type job struct {
+	container string /* id or name for Docker */
+	took      time.Duration
+	task      *drivers.TaskConfig
+	out       [2]*os.File /* readers of the FIFOs, once they are open */
+	opened    chan error
+	execID    string
+}
+
+/* ---- a driver ---- */
+
+type driver struct {
+	b            *bench
+	name, binary string
+	env          []string
+	config       []byte /* the plugin block, encoded */
+	endpoint     string
+	client       *goplugin.Client
+	conn         *grpc.ClientConn
+	pid          int
+	schema       *hclspec.Spec
+	logs         func(f *os.File) /* how a FIFO is read; default: to its end, thrown away */
+	drivers.DriverPlugin
+}
+
+/* Starts it and leaves it configured. The program is copied: its processes are known by the folder. */
+func newDriver(b *bench, name, binary string) (*driver, error) {
+	return newDriverAt(b, name, binary, "unix://"+b.daemon.socket())
+}
+
+func newDriverAt(b *bench, name, binary, endpoint string) (*driver, error) {
+	d := &driver{b: b, name: name, endpoint: endpoint, binary: filepath.Join(b.dir, "bin", name, "docker")}
+	if err := copyFile(binary, d.binary); err != nil {
+		return nil, err
+	}
+	if err := d.launch(); err != nil {
+		return nil, err
+	}
+	b.atEnd(func() { d.client.Kill() })
+	spec, err := d.ConfigSchema()
+	if err != nil {
+		return nil, err
+	}
+	/* no garbage collection: it would touch what another peer made */
+	d.config, err = encode(spec, fmt.Sprintf(`config {
+  endpoint = %q
+  gc {
+    image = false
+    dangling_containers { enabled = false }
+  }
+}`, endpoint))
+	if err != nil {
+		return nil, err
+	}
+	if d.schema, err = d.TaskConfigSchema(); err != nil {
+		return nil, err
+	}
+	return d, d.configure()
+}
+
+func copyFile(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err = io.Copy(dst, src); err != nil {
+		return err
+	}
+	return dst.Close()
+}
+
+func (d *driver) launch() error {
+	logger := hclog.NewNullLogger()
+	d.client = goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig: base.Handshake,
+		Plugins: map[string]goplugin.Plugin{
+			base.PluginTypeBase:   &base.PluginBase{},
+			base.PluginTypeDriver: drivers.NewDriverPlugin(nil, logger),
+		},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Logger:           logger,
+		Cmd:              exec.Command(d.binary),
+	})
+	rpc, err := d.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := rpc.Dispense(base.PluginTypeDriver)
+	if err != nil {
+		return err
+	}
+	d.conn = rpc.(*goplugin.GRPCClient).Conn
+	d.DriverPlugin = raw.(drivers.DriverPlugin)
+	d.pid = d.client.ReattachConfig().Pid
+	return nil
+}
+
+func (d *driver) configure() error {
+	return d.SetConfig(&base.Config{
+		ApiVersion:   drivers.ApiVersion010,
+		PluginConfig: d.config,
+		AgentConfig:  &base.AgentConfig{Driver: &base.ClientDriverConfig{ClientMinPort: 14000, ClientMaxPort: 14512}},
+	})
+}
+
+/* Evaluates the one `config` block of an HCL text by a schema, as Nomad does; msgpack out. */
+func encode(spec *hclspec.Spec, text string) ([]byte, error) {
+	root, err := hcl.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	var m, weak map[string]any
+	if err := hcl.DecodeObject(&m, root.Node.(*ast.ObjectList).Items[0]); err != nil {
+		return nil, err
+	}
+	if err := mapstructure.WeakDecode(m, &weak); err != nil {
+		return nil, err
+	}
+	dec, diags := hclspecutils.Convert(spec)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	val, diags, errs := hclutils.ParseHclInterface(weak["config"], dec, nil)
+	if diags.HasErrors() {
+		return nil, fmt.Errorf("%v", errs)
+	}
+	return ctymsgpack.Marshal(val, val.Type())
+}
+
+func (d *driver) label() string { return d.name }
+func (d *driver) tree() []int   { return processesBelow(filepath.Dir(d.binary)) }
+
+/* A task as the client hands it over, its FIFOs made and waited at by readers. */
+func (d *driver) task(image, line string) *job {
+	alloc := uuid.Generate()
+	dir := filepath.Join(d.b.dir, "alloc", alloc)
+	for _, sub := range []string{"alloc/logs", "alloc/data", "t/local", "t/secrets"} {
+		check(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
+	}
+	cfg := &drivers.TaskConfig{
+		ID: alloc + "/t/" + uuid.Generate()[:8], Name: "t", AllocID: alloc, AllocDir: dir,
+		JobName: "bench", JobID: "bench", TaskGroupName: "g", Namespace: "default", NodeName: "node",
+		NodeID: "c2a1f4a0-0000-4000-8000-000000000001",
+		Env:    map[string]string{"NOMAD_ALLOC_DIR": "/alloc", "NOMAD_TASK_DIR": "/local", "NOMAD_SECRETS_DIR": "/secrets"},
+		Resources: &drivers.Resources{
+			NomadResources: &structs.AllocatedTaskResources{
+				Memory: structs.AllocatedMemoryResources{MemoryMB: 64},
+				Cpu:    structs.AllocatedCpuResources{CpuShares: 100},
+			},
+			LinuxResources: &drivers.LinuxResources{CPUShares: 100, MemoryLimitBytes: 64 << 20, PercentTicks: 0.05},
+		},
+		StdoutPath: filepath.Join(dir, "alloc/logs/.t.stdout.fifo"),
+		StderrPath: filepath.Join(dir, "alloc/logs/.t.stderr.fifo"),
+	}
+	data, err := encode(d.schema, fmt.Sprintf("config {\nimage = %q\ncommand = \"/bin/sh\"\nargs = [\"-c\", %q]\n}", image, line))
+	check(err, "task block")
+	/* the driver's bytes have no setter in Nomad: they go in as the value they encode */
+	ty, err := ctymsgpack.ImpliedType(data)
+	check(err, "task block")
+	val, err := ctymsgpack.Unmarshal(data, ty)
+	check(err, "task block")
+	check(cfg.EncodeDriverConfig(val), "task block")
+	for _, path := range []string{cfg.StdoutPath, cfg.StderrPath} {
+		check(syscall.Mkfifo(path, 0o600), "mkfifo")
+	}
+	return &job{container: "t-" + alloc, task: cfg}
+}
+
+func (d *driver) start(line string) *job {
+	j := d.task(image, line)
+	j.read(d.logs)
+	begin := time.Now()
+	_, _, err := d.StartTask(j.task)
+	j.took = time.Since(begin)
+	check(err, "%s: StartTask", d.name)
+	return j
+}
+
+/* Reads both FIFOs from their first writer to the end of the last one, as logmon does. */
+func (j *job) read(how func(*os.File)) {
+	if how == nil {
+		how = func(f *os.File) { _, _ = io.Copy(io.Discard, f) }
+	}
+	for _, path := range []string{j.task.StdoutPath, j.task.StderrPath} {
+		go func(path string) {
+			f, err := os.OpenFile(path, os.O_RDONLY, 0)
+			if err == nil {
+				how(f)
+				f.Close()
+			}
+		}(path)
+	}
+}
+
+func (d *driver) end(j *job) {
+	check(d.StopTask(j.task.ID, 5*time.Second, ""), "%s: StopTask", d.name)
+	check(d.DestroyTask(j.task.ID, true), "%s: DestroyTask", d.name)
+}
+
+func (d *driver) discard(j *job) {
+	check(d.DestroyTask(j.task.ID, true), "%s: DestroyTask", d.name)
+	j.release()
+}
+
+/* Lets go of readers that still wait for a writer, and of the alloc directory. */
+func (j *job) release() {
+	for _, path := range []string{j.task.StdoutPath, j.task.StderrPath} {
+		if w, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0); err == nil {
+			w.Close()
+		}
+	}
+	_ = os.RemoveAll(j.task.AllocDir)
+}
+
+func (d *driver) wait(j *job) <-chan time.Time {
+	out := make(chan time.Time, 1)
+	ch, err := d.WaitTask(context.Background(), j.task.ID)
+	check(err, "%s: WaitTask", d.name)
+	go func() {
+		<-ch
+		out <- time.Now()
+	}()
+	return out
+}
+
+func (d *driver) exec(j *job, command ...string) {
+	r, err := d.ExecTask(j.task.ID, command, 10*time.Second)
+	check(err, "%s: ExecTask", d.name)
+	if r.ExitResult.ExitCode != 0 {
+		check(fmt.Errorf("exit code %d: %s", r.ExitResult.ExitCode, r.Stderr), "%s: ExecTask", d.name)
+	}
+}
+
+func (d *driver) execStream(j *job, command ...string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	s, err := proto.NewDriverClient(d.conn).ExecTaskStreaming(ctx)
+	check(err, "%s: ExecTaskStreaming", d.name)
+	check(s.Send(&proto.ExecTaskStreamingRequest{Setup: &proto.ExecTaskStreamingRequest_Setup{
+		TaskId: j.task.ID, Command: command}}), "%s: ExecTaskStreaming", d.name)
+	exited := false
+	for {
+		m, err := s.Recv()
+		if err == io.EOF {
+			break
+		}
+		check(err, "%s: ExecTaskStreaming", d.name)
+		exited = exited || m.Exited
+	}
+	if !exited {
+		check(fmt.Errorf("no exit was told"), "%s: ExecTaskStreaming", d.name)
+	}
+}
+
+func (d *driver) follow(*job, func(int)) {} /* its FIFOs tell: driver.logs */
+
+/* ---- raw calls ---- */
+
+/* The calls that a driver cannot do without, and no others. */
+type raw struct{ b *bench }
+
+func (r *raw) label() string { return "raw" }
+func (r *raw) tree() []int   { return nil }
+
+func (r *raw) start(line string) *job {
+	alloc := uuid.Generate()
+	dir := filepath.Join(r.b.dir, "alloc", alloc)
+	var binds []string
+	for _, sub := range []string{"alloc", "local", "secrets"} {
+		check(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
+		binds = append(binds, filepath.Join(dir, sub)+":/"+sub)
+	}
+	j := &job{container: "t-" + alloc}
+	body := map[string]any{
+		"Image": image, "Cmd": []string{"/bin/sh", "-c", line},
+		"Env":    []string{"NOMAD_ALLOC_DIR=/alloc", "NOMAD_SECRETS_DIR=/secrets", "NOMAD_TASK_DIR=/local"},
+		"Labels": map[string]string{"com.hashicorp.nomad.alloc_id": alloc},
+		"HostConfig": map[string]any{
+			"Binds": binds, "Memory": 64 << 20, "MemorySwap": 64 << 20, "CpuShares": 100, "CapDrop": []string{"NET_RAW"},
+			"LogConfig": map[string]any{"Type": "json-file", "Config": map[string]string{"max-file": "2", "max-size": "2m"}},
+		},
+	}
+	begin := time.Now()
+	check(r.b.docker.call("POST", "/containers/create?name="+j.container, body, nil), "create")
+	check(r.b.docker.call("POST", "/containers/"+j.container+"/start", nil, nil), "start")
+	j.took = time.Since(begin)
+	return j
+}
+
+func (r *raw) end(j *job) {
+	check(r.b.docker.call("POST", "/containers/"+j.container+"/stop?t=5", nil, nil), "stop")
+	r.remove(j)
+}
+
+func (r *raw) remove(j *job) {
+	check(r.b.docker.call("DELETE", "/containers/"+j.container+"?force=1", nil, nil), "remove")
+}
+
+func (r *raw) discard(j *job) { r.remove(j) }
+
+func (r *raw) wait(j *job) <-chan time.Time {
+	out := make(chan time.Time, 1)
+	resp, err := r.b.docker.open("POST", "/containers/"+j.container+"/wait?condition=not-running", nil)
+	check(err, "wait")
+	go func() {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		out <- time.Now()
+		resp.Body.Close()
+	}()
+	return out
+}
+
+func (r *raw) exec(j *job, command ...string) {
+	var made struct {
+		ID string `json:"Id"`
+	}
+	check(r.b.docker.call("POST", "/containers/"+j.container+"/exec",
+		map[string]any{"AttachStdout": true, "AttachStderr": true, "Cmd": command}, &made), "exec create")
+	/* without an upgrade the same stream comes as the answer's body */
+	check(r.b.docker.call("POST", "/exec/"+made.ID+"/start", map[string]any{}, nil), "exec start")
+	var state struct{ Running bool }
+	check(r.b.docker.call("GET", "/exec/"+made.ID+"/json", nil, &state), "exec inspect")
+}
+
+func (r *raw) execStream(j *job, command ...string) { r.exec(j, command...) }
+
+/* The log stream without its frames' heads. */
+func (r *raw) follow(j *job, got func(int)) {
+	resp, err := r.b.docker.open("GET", "/containers/"+j.container+"/logs?follow=1&stdout=1&stderr=1", nil)
+	check(err, "logs")
+	defer resp.Body.Close()
+	count := &frames{got: got}
+	_, err = io.CopyBuffer(count, resp.Body, make([]byte, 64<<10))
+	check(err, "logs")
+}
+
+/* Takes the stream of frames (a head of 8 bytes, the payload's length in its last 4) and tells payload bytes. */
+type frames struct {
+	head []byte
+	left int
+	got  func(int)
+}
+
+func (f *frames) Write(p []byte) (int, error) {
+	total := len(p)
+	for r := bytes.NewBuffer(p); r.Len() > 0; {
+		if f.left == 0 {
+			f.head = append(f.head, r.Next(8-len(f.head))...)
+			if len(f.head) == 8 {
+				f.left = int(f.head[4])<<24 | int(f.head[5])<<16 | int(f.head[6])<<8 | int(f.head[7])
+				f.head = f.head[:0]
+			}
+			continue
+		}
+		n := len(r.Next(f.left))
+		f.left -= n
+		f.got(n)
+	}
+	return total, nil
+}
