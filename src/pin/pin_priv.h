@@ -52,6 +52,7 @@ struct pin_task {
 
     /* state */
     bool dirty, gone;
+    bool quiet; /* at the last look nothing was to be done, and nothing will be until a file changes */
     enum pin_state state;
     int error; /* 0, or the -errno that goes with UNMANAGED and FAILED */
     uint64_t retry_at_us, backoff_us;

@@ -143,7 +143,8 @@ static int open_container(struct pin *p, struct pin_task *t) {
     return 0;
 }
 
-/* Reads the container's set, looks for the cgroup anew when it has been replaced under us. */
+/* Reads the container's set, looks for the cgroup anew when it has been replaced under us.
+ * Returns 1 when something has changed. */
 static int read_container(struct pin *p, struct pin_task *t) {
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!t->dir_path) {
@@ -151,13 +152,11 @@ static int read_container(struct pin *p, struct pin_task *t) {
             if (r < 0)
                 return r;
         }
-        if (cgroup_file_read(&t->cpus, p->scratch, sizeof(p->scratch)) < 0 || t->cpus.r == -ENODEV) {
-            p->counters.reopened++;
-            pin_task_close(p, t);
-            continue;
-        }
-        if (cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch)) >= 0)
-            return 0;
+        int changed = cgroup_file_read(&t->cpus, p->scratch, sizeof(p->scratch));
+        if (t->cpus.r != -ENODEV)
+            return cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch)) || changed;
+        p->counters.reopened++;
+        pin_task_close(p, t);
     }
     return -ESRCH;
 }
@@ -173,7 +172,23 @@ static void open_source(struct pin *p, struct pin_task *t) {
     t->source_watch = pin_watch_add(p, &t->source_cpus);
 }
 
-static enum pin_hold read_wanted(struct pin *p, struct pin_task *t, struct cpuset *others,
+/* Of a share.slice's scope the effective set alone: a client that has one leaves the scope's own file
+ * blank, and if it were not, the effective set would say so. Returns whether anything has changed. */
+static bool read_source(struct pin *p, struct pin_task *t) {
+    if (!t->parent || (t->has_own && t->parent->in_reserve))
+        return false;
+    bool opened = t->source_cpus.fd < 0;
+    if (opened)
+        open_source(p, t);
+    bool changed = opened;
+    if (!t->parent->in_share || opened)
+        changed |= cgroup_file_read(&t->source_cpus, p->scratch, sizeof(p->scratch)) != 0;
+    if (t->parent->in_share || t->source_cpus.r == -ENODATA || t->source_cpus.r == -EBADF)
+        changed |= cgroup_file_read(&t->source_effective, p->scratch, sizeof(p->scratch)) != 0;
+    return changed;
+}
+
+static enum pin_hold wanted_of(struct pin *p, struct pin_task *t, struct cpuset *others,
                                  struct cpuset *ret) {
     struct pin_source s = {.has_path = t->c.source[0] != '\0', .own = t->has_own ? &t->own : NULL};
     *others = p->reserved;
@@ -186,20 +201,12 @@ static enum pin_hold read_wanted(struct pin *p, struct pin_task *t, struct cpuse
     if (t->has_own)
         cpuset_subtract(others, &t->own);
     s.others = others;
-    if (t->parent && !(s.own && s.in_reserve)) {
-        if (t->source_cpus.fd < 0)
-            open_source(p, t);
-        int changed = cgroup_file_read(&t->source_cpus, p->scratch, sizeof(p->scratch));
-        if (t->source_cpus.r == -ENODATA || t->source_cpus.r == -EBADF)
-            changed |= cgroup_file_read(&t->source_effective, p->scratch, sizeof(p->scratch));
-        (void)changed; /* the sets are compared, not the texts */
-    }
-    s.cpus_r = t->source_cpus.r;
+    s.cpus_r = s.in_share && t->source_effective.fd >= 0 ? -ENODATA : t->source_cpus.r;
     s.cpus = &t->source_cpus.set;
     s.effective_r = t->source_effective.r;
     s.effective = &t->source_effective.set;
     enum pin_hold hold = pin_source_wanted(&s, ret);
-    if (s.cpus_r == -ENODEV)
+    if (s.cpus_r == -ENODEV || s.effective_r == -ENODEV)
         close_source(p, t);
     return hold == PIN_HOLD_GONE && !t->has_last_good ? PIN_HOLD_NO_PATH : hold;
 }
@@ -286,40 +293,61 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
     }
 }
 
-void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
+static void see(struct pin_task *t, struct pin_view *v) {
+    v->has_last_good = t->has_last_good;
+    v->last_good = t->last_good;
+    v->actual_r = t->cpus.r;
+    v->actual = &t->cpus.set;
+    v->effective_r = t->effective.r;
+    v->effective = &t->effective.set;
+    v->recent_overwrites = overwritten_much(t, v->now_us);
+    v->retry_at_us = t->retry_at_us;
+}
+
+static void cannot_open(struct pin_task *t, int r) {
+    t->gone = r == -ESRCH && t->c.pid > 0;
+    t->state = r == -ESRCH ? PIN_PENDING : PIN_UNMANAGED;
+    t->error = r == -ESRCH ? 0 : r;
+}
+
+/* Returns -EAGAIN when the cgroup was replaced between the read and the write. */
+static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
     struct cpuset others;
-    struct pin_view v = {.at_tick = at_tick, .now_us = now_us, .others = &others};
     struct pin_plan plan;
+    struct pin_view v = {.at_tick = at_tick, .now_us = now_us, .others = &others};
+    v.hold = t->hold = wanted_of(p, t, &others, &v.wanted);
+    see(t, &v);
+    pin_plan(&v, &plan);
+    int r = plan.action == PIN_DO_WRITE ? carry_out(p, t, &plan, now_us) : 0;
+    if (r == -ENODEV) {
+        pin_task_close(p, t);
+        return -EAGAIN;
+    }
+    if (r < 0)
+        back_off(p, t, r, now_us);
+    else
+        settle(p, t, &v, &plan);
+    t->quiet = r == 0 && plan.action == PIN_DO_NOTHING &&
+               (plan.state == PIN_PINNED || plan.state == PIN_CONSTRAINED) && t->mems.fd < 0;
+    return 0;
+}
+
+void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
+    bool told = t->dirty || (t->parent && t->parent->changed);
     t->dirty = false;
     for (int attempt = 0; attempt < 2; attempt++) {
-        int r = read_container(p, t);
-        if (r < 0) {
-            t->gone = r == -ESRCH && t->c.pid > 0;
-            t->state = r == -ESRCH ? PIN_PENDING : PIN_UNMANAGED;
-            t->error = r == -ESRCH ? 0 : r;
+        int changed = read_container(p, t);
+        if (changed < 0) {
+            t->quiet = false;
+            cannot_open(t, changed);
             break;
         }
         t->gone = false;
-        v.hold = t->hold = read_wanted(p, t, &others, &v.wanted);
-        v.has_last_good = t->has_last_good;
-        v.last_good = t->last_good;
-        v.actual_r = t->cpus.r;
-        v.actual = &t->cpus.set;
-        v.effective_r = t->effective.r;
-        v.effective = &t->effective.set;
-        v.recent_overwrites = overwritten_much(t, now_us);
-        v.retry_at_us = t->retry_at_us;
-        pin_plan(&v, &plan);
-        r = plan.action == PIN_DO_WRITE ? carry_out(p, t, &plan, now_us) : 0;
-        if (r == -ENODEV) { /* replaced between the read and the write */
-            pin_task_close(p, t);
-            continue;
-        }
-        if (r < 0)
-            back_off(p, t, r, now_us);
-        else
-            settle(p, t, &v, &plan);
-        break;
+        /* Nearly always: all files say what they said when all was well. */
+        if (!read_source(p, t) && !changed && !told && t->quiet)
+            return;
+        if (decide_and_do(p, t, at_tick, now_us) == 0)
+            break;
     }
     pin_note_state(p, t, now_us);
 }

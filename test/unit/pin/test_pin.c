@@ -126,7 +126,7 @@ static void test_pin__source_gone__held_and_kept(void **state) {
     start(50 * US_PER_MS);
     assert_true(wait_state(0, "pinned"));
     /* A folder has no ENODEV: a file that says nonsense is as unreadable. */
-    snprintf(command, sizeof(command), "%s/cpuset.cpus", shared->source);
+    snprintf(command, sizeof(command), "%s/cpuset.cpus.effective", shared->source);
     tree_put(&tree, command, "x");
     assert_true(wait_state(0, "held"));
     tree_put(&tree, cpus(shared), "0-3");
