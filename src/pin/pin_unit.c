@@ -11,11 +11,15 @@
 
 #define UNIT_CALL_TIMEOUT_US (5 * US_PER_SEC)
 #define UNIT_IN_FLIGHT_MAX 32u
-#define UNIT_RETRY_US (10 * US_PER_SEC) /* of one unit that systemd refused */
-#define BUS_BACKOFF_MIN_US US_PER_SEC
-#define BUS_BACKOFF_MAX_US (60 * US_PER_SEC)
+#define BACKOFF_MIN_US US_PER_SEC /* of the bus, and of one unit that systemd refused */
+#define BACKOFF_MAX_US (60 * US_PER_SEC)
 
 static void unit_pump(struct pin *p);
+
+static uint64_t longer(uint64_t backoff_us) {
+    uint64_t us = backoff_us ? backoff_us * 2 : BACKOFF_MIN_US;
+    return us > BACKOFF_MAX_US ? BACKOFF_MAX_US : us;
+}
 
 /* ---- the connection ---- */
 
@@ -34,9 +38,7 @@ static void bus_lost(struct pin *p, int r) {
     pthread_mutex_unlock(&p->lock);
     u->in_flight = 0;
     u->bus = sd_bus_close_unref(u->bus);
-    u->backoff_us = u->backoff_us ? u->backoff_us * 2 : BUS_BACKOFF_MIN_US;
-    if (u->backoff_us > BUS_BACKOFF_MAX_US)
-        u->backoff_us = BUS_BACKOFF_MAX_US;
+    u->backoff_us = longer(u->backoff_us);
     u->retry_us = clock_now_us() + u->backoff_us;
     log_debug("pin", LOG_KV("errno", strerror(-r)), "no system bus, retrying");
 }
@@ -118,7 +120,10 @@ static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *unused) {
     if (code) {
         p->counters.unit_errors++;
         t->unit_dirty = true;
-        t->unit_retry_us = clock_now_us() + UNIT_RETRY_US;
+        t->unit_backoff_us = longer(t->unit_backoff_us);
+        t->unit_retry_us = clock_now_us() + t->unit_backoff_us;
+    } else {
+        t->unit_backoff_us = t->unit_retry_us = 0;
     }
     pthread_mutex_unlock(&p->lock);
     return 0;
@@ -218,7 +223,7 @@ void pin_unit_forget(struct pin *p, struct pin_task *t) {
     t->unit_call = sd_bus_slot_unref(t->unit_call);
     t->unit_dirty = t->unit_synced = false;
     t->unit_error = 0;
-    t->unit_retry_us = 0;
+    t->unit_retry_us = t->unit_backoff_us = 0;
 }
 
 int pin_unit_start(struct pin *p) {

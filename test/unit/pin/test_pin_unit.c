@@ -1,0 +1,317 @@
+/* The unit property, on a private bus with a systemd that only writes down what it is asked; and the name of
+ * a writer, by fanotify. */
+#include "paddock/clock.h"
+#include "unit/cm.h"
+#include "unit/pin/tree.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/wait.h>
+#include <systemd/sd-bus.h>
+
+#define HOUR (3600 * US_PER_SEC)
+
+extern char **environ;
+
+/* ---- a bus ---- */
+
+static struct tree tree;
+static struct pin *pin;
+static pid_t daemon_pid;
+static char address[256];
+static sd_bus *manager;
+static pthread_t manager_thread;
+static atomic_bool manager_stop, manager_refuses;
+static bool manager_runs;
+
+static pthread_mutex_t asked_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned asked_n;
+static char asked_unit[256], asked_names[128];
+static uint8_t asked_cpus[64];
+static size_t asked_len;
+
+static int note_properties(sd_bus_message *m) {
+    int r = sd_bus_message_enter_container(m, 'a', "(sv)");
+    asked_names[0] = '\0';
+    while (r >= 0 && (r = sd_bus_message_enter_container(m, 'r', "sv")) > 0) {
+        const char *name;
+        const void *bytes;
+        size_t len;
+        if (sd_bus_message_read(m, "s", &name) < 0 ||
+            sd_bus_message_enter_container(m, 'v', "ay") < 0 ||
+            sd_bus_message_read_array(m, 'y', &bytes, &len) < 0 || len > sizeof(asked_cpus))
+            return -EINVAL;
+        if (strcmp(name, "AllowedCPUs") == 0) {
+            memcpy(asked_cpus, bytes, len);
+            asked_len = len;
+        }
+        strncat(asked_names, name, sizeof(asked_names) - strlen(asked_names) - 1);
+        sd_bus_message_exit_container(m);
+        sd_bus_message_exit_container(m);
+    }
+    return r;
+}
+
+static int on_set(sd_bus_message *m, void *ctx, sd_bus_error *error) {
+    const char *unit;
+    int runtime;
+    (void)ctx;
+    if (atomic_load(&manager_refuses))
+        return sd_bus_error_set(error, "org.freedesktop.systemd1.NoSuchUnit", "no such unit");
+    pthread_mutex_lock(&asked_lock);
+    int r = sd_bus_message_read(m, "sb", &unit, &runtime);
+    if (r >= 0 && runtime)
+        snprintf(asked_unit, sizeof(asked_unit), "%s", unit);
+    if (r >= 0)
+        r = note_properties(m);
+    asked_n++;
+    pthread_mutex_unlock(&asked_lock);
+    return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static const sd_bus_vtable vtable[] = {SD_BUS_VTABLE_START(0),
+                                       SD_BUS_METHOD("SetUnitProperties", "sba(sv)", "", on_set,
+                                                     SD_BUS_VTABLE_UNPRIVILEGED),
+                                       SD_BUS_VTABLE_END};
+
+static void *serve(void *arg) {
+    (void)arg;
+    while (!atomic_load(&manager_stop)) {
+        if (sd_bus_process(manager, NULL) < 0)
+            break;
+        sd_bus_wait(manager, 20000);
+    }
+    return NULL;
+}
+
+static void start_daemon(void) {
+    char config[200], path[200], arg[256], text[600];
+    snprintf(path, sizeof(path), "%s/bus", tree.dir);
+    snprintf(address, sizeof(address), "unix:path=%s", path);
+    snprintf(config, sizeof(config), "%s/bus.conf", tree.dir);
+    snprintf(text, sizeof(text),
+             "<busconfig><type>custom</type><listen>%s</listen><auth>EXTERNAL</auth>"
+             "<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>"
+             "<allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>", address);
+    tree_put(&tree, "../bus.conf", text);
+    snprintf(arg, sizeof(arg), "--config-file=%s", config);
+    char *argv[] = {(char *)"dbus-daemon", arg, (char *)"--nofork", (char *)"--nopidfile",
+                    (char *)"--print-address=1", NULL};
+    int out[2];
+    char line[256];
+    posix_spawn_file_actions_t a;
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    posix_spawn_file_actions_init(&a);
+    posix_spawn_file_actions_adddup2(&a, out[1], 1);
+    assert_int_equal(posix_spawnp(&daemon_pid, "dbus-daemon", &a, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&a);
+    close(out[1]);
+    assert_true(read(out[0], line, sizeof(line)) > 0); /* it listens */
+    close(out[0]);
+}
+
+static void stop_daemon(void) {
+    if (daemon_pid > 0) {
+        kill(daemon_pid, SIGKILL);
+        waitpid(daemon_pid, NULL, 0);
+        daemon_pid = 0;
+        unlink(address + strlen("unix:path="));
+    }
+}
+
+static void start_manager(void) {
+    assert_true(sd_bus_new(&manager) >= 0 && sd_bus_set_address(manager, address) >= 0 &&
+                sd_bus_set_bus_client(manager, 1) >= 0 && sd_bus_start(manager) >= 0);
+    assert_true(sd_bus_add_object_vtable(manager, NULL, "/org/freedesktop/systemd1",
+                                         "org.freedesktop.systemd1.Manager", vtable, NULL) >= 0);
+    assert_true(sd_bus_request_name(manager, "org.freedesktop.systemd1", 0) >= 0);
+    atomic_store(&manager_stop, false);
+    assert_int_equal(pthread_create(&manager_thread, NULL, serve, NULL), 0);
+    manager_runs = true;
+}
+
+static void stop_manager(void) {
+    atomic_store(&manager_stop, true);
+    if (manager_runs)
+        pthread_join(manager_thread, NULL);
+    manager_runs = false;
+    manager = sd_bus_close_unref(manager);
+}
+
+static int setup(void **state) {
+    (void)state;
+    tree_init(&tree);
+    tree_share(&tree, "1-3", "\n");
+    snprintf(address, sizeof(address), "unix:path=%s/bus", tree.dir);
+    pin = NULL;
+    asked_n = 0;
+    atomic_store(&manager_refuses, false);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    pin_free(pin);
+    stop_manager();
+    stop_daemon();
+    tree_done(&tree);
+    return 0;
+}
+
+/* ---- helpers ---- */
+
+static void start(void) {
+    struct pin_options o = tree_options(&tree);
+    o.systemd = true;
+    o.bus = address;
+    assert_int_equal(pin_new(&o, &pin), 0);
+}
+
+static bool asked(const struct tree_task *x, uint8_t mask) {
+    char unit[128];
+    snprintf(unit, sizeof(unit), "docker-%s.scope", x->id);
+    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
+        pthread_mutex_lock(&asked_lock);
+        bool it = asked_n > 0 && strcmp(asked_unit, unit) == 0 && asked_len == 1 && asked_cpus[0] == mask;
+        pthread_mutex_unlock(&asked_lock);
+        if (it)
+            return true;
+    }
+    return false;
+}
+
+static bool wait_task(const char *key, const char *want) {
+    char now[128] = "";
+    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
+        json_t *doc = pin_status(pin);
+        const char *s = json_string_value(
+            json_object_get(json_array_get(json_object_get(doc, "tasks"), 0), key));
+        snprintf(now, sizeof(now), "%s", s ? s : "");
+        json_decref(doc);
+        if (strcmp(now, want) == 0)
+            return true;
+    }
+    fprintf(stderr, "%s: \"%s\", not \"%s\"\n", key, now, want);
+    return false;
+}
+
+static const char *cpus(const struct tree_task *x) {
+    static char path[512];
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
+    return path;
+}
+
+/* ---- tests ---- */
+
+static void test_unit__each_new_set_reaches_systemd(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    start_daemon();
+    start_manager();
+    start();
+    assert_true(asked(x, 0x0e));
+    assert_true(wait_task("unit", "synced"));
+    assert_true(wait_task("state", "pinned"));
+    tree_share(&tree, "2-3", "1");
+    assert_true(asked(x, 0x0c));
+    pthread_mutex_lock(&asked_lock);
+    assert_string_equal(asked_names, "AllowedCPUs");
+    asked_n = 0;
+    pthread_mutex_unlock(&asked_lock);
+    tree_put(&tree, cpus(x), "0-3"); /* an update has changed the unit too: it is set anew */
+    assert_true(asked(x, 0x0c));
+}
+
+static void test_unit__no_bus__pinned_all_the_same(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    start();
+    assert_true(tree_wait(&tree, cpus(x), "1-3"));
+    assert_true(wait_task("state", "unit-unsynced"));
+    start_daemon(); /* found at the next attempt */
+    start_manager();
+    assert_true(asked(x, 0x0e));
+    assert_true(wait_task("state", "pinned"));
+}
+
+static void test_unit__refused__unsynced(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    atomic_store(&manager_refuses, true);
+    start_daemon();
+    start_manager();
+    start();
+    assert_true(wait_task("state", "unit-unsynced"));
+    assert_true(tree_wait(&tree, cpus(x), "1-3"));
+}
+
+static void test_unit__bus_restarts__set_anew(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    start_daemon();
+    start_manager();
+    start();
+    assert_true(asked(x, 0x0e));
+    stop_manager();
+    stop_daemon();
+    tree_share(&tree, "2-3", "1");
+    assert_true(tree_wait(&tree, cpus(x), "2-3")); /* in nobody's way */
+    start_daemon();
+    start_manager();
+    assert_true(asked(x, 0x0c));
+}
+
+static void test_writer__named(void **state) {
+    (void)state;
+    AUTO_FD int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC, O_RDONLY);
+    if (fd < 0) {
+        print_message("fanotify is refused here (%s): a writer cannot be named\n", strerror(errno));
+        skip();
+    }
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    char comm[64], script[700];
+    struct pin_options o = tree_options(&tree);
+    o.interval_us = HOUR;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_true(wait_task("state", "pinned"));
+    tree_put(&tree, cpus(x), "0-3"); /* the first one makes it look out */
+    assert_true(tree_wait(&tree, cpus(x), "1-3"));
+    /* /proc is a folder here: the writer is known by its pid, and by name where the folder has it. */
+    snprintf(script, sizeof(script), "mkdir -p %s/$$; echo oldset > %s/$$/comm; printf '0-3' 1<>%s/%s; sleep 1",
+             tree.proc, tree.proc, tree.root, cpus(x));
+    char *argv[] = {(char *)"sh", (char *)"-c", script, NULL};
+    pid_t pid;
+    assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
+    bool found = false;
+    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; !found && clock_now_us() < end; usleep(500)) {
+        json_t *doc = pin_status(pin), *task = json_array_get(json_object_get(doc, "tasks"), 0);
+        json_t *writer = json_object_get(task, "writer");
+        const char *command = json_string_value(json_object_get(writer, "command"));
+        snprintf(comm, sizeof(comm), "%s", command ? command : "");
+        found = json_integer_value(json_object_get(writer, "pid")) == pid;
+        json_decref(doc);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_true(found);
+    assert_string_equal(comm, "oldset");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        TEST(test_unit__each_new_set_reaches_systemd), TEST(test_unit__no_bus__pinned_all_the_same),
+        TEST(test_unit__refused__unsynced),            TEST(test_unit__bus_restarts__set_anew),
+        TEST(test_writer__named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
