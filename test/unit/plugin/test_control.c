@@ -1,0 +1,156 @@
+/* The control socket and the metrics port, asked as their clients ask. */
+#include "plugin/cli_ask.h"
+#include "plugin/control.h"
+#include "unit/cm.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+static char dir[64];
+static struct loop *loop;
+static struct control *control;
+static pthread_t thread;
+
+static json_t *give_status(void *ctx) {
+    (void)ctx;
+    return json_pack("{s:s}", "hello", "status");
+}
+
+/* More than a socket's buffer holds. */
+static char *give_metrics(void *ctx) {
+    char *text = malloc(4000001);
+    (void)ctx;
+    if (text) {
+        memset(text, 'm', 4000000);
+        text[4000000] = '\0';
+    }
+    return text;
+}
+
+static void *run(void *arg) {
+    (void)arg;
+    assert_int_equal(loop_run(loop), 0);
+    return NULL;
+}
+
+static struct control_options options(void) {
+    return (struct control_options){.dir = dir,
+                                    .name = "docker",
+                                    .listen = "127.0.0.1:0",
+                                    .status = give_status,
+                                    .metrics = give_metrics};
+}
+
+static int setup(void **state) {
+    struct control_options o = options();
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/paddock-control-XXXXXX");
+    if (!mkdtemp(dir) || loop_new(&loop) < 0 || control_new(loop, &o, &control) < 0)
+        return -1;
+    return pthread_create(&thread, NULL, run, NULL);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    loop_stop(loop);
+    pthread_join(thread, NULL);
+    control_free(control);
+    loop_free(loop);
+    return rmdir(dir); /* nothing is left in it */
+}
+
+static void test_control__status_and_metrics(void **state) {
+    struct stat st;
+    (void)state;
+    assert_int_equal(stat(control_path(control), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    json_t *all = cli_ask(dir, NULL, "status");
+    assert_int_equal(json_array_size(all), 1);
+    assert_string_equal(cli_text(json_array_get(all, 0), "hello"), "status");
+    json_decref(all);
+    all = cli_ask(dir, control_path(control), "metrics");
+    assert_int_equal(strlen(cli_text(json_array_get(all, 0), "metrics")), 4000000);
+    json_decref(all);
+    all = cli_ask(dir, NULL, "nonsense");
+    assert_non_null(strstr(cli_text(json_array_get(all, 0), "error"), "unknown request"));
+    json_decref(all);
+}
+
+static void test_control__two_plugins_and_a_dead_one(void **state) {
+    struct control_options o = options();
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct loop *other;
+    struct control *second;
+    (void)state;
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s/control-docker-1.sock", dir);
+    int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(dead, (const struct sockaddr *)&a, sizeof(a)), 0);
+    close(dead);
+    o.listen = "";
+    assert_int_equal(loop_new(&other), 0);
+    assert_int_equal(control_new(other, &o, &second), 0);
+    assert_int_not_equal(access(a.sun_path, F_OK), 0);
+    assert_string_not_equal(control_path(second), control_path(control));
+    control_free(second);
+    loop_free(other);
+}
+
+static size_t http(const char *request, char *out, size_t size) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)control_port(control))};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(send(fd, request, strlen(request), 0), strlen(request));
+    size_t total = 0;
+    ssize_t n;
+    char rest[65536];
+    while ((n = recv(fd, rest, sizeof(rest), 0)) > 0) {
+        for (ssize_t i = 0; i < n && total + (size_t)i + 1 < size; i++)
+            out[total + (size_t)i] = rest[i];
+        total += (size_t)n;
+        out[total < size ? total : size - 1] = '\0';
+    }
+    return total;
+}
+
+static void test_http__metrics_and_nothing_else(void **state) {
+    char out[1024];
+    (void)state;
+    assert_true(http("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", out, sizeof(out)) > 4000000);
+    assert_non_null(strstr(out, "HTTP/1.1 200 OK\r\n"));
+    assert_non_null(strstr(out, "Content-Length: 4000000\r\n"));
+    http("GET / HTTP/1.1\r\n\r\n", out, sizeof(out));
+    assert_non_null(strstr(out, " 404 "));
+    http("POST /metrics HTTP/1.1\r\n\r\n", out, sizeof(out));
+    assert_non_null(strstr(out, " 405 "));
+}
+
+static void test_control__bad_listen__einval(void **state) {
+    static const char *const bad[] = {"x", "127.0.0.1", "127.0.0.1:99999", "host:1", ":1", "[::1:1"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct control_options o = options();
+        struct loop *l;
+        struct control *c;
+        o.name = "other";
+        o.listen = bad[i];
+        assert_int_equal(loop_new(&l), 0);
+        assert_int_equal(control_new(l, &o, &c), -EINVAL);
+        loop_free(l);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_control__status_and_metrics, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control__two_plugins_and_a_dead_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_http__metrics_and_nothing_else, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control__bad_listen__einval, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
