@@ -15,6 +15,7 @@ struct docker_images_options {
     struct loop *loop; /* not running yet: holds the timer of the delayed removal */
     struct pool *pool; /* the removal itself blocks */
     bool gc;
+    uint64_t timeout_us; /* of a look at an image; 0 = 60 s */
     uint64_t gc_delay_us, activity_timeout_us; /* activity: no progress for so long ends a pull */
     const char *auth_config, *auth_helper; /* plugin's auth block, "" = none */
 };

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <time.h>
 
+#define LOOK_TIMEOUT_US (60 * US_PER_SEC)
 #define REMOVE_TRIES 3
 #define REMOVE_PAUSE_US (3 * US_PER_SEC)
 #define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
@@ -68,6 +69,8 @@ int docker_images_new(const struct docker_images_options *o, struct docker_image
     if (!im)
         return -ENOMEM;
     im->o = *o;
+    if (im->o.timeout_us == 0)
+        im->o.timeout_us = LOOK_TIMEOUT_US;
     pthread_mutex_init(&im->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -276,7 +279,7 @@ static int inspect_image(struct docker_images *im, const struct call *call, cons
     }
     AUTO_JSON json_t *j = NULL;
     struct docker_request rq = {.method = "GET", .path = path};
-    struct call within = call_within(call, 60 * US_PER_SEC);
+    struct call within = call_within(call, im->o.timeout_us);
     int r = docker_do(im->o.docker, &within, &rq, NULL, &j, err);
     if (r < 0)
         return r;
