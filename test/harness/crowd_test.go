@@ -243,3 +243,20 @@ func TestFingerprintFollowsDockerd(t *testing.T) {
 	again = true
 	next(75*time.Second, drivers.HealthStateHealthy)
 }
+
+/* The operator gives dockerd another socket and restarts the agent: logs must follow, at once. */
+func TestChangedEndpointIsUsedForLogsToo(t *testing.T) {
+	paddockOnly(t, "has a log process for each task")
+	rec := record(t, run.dockerd.socket())
+	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, "")})
+	k := newTask(t, p, "before", shell(`echo one`)).start(p)
+	k.wait(p, callLimit)
+	k.stdout.waitFor(t, 10*time.Second, "one\n")
+	ok(t, k.destroy(p), "DestroyTask")
+	within(t, 5*time.Second, "Kill by the host", p.client.Kill)
+	rec.close()
+	p = launch(t)
+	k = newTask(t, p, "after", shell(`echo two`)).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "two\n")
+	ok(t, k.destroy(p), "DestroyTask")
+}

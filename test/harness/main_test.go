@@ -121,9 +121,6 @@ func runAll(m *testing.M) (code int) {
 		os.Exit(1)
 	}()
 
-	for _, s := range socketsBelow(runFolder) {
-		hadSockets[s] = true
-	}
 	d, err := startDockerd(filepath.Join(dir, "d"))
 	if err != nil {
 		return fail("dockerd: %v", err)
@@ -160,6 +157,9 @@ func tearDown() {
 	killBelow(run.dir)
 	killShims(run.dir)
 	unmountBelow(run.dir)
+	for dir := range pumpDirs {
+		os.RemoveAll(dir)
+	}
 	if os.Getenv("HARNESS_KEEP") != "" {
 		fmt.Fprintf(os.Stderr, "harness: kept %s\n", run.dir)
 		return

@@ -27,6 +27,7 @@ type recorder struct {
 	creates  map[string]doc /* container name to request body */
 	auths    []doc          /* decoded X-Registry-Auth of each pull */
 	pulls    int
+	close    func() /* nobody answers at the endpoint any more */
 }
 
 func record(t *testing.T, socket string) *recorder {
@@ -50,7 +51,16 @@ func record(t *testing.T, socket string) *recorder {
 		proxy.ServeHTTP(w, q)
 	})}
 	go func() { _ = srv.Serve(l) }()
-	t.Cleanup(func() { srv.Close() })
+	r.close = func() { srv.Close() }
+	t.Cleanup(func() {
+		/* a pump that was started with this endpoint has no way to Docker any more */
+		for _, p := range logPumps() {
+			if strings.Contains(strings.Join(p.argv, " "), r.endpoint) {
+				endProcess(t, p.pid)
+			}
+		}
+		srv.Close()
+	})
 	return r
 }
 

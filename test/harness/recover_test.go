@@ -323,7 +323,8 @@ func loggers() []process {
 func logPumps() []process {
 	var out []process
 	for _, p := range processesBelow(run.dir) {
-		if len(p.argv) > 1 && p.argv[1] == "logpump" {
+		if len(p.argv) > 2 && p.argv[1] == "logpump" {
+			pumpDirs[p.argv[2]] = true
 			out = append(out, p)
 		}
 	}

@@ -260,23 +260,23 @@ func leftovers(limit time.Duration) []string {
 	return left
 }
 
-/* The driver's own sockets (pump, control) that were not there before and have no process any more. */
+/* The folders of this run's log pumps, as their command lines name them. */
+var pumpDirs = map[string]bool{}
+
+/* Sockets of pumps that are gone. */
 func deadSockets() []string {
 	var out []string
-	for _, s := range socketsBelow(runFolder) {
-		c, err := net.Dial("unix", s)
-		if err == nil {
-			c.Close()
-		} else if !hadSockets[s] {
-			out = append(out, s)
+	for dir := range pumpDirs {
+		for _, s := range socketsBelow(dir) {
+			if c, err := net.Dial("unix", s); err == nil {
+				c.Close()
+			} else {
+				out = append(out, s)
+			}
 		}
 	}
 	return out
 }
-
-const runFolder = "/run/paddock"
-
-var hadSockets = map[string]bool{}
 
 func socketsBelow(dir string) []string {
 	var out []string

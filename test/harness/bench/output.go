@@ -1,9 +1,8 @@
 /*
  * One task that prints 200 MB in lines of 80 bytes as fast as they are taken.
  * Its readers drain the FIFOs as fast as they can. The rate is that of the bytes
- * that came out, from the start's answer to the last byte; dockerd rotates its
- * own log files meanwhile (max-size 2m, the default), so how much came out is a
- * figure too.
+ * that came out, from the start's answer to the last byte; that it was all of
+ * them is a figure too.
  */
 package main
 

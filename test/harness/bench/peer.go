@@ -29,6 +29,8 @@ import (
 	"google.golang.org/grpc"
 )
 
+const logFileSize = "1g"
+
 /* What every peer does with one container that runs a shell line. Errors end the run. */
 type peer interface {
 	label() string
@@ -90,9 +92,17 @@ func newDriverAt(b *bench, name, binary, endpoint string) (*driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	/* no garbage collection: it would touch what another peer made */
+	/*
+	 * No garbage collection: it would touch what another peer made. No rotation of
+	 * dockerd's log files: at full speed it drops what its followers have not read yet,
+	 * whoever they are, and there would be no common amount to measure by.
+	 */
 	d.config, err = encode(spec, fmt.Sprintf(`config {
   endpoint = %q
+  logging {
+    type = "json-file"
+    config { max-size = "`+logFileSize+`" }
+  }
   gc {
     image = false
     dangling_containers { enabled = false }
@@ -334,7 +344,7 @@ func (r *raw) start(line string) *job {
 		"Labels": map[string]string{"com.hashicorp.nomad.alloc_id": alloc},
 		"HostConfig": map[string]any{
 			"Binds": binds, "Memory": 64 << 20, "MemorySwap": 64 << 20, "CpuShares": 100, "CapDrop": []string{"NET_RAW"},
-			"LogConfig": map[string]any{"Type": "json-file", "Config": map[string]string{"max-file": "2", "max-size": "2m"}},
+			"LogConfig": map[string]any{"Type": "json-file", "Config": map[string]string{"max-size": logFileSize}},
 		},
 	}
 	begin := time.Now()
