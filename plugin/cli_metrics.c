@@ -25,11 +25,15 @@ int cli_metrics(int argc, char **argv) {
         return usage(stderr, 2);
     json_t *all = cli_ask(CLI_RUN_DIR, socket, "metrics"), *one;
     size_t i;
-    json_array_foreach(all, i, one)
-        fputs(cli_text(one, "metrics"), stdout);
-    int status = json_array_size(all) ? 0 : 1;
-    if (status)
+    int status = json_array_size(all) == 1 ? 0 : 1;
+    if (json_array_size(all) == 0)
         fputs("paddock: no running driver answers\n", stderr);
+    else if (status) /* two of them in one text are no Prometheus text */
+        fprintf(stderr, "paddock: %zu drivers answer, name one: --socket " CLI_RUN_DIR "/control-NAME.sock\n",
+                json_array_size(all));
+    else
+        json_array_foreach(all, i, one)
+            fputs(cli_text(one, "metrics"), stdout);
     json_decref(all);
     return status;
 }
