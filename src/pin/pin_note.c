@@ -91,6 +91,7 @@ static void say_state(struct pin *p, struct pin_task *t) {
                  "cpuset contested: set again and again%s; corrected to %s at each tick", by, wanted);
         break;
     case PIN_FAILED:
+        pin_text(&t->refused, wanted, sizeof(wanted));
         snprintf(message, sizeof(message), "cpuset not set to %s: %s, retrying", wanted,
                  strerror(-t->error));
         break;

@@ -54,6 +54,7 @@ struct pin_task {
     bool dirty, gone;
     bool quiet; /* at the last look nothing was to be done, and nothing will be until a file changes */
     enum pin_state state;
+    struct cpuset refused; /* what the kernel did not take, with PIN_FAILED */
     int error; /* 0, or the -errno that goes with UNMANAGED and FAILED */
     uint64_t retry_at_us, backoff_us;
     uint64_t overwrites[PIN_CONTEST_COUNT]; /* ring of times */

@@ -323,10 +323,12 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
         pin_task_close(p, t);
         return -EAGAIN;
     }
-    if (r < 0)
+    if (r < 0) {
+        t->refused = plan.set;
         back_off(p, t, r, now_us);
-    else
+    } else {
         settle(p, t, &v, &plan);
+    }
     t->quiet = r == 0 && plan.action == PIN_DO_NOTHING &&
                (plan.state == PIN_PINNED || plan.state == PIN_CONSTRAINED) && t->mems.fd < 0;
     return 0;

@@ -3,6 +3,7 @@
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,11 +12,33 @@
 static struct tree tree;
 static struct pin *pin;
 
+/* The kernel's refusals, for the pin thread alone: -errno, and how many times. */
+static pthread_t test_thread;
+static atomic_int write_error, errors_left;
+
+ssize_t __real_pwrite(int fd, const void *buf, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at);
+
+static bool refused(atomic_int *error) {
+    int code = atomic_load(error);
+    if (!code || pthread_equal(pthread_self(), test_thread) || atomic_fetch_sub(&errors_left, 1) <= 0)
+        return false;
+    errno = code;
+    return true;
+}
+
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at) {
+    return refused(&write_error) ? -1 : __real_pwrite(fd, buf, n, at);
+}
+
 static int setup(void **state) {
     (void)state;
     tree_init(&tree);
     tree_share(&tree, "1-3", "\n");
     pin = NULL;
+    test_thread = pthread_self();
+    atomic_store(&write_error, 0);
+    atomic_store(&errors_left, 0);
     return 0;
 }
 
@@ -256,6 +279,27 @@ static void test_pin__mems_follow(void **state) {
     assert_true(tree_wait(&tree, path, "1"));
 }
 
+static void test_pin__write_refused__told_once_and_tried_again(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    atomic_store(&errors_left, 1);
+    atomic_store(&write_error, ENOSPC);
+    start(20 * US_PER_MS);
+    assert_true(tree_wait_event(&tree, "cpuset not set to 1-3: No space left on device, retrying"));
+    assert_true(wait_state(0, "failed"));
+    assert_set(x, "1-3"); /* after the back-off of a second */
+    assert_true(wait_state(0, "pinned"));
+}
+
+static void test_pin__cgroup_replaced__found_again(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    atomic_store(&errors_left, 1);
+    atomic_store(&write_error, ENODEV);
+    start(HOUR);
+    assert_set(x, "1-3"); /* in the same pass */
+}
+
 static void test_pin__no_controller__says_why(void **state) {
     struct pin_options o = tree_options(&tree);
     (void)state;
@@ -326,6 +370,8 @@ int main(int argc, char **argv) {
         TEST(test_pin__systemd_inside__its_own_folder_is_found),
         TEST(test_pin__process_is_elsewhere__untouched),
         TEST(test_pin__mems_follow),
+        TEST(test_pin__write_refused__told_once_and_tried_again),
+        TEST(test_pin__cgroup_replaced__found_again),
         TEST(test_pin__no_controller__says_why),
         TEST(test_pin__metrics),
         TEST(test_wanted_now__each_layout),
