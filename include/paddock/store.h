@@ -79,7 +79,8 @@ struct task_look store_look(const struct task *t);
 
 void store_set_container(struct task *t, const char *container_id, const char *image_id, bool tty,
                          bool logs);
-/** The container runs (again): its pid may be new. No effect on a task that has exited. */
+/** The container runs (again): its pid may be new. A task that has exited only
+ *  learns when it had started. */
 void store_set_running(struct task *t, pid_t pid, int64_t started_ns);
 /** Returns 0; -ENOMEM. */
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,

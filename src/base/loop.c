@@ -70,7 +70,7 @@ static void loop_wake(struct loop *l) {
         errno = keep; /* full: it is readable anyway */
 }
 
-static void loop_run_work(struct loop *l) {
+void loop_run_posted(struct loop *l) {
     pthread_mutex_lock(&l->lock);
     struct loop_work *w = TAKE_PTR(l->work_first);
     l->work_last = &l->work_first;
@@ -106,7 +106,7 @@ static void loop_bury(struct loop *l) {
 void loop_free(struct loop *l) {
     if (!l)
         return;
-    loop_run_work(l);
+    loop_run_posted(l);
     for (struct loop_timer *t = l->timers; t; t = t->next)
         t->dead = true;
     l->timers_dead = true;
@@ -154,7 +154,7 @@ int loop_run(struct loop *l) {
                 uint64_t count;
                 ssize_t got = read(l->wake_fd, &count, sizeof(count));
                 (void)got;
-                loop_run_work(l);
+                loop_run_posted(l);
             } else if (!w->dead) {
                 w->cb(w->ctx, events[i].events);
             }

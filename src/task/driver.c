@@ -13,6 +13,8 @@
 #include <sys/statfs.h>
 
 #define POOL_THREADS_MAX 16
+/* Ended tasks whose readers take their time: they must not hold up those that look at containers. */
+#define DRAIN_THREADS_MAX 64
 
 static unsigned count_cpus(void) {
     cpu_set_t set;
@@ -74,17 +76,23 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     return 0;
 }
 
-/* What may still call into other parts ends first: the reconciler and the streams, then the pool, whose
- * work uses Docker, the images and the store. */
+/* What may still call into other parts ends first: the streams, then the pools, whose work uses the
+ * reconciler, Docker, the images and the store. What was posted to the loop hands work to the pools and is
+ * posted by their work: it runs before and after them, while what it uses is there. */
 void driver_free(struct driver *d) {
     if (!d)
         return;
-    pin_free(d->pin);
+    atomic_store(&d->ending, true);
     if (d->loop_runs) {
         loop_stop(d->loop);
         pthread_join(d->loop_thread, NULL);
+        loop_run_posted(d->loop);
     }
     pool_free(d->pool);
+    pool_free(d->drains);
+    if (d->loop)
+        loop_run_posted(d->loop);
+    pin_free(d->pin); /* the pools' work wakes it and asks it */
     networks_free(d->networks);
     exec_list_free(d->execs);
     stats_free(d->stats);
@@ -183,6 +191,7 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
     struct docker_images_options io = {.docker = d->docker,
                                        .loop = d->loop,
                                        .pool = d->pool,
+                                       .timeout_us = d->timeout_us,
                                        .gc = c->gc_image,
                                        .gc_delay_us = (uint64_t)c->gc_image_delay_us,
                                        .activity_timeout_us =
@@ -191,6 +200,12 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
                                        .auth_helper = c->auth_helper};
     r = docker_images_new(&io, &d->images);
     return r < 0 ? err_set(err, ERR_PLAIN, -r, "images: %s", strerror(-r)) : 0;
+}
+
+/* The pin's one context is the driver; the coordinates are the store's. */
+static int pin_snapshot(void *ctx, struct pin_coord **ret, size_t *ret_n) {
+    struct driver *d = ctx;
+    return store_snapshot(d->store, ret, ret_n);
 }
 
 static int start_pin(struct driver *d, const struct plugin_config *c) {
@@ -203,7 +218,7 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
                             .enabled = c->cpuset_enabled,
                             .systemd = c->cpuset_systemd,
                             .mems_follow = c->cpuset_mems == CPUSET_MEMS_FOLLOW,
-                            .snapshot = store_snapshot,
+                            .snapshot = pin_snapshot,
                             .event = pin_told,
                             .ctx = d};
     return pin_new(&o, &d->pin);
@@ -213,6 +228,8 @@ static int start_loop(struct driver *d) {
     int r = d->loop ? 0 : loop_new(&d->loop);
     if (r == 0 && !d->pool)
         r = pool_new(POOL_THREADS_MAX, &d->pool);
+    if (r == 0 && !d->drains)
+        r = pool_new(DRAIN_THREADS_MAX, &d->drains);
     return r;
 }
 
@@ -290,9 +307,14 @@ static char *owner_text(const struct driver *d, const struct task_config *task) 
 
 static int start_pump(struct driver *d, const struct plugin_config *c, const char *owner,
                       struct err *err) {
+    /* One pump for each Docker that is spoken to: a changed endpoint must not find the old one's. */
+    AUTO_FREE char *key = NULL;
     AUTO_FREE char *dir = NULL;
-    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name,
-                 (unsigned long long)hash_text(owner)) < 0) {
+    if (asprintf(&key, "%s\n%s", owner, c->endpoint) < 0) {
+        key = NULL;
+        return err_oom(err);
+    }
+    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name, (unsigned long long)hash_text(key)) < 0) {
         dir = NULL;
         return err_oom(err);
     }

@@ -50,6 +50,9 @@ struct driver {
     struct docker *docker;
     struct docker_images *images;
     struct pool *pool;
+    struct pool *drains; /* last log lines of ended tasks */
+    atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
+    atomic_uint resyncs; /* how often the event stream was opened */
     struct loop *loop; /* the streams thread's */
     pthread_t loop_thread;
     bool loop_runs;
@@ -98,6 +101,8 @@ extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on th
 int exit_check(struct driver *d, struct task *t, int event_code);
 /** What comes after the record: logs drained, image hold stays until DestroyTask. */
 void exit_settle(struct driver *d, struct task *t);
+/** The same, on a thread of the drains. */
+void exit_settle_later(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,

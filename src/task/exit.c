@@ -16,7 +16,8 @@
 /* How long the log pump gets to deliver what is left: Nomad's logmon itself waits 2 s for the end. */
 #define EXIT_DRAIN_US (10 * US_PER_SEC)
 
-/* The longest pause between two looks at a container whose inspect fails. */
+/* The pauses between two looks at a container whose inspect fails, doubled up to the longest. */
+#define EXIT_RETRY_FIRST_US (100 * US_PER_MS)
 #define EXIT_RETRY_MAX_US (5 * US_PER_SEC)
 
 struct exit_job {
@@ -45,8 +46,8 @@ static struct task *task_ref(struct driver *d, struct task *t) {
     return store_get(d->store, t->id);
 }
 
-/* Hands (d, task, code) to the pool with a reference of its own. */
-static void run_later(struct driver *d, struct task *t, int code, void (*work)(void *)) {
+/* Hands (d, task, code) to @pool with a reference of its own. */
+static void run_later(struct driver *d, struct pool *pool, struct task *t, int code, void (*work)(void *)) {
     struct exit_job *job = calloc(1, sizeof(*job));
     struct task *ref = job ? task_ref(d, t) : NULL;
     if (!ref) {
@@ -54,11 +55,15 @@ static void run_later(struct driver *d, struct task *t, int code, void (*work)(v
         return; /* destroyed meanwhile */
     }
     *job = (struct exit_job){.d = d, .task = ref, .event_code = code};
-    if (pool_run(d->pool, work, job) < 0) {
+    if (pool_run(pool, work, job) < 0) {
         log_warn("exit", LOG_KV("task_id", t->id), "no thread to look at the container, retrying");
         task_unref(ref);
         free(job);
     }
+}
+
+void exit_settle_later(struct driver *d, struct task *t) {
+    run_later(d, d->drains, t, EXIT_UNKNOWN_CODE, settle_work);
 }
 
 static void record(struct driver *d, struct task *t, const struct task_exit *e, int64_t when_ns) {
@@ -66,8 +71,9 @@ static void record(struct driver *d, struct task *t, const struct task_exit *e, 
         return;
     pin_wake(d->pin);
     stats_task_ended(d->stats, t->id);
-    run_later(d, t, e->code, settle_work);
+    exit_settle_later(d, t);
 }
+
 
 /* The container is gone: its end can only be guessed from the event, when there was one. */
 static void record_gone(struct driver *d, struct task *t, int event_code, bool oom) {
@@ -115,34 +121,43 @@ void exit_settle(struct driver *d, struct task *t) {
         log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s", err.text);
 }
 
-/* Docker told of the end but does not answer: ask again, and in the end believe the event. A lost connection
- * needs no patience here: the next connect asks for all. */
+/* Waits before the next look. False: it is not to be, the driver ends. */
+static bool pause_before_retry(struct driver *d, uint64_t us) {
+    for (uint64_t slept = 0; slept < us && !atomic_load(&d->ending); slept += EXIT_RETRY_FIRST_US)
+        if (call_sleep(NULL, EXIT_RETRY_FIRST_US) < 0)
+            return false;
+    return !atomic_load(&d->ending);
+}
+
+/* Docker told of the end (or of something) but does not answer: ask again, and in the end believe the event. */
 static void check_work(void *arg) {
     struct exit_job *job = arg;
-    int r = exit_check(job->d, job->task, job->event_code);
-    for (uint64_t wait = 100 * US_PER_MS; r == -ETIMEDOUT || r == -EIO; wait *= 2) {
+    uint64_t wait = EXIT_RETRY_FIRST_US;
+    while (exit_check(job->d, job->task, job->event_code) < 0 && pause_before_retry(job->d, wait)) {
+        wait *= 2;
         if (wait > EXIT_RETRY_MAX_US) {
             if (job->event_code != EXIT_UNKNOWN_CODE)
                 record_gone(job->d, job->task, job->event_code, store_look(job->task).oom_seen);
             break;
         }
-        if (call_sleep(NULL, wait) < 0)
-            break;
-        r = exit_check(job->d, job->task, job->event_code);
     }
     task_unref(job->task);
     free(job);
 }
 
+/* One after the other; a Docker that does not answer is asked again until it does, or until the stream was
+ * opened once more, for then there is a newer look under way. */
 static void resync_work(void *arg) {
     struct driver *d = arg;
+    unsigned mine = atomic_load(&d->resyncs);
     struct task **all;
     size_t n;
     if (store_all(d->store, &all, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++) {
-        if (exit_check(d, all[i], EXIT_UNKNOWN_CODE) == -ETIMEDOUT)
-            run_later(d, all[i], EXIT_UNKNOWN_CODE, check_work);
+        while (mine == atomic_load(&d->resyncs) && exit_check(d, all[i], EXIT_UNKNOWN_CODE) < 0)
+            if (!pause_before_retry(d, EXIT_RETRY_MAX_US / 5))
+                break;
         task_unref(all[i]);
     }
     free(all);
@@ -150,6 +165,7 @@ static void resync_work(void *arg) {
 
 static void on_connected(void *ctx) {
     struct driver *d = ctx;
+    atomic_fetch_add(&d->resyncs, 1);
     if (pool_run(d->pool, resync_work, d) < 0)
         log_warn("exit", NULL, "no thread to look at the containers, retrying");
 }
@@ -168,6 +184,12 @@ static void on_exec_die(struct driver *d, const struct docker_event *e) {
         exec_list_died(d->execs, id, code ? (int)strtol(code, NULL, 10) : 0);
 }
 
+/* Docker has started it anew: another pid. The first start is StartTask's own. */
+static bool is_new_start(const struct task *t, const char *action) {
+    return strcmp(action, "restart") == 0 ||
+           (strcmp(action, "start") == 0 && store_look(t).phase == TASK_RUNNING);
+}
+
 static void on_event(void *ctx, const struct docker_event *e) {
     struct driver *d = ctx;
     if (strcmp(e->action, "exec_die") == 0) {
@@ -180,10 +202,9 @@ static void on_event(void *ctx, const struct docker_event *e) {
     if (strcmp(e->action, "oom") == 0)
         store_set_oom(t);
     else if (strcmp(e->action, "die") == 0)
-        run_later(d, t, e->exit_code, check_work);
-    else if (strcmp(e->action, "destroy") == 0 || strcmp(e->action, "start") == 0 ||
-             strcmp(e->action, "restart") == 0)
-        run_later(d, t, EXIT_UNKNOWN_CODE, check_work);
+        run_later(d, d->pool, t, e->exit_code, check_work);
+    else if (strcmp(e->action, "destroy") == 0 || is_new_start(t, e->action))
+        run_later(d, d->pool, t, EXIT_UNKNOWN_CODE, check_work);
 }
 
 const struct docker_events_ops exit_events_ops = {

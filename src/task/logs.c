@@ -22,5 +22,8 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
         driver_tell(d, t, "The container's log driver cannot be read: no logs in Nomad");
         return 0;
     }
+    /* It ended before it was followed: that end did not know of any logs. */
+    if (r == 0 && store_look(t).phase == TASK_EXITED)
+        exit_settle_later(d, t);
     return err_wrap(err, r, "logs of task %s", t->id);
 }

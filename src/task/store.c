@@ -194,6 +194,8 @@ void store_set_running(struct task *t, pid_t pid, int64_t started_ns) {
         t->now.phase = TASK_RUNNING;
         t->now.pid = pid;
         t->now.started_ns = started_ns;
+    } else if (t->now.started_ns == 0) {
+        t->now.started_ns = started_ns; /* it has ended before anybody looked */
     }
     pthread_mutex_unlock(&t->store->lock);
 }

@@ -15,6 +15,7 @@
 
 #define START_TRANSIENT_TRIES 5
 #define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
+#define UNDO_DRAIN_US (3 * US_PER_SEC)     /* for what a failed task has printed */
 
 struct start {
     struct driver *d;
@@ -27,7 +28,7 @@ struct start {
     bool image_held;
     char *name; /* of the container */
     char container_id[65];
-    bool created; /* by us: undone on failure */
+    bool unanswered; /* a create was asked for and not answered: there may be a container of this name */
     struct docker_state state;
     json_t *inspect;
 };
@@ -169,24 +170,23 @@ static int create_container(struct start *s, const json_t *body, struct err *err
         struct err failed = {0};
         int r = docker_container_create(s->d->docker, &call, s->name, body, s->container_id,
                                         &failed);
-        if (r == 0) {
-            s->created = true;
+        s->unanswered = r == -ETIMEDOUT || r == -ECANCELED || r == -ENOTCONN || r == -EPROTO;
+        if (r == 0)
             return 0;
-        }
         bool retry = false;
         if (r == -EEXIST && ++conflicts <= s->plugin->container_exists_attempts) {
-            int c = resolve_conflict(s, err);
-            if (c != 0)
-                return c < 0 ? c : 0;
-            retry = true;
+            err_clear(&failed);
+            int c = resolve_conflict(s, &failed);
+            if (c > 0)
+                return 0;
+            retry = c == 0;
+            r = c < 0 ? c : r;
         } else if (is_transient(r) && ++transients < START_TRANSIENT_TRIES) {
             retry = true;
         }
-        if (!retry) {
-            err_set(err, create_is_recoverable(r, &failed) ? ERR_RECOVERABLE : ERR_PLAIN, -r,
-                    "Failed to create container: %s", failed.text);
-            return r;
-        }
+        if (!retry)
+            return err_set(err, create_is_recoverable(r, &failed) ? ERR_RECOVERABLE : ERR_PLAIN, -r,
+                           "Failed to create container: %s", failed.text);
         backoff *= 2;
         r = call_sleep(s->call, backoff);
         if (r < 0)
@@ -220,8 +220,10 @@ static int look_at_container(struct start *s, struct err *err) {
     struct call call = call_within(s->call, s->d->timeout_us);
     int r = docker_container_inspect(s->d->docker, &call, s->container_id, &s->state, &s->inspect,
                                      err);
-    if (r < 0)
+    if (r < 0) {
+        err_reclass(err, r, ERR_RECOVERABLE);
         return err_wrap(err, r, "Failed to inspect container %s", s->container_id);
+    }
     store_set_running(s->task, s->state.pid, s->state.started_ns);
     /* From here on it is pinned, whatever else takes its time. */
     pin_wake(s->d->pin);
@@ -271,13 +273,15 @@ static void undo(struct start *s) {
     /* Also when the request was cancelled: what was begun must not stay. */
     struct call call = call_within(NULL, s->d->timeout_us);
     struct err err = {0};
-    if (s->container_id[0] &&
-        docker_container_remove(s->d->docker, &call, s->container_id, true, &err) < 0)
-        log_warn("start", LOG_KV("container_id", s->container_id, "error", err.text),
+    const char *container = s->container_id[0] ? s->container_id : s->unanswered ? s->name : "";
+    int r = container[0] ? docker_container_remove(s->d->docker, &call, container, true, &err) : 0;
+    if (r < 0 && r != -ENOENT)
+        log_warn("start", LOG_KV("container", container, "error", err.text),
                  "a container of a failed start may be left, ignoring");
     if (s->image_held)
         docker_images_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
+        call = call_within(NULL, UNDO_DRAIN_US);
         if (s->d->pump && logpump_finish(s->d->pump, &call, s->config->id, NULL) < 0)
             log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
         store_remove(s->d->store, s->task);

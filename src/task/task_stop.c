@@ -138,7 +138,13 @@ int driver_stop_task(struct driver *d, const struct call *call, const char *task
         timeout = 0;
     }
     int r = docker_stop(d, call, now.container_id, timeout, err);
-    if (r == 0 && exit_check(d, t, -1) < 0)
+    bool conflict = r == -EEXIST; /* 409: being removed; well when it has ended */
+    int known = r == 0 || conflict ? exit_check(d, t, -1) : 0;
+    if (conflict && store_look(t).phase == TASK_EXITED) {
+        err_clear(err);
+        return 0;
+    }
+    if (known < 0)
         log_debug("stop", LOG_KV("task_id", task_id), "the end is not known yet, retrying");
     return r;
 }
@@ -152,11 +158,40 @@ int driver_signal_task(struct driver *d, const struct call *call, const char *ta
     if (r < 0)
         return r;
     struct call within = call_within(call, d->timeout_us);
-    r = docker_container_kill(d->docker, &within, store_look(t).container_id, signal, err);
+    struct task_look now = store_look(t);
+    if (!now.container_id[0])
+        return err_set(err, ERR_PLAIN, ESRCH, "task %s is still being started", task_id);
+    r = docker_container_kill(d->docker, &within, now.container_id, signal, err);
     return err_wrap(err, r, "Failed to signal task %s", task_id);
 }
 
 /* ---- DestroyTask ---- */
+
+static int end_by_force(struct driver *d, const struct call *call, struct task *t, struct err *err) {
+    struct call within = call_within(call, d->timeout_slow_us);
+    const struct task_look now = store_look(t);
+    int r = docker_container_kill(d->docker, &within, now.container_id, "SIGKILL", err);
+    if (r == -ENOENT || r == -EEXIST) { /* gone, or not running */
+        err_clear(err);
+        r = 0;
+    }
+    if (r < 0)
+        return err_wrap(err, r, "Failed to kill container %s", now.container_id);
+    if (exit_check(d, t, -1) < 0)
+        log_debug("destroy", LOG_KV("task_id", t->id), "the exit code is not known, ignoring");
+    return 0;
+}
+
+/* A container that has ended and stays is a matter for the log: Nomad could do nothing about it. */
+static void remove_container(struct driver *d, const struct call *call, struct task *t) {
+    struct call within = call_within(call, d->timeout_slow_us);
+    struct err err = {0};
+    int r = docker_container_remove(d->docker, &within, store_look(t).container_id, true, &err);
+    /* 404: gone; 409: somebody removes it already */
+    if (r < 0 && r != -ENOENT && r != -EEXIST)
+        log_warn("destroy", LOG_KV("task_id", t->id, "error", err.text),
+                 "the container could not be removed, ignoring");
+}
 
 int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
                         struct err *err) {
@@ -170,28 +205,17 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
     if (now.phase != TASK_EXITED && !force)
         return err_set(err, ERR_PLAIN, EBUSY,
                        "must call StopTask for the given task before Destroy or set force to true");
-    struct call within = call_within(call, d->timeout_slow_us);
     int r = 0;
-    if (now.container_id[0] && (now.phase != TASK_EXITED || c->c.gc_container)) {
-        if (!c->c.gc_container)
-            r = docker_container_kill(d->docker, &within, now.container_id, "SIGKILL", err);
-        else
-            r = docker_container_remove(d->docker, &within, now.container_id, true, err);
-        /* 404: gone; 409: being removed by somebody else, or (kill) not running. */
-        if (r == -ENOENT || r == -EEXIST) {
-            err_clear(err);
-            r = 0;
-        }
-        if (r < 0 && now.phase != TASK_EXITED)
-            return err_wrap(err, r, "Failed to remove container %s", now.container_id);
-        if (r < 0)
-            log_warn("destroy", LOG_KV("task_id", task_id, "error", err ? err->text : ""),
-                     "the container could not be removed, ignoring");
-        err_clear(err);
-    }
+    if (now.phase != TASK_EXITED && now.container_id[0])
+        r = end_by_force(d, call, t, err);
+    if (r < 0)
+        return r;
+    /* Before the container, and with it its log, is removed. */
     struct call drain = call_within(NULL, DESTROY_DRAIN_US);
     if (now.logs && d->pump && logpump_finish(d->pump, &drain, task_id, NULL) < 0)
         log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
+    if (now.container_id[0] && c->c.gc_container)
+        remove_container(d, call, t);
     if (now.image_id[0])
         docker_images_release(d->images, now.image_id, task_id);
     stats_task_ended(d->stats, task_id);

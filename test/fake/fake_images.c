@@ -1,0 +1,78 @@
+/* A double of the image module: holds are counted, nothing is pulled. */
+#include "fake/task_world.h"
+#include "paddock/docker_image.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct docker_images {
+    pthread_mutex_t lock;
+    unsigned count;
+    char user[128][128];
+};
+
+static struct docker_images *live;
+static int fail_next;
+
+int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) {
+    (void)o;
+    live = calloc(1, sizeof(*live));
+    if (!live)
+        return -ENOMEM;
+    pthread_mutex_init(&live->lock, NULL);
+    *ret = live;
+    return 0;
+}
+
+void docker_images_free(struct docker_images *im) {
+    free(im);
+    live = NULL;
+}
+
+int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
+    (void)image_id;
+    pthread_mutex_lock(&im->lock);
+    unsigned i = 0;
+    while (i < im->count && strcmp(im->user[i], user_id) != 0)
+        i++;
+    if (i == im->count && i < ARRAY_LEN(im->user))
+        snprintf(im->user[im->count++], sizeof(im->user[0]), "%s", user_id);
+    pthread_mutex_unlock(&im->lock);
+    return 0;
+}
+
+int docker_images_acquire(struct docker_images *im, const struct call *call,
+                          const struct docker_image_want *want, struct docker_image *ret,
+                          struct err *err) {
+    (void)call;
+    if (fail_next) {
+        int r = fail_next;
+        fail_next = 0;
+        return err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: scripted", want->image);
+    }
+    *ret = (struct docker_image){.id = "sha256:5ca1ab1e"};
+    return docker_images_hold(im, ret->id, want->user_id);
+}
+
+void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id) {
+    (void)image_id;
+    pthread_mutex_lock(&im->lock);
+    for (unsigned i = 0; i < im->count; i++) {
+        if (strcmp(im->user[i], user_id) == 0) {
+            memmove(im->user[i], im->user[--im->count], sizeof(im->user[0]));
+            break;
+        }
+    }
+    pthread_mutex_unlock(&im->lock);
+}
+
+unsigned fake_images_held(void) {
+    pthread_mutex_lock(&live->lock);
+    unsigned n = live->count;
+    pthread_mutex_unlock(&live->lock);
+    return n;
+}
+
+void fake_images_fail(int r) {
+    fail_next = r;
+}

@@ -1,0 +1,401 @@
+#include "fake/task_world.h"
+
+#include "paddock/buf.h"
+#include "paddock/logpump.h"
+#include "unit/config/pack.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+bool world_is_pump(int argc, char **argv, int *ret_status) {
+    bool is = argc > 1 && strcmp(argv[1], "logpump") == 0;
+    if (is)
+        *ret_status = logpump_main(argc - 1, argv + 1);
+    return is;
+}
+
+void world_until(bool (*is)(void *ctx), void *ctx, const char *what) {
+    uint64_t deadline = clock_now_us() + WORLD_WAIT_US;
+    while (!is(ctx)) {
+        if (clock_now_us() > deadline)
+            fail_msg("not seen in time: %s", what);
+        poll(NULL, 0, 5);
+    }
+}
+
+struct count_wait {
+    const struct world *w;
+    const char *request;
+    int n;
+};
+
+static bool was_asked(void *ctx) {
+    struct count_wait *c = ctx;
+    return fake_count(&c->w->fake, c->request) >= c->n;
+}
+
+void world_until_count(const struct world *w, const char *request, int n) {
+    struct count_wait c = {w, request, n};
+    world_until(was_asked, &c, request);
+}
+
+/* ---- the driver ---- */
+
+/* The pump's stdio leads nowhere: what a sanitizer says there goes to files. */
+static void set_sanitizer_log(const char *variable, const char *dir) {
+    static char first[3][512];
+    static const char *names[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
+    char text[1024];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(names[i], variable) != 0)
+            continue;
+        if (!first[i][0])
+            snprintf(first[i], sizeof(first[i]), "%s", getenv(variable) ? getenv(variable) : "");
+        snprintf(text, sizeof(text), "%s%slog_path=%s/sanitizer", first[i], first[i][0] ? ":" : "", dir);
+        setenv(variable, text, 1);
+    }
+}
+
+void world_driver_new(struct world *w, const char *plugin_json) {
+    static char program[512];
+    char cgroup[128];
+    struct err err = {0};
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    assert_true(n > 0);
+    snprintf(cgroup, sizeof(cgroup), "%s/cgroup", w->dir);
+    struct driver_options o = {
+        .name = "docker", .program = program, .cgroup_root = cgroup, .run_dir = w->run_dir};
+    if (w->docker_timeout_ms[0])
+        setenv("PADDOCK_DOCKER_TIMEOUT_MS", w->docker_timeout_ms, 1);
+    else
+        unsetenv("PADDOCK_DOCKER_TIMEOUT_MS");
+    assert_int_equal(driver_new(&o, &w->d, &err), 0);
+    json_t *config = json_loads(plugin_json, 0, NULL);
+    assert_non_null(config);
+    json_object_set_new(config, "endpoint", json_string(w->fake.endpoint));
+    struct buf b = pack_json(config);
+    json_decref(config);
+    int r = driver_set_config(w->d, b.data, b.len, false, 4000, 2, &err);
+    buf_done(&b);
+    if (r < 0)
+        fail_msg("SetConfig: %s", err.text);
+}
+
+void world_driver_free(struct world *w) {
+    driver_free(TAKE_PTR(w->d));
+}
+
+void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms) {
+    char path[128];
+    *w = (struct world){.d = NULL};
+    snprintf(w->dir, sizeof(w->dir), "/tmp/paddock-task-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(w->run_dir, sizeof(w->run_dir), "%s/run", w->dir);
+    snprintf(path, sizeof(path), "%s/cgroup", w->dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    if (timeout_ms)
+        snprintf(w->docker_timeout_ms, sizeof(w->docker_timeout_ms), "%u", timeout_ms);
+    set_sanitizer_log("ASAN_OPTIONS", w->dir);
+    set_sanitizer_log("UBSAN_OPTIONS", w->dir);
+    set_sanitizer_log("TSAN_OPTIONS", w->dir);
+    signal(SIGPIPE, SIG_IGN);
+    fake_start(&w->fake, NULL);
+    world_driver_new(w, plugin_json);
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+static void show_file(const char *path) {
+    char text[16384];
+    FILE *f = fopen(path, "re");
+    size_t n = f ? fread(text, 1, sizeof(text), f) : 0;
+    fwrite(text, 1, n, stderr);
+    if (f)
+        fclose(f);
+}
+
+void world_done(struct world *w) {
+    char pattern[128];
+    glob_t found;
+    world_driver_free(w);
+    world_pump_kill(w);
+    fake_done(&w->fake);
+    snprintf(pattern, sizeof(pattern), "%s/sanitizer*", w->dir);
+    bool clean = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
+    for (size_t i = 0; !clean && i < found.gl_pathc; i++)
+        show_file(found.gl_pathv[i]);
+    globfree(&found);
+    nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    assert_true(clean);
+}
+
+/* ---- tasks ---- */
+
+static char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static char *text_of(const char *fmt, ...) {
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    assert_true(n >= 0);
+    return text;
+}
+
+static void make_dir(const char *dir, const char *below) {
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", dir, below);
+    assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
+}
+
+void world_task(const struct world *w, struct task_config *c, const char *name, const char *job_json) {
+    char below[256];
+    static const char *const parts[] = {"alloc", "alloc/a1", "alloc/a1/alloc", "alloc/a1/alloc/logs"};
+    static const char *const own[] = {"", "/local", "/secrets"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        make_dir(w->dir, parts[i]);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        snprintf(below, sizeof(below), "alloc/a1/%s%s", name, own[i]);
+        make_dir(w->dir, below);
+    }
+    struct buf b = pack(job_json);
+    *c = (struct task_config){.id = text_of("a1/%s/0123", name),
+                              .name = strdup(name),
+                              .alloc_id = strdup("a1"),
+                              .alloc_dir = text_of("%s/alloc/a1", w->dir),
+                              .stdout_path = text_of("%s/alloc/a1/alloc/logs/.%s.stdout.fifo", w->dir, name),
+                              .stderr_path = text_of("%s/alloc/a1/alloc/logs/.%s.stderr.fifo", w->dir, name),
+                              .driver_config_len = b.len};
+    c->driver_config = buf_take(&b);
+    c->resources.present = c->resources.nomad_present = c->resources.linux_present = true;
+    c->resources.memory_mb = 64;
+    assert_true(mkfifo(c->stdout_path, 0600) == 0 || errno == EEXIST);
+    assert_true(mkfifo(c->stderr_path, 0600) == 0 || errno == EEXIST);
+}
+
+void world_run(struct world *w, const struct task_config *c, struct driver_started *ret) {
+    struct driver_started started = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct err err = {0};
+    if (driver_start_task(w->d, &call, c, &started, &err) < 0)
+        fail_msg("StartTask: %s", err.text);
+    if (ret)
+        *ret = started;
+    else
+        driver_started_done(&started);
+}
+
+struct task_look world_look(struct world *w, const char *task_id) {
+    struct driver_inspect i = {0};
+    assert_int_equal(driver_inspect_task(w->d, task_id, &i, NULL), 0);
+    struct task_look look = i.look;
+    driver_inspect_done(&i);
+    return look;
+}
+
+struct end_seen {
+    pthread_mutex_t lock;
+    bool done;
+    struct task_exit exit;
+};
+
+static void on_end(void *ctx, const struct task_exit *exit) {
+    struct end_seen *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    s->exit = *exit;
+    s->done = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool has_ended(void *ctx) {
+    struct end_seen *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    bool done = s->done;
+    pthread_mutex_unlock(&s->lock);
+    return done;
+}
+
+struct task_exit world_wait(struct world *w, const char *task_id) {
+    /* Not on the stack: when the wait fails the test goes on without it. */
+    static struct end_seen seen;
+    static struct task_waiter waiter;
+    seen = (struct end_seen){.lock = PTHREAD_MUTEX_INITIALIZER};
+    waiter = (struct task_waiter){.done = on_end, .ctx = &seen};
+    AUTO_TASK struct task *t = NULL;
+    assert_int_equal(driver_wait_task(w->d, task_id, &waiter, &t, NULL), 0);
+    world_until(has_ended, &seen, "the task's end");
+    return seen.exit;
+}
+
+const char *world_name(const struct task_config *c) {
+    static char name[256];
+    snprintf(name, sizeof(name), "%s-%s", c->name, c->alloc_id);
+    return name;
+}
+
+void world_exit(const struct world *w, const struct task_config *c, int code) {
+    char path[300];
+    snprintf(path, sizeof(path), "exit/%s?code=%d", world_name(c), code);
+    fake_control(&w->fake, "POST", path, "", NULL, 0);
+}
+
+/* ---- the pump ---- */
+
+pid_t world_pump(const struct world *w) {
+    char pattern[128];
+    glob_t found;
+    pid_t pid = 0;
+    snprintf(pattern, sizeof(pattern), "%s/*/pump.sock", w->run_dir);
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
+        snprintf(a.sun_path, sizeof(a.sun_path), "%s", found.gl_pathv[0]);
+        struct ucred who;
+        socklen_t len = sizeof(who);
+        AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+            pid = who.pid;
+    }
+    globfree(&found);
+    return pid;
+}
+
+static bool pump_is_gone(void *ctx) {
+    return world_pump(ctx) == 0;
+}
+
+void world_pump_kill(const struct world *w) {
+    pid_t pid = world_pump(w);
+    if (pid > 1) {
+        kill(pid, SIGKILL);
+        if (!w->d) /* else another one comes */
+            world_until(pump_is_gone, (void *)(uintptr_t)w, "the pump's end");
+    }
+}
+
+/* ---- readers ---- */
+
+static void reader_take(struct reader *r, const char *data, ssize_t n) {
+    pthread_mutex_lock(&r->lock);
+    if (n <= 0)
+        r->eof = true;
+    else if (buf_append(&r->text, data, (size_t)n) < 0)
+        abort();
+    pthread_mutex_unlock(&r->lock);
+}
+
+static bool reader_flag(struct reader *r, const bool *flag) {
+    pthread_mutex_lock(&r->lock);
+    bool set = *flag;
+    pthread_mutex_unlock(&r->lock);
+    return set;
+}
+
+static void *read_fifo(void *arg) {
+    struct reader *r = arg;
+    char data[65536];
+    /* As logmon: opened for reading alone, so that the last writer's close is the end. The open itself would
+     * wait for a writer; then the end of file counts only after something wrote. */
+    AUTO_FD int fd = open(r->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    bool had_writer = false;
+    while (fd >= 0 && !reader_flag(r, &r->stop) && !reader_flag(r, &r->eof)) {
+        if (reader_flag(r, &r->paused)) {
+            poll(NULL, 0, 2);
+            continue;
+        }
+        ssize_t n = read(fd, data, sizeof(data));
+        if (n > 0 || (n < 0 && errno == EAGAIN))
+            had_writer = true;
+        if (n > 0 || (n == 0 && had_writer))
+            reader_take(r, data, n);
+        else
+            poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, had_writer ? 10 : 2);
+    }
+    return NULL;
+}
+
+void reader_start(struct reader *r, const char *path) {
+    *r = (struct reader){.runs = true, .lock = PTHREAD_MUTEX_INITIALIZER};
+    snprintf(r->path, sizeof(r->path), "%s", path);
+    buf_init(&r->text, 1u << 30);
+    assert_int_equal(pthread_create(&r->thread, NULL, read_fifo, r), 0);
+}
+
+static void reader_set(struct reader *r, bool *flag, bool value) {
+    pthread_mutex_lock(&r->lock);
+    *flag = value;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void reader_pause(struct reader *r, bool paused) {
+    reader_set(r, &r->paused, paused);
+}
+
+struct reader_wait {
+    struct reader *r;
+    const char *text;
+    size_t len;
+};
+
+static bool reader_has(void *ctx) {
+    struct reader_wait *w = ctx;
+    pthread_mutex_lock(&w->r->lock);
+    bool has = w->text ? w->r->text.len && memmem(w->r->text.data, w->r->text.len, w->text, strlen(w->text))
+                       : w->r->text.len >= w->len;
+    pthread_mutex_unlock(&w->r->lock);
+    return has;
+}
+
+void reader_until(struct reader *r, const char *text) {
+    struct reader_wait w = {.r = r, .text = text};
+    world_until(reader_has, &w, text);
+}
+
+void reader_until_len(struct reader *r, size_t len) {
+    struct reader_wait w = {.r = r, .len = len};
+    world_until(reader_has, &w, "so many bytes");
+}
+
+static bool reader_at_eof(void *ctx) {
+    struct reader *r = ctx;
+    return reader_flag(r, &r->eof);
+}
+
+void reader_until_eof(struct reader *r) {
+    world_until(reader_at_eof, r, "the FIFO's end");
+}
+
+char *reader_text(struct reader *r, size_t *ret_len) {
+    pthread_mutex_lock(&r->lock);
+    char *text = calloc(1, r->text.len + 1);
+    if (text && r->text.len)
+        memcpy(text, r->text.data, r->text.len);
+    if (ret_len)
+        *ret_len = r->text.len;
+    pthread_mutex_unlock(&r->lock);
+    assert_non_null(text);
+    return text;
+}
+
+void reader_done(struct reader *r) {
+    if (!r->runs)
+        return;
+    reader_set(r, &r->stop, true);
+    pthread_join(r->thread, NULL);
+    buf_done(&r->text);
+    r->runs = false;
+}

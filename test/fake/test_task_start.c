@@ -1,0 +1,372 @@
+/* StartTask against a dockerd that refuses, cuts off, hangs: what is told to Nomad, and that nothing of a
+ * failed start is left. Rules: docker-driver 4.1, 4.10 of the facts. */
+#include "fake/task_world.h"
+#include "paddock/docker_create.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
+
+struct fixture {
+    struct world w;
+    struct task_config task;
+};
+
+static int setup_with(void **state, const char *plugin, unsigned timeout_ms) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    world_start(&x->w, plugin, timeout_ms);
+    world_task(&x->w, &x->task, "web", RUNS);
+    *state = x;
+    return 0;
+}
+
+static int setup(void **state) {
+    return setup_with(state, "{}", 0);
+}
+
+/* Docker's calls end after 300 ms. */
+static int setup_hasty(void **state) {
+    return setup_with(state, "{}", 300);
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    world_done(&x->w);
+    task_config_done(&x->task);
+    free(x);
+    return 0;
+}
+
+static unsigned containers(const struct fixture *x) {
+    struct docker *docker = fake_docker(&x->w.fake);
+    AUTO_JSON json_t *list = NULL;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    assert_int_equal(docker_container_list(docker, &call, true, NULL, &list, NULL), 0);
+    docker_free(docker);
+    return (unsigned)json_array_size(list);
+}
+
+/* True when nobody holds the FIFO for writing: a reader alone sees the end of file. */
+static bool is_unheld(void *path) {
+    char byte;
+    AUTO_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return read(fd, &byte, 1) == 0;
+}
+
+static int start_fails(struct fixture *x, struct err *err) {
+    struct driver_started started = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    *err = (struct err){0};
+    int r = driver_start_task(x->w.d, &call, &x->task, &started, err);
+    assert_true(r < 0);
+    assert_true(err->set);
+    assert_null(started.state);
+    return r;
+}
+
+static void assert_undone(struct fixture *x, unsigned containers_left) {
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(fake_images_held(), 0);
+    world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
+    world_until(is_unheld, x->task.stderr_path, "stderr's FIFO let go");
+    if (containers_left != UINT32_MAX)
+        assert_int_equal(containers(x), containers_left);
+}
+
+/* ---- it works ---- */
+
+static void test_start__fine__runs_with_state_and_pid(void **state) {
+    struct fixture *x = *state;
+    struct driver_started started = {0};
+    world_run(&x->w, &x->task, &started);
+    struct task_look look = world_look(&x->w, x->task.id);
+    assert_int_equal(look.phase, TASK_RUNNING);
+    assert_int_equal(look.pid, 999999999);
+    assert_int_equal(strlen(look.container_id), 64);
+    assert_true(look.started_ns > 0);
+    assert_true(started.state_len > 0);
+    assert_true(started.network_present);
+    assert_string_equal(started.addr, "172.17.0.2");
+    assert_int_equal(fake_images_held(), 1);
+    driver_started_done(&started);
+}
+
+static void test_start__same_id_twice__refused_and_first_goes_on(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    world_run(&x->w, &x->task, NULL);
+    start_fails(x, &err);
+    assert_string_equal(err.text, "task with ID \"a1/web/0123\" already started");
+    assert_int_equal(err.cls, ERR_PLAIN);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    assert_int_equal(containers(x), 1);
+    assert_int_equal(fake_images_held(), 1);
+}
+
+/* The die event comes before start has returned; its exit is the one that is told. */
+static void test_start__ends_at_once__exit_code_told(void **state) {
+    struct fixture *x = *state;
+    task_config_done(&x->task);
+    world_task(&x->w, &x->task, "web", "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"3\"]}");
+    fake_rules(&x->w.fake, "POST /containers/*/start delay=1\nGET /containers/*/json times=1 delay=200\n");
+    world_run(&x->w, &x->task, NULL);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 3);
+    assert_string_equal(e.err, "Docker container exited with non-zero exit code: 3");
+    struct task_look look = world_look(&x->w, x->task.id);
+    assert_int_equal(look.phase, TASK_EXITED);
+    assert_true(look.started_ns > 0 && look.completed_ns >= look.started_ns);
+}
+
+/* Its output is delivered and the FIFOs close although the end was known before the logs were followed. */
+static void test_start__ends_at_once__log_closes(void **state) {
+    struct fixture *x = *state;
+    struct reader r;
+    task_config_done(&x->task);
+    world_task(&x->w, &x->task, "web", "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"0\"]}");
+    reader_start(&r, x->task.stdout_path);
+    world_run(&x->w, &x->task, NULL);
+    world_wait(&x->w, x->task.id);
+    reader_until_eof(&r);
+    reader_done(&r);
+}
+
+/* ---- the name is taken ---- */
+
+static void make_conflict(struct fixture *x, const char *task_id, bool running) {
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    AUTO_JSON json_t *body = json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, task_id);
+    char id[65];
+    assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL), 0);
+    if (running)
+        assert_int_equal(docker_container_start(docker, &call, id, NULL), 0);
+    docker_free(docker);
+}
+
+static void test_start__own_container_runs__adopted(void **state) {
+    struct fixture *x = *state;
+    make_conflict(x, x->task.id, true);
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(containers(x), 1);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2); /* ours and the one refused */
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+static void test_start__own_container_stopped__replaced(void **state) {
+    struct fixture *x = *state;
+    make_conflict(x, x->task.id, false);
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(containers(x), 1);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
+}
+
+static void test_start__earlier_instance_runs__replaced(void **state) {
+    struct fixture *x = *state;
+    make_conflict(x, "a1/web/earlier", true);
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(containers(x), 1);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
+}
+
+static void test_start__name_stays_taken__gives_up_after_attempts(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    fake_rules(&x->w.fake, "POST /containers/create status=409 body={\"message\":\"Conflict. in use\"}\n");
+    assert_int_equal(start_fails(x, &err), -EEXIST);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 6); /* once, and 5 attempts */
+    assert_non_null(strstr(err.text, "Failed to create container"));
+    assert_undone(x, 0);
+}
+
+/* ---- refusals ---- */
+
+struct refusal {
+    const char *rule, *text;
+    enum err_class cls;
+    const char *request; /* asked so often */
+    int count;
+};
+
+static void refuse(struct fixture *x, const struct refusal *row) {
+    struct err err;
+    fake_rules(&x->w.fake, row->rule);
+    start_fails(x, &err);
+    if (err.cls != row->cls || !strstr(err.text, row->text))
+        fail_msg("%s: class %d \"%s\"", row->rule, err.cls, err.text);
+    if (fake_count(&x->w.fake, row->request) != row->count)
+        fail_msg("%s: asked %d times", row->rule, fake_count(&x->w.fake, row->request));
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    assert_undone(x, 0);
+}
+
+static void test_start__create_404__recoverable(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/create status=404 body={\"message\":\"No such image: x\"}\n",
+                       "Failed to create container: No such image", ERR_RECOVERABLE,
+                       "POST /containers/create", 1});
+}
+
+static void test_start__create_400__not_recoverable(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/create status=400 body={\"message\":\"invalid reference\"}\n",
+                       "invalid reference", ERR_PLAIN, "POST /containers/create", 1});
+}
+
+static void test_start__create_500__retried_then_recoverable(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/create status=500 body={\"message\":\"disk full\"}\n",
+                       "disk full", ERR_RECOVERABLE, "POST /containers/create", 5});
+}
+
+static void test_start__create_500_duplicate_mount__recoverable(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/create status=400 body={\"message\":\"duplicate mount point: /a\"}\n",
+                       "duplicate mount point", ERR_RECOVERABLE, "POST /containers/create", 1});
+}
+
+static void test_start__create_cut_off__retried_then_recoverable(void **state) {
+    refuse(*state, &(struct refusal){"POST /containers/create drop\n", "Failed to create container",
+                                     ERR_RECOVERABLE, "POST /containers/create", 10}); /* libcurl asks twice */
+}
+
+static void test_start__create_hangs__recoverable(void **state) {
+    refuse(*state, &(struct refusal){"POST /containers/create hang\n", "Failed to create container",
+                                     ERR_RECOVERABLE, "POST /containers/create", 1});
+}
+
+static void test_start__create_works_at_third_try__runs(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "POST /containers/create times=2 status=500 body={\"message\":\"busy\"}\n");
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
+}
+
+/* Made by dockerd, but its answer was too late for us: the container must not stay. */
+static void test_start__create_answers_too_late__removed(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    make_conflict(x, "a1/web/earlier", false);
+    fake_rules(&x->w.fake, "POST /containers/create hang\n");
+    start_fails(x, &err);
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_undone(x, 0);
+}
+
+static void test_start__start_404__plain(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/*/start status=404 body={\"message\":\"No such container\"}\n",
+                       "Failed to start container", ERR_PLAIN, "POST /containers/create", 1});
+}
+
+static void test_start__start_400__plain(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/*/start status=400 body={\"message\":\"exec: no such file\"}\n",
+                       "no such file", ERR_PLAIN, "POST /containers/create", 1});
+}
+
+static void test_start__start_500__recoverable(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/*/start status=500 body={\"message\":\"no device\"}\n",
+                       "no device", ERR_RECOVERABLE, "POST /containers/create", 1});
+}
+
+static void test_start__start_cut_off__recoverable(void **state) {
+    refuse(*state, &(struct refusal){"POST /containers/*/start drop\n", "Failed to start container",
+                                     ERR_RECOVERABLE, "POST /containers/create", 1});
+}
+
+static void test_start__start_hangs__recoverable(void **state) {
+    refuse(*state, &(struct refusal){"POST /containers/*/start hang\n", "Failed to start container",
+                                     ERR_RECOVERABLE, "POST /containers/create", 1});
+}
+
+static void test_start__inspect_hangs__recoverable(void **state) {
+    refuse(*state, &(struct refusal){"GET /containers/*/json hang\n", "container", ERR_RECOVERABLE,
+                                     "POST /containers/create", 1});
+}
+
+static void test_start__image_fails__nothing_made(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    world_driver_free(&x->w); /* the double is there after activation only; the failure is noted before */
+    world_driver_new(&x->w, "{}");
+    fake_images_fail(-EIO);
+    start_fails(x, &err);
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 0);
+    assert_undone(x, 0);
+}
+
+/* ---- logs ---- */
+
+static void test_start__no_fifo__recoverable_and_undone(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    assert_int_equal(unlink(x->task.stdout_path), 0);
+    start_fails(x, &err);
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_int_equal(containers(x), 0);
+    assert_int_equal(fake_images_held(), 0);
+}
+
+static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /containers/*/logs status=501 body={\"message\":\"configured logging driver "
+                           "does not support reading\"}\n");
+    world_run(&x->w, &x->task, NULL);
+    assert_false(world_look(&x->w, x->task.id).logs);
+    world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
+}
+
+static void test_start__cancelled__undone(void **state) {
+    struct fixture *x = *state;
+    struct cancel cancel;
+    struct err err = {0};
+    struct driver_started started = {0};
+    assert_int_equal(cancel_init(&cancel), 0);
+    fake_rules(&x->w.fake, "POST /containers/*/start hang\n");
+    cancel_fire(&cancel);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    call.cancel = &cancel;
+    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
+    cancel_done(&cancel);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    assert_undone(x, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_start__fine__runs_with_state_and_pid),
+    T(test_start__same_id_twice__refused_and_first_goes_on),
+    T(test_start__ends_at_once__exit_code_told),
+    T(test_start__ends_at_once__log_closes),
+    T(test_start__own_container_runs__adopted),
+    T(test_start__own_container_stopped__replaced),
+    T(test_start__earlier_instance_runs__replaced),
+    T(test_start__name_stays_taken__gives_up_after_attempts),
+    T(test_start__create_404__recoverable),
+    T(test_start__create_400__not_recoverable),
+    T(test_start__create_500__retried_then_recoverable),
+    T(test_start__create_500_duplicate_mount__recoverable),
+    T(test_start__create_cut_off__retried_then_recoverable),
+    HASTY(test_start__create_hangs__recoverable),
+    T(test_start__create_works_at_third_try__runs),
+    HASTY(test_start__create_answers_too_late__removed),
+    T(test_start__start_404__plain),
+    T(test_start__start_400__plain),
+    T(test_start__start_500__recoverable),
+    T(test_start__start_cut_off__recoverable),
+    HASTY(test_start__start_hangs__recoverable),
+    HASTY(test_start__inspect_hangs__recoverable),
+    T(test_start__image_fails__nothing_made),
+    T(test_start__no_fifo__recoverable_and_undone),
+    T(test_start__log_driver_unreadable__runs_without_logs),
+    T(test_start__cancelled__undone),
+};
+WORLD_MAIN(tests)

@@ -1,0 +1,349 @@
+/* StopTask, SignalTask, DestroyTask: what has stopped or is gone is success, what Docker cannot do is told
+ * within the deadline, and nothing of a destroyed task is left. */
+#include "fake/task_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
+
+struct fixture {
+    struct world w;
+    struct task_config task;
+    char name[64], request[128];
+};
+
+static int setup_with(void **state, const char *plugin, unsigned timeout_ms) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    world_start(&x->w, plugin, timeout_ms);
+    world_task(&x->w, &x->task, "web", RUNS);
+    world_run(&x->w, &x->task, NULL);
+    *state = x;
+    return 0;
+}
+
+static int setup(void **state) {
+    return setup_with(state, "{}", 0);
+}
+
+static int setup_hasty(void **state) {
+    return setup_with(state, "{}", 300);
+}
+
+static int setup_keep(void **state) {
+    return setup_with(state, "{\"gc\":{\"container\":false}}", 0);
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    world_done(&x->w);
+    task_config_done(&x->task);
+    free(x);
+    return 0;
+}
+
+static struct call in_time(void) {
+    return call_within(NULL, WORLD_WAIT_US);
+}
+
+static int stop(struct fixture *x, int64_t timeout_us, const char *signal, struct err *err) {
+    struct call call = in_time();
+    if (err)
+        *err = (struct err){0};
+    return driver_stop_task(x->w.d, &call, x->task.id, timeout_us, signal, err);
+}
+
+static int destroy(struct fixture *x, bool force, struct err *err) {
+    struct call call = in_time();
+    if (err)
+        *err = (struct err){0};
+    return driver_destroy_task(x->w.d, &call, x->task.id, force, err);
+}
+
+static int asked(struct fixture *x, const char *method, const char *what) {
+    snprintf(x->request, sizeof(x->request), "%s /containers/%s%s", method,
+             world_look(&x->w, x->task.id).container_id, what);
+    return fake_count(&x->w.fake, x->request);
+}
+
+static bool container_is_there(struct fixture *x) {
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = in_time();
+    struct docker_state s;
+    int r = docker_container_inspect(docker, &call, world_name(&x->task), &s, NULL, NULL);
+    docker_free(docker);
+    assert_true(r == 0 || r == -ENOENT);
+    return r == 0;
+}
+
+/* ---- stop ---- */
+
+static void test_stop__running__exit_is_told(void **state) {
+    struct fixture *x = *state;
+    assert_int_equal(stop(x, US_PER_SEC, "", NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+}
+
+static void test_stop__unknown_or_ended__success(void **state) {
+    struct fixture *x = *state;
+    struct call call = in_time();
+    assert_int_equal(driver_stop_task(x->w.d, &call, "nobody", 0, "", NULL), 0);
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    assert_int_equal(stop(x, 0, "", NULL), 0);
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
+}
+
+static void test_stop__404__success(void **state) {
+    fake_rules(&((struct fixture *)*state)->w.fake,
+               "POST /containers/*/stop status=404 body={\"message\":\"No such container\"}\n");
+    assert_int_equal(stop(*state, 0, "", NULL), 0);
+}
+
+static void test_stop__304__success(void **state) {
+    fake_rules(&((struct fixture *)*state)->w.fake, "POST /containers/*/stop status=304\n");
+    assert_int_equal(stop(*state, 0, "", NULL), 0);
+}
+
+/* 409 on stop: somebody removes it already; it is success when it has ended indeed. */
+static void test_stop__409_and_ended__success(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_exit(&x->w, &x->task, 7);
+    assert_int_equal(stop(x, 0, "", NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 7);
+}
+
+static void test_stop__409_and_running__error(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    fake_rules(&x->w.fake, "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
+    assert_true(stop(x, 0, "", &err) < 0);
+    assert_non_null(strstr(err.text, "removal in progress"));
+}
+
+static void test_stop__500__error_with_dockers_words(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    fake_rules(&x->w.fake, "POST /containers/*/stop status=500 body={\"message\":\"cannot kill: D state\"}\n");
+    assert_true(stop(x, 0, "", &err) < 0);
+    assert_non_null(strstr(err.text, "cannot kill: D state"));
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+static void test_stop__hangs__deadline(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    uint64_t before = clock_now_us();
+    fake_rules(&x->w.fake, "POST /containers/*/stop hang\n");
+    assert_int_equal(stop(x, 200 * US_PER_MS, "", &err), -ETIMEDOUT);
+    assert_int_equal(err.cls, ERR_DEADLINE);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+}
+
+static void test_stop__signal_is_enough__no_stop(void **state) {
+    struct fixture *x = *state;
+    assert_int_equal(stop(x, 5 * US_PER_SEC, "SIGKILL", NULL), 0);
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
+}
+
+static void test_stop__signal_ignored__stopped_after_timeout(void **state) {
+    struct fixture *x = *state;
+    uint64_t before = clock_now_us();
+    assert_int_equal(stop(x, 300 * US_PER_MS, "SIGINT", NULL), 0);
+    assert_true(clock_now_us() - before >= 300 * US_PER_MS);
+    assert_int_equal(asked(x, "POST", "/kill"), 1);
+    assert_int_equal(asked(x, "POST", "/stop"), 1);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+}
+
+static void test_stop__signal_to_ended__success(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "POST /containers/*/kill status=409 body={\"message\":\"is not running\"}\n");
+    assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0);
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
+}
+
+static void test_stop__unknown_signal__refused(void **state) {
+    struct err err;
+    assert_int_equal(stop(*state, 0, "SIGNOPE", &err), -EINVAL);
+    assert_int_equal(err.cls, ERR_INVALID);
+    assert_int_equal(world_look(&((struct fixture *)*state)->w, "a1/web/0123").phase, TASK_RUNNING);
+}
+
+static void test_stop__client_gone__ends_early(void **state) {
+    struct fixture *x = *state;
+    struct cancel cancel;
+    assert_int_equal(cancel_init(&cancel), 0);
+    cancel_fire(&cancel);
+    struct call call = in_time();
+    call.cancel = &cancel;
+    uint64_t before = clock_now_us();
+    assert_int_equal(driver_stop_task(x->w.d, &call, x->task.id, 10 * US_PER_SEC, "SIGINT", NULL), -ECANCELED);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    cancel_done(&cancel);
+}
+
+/* ---- signal ---- */
+
+static void test_signal__cases(void **state) {
+    struct fixture *x = *state;
+    struct call call = in_time();
+    struct err err = {0};
+    assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "SIGHUP", NULL), 0);
+    assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "usr1", NULL), 0);
+    assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "9x", NULL), -EINVAL);
+    assert_int_equal(driver_signal_task(x->w.d, &call, "nobody", "SIGHUP", &err), -ENOENT);
+    assert_string_equal(err.text, "task not found for given id");
+    assert_int_equal(asked(x, "POST", "/kill"), 2);
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    err = (struct err){0};
+    assert_true(driver_signal_task(x->w.d, &call, x->task.id, "SIGHUP", &err) < 0);
+    assert_non_null(strstr(err.text, "is not running"));
+}
+
+/* ---- destroy ---- */
+
+static void test_destroy__running_without_force__refused(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    assert_true(destroy(x, false, &err) < 0);
+    assert_string_equal(err.text,
+                        "must call StopTask for the given task before Destroy or set force to true");
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    assert_true(container_is_there(x));
+}
+
+static void on_end(void *ctx, const struct task_exit *exit) {
+    atomic_int *code = ctx;
+    atomic_store(code, exit->code);
+}
+
+static void test_destroy__running_with_force__gone_and_waiters_told(void **state) {
+    struct fixture *x = *state;
+    atomic_int code = -1;
+    struct task_waiter w = {.done = on_end, .ctx = &code};
+    AUTO_TASK struct task *t = NULL;
+    assert_int_equal(driver_wait_task(x->w.d, x->task.id, &w, &t, NULL), 0);
+    assert_int_equal(destroy(x, true, NULL), 0);
+    assert_int_equal(atomic_load(&code), 137);
+    assert_false(container_is_there(x));
+    assert_int_equal(fake_images_held(), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(destroy(x, true, NULL), 0); /* unknown by now */
+}
+
+/* What was printed last is delivered before the container, and its log, are removed. */
+static void test_destroy__running_with_force__last_lines_delivered(void **state) {
+    struct fixture *x = *state;
+    struct reader r;
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=1 delay=400\n");
+    world_pump_kill(&x->w); /* the next one's stream is late */
+    fake_control(&x->w.fake, "POST", "print/web-a1", "last words\n", NULL, 0);
+    reader_start(&r, x->task.stdout_path);
+    assert_int_equal(destroy(x, true, NULL), 0);
+    reader_until_eof(&r);
+    reader_until(&r, "last words\n");
+    reader_done(&r);
+}
+
+static void test_destroy__ended__container_removed(void **state) {
+    struct fixture *x = *state;
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    assert_int_equal(destroy(x, false, NULL), 0);
+    assert_false(container_is_there(x));
+    assert_int_equal(fake_images_held(), 0);
+}
+
+static void test_destroy__gone_by_hand__success(void **state) {
+    struct fixture *x = *state;
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    fake_rules(&x->w.fake, "DELETE /containers/* status=404 body={\"message\":\"No such container\"}\n");
+    assert_int_equal(destroy(x, false, NULL), 0);
+    assert_int_equal(fake_images_held(), 0);
+}
+
+static void test_destroy__remove_fails_ended__forgotten_all_the_same(void **state) {
+    struct fixture *x = *state;
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    fake_rules(&x->w.fake, "DELETE /containers/* status=500 body={\"message\":\"busy\"}\n");
+    assert_int_equal(destroy(x, false, NULL), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+}
+
+static void test_destroy__cannot_kill__error_and_kept(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    fake_rules(&x->w.fake, "DELETE /containers/* status=500 body={\"message\":\"D state\"}\n"
+                           "POST /containers/*/kill status=500 body={\"message\":\"D state\"}\n");
+    assert_true(destroy(x, true, &err) < 0);
+    assert_non_null(strstr(err.text, "D state"));
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    assert_int_equal(fake_images_held(), 1);
+}
+
+static void test_destroy__hangs__deadline(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    uint64_t before = clock_now_us();
+    fake_rules(&x->w.fake, "* /containers/* hang\n");
+    assert_int_equal(destroy(x, true, &err), -ETIMEDOUT);
+    assert_int_equal(err.cls, ERR_DEADLINE);
+    assert_true(clock_now_us() - before < 10 * US_PER_SEC);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+static void test_destroy__gc_off_ended__container_stays(void **state) {
+    struct fixture *x = *state;
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    assert_int_equal(destroy(x, false, NULL), 0);
+    assert_true(container_is_there(x));
+    assert_int_equal(fake_images_held(), 0);
+}
+
+static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
+    struct fixture *x = *state;
+    assert_int_equal(destroy(x, true, NULL), 0);
+    assert_true(container_is_there(x));
+    fake_control(&x->w.fake, "GET", "requests", "", NULL, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+#define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_stop__running__exit_is_told),
+    T(test_stop__unknown_or_ended__success),
+    T(test_stop__404__success),
+    T(test_stop__304__success),
+    T(test_stop__409_and_ended__success),
+    T(test_stop__409_and_running__error),
+    T(test_stop__500__error_with_dockers_words),
+    HASTY(test_stop__hangs__deadline),
+    T(test_stop__signal_is_enough__no_stop),
+    T(test_stop__signal_ignored__stopped_after_timeout),
+    T(test_stop__signal_to_ended__success),
+    T(test_stop__unknown_signal__refused),
+    T(test_stop__client_gone__ends_early),
+    T(test_signal__cases),
+    T(test_destroy__running_without_force__refused),
+    T(test_destroy__running_with_force__gone_and_waiters_told),
+    T(test_destroy__running_with_force__last_lines_delivered),
+    T(test_destroy__ended__container_removed),
+    T(test_destroy__gone_by_hand__success),
+    T(test_destroy__remove_fails_ended__forgotten_all_the_same),
+    T(test_destroy__cannot_kill__error_and_kept),
+    HASTY(test_destroy__hangs__deadline),
+    KEEP(test_destroy__gc_off_ended__container_stays),
+    KEEP(test_destroy__gc_off_running_force__killed_and_stays),
+};
+WORLD_MAIN(tests)
