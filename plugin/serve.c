@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 
@@ -52,6 +53,12 @@ static void serve_init_process(sigset_t *ret_term) {
     sigaddset(ret_term, SIGTERM);
     pthread_sigmask(SIG_BLOCK, ret_term, NULL);
     umask(077);
+    /* A task costs up to a dozen fds (cpuset, stats, FIFOs): the soft limit of 1,024 is soon reached. */
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* refused: as it was */
+    }
     /* Up to 64 workers come and go: an arena for each would keep their garbage for good. */
     mallopt(M_ARENA_MAX, 2);
 }
