@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
+
 /* True when @pid runs `... docker_logger`: a number from a file may be anybody's by now. */
 static bool is_docker_logger(const struct driver *d, pid_t pid) {
     char path[64], text[4096];
@@ -44,16 +46,28 @@ static bool tty_of(const json_t *inspect) {
     return json_is_true(json_object_get(json_object_get(inspect, "Config"), "Tty"));
 }
 
+/* An error here costs the task its life, so a Docker that is just being started again gets its time. */
+static int inspect_patiently(struct driver *d, const struct call *call, const char *id,
+                             struct docker_state *ret, json_t **ret_json, struct err *err) {
+    struct call within = call_within(call, d->timeout_us);
+    for (;;) {
+        struct err failed = {0};
+        int r = docker_container_inspect(d->docker, &within, id, ret, ret_json, &failed);
+        if (r == 0)
+            return 0;
+        if (r == -ENOENT || atomic_load(&d->ending) || call_sleep(&within, RECOVER_PAUSE_US) < 0)
+            return err_set(err, failed.cls, -r, "failed to inspect container for id %s: %s", id, failed.text);
+    }
+}
+
 static int adopt(struct driver *d, const struct call *call, struct task *t,
                  const struct task_state *state, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
-    struct call within = call_within(call, d->timeout_us);
     struct docker_state container;
     AUTO_JSON json_t *inspect = NULL;
-    int r = docker_container_inspect(d->docker, &within, state->container_id, &container, &inspect,
-                                     err);
+    int r = inspect_patiently(d, call, state->container_id, &container, &inspect, err);
     if (r < 0)
-        return err_wrap(err, r, "failed to inspect container for id %s", state->container_id);
+        return r;
 
     bool to_null = strcmp(t->stdout_path, "/dev/null") == 0 && strcmp(t->stderr_path, "/dev/null") == 0;
     /* The built-in driver does not say whether it collects logs: it has a logger when it does. */

@@ -1,0 +1,417 @@
+/* How a task's end becomes known: over a lost event stream, a Docker that hangs, a container removed by hand,
+ * an OOM kill; and RecoverTask, which asks for the same of containers that ran without us. */
+#include "fake/task_world.h"
+#include "paddock/task_state.h"
+#include "unit/config/pack.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
+
+struct fixture {
+    struct world w;
+    struct task_config task;
+    struct driver_started started;
+};
+
+static int setup_with(void **state, unsigned timeout_ms) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    world_start(&x->w, "{}", timeout_ms);
+    world_task(&x->w, &x->task, "web", RUNS);
+    world_run(&x->w, &x->task, &x->started);
+    world_until_count(&x->w, "GET /events", 1);
+    *state = x;
+    return 0;
+}
+
+static int setup(void **state) {
+    return setup_with(state, 0);
+}
+
+static int setup_hasty(void **state) {
+    return setup_with(state, 200);
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    driver_started_done(&x->started);
+    world_done(&x->w);
+    task_config_done(&x->task);
+    free(x);
+    return 0;
+}
+
+static void test_exit__codes__as_docker_tells(void **state) {
+    struct fixture *x = *state;
+    world_exit(&x->w, &x->task, 3);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 3);
+    assert_int_equal(e.signal, 0);
+    assert_false(e.oom);
+    assert_string_equal(e.err, "Docker container exited with non-zero exit code: 3");
+    /* the same answer until DestroyTask */
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 3);
+}
+
+static void test_exit__oom__told(void **state) {
+    struct fixture *x = *state;
+    fake_control(&x->w.fake, "POST", "exit/web-a1?code=137&oom=1", "", NULL, 0);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 137);
+    assert_true(e.oom);
+    assert_string_equal(e.err, "OOM Killed");
+}
+
+static void test_exit__during_loss_of_the_stream__told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /events times=2 drop\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_exit(&x->w, &x->task, 4);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
+}
+
+/* The dropped stream's events are not repeated by this Docker (it was restarted): only the look tells. */
+static void test_exit__stream_back_without_history__told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /events times=1 delay=300\n"
+                           "GET /events status=200 type=application/json chunked stall body=\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_exit(&x->w, &x->task, 5);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 5);
+}
+
+static void test_exit__stream_lost_and_back__still_running(void **state) {
+    struct fixture *x = *state;
+    int before = fake_count(&x->w.fake, "GET /events");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, "GET /events", before + 1);
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/json",
+             world_look(&x->w, x->task.id).container_id);
+    world_until_count(&x->w, request, 2); /* StartTask's and the one after the reconnect */
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+/* Whatever is wrong with inspect for a moment: the end is told when it answers. */
+static void test_exit__inspect_cut_off_once__told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /containers/*/json times=3 drop\n");
+    world_exit(&x->w, &x->task, 6);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
+}
+
+static void test_exit__inspect_hangs_for_a_while__told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /containers/*/json times=2 hang\n");
+    world_exit(&x->w, &x->task, 6);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 6);
+    assert_true(fake_count(&x->w.fake, "GET /events") == 1);
+}
+
+static void test_exit__inspect_hangs_for_ever__event_believed(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
+    world_exit(&x->w, &x->task, 9);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 9);
+}
+
+static void test_exit__removed_by_hand__told(void **state) {
+    struct fixture *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    assert_int_equal(docker_container_remove(docker, &call, "web-a1", true, NULL), 0);
+    docker_free(docker);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 137);
+}
+
+static void test_exit__gone_after_dockers_restart__told(void **state) {
+    struct fixture *x = *state;
+    fake_stop(&x->w.fake);
+    fake_start_again(&x->w.fake, NULL); /* it knows of no container */
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_string_equal(e.err, "the container was removed outside of Nomad");
+}
+
+static bool fails_to_connect(void *ctx) {
+    struct docker *docker = fake_docker(ctx);
+    struct call call = call_within(NULL, US_PER_SEC);
+    struct docker_version v;
+    int r = docker_version_get(docker, &call, &v, NULL);
+    docker_free(docker);
+    return r < 0;
+}
+
+static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
+    atomic_store((atomic_int *)ctx, (int)f->health);
+}
+
+static bool is_unhealthy(void *ctx) {
+    return atomic_load((atomic_int *)ctx) == DRIVER_UNHEALTHY;
+}
+
+static bool is_healthy(void *ctx) {
+    return atomic_load((atomic_int *)ctx) == DRIVER_HEALTHY;
+}
+
+static void test_exit__docker_down__nothing_concluded_fingerprint_says_so(void **state) {
+    struct fixture *x = *state;
+    atomic_int health = -1;
+    struct driver_sub *sub = NULL;
+    assert_int_equal(driver_fingerprint(x->w.d, on_fingerprint, &health, &sub, NULL), 0);
+    world_until(is_healthy, &health, "healthy");
+    fake_stop(&x->w.fake);
+    assert_true(fails_to_connect(&x->w.fake));
+    world_until(is_unhealthy, &health, "unhealthy");
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    driver_unsubscribe(sub);
+}
+
+/* ---- waiters ---- */
+
+static atomic_int told;
+
+static void on_end(void *ctx, const struct task_exit *exit) {
+    (void)ctx;
+    if (exit->code == 2)
+        atomic_fetch_add(&told, 1);
+}
+
+static bool all_told(void *ctx) {
+    return atomic_load(&told) == *(int *)ctx;
+}
+
+static void test_wait__thousand__each_told_once(void **state) {
+    struct fixture *x = *state;
+    enum { N = 1000 };
+    static struct task_waiter w[N];
+    struct task *t[N];
+    int expected = N - 1;
+    atomic_store(&told, 0);
+    for (int i = 0; i < N; i++) {
+        w[i] = (struct task_waiter){.done = on_end};
+        assert_int_equal(driver_wait_task(x->w.d, x->task.id, &w[i], &t[i], NULL), 0);
+    }
+    assert_true(store_wait_cancel(t[500], &w[500]));
+    world_exit(&x->w, &x->task, 2);
+    world_until(all_told, &expected, "all waiters");
+    assert_false(store_wait_cancel(t[0], &w[0]));
+    for (int i = 0; i < N; i++)
+        task_unref(t[i]);
+    assert_int_equal(atomic_load(&told), expected);
+}
+
+static void test_wait__unknown__not_found(void **state) {
+    struct fixture *x = *state;
+    struct err err = {0};
+    struct task *t = NULL;
+    struct task_waiter w = {.done = on_end};
+    assert_int_equal(driver_wait_task(x->w.d, "nobody", &w, &t, &err), -ENOENT);
+    assert_string_equal(err.text, "task not found for given id");
+    assert_null(t);
+}
+
+/* A reader that does not read holds the drain of its own task; another one's end is known at once. */
+static void test_exit__twenty_stalled_readers__another_ends_at_once(void **state) {
+    struct fixture *x = *state;
+    enum { N = 20 };
+    static struct task_config more[N];
+    char name[32], path[64];
+    AUTO_FREE char *text = calloc(1, 200001);
+    memset(text, 'x', 200000);
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof(name), "full%d", i);
+        world_task(&x->w, &more[i], name, RUNS);
+        world_run(&x->w, &more[i], NULL);
+        snprintf(path, sizeof(path), "print/%s-a1", name);
+        fake_control(&x->w.fake, "POST", path, text, NULL, 0); /* more than a FIFO takes */
+    }
+    for (int i = 0; i < N; i++) {
+        world_exit(&x->w, &more[i], 0);
+        world_wait(&x->w, more[i].id);
+    }
+    uint64_t before = clock_now_us();
+    world_exit(&x->w, &x->task, 1);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 1);
+    assert_true(clock_now_us() - before < 3 * US_PER_SEC);
+    for (int i = 0; i < N; i++)
+        task_config_done(&more[i]);
+}
+
+/* ---- recover ---- */
+
+static void restart_plugin(struct fixture *x) {
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{}");
+}
+
+static int recover(struct fixture *x, const void *data, size_t len, struct err *err) {
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    if (err)
+        *err = (struct err){0};
+    return driver_recover_task(x->w.d, &call, &x->task, data, len, err);
+}
+
+static int recover_own(struct fixture *x, struct err *err) {
+    /* After a restart of the agent the job's config is not there. */
+    free(TAKE_PTR(x->task.driver_config));
+    x->task.driver_config_len = 0;
+    return recover(x, x->started.state, x->started.state_len, err);
+}
+
+static void test_recover__running__waits_on(void **state) {
+    struct fixture *x = *state;
+    restart_plugin(x);
+    assert_int_equal(recover_own(x, NULL), 0);
+    struct task_look look = world_look(&x->w, x->task.id);
+    assert_int_equal(look.phase, TASK_RUNNING);
+    assert_int_equal(look.pid, 999999999);
+    assert_true(look.logs);
+    assert_int_equal(fake_images_held(), 1);
+    world_exit(&x->w, &x->task, 8);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 8);
+}
+
+static void test_recover__known_already__no_docker_call(void **state) {
+    struct fixture *x = *state;
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/json",
+             world_look(&x->w, x->task.id).container_id);
+    world_until_count(&x->w, request, 1);
+    int before = fake_count(&x->w.fake, request);
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_int_equal(fake_count(&x->w.fake, request), before);
+}
+
+static void test_recover__exited_meanwhile__code_told(void **state) {
+    struct fixture *x = *state;
+    world_driver_free(&x->w);
+    world_exit(&x->w, &x->task, 11);
+    world_driver_new(&x->w, "{}");
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 11);
+}
+
+static void test_recover__gone__error_and_nothing_held(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    world_driver_free(&x->w);
+    fake_stop(&x->w.fake);
+    fake_start_again(&x->w.fake, NULL);
+    world_driver_new(&x->w, "{}");
+    assert_int_equal(recover_own(x, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "failed to inspect container for id"));
+    assert_int_equal(fake_images_held(), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+}
+
+static void test_recover__garbage__refused(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    restart_plugin(x);
+    assert_true(recover(x, "\xc1garbage", 8, &err) < 0);
+    assert_non_null(strstr(err.text, "failed to decode driver state"));
+    assert_true(recover(x, "", 0, &err) < 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+}
+
+/* Docker is away for a moment while the agent restarts: the task is not lost for it. */
+static void test_recover__docker_away_for_a_moment__recovered(void **state) {
+    struct fixture *x = *state;
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json times=2 status=500 body={\"message\":\"loading\"}\n");
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+static void test_recover__docker_hangs__error_in_time(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
+    uint64_t before = clock_now_us();
+    assert_true(recover_own(x, &err) < 0);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    assert_int_equal(fake_images_held(), 0);
+}
+
+/* The built-in driver's state: taken over, its logger (not a logger here) is left alone. */
+static void test_recover__built_in_drivers_state__taken_over(void **state) {
+    struct fixture *x = *state;
+    char text[512];
+    snprintf(text, sizeof(text),
+             "{\"ContainerID\":\"%s\",\"DriverNetwork\":{\"PortMap\":{\"http\":80},\"IP\":\"172.17.0.2\","
+             "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
+             "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
+             world_look(&x->w, x->task.id).container_id, (int)getpid());
+    restart_plugin(x);
+    struct buf b = pack(text);
+    assert_int_equal(recover(x, b.data, b.len, NULL), 0);
+    buf_done(&b);
+    struct driver_inspect i = {0};
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &i, NULL), 0);
+    assert_int_equal(i.look.phase, TASK_RUNNING);
+    assert_true(i.look.logs);
+    assert_string_equal(kvs_get(&i.port_map, "http"), "80");
+    driver_inspect_done(&i);
+}
+
+struct recovery {
+    struct fixture *x;
+    int r;
+};
+
+static void *recover_thread(void *arg) {
+    struct recovery *r = arg;
+    r->r = recover(r->x, r->x->started.state, r->x->started.state_len, NULL);
+    return NULL;
+}
+
+static void test_recover__twice_at_once__both_well(void **state) {
+    struct fixture *x = *state;
+    pthread_t threads[2];
+    struct recovery r[2] = {{.x = x}, {.x = x}};
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json delay=100\n");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, recover_thread, &r[i]), 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(r[0].r, 0);
+    assert_int_equal(r[1].r, 0);
+    assert_int_equal(fake_images_held(), 1);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_exit__codes__as_docker_tells),
+    T(test_exit__oom__told),
+    T(test_exit__during_loss_of_the_stream__told),
+    T(test_exit__stream_back_without_history__told),
+    T(test_exit__stream_lost_and_back__still_running),
+    T(test_exit__inspect_cut_off_once__told),
+    HASTY(test_exit__inspect_hangs_for_a_while__told),
+    HASTY(test_exit__inspect_hangs_for_ever__event_believed),
+    T(test_exit__removed_by_hand__told),
+    T(test_exit__gone_after_dockers_restart__told),
+    T(test_exit__docker_down__nothing_concluded_fingerprint_says_so),
+    T(test_wait__thousand__each_told_once),
+    T(test_wait__unknown__not_found),
+    T(test_exit__twenty_stalled_readers__another_ends_at_once),
+    T(test_recover__running__waits_on),
+    T(test_recover__known_already__no_docker_call),
+    T(test_recover__exited_meanwhile__code_told),
+    T(test_recover__gone__error_and_nothing_held),
+    T(test_recover__garbage__refused),
+    T(test_recover__docker_away_for_a_moment__recovered),
+    HASTY(test_recover__docker_hangs__error_in_time),
+    T(test_recover__built_in_drivers_state__taken_over),
+    T(test_recover__twice_at_once__both_well),
+};
+WORLD_MAIN(tests)
