@@ -21,7 +21,7 @@ struct status_args {
 
 static int usage(FILE *to, int status) {
     fputs("usage: paddock status [--json] [--watch] [--socket PATH]\n"
-          "One line a task. In the bar of the machine's CPUs:\n"
+          "One line a task; --json: a list with a document for each running driver. In the bar of the machine's CPUs:\n"
           "    #  the task's core    !  it is there, but should not be    o  it should be there, but is not\n"
           "    .  not its core       (a letter stands for several CPUs on a machine of more than 64)\n",
           to);
@@ -130,13 +130,12 @@ static int show(const struct status_args *a) {
         fputs("paddock: no running driver answers\n", stderr);
         return 1;
     }
-    json_array_foreach(all, i, doc) {
-        if (!a->json) {
-            print_driver(doc);
-            continue;
-        }
-        json_dumpf(doc, stdout, a->watch ? JSON_COMPACT : JSON_INDENT(2));
+    if (a->json) {
+        json_dumpf(all, stdout, a->watch ? JSON_COMPACT : JSON_INDENT(2));
         putchar('\n');
+    } else {
+        json_array_foreach(all, i, doc)
+            print_driver(doc);
     }
     fflush(stdout);
     json_decref(all);

@@ -382,12 +382,38 @@ int driver_not_found(struct err *err) {
     return err_set(err, ERR_PLAIN, ENOENT, "task not found for given id");
 }
 
+/* A running task as the reconciler shows those that it cannot keep. */
+static json_t *unmanaged_task(const struct task *t, const char *why) {
+    struct task_look now = store_look(t);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:[]}", "task_id", t->id, "alloc_id",
+                     t->alloc_id, "task", t->name, "container_id", now.container_id, "kind",
+                     t->reserved[0] ? "cores" : "shared", "wanted", t->reserved, "actual", "", "state",
+                     "unmanaged", "why", why, "corrections", 0, "history");
+}
+
+/* Where nothing is pinned (cgroup v1) the tasks are shown all the same. */
+static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
+    struct task **all;
+    size_t n;
+    if (store_all(d->store, &all, &n) < 0)
+        return;
+    json_t *tasks = json_object_get(pinned, "tasks");
+    for (size_t i = 0; i < n; i++) {
+        if (store_look(all[i]).phase == TASK_RUNNING)
+            json_array_append_new(tasks, unmanaged_task(all[i], why));
+        task_unref(all[i]);
+    }
+    free(all);
+}
+
 json_t *driver_status(struct driver *d) {
     const char *owner = driver_owner(d);
     pthread_mutex_lock(&d->lock);
     struct pin *pin = d->active ? d->pin : NULL;
     pthread_mutex_unlock(&d->lock);
     json_t *pinned = pin ? pin_status(pin) : NULL;
+    if (pinned && pin_disabled_reason(pin)[0])
+        show_unmanaged(d, pinned, pin_disabled_reason(pin));
     return json_pack("{s:{s:s,s:s,s:i,s:s},s:o*}", "driver", "name", d->name, "version",
                      PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "pin",
                      pinned);
