@@ -17,6 +17,7 @@ struct docker_images_options {
     bool gc;
     uint64_t timeout_us; /* of a look at an image; 0 = 60 s */
     uint64_t gc_delay_us, activity_timeout_us; /* activity: no progress for so long ends a pull */
+    uint64_t progress_us; /* how often a pull's progress is told; 0 = 2 min */
     const char *auth_config, *auth_helper; /* plugin's auth block, "" = none */
 };
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) MUST_CHECK;
@@ -40,7 +41,8 @@ struct docker_image {
     char user[128]; /* Config.User of the image */
 };
 /** Makes the image present and holds it for user_id. Errors: class ERR_RECOVERABLE for a pull that may
- *  succeed next time, ERR_PLAIN for an image that does not exist ("Failed to pull `x`: ..."). */
+ *  succeed next time, ERR_PLAIN for an image that does not exist ("Failed to pull `x`: ..."), for credentials
+ *  that cannot be looked up, and for an archive that cannot be loaded. */
 int docker_images_acquire(struct docker_images *im, const struct call *call,
                           const struct docker_image_want *want, struct docker_image *ret,
                           struct err *err) MUST_CHECK;

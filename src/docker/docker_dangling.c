@@ -14,9 +14,9 @@ int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule
         const char *id = json_string_value(json_object_get(c, "Id"));
         const char *owner =
             json_string_value(json_object_get(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER));
-        json_int_t created = json_integer_value(json_object_get(c, "Created"));
-        if (!id || !owner || strcmp(owner, rule->owner) != 0 || created > rule->now_s - rule->grace_s ||
-            rule->tracked(rule->ctx, id))
+        const json_t *created = json_object_get(c, "Created");
+        if (!id || !owner || !owner[0] || strcmp(owner, rule->owner) != 0 || !json_is_integer(created) ||
+            json_integer_value(created) > rule->now_s - rule->grace_s || rule->tracked(rule->ctx, id))
             continue;
         int r = strv_add(&ids, id);
         if (r < 0)
@@ -36,15 +36,21 @@ int docker_dangling_run(struct docker *d, const struct call *call,
         r = docker_dangling_decide(list, rule, &ids);
     if (r < 0)
         return r;
+    int count = 0;
     for (size_t i = 0; i < ids.n; i++) {
         struct err failed = {0};
-        if (dry_run)
+        if (rule->tracked(rule->ctx, ids.v[i])) /* since then: each removal takes its time */
+            continue;
+        if (dry_run) {
             log_info("dangling", LOG_KV("container_id", ids.v[i]), "would be removed (dry_run)");
-        else if (docker_container_remove(d, call, ids.v[i], true, &failed) < 0)
+        } else if (docker_container_remove(d, call, ids.v[i], true, &failed) < 0) {
             log_warn("dangling", LOG_KV("container_id", ids.v[i], "error", failed.text),
                      "dangling container not removed, retrying");
-        else
+            continue;
+        } else {
             log_info("dangling", LOG_KV("container_id", ids.v[i]), "removed a container of no known task");
+        }
+        count++;
     }
-    return (int)ids.n;
+    return count;
 }

@@ -1,14 +1,16 @@
 /* Who uses which image, and how an image gets here.
  *
  * Order of ways (docker-driver 4.2): a fixed tag or digest that is present is used; else `load`; else a pull.
- * One pull per image string at a time: the first caller's thread does it, the others wait for its result. If
- * the first one is cancelled, the next takes over.
+ * One pull at a time per image string and task credentials: the first caller's thread does it, the others wait
+ * for its result. If the first one is cancelled, or its own time is over, the next takes over.
  *
  * Removal: when the last user has gone, after a delay, without force: what a container of anybody uses stays.
- * Only an image with several names needs force, for it is removed by id. Whoever wants an image that is
- * being removed at that moment waits for the end of it. */
+ * Only an image with several names needs force, for it is removed by id; as force does not spare stopped
+ * containers, those are asked for first. Whoever wants an image that is being removed at that moment waits
+ * for the end of it. */
 #include "paddock/docker_image.h"
 
+#include "docker_image_progress.h"
 #include "docker_image_pull.h"
 #include "docker_image_ref.h"
 #include "paddock/clock.h"
@@ -20,11 +22,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define LOOK_TIMEOUT_US (60 * US_PER_SEC)
 #define REMOVE_TRIES 3
 #define REMOVE_PAUSE_US (3 * US_PER_SEC)
+#define REMOVE_TIMEOUT_US (60 * US_PER_SEC)
 #define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
 #define WAIT_SLICE_NS 50000000 /* waiters look at their cancel so often */
 
@@ -43,6 +47,7 @@ struct sharer { /* on the stack of each who waits for a pull */
 
 struct pull {
     char *image;
+    char *credentials; /* the task's */
     bool running, done;
     unsigned refs;
     struct sharer *sharers;
@@ -60,6 +65,7 @@ struct docker_images {
     pthread_cond_t changed; /* CLOCK_MONOTONIC: a pull or a removal has ended */
     struct held *held;
     struct pull *pulls;
+    unsigned removals; /* that have ended: what was seen before one may be gone */
 };
 
 static void on_timer(void *arg);
@@ -216,8 +222,17 @@ static int delete_image(struct docker_images *im, const char *id, bool force, st
         return -ENOMEM;
     }
     struct docker_request rq = {.method = "DELETE", .path = path};
-    struct call call = call_within(NULL, 60 * US_PER_SEC);
+    struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
     return docker_do(im->o.docker, &call, &rq, NULL, NULL, err);
+}
+
+/* Any container, running or not. Unsure is yes. */
+static bool has_containers(struct docker_images *im, const char *id) {
+    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "ancestor", id);
+    AUTO_JSON json_t *list = NULL;
+    struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
+    return !filters || docker_container_list(im->o.docker, &call, true, filters, &list, NULL) < 0 ||
+           json_array_size(list) > 0;
 }
 
 static void remove_work(void *arg) {
@@ -229,10 +244,13 @@ static void remove_work(void *arg) {
     for (int i = 0; i < REMOVE_TRIES; i++) {
         err = (struct err){0};
         r = delete_image(im, x->id, force, &err);
-        if (r == -EEXIST && !force && strstr(err.text, "multiple repositories"))
-            force = true; /* its other names go with it; still not what a container uses */
-        else if (r == 0 || r == -ENOENT || r == -EEXIST || call_sleep(NULL, REMOVE_PAUSE_US) < 0)
+        if (r == -EEXIST && !force && strstr(err.text, "multiple repositories")) {
+            force = !has_containers(im, x->id); /* its other names go with it */
+            if (!force)
+                break;
+        } else if (r == 0 || r == -ENOENT || r == -EEXIST || call_sleep(NULL, REMOVE_PAUSE_US) < 0) {
             break;
+        }
     }
     if (r < 0 && r != -ENOENT)
         log_debug("image", LOG_KV("image", x->id, "error", err.text), "not removed, ignoring");
@@ -240,6 +258,7 @@ static void remove_work(void *arg) {
     struct held *h = find_held(im, x->id);
     if (h)
         drop_held(im, h);
+    im->removals++;
     pthread_cond_broadcast(&im->changed);
     pthread_mutex_unlock(&im->lock);
     free(x);
@@ -298,10 +317,17 @@ static int hold_present(struct docker_images *im, const struct call *call, const
                         const struct docker_image_want *want, struct docker_image *ret,
                         struct err *err) {
     for (;;) {
+        pthread_mutex_lock(&im->lock);
+        unsigned removals = im->removals;
+        pthread_mutex_unlock(&im->lock);
         int r = inspect_image(im, call, name, ret, err);
         if (r < 0)
             return r;
         pthread_mutex_lock(&im->lock);
+        if (removals != im->removals) { /* perhaps this one, after Docker had answered */
+            pthread_mutex_unlock(&im->lock);
+            continue;
+        }
         r = add_user(im, ret->id, want->user_id);
         int w = r == 1 ? wait_changed(im, call) : 0;
         pthread_mutex_unlock(&im->lock);
@@ -312,34 +338,83 @@ static int hold_present(struct docker_images *im, const struct call *call, const
     }
 }
 
+/* A FIFO or a device would hold us up for ever, and a task may have made one. */
+static int open_archive(const char *path, struct err *err) {
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    int code = fd < 0 || fstat(fd, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
+    if (code)
+        return err_set(err, ERR_PLAIN, code, "unable to open image archive: %s: %s", path,
+                       fd < 0 ? strerror(code) : "not a regular file");
+    return TAKE_FD(fd);
+}
+
+static int on_load_data(void *ctx, const char *data, size_t len) {
+    return image_progress_feed(ctx, data, len);
+}
+
 static int load_image(struct docker_images *im, const struct call *call,
                       const struct docker_image_want *want, struct err *err) {
-    AUTO_FD int fd = open(want->load_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        int code = errno;
-        return err_set(err, ERR_PLAIN, code, "unable to open image archive: %s: %s", want->load_path,
-                       strerror(code));
-    }
+    AUTO_FD int fd = open_archive(want->load_path, err);
+    if (fd < 0)
+        return fd;
+    struct image_progress *told = malloc(sizeof(*told));
+    if (!told)
+        return err_oom(err);
+    image_progress_init(told);
     static const char *const headers[] = {"Content-Type: application/x-tar", NULL};
     struct docker_request rq = {.method = "POST",
                                 .path = "/images/load?quiet=1",
                                 .headers = headers,
-                                .upload_fd = fd};
+                                .upload_fd = fd,
+                                .on_data = on_load_data,
+                                .ctx = told};
     struct call within = call_within(call, LOAD_TIMEOUT_US);
     int r = docker_do(im->o.docker, &within, &rq, NULL, NULL, err);
+    if (r == 0)
+        r = image_progress_end(told);
+    if (r == 0 && told->error[0]) /* the status was sent before Docker looked into the archive */
+        r = err_set(err, ERR_PLAIN, EIO, "%s", told->error);
+    image_progress_done(told);
+    free(told);
+    if (r < 0)
+        err_set(err, ERR_PLAIN, -r, "%s", strerror(-r));
     return err_wrap(err, r, "Failed to load image archive %s", want->load_path);
 }
 
 /* ---- one pull for all who wait ---- */
 
-static struct pull *join(struct docker_images *im, const char *image) {
+/* As one text: two tasks with other credentials do not share a pull, nor its failure. */
+static char *credentials_of(const struct docker_image_want *w) {
+    char *text;
+    int n = asprintf(&text, "%s\n%s\n%s\n%d", w->username ? w->username : "",
+                     w->password ? w->password : "", w->server_address ? w->server_address : "",
+                     w->auth_soft_fail);
+    return n < 0 ? NULL : text;
+}
+
+static void pull_free(struct pull *p) {
+    free(p->image);
+    free(p->credentials);
+    free(p);
+}
+
+static struct pull *join(struct docker_images *im, const struct docker_image_want *want) {
+    AUTO_FREE char *credentials = credentials_of(want);
+    if (!credentials)
+        return NULL;
     struct pull *p = im->pulls;
-    while (p && (p->done || strcmp(p->image, image) != 0))
+    while (p && (p->done || strcmp(p->image, want->image) != 0 ||
+                 strcmp(p->credentials, credentials) != 0))
         p = p->next;
     if (!p) {
         p = calloc(1, sizeof(*p));
-        if (!p || !(p->image = strdup(image))) {
-            free(p);
+        if (!p)
+            return NULL;
+        p->credentials = TAKE_PTR(credentials);
+        p->image = strdup(want->image);
+        if (!p->image) {
+            pull_free(p);
             return NULL;
         }
         p->im = im;
@@ -365,8 +440,7 @@ static void leave(struct docker_images *im, struct pull *p, struct sharer *me) {
             break;
         }
     }
-    free(p->image);
-    free(p);
+    pull_free(p);
 }
 
 /* Progress goes to all who wait. Their event functions do not block. */
@@ -379,9 +453,10 @@ static void tell_sharers(void *ctx, const char *message) {
     pthread_mutex_unlock(&p->im->lock);
 }
 
-/* The lead: does the pull, without the lock. */
-static void lead(struct docker_images *im, struct pull *p, const struct call *call,
-                 const struct docker_image_want *want) {
+/* The lead: does the pull, without the lock. Its result is that of all, unless it is its own affair
+ * (cancelled, its time is over): then it is returned alone, and somebody else takes over. */
+static int lead(struct docker_images *im, struct pull *p, const struct call *call,
+                const struct docker_image_want *want, struct err *err) {
     struct image_pull job = {.docker = im->o.docker,
                              .image = p->image,
                              .auth = {.username = want->username,
@@ -391,21 +466,25 @@ static void lead(struct docker_images *im, struct pull *p, const struct call *ca
                                       .helper = im->auth_helper},
                              .auth_soft_fail = want->auth_soft_fail,
                              .activity_timeout_us = im->o.activity_timeout_us,
+                             .progress_us = im->o.progress_us,
                              .tell = tell_sharers,
                              .ctx = p};
     p->running = true;
     pthread_mutex_unlock(&im->lock);
-    struct err err = {0};
-    int r = image_pull_run(&job, call, &err);
+    struct err failed = {0};
+    int r = image_pull_run(&job, call, &failed);
+    bool own = r == -ECANCELED || (r == -ETIMEDOUT && call_remaining_ms(call) == 0);
     pthread_mutex_lock(&im->lock);
     p->running = false;
-    /* Cancelled is the lead's own affair: somebody else takes over. */
-    if (r != -ECANCELED) {
+    if (!own) {
         p->done = true;
         p->r = r;
-        p->err = err;
+        p->err = failed;
     }
     pthread_cond_broadcast(&im->changed);
+    if (own && err)
+        *err = failed;
+    return own ? r : 0;
 }
 
 static int pull_shared(struct docker_images *im, const struct call *call,
@@ -416,21 +495,15 @@ static int pull_shared(struct docker_images *im, const struct call *call,
     if (want->event)
         want->event(want->ctx, "Downloading image", want->image);
     pthread_mutex_lock(&im->lock);
-    struct pull *p = join(im, want->image);
+    struct pull *p = join(im, want);
     if (!p) {
         pthread_mutex_unlock(&im->lock);
         return err_oom(err);
     }
     me.next = p->sharers;
     p->sharers = &me;
-    while (!p->done && r == 0) {
-        if (!p->running) {
-            lead(im, p, &within, want);
-            r = p->done ? 0 : -ECANCELED;
-        } else {
-            r = wait_changed(im, &within);
-        }
-    }
+    while (!p->done && r == 0)
+        r = p->running ? wait_changed(im, &within) : lead(im, p, &within, want, err);
     if (p->done) {
         r = p->r;
         if (r < 0 && err)
@@ -439,7 +512,8 @@ static int pull_shared(struct docker_images *im, const struct call *call,
     leave(im, p, &me);
     pthread_mutex_unlock(&im->lock);
     if (r < 0)
-        err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: %s", want->image, strerror(-r));
+        err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: %s", want->image,
+                r == -ETIMEDOUT ? IMAGE_PULL_TOO_LONG : strerror(-r));
     return r;
 }
 
@@ -456,12 +530,16 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
         r = hold_present(im, call, name, want, ret, err);
     if (r == -ENOENT) {
         err_clear(err);
-        r = str_empty(want->load_path) ? pull_shared(im, call, want, err)
-                                       : load_image(im, call, want, err);
-        if (r == 0)
-            r = hold_present(im, call, name, want, ret, err);
+        bool load = !str_empty(want->load_path);
+        r = load ? load_image(im, call, want, err) : pull_shared(im, call, want, err);
         if (r < 0)
             return r;
+        r = hold_present(im, call, name, want, ret, err);
+        if (r == -ENOENT && load) {
+            err_clear(err);
+            return err_set(err, ERR_PLAIN, ENOENT, "image archive %s does not hold image %s",
+                           want->load_path, want->image);
+        }
     }
     if (r < 0)
         return err_reclass(err, err_wrap(err, r, "image %s", want->image),

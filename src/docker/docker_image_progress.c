@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define PROGRESS_LINE_MAX (64u << 10)
+#define LAYER_BYTES_MAX (INT64_C(1) << 50)
 
 void image_progress_init(struct image_progress *p) {
     *p = (struct image_progress){0};
@@ -18,7 +19,7 @@ void image_progress_done(struct image_progress *p) {
 
 static struct image_layer *layer(struct image_progress *p, const char *id) {
     for (size_t i = 0; i < p->n; i++)
-        if (strcmp(p->layers[i].id, id) == 0)
+        if (strncmp(p->layers[i].id, id, sizeof(p->layers[i].id) - 1) == 0)
             return &p->layers[i];
     if (p->n == IMAGE_LAYERS_MAX)
         return NULL;
@@ -28,23 +29,32 @@ static struct image_layer *layer(struct image_progress *p, const char *id) {
     return l;
 }
 
-static void set_state(struct image_layer *l, const char *status) {
+/* NULL: a status that says nothing of how far a layer is. */
+static struct image_layer *set_state(struct image_progress *p, const char *id, const char *status) {
     static const struct {
         const char *status;
-        bool waiting, pulling, done;
+        bool waiting, pulling, pulled;
     } states[] = {
         {"Pulling fs layer", true, false, false},  {"Waiting", true, false, false},
         {"Downloading", false, true, false},       {"Verifying Checksum", false, true, false},
-        {"Download complete", false, true, false}, {"Extracting", false, true, false},
+        {"Download complete", false, false, true}, {"Extracting", false, false, true},
         {"Pull complete", false, false, true},     {"Already exists", false, false, true},
     };
-    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-        if (strcmp(states[i].status, status) == 0) {
-            l->waiting = states[i].waiting;
-            l->pulling = states[i].pulling;
-            l->done = states[i].done;
-        }
-    }
+    size_t i = 0;
+    while (i < ARRAY_LEN(states) && strcmp(states[i].status, status) != 0)
+        i++;
+    struct image_layer *l = i < ARRAY_LEN(states) ? layer(p, id) : NULL;
+    if (!l)
+        return NULL;
+    l->waiting = states[i].waiting;
+    l->pulling = states[i].pulling;
+    l->pulled = states[i].pulled;
+    return l;
+}
+
+static int64_t bytes_of(const json_t *detail, const char *key) {
+    json_int_t n = json_integer_value(json_object_get(detail, key));
+    return n < 0 ? 0 : n > LAYER_BYTES_MAX ? LAYER_BYTES_MAX : n;
 }
 
 static void take_document(struct image_progress *p, const json_t *j) {
@@ -53,18 +63,16 @@ static void take_document(struct image_progress *p, const json_t *j) {
         snprintf(p->error, sizeof(p->error), "%s", error);
     const char *id = json_string_value(json_object_get(j, "id"));
     const char *status = json_string_value(json_object_get(j, "status"));
-    /* "Pulling from library/x" carries the tag as its id. */
-    if (!id || !status || strncmp(status, "Pulling from", 12) == 0)
+    if (!id || !status)
         return;
-    struct image_layer *l = layer(p, id);
+    struct image_layer *l = set_state(p, id, status);
     if (!l)
         return;
-    set_state(l, status);
     json_t *detail = json_object_get(j, "progressDetail");
     if (strcmp(status, "Downloading") == 0) {
-        l->current = (int64_t)json_number_value(json_object_get(detail, "current"));
-        l->total = (int64_t)json_number_value(json_object_get(detail, "total"));
-    } else if (l->done || strcmp(status, "Download complete") == 0) {
+        l->current = bytes_of(detail, "current");
+        l->total = bytes_of(detail, "total");
+    } else if (l->pulled) {
         l->current = l->total;
     }
 }
@@ -86,20 +94,25 @@ int image_progress_feed(struct image_progress *p, const char *data, size_t len) 
     return r;
 }
 
+int image_progress_end(struct image_progress *p) {
+    return image_progress_feed(p, "\n", 1);
+}
+
+/* As Docker's own tools print sizes. */
 static void size_text(int64_t bytes, char *out, size_t size) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double v = (double)bytes;
     size_t u = 0;
     for (; v >= 1024 && u + 1 < ARRAY_LEN(units); u++)
         v /= 1024;
-    snprintf(out, size, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+    snprintf(out, size, "%.4g%s", v, units[u]);
 }
 
 void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, char *out, size_t size) {
-    size_t done = 0, waiting = 0, pulling = 0;
+    size_t pulled = 0, waiting = 0, pulling = 0;
     int64_t current = 0, total = 0;
     for (size_t i = 0; i < p->n; i++) {
-        done += p->layers[i].done;
+        pulled += p->layers[i].pulled;
         waiting += p->layers[i].waiting;
         pulling += p->layers[i].pulling;
         current += p->layers[i].current;
@@ -111,6 +124,6 @@ void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, ch
     if (current > 0 && total > current)
         snprintf(rest, sizeof(rest), " - est %.1fs remaining",
                  (double)elapsed_us / 1e6 * (double)(total - current) / (double)current);
-    snprintf(out, size, "Pulled %zu/%zu (%s/%s) layers: %zu waiting/%zu pulling%s", done, p->n, have, all,
+    snprintf(out, size, "Pulled %zu/%zu (%s/%s) layers: %zu waiting/%zu pulling%s", pulled, p->n, have, all,
              waiting, pulling, rest);
 }

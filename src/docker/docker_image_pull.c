@@ -17,16 +17,19 @@ struct running {
     uint64_t begun_us, told_us;
 };
 
+/* As the built-in driver's pattern "Error: image .+ not found". */
 bool image_pull_is_absent(const char *text) {
-    const char *at = strstr(text, "Error: image ");
-    return at && strstr(at, " not found");
+    static const char head[] = "Error: image ";
+    const char *at = strstr(text, head), *name = at ? at + sizeof(head) - 1 : "";
+    return name[0] && strstr(name + 1, " not found");
 }
 
 static int on_data(void *ctx, const char *data, size_t len) {
     struct running *r = ctx;
     int result = image_progress_feed(&r->progress, data, len);
     uint64_t now = clock_now_us();
-    if (result == 0 && now - r->told_us >= PROGRESS_EVENT_US) {
+    uint64_t every = r->pull->progress_us ? r->pull->progress_us : PROGRESS_EVENT_US;
+    if (result == 0 && now - r->told_us >= every) {
         char text[256], message[320];
         image_progress_text(&r->progress, now - r->begun_us, text, sizeof(text));
         snprintf(message, sizeof(message), "Docker image pull progress: %s", text);
@@ -87,10 +90,12 @@ static int run(const struct image_pull *p, const struct call *call, const char *
                                 .ctx = r};
     struct err failed = {0};
     int result = docker_do(p->docker, call, &rq, NULL, NULL, &failed);
+    if (result == 0)
+        result = image_progress_end(&r->progress);
     if (r->progress.error[0]) /* Docker has said why; the status came long before */
         result = fail(p, -EIO, r->progress.error, err);
     else if (result == -ETIMEDOUT)
-        result = fail(p, result, call_remaining_ms(call) == 0 ? "it took longer than image_pull_timeout"
+        result = fail(p, result, call_remaining_ms(call) == 0 ? IMAGE_PULL_TOO_LONG
                                                              : "no progress for pull_activity_timeout",
                       err);
     else if (result < 0)

@@ -3,13 +3,16 @@
 #include "paddock/docker.h"
 #include "paddock/docker_auth.h"
 
+#define IMAGE_PULL_TOO_LONG "it took longer than image_pull_timeout"
+
 struct image_pull {
     struct docker *docker;
     const char *image; /* a reference that parses */
     struct docker_auth_sources auth;
     bool auth_soft_fail;          /* a failed look-up of credentials is no reason to stop */
     uint64_t activity_timeout_us; /* so long without a word ends it */
-    void (*tell)(void *ctx, const char *message); /* every 2 min; must not block */
+    uint64_t progress_us;         /* how often progress is told; 0 = 2 min */
+    void (*tell)(void *ctx, const char *message); /* must not block */
     void *ctx;
 };
 

@@ -56,6 +56,11 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
         return err_oom(err);
     char id[65];
     r = docker_container_create(d, call, name, body, id, err);
+    if (r == -EEXIST && inspect(d, call, name, &p, &running, NULL) == 0 && running) {
+        err_clear(err); /* the same request was quicker elsewhere */
+        *ret = p;
+        return 0;
+    }
     if (r < 0)
         return r;
     r = docker_container_start(d, call, id, err);
@@ -74,21 +79,32 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
     return 0;
 }
 
+static int destroy(struct docker *d, const struct call *call, const char *id_or_name,
+                   char ret_image_id[80], struct err *err) {
+    struct docker_pause p = {0};
+    bool running;
+    int r = inspect(d, call, id_or_name, &p, &running, err);
+    if (r < 0)
+        return r;
+    if (ret_image_id)
+        snprintf(ret_image_id, 80, "%s", p.image_id);
+    int stopped = running ? docker_container_stop(d, call, p.container_id, STOP_SEC, NULL) : 0;
+    (void)stopped; /* the removal ends it in any case, and tells what is wrong */
+    return docker_container_remove(d, call, p.container_id, true, err);
+}
+
 int docker_pause_destroy(struct docker *d, const struct call *call, const char *alloc_id,
                          const char *container_id, char ret_image_id[80], struct err *err) {
     char name[512];
     snprintf(name, sizeof(name), DOCKER_PAUSE_PREFIX "%s", alloc_id);
-    struct docker_pause p = {0};
-    bool running;
-    int r = inspect(d, call, str_empty(container_id) ? name : container_id, &p, &running, err);
-    if (r == 0) {
-        if (ret_image_id)
-            snprintf(ret_image_id, 80, "%s", p.image_id);
-        r = running ? docker_container_stop(d, call, p.container_id, STOP_SEC, err) : 0;
-        if (r == 0)
-            r = docker_container_remove(d, call, p.container_id, true, err);
+    if (ret_image_id)
+        ret_image_id[0] = '\0';
+    int r = str_empty(container_id) ? -ENOENT : destroy(d, call, container_id, ret_image_id, err);
+    if (r == -ENOENT) { /* not told, or made anew since */
+        err_clear(err);
+        r = destroy(d, call, name, ret_image_id, err);
     }
-    if (r == -ENOENT) {
+    if (r == -ENOENT || r == -EEXIST) { /* gone, or somebody is at it */
         err_clear(err);
         return 0;
     }

@@ -1,0 +1,159 @@
+/* What a pull's progress stream says, cut at any byte, and which error texts mean that there is no image. */
+#include "../../../src/docker/docker_image_progress.h"
+#include "../../../src/docker/docker_image_pull.h"
+
+#include "paddock/clock.h"
+#include "unit/cm.h"
+
+#include <string.h>
+
+#define LINE(id, status, detail)                                                                   \
+    "{\"status\":\"" status "\",\"progressDetail\":{" detail "},\"id\":\"" id "\"}\r\n"
+#define AT(current, total) "\"current\":" #current ",\"total\":" #total
+
+static const char stream[] =
+    "{\"status\":\"Pulling from library/x\",\"id\":\"7\"}\r\n" LINE("aaa", "Pulling fs layer", "")
+        LINE("bbb", "Pulling fs layer", "") LINE("ccc", "Waiting", "") LINE("ddd", "Already exists", "")
+            LINE("aaa", "Downloading", AT(1048576, 4194304)) LINE("bbb", "Downloading", AT(512, 1024))
+                LINE("bbb", "Verifying Checksum", "") LINE("bbb", "Download complete", "")
+                    LINE("bbb", "Extracting", AT(7, 9)) LINE("ccc", "Retrying in 5 seconds", "")
+    "{\"status\":\"Digest: sha256:0\"}\r\n\r\n";
+
+static void test_image_progress_feed__cut_at_any_byte__the_same_figures(void **state) {
+    (void)state;
+    for (size_t cut = 0; cut <= sizeof(stream) - 1; cut++) {
+        struct image_progress p;
+        char text[256];
+        image_progress_init(&p);
+        assert_int_equal(image_progress_feed(&p, stream, cut), 0);
+        assert_int_equal(image_progress_feed(&p, stream + cut, sizeof(stream) - 1 - cut), 0);
+        assert_int_equal(image_progress_end(&p), 0);
+        image_progress_text(&p, 10 * US_PER_SEC, text, sizeof(text));
+        /* 1 MiB + 1 KiB of 4 MiB + 1 KiB after 10 s */
+        assert_string_equal(text, "Pulled 2/4 (1.001MiB/4.001MiB) layers: 1 waiting/1 pulling"
+                                  " - est 30.0s remaining");
+        assert_string_equal(p.error, "");
+        image_progress_done(&p);
+    }
+}
+
+static void test_image_progress_text__each_state__counted(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"", "Pulled 0/0 (0B/0B) layers: 0 waiting/0 pulling"},
+        {LINE("a", "Pulling fs layer", ""), "Pulled 0/1 (0B/0B) layers: 1 waiting/0 pulling"},
+        {LINE("a", "Waiting", ""), "Pulled 0/1 (0B/0B) layers: 1 waiting/0 pulling"},
+        {LINE("a", "Downloading", AT(0, 10)), "Pulled 0/1 (0B/10B) layers: 0 waiting/1 pulling"},
+        {LINE("a", "Downloading", AT(10, 10)), "Pulled 0/1 (10B/10B) layers: 0 waiting/1 pulling"},
+        {LINE("a", "Downloading", AT(9, 10)) LINE("a", "Verifying Checksum", ""),
+         "Pulled 0/1 (9B/10B) layers: 0 waiting/1 pulling - est 1.1s remaining"},
+        {LINE("a", "Downloading", AT(9, 10)) LINE("a", "Download complete", ""),
+         "Pulled 1/1 (10B/10B) layers: 0 waiting/0 pulling"},
+        {LINE("a", "Extracting", AT(9, 10)), "Pulled 1/1 (0B/0B) layers: 0 waiting/0 pulling"},
+        {LINE("a", "Pull complete", ""), "Pulled 1/1 (0B/0B) layers: 0 waiting/0 pulling"},
+        {LINE("a", "Already exists", ""), "Pulled 1/1 (0B/0B) layers: 0 waiting/0 pulling"},
+        {LINE("a", "Something new", ""), "Pulled 0/0 (0B/0B) layers: 0 waiting/0 pulling"},
+        {LINE("a", "Downloading", AT(-5, -9)), "Pulled 0/1 (0B/0B) layers: 0 waiting/1 pulling"},
+        {LINE("a", "Downloading", AT(1610612736, 3221225472)),
+         "Pulled 0/1 (1.5GiB/3GiB) layers: 0 waiting/1 pulling - est 10.0s remaining"},
+        /* ids longer than we keep are one layer all the same */
+        {LINE("0123456789012345678901234567890", "Waiting", "") LINE("0123456789012345678901234567890", "Downloading", ""),
+         "Pulled 0/1 (0B/0B) layers: 0 waiting/1 pulling"},
+        {"{\"status\":\"Downloading\"}\n{\"id\":\"x\"}\n[]\n7\n\"s\"\n{\"id\":7,\"status\":8}\n",
+         "Pulled 0/0 (0B/0B) layers: 0 waiting/0 pulling"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct image_progress p;
+        char text[256];
+        image_progress_init(&p);
+        print_message("%s\n", rows[i].text);
+        int r = image_progress_feed(&p, rows[i].text, strlen(rows[i].text));
+        image_progress_text(&p, 10 * US_PER_SEC, text, sizeof(text));
+        assert_int_equal(r, i + 1 == ARRAY_LEN(rows) ? -EPROTO : 0);
+        assert_string_equal(text, rows[i].want);
+        image_progress_done(&p);
+    }
+}
+
+static void test_image_progress_feed__error__the_first_is_kept(void **state) {
+    (void)state;
+    static const char *const rows[] = {
+        "{\"errorDetail\":{\"message\":\"no such\"},\"error\":\"no such\"}\r\n{\"error\":\"later\"}\r\n",
+        "{\"status\":\"Waiting\",\"id\":\"a\"}\r\n{\"error\":\"no such\"}", /* without its newline */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct image_progress p;
+        image_progress_init(&p);
+        assert_int_equal(image_progress_feed(&p, rows[i], strlen(rows[i])), 0);
+        assert_int_equal(image_progress_end(&p), 0);
+        assert_string_equal(p.error, "no such");
+        image_progress_done(&p);
+    }
+}
+
+static void test_image_progress_feed__hostile__bounded(void **state) {
+    (void)state;
+    static const char *const bad[] = {"<html>\n", "{\"a\":\n", "{} {}\n", "\x00\n", "\xff\xff\n"};
+    struct image_progress p;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        image_progress_init(&p);
+        assert_int_equal(image_progress_feed(&p, bad[i], i == 3 ? 2 : strlen(bad[i])), -EPROTO);
+        image_progress_done(&p);
+    }
+    char page[4096];
+    memset(page, ' ', sizeof(page));
+    image_progress_init(&p);
+    int r = 0;
+    for (int i = 0; i < 100 && r == 0; i++)
+        r = image_progress_feed(&p, page, sizeof(page));
+    assert_int_equal(r, -EMSGSIZE);
+    image_progress_done(&p);
+
+    image_progress_init(&p);
+    for (int i = 0; i < 1000; i++) {
+        char line[128];
+        int n = snprintf(line, sizeof(line), "{\"id\":\"%d\",\"status\":\"Downloading\",\"progressDetail\":"
+                                             "{\"current\":9223372036854775807,\"total\":9223372036854775807}}\n", i);
+        assert_int_equal(image_progress_feed(&p, line, (size_t)n), 0);
+    }
+    assert_int_equal(p.n, IMAGE_LAYERS_MAX);
+    char text[256];
+    image_progress_text(&p, UINT64_MAX, text, sizeof(text));
+    assert_non_null(strstr(text, "0 waiting/256 pulling"));
+    image_progress_done(&p);
+}
+
+static void test_image_pull_is_absent__rows(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool absent;
+    } rows[] = {
+        {"Error: image library/x:1 not found", true},
+        {"told: Error: image a/b:c not found in it", true},
+        {"Error: image not found", false}, /* no name: not what the built-in driver's pattern takes */
+        {"Error: image  not found", false},
+        {"image x not found", false},
+        {"manifest for x:1 not found: manifest unknown", false},
+        {"pull access denied for x, repository does not exist", false},
+        {"Error: image x was found", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        print_message("%s\n", rows[i].text);
+        assert_int_equal(image_pull_is_absent(rows[i].text), rows[i].absent);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_image_progress_feed__cut_at_any_byte__the_same_figures),
+        cmocka_unit_test(test_image_progress_text__each_state__counted),
+        cmocka_unit_test(test_image_progress_feed__error__the_first_is_kept),
+        cmocka_unit_test(test_image_progress_feed__hostile__bounded),
+        cmocka_unit_test(test_image_pull_is_absent__rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
