@@ -6,6 +6,7 @@
 #include "plugin/svc_base.h"
 #include "plugin/svc_go_plugin.h"
 
+#include "paddock/code_pages.h"
 #include "paddock/driver.h"
 #include "paddock/log.h"
 
@@ -111,6 +112,7 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
     if (r < 0)
         log_warn("control", LOG_KV("errno", strerror(-r), "listen", metrics_listen),
                  "`paddock status` and the metrics listener cannot be served, ignoring");
+    code_pages_release();
 }
 
 static int serve_make_driver(struct serve *s, const char *argv0, struct err *err) {

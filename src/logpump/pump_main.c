@@ -6,6 +6,7 @@
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
+#include "paddock/code_pages.h"
 #include "paddock/docker.h"
 #include "paddock/docker_multi.h"
 #include "paddock/log.h"
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -220,6 +222,10 @@ static void do_follow(struct conn *c, const json_t *rq) {
         return;
     }
     struct entry *e = entry_find(p, task);
+    if (e && strcmp(pump_task_record(e->task)->container_id, id) != 0) {
+        entry_forget(e); /* the task's earlier container: it was replaced */
+        e = NULL;
+    }
     int r = e ? pump_task_reopen(e->task) : 0;
     if (!e) {
         struct pump_record *rec;
@@ -342,11 +348,11 @@ static int resume_records(struct pump *p) {
             pump_record_close(rec);
         else
             r = entry_add(p, rec, &entry);
-        if (r < 0) {
+        if (r < 0)
             log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
                      "its logs cannot be followed any more, ignoring");
+        if (r < 0 && r != -ENOMEM && r != -EMFILE && r != -ENFILE) /* the next pump may have room */
             unlinkat(p->records_fd, e->d_name, 0);
-        }
     }
     closedir(d);
     return 0;
@@ -403,12 +409,20 @@ static void stop(struct pump *p) {
     fd_close(p->dir_fd);
 }
 
-/* Says ready on the fd that the plugin waits on, if it is there. */
-static void say_ready(void) {
-    if (fcntl(READY_FD, F_GETFD) >= 0) {
-        if (write(READY_FD, "\n", 1) < 0)
-            log_debug("logpump", NULL, "nobody waits");
-        close(READY_FD);
+/* Says ready to the plugin that waits. */
+static void say_ready(int ready_fd) {
+    if (ready_fd >= 0 && write(ready_fd, "\n", 1) < 0)
+        log_debug("logpump", NULL, "nobody waits");
+    fd_close(ready_fd);
+}
+
+/* Three descriptors a task: the usual soft limit of 1024 is for programs that use select(). */
+static void raise_fd_limit(void) {
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+            log_debug("logpump", NULL, "the limit of open files stays");
     }
 }
 
@@ -419,6 +433,9 @@ int logpump_main(int argc, char **argv) {
         return 2;
     }
     const char *dir = argv[1];
+    /* Before anything is opened, which would take its number. */
+    int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
+    raise_fd_limit();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the agent */
     AUTO_FD int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -429,7 +446,7 @@ int logpump_main(int argc, char **argv) {
         return 1;
     }
     if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
-        say_ready(); /* another one serves this folder */
+        say_ready(ready_fd); /* another one serves this folder */
         return 0;
     }
     struct docker_options o = {.endpoint = argv[2],
@@ -442,7 +459,7 @@ int logpump_main(int argc, char **argv) {
     if (r < 0) {
         log_error("logpump", LOG_KV("errno", strerror(-r)), "cannot start: %s", err.text);
     } else {
-        say_ready();
+        say_ready(ready_fd);
         r = loop_run(p.loop);
     }
     stop(&p);
