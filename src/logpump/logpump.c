@@ -24,9 +24,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #define SPAWN_TIMEOUT_US (10 * US_PER_SEC)
 #define RESPAWN_PAUSE_US (50 * US_PER_MS)
+#define REVIVE_PAUSE_US (5 * US_PER_SEC) /* after all attempts to start it have failed */
+#define CONNECT_LIMIT_SEC 2
 
 struct held {
     char *task_id;
@@ -38,11 +41,13 @@ struct logpump {
     char *program, *run_dir, *endpoint, *cert, *key, *ca;
     struct loop *loop;
     struct pool *pool;
-    pthread_mutex_t lock; /* of held and watched */
+    pthread_mutex_t lock; /* of held, watched and children */
     struct held *held;
     bool watched; /* there is a watch, or somebody is about to set one */
+    pid_t children[8];
     /* the loop's thread's */
     int watch_fd;
+    struct loop_timer *again; /* another attempt, when it could not be started; or a look for its corpse */
     struct loop_watch *watch;
 };
 
@@ -98,6 +103,7 @@ void logpump_free(struct logpump *p) {
     if (!p)
         return;
     loop_watch_del(p->watch);
+    loop_timer_del(p->again);
     fd_close(p->watch_fd);
     for (struct held *h = p->held, *next; h; h = next) {
         next = h->next;
@@ -120,8 +126,11 @@ static int connect_pump(const struct logpump *p) {
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", p->run_dir, PUMP_SOCKET);
     if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
+    /* A pump that does not accept must not hold us: connect() honours the send timeout. */
+    struct timeval limit = {.tv_sec = CONNECT_LIMIT_SEC};
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+        connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -errno;
     return TAKE_FD(fd);
 }
@@ -175,8 +184,30 @@ static int spawn_process(const struct logpump *p, int ready_fd, pid_t *ret_pid) 
     return r;
 }
 
+/* A pump that we started and that has ended is still our child. The few there can be are looked at when the
+ * next is started and when the watch tells of an end. */
+static void children_reap(struct logpump *p) {
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < ARRAY_LEN(p->children); i++)
+        if (p->children[i] > 0 && waitpid(p->children[i], NULL, WNOHANG) != 0)
+            p->children[i] = 0;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void child_keep(struct logpump *p, pid_t pid) {
+    children_reap(p);
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < ARRAY_LEN(p->children) && pid > 0; i++) {
+        if (p->children[i] == 0) {
+            p->children[i] = pid;
+            pid = 0;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* Starts it and waits until it listens (or has found that another one does, or has died). */
-static int spawn(const struct logpump *p, const struct call *call) {
+static int spawn(struct logpump *p, const struct call *call) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
@@ -193,6 +224,7 @@ static int spawn(const struct logpump *p, const struct call *call) {
     int r = spawn_process(p, theirs, &pid);
     if (r < 0)
         return r;
+    child_keep(p, pid);
     theirs = fd_close(theirs);
     struct pollfd ready = {.fd = ours, .events = POLLIN};
     r = poll(&ready, 1, call_remaining_ms(call));
@@ -200,7 +232,7 @@ static int spawn(const struct logpump *p, const struct call *call) {
 }
 
 /* A connection to a pump that lives, started when there is none. */
-static int reach(const struct logpump *p, const struct call *call, struct err *err) {
+static int reach(struct logpump *p, const struct call *call, struct err *err) {
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
     for (;;) {
         int fd = connect_pump(p);
@@ -220,6 +252,8 @@ static int reach(const struct logpump *p, const struct call *call, struct err *e
 /* ---- watching it ---- */
 
 static void watch_posted(void *arg);
+static void again_posted(void *arg);
+static void on_again(void *arg);
 
 static bool has_tasks(struct logpump *p) {
     pthread_mutex_lock(&p->lock);
@@ -246,10 +280,18 @@ static void revive_work(void *arg) {
     }
     fd_close(fd);
     if (err.set)
-        log_error("logpump", NULL, "%s: logs stop", err.text);
+        log_error("logpump", NULL, "%s: logs stop, retrying", err.text);
     pthread_mutex_lock(&p->lock);
     p->watched = false;
     pthread_mutex_unlock(&p->lock);
+    if (loop_post(p->loop, again_posted, p) < 0)
+        log_warn("logpump", NULL, "out of memory: it is tried again with the next task");
+}
+
+static void again_posted(void *arg) {
+    struct logpump *p = arg;
+    if (p->again || loop_timer_new(p->loop, on_again, p, &p->again) == 0)
+        loop_timer_at(p->again, clock_now_us() + REVIVE_PAUSE_US);
 }
 
 static void revive(struct logpump *p) {
@@ -264,6 +306,13 @@ static void revive(struct logpump *p) {
     }
 }
 
+static void on_again(void *arg) {
+    struct logpump *p = arg;
+    children_reap(p);
+    if (has_tasks(p))
+        revive(p);
+}
+
 static void on_pump_gone(void *arg, uint32_t events) {
     struct logpump *p = arg;
     (void)events;
@@ -274,6 +323,7 @@ static void on_pump_gone(void *arg, uint32_t events) {
     pthread_mutex_unlock(&p->lock);
     if (has_tasks(p))
         revive(p);
+    again_posted(p); /* its connection ends a moment before it can be waited for */
 }
 
 static void watch_posted(void *arg) {
@@ -310,7 +360,9 @@ static int read_answer(int fd, const struct call *call, struct err *err) {
             return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the log pump did not answer in time");
         if (r > 0 && p[1].revents)
             return err_set(err, ERR_PLAIN, ECANCELED, "cancelled");
-        ssize_t n = recv(fd, line + len, sizeof(line) - len, 0);
+        ssize_t n = recv(fd, line + len, sizeof(line) - len, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            continue; /* a signal ended the wait */
         if (n <= 0)
             return -EPIPE;
         len += (size_t)n;
@@ -323,7 +375,7 @@ static int read_answer(int fd, const struct call *call, struct err *err) {
         json_decref(answer);
         return r;
     }
-    return -EPROTO;
+    return err_set(err, ERR_PLAIN, EPROTO, "the log pump does not answer in a line");
 }
 
 /* One request; a pump that dies in the middle is started again and asked again. */

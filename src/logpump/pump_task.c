@@ -47,7 +47,7 @@ struct pump_task {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool paused, opened_told, finishing, last_pass, following, ended;
+    bool paused, opened_told, finishing, last_pass, ended;
     bool eof; /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
@@ -177,6 +177,7 @@ static void add_piece(struct pump_task *t, const struct log_piece *p) {
         t->newest_ns = p->time_ns;
     if (skip == p->len)
         return;
+    t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
     if (o->len == 0)
         o->first_ns = p->time_ns;
     memcpy(o->chunk + o->len, p->data + skip, p->len - skip);
@@ -192,18 +193,18 @@ static size_t room(const struct pump_task *t) {
     return a < b ? a : b;
 }
 
-/* Delivers what is in the inbox. 0 all; -EAGAIN a FIFO is full; -EPROTO. */
-static int deliver(struct pump_task *t) {
+/* Delivers what is there. 0 all; -EAGAIN a FIFO is full; -EPROTO. *@ret_taken: bytes that are done with. */
+static int deliver(struct pump_task *t, const char *data, size_t len, size_t *ret_taken) {
     size_t taken = 0;
     int r = 0;
-    while (taken < t->inbox.len) {
+    while (taken < len) {
         if (room(t) == 0 && ((t->out[0].len == CHUNK_MAX && !flush(t, 0)) ||
                              (t->out[1].len == CHUNK_MAX && !flush(t, 1)))) {
             r = -EAGAIN;
             break;
         }
         struct log_piece piece;
-        ssize_t n = log_parse(&t->parser, t->inbox.data + taken, t->inbox.len - taken, room(t), &piece);
+        ssize_t n = log_parse(&t->parser, data + taken, len - taken, room(t), &piece);
         if (n < 0) {
             r = (int)n;
             break;
@@ -212,10 +213,23 @@ static int deliver(struct pump_task *t) {
         if (piece.channel)
             add_piece(t, &piece);
     }
-    buf_consume(&t->inbox, taken);
-    if (r == 0 && (!flush(t, 0) | !flush(t, 1)))
-        r = -EAGAIN;
+    *ret_taken = taken;
+    if (r == 0) {
+        bool both = flush(t, 0);
+        both = flush(t, 1) && both;
+        r = both ? 0 : -EAGAIN;
+    }
     note_resume(t);
+    return r;
+}
+
+/* What waited for a slow reader. Its memory goes with the last of it. */
+static int deliver_inbox(struct pump_task *t) {
+    size_t taken;
+    int r = deliver(t, t->inbox.data, t->inbox.len, &taken);
+    buf_consume(&t->inbox, taken);
+    if (t->inbox.len == 0)
+        buf_done(&t->inbox);
     return r;
 }
 
@@ -236,6 +250,11 @@ static void end(struct pump_task *t) {
     t->ops.drained(t->ctx, t); /* may free t */
 }
 
+/* A stream of a container that has ended and says nothing for a while is opened again. */
+static void wait_quiet(struct pump_task *t) {
+    loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+}
+
 static void retry_later(struct pump_task *t) {
     loop_timer_at(t->retry, clock_now_us() + t->backoff_us);
     t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
@@ -250,8 +269,8 @@ static void after_eof(struct pump_task *t) {
     } else if (r == -ENOSYS) {
         tell_opened(t, r);
         end(t);
-    } else if (t->finishing && t->last_pass && r == 0) {
-        end(t);
+    } else if (t->finishing && t->last_pass && (r == 0 || r == -EPROTO)) {
+        end(t); /* damaged: what can be read of it was read */
     } else if (t->finishing && r == 0) {
         open_stream(t); /* at once, without follow: the last pass */
     } else {
@@ -260,14 +279,15 @@ static void after_eof(struct pump_task *t) {
 }
 
 static void run(struct pump_task *t) {
-    int r = deliver(t);
+    int r = deliver_inbox(t);
     if (r == -EPROTO) {
         log_warn("logpump", LOG_KV("container_id", t->record->container_id),
                  "the log stream is damaged, reading it again, retrying");
         docker_get_cancel(TAKE_PTR(t->get));
-        buf_consume(&t->inbox, t->inbox.len);
-        t->eof = false;
-        retry_later(t);
+        buf_done(&t->inbox);
+        t->eof_r = r;
+        t->eof_status = 0;
+        after_eof(t);
     } else if (r == 0 && t->eof) {
         after_eof(t);
     } else if (r == 0 && t->paused) {
@@ -282,14 +302,19 @@ static int on_data(void *ctx, const char *data, size_t len) {
         t->paused = true;
         return DOCKER_GET_PAUSE;
     }
-    if (t->following)
-        t->backoff_us = RETRY_FIRST_US; /* it speaks: a loss is tried again quickly */
-    int r = buf_append(&t->inbox, data, len);
-    if (r < 0)
-        return r;
     if (t->finishing)
-        loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
-    r = deliver(t);
+        wait_quiet(t);
+    size_t taken = 0;
+    int r = 0;
+    if (t->inbox.len > 0) {
+        r = buf_append(&t->inbox, data, len);
+        if (r == 0)
+            r = deliver_inbox(t);
+    } else { /* from where it is */
+        r = deliver(t, data, len, &taken);
+        if (r == -EAGAIN && taken < len)
+            r = buf_append(&t->inbox, data + taken, len - taken);
+    }
     return r == -EAGAIN ? 0 : r;
 }
 
@@ -322,9 +347,8 @@ static void open_stream(struct pump_task *t) {
     docker_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = false;
     t->last_pass = t->finishing;
-    t->following = !t->last_pass;
     log_parser_init(&t->parser, t->record->tty);
-    buf_consume(&t->inbox, t->inbox.len);
+    buf_done(&t->inbox);
     int64_t since = atomic_load(&t->record->resume_ns) - RESUME_SKEW_NS;
     for (int s = 0; s < 2; s++) {
         struct out *o = &t->out[s];
@@ -335,14 +359,14 @@ static void open_stream(struct pump_task *t) {
     }
     char path[512];
     int n = snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
-                     t->record->container_id, t->following);
+                     t->record->container_id, !t->last_pass);
     if (since > 0)
         snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
                  (long long)(since / 1000000000), (long long)(since % 1000000000));
     if (docker_multi_get(t->http, path, &get_ops, t, &t->get) < 0)
         retry_later(t);
     else if (t->finishing)
-        loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+        wait_quiet(t);
 }
 
 /* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough. */
@@ -352,6 +376,8 @@ static void on_retry(void *arg) {
         if (t->out[s].blocked && !t->out[s].watch)
             t->out[s].blocked = false;
     if (t->out[0].blocked || t->out[1].blocked || t->eof) {
+        if (t->finishing)
+            wait_quiet(t);
         run(t); /* the reader has it in hand, not Docker */
         return;
     }
@@ -366,7 +392,7 @@ void pump_task_finish(struct pump_task *t) {
     if (!t->get && !t->eof)
         open_stream(t); /* it waited for a retry: the container has ended, read the rest now */
     else
-        loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+        wait_quiet(t);
 }
 
 /* ---- life ---- */

@@ -10,6 +10,11 @@
 #define EVENTS_KEPT 256
 #define STREAMS_MAX 8192
 
+struct message {
+    int64_t ns;
+    size_t at;
+};
+
 struct container {
     char id[65], name[256];
     json_t *create; /* the body */
@@ -17,6 +22,9 @@ struct container {
     int exit_code;
     int64_t started_ns, finished_ns;
     struct buf log; /* frames */
+    struct message *messages; /* where each begins */
+    size_t n_messages;
+    unsigned next_line[2]; /* of /_fake/lines */
     struct container *next;
 };
 
@@ -180,12 +188,23 @@ static void frame(struct buf *out, int channel, const char *data, size_t len) {
         abort();
 }
 
-/* Lines carry their time, as with timestamps=1, which all of ours ask for. */
-static void print(struct engine *e, struct container *c, const char *text, size_t len) {
+static void note_message(struct container *c, int64_t ns) {
+    if (c->n_messages % 1024 == 0) {
+        c->messages = realloc(c->messages, (c->n_messages + 1024) * sizeof(*c->messages));
+        if (!c->messages)
+            abort();
+    }
+    c->messages[c->n_messages++] = (struct message){.ns = ns, .at = c->log.len};
+}
+
+/* One message. It carries its time, as with timestamps=1, which all of ours ask for. */
+static void print_at(struct engine *e, struct container *c, int channel, int64_t ns, const char *text,
+                     size_t len) {
     AUTO_BUF struct buf line, framed;
     buf_init(&line, 1u << 26);
     buf_init(&framed, 1u << 26);
-    AUTO_JSON json_t *now = rfc3339(clock_wall_ns());
+    AUTO_JSON json_t *now = rfc3339(ns);
+    note_message(c, ns);
     if (buf_printf(&line, "%s ", json_string_value(now)) < 0 || buf_append(&line, text, len) < 0)
         abort();
     bool tty = json_is_true(get(c, "Tty"));
@@ -193,7 +212,7 @@ static void print(struct engine *e, struct container *c, const char *text, size_
         if (buf_append(&framed, line.data, line.len) < 0)
             abort();
     } else {
-        frame(&framed, 1, line.data, line.len);
+        frame(&framed, channel, line.data, line.len);
     }
     if (buf_append(&c->log, framed.data, framed.len) < 0)
         abort();
@@ -202,10 +221,44 @@ static void print(struct engine *e, struct container *c, const char *text, size_
             conn_chunk(e->streams[i].conn, framed.data, framed.len);
 }
 
+static void print(struct engine *e, struct container *c, int channel, const char *text, size_t len) {
+    int64_t ns = clock_wall_ns();
+    if (c->n_messages && ns < c->messages[c->n_messages - 1].ns)
+        ns = c->messages[c->n_messages - 1].ns;
+    print_at(e, c, channel, ns, text, len);
+}
+
+/* @count numbered lines of up to @max bytes, every fourth on stderr; some have the time of the one before,
+ * and one beyond 16 KiB is several messages of one time, as dockerd cuts them. */
+static void print_lines(struct engine *e, struct container *c, unsigned count, unsigned max) {
+    AUTO_FREE char *line = malloc(max + 16);
+    int64_t ns = clock_wall_ns();
+    if (!line)
+        abort();
+    for (unsigned i = 0; i < count; i++) {
+        int channel = i % 4 == 3 ? 2 : 1;
+        unsigned number = c->next_line[channel - 1]++;
+        size_t len = (size_t)snprintf(line, max + 16, "%08u ", number);
+        size_t want = 9 + (number * 2654435761u >> 8) % max;
+        memset(line + len, 'a' + (int)(number % 26), want > len ? want - len : 0);
+        len = want > len ? want : len;
+        line[len++] = '\n';
+        if (number % 5 != 4)
+            ns++;
+        for (size_t at = 0; at < len; at += 16384)
+            print_at(e, c, channel, ns, line + at, len - at < 16384 ? len - at : 16384);
+    }
+}
+
 static void send_logs(struct engine *e, struct container *c, struct conn *conn, const struct request *rq) {
-    AUTO_FREE char *follow = request_param(rq, "follow");
+    AUTO_FREE char *follow = request_param(rq, "follow"), *since = request_param(rq, "since");
+    int64_t from = since ? parse_since(since) : 0;
+    size_t i = 0;
+    while (i < c->n_messages && c->messages[i].ns < from)
+        i++;
     conn_stream(conn, "application/vnd.docker.raw-stream");
-    conn_chunk(conn, c->log.data, c->log.len);
+    if (i < c->n_messages)
+        conn_chunk(conn, c->log.data + c->messages[i].at, c->log.len - c->messages[i].at);
     if (!c->running || !follow || strcmp(follow, "0") == 0)
         conn_end_chunks(conn);
     else
@@ -251,7 +304,7 @@ static void start(struct engine *e, struct container *c) {
     emit(e, c, "start", NULL);
     const json_t *argv = get(c, "Cmd");
     if (strcmp(first_arg(argv, 0), "print") == 0)
-        print(e, c, first_arg(argv, 1), strlen(first_arg(argv, 1)));
+        print(e, c, 1, first_arg(argv, 1), strlen(first_arg(argv, 1)));
     if (strcmp(first_arg(argv, 0), "exit") == 0)
         finish(e, c, (int)strtol(first_arg(argv, 1), NULL, 10));
 }
@@ -273,6 +326,7 @@ static struct container *create(struct engine *e, const char *name, json_t *body
 static void container_free(struct container *c) {
     json_decref(c->create);
     buf_done(&c->log);
+    free(c->messages);
     free(c);
 }
 
@@ -569,8 +623,19 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
         c->oom = oom != NULL;
         finish(e, c, code ? (int)strtol(code, NULL, 10) : 0);
         conn_reply(conn, 204, NULL);
+    } else if (strcmp(what, "lines") == 0) {
+        AUTO_FREE char *count = request_param(rq, "count"), *max = request_param(rq, "max");
+        print_lines(e, c, count ? (unsigned)strtoul(count, NULL, 10) : 1,
+                    max ? (unsigned)strtoul(max, NULL, 10) : 80);
+        conn_reply(conn, 204, NULL);
+    } else if (strcmp(what, "restart") == 0) {
+        c->running = false; /* Docker's own doing: no exit that counts */
+        e->pid++;
+        start(e, c);
+        conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "print") == 0) {
-        print(e, c, rq->body_text, rq->body_len);
+        AUTO_FREE char *stream = request_param(rq, "stream");
+        print(e, c, stream && strcmp(stream, "2") == 0 ? 2 : 1, rq->body_text, rq->body_len);
         conn_reply(conn, 204, NULL);
     } else {
         return false;

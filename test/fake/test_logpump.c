@@ -1,0 +1,549 @@
+/* The log pump, as the plugin sees it: each line once and in order, whatever is killed or cut; a reader that
+ * stops holds up nobody else; the FIFOs end when all is delivered. */
+#include "fake/task_world.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
+#define TERMINAL "{\"image\":\"busybox\",\"command\":\"sleep\",\"tty\":true}"
+
+struct fixture {
+    struct world w;
+    struct task_config task;
+    struct reader out, err;
+};
+
+static int setup_job(void **state, const char *job) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    world_start(&x->w, "{}", 0);
+    world_task(&x->w, &x->task, "web", job);
+    world_run(&x->w, &x->task, NULL);
+    *state = x;
+    return 0;
+}
+
+static int setup(void **state) {
+    return setup_job(state, RUNS);
+}
+
+static int setup_tty(void **state) {
+    return setup_job(state, TERMINAL);
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    reader_done(&x->out);
+    reader_done(&x->err);
+    world_done(&x->w);
+    task_config_done(&x->task);
+    free(x);
+    return 0;
+}
+
+static void read_both(struct fixture *x) {
+    reader_start(&x->out, x->task.stdout_path);
+    reader_start(&x->err, x->task.stderr_path);
+}
+
+static void print(struct fixture *x, const char *text) {
+    fake_control(&x->w.fake, "POST", "print/web-a1", text, NULL, 0);
+}
+
+static void lines(struct fixture *x, unsigned count, unsigned max) {
+    char path[96];
+    snprintf(path, sizeof(path), "lines/web-a1?count=%u&max=%u", count, max);
+    fake_control(&x->w.fake, "POST", path, "", NULL, 0);
+}
+
+/* The numbered lines of the fake: from 0 on, each once, whole. Returns how many. */
+static unsigned count_lines(struct reader *r) {
+    size_t len;
+    unsigned n = 0;
+    AUTO_FREE char *text = reader_text(r, &len);
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1, n++) {
+        char want[16];
+        snprintf(want, sizeof(want), "%08u ", n);
+        if (strncmp(at, want, 9) != 0)
+            fail_msg("%s: line %u is \"%.40s\"", r->path, n, at);
+        for (char *p = at + 9; p < end; p++)
+            if (*p != 'a' + (int)(n % 26))
+                fail_msg("%s: line %u is torn", r->path, n);
+    }
+    return n;
+}
+
+static void end_and_check(struct fixture *x, unsigned out, unsigned err) {
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    reader_until_eof(&x->out);
+    reader_until_eof(&x->err);
+    assert_int_equal(count_lines(&x->out), out);
+    assert_int_equal(count_lines(&x->err), err);
+}
+
+/* ---- the ordinary ---- */
+
+static void test_logs__both_streams__delivered_and_closed(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    lines(x, 400, 200);
+    end_and_check(x, 300, 100);
+}
+
+static void test_logs__long_lines__whole(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    lines(x, 40, 60000);
+    end_and_check(x, 30, 10);
+}
+
+static void test_logs__tty_long_lines__whole(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    AUTO_FREE char *line = calloc(1, 40002);
+    memset(line, 'y', 40000);
+    line[40000] = '\n';
+    char *piece = calloc(1, 16385);
+    for (size_t at = 0; at < 40001; at += 16384) {
+        snprintf(piece, 16385, "%s", line + at);
+        print(x, piece);
+    }
+    free(piece);
+    reader_until_len(&x->out, 40001);
+    size_t len;
+    AUTO_FREE char *text = reader_text(&x->out, &len);
+    assert_int_equal(len, 40001);
+    assert_string_equal(text, line);
+}
+
+static void test_logs__reader_comes_late__has_all(void **state) {
+    struct fixture *x = *state;
+    lines(x, 4000, 200); /* beyond what a FIFO takes */
+    world_until_count(&x->w, "GET /events", 1);
+    read_both(x);
+    end_and_check(x, 3000, 1000);
+}
+
+/* The last bytes are there before the FIFO ends. */
+static void test_logs__reader_slow_at_the_end__drained(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    reader_pause(&x->out, true);
+    lines(x, 2000, 200);
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    reader_until_len(&x->err, 20000);
+    reader_pause(&x->out, false);
+    reader_until_eof(&x->out);
+    reader_until_eof(&x->err);
+    assert_int_equal(count_lines(&x->out), 1500);
+    assert_int_equal(count_lines(&x->err), 500);
+}
+
+/* ---- what is killed and cut ---- */
+
+static void test_logs__stream_cut_in_the_middle__each_line_once(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    for (int i = 0; i < 20; i++) {
+        lines(x, 200, 300);
+        fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    }
+    end_and_check(x, 3000, 1000);
+}
+
+static void test_logs__cut_at_any_byte__each_line_once(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    reader_pause(&x->out, true); /* so that much is on its way when it is cut */
+    for (int i = 0; i < 10; i++) {
+        lines(x, 400, 2000);
+        fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+        if (i == 5)
+            reader_pause(&x->out, false);
+    }
+    end_and_check(x, 3000, 1000);
+}
+
+/* SIGKILL at random points, seeded: PADDOCK_SEED, rounds: PADDOCK_ROUNDS. */
+static void test_logs__pump_killed_at_random__each_line_once(void **state) {
+    struct fixture *x = *state;
+    const char *seed_text = getenv("PADDOCK_SEED"), *rounds_text = getenv("PADDOCK_ROUNDS");
+    unsigned seed = seed_text ? (unsigned)strtoul(seed_text, NULL, 10) : 20231;
+    unsigned rounds = rounds_text ? (unsigned)strtoul(rounds_text, NULL, 10) : 40, printed = 0;
+    print_message("seed %u, %u rounds\n", seed, rounds);
+    read_both(x);
+    for (unsigned i = 0; i < rounds; i++) {
+        unsigned now = 40 + (unsigned)rand_r(&seed) % 400 / 4 * 4;
+        now -= now % 4;
+        lines(x, now, 300);
+        printed += now;
+        struct timespec random_moment = {.tv_nsec = (long)(rand_r(&seed) % 30000) * 1000};
+        nanosleep(&random_moment, NULL);
+        world_pump_kill(&x->w);
+        if (rand_r(&seed) % 4 == 0)
+            fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    }
+    end_and_check(x, printed / 4 * 3, printed / 4);
+}
+
+static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **state) {
+    struct fixture *x = *state;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct task_config two;
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, &s);
+    read_both(x);
+    reader_done(&x->out);
+    reader_done(&x->err);
+    struct reader out;
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
+    pid_t pump = world_pump(&x->w);
+    world_driver_free(&x->w); /* the pump goes on alone */
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
+    reader_until(&out, "00000599 ");
+    assert_int_equal(world_pump(&x->w), pump);
+    world_driver_new(&x->w, "{}");
+    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(world_pump(&x->w), pump); /* found, not started anew */
+    world_pump_kill(&x->w);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
+    world_exit(&x->w, &two, 0);
+    world_wait(&x->w, two.id);
+    reader_until_eof(&out);
+    assert_int_equal(count_lines(&out), 900);
+    reader_done(&out);
+    driver_started_done(&s);
+    task_config_done(&two);
+}
+
+/* ---- readers that stop ---- */
+
+static long pump_rss_kb(pid_t pid) {
+    char path[64], line[128];
+    long kb = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            kb = strtol(line + 6, NULL, 10);
+    fclose(f);
+    return kb;
+}
+
+static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct reader out;
+    char *big = calloc(1, 1000001);
+    memset(big, 'z', 1000000);
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, NULL);
+    reader_start(&out, two.stdout_path);
+    for (int i = 0; i < 30; i++)
+        print(x, big); /* nobody reads the first one's */
+    free(big);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=4000&max=100", "", NULL, 0);
+    world_exit(&x->w, &two, 0);
+    world_wait(&x->w, two.id);
+    reader_until_eof(&out);
+    assert_int_equal(count_lines(&out), 3000);
+    long kb = pump_rss_kb(world_pump(&x->w));
+    print_message("pump: %ld KiB\n", kb);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_true(kb < 16 << 10);
+#endif
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+static void test_logs__nobody_reads_at_the_end__closed_at_deadline(void **state) {
+    struct fixture *x = *state;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    lines(x, 4000, 200);
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    uint64_t before = clock_now_us();
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, false, NULL), 0);
+    assert_true(clock_now_us() - before < 8 * US_PER_SEC);
+    char byte; /* no writer is left, and what the FIFO held went with the last of them */
+    AUTO_FD int fd = open(x->task.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, &byte, 1), 0);
+}
+
+/* ---- FIFOs ---- */
+
+static void test_logs__fifo_is_a_link__refused(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct err err = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    char target[256];
+    world_task(&x->w, &two, "two", RUNS);
+    snprintf(target, sizeof(target), "%s/victim", x->w.dir);
+    assert_int_equal(mkfifo(target, 0600), 0);
+    assert_int_equal(unlink(two.stdout_path), 0);
+    assert_int_equal(symlink(target, two.stdout_path), 0);
+    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, &err), -ELOOP);
+    assert_non_null(strstr(err.text, "log FIFO"));
+    task_config_done(&two);
+}
+
+static void test_logs__fifo_is_a_file__refused(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    world_task(&x->w, &two, "two", RUNS);
+    assert_int_equal(unlink(two.stdout_path), 0);
+    int fd = open(two.stdout_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    close(fd);
+    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), -EINVAL);
+    task_config_done(&two);
+}
+
+/* Replaced while the pump is away: the next pump does not follow it either. */
+static void test_logs__fifo_becomes_a_link__not_followed_by_next_pump(void **state) {
+    struct fixture *x = *state;
+    struct reader victim;
+    char target[256];
+    snprintf(target, sizeof(target), "%s/victim", x->w.dir);
+    assert_int_equal(mkfifo(target, 0600), 0);
+    reader_start(&victim, target);
+    assert_int_equal(unlink(x->task.stdout_path), 0);
+    assert_int_equal(symlink(target, x->task.stdout_path), 0);
+    world_pump_kill(&x->w);
+    struct task_config two; /* a follow: there is a pump again */
+    struct reader out;
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, NULL);
+    reader_start(&out, two.stdout_path);
+    print(x, "secret\n");
+    fake_control(&x->w.fake, "POST", "print/two-a1", "open\n", NULL, 0);
+    reader_until(&out, "open\n");
+    size_t len;
+    free(reader_text(&victim, &len));
+    assert_int_equal(len, 0);
+    reader_done(&victim);
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+/* ---- Docker's answers ---- */
+
+static void test_logs__404_and_409__end_quietly(void **state) {
+    struct fixture *x = *state;
+    static const char *const rules[] = {
+        "GET /containers/*/logs status=404 body={\"message\":\"No such container\"}\n",
+        "GET /containers/*/logs status=409 body={\"message\":\"can not get logs from container which is dead\"}\n"};
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        struct task_config two;
+        char name[16];
+        snprintf(name, sizeof(name), "t%zu", i);
+        world_task(&x->w, &two, name, RUNS);
+        fake_rules(&x->w.fake, rules[i]);
+        world_run(&x->w, &two, NULL);
+        fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+        assert_int_equal(world_look(&x->w, two.id).phase, TASK_RUNNING);
+        task_config_done(&two);
+    }
+}
+
+/* A container that has ended while no plugin is there to finish it: the pump asks at leisure, not in a loop. */
+static void test_logs__ended_without_finish__asked_at_leisure(void **state) {
+    struct fixture *x = *state;
+    char request[128];
+    read_both(x);
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, x->task.id).container_id);
+    lines(x, 40, 80);
+    reader_until(&x->out, "00000029 ");
+    world_driver_free(&x->w);
+    world_exit(&x->w, &x->task, 0);
+    world_until_count(&x->w, request, 4);
+    uint64_t before = clock_now_us();
+    world_until_count(&x->w, request, 6); /* 50, 100, 200, 400 ms... */
+    assert_true(clock_now_us() - before > 500 * US_PER_MS);
+    world_driver_new(&x->w, "{}");
+}
+
+static void test_logs__damaged_stream__read_again(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct reader out;
+    world_task(&x->w, &two, "two", RUNS);
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=2 status=200 type=application/x body=garbage that is no "
+                           "frame\n");
+    world_run(&x->w, &two, NULL);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "well\n", NULL, 0);
+    reader_until(&out, "well\n");
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+/* StartTask again with the same id after a crash: another container, whose log is another one. */
+static void test_logs__same_task_other_container__followed(void **state) {
+    struct fixture *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    read_both(x);
+    print(x, "first\n");
+    reader_until(&x->out, "first\n");
+    world_driver_free(&x->w); /* its pump still follows the first one */
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=1 hang\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, "GET /containers/c0de00000001000000000000000000000000000000000000000000000000feed/logs", 2);
+    assert_int_equal(docker_container_remove(docker, &call, "web-a1", true, NULL), 0);
+    docker_free(docker);
+    world_driver_new(&x->w, "{}");
+    world_run(&x->w, &x->task, NULL);
+    print(x, "second\n");
+    reader_until(&x->out, "second\n");
+}
+
+/* ---- the process ---- */
+
+/* It is this process's child; asking its socket would keep it alive. */
+static bool has_ended(void *ctx) {
+    siginfo_t info = {0};
+    int r = waitid(P_PID, (id_t) * (pid_t *)ctx, &info, WEXITED | WNOHANG | WNOWAIT);
+    return r < 0 || info.si_pid != 0;
+}
+
+static void test_pump__last_task_gone__ends(void **state) {
+    struct fixture *x = *state;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    read_both(x);
+    pid_t pump = world_pump(&x->w);
+    assert_true(pump > 1);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    world_driver_free(&x->w);
+    uint64_t before = clock_now_us();
+    world_until(has_ended, &pump, "the pump's end");
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    world_driver_new(&x->w, "{}");
+}
+
+static void test_pump__second_on_one_folder__first_serves(void **state) {
+    struct fixture *x = *state;
+    pid_t pump = world_pump(&x->w);
+    char command[1024], program[512];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    assert_true(n > 0);
+    program[n] = '\0';
+    snprintf(command, sizeof(command), "exec %s logpump %s/docker-* %s", program, x->w.run_dir,
+             x->w.fake.endpoint);
+    assert_int_equal(system(command), 0); /* it ends at once, well */
+    assert_int_equal(world_pump(&x->w), pump);
+}
+
+static bool was_reaped(void *ctx) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t) * (pid_t *)ctx, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
+}
+
+struct other_pump {
+    struct world *w;
+    pid_t first;
+};
+
+static bool pump_is_other(void *ctx) {
+    struct other_pump *o = ctx;
+    pid_t now = world_pump(o->w);
+    return now && now != o->first;
+}
+
+static void test_pump__killed__started_again_and_no_zombie(void **state) {
+    struct fixture *x = *state;
+    struct other_pump o = {&x->w, world_pump(&x->w)};
+    world_pump_kill(&x->w);
+    world_until(pump_is_other, &o, "another pump");
+    read_both(x);
+    print(x, "on\n");
+    reader_until(&x->out, "on\n");
+    world_until(was_reaped, &o.first, "no zombie");
+}
+
+static unsigned count_fds(pid_t pid) {
+    char path[64];
+    unsigned n = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n - 2;
+}
+
+static bool many_opened(void *ctx) {
+    return count_fds(world_pump(ctx)) >= 303;
+}
+
+static void test_pump__hundred_tasks__few_fds_little_memory(void **state) {
+    struct fixture *x = *state;
+    enum { N = 100 };
+    static struct task_config many[N];
+    pid_t pump = world_pump(&x->w);
+    long before = pump_rss_kb(pump);
+    for (int i = 0; i < N; i++) {
+        char name[16], path[64];
+        snprintf(name, sizeof(name), "n%d", i);
+        world_task(&x->w, &many[i], name, RUNS);
+        world_run(&x->w, &many[i], NULL);
+        snprintf(path, sizeof(path), "lines/n%d-a1?count=40&max=80", i);
+        fake_control(&x->w.fake, "POST", path, "", NULL, 0);
+    }
+    world_until(many_opened, &x->w, "all streams");
+    unsigned fds = count_fds(pump);
+    long kb = pump_rss_kb(pump) - before;
+    print_message("100 tasks: %u fds, %ld KiB more\n", fds, kb);
+    assert_true(fds <= 3 * (N + 1) + 16);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    assert_true(kb <= 64 * N);
+#endif
+    for (int i = 0; i < N; i++)
+        task_config_done(&many[i]);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TTY(f) cmocka_unit_test_setup_teardown(f, setup_tty, teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_logs__both_streams__delivered_and_closed),
+    T(test_logs__long_lines__whole),
+    TTY(test_logs__tty_long_lines__whole),
+    T(test_logs__reader_comes_late__has_all),
+    T(test_logs__reader_slow_at_the_end__drained),
+    T(test_logs__stream_cut_in_the_middle__each_line_once),
+    T(test_logs__cut_at_any_byte__each_line_once),
+    T(test_logs__pump_killed_at_random__each_line_once),
+    T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
+    T(test_logs__stopped_reader__others_go_on_memory_bounded),
+    T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
+    T(test_logs__fifo_is_a_link__refused),
+    T(test_logs__fifo_is_a_file__refused),
+    T(test_logs__fifo_becomes_a_link__not_followed_by_next_pump),
+    T(test_logs__404_and_409__end_quietly),
+    T(test_logs__ended_without_finish__asked_at_leisure),
+    T(test_logs__damaged_stream__read_again),
+    T(test_logs__same_task_other_container__followed),
+    T(test_pump__last_task_gone__ends),
+    T(test_pump__second_on_one_folder__first_serves),
+    T(test_pump__killed__started_again_and_no_zombie),
+    T(test_pump__hundred_tasks__few_fds_little_memory),
+};
+WORLD_MAIN(tests)
