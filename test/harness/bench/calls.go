@@ -110,14 +110,16 @@ func (b *bench) calls() {
 	for i := -2; i < b.rounds(40); i++ {
 		for _, p := range b.peers {
 			j := jobs[p.label()]
-			begin := time.Now()
-			p.exec(j, "/bin/true")
-			middle := time.Now()
-			p.execStream(j, "/bin/true")
-			if i >= 0 {
-				execs.add(p.label(), middle.Sub(begin))
-				streams.add(p.label(), time.Since(middle))
+			timed := func(what string, into samples, call func(*job, ...string) error) {
+				begin := time.Now()
+				if err := call(j, "/bin/true"); err != nil {
+					say("%s: %s failed, left out: %v", p.label(), what, err)
+				} else if i >= 0 {
+					into.add(p.label(), time.Since(begin))
+				}
 			}
+			timed("ExecTask", execs, p.exec)
+			timed("ExecTaskStreaming", streams, p.execStream)
 		}
 	}
 	for _, p := range b.peers {

@@ -24,7 +24,8 @@ const (
 	crowdFirst = 200
 	crowdSize  = 1000
 	crowdPulls = 64
-	crowdLimit = 2 * time.Minute
+	/* longer than a pool thread idles before it ends */
+	crowdSettle = 8 * time.Second
 )
 
 /* The fake in a process of its own, and a process whose pid its containers carry. */
@@ -98,7 +99,7 @@ func (b *bench) crowd() {
 		jobs = append(jobs, fresh...)
 	}
 	settled := func() footprint {
-		<-time.After(4 * time.Second) /* pool threads of the crowd of starts leave again */
+		<-time.After(crowdSettle)
 		return measure(d.tree())
 	}
 	grow(crowdFirst)
@@ -166,24 +167,22 @@ func (b *bench) crowd() {
 	}
 }
 
-/* Starts tasks whose pulls hang, and waits until all of them are under way at the fake. */
+/* Starts tasks whose pulls hang, and waits until no more of them come to the fake: a driver may queue some. */
 func (b *bench) hangPulls(fake *docker, d *driver) {
 	for i := 0; i < crowdPulls; i++ {
 		j := d.task(fmt.Sprintf("hang.test/image%d:1", i), "true")
 		go func() { _, _, _ = d.StartTask(j.task) }() /* fails when the driver ends */
 	}
-	deadline := time.Now().Add(crowdLimit)
-	for {
+	pulls := 0
+	for quiet := 0; quiet < 10 && pulls < crowdPulls; quiet++ {
+		<-time.After(100 * time.Millisecond)
 		var seen map[string]int
 		check(fake.call("GET", "/_fake/requests", nil, &seen), "requests")
-		if seen["POST /images/create"] >= crowdPulls {
-			return
+		if n := seen["POST /images/create"]; n != pulls {
+			pulls, quiet = n, 0
 		}
-		if time.Now().After(deadline) {
-			check(fmt.Errorf("only %d of %d", seen["POST /images/create"], crowdPulls), "pulls at the fake dockerd")
-		}
-		<-time.After(20 * time.Millisecond)
 	}
+	say("%d StartTasks of images that never come: %d pulls are under way", crowdPulls, pulls)
 }
 
 /* Reads both FIFOs without a thread each; they are held open at both ends, so no end is seen. */

@@ -41,8 +41,9 @@ type peer interface {
 	discard(j *job)
 	/* tells the moment at which the end of the container is known */
 	wait(j *job) <-chan time.Time
-	exec(j *job, command ...string)
-	execStream(j *job, command ...string)
+	/* a failure is not the end of the run: the reference's are (rarely) refused for no reason of ours */
+	exec(j *job, command ...string) error
+	execStream(j *job, command ...string) error
 	/* calls got with how many bytes of output came, until the log ends */
 	follow(j *job, got func(int))
 	/* its processes */
@@ -53,9 +54,6 @@ type job struct {
 	container string /* id or name for Docker */
 	took      time.Duration
 	task      *drivers.TaskConfig
-	out       [2]*os.File /* readers of the FIFOs, once they are open */
-	opened    chan error
-	execID    string
 }
 
 /* ---- a driver ---- */
@@ -290,32 +288,38 @@ func (d *driver) wait(j *job) <-chan time.Time {
 	return out
 }
 
-func (d *driver) exec(j *job, command ...string) {
+func (d *driver) exec(j *job, command ...string) error {
 	r, err := d.ExecTask(j.task.ID, command, 10*time.Second)
-	check(err, "%s: ExecTask", d.name)
-	if r.ExitResult.ExitCode != 0 {
-		check(fmt.Errorf("exit code %d: %s", r.ExitResult.ExitCode, r.Stderr), "%s: ExecTask", d.name)
+	if err == nil && r.ExitResult.ExitCode != 0 {
+		err = fmt.Errorf("exit code %d: %s", r.ExitResult.ExitCode, r.Stderr)
 	}
+	return err
 }
 
-func (d *driver) execStream(j *job, command ...string) {
+func (d *driver) execStream(j *job, command ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	s, err := proto.NewDriverClient(d.conn).ExecTaskStreaming(ctx)
-	check(err, "%s: ExecTaskStreaming", d.name)
-	check(s.Send(&proto.ExecTaskStreamingRequest{Setup: &proto.ExecTaskStreamingRequest_Setup{
-		TaskId: j.task.ID, Command: command}}), "%s: ExecTaskStreaming", d.name)
+	if err != nil {
+		return err
+	}
+	err = s.Send(&proto.ExecTaskStreamingRequest{Setup: &proto.ExecTaskStreamingRequest_Setup{
+		TaskId: j.task.ID, Command: command}})
+	if err != nil {
+		return err
+	}
 	exited := false
 	for {
 		m, err := s.Recv()
-		if err == io.EOF {
-			break
+		switch {
+		case err == io.EOF && !exited:
+			return fmt.Errorf("no exit was told")
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
 		}
-		check(err, "%s: ExecTaskStreaming", d.name)
 		exited = exited || m.Exited
-	}
-	if !exited {
-		check(fmt.Errorf("no exit was told"), "%s: ExecTaskStreaming", d.name)
 	}
 }
 
@@ -377,19 +381,24 @@ func (r *raw) wait(j *job) <-chan time.Time {
 	return out
 }
 
-func (r *raw) exec(j *job, command ...string) {
+func (r *raw) exec(j *job, command ...string) error {
 	var made struct {
 		ID string `json:"Id"`
 	}
-	check(r.b.docker.call("POST", "/containers/"+j.container+"/exec",
-		map[string]any{"AttachStdout": true, "AttachStderr": true, "Cmd": command}, &made), "exec create")
-	/* without an upgrade the same stream comes as the answer's body */
-	check(r.b.docker.call("POST", "/exec/"+made.ID+"/start", map[string]any{}, nil), "exec start")
+	err := r.b.docker.call("POST", "/containers/"+j.container+"/exec",
+		map[string]any{"AttachStdout": true, "AttachStderr": true, "Cmd": command}, &made)
+	if err == nil {
+		/* without an upgrade the same stream comes as the answer's body */
+		err = r.b.docker.call("POST", "/exec/"+made.ID+"/start", map[string]any{}, nil)
+	}
 	var state struct{ Running bool }
-	check(r.b.docker.call("GET", "/exec/"+made.ID+"/json", nil, &state), "exec inspect")
+	if err == nil {
+		err = r.b.docker.call("GET", "/exec/"+made.ID+"/json", nil, &state)
+	}
+	return err
 }
 
-func (r *raw) execStream(j *job, command ...string) { r.exec(j, command...) }
+func (r *raw) execStream(j *job, command ...string) error { return r.exec(j, command...) }
 
 /* The log stream without its frames' heads. */
 func (r *raw) follow(j *job, got func(int)) {
