@@ -12,6 +12,7 @@ func agentCases() []testCase {
 	return []testCase{
 		{"agent-job-from-run-to-stop", 6 * time.Minute, caseAgentJob},
 		{"agent-plugin-killed", 6 * time.Minute, caseAgentPluginKilled},
+		{"agent-start-errors", 6 * time.Minute, caseAgentStartErrors},
 		{"agent-restarted", 8 * time.Minute, caseAgentRestarted},
 		{"agent-swap-from-built-in-and-back", 10 * time.Minute, caseAgentSwap},
 	}
