@@ -192,16 +192,22 @@ struct refusal {
     int count;
 };
 
-static void refuse(struct fixture *x, const struct refusal *row) {
+/* @most: the request comes between row->count and that many times. */
+static void refuse_between(struct fixture *x, const struct refusal *row, int most) {
     struct err err;
     fake_rules(&x->w.fake, row->rule);
     start_fails(x, &err);
     if (err.cls != row->cls || !strstr(err.text, row->text))
         fail_msg("%s: class %d \"%s\"", row->rule, err.cls, err.text);
-    if (fake_count(&x->w.fake, row->request) != row->count)
-        fail_msg("%s: asked %d times", row->rule, fake_count(&x->w.fake, row->request));
+    int asked = fake_count(&x->w.fake, row->request);
+    if (asked < row->count || asked > most)
+        fail_msg("%s: asked %d times", row->rule, asked);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     assert_undone(x, 0);
+}
+
+static void refuse(struct fixture *x, const struct refusal *row) {
+    refuse_between(x, row, row->count);
 }
 
 static void test_start__create_404__recoverable(void **state) {
@@ -229,9 +235,11 @@ static void test_start__create_500_duplicate_mount__recoverable(void **state) {
                        "duplicate mount point", ERR_RECOVERABLE, "POST /containers/create", 1});
 }
 
+/* Five attempts. libcurl asks twice where the connection was a kept one, and whether it was follows from what the
+ * fingerprint and the event stream do meanwhile. */
 static void test_start__create_cut_off__retried_then_recoverable(void **state) {
-    refuse(*state, &(struct refusal){"POST /containers/create drop\n", "Failed to create container",
-                                     ERR_RECOVERABLE, "POST /containers/create", 10}); /* libcurl asks twice */
+    refuse_between(*state, &(struct refusal){"POST /containers/create drop\n", "Failed to create container",
+                                             ERR_RECOVERABLE, "POST /containers/create", 5}, 10);
 }
 
 static void test_start__create_hangs__recoverable(void **state) {
