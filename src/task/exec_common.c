@@ -26,8 +26,8 @@ int exec_wait_code(struct driver *d, const struct call *call, const char *exec_i
     }
 }
 
-/* In a container: its cgroup has a component that only Docker makes. */
-static bool is_in_container(const struct driver *d, pid_t pid) {
+/* In this container: its cgroup's path has the id in it, whatever the cgroup's parent. A pid may be anybody's. */
+static bool is_in_container(const struct driver *d, pid_t pid, const char *container_id) {
     char name[64], text[8192];
     snprintf(name, sizeof(name), "%d/cgroup", (int)pid);
     AUTO_FD int fd = openat(d->proc_fd, name, O_RDONLY | O_CLOEXEC);
@@ -35,16 +35,16 @@ static bool is_in_container(const struct driver *d, pid_t pid) {
     if (n <= 0)
         return false;
     text[n] = '\0';
-    return strstr(text, "docker") != NULL;
+    return container_id[0] && strstr(text, container_id) != NULL;
 }
 
-void exec_kill(struct driver *d, const char *exec_id) {
+void exec_kill(struct driver *d, const char *container_id, const char *exec_id) {
     struct call call = call_within(NULL, d->timeout_us);
     bool running = false;
     int code;
     pid_t pid = 0;
     if (docker_exec_inspect(d->docker, &call, exec_id, &running, &code, &pid, NULL) < 0 || !running)
         return;
-    if (pid > 1 && is_in_container(d, pid) && kill(pid, SIGKILL) < 0)
+    if (pid > 1 && is_in_container(d, pid, container_id) && kill(pid, SIGKILL) < 0)
         log_debug("exec", LOG_KV("errno", strerror(errno)), "the command could not be ended, ignoring");
 }

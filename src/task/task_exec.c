@@ -89,8 +89,8 @@ static int read_all(struct docker_stream *s, const struct call *call, struct exe
     }
 }
 
-static int run_exec(struct driver *d, const struct call *call, const char *exec_id,
-                    struct exec_run *x, int *ret_code, struct err *err) {
+static int run_exec(struct driver *d, const struct call *call, const char *container_id,
+                    const char *exec_id, struct exec_run *x, int *ret_code, struct err *err) {
     struct docker_stream *stream = NULL;
     int r = docker_exec_start(d->docker, call, exec_id, false, &stream, err);
     if (r < 0)
@@ -100,7 +100,7 @@ static int run_exec(struct driver *d, const struct call *call, const char *exec_
     if (r == 0)
         r = exec_wait_code(d, call, exec_id, ret_code, err);
     if (r < 0)
-        exec_kill(d, exec_id);
+        exec_kill(d, container_id, exec_id);
     if (r == -ETIMEDOUT)
         return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the command did not end within its timeout");
     return r < 0 ? err_set(err, ERR_PLAIN, -r, "reading the command's output: %s", strerror(-r)) : 0;
@@ -117,7 +117,8 @@ int driver_exec_task(struct driver *d, const struct call *call, const char *task
     struct call within = timeout_us > 0 ? call_within(call, (uint64_t)timeout_us) : *call;
     struct docker_exec_options o = {.argv = argv};
     char exec_id[65];
-    int r = docker_exec_create(d->docker, &within, store_look(t).container_id, &o, exec_id, err);
+    struct task_look now = store_look(t);
+    int r = docker_exec_create(d->docker, &within, now.container_id, &o, exec_id, err);
     if (r < 0)
         return err_wrap(err, r, "exec in task %s", task_id);
 
@@ -125,7 +126,7 @@ int driver_exec_task(struct driver *d, const struct call *call, const char *task
     capture_init(&x.out);
     capture_init(&x.err);
     struct driver_exec_result result = {0};
-    r = run_exec(d, &within, exec_id, &x, &result.exit.code, err);
+    r = run_exec(d, &within, now.container_id, exec_id, &x, &result.exit.code, err);
     if (r == 0) {
         result.out = capture_take(&x.out, &result.out_len);
         result.err = capture_take(&x.err, &result.err_len);

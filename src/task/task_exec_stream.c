@@ -29,7 +29,7 @@
 struct driver_exec {
     struct driver *d;
     atomic_uint refs;
-    char id[65];
+    char id[65], container_id[65];
     bool tty;
     struct driver_exec_ops ops;
     void *ctx;
@@ -310,6 +310,8 @@ static void attach_posted(void *arg) {
             fail(x, r);
         else
             on_stream(x, EPOLLIN); /* what came with the reply's head is in the stream already */
+        if (x->tty && x->quiet && !x->eof && atomic_load(&x->died)) /* before we were here */
+            loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
     }
     exec_unref(x);
 }
@@ -333,7 +335,8 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
 
     struct call within = call_within(call, d->timeout_us);
     struct docker_exec_options o = {.argv = argv, .tty = tty, .stdin_open = true};
-    int r = docker_exec_create(d->docker, &within, store_look(t).container_id, &o, x->id, err);
+    snprintf(x->container_id, sizeof(x->container_id), "%s", store_look(t).container_id);
+    int r = docker_exec_create(d->docker, &within, x->container_id, &o, x->id, err);
     if (r == 0) {
         list_add(x); /* before it runs: its exec_die may come at once */
         r = docker_exec_start(d->docker, &within, x->id, tty, &x->stream, err);
@@ -447,7 +450,7 @@ void driver_exec_resume(struct driver_exec *x) {
 
 static void kill_work(void *arg) {
     struct driver_exec *x = arg;
-    exec_kill(x->d, x->id);
+    exec_kill(x->d, x->container_id, x->id);
     exec_unref(x);
 }
 

@@ -25,7 +25,9 @@
  *
  * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others run. An
  * exec's Cmd: ["echo", TEXT], ["cat"] (stdin back, until its end), ["exit", N], ["err", TEXT] (on stderr),
- * ["sleep"] (until the connection ends). */
+ * ["sleep"] (until the connection ends), ["big", N] (so many bytes), ["count"] (tells at the end how much input
+ * came; ["count", "deaf"] reads none before POST /_fake/hear), ["background", TEXT] (ends with 5, but a child of
+ * it holds the connection). */
 #include "paddock/buf.h"
 #include <jansson.h>
 #include <stdbool.h>
@@ -57,6 +59,8 @@ void conn_end_chunks(struct conn *c);
 void conn_hijack(struct conn *c);
 void conn_close_when_written(struct conn *c);
 void conn_drop(struct conn *c);
+/** Whether its input is read. */
+void conn_hear(struct conn *c, bool hear);
 /** The value of @key in the query, unescaped; NULL when absent. free(). */
 char *request_param(const struct request *rq, const char *key);
 

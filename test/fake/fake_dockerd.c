@@ -17,7 +17,7 @@
 struct conn {
     int fd;
     struct buf in, out;
-    bool hijacked, streaming, closing, dead, hanging, in_eof;
+    bool hijacked, streaming, closing, dead, hanging, in_eof, deaf;
     bool close_rule;        /* the rule said: close after the answer */
     uint64_t at_us;         /* a late answer: not before */
     struct rule *late_rule; /* a copy's owner is the conn; NULL = the engine's answer */
@@ -55,6 +55,10 @@ void conn_close_when_written(struct conn *c) {
 
 void conn_drop(struct conn *c) {
     c->dead = true;
+}
+
+void conn_hear(struct conn *c, bool hear) {
+    c->deaf = !hear;
 }
 
 static void write_head(struct conn *c, int status, const char *type, const char *header,
@@ -182,6 +186,10 @@ static bool control(struct conn *c, const struct request *rq) {
         conn_reply(c, ok ? 204 : 400, NULL);
     } else if (strcmp(what, "reset") == 0) {
         rules_clear(&srv.rules);
+        conn_reply(c, 204, NULL);
+    } else if (strcmp(what, "hear") == 0) {
+        for (unsigned i = 0; i < srv.count; i++)
+            conn_hear(srv.conns[i], true);
         conn_reply(c, 204, NULL);
     } else if (strcmp(what, "drop") == 0) {
         engine_drop_streams(srv.engine);
@@ -492,7 +500,7 @@ static void step(struct pollfd *p) {
     for (unsigned i = 0; i < n; i++) {
         struct conn *c = srv.conns[i];
         p[i + 2] = (struct pollfd){.fd = c->fd,
-                                   .events = (short)((c->in_eof ? 0 : POLLIN) |
+                                   .events = (short)((c->in_eof || c->deaf ? 0 : POLLIN) |
                                                      (c->out.len || c->closing ? POLLOUT : 0))};
     }
     if (poll(p, n + 2, next_ms()) < 0)

@@ -34,6 +34,7 @@ struct exec {
     json_t *argv;
     bool tty, running;
     int exit_code;
+    size_t counted; /* bytes of input */
     struct conn *conn;
     struct exec *next;
 };
@@ -484,7 +485,33 @@ static void exec_start(struct engine *e, struct conn *conn, struct exec *x) {
         exec_end(e, x, 0);
     } else if (strcmp(what, "exit") == 0) {
         exec_end(e, x, (int)strtol(arg, NULL, 10));
+    } else if (strcmp(what, "big") == 0) {
+        size_t n = strtoul(arg, NULL, 10);
+        AUTO_FREE char *text = malloc(n + 1);
+        if (!text)
+            abort();
+        for (size_t i = 0; i < n; i++)
+            text[i] = (char)('a' + i % 23);
+        for (size_t at = 0; at < n; at += 32768)
+            exec_output(x, 1, text + at, n - at < 32768 ? n - at : 32768);
+        exec_end(e, x, 0);
+    } else if (strcmp(what, "background") == 0) {
+        exec_output(x, 1, arg, strlen(arg));
+        x->running = false;
+        x->exit_code = 5;
+        emit(e, x->of, "exec_die", json_pack("{s:s,s:s}", "execID", x->id, "exitCode", "5"));
+    } else if (strcmp(what, "count") == 0 && strcmp(arg, "deaf") == 0) {
+        conn_hear(conn, false);
     }
+}
+
+static void count_input(struct engine *e, struct exec *x, size_t len, bool eof) {
+    char text[32];
+    x->counted += len;
+    if (!eof || !x->running)
+        return;
+    exec_output(x, 1, text, (size_t)snprintf(text, sizeof(text), "%zu\n", x->counted));
+    exec_end(e, x, 0);
 }
 
 void engine_input(struct engine *e, struct conn *c, const char *data, size_t len, bool eof) {
@@ -493,6 +520,8 @@ void engine_input(struct engine *e, struct conn *c, const char *data, size_t len
         x = x->next;
     if (!x)
         return;
+    if (strcmp(first_arg(x->argv, 0), "count") == 0)
+        count_input(e, x, len, eof);
     if (len > 0 && strcmp(first_arg(x->argv, 0), "cat") == 0)
         exec_output(x, 1, data, len);
     if (eof && x->running && strcmp(first_arg(x->argv, 0), "cat") == 0)

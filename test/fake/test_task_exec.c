@@ -1,0 +1,444 @@
+/* ExecTask, ExecTaskStreaming and TaskStats against the scripted dockerd. */
+#include "fake/task_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
+
+struct fixture {
+    struct world w;
+    struct task_config task;
+    struct driver_exec *exec;
+    struct driver_sub *sub[2];
+    pthread_mutex_t lock;
+    /* a streaming exec */
+    size_t len[3], calls;
+    char text[3][256];
+    bool closed[3], exited, failed, room, pause_once;
+    int code, refuse_with;
+    /* stats */
+    unsigned samples[2], ends[2];
+    struct driver_stats last;
+};
+
+static int setup(void **state) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    pthread_mutex_init(&x->lock, NULL);
+    world_start(&x->w, "{}", 0);
+    world_task(&x->w, &x->task, "web", RUNS);
+    world_run(&x->w, &x->task, NULL);
+    world_until_count(&x->w, "GET /events", 1);
+    *state = x;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    if (x->exec)
+        driver_exec_close(x->exec);
+    for (int i = 0; i < 2; i++)
+        driver_unsubscribe(x->sub[i]);
+    world_done(&x->w);
+    task_config_done(&x->task);
+    pthread_mutex_destroy(&x->lock);
+    free(x);
+    return 0;
+}
+
+/* ---- ExecTask ---- */
+
+static int run(struct fixture *x, int64_t timeout_us, struct driver_exec_result *ret, struct err *err,
+               const char *a, const char *b) {
+    const char *argv[] = {a, b, NULL};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    *err = (struct err){0};
+    return driver_exec_task(x->w.d, &call, x->task.id, argv, timeout_us, ret, err);
+}
+
+static void test_exec__output_and_code__both_streams(void **state) {
+    struct driver_exec_result r = {0};
+    struct err err;
+    assert_int_equal(run(*state, 0, &r, &err, "echo", "hello"), 0);
+    assert_string_equal(r.out, "hello");
+    assert_string_equal(r.err, "");
+    driver_exec_result_done(&r);
+    assert_int_equal(run(*state, 0, &r, &err, "err", "trouble"), 0);
+    assert_string_equal(r.err, "trouble");
+    driver_exec_result_done(&r);
+    assert_int_equal(run(*state, 0, &r, &err, "exit", "7"), 0);
+    assert_int_equal(r.exit.code, 7);
+    driver_exec_result_done(&r);
+}
+
+static void test_exec__large_output__end_kept_and_cut_noted(void **state) {
+    struct driver_exec_result r = {0};
+    struct err err;
+    assert_int_equal(run(*state, 0, &r, &err, "big", "3000000"), 0);
+    const char note[] = "[2934464 bytes of output cut here]\n";
+    assert_int_equal(r.out_len, sizeof(note) - 1 + 65536);
+    assert_memory_equal(r.out, note, sizeof(note) - 1);
+    assert_int_equal(r.out[r.out_len - 1], 'a' + 2999999 % 23);
+    driver_exec_result_done(&r);
+}
+
+static void test_exec__does_not_end__timeout(void **state) {
+    struct driver_exec_result r = {0};
+    struct err err;
+    uint64_t before = clock_now_us();
+    assert_int_equal(run(*state, 200 * US_PER_MS, &r, &err, "sleep", NULL), -ETIMEDOUT);
+    assert_int_equal(err.cls, ERR_DEADLINE);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    assert_null(r.out);
+}
+
+static void test_exec__refusals(void **state) {
+    struct fixture *x = *state;
+    struct driver_exec_result r = {0};
+    struct err err = {0};
+    const char *argv[] = {"echo", NULL};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    assert_int_equal(run(x, 0, &r, &err, NULL, NULL), -EINVAL);
+    assert_string_equal(err.text, "cmd is required, but was empty");
+    err = (struct err){0};
+    assert_int_equal(driver_exec_task(x->w.d, &call, "nobody", argv, 0, &r, &err), -ENOENT);
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    assert_true(run(x, 0, &r, &err, "echo", "late") < 0);
+    assert_non_null(strstr(err.text, "is not running"));
+}
+
+/* ---- ExecTaskStreaming ---- */
+
+static int on_output(void *ctx, int channel, const char *data, size_t len) {
+    struct fixture *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    if (x->len[channel] + len < sizeof(x->text[0]) && len)
+        memcpy(x->text[channel] + x->len[channel], data, len);
+    x->len[channel] += len;
+    x->closed[channel] = x->closed[channel] || len == 0;
+    x->calls++;
+    int r = x->refuse_with;
+    if (x->pause_once) {
+        x->pause_once = false;
+        r = -EAGAIN;
+    }
+    pthread_mutex_unlock(&x->lock);
+    return r;
+}
+
+static void on_exited(void *ctx, const struct task_exit *exit, const struct err *err) {
+    struct fixture *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    assert_false(x->exited);
+    x->exited = true;
+    x->failed = err != NULL;
+    x->code = exit->code;
+    pthread_mutex_unlock(&x->lock);
+}
+
+static void on_room(void *ctx) {
+    struct fixture *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    x->room = true;
+    pthread_mutex_unlock(&x->lock);
+}
+
+static const struct driver_exec_ops ops = {.output = on_output, .exited = on_exited, .room = on_room};
+
+static void open_exec(struct fixture *x, bool tty, const char *a, const char *b) {
+    const char *argv[] = {a, b, NULL};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct err err = {0};
+    if (driver_exec_open(x->w.d, &call, x->task.id, argv, tty, &ops, x, &x->exec, &err) < 0)
+        fail_msg("open: %s", err.text);
+}
+
+static bool flag(struct fixture *x, const bool *at) {
+    pthread_mutex_lock(&x->lock);
+    bool yes = *at;
+    pthread_mutex_unlock(&x->lock);
+    return yes;
+}
+
+static bool has_exited(void *ctx) {
+    struct fixture *x = ctx;
+    return flag(x, &x->exited);
+}
+
+static bool has_room(void *ctx) {
+    struct fixture *x = ctx;
+    return flag(x, &x->room);
+}
+
+static bool has_output(void *ctx) {
+    struct fixture *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    bool yes = x->calls > 0;
+    pthread_mutex_unlock(&x->lock);
+    return yes;
+}
+
+static void test_stream__output__complete_before_exit(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, false, "big", "5000000");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->len[1], 5000000);
+    assert_true(x->closed[1] && x->closed[2]);
+    assert_int_equal(x->code, 0);
+    assert_false(x->failed);
+}
+
+static void test_stream__exit_code__told(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, false, "exit", "42");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 42);
+}
+
+/* The event stream is away: Docker is asked. */
+static void test_stream__no_events__code_told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /events hang\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    open_exec(x, false, "exit", "43");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 43);
+}
+
+static void test_stream__paused_reader__goes_on_after_resume(void **state) {
+    struct fixture *x = *state;
+    x->pause_once = true;
+    open_exec(x, false, "big", "1000000");
+    world_until(has_output, x, "output");
+    pthread_mutex_lock(&x->lock);
+    bool exited = x->exited;
+    size_t len = x->len[1];
+    pthread_mutex_unlock(&x->lock);
+    assert_false(exited);
+    assert_true(len < 1000000);
+    driver_exec_resume(x->exec);
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->len[1], 1000000);
+}
+
+static void test_stream__input__echoed_until_its_end(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, false, "cat", NULL);
+    assert_int_equal(driver_exec_stdin(x->exec, "ping", 4), 0);
+    world_until(has_output, x, "echo");
+    driver_exec_stdin_close(x->exec);
+    world_until(has_exited, x, "the exec's end");
+    assert_string_equal(x->text[1], "ping");
+}
+
+/* A process that does not read: 1 MiB and a little is taken, then no more until there is room. */
+static void test_stream__input_not_read__bounded_then_all_arrives(void **state) {
+    struct fixture *x = *state;
+    AUTO_FREE char *piece = calloc(1, 65536);
+    size_t sent = 0;
+    int r = 0;
+    open_exec(x, false, "count", "deaf");
+    while (sent < (8u << 20) && (r = driver_exec_stdin(x->exec, piece, 65536)) == 0)
+        sent += 65536;
+    assert_int_equal(r, -ENOBUFS);
+    assert_true(sent >= 1 << 20 && sent <= 3 << 20);
+    fake_control(&x->w.fake, "POST", "hear", "", NULL, 0);
+    world_until(has_room, x, "room");
+    while (sent < (8u << 20)) {
+        x->room = false;
+        r = driver_exec_stdin(x->exec, piece, 65536);
+        if (r == 0)
+            sent += 65536;
+        else
+            world_until(has_room, x, "room");
+    }
+    driver_exec_stdin_close(x->exec);
+    world_until(has_exited, x, "the exec's end");
+    assert_string_equal(x->text[1], "8388608\n");
+}
+
+static void test_stream__tty_background_child__does_not_hold_it(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, true, "background", "prompt");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 5);
+    assert_string_equal(x->text[1], "prompt");
+}
+
+static void test_stream__tty_background_child_silent__does_not_hold_it(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, true, "background", "");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 5);
+}
+
+static void test_stream__resizes__newest_last(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, true, "cat", NULL);
+    for (unsigned i = 1; i <= 20; i++)
+        driver_exec_resize(x->exec, i, 2 * i);
+    char log[60000], last[64] = "";
+    for (uint64_t deadline = clock_now_us() + WORLD_WAIT_US; !strstr(last, "h=20&w=40");) {
+        assert_true(clock_now_us() < deadline);
+        fake_control(&x->w.fake, "GET", "log", "", log, sizeof(log));
+        AUTO_JSON json_t *j = json_loads(log, 0, NULL);
+        size_t i;
+        json_t *v;
+        json_array_foreach(j, i, v) {
+            if (strstr(json_string_value(json_object_get(v, "request")), "/resize"))
+                snprintf(last, sizeof(last), "%s", json_string_value(json_object_get(v, "query")));
+        }
+    }
+}
+
+static void test_stream__client_gone__silent_and_ended(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, false, "sleep", NULL);
+    driver_exec_close(TAKE_PTR(x->exec));
+    assert_false(x->exited);
+    /* Docker is asked for its process, to end it */
+    world_until_count(&x->w, "GET /exec/e0ec00000002000000000000000000000000000000000000000000000000feed/json", 1);
+    assert_false(x->exited);
+}
+
+static void test_stream__nobody_takes_output__ends_with_error(void **state) {
+    struct fixture *x = *state;
+    x->refuse_with = -EPIPE;
+    open_exec(x, false, "big", "1000000");
+    world_until(has_exited, x, "the exec's end");
+    assert_true(x->failed);
+}
+
+static void test_stream__container_dies__ends(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, false, "cat", NULL);
+    assert_int_equal(driver_exec_stdin(x->exec, "ping", 4), 0);
+    world_until(has_output, x, "echo");
+    world_exit(&x->w, &x->task, 0);
+    world_until(has_exited, x, "the exec's end");
+}
+
+/* ---- stats ---- */
+
+static void take(struct fixture *x, int i, const struct driver_stats *s) {
+    pthread_mutex_lock(&x->lock);
+    if (s) {
+        assert_int_equal(x->ends[i], 0); /* nothing after the end */
+        x->samples[i]++;
+        x->last = *s;
+    } else {
+        x->ends[i]++;
+    }
+    pthread_mutex_unlock(&x->lock);
+}
+
+static void on_stats0(void *ctx, const struct driver_stats *s) {
+    take(ctx, 0, s);
+}
+
+static void on_stats1(void *ctx, const struct driver_stats *s) {
+    take(ctx, 1, s);
+}
+
+static bool both_sampled(void *ctx) {
+    struct fixture *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    bool yes = x->samples[0] >= 10 && x->samples[1] >= 1;
+    pthread_mutex_unlock(&x->lock);
+    return yes;
+}
+
+static bool both_ended(void *ctx) {
+    struct fixture *x = ctx;
+    pthread_mutex_lock(&x->lock);
+    bool yes = x->ends[0] == 1 && x->ends[1] == 1;
+    pthread_mutex_unlock(&x->lock);
+    return yes;
+}
+
+/* No cgroup files can be read here (the fake's pid is nobody's): Docker's one-shot call serves. */
+static void test_stats__two_intervals__each_its_own_end_with_the_task(void **state) {
+    struct fixture *x = *state;
+    struct err err = {0};
+    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
+    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 400 * US_PER_MS, on_stats1, x, &x->sub[1], &err), 0);
+    world_until(both_sampled, x, "samples");
+    pthread_mutex_lock(&x->lock);
+    unsigned fast = x->samples[0], slow = x->samples[1];
+    pthread_mutex_unlock(&x->lock);
+    assert_true(fast >= 2 * slow);
+    assert_int_equal(x->last.usage, 4096);
+    assert_true(x->last.time_ns > 0);
+    world_exit(&x->w, &x->task, 0);
+    world_until(both_ended, x, "the streams' ends");
+    /* one that comes late ends too */
+    driver_unsubscribe(TAKE_PTR(x->sub[0]));
+    x->ends[0] = 0;
+    x->samples[0] = 0;
+    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
+    world_until(both_ended, x, "the late stream's end");
+    assert_int_equal(x->samples[0], 0);
+}
+
+static void test_stats__unsubscribed__silent(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /containers/*/stats delay=150\n");
+    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], NULL), 0);
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/stats",
+             world_look(&x->w, x->task.id).container_id);
+    world_until_count(&x->w, request, 1);
+    driver_unsubscribe(TAKE_PTR(x->sub[0]));
+    unsigned samples = x->samples[0];
+    world_until_count(&x->w, request, 1);
+    world_driver_free(&x->w); /* waits for the call in flight */
+    assert_int_equal(x->samples[0], samples);
+    world_driver_new(&x->w, "{}");
+}
+
+static void test_stats__unknown_task__not_found(void **state) {
+    struct fixture *x = *state;
+    struct driver_sub *sub = NULL;
+    assert_int_equal(driver_task_stats(x->w.d, "nobody", US_PER_SEC, on_stats0, x, &sub, NULL), -ENOENT);
+    assert_null(sub);
+}
+
+static bool has_new_pid(void *ctx) {
+    struct fixture *x = ctx;
+    return world_look(&x->w, x->task.id).pid == 1000000000;
+}
+
+/* Docker's own restart is no end, but another pid. */
+static void test_restart_by_docker__new_pid_still_running(void **state) {
+    struct fixture *x = *state;
+    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    world_until(has_new_pid, x, "the new pid");
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_exec__output_and_code__both_streams),
+    T(test_exec__large_output__end_kept_and_cut_noted),
+    T(test_exec__does_not_end__timeout),
+    T(test_exec__refusals),
+    T(test_stream__output__complete_before_exit),
+    T(test_stream__exit_code__told),
+    T(test_stream__no_events__code_told),
+    T(test_stream__paused_reader__goes_on_after_resume),
+    T(test_stream__input__echoed_until_its_end),
+    T(test_stream__input_not_read__bounded_then_all_arrives),
+    T(test_stream__tty_background_child__does_not_hold_it),
+    T(test_stream__tty_background_child_silent__does_not_hold_it),
+    T(test_stream__resizes__newest_last),
+    T(test_stream__client_gone__silent_and_ended),
+    T(test_stream__nobody_takes_output__ends_with_error),
+    T(test_stream__container_dies__ends),
+    T(test_stats__two_intervals__each_its_own_end_with_the_task),
+    T(test_stats__unsubscribed__silent),
+    T(test_stats__unknown_task__not_found),
+    T(test_restart_by_docker__new_pid_still_running),
+};
+WORLD_MAIN(tests)
