@@ -1,5 +1,5 @@
-/* Is this machine fit? One line each: ok, warning or failure, and what to do. Needs no running driver.
- * Exit status: 0 fit, 1 a failure, 3 warnings alone. */
+/* Is this machine fit? One line each: ok, warning or failure, and what to do. Needs no running
+ * driver. Exit status: 0 fit, 1 a failure, 3 warnings alone. */
 #include "plugin/cli.h"
 
 #include "paddock/cleanup.h"
@@ -65,15 +65,19 @@ static bool check_cgroup(struct check *c) {
     struct statfs fs;
     char text[512];
     if (statfs(c->cgroup_root, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC) {
-        say(c, FAILURE, "cgroup v2: %s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
-                        "cpusets are set at start and not kept", c->cgroup_root);
+        say(c, FAILURE,
+            "cgroup v2: %s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
+            "cpusets are set at start and not kept",
+            c->cgroup_root);
         return false;
     }
     say(c, OK, "cgroup v2: %s", c->cgroup_root);
     slurp(c->cgroup_root, "cgroup.controllers", text, sizeof(text));
     if (!has_word(text, "cpuset")) {
-        say(c, FAILURE, "cpuset controller: the kernel has none here (cgroup.controllers: %s). A cpuset "
-                        "hierarchy of cgroup v1 may hold it: unmount that", text);
+        say(c, FAILURE,
+            "cpuset controller: the kernel has none here (cgroup.controllers: %s). A cpuset "
+            "hierarchy of cgroup v1 may hold it: unmount that",
+            text);
         return false;
     }
     say(c, OK, "cpuset controller");
@@ -92,18 +96,23 @@ static void check_nomad_cores(struct check *c) {
     if (cpuset_parse(cores, strlen(cores), &reserved) == 0)
         cpuset_union(&nomad, &reserved);
     if (cpuset_is_empty(&nomad))
-        say(c, WARNING, "Nomad's cores: %s/nomad.slice/share.slice says none (online: %s). A client >= 1.7 "
-                        "that runs as root writes it; an older one or client.cgroup_parent keeps it elsewhere",
+        say(c, WARNING,
+            "Nomad's cores: %s/nomad.slice/share.slice says none (online: %s). A client >= 1.7 "
+            "that runs as root writes it; an older one or client.cgroup_parent keeps it elsewhere",
             c->cgroup_root, online);
     else if (!cpuset_contains(&up, &nomad))
-        say(c, FAILURE, "Nomad's cores: shared pool %s, reserved %s, but online are %s. Bring them up, or "
-                        "restart the client so that it counts again", pool, cores, online);
+        say(c, FAILURE,
+            "Nomad's cores: shared pool %s, reserved %s, but online are %s. Bring them up, or "
+            "restart the client so that it counts again",
+            pool, cores, online);
     else if (r < 0)
-        say(c, WARNING, "Nomad's cores: all are reserved (%s), the shared pool is empty: shared tasks are "
-                        "held where they are. Leave a core to the pool", cores);
+        say(c, WARNING,
+            "Nomad's cores: all are reserved (%s), the shared pool is empty: shared tasks are "
+            "held where they are. Leave a core to the pool",
+            cores);
     else
-        say(c, OK, "Nomad's cores: shared pool %s, reserved %s, online %s", pool, cores[0] ? cores : "none",
-            online);
+        say(c, OK, "Nomad's cores: shared pool %s, reserved %s, online %s", pool,
+            cores[0] ? cores : "none", online);
 }
 
 /* ---- Docker ---- */
@@ -141,8 +150,9 @@ static void check_bus(struct check *c) {
     if (r >= 0)
         r = sd_bus_get_unique_name(bus, &name); /* waits for the bus to say hello */
     if (r < 0)
-        say(c, WARNING, "system bus: %s. Without it a daemon-reload can put an old set back until the next "
-                        "event: start dbus, or set cpuset { systemd = false } if there is no systemd",
+        say(c, WARNING,
+            "system bus: %s. Without it a daemon-reload can put an old set back until the next "
+            "event: start dbus, or set cpuset { systemd = false } if there is no systemd",
             strerror(-r));
     else
         say(c, OK, "system bus");
@@ -155,10 +165,13 @@ static void check_inotify(struct check *c) {
     slurp(c->proc_root, "sys/fs/inotify/max_user_watches", watches, sizeof(watches));
     AUTO_FD int fd = inotify_init1(IN_CLOEXEC);
     if (fd < 0)
-        say(c, WARNING, "inotify: %s (max_user_instances %s): changes are seen at the tick only. Raise "
-                        "fs.inotify.max_user_instances", strerror(errno), instances);
+        say(c, WARNING,
+            "inotify: %s (max_user_instances %s): changes are seen at the tick only. Raise "
+            "fs.inotify.max_user_instances",
+            strerror(errno), instances);
     else if (strtoul(watches, NULL, 10) < 4096)
-        say(c, WARNING, "inotify: %s watches are enough for %lu tasks. Raise fs.inotify.max_user_watches",
+        say(c, WARNING,
+            "inotify: %s watches are enough for %lu tasks. Raise fs.inotify.max_user_watches",
             watches, strtoul(watches, NULL, 10) / 2);
     else
         say(c, OK, "inotify: %s instances, %s watches", instances, watches);
@@ -177,8 +190,8 @@ static void check_other_agents(struct check *c) {
             continue;
         for (size_t i = 0; i < ARRAY_LEN(names); i++)
             if (strcmp(comm, names[i]) == 0) {
-                say(c, WARNING, "other agents: %s (pid %s) sets CPUs too. Let one of the two do it", comm,
-                    e->d_name);
+                say(c, WARNING, "other agents: %s (pid %s) sets CPUs too. Let one of the two do it",
+                    comm, e->d_name);
                 found++;
             }
     }
@@ -192,12 +205,14 @@ static void check_root(struct check *c) {
     if (geteuid() == 0)
         say(c, OK, "user: root");
     else
-        say(c, FAILURE, "user: not root, cpusets cannot be written. Run the Nomad client (and this) as root");
+        say(c, FAILURE,
+            "user: not root, cpusets cannot be written. Run the Nomad client (and this) as root");
 }
 
 static int usage(FILE *to, int status) {
     fputs("usage: paddock check [--docker ENDPOINT] [--cgroup-root DIR]\n"
-          "Exit status: 0 all is well, 1 a failure, 3 nothing but warnings.\n", to);
+          "Exit status: 0 all is well, 1 a failure, 3 nothing but warnings.\n",
+          to);
     return status;
 }
 

@@ -6,7 +6,8 @@
 
 static int usage(FILE *to, int status) {
     fputs("usage: paddock metrics [--socket PATH]\n"
-          "Prints the running driver's counters as Prometheus text, for node_exporter's textfile collector.\n",
+          "Prints the running driver's counters as Prometheus text, for node_exporter's textfile "
+          "collector.\n",
           to);
     return status;
 }
@@ -29,11 +30,12 @@ int cli_metrics(int argc, char **argv) {
     if (json_array_size(all) == 0)
         fputs("paddock: no running driver answers\n", stderr);
     else if (status) /* two of them in one text are no Prometheus text */
-        fprintf(stderr, "paddock: %zu drivers answer, name one: --socket " CLI_RUN_DIR "/control-NAME.sock\n",
+        fprintf(stderr,
+                "paddock: %zu drivers answer, name one: --socket " CLI_RUN_DIR
+                "/control-NAME.sock\n",
                 json_array_size(all));
     else
-        json_array_foreach(all, i, one)
-            fputs(cli_text(one, "metrics"), stdout);
+        json_array_foreach(all, i, one) fputs(cli_text(one, "metrics"), stdout);
     json_decref(all);
     return status;
 }

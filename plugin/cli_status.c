@@ -21,9 +21,12 @@ struct status_args {
 
 static int usage(FILE *to, int status) {
     fputs("usage: paddock status [--json] [--watch] [--socket PATH]\n"
-          "One line a task; --json: a list with a document for each running driver. In the bar of the machine's CPUs:\n"
-          "    #  the task's core    !  it is there, but should not be    o  it should be there, but is not\n"
-          "    .  not its core       (a letter stands for several CPUs on a machine of more than 64)\n",
+          "One line a task; --json: a list with a document for each running driver. In the bar of "
+          "the machine's CPUs:\n"
+          "    #  the task's core    !  it is there, but should not be    o  it should be there, "
+          "but is not\n"
+          "    .  not its core       (a letter stands for several CPUs on a machine of more than "
+          "64)\n",
           to);
     return status;
 }
@@ -91,13 +94,14 @@ static void print_task(const json_t *task, unsigned cpus) {
            "  %s%s\n",
            cli_text(task, "alloc_id"), cli_text(task, "task"), cli_text(task, "container_id"),
            cli_text(task, "kind"), cli_text(task, "wanted"), cli_text(task, "actual"), bar, state,
-           json_integer_value(json_object_get(task, "corrections")), last ? cli_text(last, "cause") : "-",
-           age);
+           json_integer_value(json_object_get(task, "corrections")),
+           last ? cli_text(last, "cause") : "-", age);
 }
 
 static void print_driver(const json_t *doc) {
     const json_t *driver = json_object_get(doc, "driver"), *pin = json_object_get(doc, "pin");
-    const json_t *host = json_object_get(pin, "host"), *tasks = json_object_get(pin, "tasks"), *task;
+    const json_t *host = json_object_get(pin, "host"), *tasks = json_object_get(pin, "tasks"),
+                 *task;
     unsigned cpus = (unsigned)json_integer_value(json_object_get(host, "cpus"));
     unsigned per = (cpus + BAR_MAX - 1) / BAR_MAX;
     int width = per ? (int)((cpus + per - 1) / per) : 4;
@@ -114,8 +118,7 @@ static void print_driver(const json_t *doc) {
     if (json_array_size(tasks))
         printf("%-8s  %-16s  %-12s  %-6s  %-10s  %-10s  %-*s  %-22s  %5s  %s\n", "ALLOC", "TASK",
                "CONTAINER", "KIND", "WANTED", "ACTUAL", width, "CPUS", "STATE", "FIXES", "LAST");
-    json_array_foreach(tasks, i, task)
-        print_task(task, cpus);
+    json_array_foreach(tasks, i, task) print_task(task, cpus);
 }
 
 /* ---- the command ---- */
@@ -134,8 +137,7 @@ static int show(const struct status_args *a) {
         json_dumpf(all, stdout, a->watch ? JSON_COMPACT : JSON_INDENT(2));
         putchar('\n');
     } else {
-        json_array_foreach(all, i, doc)
-            print_driver(doc);
+        json_array_foreach(all, i, doc) print_driver(doc);
     }
     fflush(stdout);
     json_decref(all);

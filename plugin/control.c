@@ -66,8 +66,8 @@ static void conn_free(struct conn *c) {
 
 static void conn_write(struct conn *c) {
     while (c->out_at < c->out_len) {
-        ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN && loop_watch_set(c->watch, EPOLLOUT) == 0)
             return;
         if (n <= 0)

@@ -1,9 +1,10 @@
 #pragma once
-/* The two ways to ask a running plugin how its tasks are: a unix socket for the command line, and - when it
- * is switched on - a loopback port for Prometheus. Both live on a loop that is somebody else's.
+/* The two ways to ask a running plugin how its tasks are: a unix socket for the command line, and -
+ * when it is switched on - a loopback port for Prometheus. Both live on a loop that is somebody
+ * else's.
  *
- * Control socket: mode 0600. The client says "status" or "metrics" and a newline (or ends its side: status), gets one
- * JSON document, and the connection ends. Metrics are {"metrics": "text"}.
+ * Control socket: mode 0600. The client says "status" or "metrics" and a newline (or ends its side:
+ * status), gets one JSON document, and the connection ends. Metrics are {"metrics": "text"}.
  * Listener: HTTP/1, GET /metrics and nothing else.
  * Limits: 16 connections at a time each, 5 s and 4 KiB of request for each. */
 #include "paddock/loop.h"
@@ -13,16 +14,17 @@ struct control;
 
 struct control_options {
     const char *dir;    /* "/run/paddock"; made when it is not there, mode 0700 */
-    const char *name;   /* the driver's: the socket is control-NAME.sock, or control-NAME-PID.sock while another
-                         * plugin of that name answers on the first */
+    const char *name;   /* the driver's: the socket is control-NAME.sock, or control-NAME-PID.sock
+                         * while another   plugin of that name answers on the first */
     const char *listen; /* "127.0.0.1:9103", "[::1]:9103"; "" or NULL = off */
     json_t *(*status)(void *ctx); /* called on the loop's thread; NULL = out of memory */
     char *(*metrics)(void *ctx);  /* the same; free() */
     void *ctx;
 };
 
-/** Opens both; sockets that nobody answers on any more are removed. Call before the loop runs or in its
- *  thread. Returns 0; -EINVAL @listen is no address; -ENAMETOOLONG; -EADDRINUSE; other -errno. */
+/** Opens both; sockets that nobody answers on any more are removed. Call before the loop runs or in
+ * its thread. Returns 0; -EINVAL @listen is no address; -ENAMETOOLONG; -EADDRINUSE; other -errno.
+ */
 int control_new(struct loop *l, const struct control_options *o, struct control **ret) MUST_CHECK;
 
 /** The control socket's path. Owner: @c. */
@@ -30,7 +32,8 @@ const char *control_path(const struct control *c);
 /** The port that the listener got, 0 = none. */
 unsigned control_port(const struct control *c);
 
-/** Removes the socket's file; for the end of a process whose loop has been freed already. NULL allowed. */
+/** Removes the socket's file; for the end of a process whose loop has been freed already. NULL
+ * allowed. */
 void control_unlink(const struct control *c);
 /** Closes all. The loop lives still and is not running, or this is its thread. NULL allowed. */
 void control_free(struct control *c);

@@ -54,7 +54,8 @@ static void serve_init_process(sigset_t *ret_term) {
     sigaddset(ret_term, SIGTERM);
     pthread_sigmask(SIG_BLOCK, ret_term, NULL);
     umask(077);
-    /* A task costs up to a dozen fds (cpuset, stats, FIFOs): the soft limit of 1,024 is soon reached. */
+    /* A task costs up to a dozen fds (cpuset, stats, FIFOs): the soft limit of 1,024 is soon
+     * reached. */
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

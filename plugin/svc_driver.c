@@ -22,7 +22,8 @@ void svc_init(struct rpc_call *c, const ProtobufCMessage *req) {
     rpc_reply(c, &out.base);
 }
 
-/* The process is ended by GRPCController.Shutdown, which follows; no container is touched by either. */
+/* The process is ended by GRPCController.Shutdown, which follows; no container is touched by
+ * either. */
 void svc_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Driver__ShutdownResponse out = DRIVER__SHUTDOWN_RESPONSE__INIT;
@@ -133,8 +134,8 @@ static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
         log_warn("fingerprint", NULL, "out of memory, retrying");
 }
 
-/* Ending this stream makes the agent open it again at once, for ever: a driver that cannot start is told as
- * an unhealthy fingerprint on a stream that stays. */
+/* Ending this stream makes the agent open it again at once, for ever: a driver that cannot start is
+ * told as an unhealthy fingerprint on a stream that stays. */
 static void tell_undetected(struct listener *l, const struct err *err) {
     struct driver_fingerprint f = {.health = DRIVER_UNDETECTED};
     snprintf(f.description, sizeof(f.description), "%.255s", err->text);
@@ -170,7 +171,8 @@ static void on_task_event(void *ctx, const struct driver_event *e) {
     out.n_annotations = n;
     out.annotations = refs;
     if (rpc_stream_send(l->stream, &out.base) < 0)
-        log_debug("task_events", LOG_KV("task_id", e->task_id), "event lost: nobody reads, ignoring");
+        log_debug("task_events", LOG_KV("task_id", e->task_id),
+                  "event lost: nobody reads, ignoring");
 }
 
 void svc_task_events(struct rpc_stream *s, const ProtobufCMessage *req) {
@@ -187,8 +189,8 @@ void svc_create_network(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__CreateNetworkRequest *in = (const Driver__CreateNetworkRequest *)req;
     struct driver_network net = {0};
     struct err err = {0};
-    if (driver_create_network(rpc_call_app(c), rpc_call_context(c), in->alloc_id, in->hostname, &net,
-                              &err) < 0) {
+    if (driver_create_network(rpc_call_app(c), rpc_call_context(c), in->alloc_id, in->hostname,
+                              &net, &err) < 0) {
         rpc_fail(c, &err);
         return;
     }

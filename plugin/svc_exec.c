@@ -44,8 +44,9 @@ void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
 }
 
 /* ---- streaming ----
- * Output that finds the stream's queue full waits here (at most what one read of the driver held); the driver
- * is paused until there is room. `lock` orders it with what comes after: the end is sent behind it. */
+ * Output that finds the stream's queue full waits here (at most what one read of the driver held);
+ * the driver is paused until there is room. `lock` orders it with what comes after: the end is sent
+ * behind it. */
 
 struct waiting {
     struct waiting *next;
@@ -181,9 +182,11 @@ static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *m
     const Driver__ExecTaskStreamingRequest *in = (const Driver__ExecTaskStreamingRequest *)msg;
     (void)s;
     if (!in)
-        return 0; /* the host does not end its side when its input ends: nor does this mean anything */
+        return 0; /* the host does not end its side when its input ends: nor does this mean anything
+                   */
     if (in->tty_size)
-        driver_exec_resize(x->driver, (unsigned)in->tty_size->height, (unsigned)in->tty_size->width);
+        driver_exec_resize(x->driver, (unsigned)in->tty_size->height,
+                           (unsigned)in->tty_size->width);
     if (in->stdin_op && in->stdin_op->data.len > 0) {
         int r = driver_exec_stdin(x->driver, (const char *)in->stdin_op->data.data,
                                   in->stdin_op->data.len);
@@ -216,8 +219,8 @@ static int open_exec(struct rpc_stream *s, struct exec *x,
     AUTO_FREE const char **argv = argv_of(setup->n_command, setup->command);
     if (!argv)
         return err_oom(err);
-    return driver_exec_open(rpc_stream_app(s), rpc_stream_context(s), setup->task_id, argv, setup->tty,
-                            &exec_ops, x, &x->driver, err);
+    return driver_exec_open(rpc_stream_app(s), rpc_stream_context(s), setup->task_id, argv,
+                            setup->tty, &exec_ops, x, &x->driver, err);
 }
 
 void svc_exec_task_streaming(struct rpc_stream *s, const ProtobufCMessage *req) {
@@ -236,5 +239,6 @@ void svc_exec_task_streaming(struct rpc_stream *s, const ProtobufCMessage *req) 
     if (open_exec(s, x, in->setup, &err) < 0)
         rpc_stream_finish(s, &err);
     else if (in->tty_size)
-        driver_exec_resize(x->driver, (unsigned)in->tty_size->height, (unsigned)in->tty_size->width);
+        driver_exec_resize(x->driver, (unsigned)in->tty_size->height,
+                           (unsigned)in->tty_size->width);
 }

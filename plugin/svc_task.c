@@ -1,5 +1,5 @@
-/* A task's life on the wire: each handler decodes, calls the driver, encodes. What Nomad dereferences
- * without a look (result, handle.config, agg_resource_usage) is always there. */
+/* A task's life on the wire: each handler decodes, calls the driver, encodes. What Nomad
+ * dereferences without a look (result, handle.config, agg_resource_usage) is always there. */
 #include "plugin/svc.h"
 #include "plugin/svc_common.h"
 
@@ -28,7 +28,8 @@ static void override_done(struct override *o) {
     free(o->refs);
 }
 
-static int override_fill(struct override *o, const struct kvs *ports, const char *addr, bool advertise) {
+static int override_fill(struct override *o, const struct kvs *ports, const char *addr,
+                         bool advertise) {
     driver__network_override__init(&o->msg);
     o->entries = calloc(ports->n + 1, sizeof(*o->entries));
     o->refs = calloc(ports->n + 1, sizeof(*o->refs));
@@ -158,8 +159,8 @@ void svc_wait_task(struct rpc_call *c, const ProtobufCMessage *req) {
 void svc_stop_task(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__StopTaskRequest *in = (const Driver__StopTaskRequest *)req;
     struct err err = {0};
-    if (driver_stop_task(rpc_call_app(c), rpc_call_context(c), in->task_id, svc_duration_us(in->timeout),
-                         in->signal, &err) < 0) {
+    if (driver_stop_task(rpc_call_app(c), rpc_call_context(c), in->task_id,
+                         svc_duration_us(in->timeout), in->signal, &err) < 0) {
         rpc_fail(c, &err);
         return;
     }
@@ -170,7 +171,8 @@ void svc_stop_task(struct rpc_call *c, const ProtobufCMessage *req) {
 void svc_signal_task(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__SignalTaskRequest *in = (const Driver__SignalTaskRequest *)req;
     struct err err = {0};
-    if (driver_signal_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->signal, &err) < 0) {
+    if (driver_signal_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->signal, &err) <
+        0) {
         rpc_fail(c, &err);
         return;
     }
@@ -181,7 +183,8 @@ void svc_signal_task(struct rpc_call *c, const ProtobufCMessage *req) {
 void svc_destroy_task(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__DestroyTaskRequest *in = (const Driver__DestroyTaskRequest *)req;
     struct err err = {0};
-    if (driver_destroy_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->force, &err) < 0) {
+    if (driver_destroy_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->force, &err) <
+        0) {
         rpc_fail(c, &err);
         return;
     }
@@ -284,7 +287,8 @@ static void fill_cpu(Driver__CPUUsage *cpu, const struct driver_stats *s) {
 
 #define MEMORY_FIELDS_MAX 6
 
-static void fill_memory(Driver__MemoryUsage *m, Driver__MemoryUsage__Fields fields[MEMORY_FIELDS_MAX],
+static void fill_memory(Driver__MemoryUsage *m,
+                        Driver__MemoryUsage__Fields fields[MEMORY_FIELDS_MAX],
                         const struct driver_stats *s) {
     driver__memory_usage__init(m);
     m->rss = s->rss;
@@ -347,7 +351,7 @@ void svc_task_stats(struct rpc_stream *s, const ProtobufCMessage *req) {
     }
     x->stream = rpc_stream_ref(s);
     rpc_stream_set(s, &stats_ops, x);
-    if (driver_task_stats(rpc_stream_app(s), in->task_id, svc_duration_us(in->collection_interval), on_stats,
-                          x, &x->sub, &err) < 0)
+    if (driver_task_stats(rpc_stream_app(s), in->task_id, svc_duration_us(in->collection_interval),
+                          on_stats, x, &x->sub, &err) < 0)
         rpc_stream_finish(s, &err);
 }

@@ -22,7 +22,8 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) == sizeof(Driver__TaskConfig__EnvEntry), "map entry");
 _Static_assert(sizeof(struct entry) == sizeof(Driver__TaskConfig__DeviceEnvEntry), "map entry");
-_Static_assert(sizeof(struct entry) == sizeof(Driver__NetworkIsolationSpec__LabelsEntry), "map entry");
+_Static_assert(sizeof(struct entry) == sizeof(Driver__NetworkIsolationSpec__LabelsEntry),
+               "map entry");
 
 struct ranked {
     const struct entry *e;
@@ -35,8 +36,8 @@ static int compare_ranked(const void *a, const void *b) {
     return c ? c : (x->at > y->at) - (x->at < y->at);
 }
 
-/* Sorted by key; of equal keys the last one counts. Not by kvs_set, whose search makes a large environment
- * a matter of seconds. */
+/* Sorted by key; of equal keys the last one counts. Not by kvs_set, whose search makes a large
+ * environment a matter of seconds. */
 static int copy_map(struct kvs *dst, size_t n, void *entries) {
     struct entry **in = entries;
     AUTO_FREE struct ranked *order = calloc(n + 1, sizeof(*order));
@@ -59,7 +60,8 @@ static int copy_map(struct kvs *dst, size_t n, void *entries) {
     return 0;
 }
 
-static struct task_port *copy_network_ports(size_t n, Driver__NetworkPort **in, size_t *ret_n, int *r) {
+static struct task_port *copy_network_ports(size_t n, Driver__NetworkPort **in, size_t *ret_n,
+                                            int *r) {
     struct task_port *ports = calloc(n + 1, sizeof(*ports));
     if (!ports) {
         *r = -ENOMEM;
@@ -90,8 +92,8 @@ static void decode_networks(const Driver__AllocatedTaskResources *in, struct tas
         to->mbits = from->mbits;
         to->reserved_ports = copy_network_ports(from->n_reserved_ports, from->reserved_ports,
                                                 &to->n_reserved_ports, r);
-        to->dynamic_ports = copy_network_ports(from->n_dynamic_ports, from->dynamic_ports,
-                                               &to->n_dynamic_ports, r);
+        to->dynamic_ports =
+            copy_network_ports(from->n_dynamic_ports, from->dynamic_ports, &to->n_dynamic_ports, r);
     }
 }
 
@@ -222,7 +224,8 @@ int task_decode(const Driver__TaskConfig *in, struct task_config *ret, struct er
     } required[] = {{"id", in->id}, {"name", in->name}, {"alloc_dir", in->alloc_dir}};
     for (size_t i = 0; i < ARRAY_LEN(required); i++)
         if (str_empty(required[i].value))
-            return err_set(err, ERR_INVALID, EINVAL, "task.%s: must not be empty", required[i].name);
+            return err_set(err, ERR_INVALID, EINVAL, "task.%s: must not be empty",
+                           required[i].name);
 
     AUTO_TASK_CONFIG struct task_config out = {0};
     int r = 0;

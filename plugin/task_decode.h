@@ -5,6 +5,7 @@
 
 #include "driver.pb-c.h"
 
-/** Copies everything (the message may go). Absent parts give empty values; a task without an id, a name or an
- *  alloc folder is refused. Returns 0; -EINVAL (ERR_INVALID); -ENOMEM. Pure, any thread. */
+/** Copies everything (the message may go). Absent parts give empty values; a task without an id, a
+ * name or an alloc folder is refused. Returns 0; -EINVAL (ERR_INVALID); -ENOMEM. Pure, any thread.
+ */
 int task_decode(const Driver__TaskConfig *in, struct task_config *ret, struct err *err) MUST_CHECK;

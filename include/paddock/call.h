@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* An eventfd that becomes readable, for good, when the request's client has gone or the plugin ends. */
+/* An eventfd that becomes readable, for good, when the request's client has gone or the plugin
+ * ends. */
 struct cancel {
     int fd; /* -EBADF: cannot be cancelled */
 };
@@ -25,7 +26,8 @@ bool cancel_fired(const struct cancel *c);
 /** A call with a deadline @timeout_us from now, but never later than @outer's (NULL allowed). */
 struct call call_within(const struct call *outer, uint64_t timeout_us);
 
-/** Milliseconds until @at_us (clock_now_us() time) for poll(): -1 = @at_us is 0, 0 = past, rounded up. */
+/** Milliseconds until @at_us (clock_now_us() time) for poll(): -1 = @at_us is 0, 0 = past, rounded
+ * up. */
 int call_ms_until(uint64_t at_us);
 
 /** Milliseconds until the deadline for poll(): -1 = none, 0 = over, rounded up. */

@@ -2,16 +2,17 @@
 /* A cgroup v2 folder's cpuset files on held fds, and where a container's folder is.
  *
  * Facts (cpuset.md 1.3): a held fd read with pread(.., 0) is always fresh and 12 times cheaper than
- * open+read+close; after the cgroup is gone both read and write give ENODEV. Roots are the caller's fds,
- * so that a plain folder serves as a tree in tests. Any thread; no locks, no logs. */
+ * open+read+close; after the cgroup is gone both read and write give ENODEV. Roots are the caller's
+ * fds, so that a plain folder serves as a tree in tests. Any thread; no locks, no logs. */
 #include "paddock/cpuset.h"
 #include <sys/types.h>
 
-/* One cpuset file: the fd, and what was read last. Text that has not changed is not parsed again. */
+/* One cpuset file: the fd, and what was read last. Text that has not changed is not parsed again.
+ */
 struct cgroup_file {
-    int fd;       /* -EBADF = not open */
-    int r;        /* of the last read: 0, -ENODATA blank, -errno; -EBADF before the first */
-    size_t len;   /* of the text in the file; the memo below holds it when it fits */
+    int fd;     /* -EBADF = not open */
+    int r;      /* of the last read: 0, -ENODATA blank, -errno; -EBADF before the first */
+    size_t len; /* of the text in the file; the memo below holds it when it fits */
     char memo[192];
     struct cpuset set; /* valid while r == 0, empty otherwise */
 };
@@ -31,8 +32,8 @@ int cgroup_file_read(struct cgroup_file *f, char *scratch, size_t size) MUST_CHE
 
 /** Writes @set in one write(2), as list text with a newline; what a plain file holds behind it is
  *  overwritten by newlines, which the kernel strips. f->set is @set then.
- *  Returns 0; -ENODEV the cgroup is gone; -ENOSPC, -EBUSY, -EINVAL, -EACCES as the kernel says. The empty
- *  set is -EINVAL: it would mean "the ancestor's". */
+ *  Returns 0; -ENODEV the cgroup is gone; -ENOSPC, -EBUSY, -EINVAL, -EACCES as the kernel says. The
+ * empty set is -EINVAL: it would mean "the ancestor's". */
 int cgroup_file_write(struct cgroup_file *f, const struct cpuset *set, char *scratch,
                       size_t size) MUST_CHECK;
 
@@ -40,10 +41,11 @@ int cgroup_file_write(struct cgroup_file *f, const struct cpuset *set, char *scr
  *  Returns the fd (O_PATH); -EINVAL; -errno. */
 int cgroup_dir_open(int root_fd, const char *path) MUST_CHECK;
 
-/** The container's own folder: the path of /proc/<pid>/cgroup, cut back to the component that contains
- *  the id (a container that runs systemd moves itself below), checked by cgroup.procs.
+/** The container's own folder: the path of /proc/<pid>/cgroup, cut back to the component that
+ * contains the id (a container that runs systemd moves itself below), checked by cgroup.procs.
  *  @ret_path: PATH_MAX bytes, the path below the root without "/" in front.
- *  Returns its fd (O_PATH); -ESRCH no such process; -ENODATA it is in no cgroup of that name; -ESTALE the
- *  process is not in the folder that /proc names; -EXDEV the folder is outside of our mount; -errno. */
+ *  Returns its fd (O_PATH); -ESRCH no such process; -ENODATA it is in no cgroup of that name;
+ * -ESTALE the process is not in the folder that /proc names; -EXDEV the folder is outside of our
+ * mount; -errno. */
 int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
                           char *ret_path) MUST_CHECK;

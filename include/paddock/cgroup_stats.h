@@ -1,6 +1,7 @@
 #pragma once
-/* A container's resource use from its cgroup's files, on held fds: cgroup v2 (cpu.stat, memory.*) or v1
- * (cpuacct, cpu, memory hierarchies). Text parsing is pure. Context: any thread, one at a time per struct. */
+/* A container's resource use from its cgroup's files, on held fds: cgroup v2 (cpu.stat, memory.*)
+ * or v1 (cpuacct, cpu, memory hierarchies). Text parsing is pure. Context: any thread, one at a
+ * time per struct. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,25 +16,28 @@ struct cgroup_usage {
 
 struct cgroup_stats {
     bool v2;
-    int cpu_fd, cpu_usage_fd, cpu_split_fd;   /* v2: cpu.stat; v1: cpu.stat, cpuacct.usage, cpuacct.stat */
+    int cpu_fd, cpu_usage_fd,
+        cpu_split_fd; /* v2: cpu.stat; v1: cpu.stat, cpuacct.usage, cpuacct.stat */
     int memory_fd, memory_stat_fd, swap_fd, peak_fd;
 };
 
-/** Opens the files of the cgroup that process @pid is in. @container_id: the path is cut back to the component
- *  that contains it (a container may run systemd inside). @proc_fd: /proc; @root_fd: /sys/fs/cgroup.
- *  Returns 0; -ESRCH/-ENOENT no such process or cgroup; -ENODATA the process is not in a cgroup of that
- *  name; other -errno. */
+/** Opens the files of the cgroup that process @pid is in. @container_id: the path is cut back to
+ * the component that contains it (a container may run systemd inside). @proc_fd: /proc; @root_fd:
+ * /sys/fs/cgroup. Returns 0; -ESRCH/-ENOENT no such process or cgroup; -ENODATA the process is not
+ * in a cgroup of that name; other -errno. */
 int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *container_id,
                       struct cgroup_stats *ret) MUST_CHECK;
 void cgroup_stats_close(struct cgroup_stats *s);
 
-/** Returns 0; -ENODEV the cgroup is gone; other -errno. Absent values are 0 with their has_ flag false. */
+/** Returns 0; -ENODEV the cgroup is gone; other -errno. Absent values are 0 with their has_ flag
+ * false. */
 int cgroup_stats_read(const struct cgroup_stats *s, struct cgroup_usage *ret) MUST_CHECK;
 
 /** Value of "key N" in a flat keyed file's text. Returns false when it is not there. Pure. */
 bool cgroup_flat_value(const char *text, const char *key, uint64_t *ret);
 
-/** The path in /proc/<pid>/cgroup text: of v2's "0::" line (@controller ""), or of the v1 line that lists
+/** The path in /proc/<pid>/cgroup text: of v2's "0::" line (@controller ""), or of the v1 line that
+ * lists
  *  @controller; cut behind the component that contains @container_id. @ret holds PATH_MAX.
  *  Returns 0; -ENODATA no such line or component; -ENAMETOOLONG. Pure. */
 int cgroup_path_of(const char *proc_text, const char *controller, const char *container_id,

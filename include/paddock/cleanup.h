@@ -1,6 +1,6 @@
 #pragma once
-/* Ownership by attribute: a local that is declared with AUTO_x is released when it leaves its scope;
- * TAKE_x hands it over. Destructors accept empty values, may run twice and keep errno. */
+/* Ownership by attribute: a local that is declared with AUTO_x is released when it leaves its
+ * scope; TAKE_x hands it over. Destructors accept empty values, may run twice and keep errno. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -46,7 +46,8 @@ static inline void cleanup_fd(int *fd) {
         (fd) = -EBADF;                                                                             \
         taken_;                                                                                    \
     })
-/* Moves a struct out of an AUTO variable; what stays behind is all zero, which its destructor accepts. */
+/* Moves a struct out of an AUTO variable; what stays behind is all zero, which its destructor
+ * accepts. */
 #define TAKE_STRUCT(s)                                                                             \
     __extension__({                                                                                \
         __typeof__(s) taken_ = (s);                                                                \

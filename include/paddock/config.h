@@ -1,8 +1,9 @@
 #pragma once
-/* The two configurations as plain structs: the plugin block of the client's HCL and the job's config
- * block. The tables in src/config say name, type, default, place and help of each field; the hclspec, the
- * decoder, the defaults, the error texts and the README's reference all come from them.
- * Field meaning and defaults: as Nomad's docker driver has them. All strings owned; "" = not given. */
+/* The two configurations as plain structs: the plugin block of the client's HCL and the job's
+ * config block. The tables in src/config say name, type, default, place and help of each field; the
+ * hclspec, the decoder, the defaults, the error texts and the README's reference all come from
+ * them. Field meaning and defaults: as Nomad's docker driver has them. All strings owned; "" = not
+ * given. */
 #include "paddock/err.h"
 #include "paddock/strv.h"
 #include <stdbool.h>
@@ -127,7 +128,8 @@ int config_plugin_decode(const void *msgpack, size_t len, struct plugin_config *
 void config_plugin_done(struct plugin_config *c);
 #define AUTO_PLUGIN_CONFIG __attribute__((cleanup(config_plugin_done)))
 
-/** Same for the job's config block. An empty image is refused here ("image name required for docker driver"). */
+/** Same for the job's config block. An empty image is refused here ("image name required for docker
+ * driver"). */
 int config_job_decode(const void *msgpack, size_t len, struct job_config *ret,
                       struct err *err) MUST_CHECK;
 void config_job_done(struct job_config *c);
@@ -154,7 +156,7 @@ struct config_field {
     const char *default_literal; /* JSON, which HCL2 reads too ("true", "\"3m\""), NULL = none */
     const struct config_field *fields; /* of a block; ends with name == NULL */
     size_t offset;                     /* where the value goes in the struct */
-    size_t aux; /* the decoder's own (size of a list element, offset of a count...) */
+    size_t aux;       /* the decoder's own (size of a list element, offset of a count...) */
     const char *help; /* one line for the reference */
 };
 

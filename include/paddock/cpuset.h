@@ -1,12 +1,12 @@
 #pragma once
-/* A set of CPUs as a value: fixed size, no allocation, copied by assignment. Text is the kernel's list
- * format ("0-3,8"), compared as sets: "0-1" equals "0,1". Pure; any thread. */
+/* A set of CPUs as a value: fixed size, no allocation, copied by assignment. Text is the kernel's
+ * list format ("0-3,8"), compared as sets: "0-1" equals "0,1". Pure; any thread. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define CPUSET_MAX_CPUS 8192u /* the kernel's largest NR_CPUS */
+#define CPUSET_MAX_CPUS 8192u                  /* the kernel's largest NR_CPUS */
 #define CPUSET_TEXT_MAX (CPUSET_MAX_CPUS * 5u) /* "0,2,4,..." at its worst, with the NUL */
 
 struct cpuset {
@@ -15,7 +15,8 @@ struct cpuset {
 
 /** cpuset_parse - kernel list text, with or without a trailing newline, to a set.
  *  @len: bytes of @text (it need not end with NUL). @ret: set on success only.
- *  Returns 0; -EINVAL bad text or inverted range; -ERANGE above CPUSET_MAX_CPUS - 1; -ENODATA blank. */
+ *  Returns 0; -EINVAL bad text or inverted range; -ERANGE above CPUSET_MAX_CPUS - 1; -ENODATA
+ * blank. */
 int cpuset_parse(const char *text, size_t len, struct cpuset *ret) MUST_CHECK;
 
 /** Writes the shortest list text ("0-3,8"; "" for the empty set) and a NUL to @out.

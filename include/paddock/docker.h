@@ -1,14 +1,14 @@
 #pragma once
-/* Client of the Docker Engine API over libcurl: unix socket or TCP with TLS. A `struct docker` is shared
- * by all threads; each call runs on a curl handle of its own (kept for reuse), carries a deadline and a
- * cancel, reads a bounded reply, and fails with Docker's own message in @err.
+/* Client of the Docker Engine API over libcurl: unix socket or TCP with TLS. A `struct docker` is
+ * shared by all threads; each call runs on a curl handle of its own (kept for reuse), carries a
+ * deadline and a cancel, reads a bounded reply, and fails with Docker's own message in @err.
  *
  * Errors of every call below: -ENOENT 404, -EEXIST 409, -EINVAL 400, -EACCES 401/403, -EIO 5xx,
  * -EPROTO what is no valid answer, -ENOTCONN no connection (refused, no socket, cut off),
  * -ETIMEDOUT deadline (ERR_DEADLINE), -ECANCELED, -EMSGSIZE reply beyond its limit, -ENOMEM.
- * Context: any thread, blocks up to the call's deadline. main calls curl_global_init before the first thread
- * and ignores SIGPIPE (TLS writes). libcurl opens two fds for each kept connection that are not
- * close-on-exec: whoever spawns a process closes what it does not hand over
+ * Context: any thread, blocks up to the call's deadline. main calls curl_global_init before the
+ * first thread and ignores SIGPIPE (TLS writes). libcurl opens two fds for each kept connection
+ * that are not close-on-exec: whoever spawns a process closes what it does not hand over
  * (posix_spawn_file_actions_addclosefrom_np). */
 #include "paddock/call.h"
 #include "paddock/err.h"
@@ -26,15 +26,16 @@ struct docker;
 int docker_global_init(void) MUST_CHECK;
 
 struct docker_options {
-    /* unix:///path, tcp://host:port, http(s)://host:port. NULL or "": DOCKER_HOST, DOCKER_CERT_PATH and
-     * DOCKER_TLS_VERIFY of the environment, else unix:///var/run/docker.sock. */
+    /* unix:///path, tcp://host:port, http(s)://host:port. NULL or "": DOCKER_HOST, DOCKER_CERT_PATH
+     * and DOCKER_TLS_VERIFY of the environment, else unix:///var/run/docker.sock. */
     const char *endpoint;
-    const char *tls_cert, *tls_key, *tls_ca;   /* NULL or "" = none */
-    uint64_t timeout_us; /* of calls that come without a deadline; 0 = 60 s */
+    const char *tls_cert, *tls_key, *tls_ca; /* NULL or "" = none */
+    uint64_t timeout_us;                     /* of calls that come without a deadline; 0 = 60 s */
 };
 
-/** No connection is made yet; the API version is negotiated at the first call and again after a lost
- *  connection (dockerd may have been upgraded). Returns 0; -EINVAL (ERR_INVALID) for a bad endpoint. */
+/** No connection is made yet; the API version is negotiated at the first call and again after a
+ * lost connection (dockerd may have been upgraded). Returns 0; -EINVAL (ERR_INVALID) for a bad
+ * endpoint. */
 int docker_new(const struct docker_options *o, struct docker **ret, struct err *err) MUST_CHECK;
 void docker_free(struct docker *d);
 
@@ -46,19 +47,20 @@ static inline void docker_json_done(json_t **j) {
 
 struct docker_request {
     const char *method;
-    const char *path; /* below /v1.xx, with its query, escaped ("/containers/json?all=1") */
-    const json_t *body;                    /* NULL = none */
-    const char *const *headers;            /* "Name: value", NULL-terminated; NULL = none */
-    int upload_fd;                         /* sent as the body when > 0 (images/load) */
-    uint64_t idle_timeout_us; /* streams: fail with -ETIMEDOUT after so long without a byte; 0 = off */
-    size_t reply_max;                      /* 0 = DOCKER_REPLY_MAX */
+    const char *path;   /* below /v1.xx, with its query, escaped ("/containers/json?all=1") */
+    const json_t *body; /* NULL = none */
+    const char *const *headers; /* "Name: value", NULL-terminated; NULL = none */
+    int upload_fd;              /* sent as the body when > 0 (images/load) */
+    uint64_t
+        idle_timeout_us; /* streams: fail with -ETIMEDOUT after so long without a byte; 0 = off */
+    size_t reply_max;    /* 0 = DOCKER_REPLY_MAX */
     /* Called for each piece of a 2xx body instead of collecting it. <0 ends the call with it. */
     int (*on_data)(void *ctx, const char *data, size_t len);
     void *ctx;
 };
 
-/** One request. @ret_status may be NULL. @ret_body: the parsed JSON (NULL for an empty or non-JSON body);
- *  may be NULL. 304 counts as success. Owner of @ret_body: caller. */
+/** One request. @ret_status may be NULL. @ret_body: the parsed JSON (NULL for an empty or non-JSON
+ * body); may be NULL. 304 counts as success. Owner of @ret_body: caller. */
 int docker_do(struct docker *d, const struct call *call, const struct docker_request *rq,
               int *ret_status, json_t **ret_body, struct err *err) MUST_CHECK;
 
@@ -77,15 +79,15 @@ int docker_info_get(struct docker *d, const struct call *call, json_t **ret,
 /* ---- containers ---- */
 struct docker_state { /* of GET /containers/{id}/json */
     char id[65];
-    char name[256]; /* without the leading slash */
+    char name[256];  /* without the leading slash */
     char status[16]; /* created running paused restarting removing exited dead */
     bool running, paused, restarting, oom_killed, dead, tty;
     int exit_code;
-    pid_t pid;              /* 0 when not running */
+    pid_t pid;                       /* 0 when not running */
     int64_t started_ns, finished_ns; /* since 1970; 0 = never */
-    char error[256];        /* State.Error */
+    char error[256];                 /* State.Error */
     char image_id[80];
-    char log_driver[64];    /* HostConfig.LogConfig.Type */
+    char log_driver[64]; /* HostConfig.LogConfig.Type */
 };
 /** @ret_json (may be NULL): the whole reply, owner caller. */
 int docker_container_inspect(struct docker *d, const struct call *call, const char *id_or_name,
@@ -132,8 +134,8 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
 struct docker_stream;
 int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
                       struct docker_stream **ret, struct err *err) MUST_CHECK;
-/** For epoll; stays the stream's. Read until -EAGAIN before the first wait and at each wake-up: bytes may
- *  have come together with the answer, or wait inside TLS. */
+/** For epoll; stays the stream's. Read until -EAGAIN before the first wait and at each wake-up:
+ * bytes may have come together with the answer, or wait inside TLS. */
 int docker_stream_fd(const struct docker_stream *s);
 /** Bytes read; 0 end of stream; -EAGAIN; other -errno. */
 ssize_t docker_stream_read(struct docker_stream *s, void *out, size_t size);
@@ -150,7 +152,8 @@ struct docker_demux {
     uint32_t left; /* of the current frame's payload */
     int channel;   /* 1 or 2 */
 };
-/** Calls @on for each piece of payload. Returns 0; -EPROTO for a bad frame; what @on returned when < 0. */
+/** Calls @on for each piece of payload. Returns 0; -EPROTO for a bad frame; what @on returned when
+ * < 0. */
 int docker_demux_feed(struct docker_demux *x, const char *data, size_t len,
                       int (*on)(void *ctx, int channel, const char *data, size_t len),
                       void *ctx) MUST_CHECK;
@@ -159,21 +162,22 @@ int docker_demux_feed(struct docker_demux *x, const char *data, size_t len,
 struct docker_event {
     const char *action; /* start die oom kill destroy pause unpause restart ... */
     const char *container_id;
-    int exit_code;   /* of die; -1 = not told */
+    int exit_code; /* of die; -1 = not told */
     int64_t time_ns;
     const json_t *attributes; /* Actor.Attributes: labels, name, image */
 };
 struct docker_events_ops {
-    /* The stream is open (again): whoever tracks containers inspects them now, for what happened meanwhile
-     * was not told. */
+    /* The stream is open (again): whoever tracks containers inspects them now, for what happened
+     * meanwhile was not told. */
     void (*connected)(void *ctx);
     void (*event)(void *ctx, const struct docker_event *e);
     void (*disconnected)(void *ctx, const char *why); /* retried with back-off 100 ms .. 5 s */
 };
 struct loop;
 struct docker_events;
-/** Follows GET /events?filters={"type":["container"]} on @loop's thread (curl multi inside) until freed.
- *  Callbacks run on the loop's thread and must not block. */
+/** Follows GET /events?filters={"type":["container"]} on @loop's thread (curl multi inside) until
+ * freed. Callbacks run on the loop's thread and must not block. */
 int docker_events_new(struct docker *d, struct loop *loop, const struct docker_events_ops *ops,
                       void *ctx, struct docker_events **ret) MUST_CHECK;
-void docker_events_free(struct docker_events *e); /* from the loop's thread, or when it no longer runs */
+void docker_events_free(
+    struct docker_events *e); /* from the loop's thread, or when it no longer runs */

@@ -1,7 +1,8 @@
 #pragma once
-/* Credentials for a registry, looked up as Nomad's docker driver does (facts: docker-driver 4.2): the task's
- * auth block, then the plugin's config file, then its helper program; the first one that has some, or
- * fails, decides. Identity tokens are sent too. Context: any thread; runs helper programs. */
+/* Credentials for a registry, looked up as Nomad's docker driver does (facts: docker-driver 4.2):
+ * the task's auth block, then the plugin's config file, then its helper program; the first one that
+ * has some, or fails, decides. Identity tokens are sent too. Context: any thread; runs helper
+ * programs. */
 #include "paddock/call.h"
 #include "paddock/err.h"
 
@@ -20,7 +21,8 @@ struct docker_auth_sources {
 /** @registry: "docker.io" or host[:port]. All strings may be NULL or "".
  *  Returns 1 found; 0 none; -errno with @err. */
 int docker_auth_lookup(const struct docker_auth_sources *s, const char *registry,
-                       const struct call *call, struct docker_auth *ret, struct err *err) MUST_CHECK;
+                       const struct call *call, struct docker_auth *ret,
+                       struct err *err) MUST_CHECK;
 
 /** "X-Registry-Auth: ..." for docker_request.headers; free(). NULL without memory. Pure. */
 char *docker_auth_header(const struct docker_auth *a);

@@ -1,7 +1,8 @@
 #pragma once
-/* Images: present or pulled, once for all who wait; held while somebody uses them; removed after a delay.
- * A table of (image id -> the task ids that use it), rebuilt after a restart from what is recovered.
- * Facts: docker-driver 4.2, 5.11. Context: any thread; waits run on the caller's thread. */
+/* Images: present or pulled, once for all who wait; held while somebody uses them; removed after a
+ * delay. A table of (image id -> the task ids that use it), rebuilt after a restart from what is
+ * recovered. Facts: docker-driver 4.2, 5.11. Context: any thread; waits run on the caller's thread.
+ */
 #include "paddock/config.h"
 #include "paddock/docker.h"
 
@@ -15,10 +16,10 @@ struct docker_images_options {
     struct loop *loop; /* not running yet: holds the timer of the delayed removal */
     struct pool *pool; /* the removal itself blocks */
     bool gc;
-    uint64_t timeout_us; /* of a look at an image; 0 = 60 s */
+    uint64_t timeout_us;                       /* of a look at an image; 0 = 60 s */
     uint64_t gc_delay_us, activity_timeout_us; /* activity: no progress for so long ends a pull */
-    uint64_t progress_us; /* how often a pull's progress is told; 0 = 2 min */
-    const char *auth_config, *auth_helper; /* plugin's auth block, "" = none */
+    uint64_t progress_us;                      /* how often a pull's progress is told; 0 = 2 min */
+    const char *auth_config, *auth_helper;     /* plugin's auth block, "" = none */
 };
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) MUST_CHECK;
 /** After pool and loop have ended; images whose delay runs stay. NULL allowed. */
@@ -31,8 +32,9 @@ struct docker_image_want {
     const char *username, *password, *server_address; /* task's auth block, "" = none */
     bool auth_soft_fail;
     uint64_t pull_timeout_us;
-    const char *user_id;   /* who uses it: the task id (or the alloc id for the pause image) */
-    /* Progress as task events ("Downloading image", "Docker image pull progress: ..."). NULL allowed. */
+    const char *user_id; /* who uses it: the task id (or the alloc id for the pause image) */
+    /* Progress as task events ("Downloading image", "Docker image pull progress: ..."). NULL
+     * allowed. */
     void (*event)(void *ctx, const char *message, const char *image);
     void *ctx;
 };
@@ -40,15 +42,15 @@ struct docker_image {
     char id[80];
     char user[128]; /* Config.User of the image */
 };
-/** Makes the image present and holds it for user_id. Errors: class ERR_RECOVERABLE for a pull that may
- *  succeed next time, ERR_PLAIN for an image that does not exist ("Failed to pull `x`: ..."), for credentials
- *  that cannot be looked up, and for an archive that cannot be loaded. */
+/** Makes the image present and holds it for user_id. Errors: class ERR_RECOVERABLE for a pull that
+ * may succeed next time, ERR_PLAIN for an image that does not exist ("Failed to pull `x`: ..."),
+ * for credentials that cannot be looked up, and for an archive that cannot be loaded. */
 int docker_images_acquire(struct docker_images *im, const struct call *call,
                           const struct docker_image_want *want, struct docker_image *ret,
                           struct err *err) MUST_CHECK;
 /** After a restart: @user_id uses @image_id (no Docker call). */
 int docker_images_hold(struct docker_images *im, const char *image_id,
                        const char *user_id) MUST_CHECK;
-/** Drops the hold; the last one starts the delay, after which the image is removed unless a container
- *  or a new holder uses it. Unknown ids are ignored. */
+/** Drops the hold; the last one starts the delay, after which the image is removed unless a
+ * container or a new holder uses it. Unknown ids are ignored. */
 void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id);

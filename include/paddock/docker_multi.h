@@ -1,10 +1,10 @@
 #pragma once
-/* Streaming GETs of the Docker API on one event loop: no thread for each. The event stream and the log
- * pump are built on it. All functions are called from the loop's thread, or before it runs and after it
- * has ended; callbacks run on the loop's thread and must not block.
+/* Streaming GETs of the Docker API on one event loop: no thread for each. The event stream and the
+ * log pump are built on it. All functions are called from the loop's thread, or before it runs and
+ * after it has ended; callbacks run on the loop's thread and must not block.
  *
- * Numbers: a stream costs one connection and about 25 KiB while it is open. It has no deadline: how long
- * silence is allowed is its owner's to say (a timer and docker_get_cancel). */
+ * Numbers: a stream costs one connection and about 25 KiB while it is open. It has no deadline: how
+ * long silence is allowed is its owner's to say (a timer and docker_get_cancel). */
 #include "paddock/docker.h"
 #include "paddock/loop.h"
 
@@ -12,7 +12,8 @@ struct docker_multi;
 struct docker_get;
 
 /** @docker and @loop are borrowed. Returns 0; -ENOMEM or another -errno. */
-int docker_multi_new(struct docker *docker, struct loop *loop, struct docker_multi **ret) MUST_CHECK;
+int docker_multi_new(struct docker *docker, struct loop *loop,
+                     struct docker_multi **ret) MUST_CHECK;
 /** Ends every stream that is open, without a callback. Not from a callback. NULL allowed. */
 void docker_multi_free(struct docker_multi *m);
 
@@ -22,17 +23,18 @@ void docker_multi_free(struct docker_multi *m);
 struct docker_get_ops {
     /* A 2xx answer has begun. May be NULL. */
     void (*on_open)(void *ctx, int status);
-    /* A piece of the 2xx body (at most 16 KiB). 0 taken; DOCKER_GET_PAUSE not taken; <0 ends the stream
-     * with it. */
+    /* A piece of the 2xx body (at most 16 KiB). 0 taken; DOCKER_GET_PAUSE not taken; <0 ends the
+     * stream with it. */
     int (*on_data)(void *ctx, const char *data, size_t len);
-    /* The stream has ended and is no more: @r is 0 for an orderly end, else -errno as in docker.h, with
+    /* The stream has ended and is no more: @r is 0 for an orderly end, else -errno as in docker.h,
+     * with
      * @err; @status is 0 when no answer came. Not called after docker_get_cancel. */
     void (*on_done)(void *ctx, int r, int status, const struct err *err);
 };
 
-/** Opens GET @path (below /v1.xx, as in docker_request). Nothing is called back before this returns;
- *  failures of the connection come as on_done. @ops and @ctx outlive the stream.
- *  May be called from any callback. Returns 0; -ENOMEM. */
+/** Opens GET @path (below /v1.xx, as in docker_request). Nothing is called back before this
+ * returns; failures of the connection come as on_done. @ops and @ctx outlive the stream. May be
+ * called from any callback. Returns 0; -ENOMEM. */
 int docker_multi_get(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
                      void *ctx, struct docker_get **ret) MUST_CHECK;
 /** Ends the stream without another callback. NULL allowed; also from its own callbacks. */

@@ -1,7 +1,7 @@
 #pragma once
-/* Pause containers: each holds the network namespace of one allocation's group (facts: docker-driver 5.12).
- * Named nomad_init_<alloc id>, network mode none, restarted unless stopped; Nomad runs CNI on their netns.
- * Context: any thread, blocks up to the call's deadline. */
+/* Pause containers: each holds the network namespace of one allocation's group (facts:
+ * docker-driver 5.12). Named nomad_init_<alloc id>, network mode none, restarted unless stopped;
+ * Nomad runs CNI on their netns. Context: any thread, blocks up to the call's deadline. */
 #include "paddock/docker.h"
 
 #define DOCKER_PAUSE_PREFIX "nomad_init_"
@@ -22,4 +22,5 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
 /** Stops and removes it. @container_id "" = looked up by name. 0 also when there is none.
  *  @ret_image_id (may be NULL): the image that it used, "" = not known. */
 int docker_pause_destroy(struct docker *d, const struct call *call, const char *alloc_id,
-                         const char *container_id, char ret_image_id[80], struct err *err) MUST_CHECK;
+                         const char *container_id, char ret_image_id[80],
+                         struct err *err) MUST_CHECK;

@@ -1,10 +1,10 @@
 #pragma once
 /* The Docker task driver as plain C: what plugin/ calls for each RPC. No gRPC, no protobuf.
  *
- * Life: driver_new (no side effects) - driver_set_config any number of times - the first use by a real
- * agent activates it (docker client, event stream, reconciler, control socket) - driver_free, which touches
- * no container. One `struct driver` a process. Unless said otherwise: any thread, and calls that take a
- * `struct call` block up to its deadline or their own, whichever is sooner. */
+ * Life: driver_new (no side effects) - driver_set_config any number of times - the first use by a
+ * real agent activates it (docker client, event stream, reconciler, control socket) - driver_free,
+ * which touches no container. One `struct driver` a process. Unless said otherwise: any thread, and
+ * calls that take a `struct call` block up to its deadline or their own, whichever is sooner. */
 #include "paddock/call.h"
 #include "paddock/config.h"
 #include "paddock/err.h"
@@ -21,9 +21,9 @@ struct driver_options {
     const char *program;     /* path of the executable, for the log pump */
     const char *cgroup_root; /* "/sys/fs/cgroup" */
     const char *run_dir;     /* parent of our sockets: "/run/paddock" */
-    /* Called once, when the driver comes to life and before its streams thread runs on @loop: whoever has
-     * sockets of its own (control, metrics) puts them there. @metrics_listen: of the configuration, "" = off.
-     * NULL allowed. */
+    /* Called once, when the driver comes to life and before its streams thread runs on @loop:
+     * whoever has sockets of its own (control, metrics) puts them there. @metrics_listen: of the
+     * configuration, "" = off. NULL allowed. */
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void *ctx;
 };
@@ -32,8 +32,9 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
 /** Ends threads and closes streams; containers and the log pump go on. */
 void driver_free(struct driver *d);
 
-/** SetConfig. @agent: nomad_config was there, so this process is the one that will run tasks; without it
- *  the values are only checked. Returns 0; -EINVAL; never fails because Docker is away. */
+/** SetConfig. @agent: nomad_config was there, so this process is the one that will run tasks;
+ * without it the values are only checked. Returns 0; -EINVAL; never fails because Docker is away.
+ */
 int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
                       uint64_t total_compute_mhz, unsigned cores, struct err *err) MUST_CHECK;
 /** Init: nothing to do beyond activating. */
@@ -58,14 +59,13 @@ struct driver_fingerprint {
     size_t n_attrs;
 };
 
-/* A subscription: callbacks come from a thread of the driver, must not block and must not unsubscribe.
- * After driver_unsubscribe has returned none comes any more. */
+/* A subscription: callbacks come from a thread of the driver, must not block and must not
+ * unsubscribe. After driver_unsubscribe has returned none comes any more. */
 struct driver_sub;
 /** @on is called with what is known now (probing first when nothing is), then at every change and
  *  every 30 s. */
-int driver_fingerprint(struct driver *d,
-                       void (*on)(void *ctx, const struct driver_fingerprint *f), void *ctx,
-                       struct driver_sub **ret, struct err *err) MUST_CHECK;
+int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
+                       void *ctx, struct driver_sub **ret, struct err *err) MUST_CHECK;
 
 /* ---- task events ---- */
 struct driver_event {
@@ -93,11 +93,12 @@ void driver_started_done(struct driver_started *s);
 
 int driver_start_task(struct driver *d, const struct call *call, const struct task_config *task,
                       struct driver_started *ret, struct err *err) MUST_CHECK;
-/** @state_len bytes of driver_state, ours or the built-in driver's. 0 also for a task known already. */
+/** @state_len bytes of driver_state, ours or the built-in driver's. 0 also for a task known
+ * already. */
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
                         const void *state, size_t state_len, struct err *err) MUST_CHECK;
-/** Queues @w until the task's end (see store.h). @ret_task: reference for driver_wait_cancel / task_unref.
- *  Returns 0; -ENOENT "task not found for given id". */
+/** Queues @w until the task's end (see store.h). @ret_task: reference for driver_wait_cancel /
+ * task_unref. Returns 0; -ENOENT "task not found for given id". */
 int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *w,
                      struct task **ret_task, struct err *err) MUST_CHECK;
 /** 0 also for a task that is unknown or has ended. */
@@ -128,7 +129,8 @@ struct driver_stats {
     uint64_t rss, cache, swap, usage, max_usage, kernel_usage;
     bool has_max_usage, has_kernel;
 };
-/** @on is called every @interval_us, and once with NULL when the task has ended; from the streams thread. */
+/** @on is called every @interval_us, and once with NULL when the task has ended; from the streams
+ * thread. */
 int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us,
                       void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
                       struct driver_sub **ret, struct err *err) MUST_CHECK;
@@ -148,8 +150,9 @@ void driver_exec_result_done(struct driver_exec_result *r);
 /* A streaming exec. Callbacks come from the streams thread, one at a time, and must not block. */
 struct driver_exec;
 struct driver_exec_ops {
-    /* Output; @channel 1 stdout, 2 stderr; @len 0 = that channel is closed. All of it is taken. 0; -EAGAIN:
-     * taken, but send no more until driver_exec_resume; other <0: nobody is there, ends the exec. */
+    /* Output; @channel 1 stdout, 2 stderr; @len 0 = that channel is closed. All of it is taken. 0;
+     * -EAGAIN: taken, but send no more until driver_exec_resume; other <0: nobody is there, ends
+     * the exec. */
     int (*output)(void *ctx, int channel, const char *data, size_t len);
     /* The end, exactly once: all output was told. @err NULL unless it failed. */
     void (*exited)(void *ctx, const struct task_exit *exit, const struct err *err);
@@ -157,9 +160,10 @@ struct driver_exec_ops {
     void (*room)(void *ctx);
 };
 int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
-                     const char *const *argv, bool tty, const struct driver_exec_ops *ops, void *ctx,
-                     struct driver_exec **ret, struct err *err) MUST_CHECK;
-/** Queue towards the process. -ENOBUFS: 1 MiB waits for it, nothing was taken, ops.room will tell. Any thread. */
+                     const char *const *argv, bool tty, const struct driver_exec_ops *ops,
+                     void *ctx, struct driver_exec **ret, struct err *err) MUST_CHECK;
+/** Queue towards the process. -ENOBUFS: 1 MiB waits for it, nothing was taken, ops.room will tell.
+ * Any thread. */
 int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) MUST_CHECK;
 void driver_exec_stdin_close(struct driver_exec *x);
 void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width);
@@ -182,9 +186,9 @@ void driver_network_done(struct driver_network *n);
 int driver_destroy_network(struct driver *d, const struct call *call, const char *alloc_id,
                            const char *container_id, struct err *err) MUST_CHECK;
 
-
 /* ---- for people ---- */
-/** What `paddock status` shows: {"driver": {...}, "pin": {...}}. Owner: caller. NULL without memory. */
+/** What `paddock status` shows: {"driver": {...}, "pin": {...}}. Owner: caller. NULL without
+ * memory. */
 json_t *driver_status(struct driver *d);
 /** The counters as Prometheus text; free(). NULL without memory. */
 char *driver_metrics(struct driver *d);

@@ -1,6 +1,6 @@
 #pragma once
-/* The error that travels up to whoever reports it: owned by the caller, of fixed size, allowed to be
- * NULL, first one wins, never allocates. Functions return -errno beside it. */
+/* The error that travels up to whoever reports it: owned by the caller, of fixed size, allowed to
+ * be NULL, first one wins, never allocates. Functions return -errno beside it. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,8 +28,7 @@ struct err {
 
 /** Sets @err unless it is NULL or set already. Returns -@code, so `return err_set(err, ...)`.
  *  Context: any thread. */
-int err_set(struct err *err, enum err_class cls, int code, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
+int err_set(struct err *err, enum err_class cls, int code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 /** Puts "text: " in front of the error. Returns @r unchanged. */
 int err_wrap(struct err *err, int r, const char *fmt, ...) PRINTF_LIKE(3, 4);

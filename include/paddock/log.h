@@ -1,10 +1,10 @@
 #pragma once
 /* One JSON object a line on stderr, in the form that go-plugin's host reads (plugin-side hclog):
- * "@level", "@message", "@module", "@timestamp" are always strings, the time has 6 fractional digits
- * (else the host drops the line, or dies of a wrong type). Each line is one write(2) of less than
- * 60 KiB; when stderr is gone (EPIPE after the death of the agent) the line is dropped. No state:
- * what is too quiet for the host's level is dropped there; debug lines are written only when the
- * environment variable PADDOCK_TRACE names the module ("docker,pin") or is "all". */
+ * "@level", "@message", "@module", "@timestamp" are always strings, the time has 6 fractional
+ * digits (else the host drops the line, or dies of a wrong type). Each line is one write(2) of less
+ * than 60 KiB; when stderr is gone (EPIPE after the death of the agent) the line is dropped. No
+ * state: what is too quiet for the host's level is dropped there; debug lines are written only when
+ * the environment variable PADDOCK_TRACE names the module ("docker,pin") or is "all". */
 #include "paddock/cleanup.h"
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };

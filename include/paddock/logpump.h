@@ -1,9 +1,10 @@
 #pragma once
-/* The log pump: one process for all tasks (`paddock logpump`) that carries container output to Nomad's
- * FIFOs and outlives plugin and agent. This is the plugin's side of it; the process is in src/logpump too.
- * Facts: docker-driver 4.11, plugin-protocol 7.2; issue: a task's whole life.
+/* The log pump: one process for all tasks (`paddock logpump`) that carries container output to
+ * Nomad's FIFOs and outlives plugin and agent. This is the plugin's side of it; the process is in
+ * src/logpump too. Facts: docker-driver 4.11, plugin-protocol 7.2; issue: a task's whole life.
  *
- * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to spawn it;
+ * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to
+ * spawn it;
  * 2. logpump_follow for every started or recovered task: idempotent, spawns or finds the process;
  * 3. logpump_finish when the container has ended: drained, FIFOs closed. */
 #include "paddock/call.h"
@@ -17,8 +18,9 @@ struct loop;
 struct pool;
 
 struct logpump_options {
-    const char *program;   /* path of our own executable (/proc/self/exe) */
-    const char *run_dir;   /* private folder (0700) for socket, lock and position files; made if absent */
+    const char *program; /* path of our own executable (/proc/self/exe) */
+    const char
+        *run_dir; /* private folder (0700) for socket, lock and position files; made if absent */
     const char *endpoint, *tls_cert, *tls_key, *tls_ca; /* Docker's, as in docker_options */
     struct loop *loop; /* a running loop: watches whether the pump lives */
     struct pool *pool; /* starts it again when it has died */
@@ -33,16 +35,17 @@ struct logpump_task {
     const char *task_id, *container_id;
     const char *stdout_path, *stderr_path; /* Nomad's FIFOs */
     bool tty;
-    bool adopted;      /* taken over from another driver: start at now_ns instead of the first line */
-    int64_t since_ns;  /* with adopted: lines after this time (since 1970) */
+    bool adopted; /* taken over from another driver: start at now_ns instead of the first line */
+    int64_t since_ns; /* with adopted: lines after this time (since 1970) */
 };
-/** Follows the container's output. Also holds the FIFOs' write ends in this process, so that Nomad's logmon
- *  sees no end of file while the task lives. 0 also when it is followed already.
+/** Follows the container's output. Also holds the FIFOs' write ends in this process, so that
+ * Nomad's logmon sees no end of file while the task lives. 0 also when it is followed already.
  *  Context: any thread, blocks up to the call's deadline. */
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
                    struct err *err) MUST_CHECK;
-/** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs close.
- *  0; -ETIMEDOUT when the reader did not take it in time (closed all the same). Unknown tasks: 0. */
+/** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs
+ * close. 0; -ETIMEDOUT when the reader did not take it in time (closed all the same). Unknown
+ * tasks: 0. */
 int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
                    struct err *err) MUST_CHECK;
 

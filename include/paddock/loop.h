@@ -20,8 +20,8 @@ typedef void (*loop_cb)(void *ctx);
 int loop_new(struct loop **ret) MUST_CHECK;
 void loop_free(struct loop *l);
 
-/** Runs what was posted and has not run yet, on the caller's thread: when loop_run has returned and what it
- *  uses is about to go. */
+/** Runs what was posted and has not run yet, on the caller's thread: when loop_run has returned and
+ * what it uses is about to go. */
 void loop_run_posted(struct loop *l);
 /** Runs callbacks until loop_stop. Returns 0 or -errno of epoll itself. */
 int loop_run(struct loop *l) MUST_CHECK;

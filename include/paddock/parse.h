@@ -1,5 +1,6 @@
 #pragma once
-/* Text to numbers, strictly: the whole text must be the number, blanks are refused, limits are named. */
+/* Text to numbers, strictly: the whole text must be the number, blanks are refused, limits are
+ * named. */
 #include "paddock/cleanup.h"
 #include <stdint.h>
 

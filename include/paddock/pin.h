@@ -1,11 +1,11 @@
 #pragma once
 /* The reconciler: keeps every container's cpuset on the set that Nomad wants, from one thread.
  *
- * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each container's
- * file, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states, counters, history).
- * Facts: cpuset.md; the rule is its part 2. Coordinates come as a snapshot of the task store, taken under
- * the store's lock by the callback, only when pin_wake() said that the store has changed.
- * Nothing is locked while it reads, writes or talks to systemd. */
+ * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each
+ * container's file, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states,
+ * counters, history). Facts: cpuset.md; the rule is its part 2. Coordinates come as a snapshot of
+ * the task store, taken under the store's lock by the callback, only when pin_wake() said that the
+ * store has changed. Nothing is locked while it reads, writes or talks to systemd. */
 #include "paddock/cpuset.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,35 +23,36 @@ struct pin_coord {
 };
 
 enum pin_state {
-    PIN_PENDING,      /* not looked at yet */
-    PIN_PINNED,       /* actual == wanted, and the unit holds it (or there is none) */
-    PIN_UNIT_UNSYNCED,/* pinned, but the unit property could not be set: retried at the tick */
-    PIN_CONSTRAINED,  /* the kernel's effective set is smaller (offline CPU, tighter ancestor) */
-    PIN_HELD,         /* pool-empty or source-gone or cores of others in it: the last good set stays */
-    PIN_CONTESTED,    /* another writer keeps putting its value back */
-    PIN_FAILED,       /* the kernel refuses the write; backed off */
-    PIN_UNMANAGED,    /* no source, no path, no cgroup v2 */
+    PIN_PENDING,       /* not looked at yet */
+    PIN_PINNED,        /* actual == wanted, and the unit holds it (or there is none) */
+    PIN_UNIT_UNSYNCED, /* pinned, but the unit property could not be set: retried at the tick */
+    PIN_CONSTRAINED,   /* the kernel's effective set is smaller (offline CPU, tighter ancestor) */
+    PIN_HELD,      /* pool-empty or source-gone or cores of others in it: the last good set stays */
+    PIN_CONTESTED, /* another writer keeps putting its value back */
+    PIN_FAILED,    /* the kernel refuses the write; backed off */
+    PIN_UNMANAGED, /* no source, no path, no cgroup v2 */
 };
 
 /* A change of state, or a correction; for the task event. Text is ready to be shown. */
 struct pin_event {
     const char *task_id, *alloc_id, *task_name;
     enum pin_state state;
-    const char *message; /* "cpuset repaired: 0-3 -> 2-3 (overwritten)" */
+    const char *message;                   /* "cpuset repaired: 0-3 -> 2-3 (overwritten)" */
     const char *old_set, *new_set, *cause; /* list texts; cause is one word or two */
 };
 
 struct pin_options {
-    int cgroup_root_fd;   /* the cgroup v2 mount (borrowed), -EBADF = none: the thread does not run */
+    int cgroup_root_fd; /* the cgroup v2 mount (borrowed), -EBADF = none: the thread does not run */
     const char *cgroup_root; /* its path, which prefixes pin_coord.source ("/sys/fs/cgroup") */
-    int proc_fd;          /* /proc, for tests a folder; borrowed */
-    uint64_t interval_us; /* the tick */
+    int proc_fd;             /* /proc, for tests a folder; borrowed */
+    uint64_t interval_us;    /* the tick */
     bool enabled;
-    bool systemd;         /* keep AllowedCPUs in step by sd-bus */
-    bool mems_follow;     /* cpuset.mems too */
+    bool systemd;          /* keep AllowedCPUs in step by sd-bus */
+    bool mems_follow;      /* cpuset.mems too */
     const char *node_root; /* NULL = "/sys/devices/system/node"; read once */
     const char *bus;       /* address of the system bus; NULL = the machine's */
-    /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from the pin thread. */
+    /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from
+     * the pin thread. */
     int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
     /* Called from the pin thread, outside of any lock; must not block. */
     void (*event)(void *ctx, const struct pin_event *e);
@@ -64,13 +65,14 @@ int pin_new(const struct pin_options *o, struct pin **ret) MUST_CHECK;
 void pin_free(struct pin *p);
 /** The store has changed: take a new snapshot now. Any thread, never blocks. */
 void pin_wake(struct pin *p);
-/** Why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or "" when it is.
- *  Owner: @p. Any thread. */
+/** Why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or "" when
+ * it is. Owner: @p. Any thread. */
 const char *pin_disabled_reason(const struct pin *p);
 
 /** The wanted set right now by the rule, for the create request.
  *  Returns 0; -ENODATA hold (empty pool, nothing to go by); -ENOENT no source; other -errno.
- *  Context: any thread, reads files only; works without a running thread (@cgroup_root_fd of the options). */
+ *  Context: any thread, reads files only; works without a running thread (@cgroup_root_fd of the
+ * options). */
 int pin_wanted_now(int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) MUST_CHECK;
 

@@ -2,18 +2,18 @@
 /* What is to be done about one task: pure, so that each row of the rule is a row of a test.
  *
  * The rule (cpuset.md part 2). Wanted:
- *  1. reserved cores given and the source under a reserve.slice (Nomad >= 1.7), or no source at all:
- *     exactly those;
- *  2. else the source's cpuset.cpus when not blank (1.3 - 1.6), else its effective set (>= 1.7), minus
- *     the cores that are reserved by others;
+ *  1. reserved cores given and the source under a reserve.slice (Nomad >= 1.7), or no source at
+ * all: exactly those;
+ *  2. else the source's cpuset.cpus when not blank (1.3 - 1.6), else its effective set (>= 1.7),
+ * minus the cores that are reserved by others;
  *  3. else hold: what the container has is kept or narrowed, never widened.
  * Actual is what the container's file says, compared as a set. */
 #include "paddock/pin.h"
 
 /* Numbers of the policy. */
-#define PIN_CONTEST_COUNT 10u                /* so many overwritten corrections ... */
+#define PIN_CONTEST_COUNT 10u                 /* so many overwritten corrections ... */
 #define PIN_CONTEST_SPAN_US (10 * 1000000ull) /* ... in so short a time: contested */
-#define PIN_BACKOFF_MIN_US (1000000ull)      /* after a refused write */
+#define PIN_BACKOFF_MIN_US (1000000ull)       /* after a refused write */
 #define PIN_BACKOFF_MAX_US (60 * 1000000ull)
 
 /* Why there is no wanted set. */
@@ -27,11 +27,12 @@ enum pin_hold {
 /* What the files say that the wanted set comes from. */
 struct pin_source {
     bool has_path, in_reserve, in_share;
-    const struct cpuset *own;    /* the task's reserved cores; NULL = shared task */
-    int cpus_r, effective_r;     /* of reading the source's files: 0, -ENODATA blank, -errno */
+    const struct cpuset *own; /* the task's reserved cores; NULL = shared task */
+    int cpus_r, effective_r;  /* of reading the source's files: 0, -ENODATA blank, -errno */
     const struct cpuset *cpus, *effective;
-    bool share_blank;            /* share.slice/cpuset.cpus is blank: its effective set is the ancestor's */
-    const struct cpuset *others; /* cores reserved by others (reserve.slice and known tasks); NULL = none */
+    bool share_blank; /* share.slice/cpuset.cpus is blank: its effective set is the ancestor's */
+    const struct cpuset
+        *others; /* cores reserved by others (reserve.slice and known tasks); NULL = none */
 };
 
 /** The wanted set. @ret is set when PIN_HOLD_NOT is returned, and never empty then. Pure. */
@@ -48,7 +49,7 @@ enum pin_cause {
 
 struct pin_view {
     enum pin_hold hold;
-    struct cpuset wanted;        /* valid with PIN_HOLD_NOT */
+    struct cpuset wanted; /* valid with PIN_HOLD_NOT */
     bool has_last_good;
     struct cpuset last_good;     /* what was wanted last */
     const struct cpuset *others; /* as in pin_source */
@@ -56,9 +57,9 @@ struct pin_view {
     const struct cpuset *actual; /* valid with 0 */
     int effective_r;
     const struct cpuset *effective;
-    bool at_tick;                /* not on an event */
-    bool recent_overwrites;      /* PIN_CONTEST_COUNT of them in PIN_CONTEST_SPAN_US */
-    uint64_t retry_at_us;        /* after a refused write; 0 = none was refused */
+    bool at_tick;           /* not on an event */
+    bool recent_overwrites; /* PIN_CONTEST_COUNT of them in PIN_CONTEST_SPAN_US */
+    uint64_t retry_at_us;   /* after a refused write; 0 = none was refused */
     uint64_t now_us;
 };
 
@@ -67,14 +68,16 @@ enum pin_action { PIN_DO_NOTHING, PIN_DO_WRITE };
 struct pin_plan {
     enum pin_action action;
     struct cpuset set; /* to be written */
-    enum pin_state state; /* when the write succeeds, or without one. PIN_PENDING: the cgroup is gone */
+    enum pin_state
+        state; /* when the write succeeds, or without one. PIN_PENDING: the cgroup is gone */
     enum pin_cause cause;
 };
 
-/** Decides. Pure; @ret is always set. What is written is never empty, never holds a core of @others, and
- *  while holding never one that the task had not been given. */
+/** Decides. Pure; @ret is always set. What is written is never empty, never holds a core of
+ * @others, and while holding never one that the task had not been given. */
 void pin_plan(const struct pin_view *v, struct pin_plan *ret);
 
 const char *pin_state_name(enum pin_state s); /* "pinned", "unit-unsynced", ... */
 const char *pin_hold_name(enum pin_hold h);   /* "pool-empty", "source-gone", "unmanaged", "" */
-const char *pin_cause_name(enum pin_cause c); /* "source changed", "overwritten", "late start", "" */
+const char *
+pin_cause_name(enum pin_cause c); /* "source changed", "overwritten", "late start", "" */

@@ -1,10 +1,12 @@
 #pragma once
-/* The task store: the one thing that all threads share. Each task's coordinates (container id, alloc id,
- * task name, cgroup path), what is known of its life, and who waits for its end. One mutex, held for memory
- * only: never over a system call that can block, a Docker call or a callback.
+/* The task store: the one thing that all threads share. Each task's coordinates (container id,
+ * alloc id, task name, cgroup path), what is known of its life, and who waits for its end. One
+ * mutex, held for memory only: never over a system call that can block, a Docker call or a
+ * callback.
  *
- * A task is looked up with a reference (store_get / task_unref) and never moves. Fields above the line are
- * fixed when it is added; those below change under the lock and are read by store_look or by the setters. */
+ * A task is looked up with a reference (store_get / task_unref) and never moves. Fields above the
+ * line are fixed when it is added; those below change under the lock and are read by store_look or
+ * by the setters. */
 #include "paddock/cleanup.h"
 #include "paddock/pin.h"
 #include "paddock/task_config.h"
@@ -55,8 +57,8 @@ int store_new(struct store **ret) MUST_CHECK;
 /** Waiters that are left are not called. References must be gone. */
 void store_free(struct store *s);
 
-/** Adds a task in phase STARTING, with copies of @c's coordinates. The store keeps one reference, *@ret is
- *  another. Returns 0; -EEXIST the id is there; -ENOMEM. */
+/** Adds a task in phase STARTING, with copies of @c's coordinates. The store keeps one reference,
+ * *@ret is another. Returns 0; -EEXIST the id is there; -ENOMEM. */
 int store_add(struct store *s, const struct task_config *c, struct task **ret) MUST_CHECK;
 /** NULL = unknown. Owner: caller, task_unref. */
 struct task *store_get(struct store *s, const char *id);
@@ -68,8 +70,8 @@ static inline void task_unrefp(struct task **t) {
 }
 #define AUTO_TASK __attribute__((cleanup(task_unrefp)))
 
-/** Takes it out of the store (the memory lives as long as there are references). Whoever still waits is told
- *  an exit: the recorded one, or "task was destroyed". */
+/** Takes it out of the store (the memory lives as long as there are references). Whoever still
+ * waits is told an exit: the recorded one, or "task was destroyed". */
 void store_remove(struct store *s, struct task *t);
 
 /** References to all tasks; free() the array after task_unref of each. */
@@ -88,17 +90,19 @@ int store_set_network(struct task *t, const struct kvs *port_map, const char *ad
 int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
 void store_set_oom(struct task *t);
 void store_set_logs(struct task *t, bool logs);
-/** Records the end, once: a second call changes nothing. Waiters are called from this thread, without the
- *  lock. Returns true when this call recorded it. */
+/** Records the end, once: a second call changes nothing. Waiters are called from this thread,
+ * without the lock. Returns true when this call recorded it. */
 bool store_set_exited(struct task *t, const struct task_exit *exit, int64_t completed_ns);
 
 /* ---- waiting for the end ---- */
 struct task_waiter {
-    void (*done)(void *ctx, const struct task_exit *exit); /* exactly once, unless cancelled in time */
+    void (*done)(void *ctx,
+                 const struct task_exit *exit); /* exactly once, unless cancelled in time */
     void *ctx;
     struct task_waiter *next;
 };
-/** Queues @w (caller's memory until done or cancelled), or calls it at once when the task has ended. */
+/** Queues @w (caller's memory until done or cancelled), or calls it at once when the task has
+ * ended. */
 void store_wait(struct task *t, struct task_waiter *w);
 /** True: it was taken out, done will not be called. False: done was called or is being called. */
 bool store_wait_cancel(struct task *t, struct task_waiter *w);

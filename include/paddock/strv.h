@@ -35,7 +35,8 @@ const char *kvs_get(const struct kvs *s, const char *key);
 void kvs_done(struct kvs *s);
 #define AUTO_KVS __attribute__((cleanup(kvs_done)))
 
-/** strdup that takes NULL (gives NULL with *ret_r = 0); *ret_r = -ENOMEM on failure, else untouched. */
+/** strdup that takes NULL (gives NULL with *ret_r = 0); *ret_r = -ENOMEM on failure, else
+ * untouched. */
 char *str_dup(const char *text, int *ret_r);
 /** NULL or "". */
 bool str_empty(const char *text);

@@ -1,6 +1,6 @@
 #pragma once
-/* Nomad's TaskConfig as a plain struct (facts: field tables of the Driver protocol). plugin/ fills it from
- * protobuf; nothing under src/ sees protobuf. All strings are owned, absent ones are "". */
+/* Nomad's TaskConfig as a plain struct (facts: field tables of the Driver protocol). plugin/ fills
+ * it from protobuf; nothing under src/ sees protobuf. All strings are owned, absent ones are "". */
 #include "paddock/strv.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,10 +33,10 @@ struct task_device {
 };
 
 struct task_resources {
-    bool present;       /* TaskConfig.resources was there */
-    bool nomad_present; /* allocated_resources was there */
-    bool linux_present; /* linux_resources was there */
-    int64_t cpu_mhz;    /* allocated_resources.cpu.cpu_shares */
+    bool present;                     /* TaskConfig.resources was there */
+    bool nomad_present;               /* allocated_resources was there */
+    bool linux_present;               /* linux_resources was there */
+    int64_t cpu_mhz;                  /* allocated_resources.cpu.cpu_shares */
     int64_t memory_mb, memory_max_mb; /* max: 0 none, -1 unlimited */
     struct task_network *networks;
     size_t n_networks;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define LOG_TEXT_MAX 8192  /* of one message or value: the host cuts lines at 64 KiB */
+#define LOG_TEXT_MAX 8192 /* of one message or value: the host cuts lines at 64 KiB */
 #define LOG_LINE_MAX 60000
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};

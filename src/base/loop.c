@@ -35,7 +35,7 @@ struct loop {
     int epoll_fd, wake_fd;
     struct loop_watch *dead_watches;
     struct loop_timer *timers;
-    bool timers_dead; /* some timer waits for release */
+    bool timers_dead;     /* some timer waits for release */
     pthread_mutex_t lock; /* of what follows: what other threads touch */
     struct loop_work *work_first, **work_last;
     bool stop;

@@ -182,8 +182,8 @@ int parse_rfc3339_ns(const char *text, int64_t *ret_ns) {
     }
     if (*p != '\0')
         return -EINVAL;
-    int64_t seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-                      offset_min * 60;
+    int64_t seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 +
+                      second - offset_min * 60;
     /* What does not fit (Docker's year 1) is "never". */
     if (seconds < 0 || seconds > INT64_MAX / 1000000000 - 1) {
         *ret_ns = 0;

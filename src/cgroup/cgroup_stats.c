@@ -158,7 +158,8 @@ int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *
     char text[CGROUP_TEXT_MAX];
     int r = read_proc(proc_fd, pid, text, sizeof(text));
     if (r == 0)
-        r = v2 ? open_v2(root_fd, text, container_id, &s) : open_v1(root_fd, text, container_id, &s);
+        r = v2 ? open_v2(root_fd, text, container_id, &s)
+               : open_v1(root_fd, text, container_id, &s);
     /* CPU and memory use are what stats are for; the rest may be missing on some kernels. */
     if (r == 0 && ((v2 ? s.cpu_fd : s.cpu_usage_fd) < 0 || s.memory_fd < 0))
         r = -ENOENT;

@@ -67,7 +67,8 @@ int cpuset_parse(const char *text, size_t len, struct cpuset *ret) {
     return 0;
 }
 
-/* The first CPU at or behind @from that is in the set (@in) or not in it; CPUSET_MAX_CPUS = none. */
+/* The first CPU at or behind @from that is in the set (@in) or not in it; CPUSET_MAX_CPUS = none.
+ */
 static unsigned next_cpu(const struct cpuset *s, unsigned from, bool in) {
     while (from < CPUSET_MAX_CPUS) {
         uint64_t word = (in ? s->bits[from / 64] : ~s->bits[from / 64]) >> (from % 64);

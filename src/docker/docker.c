@@ -1,8 +1,8 @@
 /* Where dockerd is, and which version of its API is spoken.
  *
- * Endpoint: the configured one, else DOCKER_HOST with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY as Docker's own
- * client reads them, else the default socket. Version: min(the server's, ours), asked once by /_ping,
- * forgotten when a connection is lost. */
+ * Endpoint: the configured one, else DOCKER_HOST with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY as
+ * Docker's own client reads them, else the default socket. Version: min(the server's, ours), asked
+ * once by /_ping, forgotten when a connection is lost. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/parse.h"
@@ -41,7 +41,8 @@ static int set_endpoint(struct docker *d, const char *endpoint, struct err *err)
     const char *rest = strstr(endpoint, "://");
     if (strncmp(endpoint, "unix://", 7) == 0) {
         if (endpoint[7] != '/')
-            return err_set(err, ERR_INVALID, EINVAL, "endpoint \"%s\": not an absolute path", endpoint);
+            return err_set(err, ERR_INVALID, EINVAL, "endpoint \"%s\": not an absolute path",
+                           endpoint);
         if (strlen(endpoint + 7) > 107) /* sun_path */
             return err_set(err, ERR_INVALID, EINVAL, "endpoint \"%s\": path too long", endpoint);
         d->socket_path = strdup(endpoint + 7);
@@ -52,13 +53,15 @@ static int set_endpoint(struct docker *d, const char *endpoint, struct err *err)
     if (strncmp(endpoint, "https://", 8) == 0)
         d->tls = true;
     else if (strncmp(endpoint, "tcp://", 6) != 0 && strncmp(endpoint, "http://", 7) != 0)
-        return err_set(err, ERR_INVALID, EINVAL,
-                       "endpoint \"%s\": expected unix:///PATH, tcp://HOST:PORT or https://HOST:PORT",
-                       endpoint);
+        return err_set(
+            err, ERR_INVALID, EINVAL,
+            "endpoint \"%s\": expected unix:///PATH, tcp://HOST:PORT or https://HOST:PORT",
+            endpoint);
     return set_tcp(d, endpoint, rest + 3, err);
 }
 
-/* As Docker's client: a folder of certificates switches TLS on, DOCKER_TLS_VERIFY the verification. */
+/* As Docker's client: a folder of certificates switches TLS on, DOCKER_TLS_VERIFY the verification.
+ */
 static int set_tls_from_env(struct docker *d) {
     const char *dir = getenv("DOCKER_CERT_PATH");
     const char *verify = getenv("DOCKER_TLS_VERIFY");
@@ -151,9 +154,10 @@ int docker_minor_take(struct docker *d, const char *api_version, struct err *err
         return err_set(err, ERR_PLAIN, EPROTO, "Docker's API version \"%.32s\" is not known here",
                        api_version);
     if (minor < DOCKER_MINOR_MIN)
-        return err_set(err, ERR_PLAIN, EPROTO,
-                       "Docker's API version %.32s is too old: at least %s (Docker 20.10) is needed",
-                       api_version, DOCKER_API_MIN);
+        return err_set(
+            err, ERR_PLAIN, EPROTO,
+            "Docker's API version %.32s is too old: at least %s (Docker 20.10) is needed",
+            api_version, DOCKER_API_MIN);
     int use = minor > DOCKER_MINOR_MAX ? DOCKER_MINOR_MAX : (int)minor;
     set_minor(d, use);
     return use;

@@ -136,7 +136,8 @@ static int drain(int *fd, struct buf *b) {
     return got > 0 ? buf_append(b, data, (size_t)got) : 0;
 }
 
-/* Reads until the helper has ended. Its stderr is for the error's text: what is too much is dropped. */
+/* Reads until the helper has ended. Its stderr is for the error's text: what is too much is
+ * dropped. */
 static int follow_helper(struct helper *h, const struct call *call) {
     for (;;) {
         struct pollfd p[4] = {{.fd = h->out_fd, .events = POLLIN},
@@ -194,13 +195,13 @@ static int take_answer(const char *name, const char *registry, int status, const
     if (status != 0) {
         if (strstr(buf_text(&h->out), "credentials not found"))
             return 0;
-        return err_set(err, ERR_PLAIN, EACCES, "docker-credential-%s for %s failed: %.200s%.200s", name,
-                       registry, buf_text(&h->out), buf_text(&h->err));
+        return err_set(err, ERR_PLAIN, EACCES, "docker-credential-%s for %s failed: %.200s%.200s",
+                       name, registry, buf_text(&h->out), buf_text(&h->err));
     }
     AUTO_JSON json_t *j = json_loadb(buf_text(&h->out), h->out.len, 0, NULL);
     if (!json_is_object(j))
-        return err_set(err, ERR_PLAIN, EPROTO, "docker-credential-%s for %s did not answer with JSON",
-                       name, registry);
+        return err_set(err, ERR_PLAIN, EPROTO,
+                       "docker-credential-%s for %s did not answer with JSON", name, registry);
     const char *user = json_string_value(json_object_get(j, "Username"));
     const char *secret = json_string_value(json_object_get(j, "Secret"));
     if (str_empty(user) && str_empty(secret))
@@ -229,7 +230,8 @@ static int ask_by_name(const char *name, const char *registry, const struct call
     return r;
 }
 
-/* The hub has two names among helpers: Nomad's driver asks for "docker.io", `docker login` stores an address. */
+/* The hub has two names among helpers: Nomad's driver asks for "docker.io", `docker login` stores
+ * an address. */
 static int ask_helper(const char *name, const char *registry, const struct call *call,
                       struct docker_auth *ret, struct err *err) {
     int r = ask_by_name(name, registry, call, ret, err);

@@ -1,4 +1,5 @@
-/* The calls about the system and about one container: path, body, and what of the answer is wanted. */
+/* The calls about the system and about one container: path, body, and what of the answer is wanted.
+ */
 #include "docker_priv.h"
 #include "paddock/parse.h"
 
@@ -15,7 +16,8 @@ static int get_json(struct docker *d, const struct call *call, const char *path,
         return r;
     if (!json_is_object(j) && !json_is_array(j)) {
         json_decref(j);
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object", path);
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object",
+                       path);
     }
     *ret = j;
     return 0;
@@ -35,8 +37,8 @@ static char *container_path(const char *id, const char *rest) {
     return path;
 }
 
-static int post_container(struct docker *d, const struct call *call, const char *id, const char *rest,
-                          struct err *err) {
+static int post_container(struct docker *d, const struct call *call, const char *id,
+                          const char *rest, struct err *err) {
     AUTO_FREE char *path = container_path(id, rest);
     return path ? post(d, call, path, err) : err_oom(err);
 }
@@ -89,7 +91,8 @@ static void fill_state(const json_t *j, struct docker_state *s) {
     docker_json_copy(state, "Status", s->status, sizeof(s->status));
     docker_json_copy(state, "Error", s->error, sizeof(s->error));
     docker_json_copy(j, "Image", s->image_id, sizeof(s->image_id));
-    docker_json_copy(json_object_get(host, "LogConfig"), "Type", s->log_driver, sizeof(s->log_driver));
+    docker_json_copy(json_object_get(host, "LogConfig"), "Type", s->log_driver,
+                     sizeof(s->log_driver));
 }
 
 int docker_container_inspect(struct docker *d, const struct call *call, const char *id_or_name,
@@ -102,8 +105,8 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
     if (r < 0)
         return r;
     if (!json_is_object(json_object_get(j, "State")) || !docker_json_text(j, "Id")[0])
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s has no Id or no State",
-                       path);
+        return err_set(err, ERR_PLAIN, EPROTO,
+                       "Docker's answer to GET %.200s has no Id or no State", path);
     fill_state(j, ret);
     if (ret_json)
         *ret_json = TAKE_PTR(j);

@@ -37,8 +37,8 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* What execve() refuses (MAX_ARG_STRLEN: 32 pages; all of it at most 6 MiB): told here with a name, for Docker
- * "starts" such a container and all that is seen is its exit code. */
+/* What execve() refuses (MAX_ARG_STRLEN: 32 pages; all of it at most 6 MiB): told here with a name,
+ * for Docker "starts" such a container and all that is seen is its exit code. */
 #define ENV_LINE_MAX ((size_t)32 * 4096 - 1)
 #define ENV_ALL_MAX ((size_t)6 << 20)
 
@@ -47,17 +47,19 @@ static int check_env(struct create *c, const struct kvs *env) {
     for (size_t i = 0; i < env->n; i++) {
         size_t len = strlen(env->v[i].key) + 1 + strlen(env->v[i].value);
         if (len > ENV_LINE_MAX)
-            return err_set(c->err, ERR_PLAIN, E2BIG,
-                           "env: %.64s is %zu bytes long, the kernel takes at most %zu for one variable "
-                           "(argument list too long)",
-                           env->v[i].key, len, ENV_LINE_MAX);
+            return err_set(
+                c->err, ERR_PLAIN, E2BIG,
+                "env: %.64s is %zu bytes long, the kernel takes at most %zu for one variable "
+                "(argument list too long)",
+                env->v[i].key, len, ENV_LINE_MAX);
         all += len + 1;
     }
     if (all > ENV_ALL_MAX)
-        return err_set(c->err, ERR_PLAIN, E2BIG,
-                       "env: all variables together are %zu bytes long, the kernel takes at most %zu "
-                       "(argument list too long)",
-                       all, ENV_ALL_MAX);
+        return err_set(
+            c->err, ERR_PLAIN, E2BIG,
+            "env: all variables together are %zu bytes long, the kernel takes at most %zu "
+            "(argument list too long)",
+            all, ENV_ALL_MAX);
     return 0;
 }
 

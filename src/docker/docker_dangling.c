@@ -15,8 +15,10 @@ int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule
         const char *owner =
             json_string_value(json_object_get(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER));
         const json_t *created = json_object_get(c, "Created");
-        if (!id || !owner || !owner[0] || strcmp(owner, rule->owner) != 0 || !json_is_integer(created) ||
-            json_integer_value(created) > rule->now_s - rule->grace_s || rule->tracked(rule->ctx, id))
+        if (!id || !owner || !owner[0] || strcmp(owner, rule->owner) != 0 ||
+            !json_is_integer(created) ||
+            json_integer_value(created) > rule->now_s - rule->grace_s ||
+            rule->tracked(rule->ctx, id))
             continue;
         int r = strv_add(&ids, id);
         if (r < 0)
@@ -48,7 +50,8 @@ int docker_dangling_run(struct docker *d, const struct call *call,
                      "dangling container not removed, retrying");
             continue;
         } else {
-            log_info("dangling", LOG_KV("container_id", ids.v[i]), "removed a container of no known task");
+            log_info("dangling", LOG_KV("container_id", ids.v[i]),
+                     "removed a container of no known task");
         }
         count++;
     }

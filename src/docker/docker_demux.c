@@ -1,5 +1,6 @@
-/* Frames of a container's output: channel, three zeros, length (big endian), payload. A length of 0 is
- * allowed. Channel 0 (stdin echoed) is told as 1; 3 is dockerd's own error text, told as stderr. */
+/* Frames of a container's output: channel, three zeros, length (big endian), payload. A length of 0
+ * is allowed. Channel 0 (stdin echoed) is told as 1; 3 is dockerd's own error text, told as stderr.
+ */
 #include "paddock/docker.h"
 
 #include <string.h>

@@ -1,9 +1,9 @@
 /* The one event stream: GET /events for all containers, opened again whenever it ends.
  *
- * Back-off 100 ms, doubled up to 5 s, from the start again once the stream was open. An answer that does not
- * begin within 10 s counts as lost. When it is opened again it asks since the last event's time, so that
- * dockerd tells what it remembers (256 events, none over its own restart); the owner inspects on
- * connected() for the rest. */
+ * Back-off 100 ms, doubled up to 5 s, from the start again once the stream was open. An answer that
+ * does not begin within 10 s counts as lost. When it is opened again it asks since the last event's
+ * time, so that dockerd tells what it remembers (256 events, none over its own restart); the owner
+ * inspects on connected() for the rest. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
@@ -144,7 +144,8 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
     on_lost(e, r < 0 && err ? err->text : "Docker has ended the event stream");
 }
 
-static const struct docker_get_ops get_ops = {.on_open = on_open, .on_data = on_data, .on_done = on_done};
+static const struct docker_get_ops get_ops = {
+    .on_open = on_open, .on_data = on_data, .on_done = on_done};
 
 static void connect_events(struct docker_events *e) {
     char path[256];

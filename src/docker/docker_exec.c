@@ -24,8 +24,7 @@ static json_t *exec_body(const struct docker_exec_options *o) {
 }
 
 int docker_exec_create(struct docker *d, const struct call *call, const char *container_id,
-                       const struct docker_exec_options *o, char ret_exec_id[65],
-                       struct err *err) {
+                       const struct docker_exec_options *o, char ret_exec_id[65], struct err *err) {
     AUTO_FREE char *escaped = docker_escape(container_id);
     AUTO_FREE char *path = NULL;
     if (!escaped || asprintf(&path, "/containers/%s/exec", escaped) < 0) {
@@ -57,7 +56,8 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
     if (r < 0)
         return r;
     if (!json_is_object(j))
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object", path);
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object",
+                       path);
     if (ret_running)
         *ret_running = docker_json_bool(j, "Running");
     if (ret_code)
@@ -80,7 +80,8 @@ int docker_container_resize_exec(struct docker *d, const struct call *call, cons
 
 int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
                       struct docker_stream **ret, struct err *err) {
-    /* Also asks for the version, which the raw request needs; almost always known from the create. */
+    /* Also asks for the version, which the raw request needs; almost always known from the create.
+     */
     int minor = docker_minor(d);
     if (!minor) {
         bool running;
@@ -92,8 +93,7 @@ int docker_exec_start(struct docker *d, const struct call *call, const char *exe
     AUTO_FREE char *path = exec_path(exec_id, "/start");
     if (!path)
         return err_oom(err);
-    return docker_stream_open(d, call, minor ? minor : DOCKER_MINOR_MIN, path,
-                              tty ? "{\"Detach\":false,\"Tty\":true}"
-                                  : "{\"Detach\":false,\"Tty\":false}",
-                              ret, err);
+    return docker_stream_open(
+        d, call, minor ? minor : DOCKER_MINOR_MIN, path,
+        tty ? "{\"Detach\":false,\"Tty\":true}" : "{\"Detach\":false,\"Tty\":false}", ret, err);
 }

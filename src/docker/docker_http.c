@@ -1,9 +1,10 @@
 /* One request on the caller's thread.
  *
  * Each call has a curl easy handle of its own in a multi handle that keeps one connection; up to
- * DOCKER_IDLE_MAX of these are kept for the next calls, so memory and fds do not follow the number of calls.
- * curl_multi_poll waits for the connection, the deadline and the cancel at once. A kept connection that
- * dockerd has closed meanwhile is noticed by curl, which sends the request again on a new one. */
+ * DOCKER_IDLE_MAX of these are kept for the next calls, so memory and fds do not follow the number
+ * of calls. curl_multi_poll waits for the connection, the deadline and the cancel at once. A kept
+ * connection that dockerd has closed meanwhile is noticed by curl, which sends the request again on
+ * a new one. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 
@@ -111,8 +112,8 @@ int docker_status_error(int status, const struct buf *body, const char *method, 
     char start[256];
     clean_line(buf_text(body), start, sizeof(start));
     return err_set(err, status_class(status), status_errno(status),
-                   "Docker answered %d to %s %.200s%s%s", status, method, path, start[0] ? ": " : "",
-                   start);
+                   "Docker answered %d to %s %.200s%s%s", status, method, path,
+                   start[0] ? ": " : "", start);
 }
 
 int docker_curl_error(const struct docker *d, CURLcode code, const char *detail, struct err *err) {
@@ -134,18 +135,20 @@ int docker_curl_error(const struct docker *d, CURLcode code, const char *detail,
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
-        return err_set(err, ERR_PLAIN, ENOTCONN, "the connection to Docker at %s was lost: %s", where,
-                       text);
+        return err_set(err, ERR_PLAIN, ENOTCONN, "the connection to Docker at %s was lost: %s",
+                       where, text);
     case CURLE_OPERATION_TIMEDOUT:
         return err_set(err, ERR_DEADLINE, ETIMEDOUT, "Docker at %s did not answer in time", where);
     default:
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker at %s gave no valid answer: %s", where, text);
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker at %s gave no valid answer: %s", where,
+                       text);
     }
 }
 
 /* ---- running it ---- */
 
-/* Until when to wait now, without a byte: the earlier one of deadline and idle limit. 0 = for ever. */
+/* Until when to wait now, without a byte: the earlier one of deadline and idle limit. 0 = for ever.
+ */
 static uint64_t wait_until(const struct call *call, const uint64_t *last_us, uint64_t idle_us) {
     uint64_t at = call->deadline_us;
     if (last_us && idle_us && (!at || *last_us + idle_us < at))
@@ -153,9 +156,10 @@ static uint64_t wait_until(const struct call *call, const uint64_t *last_us, uin
     return at;
 }
 
-static int run_added(CURLM *multi, const struct call *call, const uint64_t *last_us, uint64_t idle_us,
-                     CURLcode *ret_code) {
-    struct curl_waitfd cancel = {.fd = call->cancel ? call->cancel->fd : -1, .events = CURL_WAIT_POLLIN};
+static int run_added(CURLM *multi, const struct call *call, const uint64_t *last_us,
+                     uint64_t idle_us, CURLcode *ret_code) {
+    struct curl_waitfd cancel = {.fd = call->cancel ? call->cancel->fd : -1,
+                                 .events = CURL_WAIT_POLLIN};
     unsigned extra = cancel.fd >= 0 ? 1 : 0;
     for (;;) {
         int running, left;
@@ -220,8 +224,8 @@ struct transfer {
     char *body_text;
     struct buf body; /* of the answer, where it is collected */
     uint64_t last_us;
-    int r;           /* what ended it from inside */
-    bool cut;        /* an error's body was longer than we care for */
+    int r;    /* what ended it from inside */
+    bool cut; /* an error's body was longer than we care for */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -267,7 +271,7 @@ static size_t on_upload(char *out, size_t one, size_t size, void *arg) {
 static int on_rewind(void *arg, curl_off_t offset, int origin) {
     struct transfer *x = arg;
     return lseek(x->rq->upload_fd, (off_t)offset, origin) < 0 ? CURL_SEEKFUNC_CANTSEEK
-                                                               : CURL_SEEKFUNC_OK;
+                                                              : CURL_SEEKFUNC_OK;
 }
 
 static int add_header(struct transfer *x, const char *line) {
@@ -343,8 +347,9 @@ static int judge(struct docker *d, struct transfer *x, CURLcode code, int *ret_s
     curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     *ret_status = (int)status;
     if (x->r == -EMSGSIZE && !x->rq->on_data)
-        return err_set(err, ERR_PLAIN, EMSGSIZE, "Docker's answer to %s %.200s is larger than %zu bytes",
-                       x->rq->method, x->rq->path, x->body.limit);
+        return err_set(err, ERR_PLAIN, EMSGSIZE,
+                       "Docker's answer to %s %.200s is larger than %zu bytes", x->rq->method,
+                       x->rq->path, x->body.limit);
     if (x->r < 0)
         return err_set(err, ERR_PLAIN, -x->r, "%s %.200s: %s", x->rq->method, x->rq->path,
                        strerror(-x->r));
@@ -370,7 +375,8 @@ static int run_transfer(struct docker *d, const struct call *call, struct transf
         return err_set(err, ERR_DEADLINE, ETIMEDOUT, "Docker did not answer %s %.200s in time",
                        x->rq->method, x->rq->path);
     if (r == -ECANCELED)
-        return err_set(err, ERR_PLAIN, ECANCELED, "%s %.200s was cancelled", x->rq->method, x->rq->path);
+        return err_set(err, ERR_PLAIN, ECANCELED, "%s %.200s was cancelled", x->rq->method,
+                       x->rq->path);
     if (r < 0)
         return err_oom(err);
     return judge(d, x, code, ret_status, err);

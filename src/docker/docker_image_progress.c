@@ -108,7 +108,8 @@ static void size_text(int64_t bytes, char *out, size_t size) {
     snprintf(out, size, "%.4g%s", v, units[u]);
 }
 
-void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, char *out, size_t size) {
+void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, char *out,
+                         size_t size) {
     size_t pulled = 0, waiting = 0, pulling = 0;
     int64_t current = 0, total = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -124,6 +125,6 @@ void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, ch
     if (current > 0 && total > current)
         snprintf(rest, sizeof(rest), " - est %.1fs remaining",
                  (double)elapsed_us / 1e6 * (double)(total - current) / (double)current);
-    snprintf(out, size, "Pulled %zu/%zu (%s/%s) layers: %zu waiting/%zu pulling%s", pulled, p->n, have, all,
-             waiting, pulling, rest);
+    snprintf(out, size, "Pulled %zu/%zu (%s/%s) layers: %zu waiting/%zu pulling%s", pulled, p->n,
+             have, all, waiting, pulling, rest);
 }

@@ -1,5 +1,6 @@
 #pragma once
-/* A pull's progress stream (JSON documents in a row) as figures that people read. Pure; one thread. */
+/* A pull's progress stream (JSON documents in a row) as figures that people read. Pure; one thread.
+ */
 #include "paddock/buf.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,7 +10,7 @@
 struct image_layer {
     char id[24];
     bool waiting, pulling, pulled; /* pulled: all bytes are here, unpacked or not */
-    int64_t current, total; /* bytes */
+    int64_t current, total;        /* bytes */
 };
 
 struct image_progress {
@@ -25,9 +26,11 @@ void image_progress_done(struct image_progress *p);
 /** Takes bytes as they come. Returns 0; -EPROTO what is no such stream; -EMSGSIZE; -ENOMEM. */
 int image_progress_feed(struct image_progress *p, const char *data, size_t len) MUST_CHECK;
 
-/** The stream has ended: what comes behind the last newline counts too. Returns as image_progress_feed. */
+/** The stream has ended: what comes behind the last newline counts too. Returns as
+ * image_progress_feed. */
 int image_progress_end(struct image_progress *p) MUST_CHECK;
 
-/** "Pulled 1/3 (5.2MiB/20.1MiB) layers: 1 waiting/1 pulling - est 12.5s remaining". @elapsed_us: since
- *  the pull began. */
-void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, char *out, size_t size);
+/** "Pulled 1/3 (5.2MiB/20.1MiB) layers: 1 waiting/1 pulling - est 12.5s remaining". @elapsed_us:
+ * since the pull began. */
+void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, char *out,
+                         size_t size);

@@ -50,8 +50,8 @@ static char *make_path(const struct docker_image_ref *ref) {
 }
 
 /* @ret_header: NULL without credentials. */
-static int find_credentials(const struct image_pull *p, const char *registry, const struct call *call,
-                            char **ret_header, struct err *err) {
+static int find_credentials(const struct image_pull *p, const char *registry,
+                            const struct call *call, char **ret_header, struct err *err) {
     AUTO_DOCKER_AUTH struct docker_auth auth = {0};
     struct err failed = {0};
     int r = docker_auth_lookup(&p->auth, registry, call, &auth, &failed);
@@ -95,8 +95,9 @@ static int run(const struct image_pull *p, const struct call *call, const char *
     if (r->progress.error[0]) /* Docker has said why; the status came long before */
         result = fail(p, -EIO, r->progress.error, err);
     else if (result == -ETIMEDOUT)
-        result = fail(p, result, call_remaining_ms(call) == 0 ? IMAGE_PULL_TOO_LONG
-                                                             : "no progress for pull_activity_timeout",
+        result = fail(p, result,
+                      call_remaining_ms(call) == 0 ? IMAGE_PULL_TOO_LONG
+                                                   : "no progress for pull_activity_timeout",
                       err);
     else if (result < 0)
         result = fail(p, result, failed.set ? failed.text : strerror(-result), err);
@@ -108,8 +109,8 @@ static int run(const struct image_pull *p, const struct call *call, const char *
 int image_pull_run(const struct image_pull *p, const struct call *call, struct err *err) {
     struct docker_image_ref ref;
     if (docker_image_ref_parse(p->image, &ref) < 0)
-        return err_set(err, ERR_INVALID, EINVAL, "image: \"%s\" does not match registry specification",
-                       p->image);
+        return err_set(err, ERR_INVALID, EINVAL,
+                       "image: \"%s\" does not match registry specification", p->image);
     AUTO_FREE char *path = make_path(&ref);
     AUTO_FREE char *header = NULL;
     if (!path)

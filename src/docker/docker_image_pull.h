@@ -17,7 +17,8 @@ struct image_pull {
 };
 
 /** Blocks until the pull has ended. @call's deadline is the total one.
- *  Returns 0; -errno with @err "Failed to pull `x`: ...", recoverable unless the image is not there. */
+ *  Returns 0; -errno with @err "Failed to pull `x`: ...", recoverable unless the image is not
+ * there. */
 int image_pull_run(const struct image_pull *p, const struct call *call, struct err *err) MUST_CHECK;
 
 /** Docker's text says that there is no such image ("Error: image x not found"). Pure. */

@@ -1,7 +1,8 @@
 /* Streams on a loop: curl's sockets are watches, its timeouts one timer.
  *
- * curl must not be called from within its own callbacks, and our callers' callbacks run there (on_data).
- * So opening, resuming, and cancelling from a callback are only noted and done by the kick timer. */
+ * curl must not be called from within its own callbacks, and our callers' callbacks run there
+ * (on_data). So opening, resuming, and cancelling from a callback are only noted and done by the
+ * kick timer. */
 #include "paddock/docker_multi.h"
 #include "docker_priv.h"
 #include "paddock/clock.h"
@@ -80,7 +81,8 @@ static void get_free(struct docker_get *g) {
     free(g);
 }
 
-/* The owner may open another one from on_done, or cancel others; this one it may not touch any more. */
+/* The owner may open another one from on_done, or cancel others; this one it may not touch any
+ * more. */
 static void finish(struct docker_get *g, int r, int status, const struct err *err) {
     drop_easy(g);
     bool tell = !g->dead;
@@ -221,7 +223,8 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
 
 /* ---- curl on the loop ---- */
 
-/* Tells those that have ended. Each message is looked for anew: a callback may have ended others. */
+/* Tells those that have ended. Each message is looked for anew: a callback may have ended others.
+ */
 static void reap(struct docker_multi *m) {
     CURLMsg *msg;
     int left;
@@ -247,7 +250,8 @@ static void on_socket_ready(void *arg, uint32_t events) {
     struct sock *s = arg; /* may be gone when act returns */
     act(s->multi, s->fd,
         (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
-            (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) | (events & EPOLLERR ? CURL_CSELECT_ERR : 0));
+            (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+            (events & EPOLLERR ? CURL_CSELECT_ERR : 0));
 }
 
 static void sock_free(struct sock *s) {

@@ -29,8 +29,8 @@ static json_t *request(const char *alloc_id, const char *hostname, const char *i
     json_t *labels = json_pack("{s:s}", DOCKER_LABEL_ALLOC_ID, alloc_id);
     if (labels && !str_empty(owner))
         json_object_set_new(labels, DOCKER_LABEL_OWNER, json_string(owner));
-    return json_pack("{s:s,s:s,s:o,s:{s:s,s:{s:s}}}", "Image", image, "Hostname", hostname, "Labels",
-                     labels, "HostConfig", "NetworkMode", "none", "RestartPolicy", "Name",
+    return json_pack("{s:s,s:s,s:o,s:{s:s,s:{s:s}}}", "Image", image, "Hostname", hostname,
+                     "Labels", labels, "HostConfig", "NetworkMode", "none", "RestartPolicy", "Name",
                      "unless-stopped");
 }
 

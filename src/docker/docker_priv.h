@@ -7,9 +7,9 @@
 #include <curl/curl.h>
 #include <pthread.h>
 
-#define DOCKER_MINOR_MIN 41  /* DOCKER_API_MIN */
-#define DOCKER_MINOR_MAX 47  /* the newest whose changes we have read */
-#define DOCKER_IDLE_MAX 4    /* connections kept for the next call: three fds each */
+#define DOCKER_MINOR_MIN 41    /* DOCKER_API_MIN */
+#define DOCKER_MINOR_MAX 47    /* the newest whose changes we have read */
+#define DOCKER_IDLE_MAX 4      /* connections kept for the next call: three fds each */
 #define DOCKER_ERROR_MAX 65536 /* of the body of an answer that is no success */
 #define DOCKER_RECEIVE_BYTES 16384L
 #define DOCKER_TIMEOUT_US (60 * US_PER_SEC)
@@ -20,8 +20,8 @@ struct docker {
     char *cert, *key, *ca;
     bool tls, verify;
     uint64_t timeout_us;
-    pthread_mutex_t lock; /* of what follows */
-    int minor;            /* API 1.minor; 0 = not negotiated */
+    pthread_mutex_t lock;         /* of what follows */
+    int minor;                    /* API 1.minor; 0 = not negotiated */
     CURLM *idle[DOCKER_IDLE_MAX]; /* each holds one open connection; last in, first out */
     unsigned idle_count;
 };
@@ -47,8 +47,8 @@ int docker_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t
 int docker_status_error(int status, const struct buf *body, const char *method, const char *path,
                         struct err *err) MUST_CHECK;
 /** A failed transfer as -errno. @detail: CURLOPT_ERRORBUFFER's text. */
-int docker_curl_error(const struct docker *d, CURLcode code, const char *detail, struct err *err)
-    MUST_CHECK;
+int docker_curl_error(const struct docker *d, CURLcode code, const char *detail,
+                      struct err *err) MUST_CHECK;
 
 /* ---- docker_json.c: values of Docker's JSON, forgiving about absent ones ---- */
 const char *docker_json_text(const json_t *object, const char *key); /* "" when absent */

@@ -1,5 +1,6 @@
-/* The hijacked connection: curl connects (unix socket or TLS) and steps aside (CONNECT_ONLY); the request
- * is written and its answer's head read here, for curl knows no Upgrade that stays open both ways. */
+/* The hijacked connection: curl connects (unix socket or TLS) and steps aside (CONNECT_ONLY); the
+ * request is written and its answer's head read here, for curl knows no Upgrade that stays open
+ * both ways. */
 #include "docker_stream.h"
 #include "paddock/clock.h"
 
@@ -15,7 +16,7 @@ struct docker_stream {
     CURLM *multi; /* owns the connection as long as the easy handle is in it */
     CURL *easy;
     bool added;
-    int fd; /* curl's */
+    int fd;           /* curl's */
     struct buf early; /* what came in one piece with the head */
     char detail[CURL_ERROR_SIZE];
 };
@@ -65,7 +66,8 @@ ssize_t docker_stream_write(struct docker_stream *s, const void *data, size_t le
 }
 
 int docker_stream_close_write(struct docker_stream *s) {
-    /* With TLS there is no close_notify before it; dockerd ends the command's stdin all the same. */
+    /* With TLS there is no close_notify before it; dockerd ends the command's stdin all the same.
+     */
     return shutdown(s->fd, SHUT_WR) < 0 ? -errno : 0;
 }
 
@@ -91,7 +93,8 @@ static int stream_new(struct docker *d, struct docker_stream **ret) {
 
 static int wait_failed(int r, const char *path, struct err *err) {
     if (r == -ETIMEDOUT)
-        return err_set(err, ERR_DEADLINE, ETIMEDOUT, "Docker did not answer POST %.200s in time", path);
+        return err_set(err, ERR_DEADLINE, ETIMEDOUT, "Docker did not answer POST %.200s in time",
+                       path);
     if (r == -ECANCELED)
         return err_set(err, ERR_PLAIN, ECANCELED, "POST %.200s was cancelled", path);
     return err_set(err, ERR_PLAIN, r == -ENOMEM ? ENOMEM : ENOTCONN,
@@ -130,7 +133,8 @@ static int wait_ready(const struct docker_stream *s, const struct call *call, sh
     return n == 0 ? -ETIMEDOUT : 0;
 }
 
-static int write_all(struct docker_stream *s, const struct call *call, const char *data, size_t len) {
+static int write_all(struct docker_stream *s, const struct call *call, const char *data,
+                     size_t len) {
     while (len > 0) {
         ssize_t n = docker_stream_write(s, data, len);
         if (n == -EAGAIN) {
@@ -203,7 +207,9 @@ static int refused(struct docker_stream *s, const struct call *call, int status,
     while (s->early.len < want && read_more(s, call) > 0)
         ;
     int r = docker_status_error(status, &s->early, "POST", path, err);
-    return r < 0 ? r : err_set(err, ERR_PLAIN, EPROTO, "Docker answered %d to POST %.200s", status, path);
+    return r < 0
+               ? r
+               : err_set(err, ERR_PLAIN, EPROTO, "Docker answered %d to POST %.200s", status, path);
 }
 
 static int read_answer(struct docker_stream *s, const struct call *call, const char *path,
@@ -226,8 +232,8 @@ static int read_answer(struct docker_stream *s, const struct call *call, const c
     return status == 101 || status == 200 ? 0 : refused(s, call, status, head, path, err);
 }
 
-static int send_request(struct docker *d, struct docker_stream *s, const struct call *call, int minor,
-                        const char *path, const char *body, struct err *err) {
+static int send_request(struct docker *d, struct docker_stream *s, const struct call *call,
+                        int minor, const char *path, const char *body, struct err *err) {
     const char *host = strstr(d->base, "://");
     AUTO_FREE char *text = NULL;
     int n = asprintf(&text,

@@ -55,7 +55,8 @@ static ssize_t take_time(struct log_parser *p, const char *data, size_t len) {
     return (ssize_t)n;
 }
 
-/* The text up to @max bytes; a message ends with its frame, with a TTY at the newline or when it is full. */
+/* The text up to @max bytes; a message ends with its frame, with a TTY at the newline or when it is
+ * full. */
 static size_t take_text(struct log_parser *p, const char *data, size_t len, size_t max,
                         struct log_piece *ret) {
     size_t n = len < max ? len : max;

@@ -1,7 +1,8 @@
 #pragma once
-/* Docker's log stream (timestamps=1) to messages: frames of 8 bytes head and payload without a TTY, plain
- * text with one. Each message starts with its RFC 3339 time and a blank; one message is one line, or 16 KiB of
- * a longer one. Pull parser: it gives at most what the caller has room for. Pure. */
+/* Docker's log stream (timestamps=1) to messages: frames of 8 bytes head and payload without a TTY,
+ * plain text with one. Each message starts with its RFC 3339 time and a blank; one message is one
+ * line, or 16 KiB of a longer one. Pull parser: it gives at most what the caller has room for.
+ * Pure. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stddef.h>

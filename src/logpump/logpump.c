@@ -1,6 +1,7 @@
-/* The plugin's side of the log pump. It holds each FIFO open (so that logmon sees no end of file while the
- * pump is being started again), starts the process when none answers, and again when it has died while
- * there are tasks: the pump itself knows from its position files what to go on with. */
+/* The plugin's side of the log pump. It holds each FIFO open (so that logmon sees no end of file
+ * while the pump is being started again), starts the process when none answers, and again when it
+ * has died while there are tasks: the pump itself knows from its position files what to go on with.
+ */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
@@ -47,7 +48,8 @@ struct logpump {
     pid_t children[8];
     /* the loop's thread's */
     int watch_fd;
-    struct loop_timer *again; /* another attempt, when it could not be started; or a look for its corpse */
+    struct loop_timer
+        *again; /* another attempt, when it could not be started; or a look for its corpse */
     struct loop_watch *watch;
 };
 
@@ -149,8 +151,8 @@ static int fill_actions(posix_spawn_file_actions_t *a, int ready_fd) {
     return -r;
 }
 
-/* Its own session and stdio: it outlives the plugin, and the agent must see the plugin's stdio end with the
- * plugin. The magic cookie goes, so that nobody takes it for a plugin. */
+/* Its own session and stdio: it outlives the plugin, and the agent must see the plugin's stdio end
+ * with the plugin. The magic cookie goes, so that nobody takes it for a plugin. */
 static int spawn_process(const struct logpump *p, int ready_fd, pid_t *ret_pid) {
     extern char **environ;
     size_t n = 0, kept = 0;
@@ -162,8 +164,8 @@ static int spawn_process(const struct logpump *p, int ready_fd, pid_t *ret_pid) 
     for (size_t i = 0; i < n; i++)
         if (strncmp(environ[i], "NOMAD_PLUGIN_MAGIC_COOKIE=", 26) != 0)
             env[kept++] = environ[i];
-    char *argv[] = {p->program, (char *)"logpump", p->run_dir, p->endpoint,
-                    p->cert,    p->key,            p->ca,      NULL};
+    char *argv[] = {p->program, (char *)"logpump", p->run_dir, p->endpoint, p->cert, p->key, p->ca,
+                    NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&actions);
@@ -184,8 +186,8 @@ static int spawn_process(const struct logpump *p, int ready_fd, pid_t *ret_pid) 
     return r;
 }
 
-/* A pump that we started and that has ended is still our child. The few there can be are looked at when the
- * next is started and when the watch tells of an end. */
+/* A pump that we started and that has ended is still our child. The few there can be are looked at
+ * when the next is started and when the watch tells of an end. */
 static void children_reap(struct logpump *p) {
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < ARRAY_LEN(p->children); i++)
@@ -245,7 +247,8 @@ static int reach(struct logpump *p, const struct call *call, struct err *err) {
             return r;
         /* One that just ends still holds the lock: a moment, and again. */
         if (call_sleep(&within, RESPAWN_PAUSE_US) < 0)
-            return err_set(err, ERR_RECOVERABLE, -r, "the log pump cannot be started: %s", strerror(-r));
+            return err_set(err, ERR_RECOVERABLE, -r, "the log pump cannot be started: %s",
+                           strerror(-r));
     }
 }
 
@@ -394,7 +397,8 @@ static int ask(struct logpump *p, const struct call *call, json_t *rq, struct er
             r = read_answer(fd, call, err);
     } while (r == -EPIPE && call_remaining_ms(call) != 0);
     json_decref(rq);
-    return r == -EPIPE ? err_set(err, ERR_RECOVERABLE, EPIPE, "the log pump does not stay alive") : r;
+    return r == -EPIPE ? err_set(err, ERR_RECOVERABLE, EPIPE, "the log pump does not stay alive")
+                       : r;
 }
 
 /* ---- tasks ---- */
@@ -448,9 +452,10 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
         return r;
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
     r = ask(p, &within,
-            json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "op", "follow", "task", t->task_id, "container",
-                      t->container_id, "stdout", t->stdout_path, "stderr", t->stderr_path, "tty", t->tty,
-                      "since_ns", t->adopted ? (json_int_t)t->since_ns : (json_int_t)0),
+            json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "op", "follow", "task", t->task_id,
+                      "container", t->container_id, "stdout", t->stdout_path, "stderr",
+                      t->stderr_path, "tty", t->tty, "since_ns",
+                      t->adopted ? (json_int_t)t->since_ns : (json_int_t)0),
             err);
     if (r < 0)
         let_go(p, t->task_id);
@@ -459,7 +464,8 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
     return r;
 }
 
-int logpump_finish(struct logpump *p, const struct call *call, const char *task_id, struct err *err) {
+int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
+                   struct err *err) {
     pthread_mutex_lock(&p->lock);
     bool known = *held_find(p, task_id) != NULL;
     pthread_mutex_unlock(&p->lock);
@@ -469,7 +475,8 @@ int logpump_finish(struct logpump *p, const struct call *call, const char *task_
     if (r < 0) { /* not taken in time: closed all the same */
         struct call closing = call_within(NULL, US_PER_SEC);
         if (ask(p, &closing, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
-            log_debug("logpump", LOG_KV("task_id", task_id), "the pump does not close the task, ignoring");
+            log_debug("logpump", LOG_KV("task_id", task_id),
+                      "the pump does not close the task, ignoring");
     }
     let_go(p, task_id);
     return r;

@@ -3,7 +3,8 @@
  * connection. Fields are only ever added, for a new plugin may find an old pump at work.
  *   {"op":"follow","task":ID,"container":ID,"stdout":PATH,"stderr":PATH,"tty":BOOL,"since_ns":N}
  *       -> {"ok":true} when the stream is open; {"errno":N,"error":TEXT}
- *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered; closing the connection gives up
+ *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered; closing the connection gives
+ * up
  *   {"op":"close","task":ID}    -> {"ok":true}: the FIFOs close whatever is left
  *   {"op":"watch"}              -> nothing; the connection breaks when the pump dies */
 

@@ -22,8 +22,7 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, boo
         return -EPROTO;
     if (fresh && ftruncate(fd, (off_t)sizeof(struct pump_record)) < 0)
         return -errno;
-    struct pump_record *r =
-        mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct pump_record *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (r == MAP_FAILED)
         return -errno;
     /* Killed between making the file and filling it: as good as fresh. */

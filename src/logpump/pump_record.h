@@ -1,12 +1,12 @@
 #pragma once
-/* How far each task's output has been delivered, kept where it outlives the pump: a small file per container,
- * mapped into memory, so that each step is a store and not a system call.
+/* How far each task's output has been delivered, kept where it outlives the pump: a small file per
+ * container, mapped into memory, so that each step is a store and not a system call.
  *
- * A position is "the next byte": message `nth` of those with time `time_ns`, at `offset`. The write to the
- * FIFO and its record cannot be one step, so the position behind a write is noted before it (`intent`) and
- * made the position after it. Found with an intent open, the write is taken as done: a SIGKILL takes effect
- * when a system call returns, and the write was one step away; a write is only begun when poll() said that it
- * will be taken whole. */
+ * A position is "the next byte": message `nth` of those with time `time_ns`, at `offset`. The write
+ * to the FIFO and its record cannot be one step, so the position behind a write is noted before it
+ * (`intent`) and made the position after it. Found with an intent open, the write is taken as done:
+ * a SIGKILL takes effect when a system call returns, and the write was one step away; a write is
+ * only begun when poll() said that it will be taken whole. */
 #include "paddock/cleanup.h"
 #include <limits.h>
 #include <stdatomic.h>
@@ -19,7 +19,8 @@ struct log_position {
     uint32_t offset;
 };
 
-#define PUMP_RECORD_MAGIC UINT32_C(0x70616432) /* changes with the layout: an unknown one is left alone */
+#define PUMP_RECORD_MAGIC                                                                          \
+    UINT32_C(0x70616432) /* changes with the layout: an unknown one is left alone */
 
 struct pump_record {
     uint32_t magic;

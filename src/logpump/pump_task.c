@@ -16,12 +16,14 @@
 #define CHUNK_MAX PIPE_BUF
 /* Bytes from Docker that wait for a slow reader before the connection is paused. */
 #define INBOX_MAX ((size_t)64 << 10)
-/* Reading again begins so much before the oldest message that is not delivered: stdout and stderr are stamped
- * by two threads of dockerd and may stand in the log a little out of order. What was delivered is skipped. */
+/* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
+ * are stamped by two threads of dockerd and may stand in the log a little out of order. What was
+ * delivered is skipped. */
 #define RESUME_SKEW_NS INT64_C(2000000000)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
-/* After `finish`: a follow stream that says nothing for so long is given up for a last plain read. */
+/* After `finish`: a follow stream that says nothing for so long is given up for a last plain read.
+ */
 #define FINISH_QUIET_US (2 * US_PER_SEC)
 
 struct out {
@@ -72,7 +74,8 @@ static void on_writable(void *arg, uint32_t events) {
     o->blocked = false;
 }
 
-/* The watch's context must lead to the task: two small trampolines instead of a back pointer each. */
+/* The watch's context must lead to the task: two small trampolines instead of a back pointer each.
+ */
 static void on_writable0(void *arg, uint32_t events) {
     struct pump_task *t = arg;
     on_writable(&t->out[0], events);
@@ -105,8 +108,8 @@ static void note_resume(struct pump_task *t) {
 static void block(struct pump_task *t, int s) {
     struct out *o = &t->out[s];
     o->blocked = true;
-    if (!o->watch && loop_watch_add(t->loop, o->fd, EPOLLOUT, s == 0 ? on_writable0 : on_writable1, t,
-                                    &o->watch) < 0) {
+    if (!o->watch && loop_watch_add(t->loop, o->fd, EPOLLOUT, s == 0 ? on_writable0 : on_writable1,
+                                    t, &o->watch) < 0) {
         /* No memory for a watch: the retry timer looks again. */
         loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US);
     }
@@ -140,7 +143,8 @@ static bool flush(struct pump_task *t, int s) {
 
 /* ---- messages ---- */
 
-/* Follows the position of the piece's message; returns how many of its bytes were delivered before. */
+/* Follows the position of the piece's message; returns how many of its bytes were delivered before.
+ */
 static size_t already_delivered(struct pump_task *t, const struct log_piece *p) {
     int s = p->channel - 1;
     struct out *o = &t->out[s];
@@ -161,8 +165,9 @@ static size_t already_delivered(struct pump_task *t, const struct log_piece *p) 
     if (o->cursor.time_ns == at->time_ns && o->cursor.nth == at->nth) {
         if (end.offset > at->offset || p->end)
             o->replay = false;
-        return at->offset > p->offset ? at->offset - p->offset < p->len ? at->offset - p->offset : p->len
-                                      : 0;
+        return at->offset > p->offset
+                   ? at->offset - p->offset < p->len ? at->offset - p->offset : p->len
+                   : 0;
     }
     if (log_position_compare(&o->cursor, at) < 0)
         return p->len;
@@ -193,7 +198,8 @@ static size_t room(const struct pump_task *t) {
     return a < b ? a : b;
 }
 
-/* Delivers what is there. 0 all; -EAGAIN a FIFO is full; -EPROTO. *@ret_taken: bytes that are done with. */
+/* Delivers what is there. 0 all; -EAGAIN a FIFO is full; -EPROTO. *@ret_taken: bytes that are done
+ * with. */
 static int deliver(struct pump_task *t, const char *data, size_t len, size_t *ret_taken) {
     size_t taken = 0;
     int r = 0;
@@ -341,7 +347,8 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
         run(t);
 }
 
-static const struct docker_get_ops get_ops = {.on_open = on_open, .on_data = on_data, .on_done = on_done};
+static const struct docker_get_ops get_ops = {
+    .on_open = on_open, .on_data = on_data, .on_done = on_done};
 
 static void open_stream(struct pump_task *t) {
     docker_get_cancel(TAKE_PTR(t->get));
@@ -358,8 +365,9 @@ static void open_stream(struct pump_task *t) {
         o->replay = t->record->stream[s].at.time_ns != 0;
     }
     char path[512];
-    int n = snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
-                     t->record->container_id, !t->last_pass);
+    int n =
+        snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
+                 t->record->container_id, !t->last_pass);
     if (since > 0)
         snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
                  (long long)(since / 1000000000), (long long)(since % 1000000000));
@@ -369,7 +377,8 @@ static void open_stream(struct pump_task *t) {
         wait_quiet(t);
 }
 
-/* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough. */
+/* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough.
+ */
 static void on_retry(void *arg) {
     struct pump_task *t = arg;
     for (int s = 0; s < 2; s++)

@@ -1,7 +1,7 @@
 #pragma once
-/* One container's output inside the pump: a log stream from Docker, cut into messages, delivered to two
- * FIFOs. Never blocks: a FIFO whose reader stops pauses this stream and nothing else. A lost stream is opened
- * again behind what was delivered. */
+/* One container's output inside the pump: a log stream from Docker, cut into messages, delivered to
+ * two FIFOs. Never blocks: a FIFO whose reader stops pauses this stream and nothing else. A lost
+ * stream is opened again behind what was delivered. */
 #include "paddock/docker.h"
 #include "paddock/docker_multi.h"
 #include "paddock/logpump.h"
@@ -14,7 +14,8 @@ struct pump_task;
 struct pump_task_ops {
     /* The first stream is open (0), or cannot be (-ENOSYS: the log driver cannot be read). Once. */
     void (*opened)(void *ctx, struct pump_task *t, int r);
-    /* Everything is delivered and the container has ended, or it is gone. Once; the task may be freed then. */
+    /* Everything is delivered and the container has ended, or it is gone. Once; the task may be
+     * freed then. */
     void (*drained)(void *ctx, struct pump_task *t);
 };
 
@@ -31,6 +32,7 @@ void pump_task_finish(struct pump_task *t);
 /** Nomad's logmon may have made new FIFOs: opens them again when they are others. */
 int pump_task_reopen(struct pump_task *t) MUST_CHECK;
 
-/** Opens a FIFO for writing below its folder, following no link: O_RDWR, so that the reader may come and go.
+/** Opens a FIFO for writing below its folder, following no link: O_RDWR, so that the reader may
+ * come and go.
  *  "" and /dev/null give -EBADF with 0: nothing is written. */
 int pump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;

@@ -1,7 +1,7 @@
-/* The reconciler's thread. What: each container's cpuset is what Nomad wants, at any time. Why: others write
- * it too, and nobody else looks (cpuset.md 1). How: events for at once, a tick that reads everything again
- * as the backstop. Numbers: tick 1 s by default, 1,000 tasks in at most 5 ms of CPU, no allocation and no
- * open() while nothing changes. */
+/* The reconciler's thread. What: each container's cpuset is what Nomad wants, at any time. Why:
+ * others write it too, and nobody else looks (cpuset.md 1). How: events for at once, a tick that
+ * reads everything again as the backstop. Numbers: tick 1 s by default, 1,000 tasks in at most 5 ms
+ * of CPU, no allocation and no open() while nothing changes. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/log.h"
@@ -79,8 +79,9 @@ static void free_coords(struct pin_coord *c, size_t n) {
 }
 
 static bool same_task(const struct pin_task *t, const struct pin_coord *c) {
-    return strcmp(t->c.container_id, c->container_id) == 0 && strcmp(t->c.task_id, c->task_id) == 0 &&
-           strcmp(t->c.source, c->source) == 0 && strcmp(t->c.reserved, c->reserved) == 0;
+    return strcmp(t->c.container_id, c->container_id) == 0 &&
+           strcmp(t->c.task_id, c->task_id) == 0 && strcmp(t->c.source, c->source) == 0 &&
+           strcmp(t->c.reserved, c->reserved) == 0;
 }
 
 /* The store's order is stable, so the one behind the last hit is nearly always it. */

@@ -1,4 +1,5 @@
-/* What is remembered and told of what was done. Text for people is made only when something changed. */
+/* What is remembered and told of what was done. Text for people is made only when something
+ * changed. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/buf.h"
@@ -6,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TELL_AGAIN_US (60 * US_PER_SEC) /* the same state of the same task at most once a minute */
+#define TELL_AGAIN_US (60 * US_PER_SEC) /* the same state of the same task at most once a minute   \
+                                         */
 
 void pin_text(const struct cpuset *s, char *out, size_t size) {
     char full[CPUSET_TEXT_MAX];
@@ -88,7 +90,8 @@ static void say_state(struct pin *p, struct pin_task *t) {
         break;
     case PIN_CONTESTED:
         snprintf(message, sizeof(message),
-                 "cpuset contested: set again and again%s; corrected to %s at each tick", by, wanted);
+                 "cpuset contested: set again and again%s; corrected to %s at each tick", by,
+                 wanted);
         break;
     case PIN_FAILED:
         pin_text(&t->refused, wanted, sizeof(wanted));

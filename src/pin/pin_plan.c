@@ -15,7 +15,8 @@ enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret) 
     else if (s->cpus_r != -ENODATA)
         return PIN_HOLD_GONE;
     else if (s->in_share && s->share_blank)
-        return PIN_HOLD_EMPTY; /* the effective set would be the ancestor's, cores kept from Nomad too */
+        return PIN_HOLD_EMPTY; /* the effective set would be the ancestor's, cores kept from Nomad
+                                  too */
     else if (s->effective_r == 0)
         set = *s->effective;
     else
@@ -57,9 +58,10 @@ static void plan_hold(const struct pin_view *v, struct pin_plan *p) {
 static enum pin_cause cause_of(const struct pin_view *v) {
     if (!v->has_last_good)
         return PIN_CAUSE_LATE_START;
-    /* Both may have changed: that the container is where it was left makes it Nomad's doing alone. */
-    if (!cpuset_equal(&v->wanted, &v->last_good) &&
-        v->actual_r == 0 && cpuset_equal(v->actual, &v->last_good))
+    /* Both may have changed: that the container is where it was left makes it Nomad's doing alone.
+     */
+    if (!cpuset_equal(&v->wanted, &v->last_good) && v->actual_r == 0 &&
+        cpuset_equal(v->actual, &v->last_good))
         return PIN_CAUSE_SOURCE;
     return PIN_CAUSE_OVERWRITTEN;
 }
@@ -102,10 +104,14 @@ void pin_plan(const struct pin_view *v, struct pin_plan *ret) {
 
 const char *pin_state_name(enum pin_state s) {
     static const char *const names[] = {
-        [PIN_PENDING] = "pending",   [PIN_PINNED] = "pinned",
-        [PIN_UNIT_UNSYNCED] = "unit-unsynced", [PIN_CONSTRAINED] = "constrained",
-        [PIN_HELD] = "held",         [PIN_CONTESTED] = "contested",
-        [PIN_FAILED] = "failed",     [PIN_UNMANAGED] = "unmanaged",
+        [PIN_PENDING] = "pending",
+        [PIN_PINNED] = "pinned",
+        [PIN_UNIT_UNSYNCED] = "unit-unsynced",
+        [PIN_CONSTRAINED] = "constrained",
+        [PIN_HELD] = "held",
+        [PIN_CONTESTED] = "contested",
+        [PIN_FAILED] = "failed",
+        [PIN_UNMANAGED] = "unmanaged",
     };
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "";
 }

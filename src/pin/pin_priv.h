@@ -1,6 +1,6 @@
 #pragma once
-/* The pin thread's own state. Only the pin thread changes it, and holds the lock while it does; it may read
- * without. Other threads (status, metrics) read under the lock. */
+/* The pin thread's own state. Only the pin thread changes it, and holds the lock while it does; it
+ * may read without. Other threads (status, metrics) read under the lock. */
 #include "paddock/clock.h"
 #include "paddock/loop.h"
 #include "src/pin/pin_source.h"
@@ -16,7 +16,7 @@
 struct pin_fix {
     int64_t at_ns; /* wall clock */
     enum pin_cause cause;
-    pid_t writer;  /* of the set that was replaced; 0 = not known */
+    pid_t writer; /* of the set that was replaced; 0 = not known */
     char old_set[PIN_SET_TEXT], new_set[PIN_SET_TEXT];
 };
 
@@ -52,19 +52,20 @@ struct pin_task {
 
     /* state */
     bool dirty, gone;
-    bool quiet; /* at the last look nothing was to be done, and nothing will be until a file changes */
+    bool quiet; /* at the last look nothing was to be done, and nothing will be until a file changes
+                 */
     enum pin_state state;
     struct cpuset refused; /* what the kernel did not take, with PIN_FAILED */
-    int error; /* 0, or the -errno that goes with UNMANAGED and FAILED */
+    int error;             /* 0, or the -errno that goes with UNMANAGED and FAILED */
     uint64_t retry_at_us, backoff_us;
     uint64_t overwrites[PIN_CONTEST_COUNT]; /* ring of times */
     uint64_t told_us[PIN_TOLDS];
     enum pin_state told;
 
     /* the unit */
-    const char *unit; /* tail of dir_path, NULL = no unit */
-    struct pin *pin;       /* for the reply */
-    struct cpuset target;  /* what was set or found right last: the unit gets this */
+    const char *unit;     /* tail of dir_path, NULL = no unit */
+    struct pin *pin;      /* for the reply */
+    struct cpuset target; /* what was set or found right last: the unit gets this */
     bool has_target;
     sd_bus_slot *unit_call;
     bool unit_dirty, unit_synced;
@@ -115,7 +116,7 @@ struct pin {
     struct pin_task *tasks;
     struct pin_parent *parents;
     size_t tasks_n;
-    struct cpuset reserved; /* by all tasks that we know */
+    struct cpuset reserved;   /* by all tasks that we know */
     struct cpuset *node_cpus; /* of node i; NULL unless mems are followed */
     unsigned nodes_n;
     struct pin_counters counters;

@@ -59,8 +59,8 @@ static const char *unit_text(const struct pin *p, const struct pin_task *t) {
 
 static json_t *json_task(const struct pin *p, const struct pin_task *t) {
     json_t *o = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s}", "task_id", t->c.task_id, "alloc_id",
-        t->c.alloc_id, "task", t->c.task_name, "container_id", t->c.container_id, "kind",
+        "{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s}", "task_id", t->c.task_id, "alloc_id", t->c.alloc_id,
+        "task", t->c.task_name, "container_id", t->c.container_id, "kind",
         t->has_own ? "cores" : "shared", "pid", (int)t->c.pid, "source", t->c.source, "cgroup",
         t->dir_path ? t->dir_path : "", "state", pin_state_name(pin_task_state(p, t)));
     if (!o)
@@ -76,20 +76,20 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t) {
     json_object_set_new(o, "errors", json_integer((json_int_t)t->errors));
     json_object_set_new(o, "history", json_history(t));
     if (t->writer.pid > 0)
-        json_object_set_new(o, "writer", json_pack("{s:i,s:s%}", "pid", (int)t->writer.pid, "command",
-                                                   t->writer.comm, strlen(t->writer.comm)));
+        json_object_set_new(o, "writer",
+                            json_pack("{s:i,s:s%}", "pid", (int)t->writer.pid, "command",
+                                      t->writer.comm, strlen(t->writer.comm)));
     return o;
 }
 
 static json_t *json_counters(const struct pin_counters *c) {
-    return json_pack("{s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "passes",
-                     (json_int_t)c->passes, "ticks", (json_int_t)c->ticks, "pass_cpu_ns",
-                     (json_int_t)c->pass_cpu_ns, "tick_cpu_ns", (json_int_t)c->tick_cpu_ns,
-                     "corrections", json_causes(c->corrections), "write_errors",
-                     (json_int_t)c->write_errors, "events", (json_int_t)c->events, "unit_calls",
-                     (json_int_t)c->unit_calls, "unit_errors", (json_int_t)c->unit_errors,
-                     "reopened", (json_int_t)c->reopened, "watch_errors",
-                     (json_int_t)c->watch_errors);
+    return json_pack(
+        "{s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "passes", (json_int_t)c->passes, "ticks",
+        (json_int_t)c->ticks, "pass_cpu_ns", (json_int_t)c->pass_cpu_ns, "tick_cpu_ns",
+        (json_int_t)c->tick_cpu_ns, "corrections", json_causes(c->corrections), "write_errors",
+        (json_int_t)c->write_errors, "events", (json_int_t)c->events, "unit_calls",
+        (json_int_t)c->unit_calls, "unit_errors", (json_int_t)c->unit_errors, "reopened",
+        (json_int_t)c->reopened, "watch_errors", (json_int_t)c->watch_errors);
 }
 
 json_t *pin_status(struct pin *p) {
@@ -100,12 +100,12 @@ json_t *pin_status(struct pin *p) {
     for (const struct pin_task *t = p->tasks; t; t = t->next)
         if (!t->gone)
             json_array_append_new(tasks, json_task(p, t));
-    json_t *o = json_pack("{s:o,s:o,s:{s:s,s:b,s:I,s:s,s:b,s:b,s:i}}", "tasks", tasks, "counters",
-                          json_counters(&p->counters), "host", "disabled", p->reason, "running",
-                          p->running, "interval_us", (json_int_t)p->o.interval_us, "events",
-                          p->inotify_fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
-                          "mems_follow", p->o.mems_follow, "cpus",
-                          (int)sysconf(_SC_NPROCESSORS_CONF));
+    json_t *o =
+        json_pack("{s:o,s:o,s:{s:s,s:b,s:I,s:s,s:b,s:b,s:i}}", "tasks", tasks, "counters",
+                  json_counters(&p->counters), "host", "disabled", p->reason, "running", p->running,
+                  "interval_us", (json_int_t)p->o.interval_us, "events",
+                  p->inotify_fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
+                  "mems_follow", p->o.mems_follow, "cpus", (int)sysconf(_SC_NPROCESSORS_CONF));
     pthread_mutex_unlock(&p->lock);
     return o;
 }
@@ -114,8 +114,10 @@ json_t *pin_status(struct pin *p) {
 
 static int one_metric(struct buf *b, const char *name, const char *kind, const char *help,
                       uint64_t value) {
-    return buf_printf(b, "# HELP paddock_cpuset_%s %s\n# TYPE paddock_cpuset_%s %s\npaddock_cpuset_%s %"
-                      PRIu64 "\n", name, help, name, kind, name, value);
+    return buf_printf(
+        b,
+        "# HELP paddock_cpuset_%s %s\n# TYPE paddock_cpuset_%s %s\npaddock_cpuset_%s %" PRIu64 "\n",
+        name, help, name, kind, name, value);
 }
 
 static int states(struct buf *b, const struct pin *p) {
@@ -182,7 +184,8 @@ static int all_metrics(struct buf *b, const struct pin *p) {
     if (r == 0)
         r = one_metric(b, "events_total", "counter", "file events seen", c->events);
     if (r == 0)
-        r = one_metric(b, "ticks_total", "counter", "times that everything was read again", c->ticks);
+        r = one_metric(b, "ticks_total", "counter", "times that everything was read again",
+                       c->ticks);
     if (r == 0)
         r = one_metric(b, "cpu_nanoseconds_total", "counter", "CPU time of the reconciler",
                        c->pass_cpu_ns);

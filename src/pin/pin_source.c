@@ -45,7 +45,8 @@ void pin_parent_free(struct pin_parent *p) {
     free(p);
 }
 
-static int read_one(struct cgroup_file *f, int root_fd, const char *dir, char *scratch, size_t size) {
+static int read_one(struct cgroup_file *f, int root_fd, const char *dir, char *scratch,
+                    size_t size) {
     if (f->fd < 0) {
         AUTO_FD int fd = cgroup_dir_open(root_fd, dir);
         if (fd < 0 || cgroup_file_open(fd, "cpuset.cpus", f) < 0)
@@ -62,8 +63,8 @@ int pin_parent_read(struct pin_parent *p, int root_fd, char *scratch, size_t siz
         return 0;
     char sibling[PATH_MAX];
     const char *slash = strrchr(p->path, '/');
-    snprintf(sibling, sizeof(sibling), "%.*sreserve.slice",
-             slash ? (int)(slash - p->path + 1) : 0, p->path);
+    snprintf(sibling, sizeof(sibling), "%.*sreserve.slice", slash ? (int)(slash - p->path + 1) : 0,
+             p->path);
     int changed = read_one(&p->cpus, root_fd, p->path, scratch, size);
     return read_one(&p->reserve, root_fd, sibling, scratch, size) || changed;
 }

@@ -1,15 +1,16 @@
 #pragma once
-/* Where the wanted set comes from: the task's source folder, and the parent that it shares with others. */
+/* Where the wanted set comes from: the task's source folder, and the parent that it shares with
+ * others. */
 #include "paddock/cgroup.h"
 #include "paddock/pin_plan.h"
 
 /* A parent of sources in use: <root>/nomad.slice/share.slice and its neighbours. */
 struct pin_parent {
-    char *path;               /* below the root, "nomad.slice/share.slice" */
+    char *path; /* below the root, "nomad.slice/share.slice" */
     bool in_share, in_reserve;
     struct cgroup_file cpus;    /* its own cpuset.cpus: blank = empty pool. Of a share.slice only */
     struct cgroup_file reserve; /* the sibling reserve.slice's cpuset.cpus. Of a share.slice only */
-    int watch, reserve_watch; /* inotify's, -1 = none */
+    int watch, reserve_watch;   /* inotify's, -1 = none */
     size_t users;
     bool dirty, changed;
     struct pin_parent *next;

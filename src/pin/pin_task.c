@@ -1,4 +1,5 @@
-/* One task: its files, one look at them, and the write. Called by the pin thread with the lock held. */
+/* One task: its files, one look at them, and the write. Called by the pin thread with the lock
+ * held. */
 #include "src/pin/pin_priv.h"
 
 #include <fcntl.h>
@@ -123,8 +124,8 @@ static int open_container(struct pin *p, struct pin_task *t) {
     char path[PATH_MAX];
     if (t->c.pid <= 0)
         return -ESRCH;
-    AUTO_FD int dir = cgroup_container_open(p->o.proc_fd, p->o.cgroup_root_fd, t->c.pid,
-                                            t->c.container_id, path);
+    AUTO_FD int dir =
+        cgroup_container_open(p->o.proc_fd, p->o.cgroup_root_fd, t->c.pid, t->c.container_id, path);
     if (dir < 0)
         return dir;
     int r = open_files(p, t, dir);
@@ -172,8 +173,9 @@ static void open_source(struct pin *p, struct pin_task *t) {
     t->source_watch = pin_watch_add(p, &t->source_cpus);
 }
 
-/* Of a share.slice's scope the effective set alone: a client that has one leaves the scope's own file
- * blank, and if it were not, the effective set would say so. Returns whether anything has changed. */
+/* Of a share.slice's scope the effective set alone: a client that has one leaves the scope's own
+ * file blank, and if it were not, the effective set would say so. Returns whether anything has
+ * changed. */
 static bool read_source(struct pin *p, struct pin_task *t) {
     if (!t->parent || (t->has_own && t->parent->in_reserve))
         return false;
@@ -189,7 +191,7 @@ static bool read_source(struct pin *p, struct pin_task *t) {
 }
 
 static enum pin_hold wanted_of(struct pin *p, struct pin_task *t, struct cpuset *others,
-                                 struct cpuset *ret) {
+                               struct cpuset *ret) {
     struct pin_source s = {.has_path = t->c.source[0] != '\0', .own = t->has_own ? &t->own : NULL};
     *others = p->reserved;
     if (t->parent) {
@@ -256,7 +258,8 @@ static bool overwritten_much(const struct pin_task *t, uint64_t now_us) {
     return now_us - oldest <= PIN_CONTEST_SPAN_US;
 }
 
-static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *plan, uint64_t now_us) {
+static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *plan,
+                     uint64_t now_us) {
     char old_set[PIN_SET_TEXT];
     pin_text(&t->cpus.set, old_set, sizeof(old_set));
     int r = cgroup_file_write(&t->cpus, &plan->set, p->scratch, sizeof(p->scratch));

@@ -1,4 +1,5 @@
-/* The wanted set right now, for the create request: the same rule, on files opened for this one time. */
+/* The wanted set right now, for the create request: the same rule, on files opened for this one
+ * time. */
 #include "src/pin/pin_source.h"
 
 #include <string.h>
@@ -25,7 +26,8 @@ static int open_and_read(int dir, const char *name, struct look *l, struct cgrou
     return r;
 }
 
-static int from_files(int root_fd, const char *below, const struct cpuset *own, struct cpuset *ret) {
+static int from_files(int root_fd, const char *below, const struct cpuset *own,
+                      struct cpuset *ret) {
     __attribute__((cleanup(look_free))) struct look *l = calloc(1, sizeof(*l));
     if (!l)
         return -ENOMEM;

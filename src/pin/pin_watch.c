@@ -1,5 +1,6 @@
-/* What tells of a change at once: one inotify instance for all tasks, and fanotify where a writer is to be
- * named. The kernel does not tell of a change of an effective set (cpuset.md 1.3): that is the tick's. */
+/* What tells of a change at once: one inotify instance for all tasks, and fanotify where a writer
+ * is to be named. The kernel does not tell of a change of an effective set (cpuset.md 1.3): that is
+ * the tick's. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/log.h"
@@ -64,8 +65,7 @@ int pin_watch_start(struct pin *p) {
         p->inotify_fd = -EBADF;
         return 0;
     }
-    return loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_inotify, p,
-                          &p->inotify_watch);
+    return loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_inotify, p, &p->inotify_watch);
 }
 
 void pin_watch_stop(struct pin *p) {
@@ -85,9 +85,10 @@ int pin_watch_add(struct pin *p, const struct cgroup_file *f) {
         return watch;
     p->counters.watch_errors++;
     if (!p->warned_inotify)
-        log_warn("pin", LOG_KV("errno", strerror(errno)),
-                 "no inotify watch (fs.inotify.max_user_watches?): changes of further tasks are seen "
-                 "at the tick, ignoring");
+        log_warn(
+            "pin", LOG_KV("errno", strerror(errno)),
+            "no inotify watch (fs.inotify.max_user_watches?): changes of further tasks are seen "
+            "at the tick, ignoring");
     p->warned_inotify = true;
     return -1;
 }
@@ -145,10 +146,10 @@ static void on_fanotify(void *ctx, uint32_t events) {
 
 /* Only when somebody has overwritten a set: fanotify opens a file for each event. */
 static void start_fanotify(struct pin *p) {
-    p->fanotify_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK,
-                                   O_RDONLY | O_CLOEXEC);
-    if (p->fanotify_fd >= 0 && loop_watch_add(p->loop, p->fanotify_fd, EPOLLIN,
-                                              on_fanotify, p, &p->fanotify_watch) < 0)
+    p->fanotify_fd =
+        fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY | O_CLOEXEC);
+    if (p->fanotify_fd >= 0 &&
+        loop_watch_add(p->loop, p->fanotify_fd, EPOLLIN, on_fanotify, p, &p->fanotify_watch) < 0)
         p->fanotify_fd = fd_close(p->fanotify_fd);
 }
 
@@ -162,5 +163,6 @@ void pin_watch_mark(struct pin *p, struct pin_task *t) {
     snprintf(path, sizeof(path), "/proc/self/fd/%d", t->cpus.fd);
     if (p->fanotify_fd >= 0 &&
         fanotify_mark(p->fanotify_fd, FAN_MARK_ADD, FAN_MODIFY, AT_FDCWD, path) < 0)
-        log_debug("pin", LOG_KV("task_id", t->c.task_id, "errno", strerror(errno)), "no fanotify mark");
+        log_debug("pin", LOG_KV("task_id", t->c.task_id, "errno", strerror(errno)),
+                  "no fanotify mark");
 }

@@ -13,7 +13,8 @@
 #include <sys/statfs.h>
 
 #define POOL_THREADS_MAX 16
-/* Ended tasks whose readers take their time: they must not hold up those that look at containers. */
+/* Ended tasks whose readers take their time: they must not hold up those that look at containers.
+ */
 #define DRAIN_THREADS_MAX 64
 
 static unsigned count_cpus(void) {
@@ -77,8 +78,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
 }
 
 /* What may still call into other parts ends first: the streams, then the pools, whose work uses the
- * reconciler, Docker, the images and the store. What was posted to the loop hands work to the pools and is
- * posted by their work: it runs before and after them, while what it uses is there. */
+ * reconciler, Docker, the images and the store. What was posted to the loop hands work to the pools
+ * and is posted by their work: it runs before and after them, while what it uses is there. */
 void driver_free(struct driver *d) {
     if (!d)
         return;
@@ -145,8 +146,8 @@ int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool ag
         return r;
     c->c.node_total_compute_mhz = total_compute_mhz;
     c->c.node_cores = cores;
-    /* An endpoint that cannot be one is an error of the configuration; whether Docker answers there is
-     * the fingerprint's to say. */
+    /* An endpoint that cannot be one is an error of the configuration; whether Docker answers there
+     * is the fingerprint's to say. */
     struct docker *probe = NULL;
     struct docker_options o = {.endpoint = c->c.endpoint,
                                .tls_cert = c->c.tls_cert,
@@ -176,7 +177,8 @@ static void *streams_thread(void *arg) {
 }
 
 static void pin_told(void *ctx, const struct pin_event *e) {
-    driver_tell_ids(ctx, e->task_id, e->alloc_id, e->task_name, e->message, "cpuset.cause", e->cause);
+    driver_tell_ids(ctx, e->task_id, e->alloc_id, e->task_name, e->message, "cpuset.cause",
+                    e->cause);
 }
 
 static int start_docker(struct driver *d, const struct plugin_config *c, struct err *err) {
@@ -194,8 +196,7 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
                                        .timeout_us = d->timeout_us,
                                        .gc = c->gc_image,
                                        .gc_delay_us = (uint64_t)c->gc_image_delay_us,
-                                       .activity_timeout_us =
-                                           (uint64_t)c->pull_activity_timeout_us,
+                                       .activity_timeout_us = (uint64_t)c->pull_activity_timeout_us,
                                        .auth_config = c->auth_config,
                                        .auth_helper = c->auth_helper};
     r = docker_images_new(&io, &d->images);
@@ -255,7 +256,8 @@ static int start_streams(struct driver *d, const struct plugin_config *c) {
 int driver_activate(struct driver *d, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     if (!c)
-        return err_set(err, ERR_PLAIN, ENOTCONN, "the driver has not been configured yet (SetConfig)");
+        return err_set(err, ERR_PLAIN, ENOTCONN,
+                       "the driver has not been configured yet (SetConfig)");
     pthread_mutex_lock(&d->lock);
     int r = 0;
     if (!d->active) {
@@ -307,14 +309,16 @@ static char *owner_text(const struct driver *d, const struct task_config *task) 
 
 static int start_pump(struct driver *d, const struct plugin_config *c, const char *owner,
                       struct err *err) {
-    /* One pump for each Docker that is spoken to: a changed endpoint must not find the old one's. */
+    /* One pump for each Docker that is spoken to: a changed endpoint must not find the old one's.
+     */
     AUTO_FREE char *key = NULL;
     AUTO_FREE char *dir = NULL;
     if (asprintf(&key, "%s\n%s", owner, c->endpoint) < 0) {
         key = NULL;
         return err_oom(err);
     }
-    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name, (unsigned long long)hash_text(key)) < 0) {
+    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name, (unsigned long long)hash_text(key)) <
+        0) {
         dir = NULL;
         return err_oom(err);
     }
@@ -387,8 +391,8 @@ static json_t *unmanaged_task(const struct task *t, const char *why) {
     struct task_look now = store_look(t);
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:[]}", "task_id", t->id, "alloc_id",
                      t->alloc_id, "task", t->name, "container_id", now.container_id, "kind",
-                     t->reserved[0] ? "cores" : "shared", "wanted", t->reserved, "actual", "", "state",
-                     "unmanaged", "why", why, "corrections", 0, "history");
+                     t->reserved[0] ? "cores" : "shared", "wanted", t->reserved, "actual", "",
+                     "state", "unmanaged", "why", why, "corrections", 0, "history");
 }
 
 /* Where nothing is pinned (cgroup v1) the tasks are shown all the same. */

@@ -15,8 +15,9 @@
 
 #include <stdatomic.h>
 
-/* Docker's answer to an ordinary request; the API has calls that pull strings in the kernel, on slow
- * disks, under load (create, start, remove): those get the slow one, which is the built-in driver's. */
+/* Docker's answer to an ordinary request; the API has calls that pull strings in the kernel, on
+ * slow disks, under load (create, start, remove): those get the slow one, which is the built-in
+ * driver's. */
 #define DRIVER_TIMEOUT_US (60 * US_PER_SEC)
 #define DRIVER_TIMEOUT_SLOW_US (300 * US_PER_SEC)
 
@@ -37,7 +38,8 @@ struct driver {
     pthread_mutex_t lock; /* of config, configured, active, owner */
     struct config_snapshot *config;
     bool active;
-    char *owner; /* value of our container label; NULL until the first task tells the client's folder */
+    char *owner; /* value of our container label; NULL until the first task tells the client's
+                    folder */
 
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void *activated_ctx;
@@ -53,7 +55,7 @@ struct driver {
     struct pool *drains; /* last log lines of ended tasks */
     atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
     atomic_uint resyncs; /* how often the event stream was opened */
-    struct loop *loop; /* the streams thread's */
+    struct loop *loop;   /* the streams thread's */
     pthread_t loop_thread;
     bool loop_runs;
     struct docker_events *docker_events;
@@ -80,8 +82,10 @@ static inline void driver_config_putp(struct config_snapshot **c) {
  *  Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; what else failed. */
 int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
 
-/** The first task tells which Nomad client this is: owner label, log pump. Returns 0; -errno with @err. */
-int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) MUST_CHECK;
+/** The first task tells which Nomad client this is: owner label, log pump. Returns 0; -errno with
+ * @err. */
+int driver_meet_client(struct driver *d, const struct task_config *task,
+                       struct err *err) MUST_CHECK;
 /** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
 const char *driver_owner(struct driver *d);
 
@@ -96,8 +100,9 @@ int driver_not_found(struct err *err);
 
 /* ---- exit.c ---- */
 extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on the streams thread */
-/** Looks at the task's container and records its end when it has ended; @event_code: of the die event, -1 =
- *  none. Returns 0, or -errno when Docker gave no answer (nothing is concluded). Blocks on Docker. */
+/** Looks at the task's container and records its end when it has ended; @event_code: of the die
+ * event, -1 = none. Returns 0, or -errno when Docker gave no answer (nothing is concluded). Blocks
+ * on Docker. */
 int exit_check(struct driver *d, struct task *t, int event_code);
 /** What comes after the record: logs drained, image hold stays until DestroyTask. */
 void exit_settle(struct driver *d, struct task *t);
@@ -111,10 +116,11 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
 /* ---- parts with a life of their own ---- */
 int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;
 void fingerprint_free(struct fingerprint *f);
-void fingerprint_start(struct fingerprint *f); /* with the streams loop */
+void fingerprint_start(struct fingerprint *f);       /* with the streams loop */
 void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look now */
 bool fingerprint_healthy(struct fingerprint *f);
-/** What /info said last: runtimes (comma list) and the cgroup driver; asks Docker when it is not known. */
+/** What /info said last: runtimes (comma list) and the cgroup driver; asks Docker when it is not
+ * known. */
 int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
                      size_t runtimes_size, struct err *err) MUST_CHECK;
 

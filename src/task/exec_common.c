@@ -13,8 +13,8 @@
 
 int exec_wait_code(struct driver *d, const struct call *call, const char *exec_id, int *ret_code,
                    struct err *err) {
-    for (uint64_t wait = EXEC_POLL_FIRST_US;; wait = wait * 2 > EXEC_POLL_MAX_US ? EXEC_POLL_MAX_US
-                                                                               : wait * 2) {
+    for (uint64_t wait = EXEC_POLL_FIRST_US;;
+         wait = wait * 2 > EXEC_POLL_MAX_US ? EXEC_POLL_MAX_US : wait * 2) {
         bool running;
         struct call within = call_within(call, d->timeout_us);
         int r = docker_exec_inspect(d->docker, &within, exec_id, &running, ret_code, NULL, err);
@@ -26,7 +26,8 @@ int exec_wait_code(struct driver *d, const struct call *call, const char *exec_i
     }
 }
 
-/* In this container: its cgroup's path has the id in it, whatever the cgroup's parent. A pid may be anybody's. */
+/* In this container: its cgroup's path has the id in it, whatever the cgroup's parent. A pid may be
+ * anybody's. */
 static bool is_in_container(const struct driver *d, pid_t pid, const char *container_id) {
     char name[64], text[8192];
     snprintf(name, sizeof(name), "%d/cgroup", (int)pid);
@@ -46,5 +47,6 @@ void exec_kill(struct driver *d, const char *container_id, const char *exec_id) 
     if (docker_exec_inspect(d->docker, &call, exec_id, &running, &code, &pid, NULL) < 0 || !running)
         return;
     if (pid > 1 && is_in_container(d, pid, container_id) && kill(pid, SIGKILL) < 0)
-        log_debug("exec", LOG_KV("errno", strerror(errno)), "the command could not be ended, ignoring");
+        log_debug("exec", LOG_KV("errno", strerror(errno)),
+                  "the command could not be ended, ignoring");
 }

@@ -1,9 +1,9 @@
 /* How the driver learns that a container has ended.
  *
- * One event stream for all containers tells it; whenever that stream (re)connects every tracked container is
- * inspected, for what happened in between was not told. The answer is always Docker's inspect, never the
- * event alone: it knows OOM kills, and a container that Docker started again is not an end. While Docker
- * does not answer nothing is concluded: the next connect asks again. */
+ * One event stream for all containers tells it; whenever that stream (re)connects every tracked
+ * container is inspected, for what happened in between was not told. The answer is always Docker's
+ * inspect, never the event alone: it knows OOM kills, and a container that Docker started again is
+ * not an end. While Docker does not answer nothing is concluded: the next connect asks again. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define EXIT_UNKNOWN_CODE (-1)
-/* How long the log pump gets to deliver what is left: Nomad's logmon itself waits 2 s for the end. */
+/* How long the log pump gets to deliver what is left: Nomad's logmon itself waits 2 s for the end.
+ */
 #define EXIT_DRAIN_US (10 * US_PER_SEC)
 
 /* The pauses between two looks at a container whose inspect fails, doubled up to the longest. */
@@ -47,7 +48,8 @@ static struct task *task_ref(struct driver *d, struct task *t) {
 }
 
 /* Hands (d, task, code) to @pool with a reference of its own. */
-static void run_later(struct driver *d, struct pool *pool, struct task *t, int code, void (*work)(void *)) {
+static void run_later(struct driver *d, struct pool *pool, struct task *t, int code,
+                      void (*work)(void *)) {
     struct exit_job *job = calloc(1, sizeof(*job));
     struct task *ref = job ? task_ref(d, t) : NULL;
     if (!ref) {
@@ -73,7 +75,6 @@ static void record(struct driver *d, struct task *t, const struct task_exit *e, 
     stats_task_ended(d->stats, t->id);
     exit_settle_later(d, t);
 }
-
 
 /* The container is gone: its end can only be guessed from the event, when there was one. */
 static void record_gone(struct driver *d, struct task *t, int event_code, bool oom) {
@@ -118,7 +119,8 @@ void exit_settle(struct driver *d, struct task *t) {
     struct call call = call_within(NULL, EXIT_DRAIN_US);
     struct err err = {0};
     if (now.logs && d->pump && logpump_finish(d->pump, &call, t->id, &err) < 0)
-        log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s", err.text);
+        log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s",
+                 err.text);
 }
 
 /* Waits before the next look. False: it is not to be, the driver ends. */
@@ -129,7 +131,8 @@ static bool pause_before_retry(struct driver *d, uint64_t us) {
     return !atomic_load(&d->ending);
 }
 
-/* Docker told of the end (or of something) but does not answer: ask again, and in the end believe the event. */
+/* Docker told of the end (or of something) but does not answer: ask again, and in the end believe
+ * the event. */
 static void check_work(void *arg) {
     struct exit_job *job = arg;
     uint64_t wait = EXIT_RETRY_FIRST_US;
@@ -145,8 +148,8 @@ static void check_work(void *arg) {
     free(job);
 }
 
-/* One after the other; a Docker that does not answer is asked again until it does, or until the stream was
- * opened once more, for then there is a newer look under way. */
+/* One after the other; a Docker that does not answer is asked again until it does, or until the
+ * stream was opened once more, for then there is a newer look under way. */
 static void resync_work(void *arg) {
     struct driver *d = arg;
     unsigned mine = atomic_load(&d->resyncs);

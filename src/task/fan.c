@@ -18,8 +18,8 @@ struct driver_sub *fan_sub_new(struct fan *f, void (*call)(struct driver_sub *, 
                                void (*on)(void), void *ctx) {
     struct driver_sub *sub = calloc(1, sizeof(*sub));
     if (sub)
-        *sub = (struct driver_sub){
-            .close = sub_close, .fan = f, .call = call, .on = on, .ctx = ctx};
+        *sub =
+            (struct driver_sub){.close = sub_close, .fan = f, .call = call, .on = on, .ctx = ctx};
     return sub;
 }
 

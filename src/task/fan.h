@@ -1,6 +1,6 @@
 #pragma once
-/* A list of listeners. Callbacks run under the fan's own mutex, so that after fan_sub_close has returned
- * none comes any more; they must not block and must not call back into the fan. */
+/* A list of listeners. Callbacks run under the fan's own mutex, so that after fan_sub_close has
+ * returned none comes any more; they must not block and must not call back into the fan. */
 #include "paddock/driver.h"
 
 #include <pthread.h>

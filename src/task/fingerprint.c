@@ -1,7 +1,7 @@
-/* Is Docker there and well? One probe at a time, every 30 s (5 s while it is not well), its answer told to
- * whoever listens. With hysteresis: one answer that is too late from a loaded dockerd says nothing, two in a
- * row do; a refused connection says it at once. Facts: docker-driver 1.3; attributes as the built-in's, and
- * driver.<name>.cpuset.* beside them. */
+/* Is Docker there and well? One probe at a time, every 30 s (5 s while it is not well), its answer
+ * told to whoever listens. With hysteresis: one answer that is too late from a loaded dockerd says
+ * nothing, two in a row do; a refused connection says it at once. Facts: docker-driver 1.3;
+ * attributes as the built-in's, and driver.<name>.cpuset.* beside them. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -214,7 +214,8 @@ static void probe_work(void *arg) {
         log_warn("fingerprint", NULL, "out of memory, retrying");
 }
 
-/* Starts a probe unless one is in flight; @again: then one more after it, for it may have looked too early. */
+/* Starts a probe unless one is in flight; @again: then one more after it, for it may have looked
+ * too early. */
 static void probe_now(struct fingerprint *f, bool again) {
     pthread_mutex_lock(&f->fan.lock);
     bool start = !f->probing;
@@ -273,9 +274,8 @@ static void call_listener(struct driver_sub *sub, const void *what) {
     ((void (*)(void *, const struct driver_fingerprint *))sub->on)(sub->ctx, what);
 }
 
-int driver_fingerprint(struct driver *d,
-                       void (*on)(void *ctx, const struct driver_fingerprint *f), void *ctx,
-                       struct driver_sub **ret, struct err *err) {
+int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
+                       void *ctx, struct driver_sub **ret, struct err *err) {
     int r = driver_activate(d, err);
     if (r < 0)
         return r;

@@ -1,5 +1,5 @@
-/* Networks of task groups (pause containers), and the search for dangling containers, which must know both
- * tasks and networks. */
+/* Networks of task groups (pause containers), and the search for dangling containers, which must
+ * know both tasks and networks. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -66,14 +66,13 @@ static bool is_network(struct networks *n, const char *container_id) {
     return found;
 }
 
-/* After a restart: the pause containers that run are somebody's network still. Nomad asks for each again
- * (CreateNetwork is repeated), or destroys it; until then none of them is dangling. */
+/* After a restart: the pause containers that run are somebody's network still. Nomad asks for each
+ * again (CreateNetwork is repeated), or destroys it; until then none of them is dangling. */
 static int adopt_running(struct networks *n) {
     struct driver *d = n->d;
     struct call call = call_within(NULL, d->timeout_us);
-    AUTO_JSON json_t *filters =
-        json_pack("{s:[s],s:[s]}", "label", "com.hashicorp.nomad.alloc_id", "name",
-                  "^/" DOCKER_PAUSE_PREFIX);
+    AUTO_JSON json_t *filters = json_pack("{s:[s],s:[s]}", "label", "com.hashicorp.nomad.alloc_id",
+                                          "name", "^/" DOCKER_PAUSE_PREFIX);
     AUTO_JSON json_t *list = NULL;
     int r = docker_container_list(d->docker, &call, false, filters, &list, NULL);
     size_t i;
@@ -104,8 +103,8 @@ int networks_new(struct driver *d, struct networks **ret) {
 }
 
 void networks_start(struct networks *n, const struct plugin_config *c) {
-    int64_t first = c->dangling_period_us > c->dangling_grace_us ? c->dangling_period_us
-                                                                 : c->dangling_grace_us;
+    int64_t first =
+        c->dangling_period_us > c->dangling_grace_us ? c->dangling_period_us : c->dangling_grace_us;
     if (c->dangling_enabled)
         loop_timer_at(n->timer, clock_now_us() + (uint64_t)first);
 }
@@ -133,7 +132,8 @@ static int infra_image(struct driver *d, const struct call *call, const struct p
     return docker_images_acquire(d->images, call, &want, ret, err);
 }
 
-static int fill_network(const struct docker_pause *p, const char *hostname, struct driver_network *ret) {
+static int fill_network(const struct docker_pause *p, const char *hostname,
+                        struct driver_network *ret) {
     struct driver_network n = {.created = p->created};
     n.path = strdup(p->sandbox);
     int r = n.path ? kvs_set(&n.labels, "docker_sandbox_container_id", p->container_id) : -ENOMEM;
@@ -205,7 +205,8 @@ static void search_work(void *arg) {
     struct driver *d = n->d;
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     const char *owner = driver_owner(d);
-    /* Before the first task it is not known who we are, and while Docker is not well nobody is judged. */
+    /* Before the first task it is not known who we are, and while Docker is not well nobody is
+     * judged. */
     if (!owner || !fingerprint_healthy(d->fingerprint) || (!n->adopted && adopt_running(n) < 0))
         return;
     n->adopted = true;

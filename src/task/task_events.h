@@ -1,6 +1,7 @@
 #pragma once
-/* Task events on their way to Nomad (the TaskEvents stream): told to whoever listens; while nobody does, the
- * last 64 are kept and told to the first listener, for StartTask may come before the stream is open. */
+/* Task events on their way to Nomad (the TaskEvents stream): told to whoever listens; while nobody
+ * does, the last 64 are kept and told to the first listener, for StartTask may come before the
+ * stream is open. */
 #include "fan.h"
 
 #define TASK_EVENTS_KEPT 64

@@ -103,7 +103,8 @@ static int run_exec(struct driver *d, const struct call *call, const char *conta
         exec_kill(d, container_id, exec_id);
     if (r == -ETIMEDOUT)
         return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the command did not end within its timeout");
-    return r < 0 ? err_set(err, ERR_PLAIN, -r, "reading the command's output: %s", strerror(-r)) : 0;
+    return r < 0 ? err_set(err, ERR_PLAIN, -r, "reading the command's output: %s", strerror(-r))
+                 : 0;
 }
 
 int driver_exec_task(struct driver *d, const struct call *call, const char *task_id,

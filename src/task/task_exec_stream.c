@@ -1,12 +1,13 @@
-/* ExecTaskStreaming: a hijacked connection on the streams thread, output as it comes, stdin and resizes
- * from other threads.
+/* ExecTaskStreaming: a hijacked connection on the streams thread, output as it comes, stdin and
+ * resizes from other threads.
  *
- * The end: without a TTY when the output has ended and the exit code is known; with a TTY when the command
- * itself has ended (Docker's exec_die), even if a child in the background still holds the terminal. Docker
- * tells exec_die after it has passed the output on, so a short quiet time is enough to have it all.
+ * The end: without a TTY when the output has ended and the exit code is known; with a TTY when the
+ * command itself has ended (Docker's exec_die), even if a child in the background still holds the
+ * terminal. Docker tells exec_die after it has passed the output on, so a short quiet time is
+ * enough to have it all.
  *
- * Locks: `lock` guards what other threads hand in and is never held while calling out; `told` is held over
- * the listener's callbacks, so that driver_exec_close can promise silence. */
+ * Locks: `lock` guards what other threads hand in and is never held while calling out; `told` is
+ * held over the listener's callbacks, so that driver_exec_close can promise silence. */
 #include "driver_priv.h"
 
 #include "exec_common.h"
@@ -19,8 +20,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* Input that the process has not read: beyond it no more is taken until half of it is gone. One message is
- * always taken whole. */
+/* Input that the process has not read: beyond it no more is taken until half of it is gone. One
+ * message is always taken whole. */
 #define EXEC_STDIN_MAX ((size_t)1 << 20)
 #define EXEC_STDIN_MESSAGE_MAX ((size_t)64 << 20)
 #define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: after the command's end, so long without output */
@@ -230,8 +231,8 @@ static void on_stream(void *arg, uint32_t events);
 static void set_events(struct driver_exec *x, uint32_t events) {
     if (events == 0 || x->eof || x->finished)
         x->watch = loop_watch_del(x->watch);
-    else if (!x->watch && loop_watch_add(x->d->loop, docker_stream_fd(x->stream), events, on_stream, x,
-                                         &x->watch) == 0)
+    else if (!x->watch && loop_watch_add(x->d->loop, docker_stream_fd(x->stream), events, on_stream,
+                                         x, &x->watch) == 0)
         x->events = events;
     else if (events != x->events && loop_watch_set(x->watch, events) == 0)
         x->events = events;
@@ -317,8 +318,8 @@ static void attach_posted(void *arg) {
 }
 
 int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
-                     const char *const *argv, bool tty, const struct driver_exec_ops *ops, void *ctx,
-                     struct driver_exec **ret, struct err *err) {
+                     const char *const *argv, bool tty, const struct driver_exec_ops *ops,
+                     void *ctx, struct driver_exec **ret, struct err *err) {
     if (!argv[0])
         return err_set(err, ERR_INVALID, EINVAL, "command is required but was empty");
     AUTO_TASK struct task *t = store_get(d->store, task_id);

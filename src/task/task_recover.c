@@ -1,7 +1,7 @@
-/* RecoverTask: a task that this process does not know runs, or has ended, in Docker. The driver's config is not
- * there after a restart of the agent: all that is needed comes from driver_state and from the container.
- * The built-in driver's state is understood too; its docker_logger process is ended (after a look at what
- * that pid really is) and its logs are taken over. */
+/* RecoverTask: a task that this process does not know runs, or has ended, in Docker. The driver's
+ * config is not there after a restart of the agent: all that is needed comes from driver_state and
+ * from the container. The built-in driver's state is understood too; its docker_logger process is
+ * ended (after a look at what that pid really is) and its logs are taken over. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -30,8 +30,8 @@ static bool is_docker_logger(const struct driver *d, pid_t pid) {
     return false;
 }
 
-/* Ends the old logger. Returns the time from which the logs are ours: lines from before were its own, and if
- * it had died earlier what it left out is lost rather than the whole log repeated. */
+/* Ends the old logger. Returns the time from which the logs are ours: lines from before were its
+ * own, and if it had died earlier what it left out is lost rather than the whole log repeated. */
 static int64_t take_over_logger(const struct driver *d, const struct task_state *state) {
     int64_t now = clock_wall_ns();
     if (state->logger_pid <= 0 || !is_docker_logger(d, state->logger_pid))
@@ -46,7 +46,8 @@ static bool tty_of(const json_t *inspect) {
     return json_is_true(json_object_get(json_object_get(inspect, "Config"), "Tty"));
 }
 
-/* An error here costs the task its life, so a Docker that is just being started again gets its time. */
+/* An error here costs the task its life, so a Docker that is just being started again gets its
+ * time. */
 static int inspect_patiently(struct driver *d, const struct call *call, const char *id,
                              struct docker_state *ret, json_t **ret_json, struct err *err) {
     struct call within = call_within(call, d->timeout_us);
@@ -56,7 +57,8 @@ static int inspect_patiently(struct driver *d, const struct call *call, const ch
         if (r == 0)
             return 0;
         if (r == -ENOENT || atomic_load(&d->ending) || call_sleep(&within, RECOVER_PAUSE_US) < 0)
-            return err_set(err, failed.cls, -r, "failed to inspect container for id %s: %s", id, failed.text);
+            return err_set(err, failed.cls, -r, "failed to inspect container for id %s: %s", id,
+                           failed.text);
     }
 }
 
@@ -69,7 +71,8 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     if (r < 0)
         return r;
 
-    bool to_null = strcmp(t->stdout_path, "/dev/null") == 0 && strcmp(t->stderr_path, "/dev/null") == 0;
+    bool to_null =
+        strcmp(t->stdout_path, "/dev/null") == 0 && strcmp(t->stderr_path, "/dev/null") == 0;
     /* The built-in driver does not say whether it collects logs: it has a logger when it does. */
     bool logs = state->ours ? state->logs
                             : state->logger_pid > 0 && !c->c.disable_log_collection && !to_null;

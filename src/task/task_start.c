@@ -1,5 +1,5 @@
-/* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - create - start -
- * inspect - store - reconciler woken - log pump told - handle out.
+/* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - create
+ * - start - inspect - store - reconciler woken - log pump told - handle out.
  *
  * What fails is undone: no container, no image hold, no entry in the store is left behind.
  * Retries and error classes: docker-driver 4.10. */
@@ -15,7 +15,7 @@
 
 #define START_TRANSIENT_TRIES 5
 #define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
-#define UNDO_DRAIN_US (3 * US_PER_SEC)     /* for what a failed task has printed */
+#define UNDO_DRAIN_US (3 * US_PER_SEC)    /* for what a failed task has printed */
 
 struct start {
     struct driver *d;
@@ -28,7 +28,8 @@ struct start {
     bool image_held;
     char *name; /* of the container */
     char container_id[65];
-    bool unanswered; /* a create was asked for and not answered: there may be a container of this name */
+    bool unanswered; /* a create was asked for and not answered: there may be a container of this
+                        name */
     struct docker_state state;
     json_t *inspect;
 };
@@ -48,13 +49,14 @@ static struct call slow_call(const struct start *s) {
 
 static void image_event(void *ctx, const char *message, const char *image) {
     struct start *s = ctx;
-    driver_tell_ids(s->d, s->config->id, s->config->alloc_id, s->config->name, message, "image", image);
+    driver_tell_ids(s->d, s->config->id, s->config->alloc_id, s->config->name, message, "image",
+                    image);
 }
 
 static int acquire_image(struct start *s, struct err *err) {
     AUTO_FREE char *load = NULL;
-    if (!str_empty(s->job.load) && asprintf(&load, "%s/%s/local/%s", s->config->alloc_dir,
-                                            s->config->name, s->job.load) < 0) {
+    if (!str_empty(s->job.load) &&
+        asprintf(&load, "%s/%s/local/%s", s->config->alloc_dir, s->config->name, s->job.load) < 0) {
         load = NULL;
         return err_oom(err);
     }
@@ -66,9 +68,9 @@ static int acquire_image(struct start *s, struct err *err) {
         .password = s->job.auth_password,
         .server_address = s->job.auth_server_address,
         .auth_soft_fail = s->job.auth_soft_fail,
-        .pull_timeout_us = (uint64_t)(s->job.image_pull_timeout_us
-                                          ? s->job.image_pull_timeout_us
-                                          : s->plugin->image_pull_timeout_us),
+        .pull_timeout_us =
+            (uint64_t)(s->job.image_pull_timeout_us ? s->job.image_pull_timeout_us
+                                                    : s->plugin->image_pull_timeout_us),
         .user_id = s->config->id,
         .event = image_event,
         .ctx = s,
@@ -80,7 +82,8 @@ static int acquire_image(struct start *s, struct err *err) {
 
 /* ---- the request ---- */
 
-/* The wanted set as text; "" when there is nothing to go by (Docker then gives all, the reconciler says so). */
+/* The wanted set as text; "" when there is nothing to go by (Docker then gives all, the reconciler
+ * says so). */
 static void wanted_cpuset(const struct start *s, char *out, size_t size) {
     const struct task_resources *res = &s->config->resources;
     struct cpuset set;
@@ -122,13 +125,15 @@ static int build_request(struct start *s, json_t **ret, struct err *err) {
 
 /* ---- create ---- */
 
-/* Worth another try now. A call that took its whole deadline is not: Nomad's restart policy has it. */
+/* Worth another try now. A call that took its whole deadline is not: Nomad's restart policy has it.
+ */
 static bool is_transient(int r) {
     return r == -EIO || r == -ENOTCONN || r == -EPROTO;
 }
 
-/* The name is taken. Ours from before a crash (same task id) and running: adopted. Anything else with this
- * name is a leftover of this very task and alloc: removed. Returns 1 adopted, 0 the name is free now. */
+/* The name is taken. Ours from before a crash (same task id) and running: adopted. Anything else
+ * with this name is a leftover of this very task and alloc: removed. Returns 1 adopted, 0 the name
+ * is free now. */
 static int resolve_conflict(struct start *s, struct err *err) {
     struct call call = slow_call(s);
     struct docker_state state;
@@ -168,8 +173,8 @@ static int create_container(struct start *s, const json_t *body, struct err *err
     for (;;) {
         struct call call = slow_call(s);
         struct err failed = {0};
-        int r = docker_container_create(s->d->docker, &call, s->name, body, s->container_id,
-                                        &failed);
+        int r =
+            docker_container_create(s->d->docker, &call, s->name, body, s->container_id, &failed);
         s->unanswered = r == -ETIMEDOUT || r == -ECANCELED || r == -ENOTCONN || r == -EPROTO;
         if (r == 0)
             return 0;
@@ -218,8 +223,8 @@ static int start_container(struct start *s, struct err *err) {
 
 static int look_at_container(struct start *s, struct err *err) {
     struct call call = call_within(s->call, s->d->timeout_us);
-    int r = docker_container_inspect(s->d->docker, &call, s->container_id, &s->state, &s->inspect,
-                                     err);
+    int r =
+        docker_container_inspect(s->d->docker, &call, s->container_id, &s->state, &s->inspect, err);
     if (r < 0) {
         err_reclass(err, r, ERR_RECOVERABLE);
         return err_wrap(err, r, "Failed to inspect container %s", s->container_id);
@@ -229,13 +234,15 @@ static int look_at_container(struct start *s, struct err *err) {
     pin_wake(s->d->pin);
     if (!s->state.running) /* short-lived: its die event may have come before it was RUNNING */
         r = exit_check(s->d, s->task, s->state.exit_code);
-    return r < 0 ? err_set(err, ERR_RECOVERABLE, -r, "container %s does not answer", s->container_id)
-                 : 0;
+    return r < 0
+               ? err_set(err, ERR_RECOVERABLE, -r, "container %s does not answer", s->container_id)
+               : 0;
 }
 
 static bool wants_logs(const struct start *s) {
-    return !s->plugin->disable_log_collection && !(strcmp(s->config->stdout_path, "/dev/null") == 0 &&
-                                                   strcmp(s->config->stderr_path, "/dev/null") == 0);
+    return !s->plugin->disable_log_collection &&
+           !(strcmp(s->config->stdout_path, "/dev/null") == 0 &&
+             strcmp(s->config->stderr_path, "/dev/null") == 0);
 }
 
 static int fill_result(struct start *s, struct driver_started *ret, struct err *err) {

@@ -1,8 +1,9 @@
-/* TaskStats: all open streams are served by one timer of the streams thread, from the containers' cgroup
- * files on held fds; the time of a sample is the time of the read. Docker's one-shot call is made only where
- * the files cannot be read (Docker on another machine), from the pool.
+/* TaskStats: all open streams are served by one timer of the streams thread, from the containers'
+ * cgroup files on held fds; the time of a sample is the time of the read. Docker's one-shot call is
+ * made only where the files cannot be read (Docker on another machine), from the pool.
  *
- * Percent is of one core (two busy cores: 200), as the built-in driver tells it; ticks are MHz used. */
+ * Percent is of one core (two busy cores: 200), as the built-in driver tells it; ticks are MHz
+ * used. */
 #include "driver_priv.h"
 
 #include "paddock/cgroup_stats.h"
@@ -53,7 +54,8 @@ void stats_free(struct stats_list *s) {
 
 /* ---- MHz of one core ---- */
 
-/* The first "cpu MHz" of /proc/cpuinfo, or cpufreq's maximum: clients up to 1.6 do not tell the node's. */
+/* The first "cpu MHz" of /proc/cpuinfo, or cpufreq's maximum: clients up to 1.6 do not tell the
+ * node's. */
 static double read_core_mhz(void) {
     char line[256];
     double mhz = 0;
@@ -131,7 +133,8 @@ static void end_stream(struct stats_stream *x) {
     tell(x, NULL);
 }
 
-static void take_sample(struct stats_list *s, struct stats_stream *x, const struct cgroup_usage *u) {
+static void take_sample(struct stats_list *s, struct stats_stream *x,
+                        const struct cgroup_usage *u) {
     struct driver_stats out;
     uint64_t now = clock_now_us();
     fill_stats(u, x->has_last ? &x->last : NULL, now - x->last_us, core_mhz(s), &out);
@@ -148,8 +151,9 @@ static bool open_files(struct stats_list *s, struct stats_stream *x, const struc
         return true;
     close_files(x);
     x->pid = now->pid;
-    x->open = now->pid > 0 && cgroup_stats_open(s->d->proc_fd, s->d->cgroup_root_fd, s->d->cgroup_v2,
-                                                now->pid, now->container_id, &x->files) == 0;
+    x->open =
+        now->pid > 0 && cgroup_stats_open(s->d->proc_fd, s->d->cgroup_root_fd, s->d->cgroup_v2,
+                                          now->pid, now->container_id, &x->files) == 0;
     return x->open;
 }
 

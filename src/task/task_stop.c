@@ -1,5 +1,6 @@
-/* StopTask, SignalTask, DestroyTask, InspectTask. What has stopped or is unknown is success for the first and
- * the last of them: Nomad repeats StopTask for minutes otherwise. Facts: docker-driver 5.4, 5.5, 5.6, 5.9. */
+/* StopTask, SignalTask, DestroyTask, InspectTask. What has stopped or is unknown is success for the
+ * first and the last of them: Nomad repeats StopTask for minutes otherwise. Facts:
+ * docker-driver 5.4, 5.5, 5.6, 5.9. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -57,7 +58,8 @@ static void end_told(void *ctx, const struct task_exit *exit) {
     pthread_mutex_unlock(&w->lock);
 }
 
-/* True when the task has ended within @us. A cancel is looked at ten times a second: it comes rarely. */
+/* True when the task has ended within @us. A cancel is looked at ten times a second: it comes
+ * rarely. */
 static bool wait_end(struct task *t, const struct call *call, uint64_t us) {
     struct end_wait w = {.lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_condattr_t attr;
@@ -99,7 +101,8 @@ static bool wait_end(struct task *t, const struct call *call, uint64_t us) {
 static int docker_stop(struct driver *d, const struct call *call, const char *container_id,
                        uint64_t timeout_us, struct err *err) {
     unsigned seconds = (unsigned)((timeout_us + US_PER_SEC - 1) / US_PER_SEC);
-    /* Beyond the task's own timeout: dockerd's SIGKILL, the unmounts, a loaded host. Then it is reported. */
+    /* Beyond the task's own timeout: dockerd's SIGKILL, the unmounts, a loaded host. Then it is
+     * reported. */
     struct call within = call_within(call, timeout_us + d->timeout_us);
     int r = docker_container_stop(d->docker, &within, container_id, seconds, err);
     if (r == -ENOENT) {
@@ -167,7 +170,8 @@ int driver_signal_task(struct driver *d, const struct call *call, const char *ta
 
 /* ---- DestroyTask ---- */
 
-static int end_by_force(struct driver *d, const struct call *call, struct task *t, struct err *err) {
+static int end_by_force(struct driver *d, const struct call *call, struct task *t,
+                        struct err *err) {
     struct call within = call_within(call, d->timeout_slow_us);
     const struct task_look now = store_look(t);
     int r = docker_container_kill(d->docker, &within, now.container_id, "SIGKILL", err);

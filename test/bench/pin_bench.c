@@ -1,8 +1,8 @@
-/* pin_bench [--json FILE]: how fast and how dear it is to keep cpusets right, next to the two algorithms it
- * takes the place of, reimplemented here from their description:
- *   seed     every second each container's file gets a blind copy of the source's (Nomad 1.3 - 1.6);
- *   builtin  every 3 s the source is compared with the last write, the container is never read (>= 1.7).
- * On a tree of plain files in memory (TREE_DIR, default /dev/shm). JSON: one object a line. */
+/* pin_bench [--json FILE]: how fast and how dear it is to keep cpusets right, next to the two
+ * algorithms it takes the place of, reimplemented here from their description: seed     every
+ * second each container's file gets a blind copy of the source's (Nomad 1.3 - 1.6); builtin  every
+ * 3 s the source is compared with the last write, the container is never read (>= 1.7). On a tree
+ * of plain files in memory (TREE_DIR, default /dev/shm). JSON: one object a line. */
 #include "paddock/clock.h"
 #include "unit/pin/tree.h"
 
@@ -16,7 +16,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define TASKS 200u   /* that are overwritten: few enough times each that nobody calls it a contest */
+#define TASKS 200u /* that are overwritten: few enough times each that nobody calls it a contest   \
+                    */
 #define SAMPLES 1000u
 #define POOL_TASKS 100u
 #define POOL_ROUNDS 20u
@@ -65,7 +66,8 @@ struct runner {
 };
 
 static void nap(uint64_t us) {
-    struct timespec t = {.tv_sec = (time_t)(us / US_PER_SEC), .tv_nsec = (long)(us % US_PER_SEC * 1000)};
+    struct timespec t = {.tv_sec = (time_t)(us / US_PER_SEC),
+                         .tv_nsec = (long)(us % US_PER_SEC * 1000)};
     nanosleep(&t, NULL);
 }
 
@@ -130,7 +132,8 @@ static bool says(int fd, const char *set) {
     char text[256];
     size_t len = strlen(set);
     ssize_t n = pread(fd, text, sizeof(text), 0);
-    return n >= (ssize_t)len && memcmp(text, set, len) == 0 && ((size_t)n == len || text[len] == '\n');
+    return n >= (ssize_t)len && memcmp(text, set, len) == 0 &&
+           ((size_t)n == len || text[len] == '\n');
 }
 
 static int by_value(const void *a, const void *b) {
@@ -182,8 +185,12 @@ static void overwrite(enum mode mode, double *ret) {
         fds[i] = open_cpus(i);
     runner_start(&r, mode, US_PER_SEC);
     all_settled(fds, TASKS);
-    /* One at a time for what answers at once, all together at a random moment for what has a period. */
-    size_t step = mode == PADDOCK ? 1 : mode == SEED ? TASKS / 4 : TASKS, rounds = mode == BUILTIN ? 1 : SAMPLES / step;
+    /* One at a time for what answers at once, all together at a random moment for what has a
+     * period. */
+    size_t step = mode == PADDOCK ? 1
+                  : mode == SEED  ? TASKS / 4
+                                  : TASKS,
+           rounds = mode == BUILTIN ? 1 : SAMPLES / step;
     for (size_t round = 0; round < rounds; round++) {
         if (step > 1)
             nap((uint64_t)(random() % 1000000));
@@ -289,7 +296,8 @@ static void row(const char *name, const char *unit, double ours, double theirs, 
     number(b, sizeof(b), theirs, "null");
     number(ratio, sizeof(ratio), theirs >= 0 && ours > 0 ? theirs / ours : NEVER, "null");
     fprintf(json_out,
-            "{\"name\":\"%s\",\"unit\":\"%s\",\"paddock\":%s,\"peer\":%s,\"peer_name\":\"%s\",\"ratio\":%s}\n",
+            "{\"name\":\"%s\",\"unit\":\"%s\",\"paddock\":%s,\"peer\":%s,\"peer_name\":\"%s\","
+            "\"ratio\":%s}\n",
             name, unit, a, b, who, ratio);
 }
 
@@ -309,7 +317,8 @@ static void run_all(void) {
     printf("%-46s  %-8s  %10s  %10s  %-8s  %10s\n", "", "unit", "paddock", "peer", "", "ratio");
     for (int i = 0; i < 2; i++) {
         double p = i ? 0.99 : 0.5;
-        const char *name = i ? "outside overwrite to repair, p99" : "outside overwrite to repair, p50";
+        const char *name =
+            i ? "outside overwrite to repair, p99" : "outside overwrite to repair, p50";
         double us = percentile(ours, SAMPLES, p);
         row(name, "ms", us, percentile(seed, SAMPLES, p), "seed");
         row(name, "ms", us, percentile(builtin, SAMPLES, p), "builtin");

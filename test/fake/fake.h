@@ -1,33 +1,38 @@
 #pragma once
-/* A dockerd for tests: keeps containers in memory that "run" until somebody stops them, and does what its
- * rules say instead where one matches. One thread, one unix socket, HTTP/1.1 with keep-alive.
+/* A dockerd for tests: keeps containers in memory that "run" until somebody stops them, and does
+ * what its rules say instead where one matches. One thread, one unix socket, HTTP/1.1 with
+ * keep-alive.
  *
  *   fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] [--api 1.NN]
  *
- * It prints "ready" and a newline on stdout when it listens, and ends when its stdin ends, or by a signal.
+ * It prints "ready" and a newline on stdout when it listens, and ends when its stdin ends, or by a
+ * signal.
  *
- * Rules, one a line, the first that matches counts; METHOD and PATH (without /v1.xx and query) are globs:
- *   METHOD PATH [times=N] [skip=N] [delay=MS] [status=N] [type=MIME] [header=Name:value] [size=N] [chunked]
- *          [cut=N] [every=MS] [stall] [hang] [drop] [close] [raw] [body=REST OF THE LINE]
- * times: used up after so many requests; skip: lets so many pass first. delay: answers later. Without status,
- * body, size or raw the real answer follows (late, or with the header). size: a body of so many "x". chunked:
- * sent in chunks. cut: the connection ends after N bytes of the body. hang: never answers. drop: closes
- * without an answer. close: closes after the answer. raw: the body is all that is sent, with \n \r \\ escapes.
- * every: the body, with the same escapes, is sent a line at a time. stall: it is, and then nothing: the answer
- * has no end.
+ * Rules, one a line, the first that matches counts; METHOD and PATH (without /v1.xx and query) are
+ * globs: METHOD PATH [times=N] [skip=N] [delay=MS] [status=N] [type=MIME] [header=Name:value]
+ * [size=N] [chunked] [cut=N] [every=MS] [stall] [hang] [drop] [close] [raw] [body=REST OF THE LINE]
+ * times: used up after so many requests; skip: lets so many pass first. delay: answers later.
+ * Without status, body, size or raw the real answer follows (late, or with the header). size: a
+ * body of so many "x". chunked: sent in chunks. cut: the connection ends after N bytes of the body.
+ * hang: never answers. drop: closes without an answer. close: closes after the answer. raw: the
+ * body is all that is sent, with \n \r \\ escapes. every: the body, with the same escapes, is sent
+ * a line at a time. stall: it is, and then nothing: the answer has no end.
  *
  * Control, on the same socket: POST /_fake/rules (body: rules, put before those there are),
  * POST /_fake/reset (no rules), POST /_fake/exit/ID?code=N[&oom=1] (its process ends),
- * POST /_fake/print/ID[?stream=2] (body: one message of output), POST /_fake/lines/ID?count=N&max=BYTES
- * (numbered lines on both streams), POST /_fake/restart/ID (another process, by Docker itself), POST /_fake/drop (all streams cut), GET /_fake/requests
- * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query", "auth":
- * X-Registry-Auth, "body", "bytes": of the body}]), GET /_fake/connections ({"open": n, "accepted": n}).
+ * POST /_fake/print/ID[?stream=2] (body: one message of output), POST
+ * /_fake/lines/ID?count=N&max=BYTES (numbered lines on both streams), POST /_fake/restart/ID
+ * (another process, by Docker itself), POST /_fake/drop (all streams cut), GET /_fake/requests
+ * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",
+ * "auth": X-Registry-Auth, "body", "bytes": of the body}]), GET /_fake/connections ({"open": n,
+ * "accepted": n}).
  *
- * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others run. An
- * exec's Cmd: ["echo", TEXT], ["cat"] (stdin back, until its end), ["exit", N], ["err", TEXT] (on stderr),
- * ["sleep"] (until the connection ends), ["big", N] (so many bytes), ["count"] (tells at the end how much input
- * came; ["count", "deaf"] reads none before POST /_fake/hear), ["background", TEXT] (ends with 5, but a child of
- * it holds the connection). */
+ * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others
+ * run. An exec's Cmd: ["echo", TEXT], ["cat"] (stdin back, until its end), ["exit", N], ["err",
+ * TEXT] (on stderr),
+ * ["sleep"] (until the connection ends), ["big", N] (so many bytes), ["count"] (tells at the end
+ * how much input came; ["count", "deaf"] reads none before POST /_fake/hear), ["background", TEXT]
+ * (ends with 5, but a child of it holds the connection). */
 #include "paddock/buf.h"
 #include <jansson.h>
 #include <stdbool.h>
@@ -38,7 +43,7 @@ struct engine;
 
 struct request {
     char method[16];
-    char *path; /* without version and query */
+    char *path;  /* without version and query */
     char *query; /* "" when none */
     char *auth;  /* X-Registry-Auth; NULL */
     char *body_text;

@@ -138,8 +138,9 @@ void conn_end_chunks(struct conn *c) {
 }
 
 void conn_hijack(struct conn *c) {
-    static const char head[] = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
-                               "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+    static const char head[] =
+        "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+        "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
     c->hijacked = true;
     conn_write(c, head, sizeof(head) - 1);
 }
@@ -199,7 +200,8 @@ static bool control(struct conn *c, const struct request *rq) {
     } else if (strcmp(what, "log") == 0) {
         conn_reply(c, 200, json_incref(srv.log));
     } else if (strcmp(what, "connections") == 0) {
-        conn_reply(c, 200, json_pack("{s:i,s:i}", "open", (int)srv.count, "accepted", (int)srv.accepted));
+        conn_reply(c, 200,
+                   json_pack("{s:i,s:i}", "open", (int)srv.count, "accepted", (int)srv.accepted));
     } else {
         return false;
     }
@@ -260,8 +262,8 @@ static void answer_by(struct conn *c, const struct rule *r) {
         conn_write(c, r->body, cut);
     } else {
         const char *type = r->type ? r->type : r->body ? "application/json" : NULL;
-        conn_reply_text(c, r->status, type, r->header, r->chunked, r->body ? r->body : "", r->body_len,
-                        r->cut >= 0 ? (size_t)r->cut : SIZE_MAX);
+        conn_reply_text(c, r->status, type, r->header, r->chunked, r->body ? r->body : "",
+                        r->body_len, r->cut >= 0 ? (size_t)r->cut : SIZE_MAX);
     }
 }
 
@@ -340,7 +342,8 @@ static const char *header_of(const char *head, const char *name) {
     return NULL;
 }
 
-/* A chunked body at @p: true when it is complete; its bytes go to @out, @ret_used counts the input. */
+/* A chunked body at @p: true when it is complete; its bytes go to @out, @ret_used counts the input.
+ */
 static bool take_chunks(const char *p, size_t len, struct buf *out, size_t *ret_used) {
     size_t at = 0;
     for (;;) {
@@ -368,7 +371,8 @@ static bool take_request(struct conn *c, struct request *rq) {
         return false;
     size_t head_len = (size_t)(end - in) + 4, used = 0;
     AUTO_FREE char *head = copy_range(in, head_len);
-    const char *length = header_of(head, "Content-Length"), *coding = header_of(head, "Transfer-Encoding");
+    const char *length = header_of(head, "Content-Length"),
+               *coding = header_of(head, "Transfer-Encoding");
     AUTO_BUF struct buf body;
     buf_init(&body, 1u << 30);
     if (coding && strncasecmp(coding, "chunked", 7) == 0) {
@@ -575,7 +579,8 @@ int main(int argc, char **argv) {
     unsigned containers = 0;
     int pid = 999999999; /* nobody's */
     if (argc < 2 || !parse_args(argc, argv, &containers, &pid)) {
-        fprintf(stderr, "usage: fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] [--api 1.NN]\n");
+        fprintf(stderr, "usage: fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] "
+                        "[--api 1.NN]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);

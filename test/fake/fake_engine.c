@@ -21,7 +21,7 @@ struct container {
     bool running, oom;
     int exit_code;
     int64_t started_ns, finished_ns;
-    struct buf log; /* frames */
+    struct buf log;           /* frames */
     struct message *messages; /* where each begins */
     size_t n_messages;
     unsigned next_line[2]; /* of /_fake/lines */
@@ -144,9 +144,10 @@ static void emit(struct engine *e, const struct container *c, const char *action
     json_object_update(attributes, extra);
     json_decref(extra);
     int64_t ns = clock_wall_ns();
-    json_t *j = json_pack("{s:s,s:s,s:s,s:{s:s,s:o},s:s,s:I,s:I}", "status", action, "id", c->id, "Type",
-                          "container", "Actor", "ID", c->id, "Attributes", attributes, "Action", action,
-                          "time", (json_int_t)(ns / 1000000000), "timeNano", (json_int_t)ns);
+    json_t *j =
+        json_pack("{s:s,s:s,s:s,s:{s:s,s:o},s:s,s:I,s:I}", "status", action, "id", c->id, "Type",
+                  "container", "Actor", "ID", c->id, "Attributes", attributes, "Action", action,
+                  "time", (json_int_t)(ns / 1000000000), "timeNano", (json_int_t)ns);
     AUTO_FREE char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     struct event *slot = &e->events[e->event_count++ % EVENTS_KEPT];
@@ -183,8 +184,14 @@ static void follow_events(struct engine *e, struct conn *c, const struct request
 /* ---- output ---- */
 
 static void frame(struct buf *out, int channel, const char *data, size_t len) {
-    unsigned char head[8] = {(unsigned char)channel, 0, 0, 0, (unsigned char)(len >> 24),
-                             (unsigned char)(len >> 16), (unsigned char)(len >> 8), (unsigned char)len};
+    unsigned char head[8] = {(unsigned char)channel,
+                             0,
+                             0,
+                             0,
+                             (unsigned char)(len >> 24),
+                             (unsigned char)(len >> 16),
+                             (unsigned char)(len >> 8),
+                             (unsigned char)len};
     if (buf_append(out, head, 8) < 0 || buf_append(out, data, len) < 0)
         abort();
 }
@@ -199,8 +206,8 @@ static void note_message(struct container *c, int64_t ns) {
 }
 
 /* One message. It carries its time, as with timestamps=1, which all of ours ask for. */
-static void print_at(struct engine *e, struct container *c, int channel, int64_t ns, const char *text,
-                     size_t len) {
+static void print_at(struct engine *e, struct container *c, int channel, int64_t ns,
+                     const char *text, size_t len) {
     AUTO_BUF struct buf line, framed;
     buf_init(&line, 1u << 26);
     buf_init(&framed, 1u << 26);
@@ -222,15 +229,16 @@ static void print_at(struct engine *e, struct container *c, int channel, int64_t
             conn_chunk(e->streams[i].conn, framed.data, framed.len);
 }
 
-static void print(struct engine *e, struct container *c, int channel, const char *text, size_t len) {
+static void print(struct engine *e, struct container *c, int channel, const char *text,
+                  size_t len) {
     int64_t ns = clock_wall_ns();
     if (c->n_messages && ns < c->messages[c->n_messages - 1].ns)
         ns = c->messages[c->n_messages - 1].ns;
     print_at(e, c, channel, ns, text, len);
 }
 
-/* @count numbered lines of up to @max bytes, every fourth on stderr; some have the time of the one before,
- * and one beyond 16 KiB is several messages of one time, as dockerd cuts them. */
+/* @count numbered lines of up to @max bytes, every fourth on stderr; some have the time of the one
+ * before, and one beyond 16 KiB is several messages of one time, as dockerd cuts them. */
 static void print_lines(struct engine *e, struct container *c, unsigned count, unsigned max) {
     AUTO_FREE char *line = malloc(max + 16);
     int64_t ns = clock_wall_ns();
@@ -251,7 +259,8 @@ static void print_lines(struct engine *e, struct container *c, unsigned count, u
     }
 }
 
-static void send_logs(struct engine *e, struct container *c, struct conn *conn, const struct request *rq) {
+static void send_logs(struct engine *e, struct container *c, struct conn *conn,
+                      const struct request *rq) {
     AUTO_FREE char *follow = request_param(rq, "follow"), *since = request_param(rq, "since");
     int64_t from = since ? parse_since(since) : 0;
     size_t i = 0;
@@ -362,10 +371,13 @@ void engine_populate(struct engine *e, unsigned n) {
 
 static json_t *state_json(struct engine *e, const struct container *c) {
     return json_pack("{s:s,s:b,s:b,s:b,s:b,s:b,s:i,s:i,s:s,s:o,s:o}", "Status",
-                     c->running ? "running" : c->started_ns ? "exited" : "created", "Running", c->running,
-                     "Paused", 0, "Restarting", 0, "OOMKilled", c->oom, "Dead", 0, "Pid",
-                     c->running ? e->pid : 0, "ExitCode", c->exit_code, "Error", "", "StartedAt",
-                     rfc3339(c->started_ns), "FinishedAt", rfc3339(c->finished_ns));
+                     c->running      ? "running"
+                     : c->started_ns ? "exited"
+                                     : "created",
+                     "Running", c->running, "Paused", 0, "Restarting", 0, "OOMKilled", c->oom,
+                     "Dead", 0, "Pid", c->running ? e->pid : 0, "ExitCode", c->exit_code, "Error",
+                     "", "StartedAt", rfc3339(c->started_ns), "FinishedAt",
+                     rfc3339(c->finished_ns));
 }
 
 static json_t *inspect_json(struct engine *e, const struct container *c) {
@@ -375,9 +387,10 @@ static json_t *inspect_json(struct engine *e, const struct container *c) {
     if (!json_object_get(host, "LogConfig"))
         json_object_set_new(host, "LogConfig", json_pack("{s:s}", "Type", "json-file"));
     return json_pack("{s:s,s:s+,s:s,s:o,s:o,s:O,s:{s:s,s:{s:{s:s,s:s}}}}", "Id", c->id, "Name", "/",
-                     c->name, "Image", "sha256:5ca1ab1e", "State", state_json(e, c), "HostConfig", host,
-                     "Config", c->create, "NetworkSettings", "SandboxKey", "/var/run/docker/netns/fake",
-                     "Networks", "bridge", "IPAddress", "172.17.0.2", "GlobalIPv6Address", "");
+                     c->name, "Image", "sha256:5ca1ab1e", "State", state_json(e, c), "HostConfig",
+                     host, "Config", c->create, "NetworkSettings", "SandboxKey",
+                     "/var/run/docker/netns/fake", "Networks", "bridge", "IPAddress", "172.17.0.2",
+                     "GlobalIPv6Address", "");
 }
 
 /* {"label": ["k=v", "k"], "name": [...]}: all must match. */
@@ -403,10 +416,10 @@ static void list(struct engine *e, struct conn *conn, const struct request *rq) 
         if ((!c->running && (!all || strcmp(all, "0") == 0)) || !matches(c, filters))
             continue;
         json_t *labels = get(c, "Labels");
-        json_t *row = json_pack("{s:s,s:[s+],s:O?,s:I,s:s,s:[]}", "Id", c->id, "Names", "/", c->name,
-                                "Image", get(c, "Image"), "Created",
-                                (json_int_t)(c->started_ns / 1000000000), "State",
-                                c->running ? "running" : "exited", "Mounts");
+        json_t *row =
+            json_pack("{s:s,s:[s+],s:O?,s:I,s:s,s:[]}", "Id", c->id, "Names", "/", c->name, "Image",
+                      get(c, "Image"), "Created", (json_int_t)(c->started_ns / 1000000000), "State",
+                      c->running ? "running" : "exited", "Mounts");
         json_object_set_new(row, "Labels", labels ? json_incref(labels) : json_object());
         json_array_append_new(out, row);
     }
@@ -424,10 +437,12 @@ static void stop(struct engine *e, struct conn *conn, struct container *c) {
     conn_reply(conn, 204, NULL);
 }
 
-static void kill_it(struct engine *e, struct conn *conn, struct container *c, const struct request *rq) {
+static void kill_it(struct engine *e, struct conn *conn, struct container *c,
+                    const struct request *rq) {
     AUTO_FREE char *signal = request_param(rq, "signal");
     if (!c->running) {
-        conn_error(conn, 409, "Cannot kill container: %s: Container %s is not running", c->id, c->id);
+        conn_error(conn, 409, "Cannot kill container: %s: Container %s is not running", c->id,
+                   c->id);
         return;
     }
     emit(e, c, "kill", json_pack("{s:s}", "signal", signal ? signal : "SIGKILL"));
@@ -436,7 +451,8 @@ static void kill_it(struct engine *e, struct conn *conn, struct container *c, co
     conn_reply(conn, 204, NULL);
 }
 
-static void exec_create(struct engine *e, struct conn *conn, struct container *c, const struct request *rq) {
+static void exec_create(struct engine *e, struct conn *conn, struct container *c,
+                        const struct request *rq) {
     if (!c->running) {
         conn_error(conn, 409, "Container %s is not running", c->id);
         return;
@@ -540,8 +556,9 @@ static bool handle_exec(struct engine *e, struct conn *conn, const struct reques
     if (!x)
         conn_error(conn, 404, "No such exec instance: %s", id);
     else if (strcmp(what, "json") == 0)
-        conn_reply(conn, 200, json_pack("{s:s,s:b,s:i,s:i}", "ID", x->id, "Running", x->running,
-                                        "ExitCode", x->exit_code, "Pid", x->running ? e->pid : 0));
+        conn_reply(conn, 200,
+                   json_pack("{s:s,s:b,s:i,s:i}", "ID", x->id, "Running", x->running, "ExitCode",
+                             x->exit_code, "Pid", x->running ? e->pid : 0));
     else if (strcmp(what, "start") == 0)
         exec_start(e, conn, x);
     else if (strcmp(what, "resize") == 0)
@@ -583,10 +600,12 @@ static bool handle_container(struct engine *e, struct conn *conn, const struct r
             conn_reply(conn, 200, json_pack("{s:i}", "StatusCode", c->exit_code));
     } else if (strcmp(what, "stats") == 0) {
         /* pids_stats.limit beyond int64, as Docker sends it without a limit */
-        static const char text[] = "{\"memory_stats\":{\"usage\":4096},\"cpu_stats\":{\"cpu_usage\":"
-                                   "{\"total_usage\":1000000}},\"pids_stats\":{\"current\":1,"
-                                   "\"limit\":18446744073709551615}}";
-        conn_reply_text(conn, 200, "application/json", NULL, false, text, sizeof(text) - 1, SIZE_MAX);
+        static const char text[] =
+            "{\"memory_stats\":{\"usage\":4096},\"cpu_stats\":{\"cpu_usage\":"
+            "{\"total_usage\":1000000}},\"pids_stats\":{\"current\":1,"
+            "\"limit\":18446744073709551615}}";
+        conn_reply_text(conn, 200, "application/json", NULL, false, text, sizeof(text) - 1,
+                        SIZE_MAX);
     } else if (what[0] == '\0' && strcmp(rq->method, "DELETE") == 0) {
         AUTO_FREE char *force = request_param(rq, "force");
         if (c->running && !force) {
@@ -609,10 +628,11 @@ static void handle_create(struct engine *e, struct conn *conn, const struct requ
         conn_error(conn, 400, "invalid JSON");
         json_decref(body);
     } else if (old) {
-        conn_error(conn, 409,
-                   "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have "
-                   "to remove (or rename) that container to be able to reuse that name.",
-                   name, old->id);
+        conn_error(
+            conn, 409,
+            "Conflict. The container name \"/%s\" is already in use by container \"%s\". You have "
+            "to remove (or rename) that container to be able to reuse that name.",
+            name, old->id);
         json_decref(body);
     } else {
         struct container *c = create(e, name, body);
@@ -622,18 +642,22 @@ static void handle_create(struct engine *e, struct conn *conn, const struct requ
 
 static bool handle_system(struct conn *conn, const char *path) {
     if (strcmp(path, "/version") == 0)
-        conn_reply(conn, 200, json_pack("{s:s,s:s,s:s,s:s,s:s}", "Version", "27.0.0-fake", "ApiVersion",
-                                        "1.47", "MinAPIVersion", "1.24", "Os", "linux", "Arch", "amd64"));
+        conn_reply(conn, 200,
+                   json_pack("{s:s,s:s,s:s,s:s,s:s}", "Version", "27.0.0-fake", "ApiVersion",
+                             "1.47", "MinAPIVersion", "1.24", "Os", "linux", "Arch", "amd64"));
     else if (strcmp(path, "/info") == 0)
-        conn_reply(conn, 200, json_pack("{s:s,s:s,s:s,s:{s:{s:s}},s:s}", "OSType", "linux", "CgroupDriver",
-                                        "systemd", "CgroupVersion", "2", "Runtimes", "runc", "path", "runc",
-                                        "ServerVersion", "27.0.0-fake"));
+        conn_reply(conn, 200,
+                   json_pack("{s:s,s:s,s:s,s:{s:{s:s}},s:s}", "OSType", "linux", "CgroupDriver",
+                             "systemd", "CgroupVersion", "2", "Runtimes", "runc", "path", "runc",
+                             "ServerVersion", "27.0.0-fake"));
     else if (strcmp(path, "/networks/bridge") == 0)
-        conn_reply(conn, 200, json_pack("{s:s,s:{s:[{s:s}]}}", "Name", "bridge", "IPAM", "Config",
-                                        "Gateway", "172.17.0.1"));
+        conn_reply(conn, 200,
+                   json_pack("{s:s,s:{s:[{s:s}]}}", "Name", "bridge", "IPAM", "Config", "Gateway",
+                             "172.17.0.1"));
     else if (strncmp(path, "/images/", 8) == 0 && strlen(path) > 13 &&
              strcmp(path + strlen(path) - 5, "/json") == 0)
-        conn_reply(conn, 200, json_pack("{s:s,s:{s:s}}", "Id", "sha256:5ca1ab1e", "Config", "User", ""));
+        conn_reply(conn, 200,
+                   json_pack("{s:s,s:{s:s}}", "Id", "sha256:5ca1ab1e", "Config", "User", ""));
     else
         return false;
     return true;
@@ -682,7 +706,8 @@ bool engine_handle(struct engine *e, struct conn *conn, const struct request *rq
     else if (strcmp(rq->path, "/containers/create") == 0)
         handle_create(e, conn, rq);
     else
-        return handle_container(e, conn, rq) || handle_exec(e, conn, rq) || handle_system(conn, rq->path);
+        return handle_container(e, conn, rq) || handle_exec(e, conn, rq) ||
+               handle_system(conn, rq->path);
     return true;
 }
 

@@ -34,8 +34,13 @@ static bool set_option(struct rule *r, const char *word) {
     size_t n = value ? (size_t)(value++ - word) : strlen(word);
 #define IS(name) (n == sizeof(name) - 1 && strncmp(word, name, n) == 0)
     if (!value) {
-        bool *flag = IS("chunked") ? &r->chunked : IS("hang") ? &r->hang : IS("drop") ? &r->drop
-                     : IS("close") ? &r->close : IS("raw") ? &r->raw : IS("stall") ? &r->stall : NULL;
+        bool *flag = IS("chunked") ? &r->chunked
+                     : IS("hang")  ? &r->hang
+                     : IS("drop")  ? &r->drop
+                     : IS("close") ? &r->close
+                     : IS("raw")   ? &r->raw
+                     : IS("stall") ? &r->stall
+                                   : NULL;
         if (flag)
             *flag = true;
         return flag != NULL;

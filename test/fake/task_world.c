@@ -60,7 +60,8 @@ static void set_sanitizer_log(const char *variable, const char *dir) {
             continue;
         if (!first[i][0])
             snprintf(first[i], sizeof(first[i]), "%s", getenv(variable) ? getenv(variable) : "");
-        snprintf(text, sizeof(text), "%s%slog_path=%s/sanitizer", first[i], first[i][0] ? ":" : "", dir);
+        snprintf(text, sizeof(text), "%s%slog_path=%s/sanitizer", first[i], first[i][0] ? ":" : "",
+                 dir);
         setenv(variable, text, 1);
     }
 }
@@ -162,9 +163,11 @@ static void make_dir(const char *dir, const char *below) {
     assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
 }
 
-void world_task(const struct world *w, struct task_config *c, const char *name, const char *job_json) {
+void world_task(const struct world *w, struct task_config *c, const char *name,
+                const char *job_json) {
     char below[256];
-    static const char *const parts[] = {"alloc", "alloc/a1", "alloc/a1/alloc", "alloc/a1/alloc/logs"};
+    static const char *const parts[] = {"alloc", "alloc/a1", "alloc/a1/alloc",
+                                        "alloc/a1/alloc/logs"};
     static const char *const own[] = {"", "/local", "/secrets"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         make_dir(w->dir, parts[i]);
@@ -173,13 +176,14 @@ void world_task(const struct world *w, struct task_config *c, const char *name, 
         make_dir(w->dir, below);
     }
     struct buf b = pack(job_json);
-    *c = (struct task_config){.id = text_of("a1/%s/0123", name),
-                              .name = strdup(name),
-                              .alloc_id = strdup("a1"),
-                              .alloc_dir = text_of("%s/alloc/a1", w->dir),
-                              .stdout_path = text_of("%s/alloc/a1/alloc/logs/.%s.stdout.fifo", w->dir, name),
-                              .stderr_path = text_of("%s/alloc/a1/alloc/logs/.%s.stderr.fifo", w->dir, name),
-                              .driver_config_len = b.len};
+    *c = (struct task_config){
+        .id = text_of("a1/%s/0123", name),
+        .name = strdup(name),
+        .alloc_id = strdup("a1"),
+        .alloc_dir = text_of("%s/alloc/a1", w->dir),
+        .stdout_path = text_of("%s/alloc/a1/alloc/logs/.%s.stdout.fifo", w->dir, name),
+        .stderr_path = text_of("%s/alloc/a1/alloc/logs/.%s.stderr.fifo", w->dir, name),
+        .driver_config_len = b.len};
     c->driver_config = buf_take(&b);
     c->resources.present = c->resources.nomad_present = c->resources.linux_present = true;
     c->resources.memory_mb = 64;
@@ -308,8 +312,8 @@ static bool reader_flag(struct reader *r, const bool *flag) {
 static void *read_fifo(void *arg) {
     struct reader *r = arg;
     char data[65536];
-    /* As logmon: opened for reading alone, so that the last writer's close is the end. The open itself would
-     * wait for a writer; then the end of file counts only after something wrote. */
+    /* As logmon: opened for reading alone, so that the last writer's close is the end. The open
+     * itself would wait for a writer; then the end of file counts only after something wrote. */
     AUTO_FD int fd = open(r->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     bool had_writer = false;
     while (fd >= 0 && !reader_flag(r, &r->stop) && !reader_flag(r, &r->eof)) {
@@ -354,7 +358,8 @@ struct reader_wait {
 static bool reader_has(void *ctx) {
     struct reader_wait *w = ctx;
     pthread_mutex_lock(&w->r->lock);
-    bool has = w->text ? w->r->text.len && memmem(w->r->text.data, w->r->text.len, w->text, strlen(w->text))
+    bool has = w->text ? w->r->text.len &&
+                             memmem(w->r->text.data, w->r->text.len, w->text, strlen(w->text))
                        : w->r->text.len >= w->len;
     pthread_mutex_unlock(&w->r->lock);
     return has;

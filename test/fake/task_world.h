@@ -1,7 +1,7 @@
 #pragma once
-/* The driver as a whole against its own fake dockerd, with FIFOs and readers as logmon's. Images are a
- * double (fake_images.c). The test binary itself is the log pump: world_main hands
- * `logpump` over. Every function fails the test itself; waits have a deadline of WORLD_WAIT_US. */
+/* The driver as a whole against its own fake dockerd, with FIFOs and readers as logmon's. Images
+ * are a double (fake_images.c). The test binary itself is the log pump: world_main hands `logpump`
+ * over. Every function fails the test itself; waits have a deadline of WORLD_WAIT_US. */
 #include "unit/cm.h"
 
 #include "fake/fake_client.h"
@@ -31,7 +31,8 @@ struct world {
     char docker_timeout_ms[16];
 };
 
-/** A fake dockerd, and a driver that is configured but not active. @timeout_ms: of Docker calls, 0 = as is. */
+/** A fake dockerd, and a driver that is configured but not active. @timeout_ms: of Docker calls, 0
+ * = as is. */
 void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms);
 /** Frees the driver (and makes another one: a plugin that was restarted). */
 void world_driver_free(struct world *w);
@@ -40,7 +41,8 @@ void world_driver_new(struct world *w, const char *plugin_json);
 void world_done(struct world *w);
 
 /** FIFOs and folders for task @name, its config with @job as the config block. */
-void world_task(const struct world *w, struct task_config *c, const char *name, const char *job_json);
+void world_task(const struct world *w, struct task_config *c, const char *name,
+                const char *job_json);
 /** StartTask that must succeed; @ret NULL = not wanted. */
 void world_run(struct world *w, const struct task_config *c, struct driver_started *ret);
 struct task_look world_look(struct world *w, const char *task_id);

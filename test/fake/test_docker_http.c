@@ -46,14 +46,15 @@ static void test_docker_do__each_status__its_errno_and_dockers_message(void **st
         int status, r;
         enum err_class cls;
     } rows[] = {
-        {400, -EINVAL, ERR_INVALID}, {401, -EACCES, ERR_PLAIN}, {403, -EACCES, ERR_PLAIN},
+        {400, -EINVAL, ERR_INVALID},   {401, -EACCES, ERR_PLAIN}, {403, -EACCES, ERR_PLAIN},
         {404, -ENOENT, ERR_NOT_FOUND}, {409, -EEXIST, ERR_PLAIN}, {500, -EIO, ERR_PLAIN},
-        {503, -EIO, ERR_PLAIN}, {418, -EPROTO, ERR_PLAIN}, {302, -EPROTO, ERR_PLAIN},
+        {503, -EIO, ERR_PLAIN},        {418, -EPROTO, ERR_PLAIN}, {302, -EPROTO, ERR_PLAIN},
     };
     struct fixture *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char rule[200];
-        snprintf(rule, sizeof(rule), "GET /containers/*/json times=1 status=%d body={\"message\":\"row %zu\"}",
+        snprintf(rule, sizeof(rule),
+                 "GET /containers/*/json times=1 status=%d body={\"message\":\"row %zu\"}",
                  rows[i].status, i);
         fake_rules(&x->fake, rule);
         struct err err = {0};
@@ -68,7 +69,8 @@ static void test_docker_do__each_status__its_errno_and_dockers_message(void **st
 static void test_docker_do__error_that_is_no_json__told_with_status_and_start(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
-    fake_rules(&x->fake, "GET /containers/*/json status=502 type=text/html body=<h1>Bad gateway</h1>");
+    fake_rules(&x->fake,
+               "GET /containers/*/json status=502 type=text/html body=<h1>Bad gateway</h1>");
     assert_int_equal(inspect(x, &err), -EIO);
     assert_string_equal(err.text,
                         "Docker answered 502 to GET /containers/task-1/json: <h1>Bad gateway</h1>");
@@ -126,7 +128,8 @@ static void test_docker_do__hangs__etimedout_at_the_deadline(void **state) {
     fake_rules(&x->fake, "GET /containers/*/json hang");
     uint64_t before = clock_now_us();
     struct call call = call_within(NULL, 100 * US_PER_MS);
-    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, &err), -ETIMEDOUT);
+    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, &err),
+                     -ETIMEDOUT);
     assert_int_equal(err.cls, ERR_DEADLINE);
     uint64_t took = clock_now_us() - before;
     assert_true(took >= 100 * US_PER_MS && took < 5 * SECOND);
@@ -137,7 +140,8 @@ static void test_docker_do__never_answers_the_first_ping__etimedout(void **state
     struct docker_state s;
     fake_rules(&x->fake, "GET /_ping hang");
     struct call call = call_within(NULL, 50 * US_PER_MS);
-    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, NULL), -ETIMEDOUT);
+    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, NULL),
+                     -ETIMEDOUT);
 }
 
 struct firing {
@@ -166,13 +170,16 @@ static void test_docker_do__cancelled__returns_at_once(void **state) {
     assert_int_equal(cancel_init(&f.cancel), 0);
     struct call call = {.deadline_us = clock_now_us() + 60 * SECOND, .cancel = &f.cancel};
     assert_int_equal(pthread_create(&thread, NULL, fire_when_asked, &f), 0);
-    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, &err), -ECANCELED);
+    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, &err),
+                     -ECANCELED);
     uint64_t now = clock_now_us();
     pthread_join(thread, NULL);
-    assert_true(now - f.fired_us < 2 * SECOND); /* far below the deadline, also on a loaded machine */
+    assert_true(now - f.fired_us <
+                2 * SECOND); /* far below the deadline, also on a loaded machine */
     /* One that was cancelled before is not even sent. */
     int asked = fake_count(&x->fake, "GET /containers/task-1/json");
-    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, NULL), -ECANCELED);
+    assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, NULL),
+                     -ECANCELED);
     assert_int_equal(fake_count(&x->fake, "GET /containers/task-1/json"), asked);
     cancel_done(&f.cancel);
 }
@@ -186,7 +193,10 @@ static int count_bytes(void *ctx, const char *data, size_t len) {
 static void test_docker_do__stream_that_goes_quiet__idle_timeout(void **state) {
     struct fixture *x = *state;
     size_t got = 0;
-    struct docker_request rq = {.method = "GET", .path = "/events", .on_data = count_bytes, .ctx = &got,
+    struct docker_request rq = {.method = "GET",
+                                .path = "/events",
+                                .on_data = count_bytes,
+                                .ctx = &got,
                                 .idle_timeout_us = 100 * US_PER_MS};
     assert_int_equal(docker_do(x->docker, NULL, &rq, NULL, NULL, NULL), -ETIMEDOUT);
 }
@@ -254,7 +264,8 @@ static void check_ping(struct fixture *x, const char *header, int want_r, const 
     char rule[128];
     struct docker *d = fake_docker(&x->fake);
     struct docker_version v;
-    snprintf(rule, sizeof(rule), "GET /_ping times=1 status=200 header=%s type=text/plain body=OK", header);
+    snprintf(rule, sizeof(rule), "GET /_ping times=1 status=200 header=%s type=text/plain body=OK",
+             header);
     fake_rules(&x->fake, rule);
     assert_int_equal(docker_version_get(d, NULL, &v, &err), want_r);
     if (want_text)
@@ -275,13 +286,15 @@ static void test_docker_version__replaced_by_an_older_one__asked_anew(void **sta
     struct fixture *x = *state;
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
-    fake_rules(&x->fake, "GET /containers/*/json times=1 status=400 body={\"message\":\"client version 1.47 "
-                         "is too new. Maximum supported API version is 1.41\"}");
+    fake_rules(&x->fake,
+               "GET /containers/*/json times=1 status=400 body={\"message\":\"client version 1.47 "
+               "is too new. Maximum supported API version is 1.41\"}");
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 2);
     /* It says so for ever: an error, not an endless loop. */
-    fake_rules(&x->fake, "GET /containers/*/json status=400 body={\"message\":\"client version 1.47 "
-                         "is too new. Maximum supported API version is 1.41\"}");
+    fake_rules(&x->fake,
+               "GET /containers/*/json status=400 body={\"message\":\"client version 1.47 "
+               "is too new. Maximum supported API version is 1.41\"}");
     assert_int_equal(inspect(x, NULL), -EINVAL);
 }
 
@@ -291,8 +304,8 @@ static void test_docker_container__whole_life(void **state) {
     struct fixture *x = *state;
     struct call call = call_within(NULL, 20 * SECOND);
     struct docker *d = x->docker;
-    AUTO_JSON json_t *body = json_pack("{s:s,s:[s],s:{s:s}}", "Image", "busybox", "Cmd", "run", "Labels",
-                                       "k", "v");
+    AUTO_JSON json_t *body =
+        json_pack("{s:s,s:[s],s:{s:s}}", "Image", "busybox", "Cmd", "run", "Labels", "k", "v");
     char id[65];
     struct docker_state s;
     assert_int_equal(docker_container_create(d, &call, "web/a b", body, id, NULL), 0);
@@ -310,7 +323,8 @@ static void test_docker_container__whole_life(void **state) {
     assert_int_equal(json_array_size(list), 1);
     AUTO_JSON json_t *stats = NULL; /* with a number beyond int64 */
     assert_int_equal(docker_container_stats(d, &call, id, &stats, NULL), 0);
-    assert_true(json_number_value(json_object_get(json_object_get(stats, "memory_stats"), "usage")) == 4096);
+    assert_true(json_number_value(
+                    json_object_get(json_object_get(stats, "memory_stats"), "usage")) == 4096);
     assert_int_equal(docker_container_kill(d, &call, id, "SIGKILL", NULL), 0);
     assert_int_equal(docker_container_kill(d, &call, id, "", NULL), -EEXIST);
     assert_int_equal(docker_container_stop(d, &call, id, 0, NULL), 0); /* 304 */
@@ -325,10 +339,17 @@ static void test_docker_endpoint__table(void **state) {
         const char *endpoint;
         int r;
     } rows[] = {
-        {"unix:///run/docker.sock", 0}, {"tcp://127.0.0.1:2375", 0}, {"https://h:2376/", 0},
-        {"http://[::1]:2375", 0},       {"unix://run/x", -EINVAL},   {"/run/docker.sock", -EINVAL},
-        {"ssh://h", -EINVAL},           {"tcp://", -EINVAL},         {"tcp://h:1/base", -EINVAL},
-        {"tcp://user@h:1", -EINVAL},    {"npipe:////./pipe/x", -EINVAL},
+        {"unix:///run/docker.sock", 0},
+        {"tcp://127.0.0.1:2375", 0},
+        {"https://h:2376/", 0},
+        {"http://[::1]:2375", 0},
+        {"unix://run/x", -EINVAL},
+        {"/run/docker.sock", -EINVAL},
+        {"ssh://h", -EINVAL},
+        {"tcp://", -EINVAL},
+        {"tcp://h:1/base", -EINVAL},
+        {"tcp://user@h:1", -EINVAL},
+        {"npipe:////./pipe/x", -EINVAL},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

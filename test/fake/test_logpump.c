@@ -1,5 +1,5 @@
-/* The log pump, as the plugin sees it: each line once and in order, whatever is killed or cut; a reader that
- * stops holds up nobody else; the FIFOs end when all is delivered. */
+/* The log pump, as the plugin sees it: each line once and in order, whatever is killed or cut; a
+ * reader that stops holds up nobody else; the FIFOs end when all is delivered. */
 #include "fake/task_world.h"
 
 #include <dirent.h>
@@ -348,7 +348,8 @@ static void test_logs__404_and_409__end_quietly(void **state) {
     struct fixture *x = *state;
     static const char *const rules[] = {
         "GET /containers/*/logs status=404 body={\"message\":\"No such container\"}\n",
-        "GET /containers/*/logs status=409 body={\"message\":\"can not get logs from container which is dead\"}\n"};
+        "GET /containers/*/logs status=409 body={\"message\":\"can not get logs from container "
+        "which is dead\"}\n"};
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         struct task_config two;
         char name[16];
@@ -362,7 +363,8 @@ static void test_logs__404_and_409__end_quietly(void **state) {
     }
 }
 
-/* A container that has ended while no plugin is there to finish it: the pump asks at leisure, not in a loop. */
+/* A container that has ended while no plugin is there to finish it: the pump asks at leisure, not
+ * in a loop. */
 static void test_logs__ended_without_finish__asked_at_leisure(void **state) {
     struct fixture *x = *state;
     char request[128];
@@ -385,8 +387,10 @@ static void test_logs__damaged_stream__read_again(void **state) {
     struct task_config two;
     struct reader out;
     world_task(&x->w, &two, "two", RUNS);
-    fake_rules(&x->w.fake, "GET /containers/*/logs times=2 status=200 type=application/x body=garbage that is no "
-                           "frame\n");
+    fake_rules(
+        &x->w.fake,
+        "GET /containers/*/logs times=2 status=200 type=application/x body=garbage that is no "
+        "frame\n");
     world_run(&x->w, &two, NULL);
     reader_start(&out, two.stdout_path);
     fake_control(&x->w.fake, "POST", "print/two-a1", "well\n", NULL, 0);
@@ -406,7 +410,9 @@ static void test_logs__same_task_other_container__followed(void **state) {
     world_driver_free(&x->w); /* its pump still follows the first one */
     fake_rules(&x->w.fake, "GET /containers/*/logs times=1 hang\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
-    world_until_count(&x->w, "GET /containers/c0de00000001000000000000000000000000000000000000000000000000feed/logs", 2);
+    world_until_count(
+        &x->w,
+        "GET /containers/c0de00000001000000000000000000000000000000000000000000000000feed/logs", 2);
     assert_int_equal(docker_container_remove(docker, &call, "web-a1", true, NULL), 0);
     docker_free(docker);
     world_driver_new(&x->w, "{}");

@@ -49,8 +49,8 @@ static int teardown(void **state) {
 
 /* ---- ExecTask ---- */
 
-static int run(struct fixture *x, int64_t timeout_us, struct driver_exec_result *ret, struct err *err,
-               const char *a, const char *b) {
+static int run(struct fixture *x, int64_t timeout_us, struct driver_exec_result *ret,
+               struct err *err, const char *a, const char *b) {
     const char *argv[] = {a, b, NULL};
     struct call call = call_within(NULL, WORLD_WAIT_US);
     *err = (struct err){0};
@@ -145,7 +145,8 @@ static void on_room(void *ctx) {
     pthread_mutex_unlock(&x->lock);
 }
 
-static const struct driver_exec_ops ops = {.output = on_output, .exited = on_exited, .room = on_room};
+static const struct driver_exec_ops ops = {
+    .output = on_output, .exited = on_exited, .room = on_room};
 
 static void open_exec(struct fixture *x, bool tty, const char *a, const char *b) {
     const char *argv[] = {a, b, NULL};
@@ -299,7 +300,9 @@ static void test_stream__client_gone__silent_and_ended(void **state) {
     driver_exec_close(TAKE_PTR(x->exec));
     assert_false(x->exited);
     /* Docker is asked for its process, to end it */
-    world_until_count(&x->w, "GET /exec/e0ec00000002000000000000000000000000000000000000000000000000feed/json", 1);
+    world_until_count(
+        &x->w, "GET /exec/e0ec00000002000000000000000000000000000000000000000000000000feed/json",
+        1);
     assert_false(x->exited);
 }
 
@@ -362,8 +365,10 @@ static bool both_ended(void *ctx) {
 static void test_stats__two_intervals__each_its_own_end_with_the_task(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
-    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
-    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 400 * US_PER_MS, on_stats1, x, &x->sub[1], &err), 0);
+    assert_int_equal(
+        driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
+    assert_int_equal(
+        driver_task_stats(x->w.d, x->task.id, 400 * US_PER_MS, on_stats1, x, &x->sub[1], &err), 0);
     world_until(both_sampled, x, "samples");
     pthread_mutex_lock(&x->lock);
     unsigned fast = x->samples[0], slow = x->samples[1];
@@ -377,7 +382,8 @@ static void test_stats__two_intervals__each_its_own_end_with_the_task(void **sta
     driver_unsubscribe(TAKE_PTR(x->sub[0]));
     x->ends[0] = 0;
     x->samples[0] = 0;
-    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
+    assert_int_equal(
+        driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
     world_until(both_ended, x, "the late stream's end");
     assert_int_equal(x->samples[0], 0);
 }
@@ -385,7 +391,8 @@ static void test_stats__two_intervals__each_its_own_end_with_the_task(void **sta
 static void test_stats__unsubscribed__silent(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /containers/*/stats delay=150\n");
-    assert_int_equal(driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], NULL), 0);
+    assert_int_equal(
+        driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], NULL), 0);
     char request[128];
     snprintf(request, sizeof(request), "GET /containers/%s/stats",
              world_look(&x->w, x->task.id).container_id);
@@ -401,7 +408,8 @@ static void test_stats__unsubscribed__silent(void **state) {
 static void test_stats__unknown_task__not_found(void **state) {
     struct fixture *x = *state;
     struct driver_sub *sub = NULL;
-    assert_int_equal(driver_task_stats(x->w.d, "nobody", US_PER_SEC, on_stats0, x, &sub, NULL), -ENOENT);
+    assert_int_equal(driver_task_stats(x->w.d, "nobody", US_PER_SEC, on_stats0, x, &sub, NULL),
+                     -ENOENT);
     assert_null(sub);
 }
 

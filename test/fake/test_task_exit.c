@@ -1,5 +1,6 @@
-/* How a task's end becomes known: over a lost event stream, a Docker that hangs, a container removed by hand,
- * an OOM kill; and RecoverTask, which asks for the same of containers that ran without us. */
+/* How a task's end becomes known: over a lost event stream, a Docker that hangs, a container
+ * removed by hand, an OOM kill; and RecoverTask, which asks for the same of containers that ran
+ * without us. */
 #include "fake/task_world.h"
 #include "paddock/task_state.h"
 #include "unit/config/pack.h"
@@ -73,7 +74,8 @@ static void test_exit__during_loss_of_the_stream__told(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
 }
 
-/* The dropped stream's events are not repeated by this Docker (it was restarted): only the look tells. */
+/* The dropped stream's events are not repeated by this Docker (it was restarted): only the look
+ * tells. */
 static void test_exit__stream_back_without_history__told(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /events times=1 delay=300\n"
@@ -215,7 +217,8 @@ static void test_wait__unknown__not_found(void **state) {
     assert_null(t);
 }
 
-/* A reader that does not read holds the drain of its own task; another one's end is known at once. */
+/* A reader that does not read holds the drain of its own task; another one's end is known at once.
+ */
 static void test_exit__twenty_stalled_readers__another_ends_at_once(void **state) {
     struct fixture *x = *state;
     enum { N = 20 };
@@ -306,7 +309,8 @@ static void test_recover__gone__error_and_nothing_held(void **state) {
     assert_int_equal(recover_own(x, &err), -ENOENT);
     assert_non_null(strstr(err.text, "failed to inspect container for id"));
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
 }
 
 static void test_recover__garbage__refused(void **state) {
@@ -316,14 +320,16 @@ static void test_recover__garbage__refused(void **state) {
     assert_true(recover(x, "\xc1garbage", 8, &err) < 0);
     assert_non_null(strstr(err.text, "failed to decode driver state"));
     assert_true(recover(x, "", 0, &err) < 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
 }
 
 /* Docker is away for a moment while the agent restarts: the task is not lost for it. */
 static void test_recover__docker_away_for_a_moment__recovered(void **state) {
     struct fixture *x = *state;
     restart_plugin(x);
-    fake_rules(&x->w.fake, "GET /containers/*/json times=2 status=500 body={\"message\":\"loading\"}\n");
+    fake_rules(&x->w.fake,
+               "GET /containers/*/json times=2 status=500 body={\"message\":\"loading\"}\n");
     assert_int_equal(recover_own(x, NULL), 0);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
@@ -343,11 +349,13 @@ static void test_recover__docker_hangs__error_in_time(void **state) {
 static void test_recover__built_in_drivers_state__taken_over(void **state) {
     struct fixture *x = *state;
     char text[512];
-    snprintf(text, sizeof(text),
-             "{\"ContainerID\":\"%s\",\"DriverNetwork\":{\"PortMap\":{\"http\":80},\"IP\":\"172.17.0.2\","
-             "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
-             "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
-             world_look(&x->w, x->task.id).container_id, (int)getpid());
+    snprintf(
+        text, sizeof(text),
+        "{\"ContainerID\":\"%s\",\"DriverNetwork\":{\"PortMap\":{\"http\":80},\"IP\":\"172.17.0."
+        "2\","
+        "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
+        "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
+        world_look(&x->w, x->task.id).container_id, (int)getpid());
     restart_plugin(x);
     struct buf b = pack(text);
     assert_int_equal(recover(x, b.data, b.len, NULL), 0);

@@ -1,5 +1,5 @@
-/* When the driver calls Docker healthy: at the first answer, not after one that is late, not when the
- * connection is refused; and again when it is back. */
+/* When the driver calls Docker healthy: at the first answer, not after one that is late, not when
+ * the connection is refused; and again when it is back. */
 #include "fake/task_world.h"
 
 #include <stdio.h>
@@ -92,7 +92,7 @@ static void test_fingerprint__one_late_answer__still_healthy(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /version times=1 hang\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0); /* a lost event stream asks for a look */
-    world_until_count(&x->w, "GET /version", 3);                  /* the late one and the one after it */
+    world_until_count(&x->w, "GET /version", 3);           /* the late one and the one after it */
     await(x, DRIVER_HEALTHY, "healthy again");
     assert_int_equal(count(x, DRIVER_UNHEALTHY), 0);
 }

@@ -1,5 +1,5 @@
-/* StartTask against a dockerd that refuses, cuts off, hangs: what is told to Nomad, and that nothing of a
- * failed start is left. Rules: docker-driver 4.1, 4.10 of the facts. */
+/* StartTask against a dockerd that refuses, cuts off, hangs: what is told to Nomad, and that
+ * nothing of a failed start is left. Rules: docker-driver 4.1, 4.10 of the facts. */
 #include "fake/task_world.h"
 #include "paddock/docker_create.h"
 
@@ -69,7 +69,8 @@ static int start_fails(struct fixture *x, struct err *err) {
 }
 
 static void assert_undone(struct fixture *x, unsigned containers_left) {
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
     world_until(is_unheld, x->task.stderr_path, "stderr's FIFO let go");
@@ -111,8 +112,10 @@ static void test_start__same_id_twice__refused_and_first_goes_on(void **state) {
 static void test_start__ends_at_once__exit_code_told(void **state) {
     struct fixture *x = *state;
     task_config_done(&x->task);
-    world_task(&x->w, &x->task, "web", "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"3\"]}");
-    fake_rules(&x->w.fake, "POST /containers/*/start delay=1\nGET /containers/*/json times=1 delay=200\n");
+    world_task(&x->w, &x->task, "web",
+               "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"3\"]}");
+    fake_rules(&x->w.fake,
+               "POST /containers/*/start delay=1\nGET /containers/*/json times=1 delay=200\n");
     world_run(&x->w, &x->task, NULL);
     struct task_exit e = world_wait(&x->w, x->task.id);
     assert_int_equal(e.code, 3);
@@ -122,12 +125,14 @@ static void test_start__ends_at_once__exit_code_told(void **state) {
     assert_true(look.started_ns > 0 && look.completed_ns >= look.started_ns);
 }
 
-/* Its output is delivered and the FIFOs close although the end was known before the logs were followed. */
+/* Its output is delivered and the FIFOs close although the end was known before the logs were
+ * followed. */
 static void test_start__ends_at_once__log_closes(void **state) {
     struct fixture *x = *state;
     struct reader r;
     task_config_done(&x->task);
-    world_task(&x->w, &x->task, "web", "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"0\"]}");
+    world_task(&x->w, &x->task, "web",
+               "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"0\"]}");
     reader_start(&r, x->task.stdout_path);
     world_run(&x->w, &x->task, NULL);
     world_wait(&x->w, x->task.id);
@@ -140,9 +145,11 @@ static void test_start__ends_at_once__log_closes(void **state) {
 static void make_conflict(struct fixture *x, const char *task_id, bool running) {
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    AUTO_JSON json_t *body = json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, task_id);
+    AUTO_JSON json_t *body =
+        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, task_id);
     char id[65];
-    assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL), 0);
+    assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL),
+                     0);
     if (running)
         assert_int_equal(docker_container_start(docker, &call, id, NULL), 0);
     docker_free(docker);
@@ -153,7 +160,8 @@ static void test_start__own_container_runs__adopted(void **state) {
     make_conflict(x, x->task.id, true);
     world_run(&x->w, &x->task, NULL);
     assert_int_equal(containers(x), 1);
-    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2); /* ours and the one refused */
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"),
+                     2); /* ours and the one refused */
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
@@ -176,9 +184,11 @@ static void test_start__earlier_instance_runs__replaced(void **state) {
 static void test_start__name_stays_taken__gives_up_after_attempts(void **state) {
     struct fixture *x = *state;
     struct err err;
-    fake_rules(&x->w.fake, "POST /containers/create status=409 body={\"message\":\"Conflict. in use\"}\n");
+    fake_rules(&x->w.fake,
+               "POST /containers/create status=409 body={\"message\":\"Conflict. in use\"}\n");
     assert_int_equal(start_fails(x, &err), -EEXIST);
-    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 6); /* once, and 5 attempts */
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"),
+                     6); /* once, and 5 attempts */
     assert_non_null(strstr(err.text, "Failed to create container"));
     assert_undone(x, 0);
 }
@@ -211,16 +221,18 @@ static void refuse(struct fixture *x, const struct refusal *row) {
 }
 
 static void test_start__create_404__recoverable(void **state) {
-    refuse(*state, &(struct refusal){
-                       "POST /containers/create status=404 body={\"message\":\"No such image: x\"}\n",
-                       "Failed to create container: No such image", ERR_RECOVERABLE,
-                       "POST /containers/create", 1});
+    refuse(*state,
+           &(struct refusal){
+               "POST /containers/create status=404 body={\"message\":\"No such image: x\"}\n",
+               "Failed to create container: No such image", ERR_RECOVERABLE,
+               "POST /containers/create", 1});
 }
 
 static void test_start__create_400__not_recoverable(void **state) {
-    refuse(*state, &(struct refusal){
-                       "POST /containers/create status=400 body={\"message\":\"invalid reference\"}\n",
-                       "invalid reference", ERR_PLAIN, "POST /containers/create", 1});
+    refuse(*state,
+           &(struct refusal){
+               "POST /containers/create status=400 body={\"message\":\"invalid reference\"}\n",
+               "invalid reference", ERR_PLAIN, "POST /containers/create", 1});
 }
 
 static void test_start__create_500__retried_then_recoverable(void **state) {
@@ -230,16 +242,20 @@ static void test_start__create_500__retried_then_recoverable(void **state) {
 }
 
 static void test_start__create_500_duplicate_mount__recoverable(void **state) {
-    refuse(*state, &(struct refusal){
-                       "POST /containers/create status=400 body={\"message\":\"duplicate mount point: /a\"}\n",
-                       "duplicate mount point", ERR_RECOVERABLE, "POST /containers/create", 1});
+    refuse(
+        *state,
+        &(struct refusal){
+            "POST /containers/create status=400 body={\"message\":\"duplicate mount point: /a\"}\n",
+            "duplicate mount point", ERR_RECOVERABLE, "POST /containers/create", 1});
 }
 
-/* Five attempts. libcurl asks twice where the connection was a kept one, and whether it was follows from what the
- * fingerprint and the event stream do meanwhile. */
+/* Five attempts. libcurl asks twice where the connection was a kept one, and whether it was follows
+ * from what the fingerprint and the event stream do meanwhile. */
 static void test_start__create_cut_off__retried_then_recoverable(void **state) {
-    refuse_between(*state, &(struct refusal){"POST /containers/create drop\n", "Failed to create container",
-                                             ERR_RECOVERABLE, "POST /containers/create", 5}, 10);
+    refuse_between(*state,
+                   &(struct refusal){"POST /containers/create drop\n", "Failed to create container",
+                                     ERR_RECOVERABLE, "POST /containers/create", 5},
+                   10);
 }
 
 static void test_start__create_hangs__recoverable(void **state) {
@@ -249,7 +265,8 @@ static void test_start__create_hangs__recoverable(void **state) {
 
 static void test_start__create_works_at_third_try__runs(void **state) {
     struct fixture *x = *state;
-    fake_rules(&x->w.fake, "POST /containers/create times=2 status=500 body={\"message\":\"busy\"}\n");
+    fake_rules(&x->w.fake,
+               "POST /containers/create times=2 status=500 body={\"message\":\"busy\"}\n");
     world_run(&x->w, &x->task, NULL);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
 }
@@ -266,15 +283,17 @@ static void test_start__create_answers_too_late__removed(void **state) {
 }
 
 static void test_start__start_404__plain(void **state) {
-    refuse(*state, &(struct refusal){
-                       "POST /containers/*/start status=404 body={\"message\":\"No such container\"}\n",
-                       "Failed to start container", ERR_PLAIN, "POST /containers/create", 1});
+    refuse(*state,
+           &(struct refusal){
+               "POST /containers/*/start status=404 body={\"message\":\"No such container\"}\n",
+               "Failed to start container", ERR_PLAIN, "POST /containers/create", 1});
 }
 
 static void test_start__start_400__plain(void **state) {
-    refuse(*state, &(struct refusal){
-                       "POST /containers/*/start status=400 body={\"message\":\"exec: no such file\"}\n",
-                       "no such file", ERR_PLAIN, "POST /containers/create", 1});
+    refuse(*state,
+           &(struct refusal){
+               "POST /containers/*/start status=400 body={\"message\":\"exec: no such file\"}\n",
+               "no such file", ERR_PLAIN, "POST /containers/create", 1});
 }
 
 static void test_start__start_500__recoverable(void **state) {
@@ -301,7 +320,8 @@ static void test_start__inspect_hangs__recoverable(void **state) {
 static void test_start__image_fails__nothing_made(void **state) {
     struct fixture *x = *state;
     struct err err;
-    world_driver_free(&x->w); /* the double is there after activation only; the failure is noted before */
+    world_driver_free(
+        &x->w); /* the double is there after activation only; the failure is noted before */
     world_driver_new(&x->w, "{}");
     fake_images_fail(-EIO);
     start_fails(x, &err);
@@ -324,8 +344,9 @@ static void test_start__no_fifo__recoverable_and_undone(void **state) {
 
 static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
     struct fixture *x = *state;
-    fake_rules(&x->w.fake, "GET /containers/*/logs status=501 body={\"message\":\"configured logging driver "
-                           "does not support reading\"}\n");
+    fake_rules(&x->w.fake,
+               "GET /containers/*/logs status=501 body={\"message\":\"configured logging driver "
+               "does not support reading\"}\n");
     world_run(&x->w, &x->task, NULL);
     assert_false(world_look(&x->w, x->task.id).logs);
     world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");

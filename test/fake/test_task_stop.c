@@ -1,5 +1,5 @@
-/* StopTask, SignalTask, DestroyTask: what has stopped or is gone is success, what Docker cannot do is told
- * within the deadline, and nothing of a destroyed task is left. */
+/* StopTask, SignalTask, DestroyTask: what has stopped or is gone is success, what Docker cannot do
+ * is told within the deadline, and nothing of a destroyed task is left. */
 #include "fake/task_world.h"
 
 #include <stdio.h>
@@ -109,7 +109,8 @@ static void test_stop__304__success(void **state) {
 /* 409 on stop: somebody removes it already; it is success when it has ended indeed. */
 static void test_stop__409_and_ended__success(void **state) {
     struct fixture *x = *state;
-    fake_rules(&x->w.fake, "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
+    fake_rules(&x->w.fake,
+               "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_exit(&x->w, &x->task, 7);
     assert_int_equal(stop(x, 0, "", NULL), 0);
@@ -119,7 +120,8 @@ static void test_stop__409_and_ended__success(void **state) {
 static void test_stop__409_and_running__error(void **state) {
     struct fixture *x = *state;
     struct err err;
-    fake_rules(&x->w.fake, "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
+    fake_rules(&x->w.fake,
+               "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
     assert_true(stop(x, 0, "", &err) < 0);
     assert_non_null(strstr(err.text, "removal in progress"));
 }
@@ -127,7 +129,8 @@ static void test_stop__409_and_running__error(void **state) {
 static void test_stop__500__error_with_dockers_words(void **state) {
     struct fixture *x = *state;
     struct err err;
-    fake_rules(&x->w.fake, "POST /containers/*/stop status=500 body={\"message\":\"cannot kill: D state\"}\n");
+    fake_rules(&x->w.fake,
+               "POST /containers/*/stop status=500 body={\"message\":\"cannot kill: D state\"}\n");
     assert_true(stop(x, 0, "", &err) < 0);
     assert_non_null(strstr(err.text, "cannot kill: D state"));
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
@@ -162,7 +165,8 @@ static void test_stop__signal_ignored__stopped_after_timeout(void **state) {
 
 static void test_stop__signal_to_ended__success(void **state) {
     struct fixture *x = *state;
-    fake_rules(&x->w.fake, "POST /containers/*/kill status=409 body={\"message\":\"is not running\"}\n");
+    fake_rules(&x->w.fake,
+               "POST /containers/*/kill status=409 body={\"message\":\"is not running\"}\n");
     assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0);
     assert_int_equal(asked(x, "POST", "/stop"), 0);
 }
@@ -182,7 +186,8 @@ static void test_stop__client_gone__ends_early(void **state) {
     struct call call = in_time();
     call.cancel = &cancel;
     uint64_t before = clock_now_us();
-    assert_int_equal(driver_stop_task(x->w.d, &call, x->task.id, 10 * US_PER_SEC, "SIGINT", NULL), -ECANCELED);
+    assert_int_equal(driver_stop_task(x->w.d, &call, x->task.id, 10 * US_PER_SEC, "SIGINT", NULL),
+                     -ECANCELED);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
     cancel_done(&cancel);
@@ -213,8 +218,8 @@ static void test_destroy__running_without_force__refused(void **state) {
     struct fixture *x = *state;
     struct err err;
     assert_true(destroy(x, false, &err) < 0);
-    assert_string_equal(err.text,
-                        "must call StopTask for the given task before Destroy or set force to true");
+    assert_string_equal(
+        err.text, "must call StopTask for the given task before Destroy or set force to true");
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
     assert_true(container_is_there(x));
 }
@@ -234,7 +239,8 @@ static void test_destroy__running_with_force__gone_and_waiters_told(void **state
     assert_int_equal(atomic_load(&code), 137);
     assert_false(container_is_there(x));
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
     assert_int_equal(destroy(x, true, NULL), 0); /* unknown by now */
 }
 
@@ -265,7 +271,8 @@ static void test_destroy__gone_by_hand__success(void **state) {
     struct fixture *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
-    fake_rules(&x->w.fake, "DELETE /containers/* status=404 body={\"message\":\"No such container\"}\n");
+    fake_rules(&x->w.fake,
+               "DELETE /containers/* status=404 body={\"message\":\"No such container\"}\n");
     assert_int_equal(destroy(x, false, NULL), 0);
     assert_int_equal(fake_images_held(), 0);
 }
@@ -276,7 +283,8 @@ static void test_destroy__remove_fails_ended__forgotten_all_the_same(void **stat
     world_wait(&x->w, x->task.id);
     fake_rules(&x->w.fake, "DELETE /containers/* status=500 body={\"message\":\"busy\"}\n");
     assert_int_equal(destroy(x, false, NULL), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
 }
 
 static void test_destroy__cannot_kill__error_and_kept(void **state) {

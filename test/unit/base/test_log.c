@@ -1,4 +1,5 @@
-/* The lines as go-plugin's host reads them: a wrong type of one of the four @ keys kills the Nomad agent. */
+/* The lines as go-plugin's host reads them: a wrong type of one of the four @ keys kills the Nomad
+ * agent. */
 #include "paddock/log.h"
 #include "unit/cm.h"
 
@@ -36,7 +37,8 @@ static void test_log_write__warning__four_string_keys(void **state) {
     json_t *j = json_loads(line, 0, NULL);
     assert_non_null(j);
     assert_string_equal(json_string_value(json_object_get(j, "@level")), "warn");
-    assert_string_equal(json_string_value(json_object_get(j, "@message")), "cannot write 3, retrying");
+    assert_string_equal(json_string_value(json_object_get(j, "@message")),
+                        "cannot write 3, retrying");
     assert_string_equal(json_string_value(json_object_get(j, "@module")), "pin");
     assert_string_equal(json_string_value(json_object_get(j, "task_id")), "a/b");
     const char *when = json_string_value(json_object_get(j, "@timestamp"));

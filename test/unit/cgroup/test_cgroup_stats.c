@@ -53,7 +53,8 @@ static void test_cgroup_path_of__table__cut_at_the_container(void **state) {
         const char *want;
     } rows[] = {
         {"0::/system.slice/docker-" ID ".scope\n", "", 0, "/system.slice/docker-" ID ".scope"},
-        {"0::/system.slice/docker-" ID ".scope/init.scope\n", "", 0, "/system.slice/docker-" ID ".scope"},
+        {"0::/system.slice/docker-" ID ".scope/init.scope\n", "", 0,
+         "/system.slice/docker-" ID ".scope"},
         {"0::/docker/" ID "\n", "", 0, "/docker/" ID},
         {"12:cpuset:/x\n0::/a.slice/b/" ID "/c/d", "", 0, "/a.slice/b/" ID},
         {"4:cpu,cpuacct:/docker/" ID "\n0::/\n", "cpuacct", 0, "/docker/" ID},
@@ -115,7 +116,8 @@ static void test_cgroup_stats__v1__all_figures(void **state) {
     struct cgroup_stats s;
     struct cgroup_usage u;
     (void)state;
-    put("proc/7/cgroup", "3:memory:/docker/" ID "\n2:cpu:/docker/" ID "\n1:cpuacct:/docker/" ID "\n");
+    put("proc/7/cgroup",
+        "3:memory:/docker/" ID "\n2:cpu:/docker/" ID "\n1:cpuacct:/docker/" ID "\n");
     put("cpuacct/docker/" ID "/cpuacct.usage", "123456\n");
     put("cpuacct/docker/" ID "/cpuacct.stat", "user 3\nsystem 2\n");
     put("cpu/docker/" ID "/cpu.stat", "nr_periods 9\nnr_throttled 8\nthrottled_time 77\n");

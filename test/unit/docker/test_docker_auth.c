@@ -1,5 +1,5 @@
-/* Which credentials are sent for an image: the order of the sources, the forms of config.json, and helper
- * programs that answer, refuse, hang, or never stop talking. */
+/* Which credentials are sent for an image: the order of the sources, the forms of config.json, and
+ * helper programs that answer, refuse, hang, or never stop talking. */
 #include "paddock/docker_auth.h"
 
 #include "paddock/clock.h"
@@ -39,8 +39,9 @@ static void write_file(const struct fixture *x, const char *name, const char *te
 static void write_helper(const struct fixture *x, const char *name, const char *script) {
     char file[64], text[2048];
     snprintf(file, sizeof(file), "docker-credential-%s", name);
-    snprintf(text, sizeof(text), "#!/bin/sh\n[ \"$1\" = get ] || exit 9\ncat >>%s/asked; echo >>%s/asked\n%s\n",
-             x->dir, x->dir, script);
+    snprintf(text, sizeof(text),
+             "#!/bin/sh\n[ \"$1\" = get ] || exit 9\ncat >>%s/asked; echo >>%s/asked\n%s\n", x->dir,
+             x->dir, script);
     write_file(x, file, text, 0755);
 }
 
@@ -79,8 +80,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-static int lookup(const struct docker_auth_sources *s, const char *registry, struct docker_auth *ret,
-                  struct err *err) {
+static int lookup(const struct docker_auth_sources *s, const char *registry,
+                  struct docker_auth *ret, struct err *err) {
     struct call call = call_within(NULL, 20 * US_PER_SEC);
     return docker_auth_lookup(s, registry, &call, ret, err);
 }
@@ -127,7 +128,8 @@ static void test_docker_auth_header__fields__base64url_of_their_json(void **stat
         struct docker_auth a;
         const char *json;
     } rows[] = {
-        {{.username = (char *)"u", .password = (char *)"p"}, "{\"username\":\"u\",\"password\":\"p\"}"},
+        {{.username = (char *)"u", .password = (char *)"p"},
+         "{\"username\":\"u\",\"password\":\"p\"}"},
         {{.username = (char *)"u\"?>\xc3\xa4", .password = (char *)"~~~???:/"},
          "{\"username\":\"u\\\"?>\xc3\xa4\",\"password\":\"~~~???:/\"}"},
         {{.identity_token = (char *)"t", .server_address = (char *)"r:5000"},
@@ -153,7 +155,8 @@ static void test_docker_auth_header__fields__base64url_of_their_json(void **stat
             }
         }
         plain[n] = '\0';
-        AUTO_JSON json_t *got = json_loads(plain, 0, NULL), *want = json_loads(rows[i].json, 0, NULL);
+        AUTO_JSON json_t *got = json_loads(plain, 0, NULL),
+                         *want = json_loads(rows[i].json, 0, NULL);
         assert_non_null(got);
         assert_true(json_equal(got, want));
     }
@@ -170,7 +173,8 @@ static void test_docker_auth_header__not_utf8__null(void **state) {
 
 static void test_docker_auth_lookup__no_source__none(void **state) {
     (void)state;
-    struct docker_auth_sources rows[] = {{0}, {.username = "", .password = "", .config = "", .helper = ""}};
+    struct docker_auth_sources rows[] = {
+        {0}, {.username = "", .password = "", .config = "", .helper = ""}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct docker_auth a = {0};
         assert_int_equal(lookup(&rows[i], "docker.io", &a, NULL), 0);
@@ -182,7 +186,8 @@ static void test_docker_auth_lookup__task_before_config_before_helper(void **sta
     struct fixture *x = *state;
     char path[160];
     path_of(x, "config.json", path);
-    write_file(x, "config.json", "{\"auths\":{\"r.io\":{\"username\":\"file\",\"password\":\"f\"}}}", 0600);
+    write_file(x, "config.json",
+               "{\"auths\":{\"r.io\":{\"username\":\"file\",\"password\":\"f\"}}}", 0600);
     write_helper(x, "x", "echo '{\"Username\":\"helper\",\"Secret\":\"h\"}'");
     static const struct {
         const char *user, *password, *server, *registry, *want;
@@ -210,11 +215,15 @@ static void test_docker_auth_lookup__task_before_config_before_helper(void **sta
     assert_string_equal(asked, "other.io\n");
 }
 
-/* An error of a source decides: the next one is not asked, and nothing is pulled as somebody else. */
+/* An error of a source decides: the next one is not asked, and nothing is pulled as somebody else.
+ */
 static void test_docker_auth_lookup__error_of_a_source__decides(void **state) {
     struct fixture *x = *state;
     write_helper(x, "x", "echo '{\"Username\":\"helper\",\"Secret\":\"h\"}'");
-    static const char *const configs[] = {"", "{", "[]", "7",
+    static const char *const configs[] = {"",
+                                          "{",
+                                          "[]",
+                                          "7",
                                           "{\"auths\":{\"r.io\":{\"auth\":\"no base64!\"}}}",
                                           "{\"auths\":{\"r.io\":{\"auth\":\"bm9jb2xvbg==\"}}}"};
     char path[160];
@@ -258,18 +267,22 @@ static void test_docker_auth_lookup__forms_of_config_json(void **state) {
         {"{\"auths\":{\"https://evil/r.io\":{\"auth\":\"dTpw\"}}}", "r.io", NULL, NULL, NULL},
         {"{\"auths\":{\"" HUB_KEY "\":{\"auth\":\"dTpw\"}}}", "docker.io", "u", "p", NULL},
         {"{\"auths\":{\"docker.io\":{\"auth\":\"dTpw\"}}}", "docker.io", NULL, NULL, NULL},
-        {"{\"auths\":{\"https://docker.io/x\":{\"auth\":\"dTpw\"}}}", "docker.io", NULL, NULL, NULL},
-        {"{\"auths\":{\"r.io\":{\"auth\":\"dTpw\",\"identitytoken\":\"tok\"}}}", "r.io", "u", "p", "tok"},
+        {"{\"auths\":{\"https://docker.io/x\":{\"auth\":\"dTpw\"}}}", "docker.io", NULL, NULL,
+         NULL},
+        {"{\"auths\":{\"r.io\":{\"auth\":\"dTpw\",\"identitytoken\":\"tok\"}}}", "r.io", "u", "p",
+         "tok"},
         {"{\"auths\":{\"r.io\":{\"identitytoken\":\"tok\"}}}", "r.io", NULL, NULL, "tok"},
         {"{\"auths\":{\"r.io\":{}}}", "r.io", NULL, NULL, NULL},
         {"{\"auths\":{\"r.io\":{\"auth\":7}}}", "r.io", NULL, NULL, NULL},
         {"{\"auths\":{\"r.io\":7}}", "r.io", NULL, NULL, NULL},
         {"{\"auths\":[1]}", "r.io", NULL, NULL, NULL},
         {"{}", "r.io", NULL, NULL, NULL},
-        {"{\"HttpHeaders\":{\"X\":\"y\"},\"credHelpers\":{},\"credsStore\":\"\"}", "r.io", NULL, NULL, NULL},
+        {"{\"HttpHeaders\":{\"X\":\"y\"},\"credHelpers\":{},\"credsStore\":\"\"}", "r.io", NULL,
+         NULL, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        expect_config(x, rows[i].config, rows[i].registry, rows[i].user, rows[i].password, rows[i].token);
+        expect_config(x, rows[i].config, rows[i].registry, rows[i].user, rows[i].password,
+                      rows[i].token);
 }
 
 static void test_docker_auth_lookup__auths_before_credhelpers_before_credsstore(void **state) {
@@ -281,9 +294,11 @@ static void test_docker_auth_lookup__auths_before_credhelpers_before_credsstore(
     static const struct {
         const char *config, *registry, *user, *password;
     } rows[] = {
-        {"{\"auths\":{\"r.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"r.io\":\"one\"},\"credsStore\":\"two\"}",
+        {"{\"auths\":{\"r.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"r.io\":\"one\"},"
+         "\"credsStore\":\"two\"}",
          "r.io", "u", "p"},
-        {"{\"auths\":{\"r.io\":{}},\"credHelpers\":{\"r.io\":\"one\"},\"credsStore\":\"two\"}", "r.io", "one", "1"},
+        {"{\"auths\":{\"r.io\":{}},\"credHelpers\":{\"r.io\":\"one\"},\"credsStore\":\"two\"}",
+         "r.io", "one", "1"},
         {"{\"credHelpers\":{\"r.io\":\"one\"},\"credsStore\":\"two\"}", "s.io", "two", "2"},
         {"{\"credHelpers\":{\"r.io\":\"none\"},\"credsStore\":\"two\"}", "r.io", "two", "2"},
         {"{\"credHelpers\":{\"r.io\":\"empty\"},\"credsStore\":\"two\"}", "r.io", "two", "2"},
@@ -295,18 +310,21 @@ static void test_docker_auth_lookup__auths_before_credhelpers_before_credsstore(
         expect_config(x, rows[i].config, rows[i].registry, rows[i].user, rows[i].password, NULL);
 }
 
-/* The hub has two names among helpers: Nomad's driver asks for the first, `docker login` stores the second. */
+/* The hub has two names among helpers: Nomad's driver asks for the first, `docker login` stores the
+ * second. */
 static void test_docker_auth_lookup__hub_from_a_helper__both_names_are_asked(void **state) {
     struct fixture *x = *state;
     char asked[128];
-    write_helper(x, "nomad", "tail -n 1 $(dirname $0)/asked | grep -qx docker.io && "
-                             "echo '{\"Username\":\"u\",\"Secret\":\"p\"}' || echo '{}'");
+    write_helper(x, "nomad",
+                 "tail -n 1 $(dirname $0)/asked | grep -qx docker.io && "
+                 "echo '{\"Username\":\"u\",\"Secret\":\"p\"}' || echo '{}'");
     expect_config(x, "{\"credsStore\":\"nomad\"}", "docker.io", "u", "p", NULL);
     read_file(x, "asked", asked, sizeof(asked));
     assert_string_equal(asked, "docker.io\n");
-    write_helper(x, "login", "tail -n 1 $(dirname $0)/asked | grep -qx " HUB_KEY " && "
-                             "echo '{\"Username\":\"u\",\"Secret\":\"p\"}' || "
-                             "{ echo credentials not found in native keychain; exit 1; }");
+    write_helper(x, "login",
+                 "tail -n 1 $(dirname $0)/asked | grep -qx " HUB_KEY " && "
+                 "echo '{\"Username\":\"u\",\"Secret\":\"p\"}' || "
+                 "{ echo credentials not found in native keychain; exit 1; }");
     expect_config(x, "{\"credsStore\":\"login\"}", "docker.io", "u", "p", NULL);
     struct docker_auth_sources s = {.helper = "login"};
     AUTO_DOCKER_AUTH struct docker_auth a = {0};
@@ -394,7 +412,8 @@ static void test_docker_auth_lookup__helper_that_is_not_there__its_name(void **s
     }
 }
 
-/* The read end of a FIFO that helpers keep open for writing: it ends with the last of what they started. */
+/* The read end of a FIFO that helpers keep open for writing: it ends with the last of what they
+ * started. */
 static int open_alive(const struct fixture *x) {
     char path[160];
     path_of(x, "alive", path);
@@ -415,9 +434,10 @@ static void wait_all_gone(int fd) {
 static void test_docker_auth_lookup__helper_hangs__ended_at_the_deadline(void **state) {
     struct fixture *x = *state;
     static const char *const scripts[] = {
-        "sleep 600",                                        /* says nothing */
-        "exec >&- 2>&-; sleep 600",                         /* has closed its output */
-        "echo '{\"Username\":\"u\",\"Secret\":\"p\"}'; sleep 600 & wait", /* has said all, but stays */
+        "sleep 600",                /* says nothing */
+        "exec >&- 2>&-; sleep 600", /* has closed its output */
+        "echo '{\"Username\":\"u\",\"Secret\":\"p\"}'; sleep 600 & wait", /* has said all, but stays
+                                                                           */
         "trap '' TERM INT HUP; sleep 600; sleep 600",
     };
     struct docker_auth_sources s = {.helper = "x"};
@@ -449,7 +469,9 @@ static void test_docker_auth_lookup__helper_leaves_a_child__does_not_delay(void 
     uint64_t before = clock_now_us();
     assert_int_equal(lookup(&s, "r.io", &a, NULL), 1);
     assert_true(clock_now_us() - before < 4 * US_PER_SEC);
-    write_helper(x, "x", "sleep 5 & echo '{\"Username\":\"u\",\"Secret\":\"p\"}'"); /* with its output open */
+    write_helper(
+        x, "x",
+        "sleep 5 & echo '{\"Username\":\"u\",\"Secret\":\"p\"}'"); /* with its output open */
     docker_auth_done(&a);
     before = clock_now_us();
     assert_int_equal(lookup(&s, "r.io", &a, NULL), 1);
@@ -469,7 +491,8 @@ static void test_docker_auth_lookup__helper_never_stops_talking__bounded(void **
         assert_true(clock_now_us() - before < 10 * US_PER_SEC);
     }
     /* Chatter on stderr alone is no fault. */
-    write_helper(x, "x", "head -c 1000000 /dev/zero >&2; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
+    write_helper(x, "x",
+                 "head -c 1000000 /dev/zero >&2; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
     AUTO_DOCKER_AUTH struct docker_auth a = {0};
     assert_int_equal(lookup(&s, "r.io", &a, NULL), 1);
 }
@@ -506,10 +529,11 @@ static void test_docker_auth_lookup__helper__clean_signals_and_fds(void **state)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     signal(SIGPIPE, SIG_IGN);
-    write_helper(x, "x", "grep -E 'Sig(Blk|Ign)' /proc/self/status >$(dirname $0)/seen\n"
-                         "readlink /proc/$$/fd/* | grep -v -e pipe: -e docker-credential -e /dev/null "
-                         ">>$(dirname $0)/seen\n"
-                         "echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
+    write_helper(x, "x",
+                 "grep -E 'Sig(Blk|Ign)' /proc/self/status >$(dirname $0)/seen\n"
+                 "readlink /proc/$$/fd/* | grep -v -e pipe: -e docker-credential -e /dev/null "
+                 ">>$(dirname $0)/seen\n"
+                 "echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
     struct docker_auth_sources s = {.helper = "x"};
     AUTO_DOCKER_AUTH struct docker_auth a = {0};
     int r = lookup(&s, "r.io", &a, NULL);

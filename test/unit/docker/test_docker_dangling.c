@@ -15,15 +15,15 @@ static bool tracked(void *ctx, const char *id) {
 }
 
 static struct docker_dangling_rule rule_of(const char *owner) {
-    return (struct docker_dangling_rule){.owner = owner, .now_s = NOW, .grace_s = GRACE,
-                                         .tracked = tracked, .ctx = (char *)"known"};
+    return (struct docker_dangling_rule){
+        .owner = owner, .now_s = NOW, .grace_s = GRACE, .tracked = tracked, .ctx = (char *)"known"};
 }
 
 static void test_docker_dangling_decide__table(void **state) {
     (void)state;
     static const struct {
         const char *id;
-        int created; /* 0 = not told */
+        int created;       /* 0 = not told */
         const char *owner; /* NULL = no such label */
         bool remove;
     } rows[] = {
@@ -42,11 +42,13 @@ static void test_docker_dangling_decide__table(void **state) {
     };
     AUTO_JSON json_t *list = json_array();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        json_t *c = json_pack("{s:s,s:{s:s}}", "Id", rows[i].id, "Labels", DOCKER_LABEL_ALLOC_ID, "a");
+        json_t *c =
+            json_pack("{s:s,s:{s:s}}", "Id", rows[i].id, "Labels", DOCKER_LABEL_ALLOC_ID, "a");
         if (rows[i].created)
             json_object_set_new(c, "Created", json_integer(rows[i].created));
         if (rows[i].owner)
-            json_object_set_new(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER, json_string(rows[i].owner));
+            json_object_set_new(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER,
+                                json_string(rows[i].owner));
         json_array_append_new(list, c);
     }
     struct docker_dangling_rule rule = rule_of("me");
@@ -64,8 +66,9 @@ static void test_docker_dangling_decide__table(void **state) {
 /* Without a name of our own nothing is ours. */
 static void test_docker_dangling_decide__empty_owner__nothing(void **state) {
     (void)state;
-    AUTO_JSON json_t *list = json_pack("[{s:s,s:i,s:{s:s}},{s:s,s:i,s:{}}]", "Id", "a", "Created", 1, "Labels",
-                                       DOCKER_LABEL_OWNER, "", "Id", "b", "Created", 1, "Labels");
+    AUTO_JSON json_t *list =
+        json_pack("[{s:s,s:i,s:{s:s}},{s:s,s:i,s:{}}]", "Id", "a", "Created", 1, "Labels",
+                  DOCKER_LABEL_OWNER, "", "Id", "b", "Created", 1, "Labels");
     struct docker_dangling_rule rule = rule_of("");
     AUTO_STRV struct strv ids = {0};
     assert_int_equal(docker_dangling_decide(list, &rule, &ids), 0);
@@ -75,7 +78,10 @@ static void test_docker_dangling_decide__empty_owner__nothing(void **state) {
 static void test_docker_dangling_decide__no_list_or_odd_rows__nothing(void **state) {
     (void)state;
     static const char *const lists[] = {
-        "{}", "[]", "[7,null,\"x\",[]]", "[{\"Id\":7,\"Created\":1,\"Labels\":{\"" DOCKER_LABEL_OWNER "\":\"me\"}}]",
+        "{}",
+        "[]",
+        "[7,null,\"x\",[]]",
+        "[{\"Id\":7,\"Created\":1,\"Labels\":{\"" DOCKER_LABEL_OWNER "\":\"me\"}}]",
         "[{\"Id\":\"a\",\"Created\":\"1\",\"Labels\":{\"" DOCKER_LABEL_OWNER "\":\"me\"}}]",
         "[{\"Id\":\"a\",\"Created\":1,\"Labels\":null}]",
         "[{\"Id\":\"a\",\"Created\":1,\"Labels\":{\"" DOCKER_LABEL_OWNER "\":[\"me\"]}}]",

@@ -7,7 +7,8 @@
 #include <cmocka.h>
 #include <string.h>
 
-static const char two_frames[] = "\1\0\0\0\0\0\0\3out\2\0\0\0\0\0\0\0\2\0\0\0\0\0\0\4err\n\3\0\0\0\0\0\0\1!";
+static const char two_frames[] =
+    "\1\0\0\0\0\0\0\3out\2\0\0\0\0\0\0\0\2\0\0\0\0\0\0\4err\n\3\0\0\0\0\0\0\1!";
 #define FRAMES_LEN (sizeof(two_frames) - 1)
 
 struct seen {
@@ -26,7 +27,8 @@ static void test_docker_demux_feed__cut_at_every_byte__same_payload(void **state
         struct docker_demux x = {0};
         struct seen s = {0};
         assert_int_equal(docker_demux_feed(&x, two_frames, cut, on_piece, &s), 0);
-        assert_int_equal(docker_demux_feed(&x, two_frames + cut, FRAMES_LEN - cut, on_piece, &s), 0);
+        assert_int_equal(docker_demux_feed(&x, two_frames + cut, FRAMES_LEN - cut, on_piece, &s),
+                         0);
         assert_string_equal(buf_text(&s.of[1]), "out");
         assert_string_equal(buf_text(&s.of[2]), "err\n!"); /* 3: dockerd's own error */
         buf_done(&s.of[1]);
@@ -35,7 +37,8 @@ static void test_docker_demux_feed__cut_at_every_byte__same_payload(void **state
 }
 
 static void test_docker_demux_feed__no_frame__eproto(void **state) {
-    static const char *const bad[] = {"\4\0\0\0\0\0\0\1", "\1\1\0\0\0\0\0\1", "\1\0\0\1\0\0\0\1", "plain te"};
+    static const char *const bad[] = {"\4\0\0\0\0\0\0\1", "\1\1\0\0\0\0\0\1", "\1\0\0\1\0\0\0\1",
+                                      "plain te"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct docker_demux x = {0};

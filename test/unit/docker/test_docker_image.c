@@ -1,4 +1,5 @@
-/* What a pull's progress stream says, cut at any byte, and which error texts mean that there is no image. */
+/* What a pull's progress stream says, cut at any byte, and which error texts mean that there is no
+ * image. */
 #include "../../../src/docker/docker_image_progress.h"
 #include "../../../src/docker/docker_image_pull.h"
 
@@ -13,11 +14,12 @@
 
 static const char stream[] =
     "{\"status\":\"Pulling from library/x\",\"id\":\"7\"}\r\n" LINE("aaa", "Pulling fs layer", "")
-        LINE("bbb", "Pulling fs layer", "") LINE("ccc", "Waiting", "") LINE("ddd", "Already exists", "")
-            LINE("aaa", "Downloading", AT(1048576, 4194304)) LINE("bbb", "Downloading", AT(512, 1024))
-                LINE("bbb", "Verifying Checksum", "") LINE("bbb", "Download complete", "")
-                    LINE("bbb", "Extracting", AT(7, 9)) LINE("ccc", "Retrying in 5 seconds", "")
-    "{\"status\":\"Digest: sha256:0\"}\r\n\r\n";
+        LINE("bbb", "Pulling fs layer", "") LINE("ccc", "Waiting", "")
+            LINE("ddd", "Already exists", "") LINE("aaa", "Downloading", AT(1048576, 4194304))
+                LINE("bbb", "Downloading", AT(512, 1024)) LINE("bbb", "Verifying Checksum", "")
+                    LINE("bbb", "Download complete", "") LINE("bbb", "Extracting", AT(7, 9))
+                        LINE("ccc", "Retrying in 5 seconds",
+                             "") "{\"status\":\"Digest: sha256:0\"}\r\n\r\n";
 
 static void test_image_progress_feed__cut_at_any_byte__the_same_figures(void **state) {
     (void)state;
@@ -59,7 +61,8 @@ static void test_image_progress_text__each_state__counted(void **state) {
         {LINE("a", "Downloading", AT(1610612736, 3221225472)),
          "Pulled 0/1 (1.5GiB/3GiB) layers: 0 waiting/1 pulling - est 10.0s remaining"},
         /* ids longer than we keep are one layer all the same */
-        {LINE("0123456789012345678901234567890", "Waiting", "") LINE("0123456789012345678901234567890", "Downloading", ""),
+        {LINE("0123456789012345678901234567890", "Waiting", "")
+             LINE("0123456789012345678901234567890", "Downloading", ""),
          "Pulled 0/1 (0B/0B) layers: 0 waiting/1 pulling"},
         {"{\"status\":\"Downloading\"}\n{\"id\":\"x\"}\n[]\n7\n\"s\"\n{\"id\":7,\"status\":8}\n",
          "Pulled 0/0 (0B/0B) layers: 0 waiting/0 pulling"},
@@ -80,8 +83,10 @@ static void test_image_progress_text__each_state__counted(void **state) {
 static void test_image_progress_feed__error__the_first_is_kept(void **state) {
     (void)state;
     static const char *const rows[] = {
-        "{\"errorDetail\":{\"message\":\"no such\"},\"error\":\"no such\"}\r\n{\"error\":\"later\"}\r\n",
-        "{\"status\":\"Waiting\",\"id\":\"a\"}\r\n{\"error\":\"no such\"}", /* without its newline */
+        "{\"errorDetail\":{\"message\":\"no such\"},\"error\":\"no "
+        "such\"}\r\n{\"error\":\"later\"}\r\n",
+        "{\"status\":\"Waiting\",\"id\":\"a\"}\r\n{\"error\":\"no such\"}", /* without its newline
+                                                                             */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct image_progress p;
@@ -114,8 +119,10 @@ static void test_image_progress_feed__hostile__bounded(void **state) {
     image_progress_init(&p);
     for (int i = 0; i < 1000; i++) {
         char line[128];
-        int n = snprintf(line, sizeof(line), "{\"id\":\"%d\",\"status\":\"Downloading\",\"progressDetail\":"
-                                             "{\"current\":9223372036854775807,\"total\":9223372036854775807}}\n", i);
+        int n = snprintf(line, sizeof(line),
+                         "{\"id\":\"%d\",\"status\":\"Downloading\",\"progressDetail\":"
+                         "{\"current\":9223372036854775807,\"total\":9223372036854775807}}\n",
+                         i);
         assert_int_equal(image_progress_feed(&p, line, (size_t)n), 0);
     }
     assert_int_equal(p.n, IMAGE_LAYERS_MAX);
@@ -133,7 +140,8 @@ static void test_image_pull_is_absent__rows(void **state) {
     } rows[] = {
         {"Error: image library/x:1 not found", true},
         {"told: Error: image a/b:c not found in it", true},
-        {"Error: image not found", false}, /* no name: not what the built-in driver's pattern takes */
+        {"Error: image not found",
+         false}, /* no name: not what the built-in driver's pattern takes */
         {"Error: image  not found", false},
         {"image x not found", false},
         {"manifest for x:1 not found: manifest unknown", false},

@@ -11,12 +11,14 @@
 
 static void add_frame(struct buf *b, int channel, const char *text) {
     size_t n = strlen(text);
-    char head[8] = {(char)channel, 0, 0, 0, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
+    char head[8] = {(char)channel,  0,      0, 0, (char)(n >> 24), (char)(n >> 16),
+                    (char)(n >> 8), (char)n};
     assert_int_equal(buf_append(b, head, sizeof(head)), 0);
     assert_int_equal(buf_append(b, text, n), 0);
 }
 
-/* Feeds @in in pieces of @step and writes what comes as "channel:text[|]" ('|' = end of message). */
+/* Feeds @in in pieces of @step and writes what comes as "channel:text[|]" ('|' = end of message).
+ */
 static int feed(bool tty, const struct buf *in, size_t step, size_t max, struct buf *out) {
     struct log_parser p;
     log_parser_init(&p, tty);

@@ -1,4 +1,5 @@
-/* The reconciler's thread on a tree in a temp folder: what it writes, what it tells, what it shows. */
+/* The reconciler's thread on a tree in a temp folder: what it writes, what it tells, what it shows.
+ */
 #include "paddock/clock.h"
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
@@ -21,7 +22,8 @@ ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at);
 
 static bool refused(atomic_int *error) {
     int code = atomic_load(error);
-    if (!code || pthread_equal(pthread_self(), test_thread) || atomic_fetch_sub(&errors_left, 1) <= 0)
+    if (!code || pthread_equal(pthread_self(), test_thread) ||
+        atomic_fetch_sub(&errors_left, 1) <= 0)
         return false;
     errno = code;
     return true;

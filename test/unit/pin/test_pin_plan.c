@@ -1,4 +1,5 @@
-/* The rule, row by row, and its promises on random layouts. Sets are written as list text, "" = none. */
+/* The rule, row by row, and its promises on random layouts. Sets are written as list text, "" =
+ * none. */
 #include "paddock/pin_plan.h"
 #include "unit/cm.h"
 
@@ -277,9 +278,14 @@ static void test_wanted__random_machine__exclusive(void **state) {
             struct cpuset others = all;
             if (t < 3)
                 cpuset_subtract(&others, &reserved[t]);
-            struct pin_source s = {.has_path = true, .in_reserve = t < 3, .in_share = t >= 3,
-                                   .own = t < 3 && !cpuset_is_empty(&reserved[t]) ? &reserved[t] : NULL,
-                                   .others = &others, .cpus_r = -ENODATA, .effective = &pool};
+            struct pin_source s = {.has_path = true,
+                                   .in_reserve = t < 3,
+                                   .in_share = t >= 3,
+                                   .own = t < 3 && !cpuset_is_empty(&reserved[t]) ? &reserved[t]
+                                                                                  : NULL,
+                                   .others = &others,
+                                   .cpus_r = -ENODATA,
+                                   .effective = &pool};
             if (t < 3 && !s.own)
                 continue;
             if (pin_source_wanted(&s, &got[n]) != PIN_HOLD_NOT)

@@ -1,5 +1,5 @@
-/* The unit property, on a private bus with a systemd that only writes down what it is asked; and the name of
- * a writer, by fanotify. */
+/* The unit property, on a private bus with a systemd that only writes down what it is asked; and
+ * the name of a writer, by fanotify. */
 #include "paddock/clock.h"
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
@@ -75,10 +75,10 @@ static int on_set(sd_bus_message *m, void *ctx, sd_bus_error *error) {
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
-static const sd_bus_vtable vtable[] = {SD_BUS_VTABLE_START(0),
-                                       SD_BUS_METHOD("SetUnitProperties", "sba(sv)", "", on_set,
-                                                     SD_BUS_VTABLE_UNPRIVILEGED),
-                                       SD_BUS_VTABLE_END};
+static const sd_bus_vtable vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD("SetUnitProperties", "sba(sv)", "", on_set, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_VTABLE_END};
 
 static void *serve(void *arg) {
     (void)arg;
@@ -98,10 +98,11 @@ static void start_daemon(void) {
     snprintf(text, sizeof(text),
              "<busconfig><type>custom</type><listen>%s</listen><auth>EXTERNAL</auth>"
              "<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>"
-             "<allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>", address);
+             "<allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
+             address);
     tree_put(&tree, "../bus.conf", text);
     snprintf(arg, sizeof(arg), "--config-file=%s", config);
-    char *argv[] = {(char *)"dbus-daemon", arg, (char *)"--nofork", (char *)"--nopidfile",
+    char *argv[] = {(char *)"dbus-daemon",       arg, (char *)"--nofork", (char *)"--nopidfile",
                     (char *)"--print-address=1", NULL};
     int out[2];
     char line[256];
@@ -178,7 +179,8 @@ static bool asked(const struct tree_task *x, uint8_t mask) {
     snprintf(unit, sizeof(unit), "docker-%s.scope", x->id);
     for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
         pthread_mutex_lock(&asked_lock);
-        bool it = asked_n > 0 && strcmp(asked_unit, unit) == 0 && asked_len == 1 && asked_cpus[0] == mask;
+        bool it =
+            asked_n > 0 && strcmp(asked_unit, unit) == 0 && asked_len == 1 && asked_cpus[0] == mask;
         pthread_mutex_unlock(&asked_lock);
         if (it)
             return true;
@@ -271,7 +273,8 @@ static void test_writer__named(void **state) {
     (void)state;
     AUTO_FD int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC, O_RDONLY);
     if (fd < 0)
-        fail_msg("fanotify is refused here (%s), it needs CAP_SYS_ADMIN: a writer cannot be named", strerror(errno));
+        fail_msg("fanotify is refused here (%s), it needs CAP_SYS_ADMIN: a writer cannot be named",
+                 strerror(errno));
     struct tree_task *x = tree_add(&tree, "", "1-3");
     char comm[64], script[700];
     struct pin_options o = tree_options(&tree);
@@ -280,14 +283,17 @@ static void test_writer__named(void **state) {
     assert_true(wait_task("state", "pinned"));
     tree_put(&tree, cpus(x), "0-3"); /* the first one makes it look out */
     assert_true(tree_wait(&tree, cpus(x), "1-3"));
-    /* /proc is a folder here: the writer is known by its pid, and by name where the folder has it. */
-    snprintf(script, sizeof(script), "mkdir -p %s/$$; echo oldset > %s/$$/comm; printf '0-3' 1<>%s/%s; sleep 1",
-             tree.proc, tree.proc, tree.root, cpus(x));
+    /* /proc is a folder here: the writer is known by its pid, and by name where the folder has it.
+     */
+    snprintf(script, sizeof(script),
+             "mkdir -p %s/$$; echo oldset > %s/$$/comm; printf '0-3' 1<>%s/%s; sleep 1", tree.proc,
+             tree.proc, tree.root, cpus(x));
     char *argv[] = {(char *)"sh", (char *)"-c", script, NULL};
     pid_t pid;
     assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
     bool found = false;
-    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; !found && clock_now_us() < end; usleep(500)) {
+    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; !found && clock_now_us() < end;
+         usleep(500)) {
         json_t *doc = pin_status(pin), *task = json_array_get(json_object_get(doc, "tasks"), 0);
         json_t *writer = json_object_get(task, "writer");
         const char *command = json_string_value(json_object_get(writer, "command"));
@@ -307,8 +313,10 @@ int main(int argc, char **argv) {
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        TEST(test_unit__each_new_set_reaches_systemd), TEST(test_unit__no_bus__pinned_all_the_same),
-        TEST(test_unit__refused__unsynced),            TEST(test_unit__bus_restarts__set_anew),
+        TEST(test_unit__each_new_set_reaches_systemd),
+        TEST(test_unit__no_bus__pinned_all_the_same),
+        TEST(test_unit__refused__unsynced),
+        TEST(test_unit__bus_restarts__set_anew),
         TEST(test_writer__named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,7 +167,8 @@ static int snapshot(void *ctx, struct pin_coord **ret, size_t *ret_n) {
                                   .pid = x->pid};
         must(asprintf(&c[n].task_id, "%s/web/1", x->alloc) > 0, "asprintf");
         must(asprintf(&c[n].source, "%s%s%s", x->source[0] ? t->root : "", x->source[0] ? "/" : "",
-                      x->source) >= 0, "asprintf");
+                      x->source) >= 0,
+             "asprintf");
         n++;
     }
     pthread_mutex_unlock(&t->lock);

@@ -1,5 +1,6 @@
 #pragma once
-/* A cgroup tree and a /proc in a temp folder, laid out as a client >= 1.7 (or 1.6) and Docker do. */
+/* A cgroup tree and a /proc in a temp folder, laid out as a client >= 1.7 (or 1.6) and Docker do.
+ */
 #include "paddock/pin.h"
 
 #include <pthread.h>
@@ -9,8 +10,8 @@
 struct tree_task {
     char id[80]; /* of the container, 64 hex digits */
     char alloc[40];
-    char source[256];   /* below the root */
-    char cgroup[256];   /* the container's folder, below the root */
+    char source[256]; /* below the root */
+    char cgroup[256]; /* the container's folder, below the root */
     char reserved[64];
     pid_t pid;
     bool present;
@@ -32,7 +33,8 @@ struct tree {
 void tree_init(struct tree *t);
 void tree_done(struct tree *t);
 
-/* Writes @text to @path below the root in one write, folders made, the file kept (its inode is watched). */
+/* Writes @text to @path below the root in one write, folders made, the file kept (its inode is
+ * watched). */
 void tree_put(struct tree *t, const char *path, const char *text);
 /* Reads it, the trailing blanks cut. Returns @out; "" when it is not there. */
 const char *tree_get(struct tree *t, const char *path, char *out, size_t size);

@@ -101,7 +101,8 @@ static void test_control__two_plugins_and_a_dead_one(void **state) {
 }
 
 static size_t http(const char *request, char *out, size_t size) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)control_port(control))};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)control_port(control))};
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
@@ -131,7 +132,8 @@ static void test_http__metrics_and_nothing_else(void **state) {
 }
 
 static void test_control__bad_listen__einval(void **state) {
-    static const char *const bad[] = {"x", "127.0.0.1", "127.0.0.1:99999", "host:1", ":1", "[::1:1"};
+    static const char *const bad[] = {"x",      "127.0.0.1", "127.0.0.1:99999",
+                                      "host:1", ":1",        "[::1:1"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct control_options o = options();

@@ -13,7 +13,8 @@ static void hear(void *ctx, const struct driver_event *e) {
 }
 
 static void tell(struct task_events *e, const char *message) {
-    struct driver_event event = {.task_id = "t", .alloc_id = "a", .task_name = "n", .message = message};
+    struct driver_event event = {
+        .task_id = "t", .alloc_id = "a", .task_name = "n", .message = message};
     task_events_tell(e, &event);
 }
 
