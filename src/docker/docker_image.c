@@ -306,7 +306,7 @@ static int inspect_image(struct docker_images *im, const struct call *call, cons
     const char *user =
         json_string_value(json_object_get(json_object_get(j, "Config"), "User"));
     if (str_empty(id) || strlen(id) >= sizeof(ret->id))
-        return err_set(err, ERR_RECOVERABLE, EPROTO, "image %s: Docker tells no id", image);
+        return err_set(err, ERR_RECOVERABLE, EPROTO, "Docker tells no id");
     snprintf(ret->id, sizeof(ret->id), "%s", id);
     snprintf(ret->user, sizeof(ret->user), "%s", user ? user : "");
     return 0;
@@ -334,7 +334,7 @@ static int hold_present(struct docker_images *im, const struct call *call, const
         if (r <= 0)
             return r < 0 ? err_oom(err) : 0;
         if (w < 0)
-            return err_set(err, ERR_RECOVERABLE, -w, "image %s is being removed", want->image);
+            return err_set(err, ERR_RECOVERABLE, -w, "it is being removed");
     }
 }
 
