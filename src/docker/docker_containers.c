@@ -175,7 +175,14 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
         path = NULL;
         return err_oom(err);
     }
-    return get_json(d, call, path, ret, err);
+    AUTO_JSON json_t *list = NULL;
+    int r = get_json(d, call, path, &list, err);
+    if (r < 0)
+        return r;
+    if (!json_is_array(list)) /* "none" would be a conclusion that costs somebody a container */
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's list of containers is no list");
+    *ret = TAKE_PTR(list);
+    return 0;
 }
 
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,

@@ -1,0 +1,159 @@
+/* The search for dangling containers on a dockerd that others use too. */
+#include "fake/fake_client.h"
+#include "paddock/clock.h"
+#include "paddock/docker_create.h"
+#include "paddock/docker_dangling.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+struct fixture {
+    struct fake fake;
+    struct docker *docker;
+    char known[65]; /* the id of a tracked container */
+    char late[65];  /* one that becomes tracked after it was asked for once */
+    int late_asked;
+};
+
+static int setup(void **state) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    fake_start(&x->fake, NULL);
+    x->docker = fake_docker(&x->fake);
+    *state = x;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    docker_free(x->docker);
+    fake_done(&x->fake);
+    free(x);
+    return 0;
+}
+
+/* @owner NULL: a container of the built-in driver. */
+static void container(struct fixture *x, const char *name, const char *owner, bool start, char id[65]) {
+    char own[65];
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    AUTO_JSON json_t *body = json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", DOCKER_LABEL_ALLOC_ID, "a");
+    if (owner)
+        json_object_set_new(json_object_get(body, "Labels"), DOCKER_LABEL_OWNER, json_string(owner));
+    assert_int_equal(docker_container_create(x->docker, &call, name, body, id ? id : own, NULL), 0);
+    if (start)
+        assert_int_equal(docker_container_start(x->docker, &call, name, NULL), 0);
+}
+
+static bool is_there(struct fixture *x, const char *name) {
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    struct docker_state s;
+    return docker_container_inspect(x->docker, &call, name, &s, NULL, NULL) == 0;
+}
+
+static bool tracked(void *ctx, const char *id) {
+    struct fixture *x = ctx;
+    if (strcmp(id, x->late) == 0)
+        return x->late_asked++ > 0;
+    return strcmp(id, x->known) == 0;
+}
+
+static int search(struct fixture *x, int64_t grace_s, bool dry_run, struct err *err) {
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    struct docker_dangling_rule rule = {.owner = "me", .now_s = clock_wall_ns() / 1000000000,
+                                        .grace_s = grace_s, .tracked = tracked, .ctx = x};
+    return docker_dangling_run(x->docker, &call, &rule, dry_run, err);
+}
+
+static void populate(struct fixture *x) {
+    container(x, "forgotten", "me", true, NULL);
+    container(x, "known", "me", true, x->known);
+    container(x, "late", "me", true, x->late);
+    container(x, "other", "other", true, NULL);
+    container(x, "builtin", NULL, true, NULL);
+    container(x, "stopped", "me", false, NULL);
+}
+
+static void test_docker_dangling_run__only_ours_and_forgotten(void **state) {
+    struct fixture *x = *state;
+    populate(x);
+    assert_int_equal(search(x, 0, false, NULL), 1);
+    assert_false(is_there(x, "forgotten"));
+    assert_true(is_there(x, "known"));
+    assert_true(is_there(x, "late")); /* a task took it after the list was made */
+    assert_true(is_there(x, "other"));
+    assert_true(is_there(x, "builtin"));
+    assert_true(is_there(x, "stopped"));
+    AUTO_JSON json_t *log = fake_log(&x->fake, "GET /containers/json");
+    const char *query = json_string_value(json_object_get(json_array_get(log, 0), "query"));
+    assert_non_null(strstr(query, DOCKER_LABEL_OWNER));
+    assert_null(strstr(query, "all=1"));
+    assert_int_equal(search(x, 0, false, NULL), 0);
+}
+
+static void test_docker_dangling_run__dry_run__counted_and_kept(void **state) {
+    struct fixture *x = *state;
+    populate(x);
+    assert_int_equal(search(x, 0, true, NULL), 1);
+    assert_true(is_there(x, "forgotten"));
+    assert_int_equal(search(x, 0, false, NULL), 1);
+}
+
+static void test_docker_dangling_run__young__kept(void **state) {
+    struct fixture *x = *state;
+    populate(x);
+    assert_int_equal(search(x, 60, false, NULL), 0);
+    assert_true(is_there(x, "forgotten"));
+}
+
+static void test_docker_dangling_run__one_cannot_be_removed__the_others_are(void **state) {
+    struct fixture *x = *state;
+    char stuck[65], rule[200];
+    container(x, "a", "me", true, NULL);
+    container(x, "stuck", "me", true, stuck);
+    container(x, "b", "me", true, NULL);
+    snprintf(rule, sizeof(rule), "DELETE /containers/%s times=1 status=500 body={\"message\":\"device busy\"}", stuck);
+    fake_rules(&x->fake, rule);
+    assert_int_equal(search(x, 0, false, NULL), 2);
+    assert_false(is_there(x, "a"));
+    assert_false(is_there(x, "b"));
+    assert_true(is_there(x, "stuck"));
+    assert_int_equal(search(x, 0, false, NULL), 1); /* the next search has it */
+    assert_false(is_there(x, "stuck"));
+}
+
+static void test_docker_dangling_run__no_list__nothing_removed(void **state) {
+    static const struct {
+        const char *rule;
+        int r;
+    } rows[] = {
+        {"GET /containers/json status=500 body={\"message\":\"busy\"}", -EIO},
+        {"GET /containers/json body={}", -EPROTO},
+        {"GET /containers/json drop", -ENOTCONN},
+    };
+    struct fixture *x = *state;
+    populate(x);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err = {0};
+        fake_rules(&x->fake, rows[i].rule);
+        print_message("%s\n", rows[i].rule);
+        assert_int_equal(search(x, 0, false, &err), rows[i].r);
+        assert_true(err.set);
+    }
+    assert_true(is_there(x, "forgotten"));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_docker_dangling_run__only_ours_and_forgotten),
+        T(test_docker_dangling_run__dry_run__counted_and_kept),
+        T(test_docker_dangling_run__young__kept),
+        T(test_docker_dangling_run__one_cannot_be_removed__the_others_are),
+        T(test_docker_dangling_run__no_list__nothing_removed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,247 @@
+/* Pause containers: made once, found again, removed for good, and nothing left of what was half made. */
+#include "fake/fake_client.h"
+#include "paddock/clock.h"
+#include "paddock/docker_create.h"
+#include "paddock/docker_pause.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CREATE "POST /containers/create"
+
+struct fixture {
+    struct fake fake;
+    struct docker *docker;
+};
+
+static int setup(void **state) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    fake_start(&x->fake, NULL);
+    x->docker = fake_docker(&x->fake);
+    *state = x;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    docker_free(x->docker);
+    fake_done(&x->fake);
+    free(x);
+    return 0;
+}
+
+static int create(struct fixture *x, const char *hostname, const char *owner, struct docker_pause *ret,
+                  struct err *err) {
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    return docker_pause_create(x->docker, &call, "alloc", hostname, "pause:3", owner, ret, err);
+}
+
+static int destroy(struct fixture *x, const char *id, char image[80], struct err *err) {
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    return docker_pause_destroy(x->docker, &call, "alloc", id, image, err);
+}
+
+static int inspect(struct fixture *x, const char *name, struct docker_state *ret) {
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    return docker_container_inspect(x->docker, &call, name, ret, NULL, NULL);
+}
+
+static void expect_none(struct fixture *x) {
+    struct docker_state s;
+    assert_int_equal(inspect(x, "nomad_init_alloc", &s), -ENOENT);
+}
+
+static void test_docker_pause_create__what_docker_is_told(void **state) {
+    struct fixture *x = *state;
+    static const struct {
+        const char *hostname, *owner, *body;
+    } rows[] = {
+        {"web-1", "node/docker",
+         "{\"Image\":\"pause:3\",\"Hostname\":\"web-1\",\"Labels\":{\"com.hashicorp.nomad.alloc_id\":\"alloc\","
+         "\"io.paddock.owner\":\"node/docker\"},\"HostConfig\":{\"NetworkMode\":\"none\","
+         "\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}}"},
+        {NULL, "",
+         "{\"Image\":\"pause:3\",\"Hostname\":\"\",\"Labels\":{\"com.hashicorp.nomad.alloc_id\":\"alloc\"},"
+         "\"HostConfig\":{\"NetworkMode\":\"none\",\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct docker_pause p;
+        assert_int_equal(create(x, rows[i].hostname, rows[i].owner, &p, NULL), 0);
+        assert_true(p.created);
+        assert_string_equal(p.sandbox, "/var/run/docker/netns/fake");
+        assert_string_equal(p.image_id, "sha256:5ca1ab1e");
+        struct docker_state s;
+        assert_int_equal(inspect(x, "nomad_init_alloc", &s), 0);
+        assert_string_equal(s.id, p.container_id);
+        assert_true(s.running);
+        AUTO_JSON json_t *log = fake_log(&x->fake, CREATE), *want = json_loads(rows[i].body, 0, NULL);
+        json_t *row = json_array_get(log, i);
+        assert_string_equal(json_string_value(json_object_get(row, "query")), "name=nomad_init_alloc");
+        AUTO_JSON json_t *got = json_loads(json_string_value(json_object_get(row, "body")), 0, NULL);
+        assert_non_null(want);
+        assert_true(json_equal(got, want));
+        assert_int_equal(destroy(x, p.container_id, NULL, NULL), 0);
+    }
+}
+
+static void test_docker_pause_create__again_and_after_a_restart__the_same(void **state) {
+    struct fixture *x = *state;
+    struct docker_pause first, p;
+    assert_int_equal(create(x, "h", "o", &first, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(create(x, "h", "o", &p, NULL), 0);
+        assert_false(p.created);
+        assert_string_equal(p.container_id, first.container_id);
+        assert_string_equal(p.sandbox, first.sandbox);
+        assert_string_equal(p.image_id, first.image_id);
+        docker_free(x->docker);
+        x->docker = fake_docker(&x->fake);
+    }
+    assert_int_equal(fake_count(&x->fake, CREATE), 1);
+}
+
+/* Its namespace went with its process: a new one is made. */
+static void test_docker_pause_create__one_that_has_stopped__made_anew(void **state) {
+    struct fixture *x = *state;
+    struct docker_pause first, p;
+    char path[128];
+    struct docker_state s;
+    assert_int_equal(create(x, "h", "o", &first, NULL), 0);
+    snprintf(path, sizeof(path), "exit/%s?code=0", first.container_id);
+    fake_control(&x->fake, "POST", path, "", NULL, 0);
+    assert_int_equal(create(x, "h", "o", &p, NULL), 0);
+    assert_true(p.created);
+    assert_string_not_equal(p.container_id, first.container_id);
+    assert_int_equal(inspect(x, first.container_id, &s), -ENOENT);
+}
+
+static void test_docker_pause_create__same_request_elsewhere_was_quicker__that_one(void **state) {
+    struct fixture *x = *state;
+    struct docker_pause first, p;
+    assert_int_equal(create(x, "h", "o", &first, NULL), 0);
+    fake_rules(&x->fake, "GET /containers/nomad_init_alloc/json times=1 status=404 body={\"message\":\"none\"}");
+    struct err err = {0};
+    assert_int_equal(create(x, "h", "o", &p, &err), 0);
+    assert_false(err.set);
+    assert_false(p.created);
+    assert_string_equal(p.container_id, first.container_id);
+}
+
+static void test_docker_pause_create__fails__nothing_left(void **state) {
+    static const struct {
+        const char *rules;
+        int r;
+        const char *text;
+    } rows[] = {
+        {"POST /containers/create status=404 body={\"message\":\"No such image: pause:3\"}", -ENOENT,
+         "No such image: pause:3"},
+        {"POST /containers/create status=409 body={\"message\":\"Conflict: being removed\"}", -EEXIST, "Conflict"},
+        {"POST /containers/create status=500 body={\"message\":\"no space\"}", -EIO, "no space"},
+        {"POST /containers/*/start status=500 body={\"message\":\"no netns\"}", -EIO, "no netns"},
+        {"POST /containers/*/start status=204", -EPROTO, "does not run"},
+        {"POST /containers/*/start drop", -ENOTCONN, ""},
+        {"GET /containers/c0de*/json status=500 body={\"message\":\"busy\"}", -EIO, "busy"},
+        {"GET /containers/nomad_init_alloc/json status=500 body={\"message\":\"busy\"}", -EIO, "busy"},
+    };
+    struct fixture *x = *state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        fake_control(&x->fake, "POST", "reset", "", NULL, 0);
+        fake_rules(&x->fake, rows[i].rules);
+        struct docker_pause p = {.sandbox = "untouched"};
+        struct err err = {0};
+        print_message("%s\n", rows[i].rules);
+        assert_int_equal(create(x, "h", "o", &p, &err), rows[i].r);
+        assert_true(err.set);
+        assert_non_null(strstr(err.text, rows[i].text));
+        assert_string_equal(p.sandbox, "untouched");
+        fake_control(&x->fake, "POST", "reset", "", NULL, 0);
+        expect_none(x);
+    }
+}
+
+/* A cancelled request cleans up all the same. */
+static void test_docker_pause_create__cancelled_at_start__nothing_left(void **state) {
+    struct fixture *x = *state;
+    struct cancel cancel;
+    assert_int_equal(cancel_init(&cancel), 0);
+    fake_rules(&x->fake, "POST /containers/*/start hang");
+    struct call call = {.deadline_us = clock_now_us() + 300 * US_PER_MS, .cancel = &cancel};
+    struct docker_pause p;
+    assert_int_equal(docker_pause_create(x->docker, &call, "alloc", "h", "pause:3", "o", &p, NULL), -ETIMEDOUT);
+    expect_none(x);
+    cancel_done(&cancel);
+}
+
+static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
+    struct fixture *x = *state;
+    static const char *const stale = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    for (int way = 0; way < 4; way++) {
+        struct docker_pause p;
+        struct err err = {0};
+        char image[80] = "old";
+        assert_int_equal(create(x, "h", "o", &p, NULL), 0);
+        if (way == 3) { /* has stopped meanwhile */
+            char path[128];
+            snprintf(path, sizeof(path), "exit/%s?code=0", p.container_id);
+            fake_control(&x->fake, "POST", path, "", NULL, 0);
+        }
+        const char *const ids[] = {p.container_id, "", stale, p.container_id};
+        assert_int_equal(destroy(x, ids[way], image, &err), 0);
+        assert_false(err.set);
+        assert_string_equal(image, "sha256:5ca1ab1e");
+        expect_none(x);
+        /* Once more, as Nomad may: nothing to do is success. */
+        assert_int_equal(destroy(x, ids[way], image, &err), 0);
+        assert_string_equal(image, "");
+        assert_false(err.set);
+    }
+    assert_int_equal(destroy(x, NULL, NULL, NULL), 0);
+}
+
+static void test_docker_pause_destroy__docker_refuses(void **state) {
+    static const struct {
+        const char *rules;
+        int r;
+        bool left;
+    } rows[] = {
+        {"POST /containers/*/stop status=500 body={\"message\":\"busy\"}", 0, false}, /* the removal ends it */
+        {"DELETE /containers/* status=500 body={\"message\":\"device busy\"}", -EIO, true},
+        {"DELETE /containers/* status=409 body={\"message\":\"removal is already in progress\"}", 0, true},
+        {"DELETE /containers/* status=404 body={\"message\":\"No such container\"}", 0, true},
+        {"GET /containers/*/json status=500 body={\"message\":\"busy\"}", -EIO, true},
+    };
+    struct fixture *x = *state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct docker_pause p;
+        struct err err = {0};
+        struct docker_state s;
+        assert_int_equal(create(x, "h", "o", &p, NULL), 0);
+        fake_rules(&x->fake, rows[i].rules);
+        print_message("%s\n", rows[i].rules);
+        assert_int_equal(destroy(x, p.container_id, NULL, &err), rows[i].r);
+        assert_int_equal(err.set, rows[i].r < 0);
+        fake_control(&x->fake, "POST", "reset", "", NULL, 0);
+        assert_int_equal(inspect(x, p.container_id, &s), rows[i].left ? 0 : -ENOENT);
+        assert_int_equal(destroy(x, p.container_id, NULL, NULL), 0);
+    }
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_docker_pause_create__what_docker_is_told),
+        T(test_docker_pause_create__again_and_after_a_restart__the_same),
+        T(test_docker_pause_create__one_that_has_stopped__made_anew),
+        T(test_docker_pause_create__same_request_elsewhere_was_quicker__that_one),
+        T(test_docker_pause_create__fails__nothing_left),
+        T(test_docker_pause_create__cancelled_at_start__nothing_left),
+        T(test_docker_pause_destroy__by_id_or_name__gone),
+        T(test_docker_pause_destroy__docker_refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
