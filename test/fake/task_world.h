@@ -12,6 +12,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* A sanitizer's own memory says nothing about ours. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WORLD_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WORLD_SANITIZED 1
+#endif
+#endif
+#ifndef WORLD_SANITIZED
+#define WORLD_SANITIZED 0
+#endif
+
 #define WORLD_WAIT_US (20 * US_PER_SEC)
 
 /* One FIFO's reader: a thread that keeps what it read. */
@@ -79,12 +91,14 @@ unsigned fake_images_held(void);
 /** The next acquire fails with @r. */
 void fake_images_fail(int r);
 
-/** main of such a test: `logpump` is the pump, all else @tests. */
+/** main of such a test: `logpump` is the pump, all else a filter of @tests ("test_stop__*"). */
 #define WORLD_MAIN(tests)                                                                          \
     int main(int argc, char **argv) {                                                              \
         int status;                                                                                \
         if (world_is_pump(argc, argv, &status))                                                    \
             return status;                                                                         \
+        if (argc > 1)                                                                              \
+            cmocka_set_test_filter(argv[1]);                                                       \
         return cmocka_run_group_tests(tests, NULL, NULL);                                          \
     }
 bool world_is_pump(int argc, char **argv, int *ret_status);
