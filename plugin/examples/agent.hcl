@@ -20,10 +20,9 @@ server {
 client {
   enabled = true
 
-  # Core 0 stays with the system: Nomad's tasks share the other ones.
-  reserved {
-    cores = "0"
-  }
+  # Core 0 stays with the system: Nomad's tasks share the other ones. Write here what your machine has.
+  # (A client of Nomad 1.6 does not look at `reserved { cores = "0" }` for this.)
+  reservable_cores = "1-3"
 }
 
 # The block of the built-in driver goes on to work as it is. Ours, beside its fields:

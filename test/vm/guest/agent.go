@@ -215,13 +215,16 @@ func (j *runningJob) agrees(t *T, limit time.Duration) (time.Duration, set) {
 	return took, want
 }
 
-/* An outside write is undone within 50 ms. */
+/* Outside writes are undone at once. */
 func (j *runningJob) repairs(t *T, when string) {
 	j.agrees(t, 15*time.Second)
-	t.ok(writeFile(j.cpusFile(), "0"), "outside write")
-	if took, _ := j.agrees(t, 5*time.Second); took > repairLimit {
-		t.fatalf("%s an outside write to %s stood for %v (limit %v)", when, j.name, took, repairLimit)
+	var all []time.Duration
+	for i := 0; i < outsideWrites; i++ {
+		t.ok(writeFile(j.cpusFile(), "0"), "outside write")
+		took, _ := j.agrees(t, 5*time.Second)
+		all = append(all, took)
 	}
+	t.inTime(when+" outside writes to "+j.name+" stood for", all)
 }
 
 func (j *runningJob) logs() (string, error) {

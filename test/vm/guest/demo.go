@@ -82,12 +82,17 @@ func demoRun(t *T) {
 	})
 	hello.agrees(t, 10*time.Second)
 	line("the job \"cores\" has ended; its core is shared again")
-	if out, err := sh(pluginPath, "status"); err == nil {
-		say("5. paddock status:\n")
-		for _, l := range strings.Split(out, "\n") {
+	show := func(text string) {
+		for _, l := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 			fmt.Println("   | " + l)
 		}
 	}
+	say("5. What the node's driver says of its tasks (paddock status):\n")
+	show(t.sh(pluginPath, "status"))
+	say("6. Is this node fit? (paddock check)\n")
+	out, err := sh(pluginPath, "check")
+	show(out)
+	t.ok(err, "paddock check")
 	hello.stop(t)
 	t.eventually(60*time.Second, "the container is gone", func() (bool, string) {
 		names, err := containers()

@@ -284,6 +284,16 @@ func (k *task) now() set {
 	return s
 }
 
+/* Outside writes are undone at once. */
+func (k *task) repairs(t *T, want set, when string) {
+	var took []time.Duration
+	for i := 0; i < outsideWrites; i++ {
+		t.ok(writeFile(k.cpusFile(), "0-3"), "outside write")
+		took = append(took, k.becomes(t, want, tickLimit))
+	}
+	t.inTime(when+" outside writes stood for", took)
+}
+
 /* Waits until the container is on exactly this set. */
 func (k *task) becomes(t *T, want set, limit time.Duration) time.Duration {
 	return t.eventually(limit, fmt.Sprintf("%s on cores %s", k.cfg.Name, want), func() (bool, string) {

@@ -46,6 +46,18 @@ func (t *T) note(format string, args ...any) { fmt.Printf("# "+format+"\n", args
 /* f is called when the case is over; the last one first. */
 func (t *T) atEnd(f func()) { t.cleanup = append(t.cleanup, f) }
 
+/* Calls what atEnd() was given; says what went wrong first. */
+func (t *T) cleanUp() (why string) {
+	for len(t.cleanup) > 0 {
+		f := t.cleanup[len(t.cleanup)-1]
+		t.cleanup = t.cleanup[:len(t.cleanup)-1]
+		if w := guarded(f); w != "" && why == "" {
+			why = w
+		}
+	}
+	return why
+}
+
 /* Looks every 2 ms until cond holds; fails at the deadline with what it saw last. */
 func (t *T) eventually(limit time.Duration, what string, cond func() (bool, string)) time.Duration {
 	start := time.Now()
@@ -93,10 +105,8 @@ func (c testCase) execute() bool {
 	if why != "" {
 		explain()
 	}
-	for i := len(t.cleanup) - 1; i >= 0; i-- {
-		if w := guarded(t.cleanup[i]); w != "" && why == "" {
-			why = "clean-up: " + w
-		}
+	if w := t.cleanUp(); w != "" && why == "" {
+		why = "clean-up: " + w
 	}
 	if why != "" {
 		fmt.Printf("not ok %s - %s\n", c.name, strings.ReplaceAll(why, "\n", " | "))
@@ -104,6 +114,11 @@ func (c testCase) execute() bool {
 	}
 	fmt.Printf("ok %s (%.1f s)\n", c.name, time.Since(start).Seconds())
 	return true
+}
+
+/* A group whose cases share nothing. */
+func alone(cases func() []testCase) func() ([]testCase, func()) {
+	return func() ([]testCase, func()) { return cases(), func() {} }
 }
 
 func main() {
@@ -114,8 +129,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: guest run GROUP... | guest demo")
 		os.Exit(2)
 	}
-	groups := map[string]func() []testCase{
-		"agent": agentCases, "layout": layoutCases, "rows": rowCases, "storm": stormCases,
+	/* a group's cases, and what takes down what they share */
+	groups := map[string]func() ([]testCase, func()){
+		"agent": alone(agentCases), "layout": alone(layoutCases), "rows": rowCases, "storm": alone(stormCases),
 	}
 	status := 0
 	for _, name := range os.Args[2:] {
@@ -124,11 +140,13 @@ func main() {
 			fmt.Fprintf(os.Stderr, "guest: no such group: %s\n", name)
 			os.Exit(2)
 		}
-		for _, c := range group() {
+		cases, takeDown := group()
+		for _, c := range cases {
 			if strings.Contains(c.name, os.Getenv("GUEST_ONLY")) && !c.execute() {
 				status = 1
 			}
 		}
+		takeDown()
 	}
 	os.Exit(status)
 }

@@ -9,6 +9,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,20 @@ import (
 /* GUEST_REPAIR_MS is for trying the cases on a driver that promises less. */
 var repairLimit = envMillis("GUEST_REPAIR_MS", 50*time.Millisecond)
 
+/*
+ * What is repaired at once takes 1 to 5 ms here; at the tick it would be hundreds. One look in a machine that is
+ * emulated on cores that others use too may be late by itself, so it is the middle one of several that counts,
+ * and none may take longer than the tick.
+ */
+func (t *T) inTime(what string, took []time.Duration) {
+	sorted := append([]time.Duration(nil), took...)
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i] < sorted[j] })
+	middle, last := sorted[len(sorted)/2], sorted[len(sorted)-1]
+	if middle > repairLimit || last > tickLimit {
+		t.fatalf("%s: %v (limits: %v for the middle one, %v for all)", what, took, repairLimit, tickLimit)
+	}
+}
+
 func envMillis(name string, otherwise time.Duration) time.Duration {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return time.Duration(n) * time.Millisecond
@@ -24,12 +39,16 @@ func envMillis(name string, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
+/* So many in a row; ten within 10 s would be another writer, which is left to the tick. */
+const outsideWrites = 3
+
 /* After the event the containers are watched this long: systemd and dockerd do their part later. */
-const watchFor = 3 * time.Second
+const watchFor = 2 * time.Second
 
 type row struct {
 	name string
 	keep bool /* under the systemd cgroup driver: not lost at all */
+	unit bool /* it needs the container's unit, which there is under the systemd cgroup driver only */
 	do   func(t *T, s *rowScene)
 }
 
@@ -51,45 +70,68 @@ func (s *rowScene) otherContainer(t *T, args ...string) {
 }
 
 var rows = []row{
-	{"containers-come-and-go", true, func(t *T, s *rowScene) {
+	{"containers-come-and-go", true, false, func(t *T, s *rowScene) {
 		s.otherContainer(t)
 		s.otherContainer(t, "--cpuset-cpus=1-3")
 	}},
-	{"daemon-reload", true, func(t *T, s *rowScene) { t.sh("systemctl", "daemon-reload") }},
-	{"daemon-reexec", true, func(t *T, s *rowScene) { t.sh("systemctl", "daemon-reexec") }},
-	{"daemon-reload-then-a-unit", true, func(t *T, s *rowScene) {
+	{"daemon-reload", true, false, func(t *T, s *rowScene) { t.sh("systemctl", "daemon-reload") }},
+	{"daemon-reexec", true, false, func(t *T, s *rowScene) { t.sh("systemctl", "daemon-reexec") }},
+	{"daemon-reload-then-a-unit", true, false, func(t *T, s *rowScene) {
 		t.sh("systemctl", "daemon-reload")
 		s.otherContainer(t)
 		t.sh("systemctl", "restart", "systemd-networkd.service")
 	}},
-	{"docker-update-memory", true, func(t *T, s *rowScene) {
+	{"docker-update-memory", true, false, func(t *T, s *rowScene) {
 		for _, k := range []*task{s.shared, s.cores} {
 			t.sh("docker", "update", "--memory", "48m", "--memory-swap", "96m", k.box.ID)
 		}
 	}},
-	{"set-property-cpuweight", true, func(t *T, s *rowScene) {
+	{"set-property-cpuweight", true, true, func(t *T, s *rowScene) {
 		for _, k := range []*task{s.shared, s.cores} {
 			t.sh("systemctl", "set-property", "--runtime", s.unit(k), "CPUWeight=77")
 		}
 	}},
-	{"outside-write", false, func(t *T, s *rowScene) {
+	{"outside-write", false, false, func(t *T, s *rowScene) {
 		for _, k := range []*task{s.shared, s.cores} {
-			t.ok(writeFile(k.cpusFile(), "0-3"), "outside write")
+			k.repairs(t, k.now(), k.cfg.Name)
 		}
 	}},
 }
 
-func rowCases() []testCase {
+/* All rows happen to the same two containers, one after the other; a failed row is followed by new ones. */
+func rowCases() ([]testCase, func()) {
 	driver := cgroupDriver()
+	var scene *rowScene
+	stage := &T{name: "rows"}
+	takeDown := func() {
+		scene = nil
+		stage.cleanUp()
+	}
 	var cases []testCase
 	for _, r := range rows {
 		r := r
-		if driver != "systemd" && r.name == "set-property-cpuweight" {
-			continue /* there is no unit to set it on */
+		if driver != "systemd" && r.unit {
+			continue
 		}
-		cases = append(cases, testCase{"row-" + r.name + "/" + driver, 3 * time.Minute, func(t *T) { runRow(t, r, driver) }})
+		name := "row-" + r.name + "/" + driver
+		if driver != "systemd" {
+			name += "-without-unit"
+		}
+		cases = append(cases, testCase{name, 3 * time.Minute, func(t *T) {
+			good := false
+			defer func() {
+				if !good {
+					t.atEnd(takeDown)
+				}
+			}()
+			if scene == nil {
+				scene = newRowScene(stage)
+			}
+			runRow(t, scene, r, driver)
+			good = true
+		}})
 	}
-	return cases
+	return cases, takeDown
 }
 
 /* The scene: a shared container, created with 1-3, and a `cores` one on core 1; both settled. */
@@ -100,28 +142,24 @@ func newRowScene(t *T) *rowScene {
 	s.shared.becomes(t, mustSet("1-3"), 2*time.Second)
 	s.l.reserve(t, mustSet("1"))
 	s.cores = start(t, s.h, s.l, "cores", "1", "exec sleep 100000")
-	s.shared.becomes(t, mustSet("2-3"), 5*time.Second)
-	s.cores.becomes(t, mustSet("1"), 5*time.Second)
 	return s
 }
 
-func runRow(t *T, r row, driver string) {
-	s := newRowScene(t)
-	/* the unit's own record follows the write; it is asked for through systemd, not through the driver */
-	if driver == "systemd" {
-		for _, k := range []*task{s.shared, s.cores} {
-			k := k
-			want := k.now()
+func runRow(t *T, s *rowScene, r row, driver string) {
+	want := map[*task]set{s.shared: mustSet("2-3"), s.cores: mustSet("1")}
+	for k, cpus := range want {
+		k.becomes(t, cpus, 5*time.Second)
+		if driver == "systemd" {
+			/* the unit's own record follows the write; it is asked for through systemd, not through the driver */
 			t.eventually(10*time.Second, "AllowedCPUs of "+k.cfg.Name, func() (bool, string) {
 				out := t.sh("systemctl", "show", "-P", "AllowedCPUs", s.unit(k))
 				got, err := parseSet(strings.ReplaceAll(out, " ", ","))
-				return err == nil && got == want, out
+				return err == nil && got == cpus, out
 			})
 		}
 	}
 	o := observe()
 	t.atEnd(o.end)
-	want := map[*task]set{s.shared: mustSet("2-3"), s.cores: mustSet("1")}
 	for k, cpus := range want {
 		t.ok(o.expect(k.cpusFile(), cpus), "observer")
 	}
@@ -133,10 +171,12 @@ func runRow(t *T, r row, driver string) {
 		if now {
 			t.fatalf("%s is not back on %s after %v:%s", k.cfg.Name, cpus, watchFor, describe(wrong))
 		}
-		for _, w := range wrong {
-			if w.length() > repairLimit {
-				t.fatalf("%s was on %s for %.1f ms (limit %v)", k.cfg.Name, w.saw, w.length().Seconds()*1e3, repairLimit)
+		if len(wrong) > 0 {
+			var took []time.Duration
+			for _, w := range wrong {
+				took = append(took, w.length())
 			}
+			t.inTime(k.cfg.Name+" was elsewhere", took)
 		}
 		if len(wrong) > 0 && r.keep && driver == "systemd" {
 			t.fatalf("%s was lost, though repaired:%s", k.cfg.Name, describe(wrong))
