@@ -491,6 +491,14 @@ static void exec_end(struct engine *e, struct exec *x, int code) {
         emit(e, x->of, "exec_die", json_pack("{s:s,s:s}", "execID", x->id, "exitCode", text));
 }
 
+/* It has ended, a child of it holds the connection. */
+static void exec_leave(struct engine *e, struct exec *x) {
+    x->running = false;
+    x->exit_code = 5;
+    if (x->of)
+        emit(e, x->of, "exec_die", json_pack("{s:s,s:s}", "execID", x->id, "exitCode", "5"));
+}
+
 static void exec_start(struct engine *e, struct conn *conn, struct exec *x) {
     const char *what = first_arg(x->argv, 0), *arg = first_arg(x->argv, 1);
     conn_hijack(conn);
@@ -513,9 +521,7 @@ static void exec_start(struct engine *e, struct conn *conn, struct exec *x) {
         exec_end(e, x, 0);
     } else if (strcmp(what, "background") == 0) {
         exec_output(x, 1, arg, strlen(arg));
-        x->running = false;
-        x->exit_code = 5;
-        emit(e, x->of, "exec_die", json_pack("{s:s,s:s}", "execID", x->id, "exitCode", "5"));
+        exec_leave(e, x);
     } else if (strcmp(what, "count") == 0 && strcmp(arg, "deaf") == 0) {
         conn_hear(conn, false);
     }
@@ -536,6 +542,8 @@ void engine_input(struct engine *e, struct conn *c, const char *data, size_t len
         x = x->next;
     if (!x)
         return;
+    if (strcmp(first_arg(x->argv, 0), "leave") == 0 && x->running)
+        exec_leave(e, x);
     if (strcmp(first_arg(x->argv, 0), "count") == 0)
         count_input(e, x, len, eof);
     if (len > 0 && strcmp(first_arg(x->argv, 0), "cat") == 0)
@@ -680,6 +688,9 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
         AUTO_FREE char *count = request_param(rq, "count"), *max = request_param(rq, "max");
         print_lines(e, c, count ? (unsigned)strtoul(count, NULL, 10) : 1,
                     max ? (unsigned)strtoul(max, NULL, 10) : 80);
+        conn_reply(conn, 204, NULL);
+    } else if (strcmp(what, "oom") == 0) {
+        emit(e, c, "oom", NULL);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "restart") == 0) {
         c->running = false; /* Docker's own doing: no exit that counts */

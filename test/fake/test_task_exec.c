@@ -275,6 +275,15 @@ static void test_stream__tty_background_child_silent__does_not_hold_it(void **st
     assert_int_equal(x->code, 5);
 }
 
+/* Nothing is printed after its end: the event alone ends it. */
+static void test_stream__tty_ends_later_silently__event_is_enough(void **state) {
+    struct fixture *x = *state;
+    open_exec(x, true, "leave", NULL);
+    assert_int_equal(driver_exec_stdin(x->exec, "exit\n", 5), 0);
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 5);
+}
+
 static void test_stream__resizes__newest_last(void **state) {
     struct fixture *x = *state;
     open_exec(x, true, "cat", NULL);
@@ -440,6 +449,7 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__input_not_read__bounded_then_all_arrives),
     T(test_stream__tty_background_child__does_not_hold_it),
     T(test_stream__tty_background_child_silent__does_not_hold_it),
+    T(test_stream__tty_ends_later_silently__event_is_enough),
     T(test_stream__resizes__newest_last),
     T(test_stream__client_gone__silent_and_ended),
     T(test_stream__nobody_takes_output__ends_with_error),

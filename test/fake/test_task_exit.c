@@ -66,6 +66,16 @@ static void test_exit__oom__told(void **state) {
     assert_string_equal(e.err, "OOM Killed");
 }
 
+/* A child was the victim: Docker's inspect does not say so, its event did. */
+static void test_exit__oom_of_a_child__told(void **state) {
+    struct fixture *x = *state;
+    fake_control(&x->w.fake, "POST", "oom/web-a1", "", NULL, 0);
+    world_exit(&x->w, &x->task, 1);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 1);
+    assert_true(e.oom);
+}
+
 static void test_exit__during_loss_of_the_stream__told(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /events times=2 drop\n");
@@ -78,8 +88,7 @@ static void test_exit__during_loss_of_the_stream__told(void **state) {
  * tells. */
 static void test_exit__stream_back_without_history__told(void **state) {
     struct fixture *x = *state;
-    fake_rules(&x->w.fake, "GET /events times=1 delay=300\n"
-                           "GET /events status=200 type=application/json chunked stall body=\n");
+    fake_rules(&x->w.fake, "GET /events status=200 type=application/json stall body=\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_exit(&x->w, &x->task, 5);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 5);
@@ -233,14 +242,14 @@ static void test_exit__twenty_stalled_readers__another_ends_at_once(void **state
         snprintf(path, sizeof(path), "print/%s-a1", name);
         fake_control(&x->w.fake, "POST", path, text, NULL, 0); /* more than a FIFO takes */
     }
+    uint64_t before = clock_now_us();
     for (int i = 0; i < N; i++) {
         world_exit(&x->w, &more[i], 0);
         world_wait(&x->w, more[i].id);
     }
-    uint64_t before = clock_now_us();
     world_exit(&x->w, &x->task, 1);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 1);
-    assert_true(clock_now_us() - before < 3 * US_PER_SEC);
+    assert_true(clock_now_us() - before < 8 * US_PER_SEC); /* a drain alone gets 10 s */
     for (int i = 0; i < N; i++)
         task_config_done(&more[i]);
 }
@@ -342,7 +351,16 @@ static void test_recover__docker_hangs__error_in_time(void **state) {
     uint64_t before = clock_now_us();
     assert_true(recover_own(x, &err) < 0);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+}
+
+static void test_recover__no_fifo__error_and_nothing_held(void **state) {
+    struct fixture *x = *state;
+    restart_plugin(x);
+    assert_int_equal(unlink(x->task.stdout_path), 0);
+    assert_true(recover_own(x, NULL) < 0);
     assert_int_equal(fake_images_held(), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 /* The built-in driver's state: taken over, its logger (not a logger here) is left alone. */
@@ -400,6 +418,7 @@ static void test_recover__twice_at_once__both_well(void **state) {
 static const struct CMUnitTest tests[] = {
     T(test_exit__codes__as_docker_tells),
     T(test_exit__oom__told),
+    T(test_exit__oom_of_a_child__told),
     T(test_exit__during_loss_of_the_stream__told),
     T(test_exit__stream_back_without_history__told),
     T(test_exit__stream_lost_and_back__still_running),
@@ -419,6 +438,7 @@ static const struct CMUnitTest tests[] = {
     T(test_recover__garbage__refused),
     T(test_recover__docker_away_for_a_moment__recovered),
     HASTY(test_recover__docker_hangs__error_in_time),
+    T(test_recover__no_fifo__error_and_nothing_held),
     T(test_recover__built_in_drivers_state__taken_over),
     T(test_recover__twice_at_once__both_well),
 };

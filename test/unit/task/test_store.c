@@ -103,6 +103,7 @@ static void test_store_set_running__after_the_end__stays_ended(void **state) {
     store_set_running(t, 42, 1);
     assert_int_equal(store_look(t).phase, TASK_EXITED);
     assert_int_equal(store_look(t).pid, 0);
+    assert_int_equal(store_look(t).started_ns, 1); /* ended before anybody had looked */
 }
 
 static void test_store_snapshot__mixed_phases__running_only(void **state) {
