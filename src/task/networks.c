@@ -22,6 +22,7 @@ struct networks {
     struct network *first;
     struct loop_timer *timer; /* the next search for dangling containers */
     bool adopted;             /* those of before our start are in the list; the search's own */
+    atomic_bool searching;    /* one search at a time: a slow dockerd may outlast the period */
 };
 
 static void on_timer(void *arg);
@@ -165,7 +166,13 @@ int driver_create_network(struct driver *d, const struct call *call, const char 
         docker_images_release(d->images, image.id, alloc_id);
         return err_wrap(err, r, "network of alloc %s", alloc_id);
     }
-    r = remember(d->networks, alloc_id, pause.container_id);
+    /* One that ran already may be of another image than is configured now. */
+    if (pause.image_id[0] && strcmp(pause.image_id, image.id) != 0) {
+        docker_images_release(d->images, image.id, alloc_id);
+        r = docker_images_hold(d->images, pause.image_id, alloc_id);
+    }
+    if (r == 0)
+        r = remember(d->networks, alloc_id, pause.container_id);
     if (r == 0)
         r = fill_network(&pause, hostname, ret);
     return r < 0 ? err_oom(err) : 0;
@@ -205,8 +212,7 @@ static bool is_tracked(void *ctx, const char *container_id) {
     return t || is_network(n, container_id);
 }
 
-static void search_work(void *arg) {
-    struct networks *n = arg;
+static void search(struct networks *n) {
     struct driver *d = n->d;
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     const char *owner = driver_owner(d);
@@ -229,10 +235,19 @@ static void search_work(void *arg) {
         log_warn("dangling", LOG_KV("error", err.text), "containers could not be listed, retrying");
 }
 
+static void search_work(void *arg) {
+    struct networks *n = arg;
+    search(n);
+    atomic_store(&n->searching, false);
+}
+
 static void on_timer(void *arg) {
     struct networks *n = arg;
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(n->d);
-    if (c->c.dangling_enabled && pool_run(n->d->pool, search_work, n) < 0)
+    if (c->c.dangling_enabled && !atomic_exchange(&n->searching, true) &&
+        pool_run(n->d->pool, search_work, n) < 0) {
+        atomic_store(&n->searching, false);
         log_warn("dangling", NULL, "no thread for the search, retrying");
+    }
     loop_timer_at(n->timer, clock_now_us() + (uint64_t)c->c.dangling_period_us);
 }
