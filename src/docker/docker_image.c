@@ -1,13 +1,14 @@
 /* Who uses which image, and how an image gets here.
  *
- * Order of ways (docker-driver 4.2): a fixed tag or digest that is present is used; else `load`; else a pull.
- * One pull at a time per image string and task credentials: the first caller's thread does it, the others wait
- * for its result. If the first one is cancelled, or its own time is over, the next takes over.
+ * Order of ways (docker-driver 4.2): a fixed tag or digest that is present is used; else `load`;
+ * else a pull. One pull at a time per image string and task credentials: the first caller's thread
+ * does it, the others wait for its result. If the first one is cancelled, or its own time is over,
+ * the next takes over.
  *
- * Removal: when the last user has gone, after a delay, without force: what a container of anybody uses stays.
- * Only an image with several names needs force, for it is removed by id; as force does not spare stopped
- * containers, those are asked for first. Whoever wants an image that is being removed at that moment waits
- * for the end of it. */
+ * Removal: when the last user has gone, after a delay, without force: what a container of anybody
+ * uses stays. Only an image with several names needs force, for it is removed by id; as force does
+ * not spare stopped containers, those are asked for first. Whoever wants an image that is being
+ * removed at that moment waits for the end of it. */
 #include "paddock/docker_image.h"
 
 #include "docker_image_progress.h"
@@ -248,7 +249,8 @@ static void remove_work(void *arg) {
             force = !has_containers(im, x->id); /* its other names go with it */
             if (!force)
                 break;
-        } else if (r == 0 || r == -ENOENT || r == -EEXIST || call_sleep(NULL, REMOVE_PAUSE_US) < 0) {
+        } else if (r == 0 || r == -ENOENT || r == -EEXIST ||
+                   call_sleep(NULL, REMOVE_PAUSE_US) < 0) {
             break;
         }
     }
@@ -290,7 +292,8 @@ static void on_timer(void *arg) {
 
 static int inspect_image(struct docker_images *im, const struct call *call, const char *image,
                          struct docker_image *ret, struct err *err) {
-    /* The name goes into the path as it is: the API takes slashes, and @ and : are allowed there. */
+    /* The name goes into the path as it is: the API takes slashes, and @ and : are allowed there.
+     */
     AUTO_FREE char *path = NULL;
     if (asprintf(&path, "/images/%s/json", image) < 0) {
         path = NULL;
@@ -303,8 +306,7 @@ static int inspect_image(struct docker_images *im, const struct call *call, cons
     if (r < 0)
         return r;
     const char *id = json_string_value(json_object_get(j, "Id"));
-    const char *user =
-        json_string_value(json_object_get(json_object_get(j, "Config"), "User"));
+    const char *user = json_string_value(json_object_get(json_object_get(j, "Config"), "User"));
     if (str_empty(id) || strlen(id) >= sizeof(ret->id))
         return err_set(err, ERR_RECOVERABLE, EPROTO, "Docker tells no id");
     snprintf(ret->id, sizeof(ret->id), "%s", id);
@@ -522,10 +524,11 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
                           struct err *err) {
     struct docker_image_ref ref;
     if (docker_image_ref_parse(want->image, &ref) < 0)
-        return err_set(err, ERR_INVALID, EINVAL, "image: \"%s\" does not match registry specification",
-                       want->image);
+        return err_set(err, ERR_INVALID, EINVAL,
+                       "image: \"%s\" does not match registry specification", want->image);
     int r = -ENOENT;
-    const char *name = ref.tag[0] ? want->image : ref.repo; /* a tag beside a digest does not count */
+    const char *name =
+        ref.tag[0] ? want->image : ref.repo; /* a tag beside a digest does not count */
     if (docker_image_ref_is_fixed(&ref) && !want->force_pull)
         r = hold_present(im, call, name, want, ret, err);
     if (r == -ENOENT) {

@@ -195,7 +195,8 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
     forget(d->networks, alloc_id);
-    /* Made before our start, its image is not held: the release of a fresh hold starts the removal's delay. */
+    /* Made before our start, its image is not held: the release of a fresh hold starts the
+     * removal's delay. */
     if (image_id[0])
         r = docker_images_hold(d->images, image_id, alloc_id);
     if (r < 0)

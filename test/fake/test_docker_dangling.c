@@ -36,12 +36,15 @@ static int teardown(void **state) {
 }
 
 /* @owner NULL: a container of the built-in driver. */
-static void container(struct fixture *x, const char *name, const char *owner, bool start, char id[65]) {
+static void container(struct fixture *x, const char *name, const char *owner, bool start,
+                      char id[65]) {
     char own[65];
     struct call call = call_within(NULL, 20 * US_PER_SEC);
-    AUTO_JSON json_t *body = json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", DOCKER_LABEL_ALLOC_ID, "a");
+    AUTO_JSON json_t *body =
+        json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", DOCKER_LABEL_ALLOC_ID, "a");
     if (owner)
-        json_object_set_new(json_object_get(body, "Labels"), DOCKER_LABEL_OWNER, json_string(owner));
+        json_object_set_new(json_object_get(body, "Labels"), DOCKER_LABEL_OWNER,
+                            json_string(owner));
     assert_int_equal(docker_container_create(x->docker, &call, name, body, id ? id : own, NULL), 0);
     if (start)
         assert_int_equal(docker_container_start(x->docker, &call, name, NULL), 0);
@@ -62,8 +65,11 @@ static bool tracked(void *ctx, const char *id) {
 
 static int search(struct fixture *x, int64_t grace_s, bool dry_run, struct err *err) {
     struct call call = call_within(NULL, 20 * US_PER_SEC);
-    struct docker_dangling_rule rule = {.owner = "me", .now_s = clock_wall_ns() / 1000000000,
-                                        .grace_s = grace_s, .tracked = tracked, .ctx = x};
+    struct docker_dangling_rule rule = {.owner = "me",
+                                        .now_s = clock_wall_ns() / 1000000000,
+                                        .grace_s = grace_s,
+                                        .tracked = tracked,
+                                        .ctx = x};
     return docker_dangling_run(x->docker, &call, &rule, dry_run, err);
 }
 
@@ -114,7 +120,8 @@ static void test_docker_dangling_run__one_cannot_be_removed__the_others_are(void
     container(x, "a", "me", true, NULL);
     container(x, "stuck", "me", true, stuck);
     container(x, "b", "me", true, NULL);
-    snprintf(rule, sizeof(rule), "DELETE /containers/%s times=1 status=500 body={\"message\":\"device busy\"}", stuck);
+    snprintf(rule, sizeof(rule),
+             "DELETE /containers/%s times=1 status=500 body={\"message\":\"device busy\"}", stuck);
     fake_rules(&x->fake, rule);
     assert_int_equal(search(x, 0, false, NULL), 2);
     assert_false(is_there(x, "a"));

@@ -1,5 +1,5 @@
-/* Images against a dockerd that has them or not, pulls slowly, stalls, refuses, and is cut off: who pulls, who
- * waits, what is told, and when an image is removed. */
+/* Images against a dockerd that has them or not, pulls slowly, stalls, refuses, and is cut off: who
+ * pulls, who waits, what is told, and when an image is removed. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 #include "paddock/docker_auth.h"
@@ -17,10 +17,16 @@
 #include <sys/stat.h>
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define ABSENT(n) "GET /images/*/json times=" #n " status=404 body={\"message\":\"No such image\"}\n"
-#define PULL_OK "POST /images/create type=application/json body={\"status\":\"Pull complete\",\"id\":\"aaa\"}\n"
-#define LOAD_OK "POST /images/load type=application/json body={\"stream\":\"Loaded image: app:1\"}\n"
-#define L1 "{\"status\":\"Downloading\",\"id\":\"aaa\",\"progressDetail\":{\"current\":1,\"total\":2}}\\n"
+#define ABSENT(n)                                                                                  \
+    "GET /images/*/json times=" #n " status=404 body={\"message\":\"No such image\"}\n"
+#define PULL_OK                                                                                    \
+    "POST /images/create type=application/json body={\"status\":\"Pull "                           \
+    "complete\",\"id\":\"aaa\"}\n"
+#define LOAD_OK                                                                                    \
+    "POST /images/load type=application/json body={\"stream\":\"Loaded image: app:1\"}\n"
+#define L1                                                                                         \
+    "{\"status\":\"Downloading\",\"id\":\"aaa\",\"progressDetail\":{\"current\":1,\"total\":2}}"   \
+    "\\n"
 #define L5 L1 L1 L1 L1 L1
 #define L25 L5 L5 L5 L5 L5
 #define PULL "POST /images/create"
@@ -67,9 +73,8 @@ static int setup(void **state) {
     assert_non_null(x);
     fake_start(&x->fake, NULL);
     x->docker = fake_docker(&x->fake);
-    x->o = (struct docker_images_options){.gc = true,
-                                          .gc_delay_us = 100 * US_PER_MS,
-                                          .activity_timeout_us = 60 * US_PER_SEC};
+    x->o = (struct docker_images_options){
+        .gc = true, .gc_delay_us = 100 * US_PER_MS, .activity_timeout_us = 60 * US_PER_SEC};
     images_start(x);
     *state = x;
     return 0;
@@ -135,8 +140,8 @@ static void on_event(void *ctx, const char *message, const char *image) {
 
 static void user_init(struct user *u, struct fixture *x, const char *id, const char *image) {
     *u = (struct user){.x = x, .timeout_us = WAIT_US};
-    u->want = (struct docker_image_want){.image = image, .user_id = id, .event = on_event, .ctx = u,
-                                         .pull_timeout_us = WAIT_US};
+    u->want = (struct docker_image_want){
+        .image = image, .user_id = id, .event = on_event, .ctx = u, .pull_timeout_us = WAIT_US};
     pthread_mutex_init(&u->lock, NULL);
     assert_int_equal(cancel_init(&u->cancel), 0);
 }
@@ -189,14 +194,16 @@ static void release(struct fixture *x, const char *id) {
     docker_images_release(x->images, "sha256:5ca1ab1e", id);
 }
 
-/* All removals that were due when this is called have been asked for: another image's, which was due later. */
+/* All removals that were due when this is called have been asked for: another image's, which was
+ * due later. */
 static void fence(struct fixture *x) {
     static unsigned n;
     char rule[160], image[16], id[16], request[64];
     snprintf(image, sizeof(image), "fence:%u", ++n);
     snprintf(id, sizeof(id), "sha256:f%u", n);
     snprintf(request, sizeof(request), "DELETE /images/sha256%%3Af%u", n);
-    snprintf(rule, sizeof(rule), "GET /images/%s/json body={\"Id\":\"%s\"}\n%s body=[]\n", image, id, request);
+    snprintf(rule, sizeof(rule), "GET /images/%s/json body={\"Id\":\"%s\"}\n%s body=[]\n", image,
+             id, request);
     fake_rules(&x->fake, rule);
     acquire_now(x, "fence", image);
     docker_images_release(x->images, id, "fence");
@@ -263,18 +270,22 @@ static void test_docker_images_acquire__order_of_ways(void **state) {
         pulls = (int)json_array_size(p);
         loads = (int)json_array_size(a);
         if (rows[i].query)
-            assert_string_equal(json_string_value(json_object_get(json_array_get(p, (size_t)pulls - 1), "query")),
-                                rows[i].query);
+            assert_string_equal(
+                json_string_value(json_object_get(json_array_get(p, (size_t)pulls - 1), "query")),
+                rows[i].query);
         if (rows[i].loads)
-            assert_string_equal(json_string_value(json_object_get(json_array_get(a, (size_t)loads - 1), "body")),
-                                "the archive");
+            assert_string_equal(
+                json_string_value(json_object_get(json_array_get(a, (size_t)loads - 1), "body")),
+                "the archive");
     }
     unlink(archive);
 }
 
 static void test_docker_images_acquire__user_of_the_image__told(void **state) {
     struct fixture *x = *state;
-    fake_rules(&x->fake, "GET /images/app:1/json body={\"Id\":\"sha256:1\",\"Config\":{\"User\":\"1000:1000\"}}");
+    fake_rules(
+        &x->fake,
+        "GET /images/app:1/json body={\"Id\":\"sha256:1\",\"Config\":{\"User\":\"1000:1000\"}}");
     struct user u;
     user_init(&u, x, "task", "app:1");
     acquire(&u);
@@ -341,22 +352,25 @@ static void test_docker_images_acquire__failed_pull__class_and_text(void **state
         enum err_class cls;
         const char *text;
     } rows[] = {
-        {"POST /images/create status=404 body={\"message\":\"pull access denied for app\"}", -ENOENT,
-         ERR_RECOVERABLE, "Failed to pull `app:1`: pull access denied for app"},
-        {"POST /images/create status=404 body={\"message\":\"Error: image library/app:1 not found\"}", -ENOENT,
+        {"POST /images/create status=404 body={\"message\":\"pull access denied for app\"}",
+         -ENOENT, ERR_RECOVERABLE, "Failed to pull `app:1`: pull access denied for app"},
+        {"POST /images/create status=404 body={\"message\":\"Error: image library/app:1 not "
+         "found\"}",
+         -ENOENT, ERR_PLAIN, "Failed to pull `app:1`: Error: image library/app:1 not found"},
+        {"POST /images/create body={\"error\":\"Error: image library/app:1 not found\"}", -EIO,
          ERR_PLAIN, "Failed to pull `app:1`: Error: image library/app:1 not found"},
-        {"POST /images/create body={\"error\":\"Error: image library/app:1 not found\"}", -EIO, ERR_PLAIN,
-         "Failed to pull `app:1`: Error: image library/app:1 not found"},
-        {"POST /images/create every=1 body=" L5 "{\"error\":\"unexpected EOF\"}\\n" L5, -EIO, ERR_RECOVERABLE,
-         "Failed to pull `app:1`: unexpected EOF"},
-        {"POST /images/create body={\"error\":\"manifest for app:1 not found: manifest unknown\"}", -EIO,
-         ERR_RECOVERABLE, "Failed to pull `app:1`: manifest for app:1 not found: manifest unknown"},
-        {"POST /images/create status=500 body={\"message\":\"toomanyrequests\"}", -EIO, ERR_RECOVERABLE,
-         "Failed to pull `app:1`: toomanyrequests"},
-        {"POST /images/create status=401 body={\"message\":\"unauthorized\"}", -EACCES, ERR_RECOVERABLE,
-         "Failed to pull `app:1`: unauthorized"},
+        {"POST /images/create every=1 body=" L5 "{\"error\":\"unexpected EOF\"}\\n" L5, -EIO,
+         ERR_RECOVERABLE, "Failed to pull `app:1`: unexpected EOF"},
+        {"POST /images/create body={\"error\":\"manifest for app:1 not found: manifest unknown\"}",
+         -EIO, ERR_RECOVERABLE,
+         "Failed to pull `app:1`: manifest for app:1 not found: manifest unknown"},
+        {"POST /images/create status=500 body={\"message\":\"toomanyrequests\"}", -EIO,
+         ERR_RECOVERABLE, "Failed to pull `app:1`: toomanyrequests"},
+        {"POST /images/create status=401 body={\"message\":\"unauthorized\"}", -EACCES,
+         ERR_RECOVERABLE, "Failed to pull `app:1`: unauthorized"},
         {"POST /images/create drop", -ENOTCONN, ERR_RECOVERABLE, "Failed to pull `app:1`: "},
-        {"POST /images/create type=text/html body=<html>", -EPROTO, ERR_RECOVERABLE, "Failed to pull `app:1`: "},
+        {"POST /images/create type=text/html body=<html>", -EPROTO, ERR_RECOVERABLE,
+         "Failed to pull `app:1`: "},
     };
     struct fixture *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -379,9 +393,12 @@ static void test_docker_images_acquire__failed_pull__class_and_text(void **state
 static void test_docker_images_acquire__cut_off_stream__recoverable(void **state) {
     struct fixture *x = *state;
     static const char *const rules[] = {
-        "POST /images/create raw close body=HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\n"
-        "Transfer-Encoding: chunked\\r\\n\\r\\n22\\r\\n{\"status\":\"Waiting\",\"id\":\"abcdef\"}\\n\\r\\n",
-        "POST /images/create raw close body=HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\n"
+        "POST /images/create raw close body=HTTP/1.1 200 OK\\r\\nContent-Type: "
+        "application/json\\r\\n"
+        "Transfer-Encoding: "
+        "chunked\\r\\n\\r\\n22\\r\\n{\"status\":\"Waiting\",\"id\":\"abcdef\"}\\n\\r\\n",
+        "POST /images/create raw close body=HTTP/1.1 200 OK\\r\\nContent-Type: "
+        "application/json\\r\\n"
         "Content-Length: 500\\r\\n\\r\\n{\"status\":\"Waiting\",\"id\":\"abcdef\"}\\n",
     };
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
@@ -449,7 +466,8 @@ static void test_docker_images_acquire__load_fails__plain_with_dockers_words(voi
         {x->fake.dir, LOAD_OK, -EINVAL, "not a regular file"},
         {fifo, LOAD_OK, -EINVAL, "not a regular file"}, /* opening it would wait for a writer */
         {file, "POST /images/load status=500 body={\"message\":\"no space\"}", -EIO, "no space"},
-        {file, "POST /images/load body={\"error\":\"invalid tar header\"}", -EIO, "invalid tar header"},
+        {file, "POST /images/load body={\"error\":\"invalid tar header\"}", -EIO,
+         "invalid tar header"},
         {file, LOAD_OK ABSENT(-1), -ENOENT, "does not hold image app"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -505,11 +523,13 @@ static void test_docker_images_acquire__many_at_once__one_pull(void **state) {
         user_done(&u[i]);
 }
 
-static void test_docker_images_acquire__failed_pull__is_that_of_all_and_not_of_the_next(void **state) {
+static void
+test_docker_images_acquire__failed_pull__is_that_of_all_and_not_of_the_next(void **state) {
     struct fixture *x = *state;
     struct user a, b;
     restart_with(x, (struct docker_images_options){.progress_us = 1});
-    fake_rules(&x->fake, "POST /images/create times=1 every=20 body=" L25 "{\"error\":\"went wrong\"}\n" PULL_OK);
+    fake_rules(&x->fake, "POST /images/create times=1 every=20 body=" L25
+                         "{\"error\":\"went wrong\"}\n" PULL_OK);
     user_init(&a, x, "a", "app");
     user_init(&b, x, "b", "app");
     user_start(&a);
@@ -531,7 +551,8 @@ static void test_docker_images_acquire__other_credentials__other_pull(void **sta
     struct fixture *x = *state;
     struct user a, b;
     restart_with(x, (struct docker_images_options){.progress_us = 1});
-    fake_rules(&x->fake, "POST /images/create times=1 every=20 body=" L25 "{\"error\":\"unauthorized\"}\n" PULL_OK);
+    fake_rules(&x->fake, "POST /images/create times=1 every=20 body=" L25
+                         "{\"error\":\"unauthorized\"}\n" PULL_OK);
     user_init(&a, x, "a", "app");
     user_init(&b, x, "b", "app");
     a.want.password = "wrong";
@@ -550,7 +571,8 @@ static void test_docker_images_acquire__other_credentials__other_pull(void **sta
 /* @a leads a pull that moves for ever, @b waits for it; the second pull goes well. */
 static void lead_and_wait(struct fixture *x, struct user *a, struct user *b) {
     restart_with(x, (struct docker_images_options){.progress_us = 1});
-    fake_rules(&x->fake, "POST /images/create times=1 stall every=20 body=" L25 L25 L25 L25 "\n" PULL_OK);
+    fake_rules(&x->fake,
+               "POST /images/create times=1 stall every=20 body=" L25 L25 L25 L25 "\n" PULL_OK);
     user_start(a);
     wait_progress(a);
     user_start(b);
@@ -614,7 +636,8 @@ static void test_docker_images_acquire__waiter_leaves__leader_goes_on(void **sta
         assert_int_equal(b.r, cancelled ? -ECANCELED : -ETIMEDOUT);
         assert_int_equal(b.err.cls, ERR_RECOVERABLE);
         if (!cancelled)
-            assert_string_equal(b.err.text, "Failed to pull `app`: it took longer than image_pull_timeout");
+            assert_string_equal(b.err.text,
+                                "Failed to pull `app`: it took longer than image_pull_timeout");
         user_join(&a);
         assert_int_equal(a.r, 0);
         assert_int_equal(fake_count(&x->fake, PULL), before + 1);
@@ -641,7 +664,8 @@ static void test_docker_images_acquire__no_activity__ended(void **state) {
         uint64_t took = clock_now_us() - before;
         assert_int_equal(u.r, -ETIMEDOUT);
         assert_int_equal(u.err.cls, ERR_RECOVERABLE);
-        assert_string_equal(u.err.text, "Failed to pull `app`: no progress for pull_activity_timeout");
+        assert_string_equal(u.err.text,
+                            "Failed to pull `app`: no progress for pull_activity_timeout");
         assert_true(took >= 400 * US_PER_MS && took < 10 * US_PER_SEC);
         user_done(&u);
     }
@@ -668,7 +692,8 @@ static void test_docker_images_acquire__total_deadline__ends_a_moving_pull(void 
     assert_int_equal(u.r, -ETIMEDOUT);
     assert_true(took >= 500 * US_PER_MS && took < 4 * US_PER_SEC);
     user_done(&u);
-    /* Its connection was ended with it, so that Docker stops to pull: only the one that asks is left. */
+    /* Its connection was ended with it, so that Docker stops to pull: only the one that asks is
+     * left. */
     docker_free(x->docker);
     uint64_t until = clock_now_us() + WAIT_US;
     for (int open = 0; open != 1;) {
@@ -700,7 +725,8 @@ static void test_docker_images_release__last_user__removed_after_the_delay(void 
     wait_count(x, DELETE_DEFAULT, 1);
     assert_true(clock_now_us() - before >= 300 * US_PER_MS);
     AUTO_JSON json_t *log = fake_log(&x->fake, DELETE_DEFAULT);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 0), "query")), "force=0");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 0), "query")),
+                        "force=0");
 }
 
 static void test_docker_images_release__new_user_in_the_delay__stays(void **state) {
@@ -768,7 +794,8 @@ static void test_docker_images_release__gc_off__stays(void **state) {
 
 static void test_docker_images_release__refused_removal__once_and_forgotten(void **state) {
     static const char *const rules[] = {
-        DELETE_DEFAULT " status=409 body={\"message\":\"image is being used by running container 1\"}",
+        DELETE_DEFAULT
+        " status=409 body={\"message\":\"image is being used by running container 1\"}",
         DELETE_DEFAULT " status=404 body={\"message\":\"No such image\"}",
     };
     struct fixture *x = *state;
@@ -790,16 +817,16 @@ static void test_docker_images_release__refused_removal__once_and_forgotten(void
 static void test_docker_images_release__docker_fails__tried_again(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->fake, DELETE_DEFAULT " times=1 status=500 body={\"message\":\"busy\"}\n"
-                         "DELETE /images/* body=[]");
+                                        "DELETE /images/* body=[]");
     acquire_now(x, "a", "app:1");
     release(x, "a");
     wait_count(x, DELETE_DEFAULT, 2);
 }
 
 #define SEVERAL_NAMES                                                                              \
-    DELETE_DEFAULT " times=1 status=409 body={\"message\":\"conflict: unable to delete 5ca1 "  \
-    "(must be forced) - image is referenced in multiple repositories\"}\n"                         \
-    "DELETE /images/* body=[]\n"
+    DELETE_DEFAULT " times=1 status=409 body={\"message\":\"conflict: unable to delete 5ca1 "      \
+                   "(must be forced) - image is referenced in multiple repositories\"}\n"          \
+                   "DELETE /images/* body=[]\n"
 
 static void test_docker_images_release__several_names__by_force_unless_used(void **state) {
     struct fixture *x = *state;
@@ -807,8 +834,10 @@ static void test_docker_images_release__several_names__by_force_unless_used(void
     acquire_now(x, "a", "app:1");
     release(x, "a");
     wait_count(x, DELETE_DEFAULT, 2);
-    AUTO_JSON json_t *log = fake_log(&x->fake, DELETE_DEFAULT), *asked = fake_log(&x->fake, "GET /containers/json");
-    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 1), "query")), "force=1");
+    AUTO_JSON json_t *log = fake_log(&x->fake, DELETE_DEFAULT),
+                     *asked = fake_log(&x->fake, "GET /containers/json");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 1), "query")),
+                        "force=1");
     const char *query = json_string_value(json_object_get(json_array_get(asked, 0), "query"));
     assert_non_null(strstr(query, "all=1"));
     assert_non_null(strstr(query, "ancestor"));
@@ -827,15 +856,18 @@ static void test_docker_images_release__several_names__by_force_unless_used(void
     fence(x);
     assert_int_equal(fake_count(&x->fake, DELETE_DEFAULT), 3);
     AUTO_JSON json_t *again = fake_log(&x->fake, DELETE_DEFAULT);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(again, 2), "query")), "force=0");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(again, 2), "query")),
+                        "force=0");
 }
 
 /* Wanted while it is being removed: it is waited for, looked at again, and pulled. */
 static void test_docker_images_acquire__during_the_removal__pulled_after_it(void **state) {
     struct fixture *x = *state;
     acquire_now(x, "a", "app:1");
-    fake_rules(&x->fake, DELETE_DEFAULT " delay=500 body=[]\n" PULL_OK
-                         "GET /images/app:1/json skip=1 times=1 status=404 body={\"message\":\"No such image\"}\n");
+    fake_rules(
+        &x->fake, DELETE_DEFAULT
+        " delay=500 body=[]\n" PULL_OK
+        "GET /images/app:1/json skip=1 times=1 status=404 body={\"message\":\"No such image\"}\n");
     release(x, "a");
     wait_count(x, DELETE_DEFAULT, 1);
     struct user u;
@@ -847,13 +879,15 @@ static void test_docker_images_acquire__during_the_removal__pulled_after_it(void
     user_done(&u);
 }
 
-/* Docker said "present", then it was removed, then we get to hold it: held would be what is gone. */
+/* Docker said "present", then it was removed, then we get to hold it: held would be what is gone.
+ */
 static void test_docker_images_acquire__removed_behind_the_look__pulled(void **state) {
     struct fixture *x = *state;
     acquire_now(x, "a", "app:1");
-    fake_rules(&x->fake, "DELETE /images/* body=[]\n" PULL_OK
-                         "GET /images/app:1/json times=1 delay=1500 body={\"Id\":\"sha256:5ca1ab1e\"}\n"
-                         "GET /images/app:1/json times=1 status=404 body={\"message\":\"No such image\"}\n");
+    fake_rules(&x->fake,
+               "DELETE /images/* body=[]\n" PULL_OK
+               "GET /images/app:1/json times=1 delay=1500 body={\"Id\":\"sha256:5ca1ab1e\"}\n"
+               "GET /images/app:1/json times=1 status=404 body={\"message\":\"No such image\"}\n");
     struct user u;
     user_init(&u, x, "b", "app:1");
     user_start(&u);

@@ -1,4 +1,5 @@
-/* Pause containers: made once, found again, removed for good, and nothing left of what was half made. */
+/* Pause containers: made once, found again, removed for good, and nothing left of what was half
+ * made. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 #include "paddock/docker_create.h"
@@ -34,8 +35,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-static int create(struct fixture *x, const char *hostname, const char *owner, struct docker_pause *ret,
-                  struct err *err) {
+static int create(struct fixture *x, const char *hostname, const char *owner,
+                  struct docker_pause *ret, struct err *err) {
     struct call call = call_within(NULL, 20 * US_PER_SEC);
     return docker_pause_create(x->docker, &call, "alloc", hostname, "pause:3", owner, ret, err);
 }
@@ -61,12 +62,15 @@ static void test_docker_pause_create__what_docker_is_told(void **state) {
         const char *hostname, *owner, *body;
     } rows[] = {
         {"web-1", "node/docker",
-         "{\"Image\":\"pause:3\",\"Hostname\":\"web-1\",\"Labels\":{\"com.hashicorp.nomad.alloc_id\":\"alloc\","
+         "{\"Image\":\"pause:3\",\"Hostname\":\"web-1\",\"Labels\":{\"com.hashicorp.nomad.alloc_"
+         "id\":\"alloc\","
          "\"io.paddock.owner\":\"node/docker\"},\"HostConfig\":{\"NetworkMode\":\"none\","
          "\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}}"},
         {NULL, "",
-         "{\"Image\":\"pause:3\",\"Hostname\":\"\",\"Labels\":{\"com.hashicorp.nomad.alloc_id\":\"alloc\"},"
-         "\"HostConfig\":{\"NetworkMode\":\"none\",\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}}"},
+         "{\"Image\":\"pause:3\",\"Hostname\":\"\",\"Labels\":{\"com.hashicorp.nomad.alloc_id\":"
+         "\"alloc\"},"
+         "\"HostConfig\":{\"NetworkMode\":\"none\",\"RestartPolicy\":{\"Name\":\"unless-stopped\"}}"
+         "}"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct docker_pause p;
@@ -78,10 +82,13 @@ static void test_docker_pause_create__what_docker_is_told(void **state) {
         assert_int_equal(inspect(x, "nomad_init_alloc", &s), 0);
         assert_string_equal(s.id, p.container_id);
         assert_true(s.running);
-        AUTO_JSON json_t *log = fake_log(&x->fake, CREATE), *want = json_loads(rows[i].body, 0, NULL);
+        AUTO_JSON json_t *log = fake_log(&x->fake, CREATE),
+                         *want = json_loads(rows[i].body, 0, NULL);
         json_t *row = json_array_get(log, i);
-        assert_string_equal(json_string_value(json_object_get(row, "query")), "name=nomad_init_alloc");
-        AUTO_JSON json_t *got = json_loads(json_string_value(json_object_get(row, "body")), 0, NULL);
+        assert_string_equal(json_string_value(json_object_get(row, "query")),
+                            "name=nomad_init_alloc");
+        AUTO_JSON json_t *got =
+            json_loads(json_string_value(json_object_get(row, "body")), 0, NULL);
         assert_non_null(want);
         assert_true(json_equal(got, want));
         assert_int_equal(destroy(x, p.container_id, NULL, NULL), 0);
@@ -123,7 +130,9 @@ static void test_docker_pause_create__same_request_elsewhere_was_quicker__that_o
     struct fixture *x = *state;
     struct docker_pause first, p;
     assert_int_equal(create(x, "h", "o", &first, NULL), 0);
-    fake_rules(&x->fake, "GET /containers/nomad_init_alloc/json times=1 status=404 body={\"message\":\"none\"}");
+    fake_rules(
+        &x->fake,
+        "GET /containers/nomad_init_alloc/json times=1 status=404 body={\"message\":\"none\"}");
     struct err err = {0};
     assert_int_equal(create(x, "h", "o", &p, &err), 0);
     assert_false(err.set);
@@ -137,15 +146,17 @@ static void test_docker_pause_create__fails__nothing_left(void **state) {
         int r;
         const char *text;
     } rows[] = {
-        {"POST /containers/create status=404 body={\"message\":\"No such image: pause:3\"}", -ENOENT,
-         "No such image: pause:3"},
-        {"POST /containers/create status=409 body={\"message\":\"Conflict: being removed\"}", -EEXIST, "Conflict"},
+        {"POST /containers/create status=404 body={\"message\":\"No such image: pause:3\"}",
+         -ENOENT, "No such image: pause:3"},
+        {"POST /containers/create status=409 body={\"message\":\"Conflict: being removed\"}",
+         -EEXIST, "Conflict"},
         {"POST /containers/create status=500 body={\"message\":\"no space\"}", -EIO, "no space"},
         {"POST /containers/*/start status=500 body={\"message\":\"no netns\"}", -EIO, "no netns"},
         {"POST /containers/*/start status=204", -EPROTO, "does not run"},
         {"POST /containers/*/start drop", -ENOTCONN, ""},
         {"GET /containers/c0de*/json status=500 body={\"message\":\"busy\"}", -EIO, "busy"},
-        {"GET /containers/nomad_init_alloc/json status=500 body={\"message\":\"busy\"}", -EIO, "busy"},
+        {"GET /containers/nomad_init_alloc/json status=500 body={\"message\":\"busy\"}", -EIO,
+         "busy"},
     };
     struct fixture *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -171,14 +182,16 @@ static void test_docker_pause_create__cancelled_at_start__nothing_left(void **st
     fake_rules(&x->fake, "POST /containers/*/start hang");
     struct call call = {.deadline_us = clock_now_us() + 300 * US_PER_MS, .cancel = &cancel};
     struct docker_pause p;
-    assert_int_equal(docker_pause_create(x->docker, &call, "alloc", "h", "pause:3", "o", &p, NULL), -ETIMEDOUT);
+    assert_int_equal(docker_pause_create(x->docker, &call, "alloc", "h", "pause:3", "o", &p, NULL),
+                     -ETIMEDOUT);
     expect_none(x);
     cancel_done(&cancel);
 }
 
 static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
     struct fixture *x = *state;
-    static const char *const stale = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const char *const stale =
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     for (int way = 0; way < 4; way++) {
         struct docker_pause p;
         struct err err = {0};
@@ -208,9 +221,11 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
         int r;
         bool left;
     } rows[] = {
-        {"POST /containers/*/stop status=500 body={\"message\":\"busy\"}", 0, false}, /* the removal ends it */
+        {"POST /containers/*/stop status=500 body={\"message\":\"busy\"}", 0,
+         false}, /* the removal ends it */
         {"DELETE /containers/* status=500 body={\"message\":\"device busy\"}", -EIO, true},
-        {"DELETE /containers/* status=409 body={\"message\":\"removal is already in progress\"}", 0, true},
+        {"DELETE /containers/* status=409 body={\"message\":\"removal is already in progress\"}", 0,
+         true},
         {"DELETE /containers/* status=404 body={\"message\":\"No such container\"}", 0, true},
         {"GET /containers/*/json status=500 body={\"message\":\"busy\"}", -EIO, true},
     };
