@@ -23,8 +23,8 @@ struct cgroup_stats {
 
 /** Opens the files of the cgroup that process @pid is in. @container_id: the path is cut back to
  * the component that contains it (a container may run systemd inside). @proc_fd: /proc; @root_fd:
- * /sys/fs/cgroup. Returns 0; -ESRCH/-ENOENT no such process or cgroup; -ENODATA the process is not
- * in a cgroup of that name; other -errno. */
+ * /sys/fs/cgroup. Returns 0; -ESRCH no such process; -ENOENT no such cgroup; -ENODATA the process
+ * is not in a cgroup of that name; other -errno. */
 int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *container_id,
                       struct cgroup_stats *ret) MUST_CHECK;
 void cgroup_stats_close(struct cgroup_stats *s);
@@ -35,10 +35,3 @@ int cgroup_stats_read(const struct cgroup_stats *s, struct cgroup_usage *ret) MU
 
 /** Value of "key N" in a flat keyed file's text. Returns false when it is not there. Pure. */
 bool cgroup_flat_value(const char *text, const char *key, uint64_t *ret);
-
-/** The path in /proc/<pid>/cgroup text: of v2's "0::" line (@controller ""), or of the v1 line that
- * lists
- *  @controller; cut behind the component that contains @container_id. @ret holds PATH_MAX.
- *  Returns 0; -ENODATA no such line or component; -ENAMETOOLONG. Pure. */
-int cgroup_path_of(const char *proc_text, const char *controller, const char *container_id,
-                   char *ret) MUST_CHECK;

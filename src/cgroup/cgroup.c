@@ -1,12 +1,10 @@
 #include "paddock/cgroup.h"
-#include "paddock/cgroup_stats.h"
+#include "src/cgroup/cgroup_path.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-
-#define PROC_TEXT_MAX 8192
 
 /* ---- cpuset files ---- */
 
@@ -109,19 +107,6 @@ int cgroup_dir_open(int root_fd, const char *path) {
     return fd < 0 ? -errno : fd;
 }
 
-static int read_proc_cgroup(int proc_fd, pid_t pid, char *out, size_t size) {
-    char name[64];
-    snprintf(name, sizeof(name), "%d/cgroup", (int)pid);
-    AUTO_FD int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? -ESRCH : -errno;
-    ssize_t n = pread(fd, out, size - 1, 0);
-    if (n < 0)
-        return -errno; /* ESRCH: ended in between */
-    out[n] = '\0';
-    return 0;
-}
-
 static int lists_pid(FILE *f, pid_t pid) {
     char line[32];
     while (fgets(line, sizeof(line), f))
@@ -148,27 +133,14 @@ static int check_procs(int root_fd, const char *path, pid_t pid) {
     return r;
 }
 
-/* The whole path of the "0::" line: where the process itself is. */
-static int own_path(const char *text, char *ret) {
-    const char *line = text;
-    while (line && strncmp(line, "0::", 3) != 0) {
-        line = strchr(line, '\n');
-        line = line ? line + 1 : NULL;
-    }
-    if (!line)
-        return -ENODATA;
-    int n = snprintf(ret, PATH_MAX, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
-    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
 int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
                           char *ret_path) {
-    char text[PROC_TEXT_MAX], own[PATH_MAX], cut[PATH_MAX];
-    int r = read_proc_cgroup(proc_fd, pid, text, sizeof(text));
+    char text[CGROUP_PATH_TEXT_MAX], own[PATH_MAX], cut[PATH_MAX];
+    int r = cgroup_path_read(proc_fd, pid, text, sizeof(text));
     if (r == 0)
         r = cgroup_path_of(text, "", container_id, cut);
     if (r == 0)
-        r = own_path(text, own);
+        r = cgroup_path_of(text, "", NULL, own);
     if (r == 0 && climbs(own))
         r = -EXDEV;
     if (r == 0)

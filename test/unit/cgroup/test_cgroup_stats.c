@@ -1,4 +1,5 @@
 #include "paddock/cgroup_stats.h"
+#include "src/cgroup/cgroup_path.h"
 #include "unit/cm.h"
 
 #include <fcntl.h>
@@ -74,6 +75,15 @@ static void test_cgroup_path_of__table__cut_at_the_container(void **state) {
     }
 }
 
+static void test_cgroup_path_of__no_id__whole_path(void **state) {
+    char path[PATH_MAX];
+    (void)state;
+    assert_int_equal(cgroup_path_of("1:cpu:/v1\n0::/docker/" ID "/init.scope\n", "", NULL, path),
+                     0);
+    assert_string_equal(path, "/docker/" ID "/init.scope");
+    assert_int_equal(cgroup_path_of("0::/a\n", "", "", path), -ENODATA);
+}
+
 static void test_cgroup_flat_value__prefix_of_another_key__not_taken(void **state) {
     uint64_t v = 7;
     (void)state;
@@ -146,7 +156,7 @@ static void test_cgroup_stats_open__no_process_or_not_docker__errno(void **state
     (void)state;
     put("proc/8/cgroup", "0::/init.scope\n");
     int proc = openat(root_fd, "proc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    assert_int_equal(cgroup_stats_open(proc, root_fd, true, 9, ID, &s), -ENOENT);
+    assert_int_equal(cgroup_stats_open(proc, root_fd, true, 9, ID, &s), -ESRCH);
     assert_int_equal(cgroup_stats_open(proc, root_fd, true, 8, ID, &s), -ENODATA);
     put("proc/8/cgroup", "0::/docker/" ID "\n");
     assert_int_equal(cgroup_stats_open(proc, root_fd, true, 8, ID, &s), -ENOENT);
@@ -158,6 +168,7 @@ static void test_cgroup_stats_open__no_process_or_not_docker__errno(void **state
 int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_cgroup_path_of__table__cut_at_the_container),
+        CASE(test_cgroup_path_of__no_id__whole_path),
         CASE(test_cgroup_flat_value__prefix_of_another_key__not_taken),
         CASE(test_cgroup_stats__v2__all_figures),
         CASE(test_cgroup_stats__v1__all_figures),
