@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): @type is a type */
 #define NEW(type, lower)                                                                           \
     __extension__({                                                                                \
         type *new_ = malloc(sizeof(*new_));                                                        \
