@@ -11,7 +11,7 @@
  * removed at that moment waits for the end of it. */
 #include "paddock/docker_image.h"
 
-#include "docker_image_progress.h"
+#include "docker_image_load.h"
 #include "docker_image_pull.h"
 #include "docker_image_ref.h"
 #include "paddock/clock.h"
@@ -19,18 +19,15 @@
 #include "paddock/loop.h"
 #include "paddock/pool.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define LOOK_TIMEOUT_US (60 * US_PER_SEC)
 #define REMOVE_TRIES 3
 #define REMOVE_PAUSE_US (3 * US_PER_SEC)
 #define REMOVE_TIMEOUT_US (60 * US_PER_SEC)
-#define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
 #define WAIT_SLICE_NS 50000000 /* waiters look at their cancel so often */
 
 struct held {
@@ -340,50 +337,6 @@ static int hold_present(struct docker_images *im, const struct call *call, const
     }
 }
 
-/* A FIFO or a device would hold us up for ever, and a task may have made one. */
-static int open_archive(const char *path, struct err *err) {
-    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat st;
-    int code = fd < 0 || fstat(fd, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
-    if (code)
-        return err_set(err, ERR_PLAIN, code, "unable to open image archive: %s: %s", path,
-                       fd < 0 ? strerror(code) : "not a regular file");
-    return TAKE_FD(fd);
-}
-
-static int on_load_data(void *ctx, const char *data, size_t len) {
-    return image_progress_feed(ctx, data, len);
-}
-
-static int load_image(struct docker_images *im, const struct call *call,
-                      const struct docker_image_want *want, struct err *err) {
-    AUTO_FD int fd = open_archive(want->load_path, err);
-    if (fd < 0)
-        return fd;
-    struct image_progress *told = malloc(sizeof(*told));
-    if (!told)
-        return err_oom(err);
-    image_progress_init(told);
-    static const char *const headers[] = {"Content-Type: application/x-tar", NULL};
-    struct docker_request rq = {.method = "POST",
-                                .path = "/images/load?quiet=1",
-                                .headers = headers,
-                                .upload_fd = fd,
-                                .on_data = on_load_data,
-                                .ctx = told};
-    struct call within = call_within(call, LOAD_TIMEOUT_US);
-    int r = docker_do(im->o.docker, &within, &rq, NULL, NULL, err);
-    if (r == 0)
-        r = image_progress_end(told);
-    if (r == 0 && told->error[0]) /* the status was sent before Docker looked into the archive */
-        r = err_set(err, ERR_PLAIN, EIO, "%s", told->error);
-    image_progress_done(told);
-    free(told);
-    if (r < 0)
-        err_set(err, ERR_PLAIN, -r, "%s", strerror(-r));
-    return err_wrap(err, r, "Failed to load image archive %s", want->load_path);
-}
-
 /* ---- one pull for all who wait ---- */
 
 /* As one text: two tasks with other credentials do not share a pull, nor its failure. */
@@ -534,7 +487,8 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
     if (r == -ENOENT) {
         err_clear(err);
         bool load = !str_empty(want->load_path);
-        r = load ? load_image(im, call, want, err) : pull_shared(im, call, want, err);
+        r = load ? image_load_run(im->o.docker, want->load_path, call, err)
+                 : pull_shared(im, call, want, err);
         if (r < 0)
             return r;
         r = hold_present(im, call, name, want, ret, err);
