@@ -1,9 +1,9 @@
 /* Is this machine fit? One line each: ok, warning or failure, and what to do. Needs no running
- * driver. Exit status: 0 fit, 1 a failure, 3 warnings alone. */
+ * driver. check_rules.c judges what is read here. */
+#include "plugin/check_rules.h"
 #include "plugin/cli.h"
 
 #include "paddock/cleanup.h"
-#include "paddock/cpuset.h"
 #include "paddock/docker.h"
 
 #include <dirent.h>
@@ -25,14 +25,12 @@ struct check {
     unsigned warnings, failures;
 };
 
-enum verdict { OK, WARNING, FAILURE };
-
-static void say(struct check *c, enum verdict v, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void say(struct check *c, enum verdict v, const char *fmt, ...) {
+static void say(struct check *c, enum check_verdict v, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void say(struct check *c, enum check_verdict v, const char *fmt, ...) {
     static const char *const words[] = {"ok      ", "warning ", "FAILURE "};
     va_list args;
-    c->warnings += v == WARNING;
-    c->failures += v == FAILURE;
+    c->warnings += v == CHECK_WARNING;
+    c->failures += v == CHECK_FAILURE;
     fputs(words[v], stdout);
     va_start(args, fmt);
     vprintf(fmt, args);
@@ -53,66 +51,37 @@ static size_t slurp(const char *root, const char *name, char *out, size_t size) 
 
 /* ---- cgroups ---- */
 
-static bool has_word(const char *text, const char *word) {
-    size_t len = strlen(word);
-    for (const char *at = text; (at = strstr(at, word)); at += len)
-        if ((at == text || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
-            return true;
-    return false;
-}
-
 static bool check_cgroup(struct check *c) {
     struct statfs fs;
     char text[512];
     if (statfs(c->cgroup_root, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC) {
-        say(c, FAILURE,
+        say(c, CHECK_FAILURE,
             "cgroup v2: %s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
             "cpusets are set at start and not kept",
             c->cgroup_root);
         return false;
     }
-    say(c, OK, "cgroup v2: %s", c->cgroup_root);
+    say(c, CHECK_OK, "cgroup v2: %s", c->cgroup_root);
     slurp(c->cgroup_root, "cgroup.controllers", text, sizeof(text));
-    if (!has_word(text, "cpuset")) {
-        say(c, FAILURE,
+    if (!check_rules_has_word(text, "cpuset")) {
+        say(c, CHECK_FAILURE,
             "cpuset controller: the kernel has none here (cgroup.controllers: %s). A cpuset "
             "hierarchy of cgroup v1 may hold it: unmount that",
             text);
         return false;
     }
-    say(c, OK, "cpuset controller");
+    say(c, CHECK_OK, "cpuset controller");
     return true;
 }
 
 static void check_nomad_cores(struct check *c) {
-    char pool[4096], cores[4096], online[4096];
-    struct cpuset up, nomad = {{0}}, reserved = {{0}};
-    slurp(c->cgroup_root, "cpuset.cpus.effective", online, sizeof(online));
-    if (cpuset_parse(online, strlen(online), &up) < 0)
+    char pool[4096], cores[4096], online[4096], text[CHECK_TEXT_MAX];
+    if (slurp(c->cgroup_root, "cpuset.cpus.effective", online, sizeof(online)) == 0)
         return;
     slurp(c->cgroup_root, "nomad.slice/share.slice/cpuset.cpus", pool, sizeof(pool));
     slurp(c->cgroup_root, "nomad.slice/reserve.slice/cpuset.cpus", cores, sizeof(cores));
-    int r = cpuset_parse(pool, strlen(pool), &nomad);
-    if (cpuset_parse(cores, strlen(cores), &reserved) == 0)
-        cpuset_union(&nomad, &reserved);
-    if (cpuset_is_empty(&nomad))
-        say(c, WARNING,
-            "Nomad's cores: %s/nomad.slice/share.slice says none (online: %s). A client >= 1.7 "
-            "that runs as root writes it; an older one or client.cgroup_parent keeps it elsewhere",
-            c->cgroup_root, online);
-    else if (!cpuset_contains(&up, &nomad))
-        say(c, FAILURE,
-            "Nomad's cores: shared pool %s, reserved %s, but online are %s. Bring them up, or "
-            "restart the client so that it counts again",
-            pool, cores, online);
-    else if (r < 0)
-        say(c, WARNING,
-            "Nomad's cores: all are reserved (%s), the shared pool is empty: shared tasks are "
-            "held where they are. Leave a core to the pool",
-            cores);
-    else
-        say(c, OK, "Nomad's cores: shared pool %s, reserved %s, online %s", pool,
-            cores[0] ? cores : "none", online);
+    enum check_verdict v = check_rules_cores(pool, cores, online, text);
+    say(c, v, "Nomad's cores: %s", text);
 }
 
 /* ---- Docker ---- */
@@ -127,15 +96,17 @@ static void check_docker(struct check *c) {
     if (r == 0)
         r = docker_info_get(d, &call, &info, &err);
     if (r < 0) {
-        say(c, FAILURE, "dockerd: %s. Start it, or name it by DOCKER_HOST or --docker", err.text);
+        say(c, CHECK_FAILURE, "dockerd: %s. Start it, or name it by DOCKER_HOST or --docker",
+            err.text);
     } else {
         const char *driver = json_string_value(json_object_get(info, "CgroupDriver"));
         const char *version = json_string_value(json_object_get(info, "ServerVersion"));
         const char *v = json_string_value(json_object_get(info, "CgroupVersion"));
-        say(c, OK, "dockerd: %s, cgroup driver %s, cgroup v%s", version ? version : "?",
+        say(c, CHECK_OK, "dockerd: %s, cgroup driver %s, cgroup v%s", version ? version : "?",
             driver ? driver : "?", v ? v : "1");
         if (driver && strcmp(driver, "cgroupfs") == 0)
-            say(c, OK, "units: none with the cgroupfs driver, the cgroup files are all there is");
+            say(c, CHECK_OK,
+                "units: none with the cgroupfs driver, the cgroup files are all there is");
     }
     json_decref(info);
     docker_free(d);
@@ -150,12 +121,12 @@ static void check_bus(struct check *c) {
     if (r >= 0)
         r = sd_bus_get_unique_name(bus, &name); /* waits for the bus to say hello */
     if (r < 0)
-        say(c, WARNING,
+        say(c, CHECK_WARNING,
             "system bus: %s. Without it a daemon-reload can put an old set back until the next "
             "event: start dbus, or set cpuset { systemd = false } if there is no systemd",
             strerror(-r));
     else
-        say(c, OK, "system bus");
+        say(c, CHECK_OK, "system bus");
     sd_bus_close_unref(bus);
 }
 
@@ -164,21 +135,12 @@ static void check_inotify(struct check *c) {
     slurp(c->proc_root, "sys/fs/inotify/max_user_instances", instances, sizeof(instances));
     slurp(c->proc_root, "sys/fs/inotify/max_user_watches", watches, sizeof(watches));
     AUTO_FD int fd = inotify_init1(IN_CLOEXEC);
-    if (fd < 0)
-        say(c, WARNING,
-            "inotify: %s (max_user_instances %s): changes are seen at the tick only. Raise "
-            "fs.inotify.max_user_instances",
-            strerror(errno), instances);
-    else if (strtoul(watches, NULL, 10) < 4096)
-        say(c, WARNING,
-            "inotify: %s watches are enough for %lu tasks. Raise fs.inotify.max_user_watches",
-            watches, strtoul(watches, NULL, 10) / 2);
-    else
-        say(c, OK, "inotify: %s instances, %s watches", instances, watches);
+    char text[CHECK_TEXT_MAX];
+    enum check_verdict v = check_rules_inotify(fd < 0 ? -errno : 0, instances, watches, text);
+    say(c, v, "inotify: %s", text);
 }
 
 static void check_other_agents(struct check *c) {
-    static const char *const names[] = {"kubelet", "tuned", "numad", "cpuset-manager"};
     DIR *d = opendir(c->proc_root);
     struct dirent *e;
     unsigned found = 0;
@@ -188,24 +150,23 @@ static void check_other_agents(struct check *c) {
         if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
             slurp(c->proc_root, name, comm, sizeof(comm)) == 0)
             continue;
-        for (size_t i = 0; i < ARRAY_LEN(names); i++)
-            if (strcmp(comm, names[i]) == 0) {
-                say(c, WARNING, "other agents: %s (pid %s) sets CPUs too. Let one of the two do it",
-                    comm, e->d_name);
-                found++;
-            }
+        if (!check_rules_sets_cpus(comm))
+            continue;
+        say(c, CHECK_WARNING, "other agents: %s (pid %s) sets CPUs too. Let one of the two do it",
+            comm, e->d_name);
+        found++;
     }
     if (d)
         closedir(d);
     if (!found)
-        say(c, OK, "other agents: none that is known to set cpusets");
+        say(c, CHECK_OK, "other agents: none that is known to set cpusets");
 }
 
 static void check_root(struct check *c) {
     if (geteuid() == 0)
-        say(c, OK, "user: root");
+        say(c, CHECK_OK, "user: root");
     else
-        say(c, FAILURE,
+        say(c, CHECK_FAILURE,
             "user: not root, cpusets cannot be written. Run the Nomad client (and this) as root");
 }
 
@@ -242,5 +203,5 @@ int cli_check(int argc, char **argv) {
     check_other_agents(&k);
     printf("%u failure%s, %u warning%s\n", k.failures, k.failures == 1 ? "" : "s", k.warnings,
            k.warnings == 1 ? "" : "s");
-    return k.failures ? 1 : k.warnings ? 3 : 0;
+    return check_rules_status(k.failures, k.warnings);
 }

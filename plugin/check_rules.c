@@ -1,0 +1,87 @@
+#include "plugin/check_rules.h"
+
+#include "paddock/cleanup.h"
+#include "paddock/cpuset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WATCHES_LEAST 4096u
+#define WATCHES_PER_TASK 2u /* the source's file and the container's */
+
+bool check_rules_has_word(const char *text, const char *word) {
+    size_t len = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)); at += len)
+        if ((at == text || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+            return true;
+    return false;
+}
+
+enum check_verdict check_rules_cores(const char *pool, const char *cores, const char *online,
+                                     char ret[static CHECK_TEXT_MAX]) {
+    struct cpuset up, all = {{0}}, reserved = {{0}};
+    if (cpuset_parse(online, strlen(online), &up) < 0) {
+        snprintf(ret, CHECK_TEXT_MAX, "the machine's CPUs cannot be read: \"%s\"", online);
+        return CHECK_WARNING;
+    }
+    bool shared = cpuset_parse(pool, strlen(pool), &all) == 0;
+    if (cpuset_parse(cores, strlen(cores), &reserved) == 0)
+        cpuset_union(&all, &reserved);
+    if (cpuset_is_empty(&all)) {
+        snprintf(ret, CHECK_TEXT_MAX,
+                 "nomad.slice says none (online: %s). A client >= 1.7 that runs as root writes it; "
+                 "an older one or client.cgroup_parent keeps it elsewhere",
+                 online);
+        return CHECK_WARNING;
+    }
+    if (!cpuset_contains(&up, &all)) {
+        snprintf(ret, CHECK_TEXT_MAX,
+                 "shared pool %s, reserved %s, but online are %s. Bring them up, or restart the "
+                 "client so that it counts again",
+                 shared ? pool : "none", cores[0] ? cores : "none", online);
+        return CHECK_FAILURE;
+    }
+    if (!shared) {
+        snprintf(ret, CHECK_TEXT_MAX,
+                 "all are reserved (%s), the shared pool is empty: shared tasks are held where "
+                 "they are. Leave a core to the pool",
+                 cores);
+        return CHECK_WARNING;
+    }
+    snprintf(ret, CHECK_TEXT_MAX, "shared pool %s, reserved %s, online %s", pool,
+             cores[0] ? cores : "none", online);
+    return CHECK_OK;
+}
+
+enum check_verdict check_rules_inotify(int r, const char *instances, const char *watches,
+                                       char ret[static CHECK_TEXT_MAX]) {
+    unsigned long n = strtoul(watches, NULL, 10);
+    if (r < 0) {
+        snprintf(ret, CHECK_TEXT_MAX,
+                 "%s (max_user_instances %s): changes are seen at the tick only. Raise "
+                 "fs.inotify.max_user_instances",
+                 strerror(-r), instances);
+        return CHECK_WARNING;
+    }
+    if (n < WATCHES_LEAST) {
+        snprintf(ret, CHECK_TEXT_MAX,
+                 "%lu watches are enough for %lu tasks. Raise fs.inotify.max_user_watches", n,
+                 n / WATCHES_PER_TASK);
+        return CHECK_WARNING;
+    }
+    snprintf(ret, CHECK_TEXT_MAX, "%s instances, %s watches", instances, watches);
+    return CHECK_OK;
+}
+
+bool check_rules_sets_cpus(const char *comm) {
+    static const char *const names[] = {"kubelet", "tuned", "numad", "cpuset-manager"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(comm, names[i]) == 0)
+            return true;
+    return false;
+}
+
+int check_rules_status(unsigned failures, unsigned warnings) {
+    return failures ? 1 : warnings ? 3 : 0;
+}

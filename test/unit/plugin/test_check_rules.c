@@ -1,0 +1,72 @@
+#include "plugin/check_rules.h"
+
+#include "paddock/cleanup.h"
+#include "unit/cm.h"
+
+#include <string.h>
+
+static char text[CHECK_TEXT_MAX];
+
+static void test_cores__table__judged_and_told_what_to_do(void **state) {
+    static const struct {
+        const char *pool, *cores, *online;
+        enum check_verdict v;
+        const char *says;
+    } rows[] = {
+        {"0-1", "2-3", "0-3", CHECK_OK, "shared pool 0-1, reserved 2-3, online 0-3"},
+        {"0-3", "", "0-3", CHECK_OK, "reserved none"},
+        {"", "0-3", "0-3", CHECK_WARNING, "Leave a core to the pool"},
+        {"", "", "0-3", CHECK_WARNING, "nomad.slice says none"},
+        {"nonsense", "", "0-3", CHECK_WARNING, "nomad.slice says none"},
+        {"0-3", "", "0-2", CHECK_FAILURE, "online are 0-2. Bring them up"},
+        {"0", "1-3", "0-2", CHECK_FAILURE, "reserved 1-3"},
+        {"", "3", "0-2", CHECK_FAILURE, "shared pool none"},
+        {"0-3", "", "", CHECK_WARNING, "cannot be read"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        enum check_verdict v = check_rules_cores(rows[i].pool, rows[i].cores, rows[i].online, text);
+        if (v != rows[i].v || !strstr(text, rows[i].says))
+            fail_msg("row %zu: verdict %d, \"%s\"", i, v, text);
+    }
+}
+
+static void test_inotify__table__judged(void **state) {
+    (void)state;
+    assert_int_equal(check_rules_inotify(0, "128", "65536", text), CHECK_OK);
+    assert_string_equal(text, "128 instances, 65536 watches");
+    assert_int_equal(check_rules_inotify(0, "128", "4095", text), CHECK_WARNING);
+    assert_non_null(strstr(text, "4095 watches are enough for 2047 tasks"));
+    assert_int_equal(check_rules_inotify(0, "128", "", text), CHECK_WARNING);
+    assert_int_equal(check_rules_inotify(-EMFILE, "128", "65536", text), CHECK_WARNING);
+    assert_non_null(strstr(text, "Too many open files (max_user_instances 128)"));
+}
+
+static void test_has_word__part_of_another__not_found(void **state) {
+    (void)state;
+    assert_true(check_rules_has_word("cpuset cpu io", "cpuset"));
+    assert_true(check_rules_has_word("io cpuset", "cpuset"));
+    assert_true(check_rules_has_word("cpusets cpuset", "cpuset"));
+    assert_false(check_rules_has_word("cpu io", "cpuset"));
+    assert_false(check_rules_has_word("xcpuset cpuset2", "cpuset"));
+    assert_false(check_rules_has_word("", "cpuset"));
+}
+
+static void test_status__failures_count_more_than_warnings(void **state) {
+    (void)state;
+    assert_int_equal(check_rules_status(0, 0), 0);
+    assert_int_equal(check_rules_status(0, 2), 3);
+    assert_int_equal(check_rules_status(1, 2), 1);
+    assert_true(check_rules_sets_cpus("tuned"));
+    assert_false(check_rules_sets_cpus("tuned-adm"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cores__table__judged_and_told_what_to_do),
+        cmocka_unit_test(test_inotify__table__judged),
+        cmocka_unit_test(test_has_word__part_of_another__not_found),
+        cmocka_unit_test(test_status__failures_count_more_than_warnings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
