@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -166,11 +167,50 @@ static void test_logs__cut_at_any_byte__each_line_once(void **state) {
     reader_pause(&x->out, true); /* so that much is on its way when it is cut */
     for (int i = 0; i < 10; i++) {
         lines(x, 400, 2000);
+        lines(x, 40, 60000); /* several messages of one time each */
         fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
         if (i == 5)
             reader_pause(&x->out, false);
     }
-    end_and_check(x, 3000, 1000);
+    end_and_check(x, 3300, 1100);
+}
+
+static bool is_full(void *ctx) {
+    AUTO_FD int fd = open(ctx, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return fd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+/* A long line is several messages of one time: cut between them and within them. */
+static void test_logs__cut_within_long_lines__each_line_once(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    for (unsigned i = 0; i < 8; i++) {
+        reader_pause(&x->out, true);
+        lines(x, 16, 50000 + 3333 * i);
+        world_until(is_full, x->task.stdout_path, "a full FIFO");
+        fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+        reader_pause(&x->out, false);
+        char last[16];
+        snprintf(last, sizeof(last), "%08u ", 12 * i + 11);
+        reader_until(&x->out, last);
+    }
+    end_and_check(x, 96, 32);
+}
+
+/* dockerd that goes down ends its streams in good order, whatever was still to come. */
+static void test_logs__stream_ends_early_at_the_end__last_pass_has_all(void **state) {
+    struct fixture *x = *state;
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, x->task.id).container_id);
+    read_both(x);
+    fake_rules(&x->w.fake,
+               "GET /containers/*/logs times=1 delay=1000 status=200 type=application/x body=\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, request, 2);
+    lines(x, 40, 80);
+    end_and_check(x, 30, 10);
 }
 
 /* SIGKILL at random points, seeded: PADDOCK_SEED, rounds: PADDOCK_ROUNDS. */
@@ -245,12 +285,13 @@ static long pump_rss_kb(pid_t pid) {
 static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state) {
     struct fixture *x = *state;
     struct task_config two;
-    struct reader out;
+    struct reader out, err;
     char *big = calloc(1, 1000001);
     memset(big, 'z', 1000000);
     world_task(&x->w, &two, "two", RUNS);
     world_run(&x->w, &two, NULL);
     reader_start(&out, two.stdout_path);
+    reader_start(&err, two.stderr_path);
     for (int i = 0; i < 30; i++)
         print(x, big); /* nobody reads the first one's */
     free(big);
@@ -262,7 +303,14 @@ static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state)
     long kb = pump_rss_kb(world_pump(&x->w));
     print_message("pump: %ld KiB\n", kb);
     assert_true(kb < 16 << 10 || WORLD_SANITIZED);
+    reader_start(&x->out, x->task.stdout_path);
+    reader_until_len(&x->out, 30000000);
+    char request[128]; /* held back, not given up and asked for again */
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, x->task.id).container_id);
+    assert_int_equal(fake_count(&x->w.fake, request), 1);
     reader_done(&out);
+    reader_done(&err);
     task_config_done(&two);
 }
 
@@ -474,8 +522,10 @@ static bool pump_is_other(void *ctx) {
 static void test_pump__killed__started_again_and_no_zombie(void **state) {
     struct fixture *x = *state;
     struct other_pump o = {&x->w, world_pump(&x->w)};
+    uint64_t before = clock_now_us();
     world_pump_kill(&x->w);
     world_until(pump_is_other, &o, "another pump");
+    assert_true(clock_now_us() - before < 3 * US_PER_SEC); /* at once, not at the next attempt */
     read_both(x);
     print(x, "on\n");
     reader_until(&x->out, "on\n");
@@ -532,6 +582,8 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__reader_slow_at_the_end__drained),
     T(test_logs__stream_cut_in_the_middle__each_line_once),
     T(test_logs__cut_at_any_byte__each_line_once),
+    T(test_logs__cut_within_long_lines__each_line_once),
+    T(test_logs__stream_ends_early_at_the_end__last_pass_has_all),
     T(test_logs__pump_killed_at_random__each_line_once),
     T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
     T(test_logs__stopped_reader__others_go_on_memory_bounded),
