@@ -715,7 +715,6 @@ static void test_docker_images_release__last_user__removed_after_the_delay(void 
     acquire_now(x, "a", "app:1"); /* the same user counts once */
     acquire_now(x, "b", "app:2"); /* the same image by another name */
     release(x, "a");
-    release(x, "a");
     release(x, "nobody");
     docker_images_release(x->images, "sha256:unknown", "a");
     fence(x);

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -174,18 +175,39 @@ static void test_docker_pause_create__fails__nothing_left(void **state) {
     }
 }
 
+struct cancelled {
+    struct fixture *x;
+    struct cancel cancel;
+    int r;
+};
+
+static void *create_cancelled(void *arg) {
+    struct cancelled *c = arg;
+    struct call call = {.deadline_us = clock_now_us() + 20 * US_PER_SEC, .cancel = &c->cancel};
+    struct docker_pause p;
+    c->r = docker_pause_create(c->x->docker, &call, "alloc", "h", "pause:3", "o", &p, NULL);
+    return NULL;
+}
+
 /* A cancelled request cleans up all the same. */
 static void test_docker_pause_create__cancelled_at_start__nothing_left(void **state) {
-    struct fixture *x = *state;
-    struct cancel cancel;
-    assert_int_equal(cancel_init(&cancel), 0);
-    fake_rules(&x->fake, "POST /containers/*/start hang");
-    struct call call = {.deadline_us = clock_now_us() + 300 * US_PER_MS, .cancel = &cancel};
-    struct docker_pause p;
-    assert_int_equal(docker_pause_create(x->docker, &call, "alloc", "h", "pause:3", "o", &p, NULL),
-                     -ETIMEDOUT);
-    expect_none(x);
-    cancel_done(&cancel);
+    struct cancelled c = {.x = *state};
+    pthread_t thread;
+    assert_int_equal(cancel_init(&c.cancel), 0);
+    fake_rules(&c.x->fake, "POST /containers/*/start hang");
+    assert_int_equal(pthread_create(&thread, NULL, create_cancelled, &c), 0);
+    struct call call = {.deadline_us = clock_now_us() + 20 * US_PER_SEC};
+    for (bool begun = false; !begun;) {
+        assert_int_equal(call_sleep(&call, 5 * US_PER_MS), 0);
+        char text[4096];
+        fake_control(&c.x->fake, "GET", "requests", "", text, sizeof(text));
+        begun = strstr(text, "/start") != NULL;
+    }
+    cancel_fire(&c.cancel);
+    pthread_join(thread, NULL);
+    assert_int_equal(c.r, -ECANCELED);
+    expect_none(c.x);
+    cancel_done(&c.cancel);
 }
 
 static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
