@@ -19,6 +19,9 @@ struct docker_multi {
     CURLM *curl;
     struct loop_timer *timer; /* curl's */
     struct loop_timer *kick;
+    struct loop_timer *rest; /* the first of the resting sockets is read again */
+    struct sock *resting;
+    uint64_t gather_us;
     struct docker_get *first;
     bool in_curl;
 };
@@ -50,7 +53,11 @@ struct docker_get {
 struct sock {
     struct docker_multi *multi;
     curl_socket_t fd;
-    struct loop_watch *watch;
+    struct loop_watch *watch; /* NULL while it rests */
+    uint32_t events;
+    uint64_t read_us; /* when it was read last */
+    struct sock *next_resting;
+    bool rests;
 };
 
 static void kick(struct docker_multi *m) {
@@ -246,8 +253,27 @@ static void act(struct docker_multi *m, curl_socket_t fd, int events) {
     reap(m);
 }
 
+/* dockerd sends each line of output by itself. Read as it comes that is three system calls a line; a busy
+ * socket therefore rests between two reads, and one read takes what has gathered. */
+static bool rest(struct sock *s, uint32_t events) {
+    struct docker_multi *m = s->multi;
+    uint64_t now = clock_now_us();
+    if (!m->gather_us || events != EPOLLIN || now >= s->read_us + m->gather_us) {
+        s->read_us = now;
+        return false;
+    }
+    s->watch = loop_watch_del(s->watch);
+    s->rests = true;
+    s->next_resting = m->resting;
+    m->resting = s;
+    loop_timer_at(m->rest, now + m->gather_us); /* for all of them: some rest a little longer */
+    return true;
+}
+
 static void on_socket_ready(void *arg, uint32_t events) {
     struct sock *s = arg; /* may be gone when act returns */
+    if (rest(s, events))
+        return;
     act(s->multi, s->fd,
         (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
             (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
@@ -255,13 +281,43 @@ static void on_socket_ready(void *arg, uint32_t events) {
 }
 
 static void sock_free(struct sock *s) {
+    for (struct sock **at = &s->multi->resting; s->rests && *at; at = &(*at)->next_resting) {
+        if (*at == s) {
+            *at = s->next_resting;
+            break;
+        }
+    }
     loop_watch_del(s->watch);
     free(s);
 }
 
+static int sock_watch(struct sock *s) {
+    return loop_watch_add(s->multi->loop, s->fd, s->events, on_socket_ready, s, &s->watch);
+}
+
+static void on_rested(void *arg) {
+    struct docker_multi *m = arg;
+    struct sock *s;
+    while ((s = m->resting)) {
+        m->resting = s->next_resting;
+        s->rests = false;
+        s->read_us = 0;
+        if (sock_watch(s) < 0) { /* no memory: in a while */
+            s->rests = true;
+            s->next_resting = m->resting;
+            m->resting = s;
+            loop_timer_at(m->rest, clock_now_us() + 100 * US_PER_MS);
+            return;
+        }
+    }
+}
+
 static int sock_set(struct docker_multi *m, curl_socket_t fd, struct sock *s, uint32_t events) {
-    if (s && events && loop_watch_set(s->watch, events) == 0)
-        return 0;
+    if (s && events) {
+        s->events = events;
+        if (s->rests || loop_watch_set(s->watch, events) == 0)
+            return 0;
+    }
     if (s) {
         sock_free(s);
         curl_multi_assign(m->curl, fd, NULL);
@@ -271,8 +327,8 @@ static int sock_set(struct docker_multi *m, curl_socket_t fd, struct sock *s, ui
     s = calloc(1, sizeof(*s));
     if (!s)
         return -1;
-    *s = (struct sock){.multi = m, .fd = fd};
-    if (loop_watch_add(m->loop, fd, events, on_socket_ready, s, &s->watch) < 0) {
+    *s = (struct sock){.multi = m, .fd = fd, .events = events};
+    if (sock_watch(s) < 0) {
         free(s);
         return -1;
     }
@@ -339,6 +395,8 @@ int docker_multi_new(struct docker *docker, struct loop *loop, struct docker_mul
     int r = m->curl ? loop_timer_new(loop, on_timer, m, &m->timer) : -ENOMEM;
     if (r == 0)
         r = loop_timer_new(loop, on_kick, m, &m->kick);
+    if (r == 0)
+        r = loop_timer_new(loop, on_rested, m, &m->rest);
     if (r < 0) {
         docker_multi_free(m);
         return r;
@@ -362,8 +420,13 @@ void docker_multi_free(struct docker_multi *m) {
         curl_multi_cleanup(m->curl);
     loop_timer_del(m->timer);
     loop_timer_del(m->kick);
+    loop_timer_del(m->rest);
     free(m);
     errno = keep;
+}
+
+void docker_multi_gather(struct docker_multi *m, uint64_t us) {
+    m->gather_us = us;
 }
 
 int docker_multi_get(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,

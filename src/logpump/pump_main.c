@@ -1,8 +1,9 @@
 /* `paddock logpump RUN_DIR ENDPOINT [CERT KEY CA]`: the process.
  *
- * One thread, one loop. It takes the lock of its folder (a second pump there ends at once), goes on with
- * every task whose position it finds, and serves its socket. It ends 2 s after the last task and the last
- * connection are gone. Started by the plugin with a session and stdio of its own; a byte on fd 3 says ready. */
+ * One thread, one loop. It takes the lock of its folder (a second pump there ends at once), goes on
+ * with every task whose position it finds, and serves its socket. It ends 2 s after the last task
+ * and the last connection are gone, or at SIGTERM: what is not delivered then is the next pump's.
+ * Started by the plugin with a session and stdio of its own; a byte on fd 3 says ready. */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
@@ -23,10 +24,13 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+/* A busy container's output is taken together so often: a line comes at most this much later. */
+#define GATHER_US (3 * US_PER_MS)
 #define IDLE_EXIT_US (2 * US_PER_SEC)
 #define READY_FD 3
 
@@ -56,8 +60,8 @@ struct pump {
     struct loop *loop;
     struct docker *docker;
     struct docker_multi *http;
-    int dir_fd, records_fd, listen_fd;
-    struct loop_watch *listen_watch;
+    int dir_fd, records_fd, listen_fd, signal_fd;
+    struct loop_watch *listen_watch, *signal_watch;
     struct loop_timer *idle;
     struct conn *conns;
     struct entry *entries;
@@ -115,13 +119,9 @@ static void answer_waiting(struct entry *e) {
 
 /* ---- tasks ---- */
 
+/* The FIFOs are closed when those that wait for it are told. */
 static void entry_forget(struct entry *e) {
     struct pump *p = e->pump;
-    for (struct conn *c = p->conns, *next; c; c = next) {
-        next = c->next;
-        if (c->waits_open == e || c->waits_drained == e)
-            answer(c, 0, NULL);
-    }
     for (struct entry **at = &p->entries; *at; at = &(*at)->next) {
         if (*at == e) {
             *at = e->next;
@@ -131,6 +131,11 @@ static void entry_forget(struct entry *e) {
     if (unlinkat(p->records_fd, pump_task_record(e->task)->container_id, 0) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
     pump_task_free(e->task);
+    for (struct conn *c = p->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->waits_open == e || c->waits_drained == e)
+            answer(c, 0, NULL);
+    }
     free(e);
     idle_check(p);
 }
@@ -191,8 +196,9 @@ static int fill_record(struct pump_record *rec, const json_t *rq) {
     const char *task, *container, *out, *err;
     int tty;
     json_int_t since = 0;
-    if (json_unpack((json_t *)rq, "{s:s,s:s,s:s,s:s,s:b,s?I}", "task", &task, "container", &container,
-                    "stdout", &out, "stderr", &err, "tty", &tty, "since_ns", &since) < 0)
+    if (json_unpack((json_t *)rq, "{s:s,s:s,s:s,s:s,s:b,s?I}", "task", &task, "container",
+                    &container, "stdout", &out, "stderr", &err, "tty", &tty, "since_ns",
+                    &since) < 0)
         return -EINVAL;
     if (strlen(task) >= sizeof(rec->task_id) || strlen(container) >= sizeof(rec->container_id) ||
         strlen(out) >= sizeof(rec->path[0]) || strlen(err) >= sizeof(rec->path[1]))
@@ -314,6 +320,23 @@ static void on_listen(void *arg, uint32_t events) {
 
 /* ---- start ---- */
 
+static void on_sigterm(void *arg, uint32_t events) {
+    struct pump *p = arg;
+    (void)events;
+    loop_stop(p->loop);
+}
+
+/* The signal has been blocked since before anything was made, so none is lost. */
+static int take_sigterm(struct pump *p) {
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    p->signal_fd = signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (p->signal_fd < 0)
+        return -errno;
+    return loop_watch_add(p->loop, p->signal_fd, EPOLLIN, on_sigterm, p, &p->signal_watch);
+}
+
 /* Bound beside its place and moved there: a plugin that connects finds a pump that listens. */
 static int listen_at(struct pump *p, const char *dir) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX}, place = {.sun_family = AF_UNIX};
@@ -341,7 +364,8 @@ static int resume_records(struct pump *p) {
         struct pump_record *rec;
         struct entry *entry;
         bool fresh;
-        if (!is_container_id(e->d_name) || pump_record_open(p->records_fd, e->d_name, &rec, &fresh) < 0)
+        if (!is_container_id(e->d_name) ||
+            pump_record_open(p->records_fd, e->d_name, &rec, &fresh) < 0)
             continue;
         int r = fresh ? -ENODATA : 0;
         if (fresh)
@@ -377,7 +401,11 @@ static int start(struct pump *p, const char *dir, const struct docker_options *o
     if (r == 0)
         r = loop_new(&p->loop);
     if (r == 0)
+        r = take_sigterm(p);
+    if (r == 0)
         r = docker_multi_new(p->docker, p->loop, &p->http);
+    if (r == 0)
+        docker_multi_gather(p->http, GATHER_US);
     if (r == 0)
         r = loop_timer_new(p->loop, on_idle, p, &p->idle);
     if (r == 0)
@@ -402,9 +430,11 @@ static void stop(struct pump *p) {
     docker_multi_free(p->http);
     loop_timer_del(p->idle);
     loop_watch_del(p->listen_watch);
+    loop_watch_del(p->signal_watch);
     loop_free(p->loop);
     docker_free(p->docker);
     fd_close(p->listen_fd);
+    fd_close(p->signal_fd);
     fd_close(p->records_fd);
     fd_close(p->dir_fd);
 }
@@ -436,6 +466,10 @@ int logpump_main(int argc, char **argv) {
     /* Before anything is opened, which would take its number. */
     int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
     raise_fd_limit();
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &term, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the agent */
     AUTO_FD int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -453,7 +487,8 @@ int logpump_main(int argc, char **argv) {
                                .tls_cert = argc > 3 ? argv[3] : "",
                                .tls_key = argc > 4 ? argv[4] : "",
                                .tls_ca = argc > 5 ? argv[5] : ""};
-    struct pump p = {.dir_fd = -EBADF, .records_fd = -EBADF, .listen_fd = -EBADF};
+    struct pump p = {
+        .dir_fd = -EBADF, .records_fd = -EBADF, .listen_fd = -EBADF, .signal_fd = -EBADF};
     struct err err = {0};
     int r = start(&p, dir, &o, &err);
     if (r < 0) {
