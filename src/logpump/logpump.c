@@ -35,6 +35,7 @@
 struct held {
     char *task_id;
     int fd[2];
+    bool following; /* the pump is being told: its end is not to be asked for yet */
     struct held *next;
 };
 
@@ -417,6 +418,7 @@ static int hold(struct logpump *p, const struct logpump_task *t, struct err *err
         return err_oom(err);
     }
     h->fd[0] = h->fd[1] = -EBADF;
+    h->following = true;
     const char *paths[] = {t->stdout_path, t->stderr_path};
     for (int s = 0; s < 2; s++) {
         int r = pump_fifo_open(paths[s], &h->fd[s]);
@@ -457,19 +459,26 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
                       t->stderr_path, "tty", t->tty, "since_ns",
                       t->adopted ? (json_int_t)t->since_ns : (json_int_t)0),
             err);
-    if (r < 0)
+    if (r < 0) {
         let_go(p, t->task_id);
-    else
+    } else {
+        pthread_mutex_lock(&p->lock);
+        struct held *h = *held_find(p, t->task_id);
+        if (h)
+            h->following = false;
+        pthread_mutex_unlock(&p->lock);
         revive(p); /* sets the watch when there is none */
+    }
     return r;
 }
 
 int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
                    struct err *err) {
     pthread_mutex_lock(&p->lock);
-    bool known = *held_find(p, task_id) != NULL;
+    const struct held *h = *held_find(p, task_id);
+    bool followed = h && !h->following;
     pthread_mutex_unlock(&p->lock);
-    if (!known)
+    if (!followed)
         return 0;
     int r = ask(p, call, json_pack("{s:s,s:s}", "op", "finish", "task", task_id), err);
     if (r < 0) { /* not taken in time: closed all the same */

@@ -252,8 +252,11 @@ func leftovers(limit time.Duration) []string {
 		for _, s := range socketsBelow(filepath.Join(run.dir, "t")) {
 			left = append(left, "socket "+s)
 		}
-		for _, s := range deadSockets() {
-			left = append(left, "socket that nobody listens on: "+s)
+		/* last: a look at a pump's socket is a connection, which a pump without tasks takes for work */
+		if len(left) == 0 {
+			for _, s := range deadSockets() {
+				left = append(left, "socket that nobody listens on: "+s)
+			}
 		}
 		return len(left) == 0, ""
 	})
