@@ -38,24 +38,36 @@ static int read_text(int fd, char *out, size_t size) {
     return 0;
 }
 
+static bool parse_line(char *text, uint64_t *ret) {
+    text[strcspn(text, "\n")] = '\0';
+    return parse_u64(text, UINT64_MAX, ret) == 0;
+}
+
 static int read_number(int fd, uint64_t *ret) {
     char text[64];
     int r = read_text(fd, text, sizeof(text));
     if (r < 0)
         return r;
-    text[strcspn(text, "\n")] = '\0';
-    return parse_u64(text, UINT64_MAX, ret);
+    return parse_line(text, ret) ? 0 : -EINVAL;
 }
 
-/* @dir: relative to root, "" allowed; absent files give -EBADF: they are asked for at each read. */
-static int open_below(int root_fd, const char *hierarchy, const char *path, const char *file) {
-    char full[PATH_MAX];
-    int n = snprintf(full, sizeof(full), "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "",
-                     path + (path[0] == '/'), file);
-    if (n < 0 || (size_t)n >= sizeof(full))
-        return -EBADF;
-    int fd = openat(root_fd, full, O_RDONLY | O_CLOEXEC);
+/* Absent files give -EBADF: they are asked for at each read. */
+static int open_path(int root_fd, const char *path) {
+    int fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -EBADF : fd;
+}
+
+/* "hierarchy/path/file" relative to the root; NULL without memory. */
+static char *join(const char *hierarchy, const char *path, const char *file) {
+    char *full = NULL;
+    if (asprintf(&full, "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "", path + (path[0] == '/'), file) < 0)
+        return NULL;
+    return full;
+}
+
+static int open_below(int root_fd, const char *hierarchy, const char *path, const char *file) {
+    AUTO_FREE char *full = join(hierarchy, path, file);
+    return full ? open_path(root_fd, full) : -EBADF;
 }
 
 static int open_v2(int root_fd, const char *text, const char *id, struct cgroup_stats *s) {
@@ -76,25 +88,24 @@ static int open_v1(int root_fd, const char *text, const char *id, struct cgroup_
     int r = cgroup_path_of(text, "cpuacct", id, path);
     if (r < 0)
         return r;
-    s->cpu_usage_fd = open_below(root_fd, "cpuacct", path, "cpuacct.usage");
-    s->cpu_split_fd = open_below(root_fd, "cpuacct", path, "cpuacct.stat");
+    s->cpu_fd = open_below(root_fd, "cpuacct", path, "cpuacct.usage");
+    s->seldom[CGROUP_V1_CPUACCT_STAT] = join("cpuacct", path, "cpuacct.stat");
     if (cgroup_path_of(text, "cpu", id, path) == 0)
-        s->cpu_fd = open_below(root_fd, "cpu", path, "cpu.stat");
+        s->seldom[CGROUP_V1_CPU_STAT] = join("cpu", path, "cpu.stat");
     r = cgroup_path_of(text, "memory", id, path);
     if (r < 0)
         return r;
     s->memory_fd = open_below(root_fd, "memory", path, "memory.usage_in_bytes");
     s->memory_stat_fd = open_below(root_fd, "memory", path, "memory.stat");
-    s->peak_fd = open_below(root_fd, "memory", path, "memory.max_usage_in_bytes");
+    s->seldom[CGROUP_V1_MEMORY_MAX] = join("memory", path, "memory.max_usage_in_bytes");
     return 0;
 }
 
 int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *container_id,
                       struct cgroup_stats *ret) {
     struct cgroup_stats s = {.v2 = v2,
+                             .root_fd = root_fd,
                              .cpu_fd = -EBADF,
-                             .cpu_usage_fd = -EBADF,
-                             .cpu_split_fd = -EBADF,
                              .memory_fd = -EBADF,
                              .memory_stat_fd = -EBADF,
                              .swap_fd = -EBADF,
@@ -105,7 +116,7 @@ int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *
         r = v2 ? open_v2(root_fd, text, container_id, &s)
                : open_v1(root_fd, text, container_id, &s);
     /* CPU and memory use are what stats are for; the rest may be missing on some kernels. */
-    if (r == 0 && ((v2 ? s.cpu_fd : s.cpu_usage_fd) < 0 || s.memory_fd < 0))
+    if (r == 0 && (s.cpu_fd < 0 || s.memory_fd < 0))
         r = -ENOENT;
     if (r < 0) {
         cgroup_stats_close(&s);
@@ -116,10 +127,13 @@ int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *
 }
 
 void cgroup_stats_close(struct cgroup_stats *s) {
-    int *fds[] = {&s->cpu_fd,         &s->cpu_usage_fd, &s->cpu_split_fd, &s->memory_fd,
-                  &s->memory_stat_fd, &s->swap_fd,      &s->peak_fd};
+    int *fds[] = {&s->cpu_fd, &s->memory_fd, &s->memory_stat_fd, &s->swap_fd, &s->peak_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         *fds[i] = fd_close(*fds[i]);
+    for (size_t i = 0; i < ARRAY_LEN(s->seldom); i++) {
+        cleanup_free(&s->seldom[i]);
+        s->seldom[i] = NULL;
+    }
 }
 
 static int read_cpu_v2(const struct cgroup_stats *s, char *text, size_t size,
@@ -140,19 +154,24 @@ static int read_cpu_v2(const struct cgroup_stats *s, char *text, size_t size,
     return 0;
 }
 
+static int read_seldom(const struct cgroup_stats *s, int which, char *text, size_t size) {
+    AUTO_FD int fd = s->seldom[which] ? open_path(s->root_fd, s->seldom[which]) : -EBADF;
+    return read_text(fd, text, size);
+}
+
 static int read_cpu_v1(const struct cgroup_stats *s, char *text, size_t size,
                        struct cgroup_usage *u) {
-    int r = read_number(s->cpu_usage_fd, &u->cpu_ns);
+    int r = read_number(s->cpu_fd, &u->cpu_ns);
     if (r < 0)
         return r;
     uint64_t ticks = 0;
-    if (read_text(s->cpu_split_fd, text, size) == 0) {
+    if (read_seldom(s, CGROUP_V1_CPUACCT_STAT, text, size) == 0) {
         if (cgroup_flat_value(text, "user", &ticks))
             u->user_ns = ticks * NS_PER_TICK;
         if (cgroup_flat_value(text, "system", &ticks))
             u->system_ns = ticks * NS_PER_TICK;
     }
-    if (read_text(s->cpu_fd, text, size) == 0) {
+    if (read_seldom(s, CGROUP_V1_CPU_STAT, text, size) == 0) {
         cgroup_flat_value(text, "nr_throttled", &u->throttled_periods);
         cgroup_flat_value(text, "throttled_time", &u->throttled_ns);
     }
@@ -164,7 +183,10 @@ static int read_memory(const struct cgroup_stats *s, char *text, size_t size,
     int r = read_number(s->memory_fd, &u->usage);
     if (r < 0)
         return r;
-    u->has_max_usage = read_number(s->peak_fd, &u->max_usage) == 0;
+    if (s->v2)
+        u->has_max_usage = read_number(s->peak_fd, &u->max_usage) == 0;
+    else if (read_seldom(s, CGROUP_V1_MEMORY_MAX, text, size) == 0)
+        u->has_max_usage = parse_line(text, &u->max_usage);
     if (s->v2)
         u->has_swap = read_number(s->swap_fd, &u->swap) == 0;
     if (read_text(s->memory_stat_fd, text, size) < 0)

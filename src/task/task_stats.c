@@ -254,7 +254,8 @@ static void on_timer(void *arg) {
             continue;
         if (x->next_us <= now) {
             serve(s, x);
-            x->next_us = now + x->interval_us;
+            /* On whole intervals: streams of one interval share a wake-up. */
+            x->next_us = (now / x->interval_us + 1) * x->interval_us;
         }
         if (!next || x->next_us < next)
             next = x->next_us;
