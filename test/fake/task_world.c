@@ -309,33 +309,38 @@ static bool reader_flag(struct reader *r, const bool *flag) {
     return set;
 }
 
+/* Whether the last writer has closed; not when there was none yet. */
+static bool has_hung_up(int fd) {
+    struct pollfd p = {.fd = fd};
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
 static void *read_fifo(void *arg) {
     struct reader *r = arg;
     char data[65536];
-    /* As logmon: opened for reading alone, so that the last writer's close is the end. The open
-     * itself would wait for a writer; then the end of file counts only after something wrote. */
-    AUTO_FD int fd = open(r->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    bool had_writer = false;
-    while (fd >= 0 && !reader_flag(r, &r->stop) && !reader_flag(r, &r->eof)) {
+    while (!reader_flag(r, &r->stop) && !reader_flag(r, &r->eof)) {
         if (reader_flag(r, &r->paused)) {
             poll(NULL, 0, 2);
             continue;
         }
-        ssize_t n = read(fd, data, sizeof(data));
-        if (n > 0 || (n < 0 && errno == EAGAIN))
-            had_writer = true;
-        if (n > 0 || (n == 0 && had_writer))
+        bool ended = has_hung_up(r->fd); /* before the read: what was written is read first */
+        ssize_t n = read(r->fd, data, sizeof(data));
+        if (n > 0 || (n == 0 && ended))
             reader_take(r, data, n);
         else
-            poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, had_writer ? 10 : 2);
+            poll(&(struct pollfd){.fd = r->fd, .events = POLLIN}, 1, 2);
     }
     return NULL;
 }
 
+/* As logmon: opened for reading alone, so that the last writer's close is the end; and before
+ * anything can be written, or it would be lost. */
 void reader_start(struct reader *r, const char *path) {
     *r = (struct reader){.runs = true, .lock = PTHREAD_MUTEX_INITIALIZER};
     snprintf(r->path, sizeof(r->path), "%s", path);
     buf_init(&r->text, 1u << 30);
+    r->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(r->fd >= 0);
     assert_int_equal(pthread_create(&r->thread, NULL, read_fifo, r), 0);
 }
 
@@ -401,6 +406,7 @@ void reader_done(struct reader *r) {
         return;
     reader_set(r, &r->stop, true);
     pthread_join(r->thread, NULL);
+    r->fd = fd_close(r->fd);
     buf_done(&r->text);
     r->runs = false;
 }

@@ -29,6 +29,7 @@
 /* One FIFO's reader: a thread that keeps what it read. */
 struct reader {
     char path[256];
+    int fd;
     pthread_t thread;
     bool runs;
     pthread_mutex_t lock;

@@ -329,6 +329,59 @@ static void test_logs__nobody_reads_at_the_end__closed_at_deadline(void **state)
     assert_int_equal(read(fd, &byte, 1), 0);
 }
 
+struct starting {
+    struct world *w;
+    struct task_config *task;
+    char request[128];
+    int r;
+};
+
+static void *start_thread(void *arg) {
+    struct starting *s = arg;
+    struct driver_started started = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    s->r = driver_start_task(s->w->d, &call, s->task, &started, NULL);
+    driver_started_done(&started);
+    return NULL;
+}
+
+/* Whether its container is there; the request for its logs then. */
+static bool has_container(void *ctx) {
+    struct starting *s = ctx;
+    struct driver_inspect i = {0};
+    if (driver_inspect_task(s->w->d, s->task->id, &i, NULL) < 0)
+        return false;
+    snprintf(s->request, sizeof(s->request), "GET /containers/%s/logs", i.look.container_id);
+    bool is = i.look.container_id[0] != '\0';
+    driver_inspect_done(&i);
+    return is;
+}
+
+/* The container's end is told while the pump is still being told of its begin: the FIFOs must not
+ * end in between, for logmon would not read what comes then. */
+static void test_logs__ended_while_follow_is_under_way__all_delivered(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct reader out;
+    pthread_t thread;
+    world_task(&x->w, &two, "two",
+               "{\"image\":\"busybox\",\"command\":\"print\",\"args\":[\"one\\n\"]}");
+    reader_start(&out, two.stdout_path);
+    fake_rules(&x->w.fake, "GET /containers/*/logs delay=1000 times=1\n");
+    struct starting s = {.w = &x->w, .task = &two, .r = -EINPROGRESS};
+    assert_int_equal(pthread_create(&thread, NULL, start_thread, &s), 0);
+    world_until(has_container, &s, "the container");
+    world_until_count(&x->w, s.request, 1);
+    world_exit(&x->w, &two, 0);
+    world_wait(&x->w, two.id);
+    pthread_join(thread, NULL);
+    assert_int_equal(s.r, 0);
+    reader_until(&out, "one\n");
+    reader_until_eof(&out);
+    reader_done(&out);
+    task_config_done(&two);
+}
+
 /* ---- FIFOs ---- */
 
 static void test_logs__fifo_is_a_link__refused(void **state) {
@@ -588,6 +641,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
     T(test_logs__stopped_reader__others_go_on_memory_bounded),
     T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
+    T(test_logs__ended_while_follow_is_under_way__all_delivered),
     T(test_logs__fifo_is_a_link__refused),
     T(test_logs__fifo_is_a_file__refused),
     T(test_logs__fifo_becomes_a_link__not_followed_by_next_pump),
