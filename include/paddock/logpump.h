@@ -11,6 +11,7 @@
 #include "paddock/err.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct logpump;
 
@@ -48,6 +49,10 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
  * tasks: 0. */
 int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
                    struct err *err) MUST_CHECK;
+
+/** Has process @pid the argument `docker_logger`, as the built-in driver's log process has?
+ *  @proc_fd: a directory of /proc. False for what cannot be read. Any thread. */
+bool logpump_is_docker_logger(int proc_fd, pid_t pid);
 
 /** `paddock logpump ARGS`: the process. Returns the exit status. */
 int logpump_main(int argc, char **argv);

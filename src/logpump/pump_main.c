@@ -14,6 +14,7 @@
 #include "paddock/loop.h"
 
 #include "pump_proto.h"
+#include "pump_rival.h"
 #include "pump_task.h"
 
 #include <dirent.h>
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -60,8 +62,8 @@ struct pump {
     struct loop *loop;
     struct docker *docker;
     struct docker_multi *http;
-    int dir_fd, records_fd, listen_fd, signal_fd;
-    struct loop_watch *listen_watch, *signal_watch;
+    int dir_fd, records_fd, listen_fd, signal_fd, inotify_fd, proc_fd;
+    struct loop_watch *listen_watch, *signal_watch, *inotify_watch;
     struct loop_timer *idle;
     struct conn *conns;
     struct entry *entries;
@@ -185,9 +187,45 @@ static int entry_add(struct pump *p, struct pump_record *record, struct entry **
     }
     e->next = p->entries;
     p->entries = e;
+    /* A watch goes with its FIFO. Refused ones cost nothing but the notice. */
+    for (int s = 0; s < 2; s++)
+        if (p->inotify_fd >= 0 && record->path[s][0] &&
+            inotify_add_watch(p->inotify_fd, record->path[s], IN_OPEN) < 0)
+            log_debug("logpump", LOG_KV("errno", strerror(errno), "path", record->path[s]),
+                      "no watch");
     idle_check(p);
     *ret = e;
     return 0;
+}
+
+/* Somebody opened a FIFO. With a plugin there it is logmon or the plugin; without one it may be
+ * the built-in driver, which took the tasks over: then its logs are no longer ours. */
+static void on_fifo_opened(void *arg, uint32_t events) {
+    struct pump *p = arg;
+    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    (void)events;
+    while (read(p->inotify_fd, buf, sizeof(buf)) > 0) {
+    }
+    if (p->conns)
+        return;
+    for (struct entry *e = p->entries, *next; e; e = next) {
+        next = e->next;
+        const struct pump_record *rec = pump_task_record(e->task);
+        if (e->drained || (!pump_rival_has(p->proc_fd, rec->path[0]) &&
+                           !pump_rival_has(p->proc_fd, rec->path[1])))
+            continue;
+        log_info("logpump", LOG_KV("task_id", rec->task_id),
+                 "the built-in driver has taken over the task's logs");
+        entry_forget(e);
+    }
+}
+
+static int watch_rivals(struct pump *p) {
+    p->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    p->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (p->inotify_fd < 0)
+        return 0; /* all instances are in use: it goes without */
+    return loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_fifo_opened, p, &p->inotify_watch);
 }
 
 /* ---- requests ---- */
@@ -405,6 +443,8 @@ static int start(struct pump *p, const char *dir, const struct docker_options *o
     if (r == 0)
         r = docker_multi_new(p->docker, p->loop, &p->http);
     if (r == 0)
+        r = watch_rivals(p);
+    if (r == 0)
         docker_multi_gather(p->http, GATHER_US);
     if (r == 0)
         r = loop_timer_new(p->loop, on_idle, p, &p->idle);
@@ -431,10 +471,13 @@ static void stop(struct pump *p) {
     loop_timer_del(p->idle);
     loop_watch_del(p->listen_watch);
     loop_watch_del(p->signal_watch);
+    loop_watch_del(p->inotify_watch);
     loop_free(p->loop);
     docker_free(p->docker);
     fd_close(p->listen_fd);
     fd_close(p->signal_fd);
+    fd_close(p->inotify_fd);
+    fd_close(p->proc_fd);
     fd_close(p->records_fd);
     fd_close(p->dir_fd);
 }
@@ -487,8 +530,12 @@ int logpump_main(int argc, char **argv) {
                                .tls_cert = argc > 3 ? argv[3] : "",
                                .tls_key = argc > 4 ? argv[4] : "",
                                .tls_ca = argc > 5 ? argv[5] : ""};
-    struct pump p = {
-        .dir_fd = -EBADF, .records_fd = -EBADF, .listen_fd = -EBADF, .signal_fd = -EBADF};
+    struct pump p = {.dir_fd = -EBADF,
+                     .records_fd = -EBADF,
+                     .listen_fd = -EBADF,
+                     .signal_fd = -EBADF,
+                     .inotify_fd = -EBADF,
+                     .proc_fd = -EBADF};
     struct err err = {0};
     int r = start(&p, dir, &o, &err);
     if (r < 0) {

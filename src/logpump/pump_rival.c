@@ -1,8 +1,11 @@
 #include "pump_rival.h"
 
-#include <ctype.h>
+#include "paddock/logpump.h"
+#include "paddock/parse.h"
+
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,9 +19,9 @@ static DIR *dir_at(int fd, const char *path) {
     return d;
 }
 
-static bool is_docker_logger(int proc_fd, const char *pid) {
+bool logpump_is_docker_logger(int proc_fd, pid_t pid) {
     char path[64], text[4096];
-    snprintf(path, sizeof(path), "%.20s/cmdline", pid);
+    snprintf(path, sizeof(path), "%d/cmdline", (int)pid);
     AUTO_FD int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
     if (n <= 0)
@@ -30,9 +33,9 @@ static bool is_docker_logger(int proc_fd, const char *pid) {
     return false;
 }
 
-static bool has_open(int proc_fd, const char *pid, const struct stat *fifo) {
+static bool has_open(int proc_fd, pid_t pid, const struct stat *fifo) {
     char path[64];
-    snprintf(path, sizeof(path), "%.20s/fd", pid);
+    snprintf(path, sizeof(path), "%d/fd", (int)pid);
     DIR *d = dir_at(proc_fd, path);
     bool found = false;
     struct stat st;
@@ -50,9 +53,11 @@ bool pump_rival_has(int proc_fd, const char *fifo) {
         return false;
     DIR *d = dir_at(proc_fd, ".");
     bool found = false;
-    for (const struct dirent *e; d && !found && (e = readdir(d));)
-        found = isdigit((unsigned char)e->d_name[0]) && is_docker_logger(proc_fd, e->d_name) &&
-                has_open(proc_fd, e->d_name, &st);
+    for (const struct dirent *e; d && !found && (e = readdir(d));) {
+        uint64_t pid;
+        found = parse_u64(e->d_name, INT_MAX, &pid) == 0 &&
+                logpump_is_docker_logger(proc_fd, (pid_t)pid) && has_open(proc_fd, (pid_t)pid, &st);
+    }
     if (d)
         closedir(d);
     return found;

@@ -15,26 +15,12 @@
 
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
 
-/* True when @pid runs `... docker_logger`: a number from a file may be anybody's by now. */
-static bool is_docker_logger(const struct driver *d, pid_t pid) {
-    char path[64], text[4096];
-    snprintf(path, sizeof(path), "%d/cmdline", (int)pid);
-    AUTO_FD int fd = openat(d->proc_fd, path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    for (const char *arg = text; arg < text + n; arg += strlen(arg) + 1)
-        if (strcmp(arg, "docker_logger") == 0)
-            return true;
-    return false;
-}
-
 /* Ends the old logger. Returns the time from which the logs are ours: lines from before were its
  * own, and if it had died earlier what it left out is lost rather than the whole log repeated. */
 static int64_t take_over_logger(const struct driver *d, const struct task_state *state) {
     int64_t now = clock_wall_ns();
-    if (state->logger_pid <= 0 || !is_docker_logger(d, state->logger_pid))
+    /* A number from a file may be anybody's by now. */
+    if (state->logger_pid <= 0 || !logpump_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
         return now;
     if (kill(state->logger_pid, SIGKILL) < 0 && errno != ESRCH)
         log_warn("recover", LOG_KV("errno", strerror(errno)),
