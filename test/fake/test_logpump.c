@@ -2,6 +2,10 @@
  * reader that stops holds up nobody else; the FIFOs end when all is delivered. */
 #include "fake/task_world.h"
 
+#include "paddock/logpump.h"
+#include "paddock/loop.h"
+#include "paddock/pool.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -329,56 +333,58 @@ static void test_logs__nobody_reads_at_the_end__closed_at_deadline(void **state)
     assert_int_equal(read(fd, &byte, 1), 0);
 }
 
-struct starting {
-    struct world *w;
-    struct task_config *task;
-    char request[128];
-    int r;
+struct taking_up {
+    struct logpump *pump;
+    const struct task_config *task;
 };
 
-static void *start_thread(void *arg) {
-    struct starting *s = arg;
-    struct driver_started started = {0};
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    s->r = driver_start_task(s->w->d, &call, s->task, &started, NULL);
-    driver_started_done(&started);
-    return NULL;
+/* There is no pump and none comes up. */
+static void *follow_thread(void *arg) {
+    struct taking_up *u = arg;
+    struct call call = call_within(NULL, US_PER_SEC);
+    struct logpump_task t = {.task_id = u->task->id,
+                             .container_id = "c",
+                             .stdout_path = u->task->stdout_path,
+                             .stderr_path = u->task->stderr_path};
+    return logpump_follow(u->pump, &call, &t, NULL) < 0 ? u : NULL;
 }
 
-/* Whether its container is there; the request for its logs then. */
-static bool has_container(void *ctx) {
-    struct starting *s = ctx;
-    struct driver_inspect i = {0};
-    if (driver_inspect_task(s->w->d, s->task->id, &i, NULL) < 0)
-        return false;
-    snprintf(s->request, sizeof(s->request), "GET /containers/%s/logs", i.look.container_id);
-    bool is = i.look.container_id[0] != '\0';
-    driver_inspect_done(&i);
-    return is;
+static bool has_writer(void *ctx) {
+    char byte;
+    return read(*(int *)ctx, &byte, 1) < 0 && errno == EAGAIN;
 }
 
-/* The container's end is told while the pump is still being told of its begin: the FIFOs must not
- * end in between, for logmon would not read what comes then. */
-static void test_logs__ended_while_follow_is_under_way__all_delivered(void **state) {
+/* A container that ends at once: its end is told while the pump is still being told of its begin.
+ * The FIFOs must not end in between, for logmon would not read what comes then. */
+static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state) {
     struct fixture *x = *state;
     struct task_config two;
-    struct reader out;
+    struct loop *loop;
+    struct pool *pool;
+    struct taking_up u = {.task = &two};
     pthread_t thread;
-    world_task(&x->w, &two, "two",
-               "{\"image\":\"busybox\",\"command\":\"print\",\"args\":[\"one\\n\"]}");
-    reader_start(&out, two.stdout_path);
-    fake_rules(&x->w.fake, "GET /containers/*/logs delay=1000 times=1\n");
-    struct starting s = {.w = &x->w, .task = &two, .r = -EINPROGRESS};
-    assert_int_equal(pthread_create(&thread, NULL, start_thread, &s), 0);
-    world_until(has_container, &s, "the container");
-    world_until_count(&x->w, s.request, 1);
-    world_exit(&x->w, &two, 0);
-    world_wait(&x->w, two.id);
-    pthread_join(thread, NULL);
-    assert_int_equal(s.r, 0);
-    reader_until(&out, "one\n");
-    reader_until_eof(&out);
-    reader_done(&out);
+    void *failed;
+    world_task(&x->w, &two, "two", RUNS);
+    assert_int_equal(loop_new(&loop), 0);
+    assert_int_equal(pool_new(2, &pool), 0);
+    struct logpump_options o = {.program = "/bin/true",
+                                .run_dir = x->w.dir,
+                                .endpoint = x->w.fake.endpoint,
+                                .loop = loop,
+                                .pool = pool};
+    assert_int_equal(logpump_new(&o, &u.pump, NULL), 0);
+    AUTO_FD int fd = open(two.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(pthread_create(&thread, NULL, follow_thread, &u), 0);
+    world_until(has_writer, &fd, "the FIFO is held open");
+    struct call call = call_within(NULL, 10 * US_PER_MS);
+    assert_int_equal(logpump_finish(u.pump, &call, two.id, NULL), 0);
+    assert_true(has_writer(&fd));
+    pthread_join(thread, &failed);
+    assert_non_null(failed);
+    assert_false(has_writer(&fd)); /* given up */
+    pool_free(pool);
+    logpump_free(u.pump);
+    loop_free(loop);
     task_config_done(&two);
 }
 
@@ -641,7 +647,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
     T(test_logs__stopped_reader__others_go_on_memory_bounded),
     T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
-    T(test_logs__ended_while_follow_is_under_way__all_delivered),
+    T(test_finish__while_follow_is_under_way__fifos_stay_open),
     T(test_logs__fifo_is_a_link__refused),
     T(test_logs__fifo_is_a_file__refused),
     T(test_logs__fifo_becomes_a_link__not_followed_by_next_pump),
