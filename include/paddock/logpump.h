@@ -46,7 +46,8 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
                    struct err *err) MUST_CHECK;
 /** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs
  * close. 0; -ETIMEDOUT when the reader did not take it in time (closed all the same). Unknown
- * tasks: 0. */
+ * tasks: 0. Also 0, with nothing done, while logpump_follow of the task is under way: who calls
+ * that looks afterwards whether the container has ended meanwhile. */
 int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
                    struct err *err) MUST_CHECK;
 
