@@ -144,6 +144,7 @@ func caseAgentSwap(t *T) {
 		when := "after the change to paddock"
 		if !there {
 			when = "after the change back"
+			hello.again = 1
 		}
 		t.sh("systemctl", "stop", "nomad.service")
 		installPlugin(t, there)
