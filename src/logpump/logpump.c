@@ -212,6 +212,9 @@ static void child_keep(struct logpump *p, pid_t pid) {
 /* Starts it and waits until it listens (or has found that another one does, or has died). */
 static int spawn(struct logpump *p, const struct call *call) {
     int ends[2];
+    int r = make_dir(p->run_dir); /* /run is tidied up now and then */
+    if (r < 0)
+        return r;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     AUTO_FD int ours = ends[0];
@@ -224,7 +227,7 @@ static int spawn(struct logpump *p, const struct call *call) {
         theirs = other;
     }
     pid_t pid;
-    int r = spawn_process(p, theirs, &pid);
+    r = spawn_process(p, theirs, &pid);
     if (r < 0)
         return r;
     child_keep(p, pid);

@@ -562,6 +562,25 @@ static void test_pump__second_on_one_folder__first_serves(void **state) {
     assert_int_equal(world_pump(&x->w), pump);
 }
 
+/* Somebody tidied /run: the next task has its logs all the same. */
+static void test_pump__folder_removed__made_again(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct reader out;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    char command[512];
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_true(snprintf(command, sizeof(command), "rm -r %s/docker-*", x->w.run_dir) > 0);
+    assert_int_equal(system(command), 0);
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, NULL);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "on\n", NULL, 0);
+    reader_until(&out, "on\n");
+    reader_done(&out);
+    task_config_done(&two);
+}
+
 static bool was_reaped(void *ctx) {
     siginfo_t info = {0};
     return waitid(P_PID, (id_t) * (pid_t *)ctx, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
@@ -658,6 +677,7 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__last_task_gone__ends),
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
+    T(test_pump__folder_removed__made_again),
     T(test_pump__hundred_tasks__few_fds_little_memory),
 };
 WORLD_MAIN(tests)
