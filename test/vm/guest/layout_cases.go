@@ -13,7 +13,7 @@ import (
 /* How late the tick may be: its second, and what an emulated machine needs. */
 const tickLimit = 1500 * time.Millisecond
 
-func layoutCases() []testCase {
+func poolCases() []testCase {
 	at := "/" + cgroupDriver()
 	return []testCase{
 		{"layout-first-instruction" + at, 2 * time.Minute, caseFirstInstruction},
@@ -21,6 +21,12 @@ func layoutCases() []testCase {
 		{"layout-cores-stay-apart" + at, 2 * time.Minute, caseCoresApart},
 		{"layout-all-reserved-and-released" + at, 2 * time.Minute, caseAllReserved},
 		{"layout-cpu-offline-online" + at, 2 * time.Minute, caseCPUOffline},
+	}
+}
+
+func lifeCases() []testCase {
+	at := "/" + cgroupDriver()
+	return []testCase{
 		{"layout-plugin-killed-and-back" + at, 3 * time.Minute, casePluginKilled},
 		{"layout-dockerd-restart-live-restore" + at, 3 * time.Minute, caseDockerdRestart},
 		{"layout-nothing-left-behind" + at, 2 * time.Minute, caseNothingLeft},

@@ -2,7 +2,8 @@
  * What runs inside the guest: the tests that need a real systemd, cgroup v2, dockerd and Nomad agent, and the
  * demo. One static program, so that both Debian releases run the same bytes.
  *
- *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), layout (the cgroups of clients >= 1.7, played),
+ *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), pool and life (the cgroups of clients >= 1.7, played:
+ *                          sets that change; a driver, dockerd and tasks that end),
  *                          rows (what puts an old cpuset back), storm (two random minutes)
  *   guest demo
  *
@@ -131,7 +132,7 @@ func main() {
 	}
 	/* a group's cases, and what takes down what they share */
 	groups := map[string]func() ([]testCase, func()){
-		"agent": alone(agentCases), "layout": alone(layoutCases), "rows": rowCases, "storm": alone(stormCases),
+		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "storm": alone(stormCases),
 	}
 	status := 0
 	for _, name := range os.Args[2:] {
