@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 
 #define PING_TIMEOUT_MS 10000L
 
@@ -258,7 +259,10 @@ static void act(struct docker_multi *m, curl_socket_t fd, int events) {
 static bool rest(struct sock *s, uint32_t events) {
     struct docker_multi *m = s->multi;
     uint64_t now = clock_now_us();
-    if (!m->gather_us || events != EPOLLIN || now >= s->read_us + m->gather_us) {
+    int waiting = 0;
+    if (!m->gather_us || events != EPOLLIN || now >= s->read_us + m->gather_us ||
+        /* a whole read is there: curl takes one at a time */
+        ioctl(s->fd, FIONREAD, &waiting) < 0 || waiting >= DOCKER_RECEIVE_BYTES) {
         s->read_us = now;
         return false;
     }
