@@ -414,18 +414,21 @@ static void test_docker_auth_lookup__helper_that_is_not_there__its_name(void **s
 
 /* The read end of a FIFO that helpers keep open for writing: it ends with the last of what they
  * started. */
-static int open_alive(const struct fixture *x) {
+static int open_alive(const struct fixture *x, int *ret_ours) {
     char path[160];
     path_of(x, "alive", path);
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    assert_true(fd >= 0);
+    /* Ours stands for a helper that is killed before it comes to open its own. */
+    *ret_ours = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && *ret_ours >= 0);
     return fd;
 }
 
-static void wait_all_gone(int fd) {
+static void wait_all_gone(int fd, int ours) {
     struct pollfd p = {.fd = fd};
+    close(ours);
     assert_int_equal(poll(&p, 1, 10000), 1);
     assert_true(p.revents & POLLHUP);
 }
@@ -444,7 +447,7 @@ static void test_docker_auth_lookup__helper_hangs__ended_at_the_deadline(void **
     for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
         char script[256];
         snprintf(script, sizeof(script), "exec 7>%s/alive\n%s", x->dir, scripts[i]);
-        int alive = open_alive(x);
+        int ours, alive = open_alive(x, &ours);
         write_helper(x, "x", script);
         struct call call = call_within(NULL, 300 * US_PER_MS);
         struct docker_auth a = {0};
@@ -455,7 +458,7 @@ static void test_docker_auth_lookup__helper_hangs__ended_at_the_deadline(void **
         uint64_t took = clock_now_us() - before;
         assert_true(took >= 300 * US_PER_MS && took < 10 * US_PER_SEC);
         assert_non_null(strstr(err.text, "docker-credential-x"));
-        wait_all_gone(alive);
+        wait_all_gone(alive, ours);
         close(alive);
     }
 }
