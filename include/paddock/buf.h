@@ -10,7 +10,7 @@ struct buf {
     size_t limit; /* most bytes that may be held; 0 = 1 MiB */
 };
 
-/** Context: all functions work on the caller's struct, no lock. */
+/** Context: any thread, one at a time per struct; no lock. */
 void buf_init(struct buf *b, size_t limit);
 void buf_done(struct buf *b);
 

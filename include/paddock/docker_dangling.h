@@ -13,8 +13,8 @@ struct docker_dangling_rule {
     void *ctx;
 };
 
-/** The ids out of @list (GET /containers/json) that are to be removed. Returns 0; -ENOMEM. Pure but
- * for tracked(). */
+/** The ids out of @list (GET /containers/json) that are to be removed. Owner: caller, strv_done.
+ * Returns 0; -ENOMEM. Pure but for tracked(). */
 int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule *rule,
                            struct strv *ret) MUST_CHECK;
 

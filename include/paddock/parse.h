@@ -1,6 +1,6 @@
 #pragma once
 /* Text to numbers, strictly: the whole text must be the number, blanks are refused, limits are
- * named. */
+ * named. Pure; any thread. @ret is set on success only. */
 #include "paddock/cleanup.h"
 #include <stdint.h>
 

@@ -1,5 +1,6 @@
 #pragma once
-/* Lists of strings and of key/value pairs, as configurations are made of. All strings are owned. */
+/* Lists of strings and of key/value pairs, as configurations are made of. All strings are owned.
+ * Any thread, one at a time per list. _done accepts an empty list and keeps errno. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stddef.h>

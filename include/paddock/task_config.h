@@ -1,6 +1,7 @@
 #pragma once
 /* Nomad's TaskConfig as a plain struct (facts: field tables of the Driver protocol). plugin/ fills
- * it from protobuf; nothing under src/ sees protobuf. All strings are owned, absent ones are "". */
+ * it from protobuf; nothing under src/ sees protobuf. All strings are owned, absent ones are "".
+ * Plain data: any thread that holds it. */
 #include "paddock/strv.h"
 #include <stdbool.h>
 #include <stdint.h>

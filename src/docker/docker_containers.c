@@ -115,6 +115,20 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
 
 /* ---- life ---- */
 
+int docker_containers_post_for_id(struct docker *d, const struct call *call, const char *path,
+                                  const json_t *body, const char *what, char ret_id[65],
+                                  struct err *err) {
+    struct docker_request rq = {.method = "POST", .path = path, .body = body};
+    AUTO_JSON json_t *j = NULL;
+    int r = docker_do(d, call, &rq, NULL, &j, err);
+    if (r < 0)
+        return r;
+    if (!docker_json_text(j, "Id")[0])
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to the %s request has no Id", what);
+    docker_json_copy(j, "Id", ret_id, 65);
+    return 0;
+}
+
 int docker_container_create(struct docker *d, const struct call *call, const char *name,
                             const json_t *body, char ret_id[65], struct err *err) {
     AUTO_FREE char *escaped = docker_escape(name);
@@ -123,15 +137,7 @@ int docker_container_create(struct docker *d, const struct call *call, const cha
         path = NULL;
         return err_oom(err);
     }
-    struct docker_request rq = {.method = "POST", .path = path, .body = body};
-    AUTO_JSON json_t *j = NULL;
-    int r = docker_do(d, call, &rq, NULL, &j, err);
-    if (r < 0)
-        return r;
-    if (!docker_json_text(j, "Id")[0])
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to the create request has no Id");
-    docker_json_copy(j, "Id", ret_id, 65);
-    return 0;
+    return docker_containers_post_for_id(d, call, path, body, "create", ret_id, err);
 }
 
 int docker_container_start(struct docker *d, const struct call *call, const char *id,

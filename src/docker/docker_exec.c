@@ -34,15 +34,7 @@ int docker_exec_create(struct docker *d, const struct call *call, const char *co
     AUTO_JSON json_t *body = exec_body(o);
     if (!body)
         return err_oom(err);
-    struct docker_request rq = {.method = "POST", .path = path, .body = body};
-    AUTO_JSON json_t *j = NULL;
-    int r = docker_do(d, call, &rq, NULL, &j, err);
-    if (r < 0)
-        return r;
-    if (!docker_json_text(j, "Id")[0])
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to the exec request has no Id");
-    docker_json_copy(j, "Id", ret_exec_id, 65);
-    return 0;
+    return docker_containers_post_for_id(d, call, path, body, "exec", ret_exec_id, err);
 }
 
 int docker_exec_inspect(struct docker *d, const struct call *call, const char *exec_id,

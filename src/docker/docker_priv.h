@@ -50,6 +50,13 @@ int docker_status_error(int status, const struct buf *body, const char *method, 
 int docker_curl_error(const struct docker *d, CURLcode code, const char *detail,
                       struct err *err) MUST_CHECK;
 
+/* ---- docker_containers.c ---- */
+/** POSTs @body; the answer's Id. @what: "create", for the error's text. Returns 0; -EPROTO; as
+ * docker_do. */
+int docker_containers_post_for_id(struct docker *d, const struct call *call, const char *path,
+                                  const json_t *body, const char *what, char ret_id[65],
+                                  struct err *err) MUST_CHECK;
+
 /* ---- docker_json.c: values of Docker's JSON, forgiving about absent ones ---- */
 const char *docker_json_text(const json_t *object, const char *key); /* "" when absent */
 void docker_json_copy(const json_t *object, const char *key, char *out, size_t size);
