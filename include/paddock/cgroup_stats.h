@@ -14,17 +14,17 @@ struct cgroup_usage {
     bool has_max_usage, has_kernel, has_swap;
 };
 
-/* v1 has six files a container where v2 has five and cpusets besides: those three are held that move all the
- * time, the others are opened at each read. */
+/* v1 has six files a container where v2 has five and cpusets besides: those three are held that
+ * move all the time, the others are opened at each read. */
 enum { CGROUP_V1_CPUACCT_STAT, CGROUP_V1_CPU_STAT, CGROUP_V1_MEMORY_MAX, CGROUP_V1_SELDOM };
 
 struct cgroup_stats {
     bool v2;
-    int root_fd;                          /* borrowed */
-    int cpu_fd;                           /* v2: cpu.stat; v1: cpuacct.usage */
+    int root_fd; /* borrowed */
+    int cpu_fd;  /* v2: cpu.stat; v1: cpuacct.usage */
     int memory_fd, memory_stat_fd;
-    int swap_fd, peak_fd;                 /* v2 */
-    char *seldom[CGROUP_V1_SELDOM];       /* v1: paths below root_fd; NULL = not there */
+    int swap_fd, peak_fd;           /* v2 */
+    char *seldom[CGROUP_V1_SELDOM]; /* v1: paths below root_fd; NULL = not there */
 };
 
 /** Opens the files of the cgroup that process @pid is in. @container_id: the path is cut back to

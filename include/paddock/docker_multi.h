@@ -17,8 +17,8 @@ int docker_multi_new(struct docker *docker, struct loop *loop,
 /** Ends every stream that is open, without a callback. Not from a callback. NULL allowed. */
 void docker_multi_free(struct docker_multi *m);
 
-/** A socket that is busy is read at most once in @us (microseconds; 0 = as it comes, the default): far fewer
- *  system calls for streams of many small pieces, which come up to @us later. */
+/** A socket that is busy is read at most once in @us (microseconds; 0 = as it comes, the default):
+ * far fewer system calls for streams of many small pieces, which come up to @us later. */
 void docker_multi_gather(struct docker_multi *m, uint64_t us);
 
 /* What on_data returns instead of taking the piece: it is offered again after docker_get_resume. */

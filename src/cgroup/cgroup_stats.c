@@ -60,7 +60,8 @@ static int open_path(int root_fd, const char *path) {
 /* "hierarchy/path/file" relative to the root; NULL without memory. */
 static char *join(const char *hierarchy, const char *path, const char *file) {
     char *full = NULL;
-    if (asprintf(&full, "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "", path + (path[0] == '/'), file) < 0)
+    if (asprintf(&full, "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "", path + (path[0] == '/'),
+                 file) < 0)
         return NULL;
     return full;
 }

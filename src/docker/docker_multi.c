@@ -254,8 +254,8 @@ static void act(struct docker_multi *m, curl_socket_t fd, int events) {
     reap(m);
 }
 
-/* dockerd sends each line of output by itself. Read as it comes that is three system calls a line; a busy
- * socket therefore rests between two reads, and one read takes what has gathered. */
+/* dockerd sends each line of output by itself. Read as it comes that is three system calls a line;
+ * a busy socket therefore rests between two reads, and one read takes what has gathered. */
 static bool rest(struct sock *s, uint32_t events) {
     struct docker_multi *m = s->multi;
     uint64_t now = clock_now_us();

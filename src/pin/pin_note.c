@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TELL_AGAIN_US (60 * US_PER_SEC) /* the same state of the same task at most once a minute   \
-                                         */
+#define TELL_AGAIN_US                                                                              \
+    (60 * US_PER_SEC) /* the same state of the same task at most once a minute                     \
+                       */
 
 void pin_text(const struct cpuset *s, char *out, size_t size) {
     char full[CPUSET_TEXT_MAX];

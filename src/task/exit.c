@@ -1,9 +1,10 @@
 /* How the driver learns that a container has ended.
  *
  * One event stream for all containers tells it; whenever that stream (re)connects every tracked
- * container is inspected, for what happened in between was not told. A die event that tells its code is
- * an end; where it may be an OOM kill, or only the looks after a lost stream are there, Docker's inspect
- * decides. While Docker does not answer nothing is concluded: the next connect asks again. */
+ * container is inspected, for what happened in between was not told. A die event that tells its
+ * code is an end; where it may be an OOM kill, or only the looks after a lost stream are there,
+ * Docker's inspect decides. While Docker does not answer nothing is concluded: the next connect
+ * asks again. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -194,8 +195,9 @@ static bool is_new_start(const struct task *t, const char *action) {
            (strcmp(action, "start") == 0 && store_look(t).phase == TASK_RUNNING);
 }
 
-/* The event's own word is enough, and 10 ms sooner: an inspect waits until dockerd has cleaned up. But a
- * SIGKILL may have been the kernel's for want of memory, which Docker may tell behind it: then it is asked. */
+/* The event's own word is enough, and 10 ms sooner: an inspect waits until dockerd has cleaned up.
+ * But a SIGKILL may have been the kernel's for want of memory, which Docker may tell behind it:
+ * then it is asked. */
 static void on_die(struct driver *d, struct task *t, const struct docker_event *e) {
     if (e->exit_code < 0 || e->exit_code == 128 + SIGKILL) {
         run_later(d, d->pool, t, e->exit_code, check_work);

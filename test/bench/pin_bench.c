@@ -16,8 +16,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define TASKS 200u /* that are overwritten: few enough times each that nobody calls it a contest   \
-                    */
+#define TASKS                                                                                      \
+    200u /* that are overwritten: few enough times each that nobody calls it a contest             \
+          */
 #define SAMPLES 1000u
 #define POOL_TASKS 100u
 #define POOL_ROUNDS 20u

@@ -22,7 +22,8 @@
  * POST /_fake/reset (no rules), POST /_fake/exit/ID?code=N[&oom=1] (its process ends),
  * POST /_fake/print/ID[?stream=2] (body: one message of output), POST
  * /_fake/lines/ID?count=N&max=BYTES (numbered lines on both streams), POST /_fake/restart/ID
- * (another process, by Docker itself), POST /_fake/oom/ID (a child is killed for want of memory), POST /_fake/drop (all streams cut), GET /_fake/requests
+ * (another process, by Docker itself), POST /_fake/oom/ID (a child is killed for want of memory),
+ * POST /_fake/drop (all streams cut), GET /_fake/requests
  * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",
  * "auth": X-Registry-Auth, "body", "bytes": of the body}]), GET /_fake/connections ({"open": n,
  * "accepted": n}).
@@ -31,8 +32,9 @@
  * run. An exec's Cmd: ["echo", TEXT], ["cat"] (stdin back, until its end), ["exit", N], ["err",
  * TEXT] (on stderr),
  * ["sleep"] (until the connection ends), ["big", N] (so many bytes), ["count"] (tells at the end
- * how much input came; ["count", "deaf"] reads none before POST /_fake/hear), ["leave"] (as background, at its first
- * input), ["background", TEXT] (ends with 5, but a child of it holds the connection). */
+ * how much input came; ["count", "deaf"] reads none before POST /_fake/hear), ["leave"] (as
+ * background, at its first input), ["background", TEXT] (ends with 5, but a child of it holds the
+ * connection). */
 #include "paddock/buf.h"
 #include <jansson.h>
 #include <stdbool.h>

@@ -351,7 +351,8 @@ static void test_recover__docker_hangs__error_in_time(void **state) {
     uint64_t before = clock_now_us();
     assert_true(recover_own(x, &err) < 0);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
 }
 
 static void test_recover__no_fifo__error_and_nothing_held(void **state) {
@@ -360,7 +361,8 @@ static void test_recover__no_fifo__error_and_nothing_held(void **state) {
     assert_int_equal(unlink(x->task.stdout_path), 0);
     assert_true(recover_own(x, NULL) < 0);
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
 }
 
 /* The built-in driver's state: taken over, its logger (not a logger here) is left alone. */
