@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* NOLINTNEXTLINE(bugprone-macro-parentheses): @type is a type */
+/* NOLINTBEGIN(bugprone-macro-parentheses): @type is a type */
 #define NEW(type, lower)                                                                           \
     __extension__({                                                                                \
         type *new_ = malloc(sizeof(*new_));                                                        \
@@ -16,6 +16,7 @@
             lower##__init(new_);                                                                   \
         new_;                                                                                      \
     })
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const char *attr_type(enum config_type type) {
     switch (type) {

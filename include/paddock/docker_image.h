@@ -21,8 +21,8 @@ struct docker_images_options {
     uint64_t progress_us;                      /* how often a pull's progress is told; 0 = 2 min */
     const char *auth_config, *auth_helper;     /* plugin's auth block, "" = none */
 };
-/** Returns 0; -ENOMEM; -errno of the timer. @o is copied, what it points to must outlive @ret.
- * Owner: caller, docker_images_free. */
+/** Returns 0; -ENOMEM; -errno of the timer. @o and its texts are copied; docker, loop and pool are
+ * borrowed. Owner: caller, docker_images_free. */
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) MUST_CHECK;
 /** After pool and loop have ended; images whose delay runs stay. NULL allowed. */
 void docker_images_free(struct docker_images *im);
