@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FIFO_BYTES (1 << 20) /* fs.pipe-max-size is 1 MiB; memory is taken as it fills */
-
 /* A task can write to its alloc's log folder on old clients: a link put in the FIFO's place must
  * not lead the pump, which is root, elsewhere. The folder is opened first, the name in it without
  * following. */
@@ -32,8 +30,6 @@ int pump_fifo_open(const char *path, int *ret_fd) {
         return -errno;
     if (!S_ISFIFO(st.st_mode))
         return -EINVAL;
-    /* Room for a burst while the reader is not scheduled; refused: the usual 64 KiB. */
-    (void)fcntl(fd, F_SETPIPE_SZ, FIFO_BYTES);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

@@ -5,15 +5,21 @@
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
-/* One write: at most PIPE_BUF, so that it is taken whole or not at all. */
-#define CHUNK_MAX PIPE_BUF
+/* What is sure to be taken whole or not at all: PIPE_BUF when the FIFO has a free page, everything when it is
+ * empty. So output is gathered in blocks of PIPE_BUF, each with the position behind it: one is written at a
+ * time, or all of them in one go, for each write wakes the reader. */
+#define BLOCK PIPE_BUF
+#define BLOCKS 8
+#define CHUNK_MAX ((size_t)BLOCKS * BLOCK)
 /* Bytes from Docker that wait for a slow reader before the connection is paused. */
 #define INBOX_MAX ((size_t)64 << 10)
 /* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
@@ -30,10 +36,10 @@ struct out {
     int fd;
     struct loop_watch *watch; /* while the FIFO is full */
     bool blocked;
-    char chunk[CHUNK_MAX];
+    char *chunk; /* CHUNK_MAX bytes; NULL while nothing waits */
     size_t len;
-    int64_t first_ns;           /* time of the chunk's first message */
-    struct log_position behind; /* the position when the chunk is written */
+    int64_t first_ns;                   /* no message in the chunk is older */
+    struct log_position behind[BLOCKS]; /* the position when this block is written */
     struct log_position cursor; /* the message that is being read */
     bool any;                   /* cursor is valid on this connection */
     bool replay;                /* what was delivered before is coming again */
@@ -90,10 +96,16 @@ static void on_writable1(void *arg, uint32_t events) {
     run(t);
 }
 
-/* True when a write of up to a page is sure to be taken: we are the only writer. */
-static bool has_room(int fd) {
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT);
+/* How many bytes of the chunk a write is sure to take now; 0 = the FIFO is full. We are its only writer. */
+static size_t sure_bytes(const struct out *o) {
+    int unread = 1;
+    if (o->len > BLOCK && ioctl(o->fd, FIONREAD, &unread) == 0 && unread == 0 &&
+        fcntl(o->fd, F_GETPIPE_SZ) >= (int)CHUNK_MAX)
+        return o->len;
+    struct pollfd p = {.fd = o->fd, .events = POLLOUT};
+    if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT))
+        return 0;
+    return o->len < BLOCK ? o->len : BLOCK;
 }
 
 static void note_resume(struct pump_task *t) {
@@ -115,29 +127,46 @@ static void block(struct pump_task *t, int s) {
     }
 }
 
-/* Writes the chunk. False: the FIFO is full. */
+static void drop_chunk(struct out *o) {
+    cleanup_free(&o->chunk);
+    o->chunk = NULL;
+    o->len = 0;
+}
+
+/* The first @n bytes (whole blocks, or all) are gone. */
+static void shift(struct out *o, size_t n) {
+    size_t blocks = (n + BLOCK - 1) / BLOCK;
+    o->first_ns = o->behind[blocks - 1].time_ns;
+    o->len -= n;
+    memmove(o->chunk, o->chunk + n, o->len);
+    memmove(o->behind, o->behind + blocks, (BLOCKS - blocks) * sizeof(o->behind[0]));
+}
+
+/* Writes what the FIFO takes. False: it is full, something waits. */
 static bool flush(struct pump_task *t, int s) {
     struct out *o = &t->out[s];
-    if (o->len == 0)
-        return true;
-    if (o->fd < 0) { /* nobody wants it */
-        t->record->stream[s].at = o->behind;
-        o->len = 0;
-        return true;
+    while (o->len > 0) {
+        size_t n = o->len;
+        const struct log_position *behind = &o->behind[(n - 1) / BLOCK];
+        if (o->fd < 0) { /* nobody wants it */
+            t->record->stream[s].at = *behind;
+            o->len = 0;
+            break;
+        }
+        n = o->blocked ? 0 : sure_bytes(o);
+        if (n == 0) {
+            block(t, s);
+            return false;
+        }
+        pump_record_begin(t->record, s, &o->behind[(n - 1) / BLOCK]);
+        if (write(o->fd, o->chunk, n) != (ssize_t)n) {
+            pump_record_abort(t->record, s);
+            block(t, s);
+            return false;
+        }
+        pump_record_commit(t->record, s);
+        shift(o, n);
     }
-    if (o->blocked || !has_room(o->fd)) {
-        block(t, s);
-        return false;
-    }
-    pump_record_begin(t->record, s, &o->behind);
-    ssize_t n = write(o->fd, o->chunk, o->len);
-    if (n < 0) {
-        pump_record_abort(t->record, s);
-        block(t, s);
-        return false;
-    }
-    pump_record_commit(t->record, s);
-    o->len = 0;
     return true;
 }
 
@@ -175,27 +204,44 @@ static size_t already_delivered(struct pump_task *t, const struct log_piece *p) 
     return 0;
 }
 
-static void add_piece(struct pump_task *t, const struct log_piece *p) {
+static int add_piece(struct pump_task *t, const struct log_piece *p) {
     struct out *o = &t->out[p->channel - 1];
+    if (!o->chunk && !(o->chunk = malloc(CHUNK_MAX)))
+        return -ENOMEM;
     size_t skip = already_delivered(t, p);
     if (p->time_ns > t->newest_ns)
         t->newest_ns = p->time_ns;
     if (skip == p->len)
-        return;
+        return 0;
     t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
     if (o->len == 0)
         o->first_ns = p->time_ns;
+    struct log_position *behind = &o->behind[o->len / BLOCK]; /* no piece crosses blocks: see room */
     memcpy(o->chunk + o->len, p->data + skip, p->len - skip);
     o->len += p->len - skip;
-    o->behind = o->cursor;
-    o->behind.offset = (uint32_t)(p->offset + p->len);
+    *behind = o->cursor;
+    behind->offset = (uint32_t)(p->offset + p->len);
     if (p->end)
-        o->behind = (struct log_position){.time_ns = p->time_ns, .nth = o->cursor.nth + 1};
+        *behind = (struct log_position){.time_ns = p->time_ns, .nth = o->cursor.nth + 1};
+    return 0;
 }
 
+/* To the end of the present block of either stream, for whose the next piece is, is not known. */
 static size_t room(const struct pump_task *t) {
-    size_t a = CHUNK_MAX - t->out[0].len, b = CHUNK_MAX - t->out[1].len;
-    return a < b ? a : b;
+    size_t least = BLOCK;
+    for (int s = 0; s < 2; s++) {
+        size_t len = t->out[s].len, left = len == CHUNK_MAX ? 0 : BLOCK - len % BLOCK;
+        least = left < least ? left : least;
+    }
+    return least;
+}
+
+/* True when there is room in both, after a flush of what is full. */
+static bool make_room(struct pump_task *t) {
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].len == CHUNK_MAX && !flush(t, s) && t->out[s].len == CHUNK_MAX)
+            return false;
+    return true;
 }
 
 /* Delivers what is there. 0 all; -EAGAIN a FIFO is full; -EPROTO. *@ret_taken: bytes that are done
@@ -204,8 +250,7 @@ static int deliver(struct pump_task *t, const char *data, size_t len, size_t *re
     size_t taken = 0;
     int r = 0;
     while (taken < len) {
-        if (room(t) == 0 && ((t->out[0].len == CHUNK_MAX && !flush(t, 0)) ||
-                             (t->out[1].len == CHUNK_MAX && !flush(t, 1)))) {
+        if (!make_room(t)) {
             r = -EAGAIN;
             break;
         }
@@ -215,9 +260,9 @@ static int deliver(struct pump_task *t, const char *data, size_t len, size_t *re
             r = (int)n;
             break;
         }
+        if (piece.channel && (r = add_piece(t, &piece)) < 0)
+            break;
         taken += (size_t)n;
-        if (piece.channel)
-            add_piece(t, &piece);
     }
     *ret_taken = taken;
     if (r == 0) {
@@ -226,6 +271,9 @@ static int deliver(struct pump_task *t, const char *data, size_t len, size_t *re
         r = both ? 0 : -EAGAIN;
     }
     note_resume(t);
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].len == 0)
+            drop_chunk(&t->out[s]);
     return r;
 }
 
@@ -360,7 +408,7 @@ static void open_stream(struct pump_task *t) {
     for (int s = 0; s < 2; s++) {
         struct out *o = &t->out[s];
         o->any = false;
-        o->len = 0;
+        drop_chunk(o);
         o->cursor = (struct log_position){0};
         o->replay = t->record->stream[s].at.time_ns != 0;
     }
@@ -462,6 +510,7 @@ void pump_task_free(struct pump_task *t) {
     for (int s = 0; s < 2; s++) {
         loop_watch_del(t->out[s].watch);
         fd_close(t->out[s].fd);
+        drop_chunk(&t->out[s]);
     }
     buf_done(&t->inbox);
     pump_record_close(t->record);

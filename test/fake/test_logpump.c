@@ -644,7 +644,7 @@ static void test_pump__hundred_tasks__few_fds_little_memory(void **state) {
     unsigned fds = count_fds(pump);
     long kb = pump_rss_kb(pump) - before;
     print_message("100 tasks: %u fds, %ld KiB more\n", fds, kb);
-    assert_true(fds <= 3 * (N + 1) + 16);
+    assert_true(fds <= 3 * (N + 1) + 24); /* three a task, and what a pump holds itself */
     assert_true(kb <= 64 * N || WORLD_SANITIZED);
     for (int i = 0; i < N; i++)
         task_config_done(&many[i]);
