@@ -177,7 +177,7 @@ func caseStorm(t *T) {
 	if s.foreign > 0 {
 		t.fatalf("%.1f core-ms on a foreign core; first: %s", s.foreign.Seconds()*1e3, s.first)
 	}
-	if rounds < 10 || s.samples < 1000 {
+	if rounds < int(stormLength/(12*time.Second)) || s.samples < 1000 {
 		t.fatalf("too little happened: %d changes, %d samples", rounds, s.samples)
 	}
 	for _, k := range shared {
