@@ -14,6 +14,7 @@ import (
 )
 
 func TestDanglingContainers(t *testing.T) {
+	t.Parallel() /* a minute of waiting: beside the other patient ones, when all the rest is done */
 	p := launch(t)
 	forgotten := newTask(t, p, "forgotten", sleeper).start(p)
 	kept := newTask(t, p, "kept", sleeper).start(p)

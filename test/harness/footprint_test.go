@@ -63,6 +63,7 @@ func TestIdlePluginIsSmall(t *testing.T) {
 }
 
 func TestHundredCyclesLeakNothing(t *testing.T) {
+	t.Parallel() /* looks at nothing but its own plugin */
 	p := launch(t)
 	cycle := func(i int) {
 		k := newTask(t, p, "leak", sleeper).start(p)
@@ -89,7 +90,8 @@ func TestHundredCyclesLeakNothing(t *testing.T) {
 	var after footprint
 	eventually(t, 30*time.Second, "fds and threads are back", func() (bool, string) {
 		after = measure(t, p.pid)
-		return after.fds <= before.fds+1 && after.threads <= before.threads+1, fmt.Sprintf("before %v, after %v", before, after)
+		/* a kept connection to Docker is three; how many there are depends on what once met. A leak would be a hundred */
+		return after.fds <= before.fds+6 && after.threads <= before.threads+1, fmt.Sprintf("before %v, after %v", before, after)
 	})
 	t.Logf("before %v; after %v", before, after)
 	limit := 512 /* KiB: 5 KiB a cycle would be a leak of a task */

@@ -157,7 +157,7 @@ func tearDown() {
 	killBelow(run.dir)
 	killShims(run.dir)
 	unmountBelow(run.dir)
-	for dir := range pumpDirs {
+	for dir := range pumpDirs.all {
 		os.RemoveAll(dir)
 	}
 	if os.Getenv("HARNESS_KEEP") != "" {

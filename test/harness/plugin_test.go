@@ -140,6 +140,7 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 	}
 	p.client = goplugin.NewClient(config)
 	t.Cleanup(func() {
+		logPumps() /* notes their folders, which are removed at the end */
 		p.client.Kill()
 		if run.isRef {
 			removeSocket(p.socket)

@@ -356,6 +356,7 @@ func TestHealth(t *testing.T) {
 
 /* The host opens these first on every connection; when one ends, it logs or re-opens in a hot loop. */
 func TestLongStreamsStayOpen(t *testing.T) {
+	t.Parallel()
 	p := launch(t)
 	for _, m := range []string{
 		"/plugin.GRPCStdio/StreamStdio", "/plugin.GRPCBroker/StartStream",

@@ -324,7 +324,9 @@ func logPumps() []process {
 	var out []process
 	for _, p := range processesBelow(run.dir) {
 		if len(p.argv) > 2 && p.argv[1] == "logpump" {
-			pumpDirs[p.argv[2]] = true
+			pumpDirs.Lock()
+			pumpDirs.all[p.argv[2]] = true
+			pumpDirs.Unlock()
 			out = append(out, p)
 		}
 	}

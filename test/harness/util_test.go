@@ -264,12 +264,15 @@ func leftovers(limit time.Duration) []string {
 }
 
 /* The folders of this run's log pumps, as their command lines name them. */
-var pumpDirs = map[string]bool{}
+var pumpDirs = struct {
+	sync.Mutex
+	all map[string]bool
+}{all: map[string]bool{}}
 
 /* Sockets of pumps that are gone. */
 func deadSockets() []string {
 	var out []string
-	for dir := range pumpDirs {
+	for dir := range pumpDirs.all {
 		for _, s := range socketsBelow(dir) {
 			if c, err := net.Dial("unix", s); err == nil {
 				c.Close()
@@ -325,7 +328,7 @@ func endProcess(t testing.TB, pid int) {
 	}
 }
 
-/* No test runs beside another, so every socket below our temporary directory is a dead one then. */
+/* For tests that run beside no other: every socket below our temporary directory is a dead one then. */
 func removeSockets() {
 	for _, s := range socketsBelow(os.TempDir()) {
 		os.Remove(s)
