@@ -15,9 +15,10 @@
 #include <string.h>
 
 #define EXIT_UNKNOWN_CODE (-1)
-/* How long the log pump gets to deliver what is left: Nomad's logmon itself waits 2 s for the end.
- */
-#define EXIT_DRAIN_US (10 * US_PER_SEC)
+/* How long the log pump gets to deliver what is left. A dockerd that has just come back reads its
+ * whole files again for all its tasks at once, so this is long; it holds up nobody, for DestroyTask
+ * has a limit of its own. */
+#define EXIT_DRAIN_US (60 * US_PER_SEC)
 
 /* The pauses between two looks at a container whose inspect fails, doubled up to the longest. */
 #define EXIT_RETRY_FIRST_US (100 * US_PER_MS)
