@@ -102,15 +102,23 @@ bool tree_wait(struct tree *t, const char *path, const char *text) {
 }
 
 void tree_share(struct tree *t, const char *pool, const char *reserve) {
+    const char *file = "nomad.slice/share.slice/cpuset.cpus";
+    bool blank = pool[0] == '\0' || pool[0] == '\n';
     char path[512];
     tree_put(t, "nomad.slice/reserve.slice/cpuset.cpus", reserve);
+    /* The kernel changes the pool and what is effective in one step, and tells of the pool's file
+     * alone. So that file is the last one here; but the ancestor's set is never seen beside an old
+     * pool. */
+    if (blank)
+        tree_put(t, file, pool);
     for (size_t i = 0; i < t->n; i++) {
         if (strstr(t->tasks[i].source, "share.slice")) {
             snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", t->tasks[i].source);
-            tree_put(t, path, pool[0] && pool[0] != '\n' ? pool : "0-3\n"); /* the ancestor's */
+            tree_put(t, path, blank ? "0-3\n" : pool); /* the ancestor's */
         }
     }
-    tree_put(t, "nomad.slice/share.slice/cpuset.cpus", pool);
+    if (!blank)
+        tree_put(t, file, pool);
 }
 
 struct tree_task *tree_add(struct tree *t, const char *reserved, const char *actual) {
