@@ -14,9 +14,9 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-/* What is sure to be taken whole or not at all: PIPE_BUF when the FIFO has a free page, everything when it is
- * empty. So output is gathered in blocks of PIPE_BUF, each with the position behind it: one is written at a
- * time, or all of them in one go, for each write wakes the reader. */
+/* What is sure to be taken whole or not at all: PIPE_BUF when the FIFO has a free page, everything
+ * when it is empty. So output is gathered in blocks of PIPE_BUF, each with the position behind it:
+ * one is written at a time, or all of them in one go, for each write wakes the reader. */
 #define BLOCK PIPE_BUF
 #define BLOCKS 8
 #define CHUNK_MAX ((size_t)BLOCKS * BLOCK)
@@ -40,9 +40,9 @@ struct out {
     size_t len;
     int64_t first_ns;                   /* no message in the chunk is older */
     struct log_position behind[BLOCKS]; /* the position when this block is written */
-    struct log_position cursor; /* the message that is being read */
-    bool any;                   /* cursor is valid on this connection */
-    bool replay;                /* what was delivered before is coming again */
+    struct log_position cursor;         /* the message that is being read */
+    bool any;                           /* cursor is valid on this connection */
+    bool replay;                        /* what was delivered before is coming again */
 };
 
 struct pump_task {
@@ -96,7 +96,8 @@ static void on_writable1(void *arg, uint32_t events) {
     run(t);
 }
 
-/* How many bytes of the chunk a write is sure to take now; 0 = the FIFO is full. We are its only writer. */
+/* How many bytes of the chunk a write is sure to take now; 0 = the FIFO is full. We are its only
+ * writer. */
 static size_t sure_bytes(const struct out *o) {
     int unread = 1;
     if (o->len > BLOCK && ioctl(o->fd, FIONREAD, &unread) == 0 && unread == 0 &&
@@ -216,7 +217,8 @@ static int add_piece(struct pump_task *t, const struct log_piece *p) {
     t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
     if (o->len == 0)
         o->first_ns = p->time_ns;
-    struct log_position *behind = &o->behind[o->len / BLOCK]; /* no piece crosses blocks: see room */
+    struct log_position *behind =
+        &o->behind[o->len / BLOCK]; /* no piece crosses blocks: see room */
     memcpy(o->chunk + o->len, p->data + skip, p->len - skip);
     o->len += p->len - skip;
     *behind = o->cursor;
