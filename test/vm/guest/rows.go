@@ -163,7 +163,16 @@ func runRow(t *T, s *rowScene, r row, driver string) {
 	for k, cpus := range want {
 		t.ok(o.expect(k.cpusFile(), cpus), "observer")
 	}
-	r.do(t, s)
+	/* What is repaired is done several times, for the middle one counts; what must not be lost at all, once. */
+	times, events := 1, 1
+	if r.name == "outside-write" {
+		events = outsideWrites
+	} else if !r.keep || driver != "systemd" {
+		times, events = outsideWrites, outsideWrites
+	}
+	for i := 0; i < times; i++ {
+		r.do(t, s)
+	}
 	window(t, watchFor)
 	for k, cpus := range want {
 		wrong, now, err := o.seen(k.cpusFile())
@@ -175,6 +184,9 @@ func runRow(t *T, s *rowScene, r row, driver string) {
 			var took []time.Duration
 			for _, w := range wrong {
 				took = append(took, w.length())
+			}
+			for len(took) < events { /* repaired before the observer could see it */
+				took = append(took, 0)
 			}
 			t.inTime(k.cfg.Name+" was elsewhere", took)
 		}

@@ -31,9 +31,21 @@ type stormBox struct {
 	last time.Time
 }
 
+/*
+ * A time, and how long the observer had been away by then: an emulated machine stands still when its host does
+ * something else, and then the driver does not run either. Such time does not count.
+ */
+type moment struct {
+	at   time.Time
+	away time.Duration
+}
+
+const standstill = 10 * time.Millisecond
+
 type storm struct {
 	mu       sync.Mutex
-	since    map[int]time.Time /* reserved cores, since when */
+	since    map[int]moment /* reserved cores, since when */
+	away     time.Duration  /* so long in all the observer, which never rests, was not let run */
 	boxes    map[*task]*stormBox
 	foreign  time.Duration /* core-time on foreign cores */
 	first    string        /* the first such case, for the report */
@@ -47,8 +59,13 @@ func (s *storm) look() {
 	buf := make([]byte, 128)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d := time.Since(s.lastLook); !s.lastLook.IsZero() && d > s.gap {
-		s.gap = d
+	if d := time.Since(s.lastLook); !s.lastLook.IsZero() {
+		if d > s.gap {
+			s.gap = d
+		}
+		if d > standstill {
+			s.away += d
+		}
 	}
 	s.lastLook = time.Now()
 	for _, b := range s.boxes {
@@ -66,7 +83,7 @@ func (s *storm) look() {
 			if cpus&(1<<core) == 0 || b.own&(1<<core) != 0 {
 				continue
 			}
-			late := now.Sub(since)
+			late := now.Sub(since.at) - (s.away - since.away)
 			if late > s.slowest {
 				s.slowest = late
 			}
@@ -120,7 +137,7 @@ func caseStorm(t *T) {
 	random := rand.New(rand.NewSource(seed))
 	l := newLayout(t, "1-3")
 	h := launch(t)
-	s := &storm{since: map[int]time.Time{}, boxes: map[*task]*stormBox{}}
+	s := &storm{since: map[int]moment{}, boxes: map[*task]*stormBox{}}
 	shared := make([]*task, 0, stormTasks)
 	for i := 0; i < stormTasks; i++ {
 		k := start(t, h, l, fmt.Sprintf("shared%d", i), "", "exec sleep 100000")
@@ -159,7 +176,7 @@ func caseStorm(t *T) {
 		} else if len(running) < 2 { /* one core is left to share */
 			l.reserve(t, 1<<core)
 			s.mu.Lock()
-			s.since[core] = time.Now()
+			s.since[core] = moment{time.Now(), s.away}
 			s.mu.Unlock()
 			k := start(t, h, l, fmt.Sprintf("cores%d", rounds), strconv.Itoa(core), "exec sleep 100000")
 			s.watch(t, k, 1<<core)
