@@ -30,6 +30,9 @@ struct docker_get_ops {
     /* A piece of the 2xx body (at most 16 KiB). 0 taken; DOCKER_GET_PAUSE not taken; <0 ends the
      * stream with it. */
     int (*on_data)(void *ctx, const char *data, size_t len);
+    /* All that had come was given to on_data: what it gathered is best passed on now, in one go.
+     * Always called after the last of it and before on_done. May be NULL. */
+    void (*on_pause)(void *ctx);
     /* The stream has ended and is no more: @r is 0 for an orderly end, else -errno as in docker.h,
      * with
      * @err; @status is 0 when no answer came. Not called after docker_get_cancel. */

@@ -24,6 +24,7 @@ struct docker_multi {
     struct sock *resting;
     uint64_t gather_us;
     struct docker_get *first;
+    struct docker_get *fed; /* has been given data since it was last told of a pause */
     bool in_curl;
 };
 
@@ -77,6 +78,8 @@ static void drop_easy(struct docker_get *g) {
 }
 
 static void get_free(struct docker_get *g) {
+    if (g->multi->fed == g)
+        g->multi->fed = NULL;
     drop_easy(g);
     if (g->prev)
         g->prev->next = g->next;
@@ -125,6 +128,12 @@ static size_t on_header(char *data, size_t one, size_t len, void *arg) {
     return g->dead ? 0 : len;
 }
 
+static void tell_pause(struct docker_multi *m) {
+    struct docker_get *g = TAKE_PTR(m->fed);
+    if (g && !g->dead && g->ops->on_pause)
+        g->ops->on_pause(g->ctx);
+}
+
 static size_t on_body(char *data, size_t one, size_t len, void *arg) {
     struct docker_get *g = arg;
     (void)one;
@@ -137,6 +146,9 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg) {
         int r = buf_append(&g->error_body, data, len);
         return r == -ENOMEM ? CURL_WRITEFUNC_ERROR : len;
     }
+    if (g->multi->fed != g) /* curl went on to another one's socket */
+        tell_pause(g->multi);
+    g->multi->fed = g;
     int r = g->ops->on_data(g->ctx, data, len);
     if (r == DOCKER_GET_PAUSE)
         return CURL_WRITEFUNC_PAUSE;
@@ -251,6 +263,7 @@ static void act(struct docker_multi *m, curl_socket_t fd, int events) {
     m->in_curl = true;
     curl_multi_socket_action(m->curl, fd, events, &running);
     m->in_curl = false;
+    tell_pause(m);
     reap(m);
 }
 
@@ -363,7 +376,10 @@ static void resume(struct docker_get *g) {
     g->resume = false;
     m->in_curl = true;
     CURLcode c = curl_easy_pause(g->easy, CURLPAUSE_CONT); /* may call on_body */
+    tell_pause(m);
     m->in_curl = false;
+    if (g->dead)
+        return; /* on_kick frees it */
     if (c != CURLE_OK)
         after_transfer(g, c);
 }

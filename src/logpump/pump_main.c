@@ -31,8 +31,10 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-/* A busy container's output is taken together so often: a line comes at most this much later. */
-#define GATHER_US (3 * US_PER_MS)
+/* A busy container's output is taken together so often: a line comes at most this much later. Not
+ * longer: dockerd sends line by line, and a Unix socket of the usual size holds about 280 of them
+ * (by what they cost the kernel, not by their bytes), which dockerd prints in 1.5 ms at its best. */
+#define GATHER_US (1 * US_PER_MS)
 #define IDLE_EXIT_US (2 * US_PER_SEC)
 #define READY_FD 3
 

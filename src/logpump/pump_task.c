@@ -246,47 +246,46 @@ static bool make_room(struct pump_task *t) {
     return true;
 }
 
-/* Delivers what is there. 0 all; -EAGAIN a FIFO is full; -EPROTO. *@ret_taken: bytes that are done
- * with. */
-static int deliver(struct pump_task *t, const char *data, size_t len, size_t *ret_taken) {
+/* Gathers what is there, and delivers what is full. 0 all taken; -EAGAIN a FIFO is full; -EPROTO.
+ * *@ret_taken: bytes that are done with. */
+static int gather(struct pump_task *t, const char *data, size_t len, size_t *ret_taken) {
     size_t taken = 0;
     int r = 0;
-    while (taken < len) {
+    while (taken < len && r == 0) {
         if (!make_room(t)) {
             r = -EAGAIN;
             break;
         }
         struct log_piece piece;
         ssize_t n = log_parse(&t->parser, data + taken, len - taken, room(t), &piece);
-        if (n < 0) {
-            r = (int)n;
-            break;
-        }
-        if (piece.channel && (r = add_piece(t, &piece)) < 0)
-            break;
-        taken += (size_t)n;
+        r = n < 0 ? (int)n : piece.channel ? add_piece(t, &piece) : 0;
+        if (r == 0)
+            taken += (size_t)n;
     }
     *ret_taken = taken;
-    if (r == 0) {
-        bool both = flush(t, 0);
-        both = flush(t, 1) && both;
-        r = both ? 0 : -EAGAIN;
-    }
-    note_resume(t);
-    for (int s = 0; s < 2; s++)
+    return r;
+}
+
+/* Delivers what was gathered. True: all. */
+static bool deliver(struct pump_task *t) {
+    bool all = true;
+    for (int s = 0; s < 2; s++) {
+        all = flush(t, s) && all;
         if (t->out[s].len == 0)
             drop_chunk(&t->out[s]);
-    return r;
+    }
+    note_resume(t);
+    return all;
 }
 
 /* What waited for a slow reader. Its memory goes with the last of it. */
 static int deliver_inbox(struct pump_task *t) {
     size_t taken;
-    int r = deliver(t, t->inbox.data, t->inbox.len, &taken);
+    int r = gather(t, t->inbox.data, t->inbox.len, &taken);
     buf_consume(&t->inbox, taken);
     if (t->inbox.len == 0)
         buf_done(&t->inbox);
-    return r;
+    return !deliver(t) && r == 0 ? -EAGAIN : r;
 }
 
 /* ---- the stream ---- */
@@ -360,18 +359,17 @@ static int on_data(void *ctx, const char *data, size_t len) {
     }
     if (t->finishing)
         wait_quiet(t);
-    size_t taken = 0;
-    int r = 0;
-    if (t->inbox.len > 0) {
-        r = buf_append(&t->inbox, data, len);
-        if (r == 0)
-            r = deliver_inbox(t);
-    } else { /* from where it is */
-        r = deliver(t, data, len, &taken);
-        if (r == -EAGAIN && taken < len)
-            r = buf_append(&t->inbox, data + taken, len - taken);
-    }
-    return r == -EAGAIN ? 0 : r;
+    if (t->inbox.len > 0)
+        return buf_append(&t->inbox, data, len);
+    size_t taken; /* from where it is */
+    int r = gather(t, data, len, &taken);
+    return r == -EAGAIN ? buf_append(&t->inbox, data + taken, len - taken) : r;
+}
+
+/* Docker sends each line by itself, so on_data comes for each: written one by one they would be a
+ * system call a line, and wake the reader for each. */
+static void on_pause(void *ctx) {
+    run(ctx);
 }
 
 static bool is_unreadable(const struct err *err) {
@@ -398,7 +396,7 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
 }
 
 static const struct docker_get_ops get_ops = {
-    .on_open = on_open, .on_data = on_data, .on_done = on_done};
+    .on_open = on_open, .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
 
 static void open_stream(struct pump_task *t) {
     docker_get_cancel(TAKE_PTR(t->get));

@@ -26,9 +26,9 @@ struct fixture {
     /* of a GET */
     struct docker_multi *multi;
     struct docker_get *get;
-    size_t bytes, pauses;
+    size_t bytes, pauses, pieces, told_pauses;
     int done, done_r, done_status;
-    bool pause_each, cancel_in_data;
+    bool pause_each, cancel_in_data, cancel_in_pause, unpaused;
     struct loop_timer *resume;
     char text[128];
 };
@@ -226,7 +226,20 @@ static int on_data(void *ctx, const char *data, size_t len) {
         return DOCKER_GET_PAUSE;
     }
     x->bytes += len;
+    x->unpaused = true;
+    x->pieces++;
     return 0;
+}
+
+static void on_pause(void *ctx) {
+    struct fixture *x = ctx;
+    assert_false(x->done); /* before the end is told */
+    x->told_pauses++;
+    x->unpaused = false;
+    if (x->cancel_in_pause) {
+        docker_get_cancel(TAKE_PTR(x->get));
+        loop_stop(x->loop);
+    }
 }
 
 static void on_done(void *ctx, int r, int status, const struct err *err) {
@@ -239,7 +252,8 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
     loop_stop(x->loop);
 }
 
-static const struct docker_get_ops get_ops = {.on_data = on_data, .on_done = on_done};
+static const struct docker_get_ops get_ops = {
+    .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
 
 static void get_it(struct fixture *x, const char *path) {
     begin_loop(x);
@@ -259,6 +273,24 @@ static void test_docker_get__paused_at_each_piece__all_comes(void **state) {
     assert_int_equal(x->done_status, 200);
     assert_int_equal(x->bytes, 300000);
     assert_true(x->pauses > 10);
+}
+
+static void test_docker_get__many_pieces_at_once__one_pause_behind_the_last(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake, "GET /big size=300000 chunked");
+    get_it(x, "/big");
+    assert_int_equal(x->bytes, 300000);
+    assert_false(x->unpaused);
+    assert_true(x->told_pauses > 0 && x->told_pauses < x->pieces);
+}
+
+static void test_docker_get__cancelled_in_a_pause__no_more_told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake, "GET /big size=300000 chunked");
+    x->cancel_in_pause = true;
+    get_it(x, "/big");
+    assert_int_equal(x->done, 0);
+    assert_int_equal(x->told_pauses, 1);
 }
 
 static void test_docker_get__cancelled_in_its_callback__no_more_told(void **state) {
@@ -305,6 +337,8 @@ int main(int argc, char **argv) {
         T(test_docker_events__nobody_there__told_once_and_tried_again),
         T(test_docker_events__garbage__opened_again),
         T(test_docker_get__paused_at_each_piece__all_comes),
+        T(test_docker_get__many_pieces_at_once__one_pause_behind_the_last),
+        T(test_docker_get__cancelled_in_a_pause__no_more_told),
         T(test_docker_get__cancelled_in_its_callback__no_more_told),
         T(test_docker_get__refused__errno_status_message),
         T(test_docker_get__cut_off__enotconn),
