@@ -1,0 +1,43 @@
+#pragma once
+/* What the parts of the image module share: the table of users, the pulls, one lock over both. */
+#include "paddock/docker_image.h"
+
+#include <pthread.h>
+
+struct image_held;
+struct image_shared;
+struct image_waiter;
+
+struct docker_images {
+    struct docker_images_options o;
+    char *auth_config, *auth_helper;
+    struct loop_timer *timer; /* the next removal */
+    pthread_mutex_t lock;     /* guards all below; held by no call that blocks */
+    struct image_waiter *waiters;
+    struct image_held *held;
+    struct image_shared *shared;
+    unsigned removals; /* that have ended: what was seen before one may be gone */
+};
+
+/* ---- docker_image.c ---- */
+
+/** Lets go of the lock and waits for image_changed, @call's deadline or its cancel; takes the lock
+ * again. Returns 0 (look again); -ETIMEDOUT; -ECANCELED; -errno (no more fds). */
+int image_wait(struct docker_images *im, const struct call *call) MUST_CHECK;
+/** Under the lock: a pull or a removal has ended; all who wait look again. */
+void image_changed(struct docker_images *im);
+
+/* ---- docker_image_users.c ---- */
+
+/** Under the lock. Returns 0; 1 it is being removed right now; -ENOMEM. */
+int image_users_add(struct docker_images *im, const char *id, const char *user) MUST_CHECK;
+/** The timer's: starts the removals that are due. */
+void image_users_on_timer(void *im);
+void image_users_free(struct docker_images *im);
+
+/* ---- docker_image_share.c ---- */
+
+/** Pulls, or waits for somebody's pull of the same image with the same credentials. Returns 0;
+ * -errno with @err "Failed to pull `x`: ...". */
+int image_share_pull(struct docker_images *im, const struct call *call,
+                     const struct docker_image_want *want, struct err *err) MUST_CHECK;

@@ -1,0 +1,190 @@
+/* Who uses which image, and its removal: when the last user has gone, after a delay, without force:
+ * what a container of anybody uses stays. Only an image with several names needs force, for it is
+ * removed by id; as force does not spare stopped containers, those are asked for first. Whoever
+ * wants an image that is being removed at that moment waits for the end of it. */
+#include "docker_image_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+#include "paddock/loop.h"
+#include "paddock/pool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define REMOVE_TRIES 3
+#define REMOVE_PAUSE_US (3 * US_PER_SEC)
+#define REMOVE_TIMEOUT_US (60 * US_PER_SEC)
+
+struct image_held {
+    char id[80];
+    struct strv users;
+    uint64_t remove_at_us; /* 0 = in use or not to be removed */
+    bool removing;
+    struct image_held *next;
+};
+
+static struct image_held *find_held(struct docker_images *im, const char *id) {
+    struct image_held *h = im->held;
+    while (h && strcmp(h->id, id) != 0)
+        h = h->next;
+    return h;
+}
+
+int image_users_add(struct docker_images *im, const char *id, const char *user) {
+    struct image_held *h = find_held(im, id);
+    if (h && h->removing)
+        return 1;
+    if (!h) {
+        h = calloc(1, sizeof(*h));
+        if (!h)
+            return -ENOMEM;
+        snprintf(h->id, sizeof(h->id), "%s", id);
+        h->next = im->held;
+        im->held = h;
+    }
+    h->remove_at_us = 0;
+    return strv_contains(&h->users, user) ? 0 : strv_add(&h->users, user);
+}
+
+int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
+    pthread_mutex_lock(&im->lock);
+    int r;
+    struct call call = call_within(NULL, REMOVE_TRIES * REMOVE_PAUSE_US * 2);
+    while ((r = image_users_add(im, image_id, user_id)) == 1 && image_wait(im, &call) == 0)
+        ;
+    pthread_mutex_unlock(&im->lock);
+    return r == 1 ? 0 : r; /* a container runs of it: Docker keeps it whatever the removal does */
+}
+
+static void drop_held(struct docker_images *im, struct image_held *h) {
+    for (struct image_held **at = &im->held; *at; at = &(*at)->next) {
+        if (*at == h) {
+            *at = h->next;
+            break;
+        }
+    }
+    strv_done(&h->users);
+    free(h);
+}
+
+static void arm_posted(void *arg) {
+    struct docker_images *im = arg;
+    uint64_t first = 0;
+    pthread_mutex_lock(&im->lock);
+    for (struct image_held *h = im->held; h; h = h->next)
+        if (h->remove_at_us && !h->removing && (!first || h->remove_at_us < first))
+            first = h->remove_at_us;
+    pthread_mutex_unlock(&im->lock);
+    loop_timer_at(im->timer, first);
+}
+
+void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id) {
+    bool arm = false;
+    pthread_mutex_lock(&im->lock);
+    struct image_held *h = find_held(im, image_id);
+    for (size_t i = 0; h && i < h->users.n; i++) {
+        if (strcmp(h->users.v[i], user_id) != 0)
+            continue;
+        free(h->users.v[i]);
+        h->users.v[i] = h->users.v[--h->users.n];
+        if (h->users.n == 0 && im->o.gc) {
+            h->remove_at_us = clock_now_us() + im->o.gc_delay_us;
+            arm = true;
+        } else if (h->users.n == 0) {
+            drop_held(im, h);
+        }
+        break;
+    }
+    pthread_mutex_unlock(&im->lock);
+    if (arm && loop_post(im->o.loop, arm_posted, im) < 0)
+        log_warn("image", LOG_KV("image", image_id), "out of memory: the image stays, ignoring");
+}
+
+/* ---- removal ---- */
+
+struct removal {
+    struct docker_images *im;
+    char id[80];
+};
+
+static int delete_image(struct docker_images *im, const char *id, bool force, struct err *err) {
+    AUTO_FREE char *escaped = docker_escape(id);
+    AUTO_FREE char *path = NULL;
+    if (!escaped || asprintf(&path, "/images/%s?force=%d", escaped, force) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    struct docker_request rq = {.method = "DELETE", .path = path};
+    struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
+    return docker_do(im->o.docker, &call, &rq, NULL, NULL, err);
+}
+
+/* Any container, running or not. Unsure is yes. */
+static bool has_containers(struct docker_images *im, const char *id) {
+    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "ancestor", id);
+    AUTO_JSON json_t *list = NULL;
+    struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
+    return !filters || docker_container_list(im->o.docker, &call, true, filters, &list, NULL) < 0 ||
+           json_array_size(list) > 0;
+}
+
+static void remove_work(void *arg) {
+    struct removal *x = arg;
+    struct docker_images *im = x->im;
+    struct err err;
+    int r = 0;
+    bool force = false;
+    for (int i = 0; i < REMOVE_TRIES; i++) {
+        err = (struct err){0};
+        r = delete_image(im, x->id, force, &err);
+        if (r == -EEXIST && !force && strstr(err.text, "multiple repositories")) {
+            force = !has_containers(im, x->id); /* its other names go with it */
+            if (!force)
+                break;
+        } else if (r == 0 || r == -ENOENT || r == -EEXIST ||
+                   call_sleep(NULL, REMOVE_PAUSE_US) < 0) {
+            break;
+        }
+    }
+    if (r < 0 && r != -ENOENT)
+        log_debug("image", LOG_KV("image", x->id, "error", err.text), "not removed, ignoring");
+    pthread_mutex_lock(&im->lock);
+    struct image_held *h = find_held(im, x->id);
+    if (h)
+        drop_held(im, h);
+    im->removals++;
+    image_changed(im);
+    pthread_mutex_unlock(&im->lock);
+    free(x);
+}
+
+void image_users_on_timer(void *arg) {
+    struct docker_images *im = arg;
+    uint64_t now = clock_now_us();
+    pthread_mutex_lock(&im->lock);
+    for (struct image_held *h = im->held; h; h = h->next) {
+        if (!h->remove_at_us || h->removing || h->remove_at_us > now)
+            continue;
+        struct removal *x = calloc(1, sizeof(*x));
+        if (x) {
+            x->im = im;
+            snprintf(x->id, sizeof(x->id), "%s", h->id);
+            h->removing = pool_run(im->o.pool, remove_work, x) == 0;
+        }
+        if (!h->removing) {
+            free(x);
+            h->remove_at_us = now + REMOVE_PAUSE_US;
+        }
+    }
+    pthread_mutex_unlock(&im->lock);
+    arm_posted(im);
+}
+
+void image_users_free(struct docker_images *im) {
+    for (struct image_held *h = im->held, *next; h; h = next) {
+        next = h->next;
+        strv_done(&h->users);
+        free(h);
+    }
+}
