@@ -97,7 +97,6 @@ struct job_config {
     char *load;
     char *logging_type, *logging_driver;
     struct kvs logging_config;
-    bool logging_present;
     char *mac_address;
     int64_t memory_hard_limit_mb;
     struct job_mount *mounts; /* mount blocks, then the old name mounts */

@@ -136,7 +136,7 @@ static const struct config_field table[] = {
     ROW("container_exists_attempts", CONFIG_NUMBER, container_exists_attempts, "5",
         "attempts at a container name that is taken"),
     ROW("oom_score_adj", CONFIG_NUMBER, oom_score_adj, "0",
-        "accepted, without effect, as in Nomad"),
+        "OOM killer's preference of tasks that set none"),
     ROW("pull_activity_timeout", CONFIG_DURATION, pull_activity_timeout_us, "\"2m\"",
         "a pull without progress for so long is given up; at least 1m"),
     ROW("pids_limit", CONFIG_NUMBER, pids_limit, NULL, "most processes of a task"),

@@ -1,143 +1,156 @@
-/* Every row of both tables: its name, its place (said here a second time, by hand), a value that
- * lands there, null that gives the default, a wrong type that is refused with the key's name. */
+/* Every row of both tables: its name, type, default and place (said here a second time, by hand), a
+ * value that lands there, also as text, null that gives the default, a wrong type that is refused
+ * with the key's name. */
 #include "unit/config/pack.h"
 
 #include <stdio.h>
 
 struct expected {
     const char *path;
-    size_t offset; /* in the struct, or in the element of a list of blocks */
+    enum config_type type;
+    const char *fallback; /* the default as the host is told it; NULL = none */
+    size_t offset;        /* in the struct, or in the element of a list of blocks */
 };
 
-#define P(path, member)                                                                            \
-    { path, offsetof(struct plugin_config, member) }
-static const struct expected plugin_rows[] = {
-    P("endpoint", endpoint),
-    P("auth.config", auth_config),
-    P("auth.helper", auth_helper),
-    P("tls.cert", tls_cert),
-    P("tls.key", tls_key),
-    P("tls.ca", tls_ca),
-    P("extra_labels", extra_labels),
-    P("logging.type", logging_type),
-    P("logging.config", logging_config),
-    P("gc.image", gc_image),
-    P("gc.image_delay", gc_image_delay_us),
-    P("gc.container", gc_container),
-    P("gc.dangling_containers.enabled", dangling_enabled),
-    P("gc.dangling_containers.period", dangling_period_us),
-    P("gc.dangling_containers.creation_grace", dangling_grace_us),
-    P("gc.dangling_containers.dry_run", dangling_dry_run),
-    P("volumes.enabled", volumes_enabled),
-    P("volumes.selinuxlabel", volumes_selinuxlabel),
-    P("allow_privileged", allow_privileged),
-    P("allow_caps", allow_caps),
-    P("nvidia_runtime", nvidia_runtime),
-    P("allow_runtimes", allow_runtimes),
-    P("infra_image", infra_image),
-    P("infra_image_pull_timeout", infra_image_pull_timeout_us),
-    P("image_pull_timeout", image_pull_timeout_us),
-    P("container_exists_attempts", container_exists_attempts),
-    P("oom_score_adj", oom_score_adj),
-    P("pull_activity_timeout", pull_activity_timeout_us),
-    P("pids_limit", pids_limit),
-    P("disable_log_collection", disable_log_collection),
-    {"windows_allow_insecure_container_admin", 0},
-    P("allowed_modes.pid", allowed_pid_modes),
-    P("allowed_modes.ipc", allowed_ipc_modes),
-    P("allowed_modes.userns", allowed_userns_modes),
-    P("allowed_modes.uts", allowed_uts_modes),
-    P("cpuset.enabled", cpuset_enabled),
-    P("cpuset.interval", cpuset_interval_us),
-    P("cpuset.systemd", cpuset_systemd),
-    P("cpuset.mems", cpuset_mems),
-    P("metrics.listen", metrics_listen)};
+#if defined(__aarch64__)
+#define PAUSE_IMAGE "\"registry.k8s.io/pause-arm64:3.3\""
+#else
+#define PAUSE_IMAGE "\"registry.k8s.io/pause-amd64:3.3\""
+#endif
+#define ALLOWED_CAPS                                                                               \
+    "[\"audit_write\", \"chown\", \"dac_override\", \"fowner\", \"fsetid\", \"kill\", \"mknod\", " \
+    "\"net_bind_service\", \"setfcap\", \"setgid\", \"setpcap\", \"setuid\", \"sys_chroot\"]"
 
-#define J(path, member)                                                                            \
-    { path, offsetof(struct job_config, member) }
-#define JS(name)                                                                                   \
-    { #name, offsetof(struct job_config, name) }
+#define P(path, type, fallback, member)                                                            \
+    { path, CONFIG_##type, fallback, offsetof(struct plugin_config, member) }
+static const struct expected plugin_rows[] = {
+    P("endpoint", STRING, NULL, endpoint),
+    P("auth.config", STRING, NULL, auth_config),
+    P("auth.helper", STRING, NULL, auth_helper),
+    P("tls.cert", STRING, NULL, tls_cert),
+    P("tls.key", STRING, NULL, tls_key),
+    P("tls.ca", STRING, NULL, tls_ca),
+    P("extra_labels", LIST_STRING, NULL, extra_labels),
+    P("logging.type", STRING, NULL, logging_type),
+    P("logging.config", ATTRS, NULL, logging_config),
+    P("gc.image", BOOL, "true", gc_image),
+    P("gc.image_delay", DURATION, "\"3m\"", gc_image_delay_us),
+    P("gc.container", BOOL, "true", gc_container),
+    P("gc.dangling_containers.enabled", BOOL, "true", dangling_enabled),
+    P("gc.dangling_containers.period", DURATION, "\"5m\"", dangling_period_us),
+    P("gc.dangling_containers.creation_grace", DURATION, "\"5m\"", dangling_grace_us),
+    P("gc.dangling_containers.dry_run", BOOL, "false", dangling_dry_run),
+    P("volumes.enabled", BOOL, "false", volumes_enabled),
+    P("volumes.selinuxlabel", STRING, NULL, volumes_selinuxlabel),
+    P("allow_privileged", BOOL, "false", allow_privileged),
+    P("allow_caps", LIST_STRING, ALLOWED_CAPS, allow_caps),
+    P("nvidia_runtime", STRING, "\"nvidia\"", nvidia_runtime),
+    P("allow_runtimes", LIST_STRING, "[\"runc\", \"nvidia\"]", allow_runtimes),
+    P("infra_image", STRING, PAUSE_IMAGE, infra_image),
+    P("infra_image_pull_timeout", DURATION, "\"5m\"", infra_image_pull_timeout_us),
+    P("image_pull_timeout", DURATION, "\"5m\"", image_pull_timeout_us),
+    P("container_exists_attempts", NUMBER, "5", container_exists_attempts),
+    P("oom_score_adj", NUMBER, "0", oom_score_adj),
+    P("pull_activity_timeout", DURATION, "\"2m\"", pull_activity_timeout_us),
+    P("pids_limit", NUMBER, NULL, pids_limit),
+    P("disable_log_collection", BOOL, "false", disable_log_collection),
+    {"windows_allow_insecure_container_admin", CONFIG_BOOL, "false", 0},
+    P("allowed_modes.pid", LIST_STRING, "[]", allowed_pid_modes),
+    P("allowed_modes.ipc", LIST_STRING, "[]", allowed_ipc_modes),
+    P("allowed_modes.userns", LIST_STRING, "[]", allowed_userns_modes),
+    P("allowed_modes.uts", LIST_STRING, "[]", allowed_uts_modes),
+    P("cpuset.enabled", BOOL, "true", cpuset_enabled),
+    P("cpuset.interval", DURATION, "\"1s\"", cpuset_interval_us),
+    P("cpuset.systemd", BOOL, "true", cpuset_systemd),
+    P("cpuset.mems", STRING, "\"off\"", cpuset_mems),
+    P("metrics.listen", STRING, NULL, metrics_listen),
+};
+
+#define J(path, type, fallback, member)                                                            \
+    { path, CONFIG_##type, fallback, offsetof(struct job_config, member) }
+#define JS(type, name) J(#name, type, NULL, name)
 #define D(name)                                                                                    \
-    { "devices." #name, offsetof(struct job_device, name) }
-#define M(path, member)                                                                            \
-    {"mount." path, offsetof(struct job_mount, member)}, {                                         \
-        "mounts." path, offsetof(struct job_mount, member)                                         \
+    { "devices." #name, CONFIG_STRING, NULL, offsetof(struct job_device, name) }
+#define M(path, type, fallback, member)                                                            \
+    {"mount." path, CONFIG_##type, fallback, offsetof(struct job_mount, member)}, {                \
+        "mounts." path, CONFIG_##type, fallback, offsetof(struct job_mount, member)                \
     }
 static const struct expected job_rows[] = {
-    JS(image),
-    JS(advertise_ipv6_address),
-    JS(args),
-    J("auth.username", auth_username),
-    J("auth.password", auth_password),
-    J("auth.email", auth_email),
-    J("auth.server_address", auth_server_address),
-    JS(auth_soft_fail),
-    JS(cap_add),
-    JS(cap_drop),
-    JS(cgroupns),
-    JS(command),
-    JS(container_exists_attempts),
-    JS(cpu_cfs_period),
-    JS(cpu_hard_limit),
-    JS(cpuset_cpus),
+    JS(STRING, image),
+    JS(BOOL, advertise_ipv6_address),
+    JS(LIST_STRING, args),
+    J("auth.username", STRING, NULL, auth_username),
+    J("auth.password", STRING, NULL, auth_password),
+    J("auth.email", STRING, NULL, auth_email),
+    J("auth.server_address", STRING, NULL, auth_server_address),
+    JS(BOOL, auth_soft_fail),
+    JS(LIST_STRING, cap_add),
+    JS(LIST_STRING, cap_drop),
+    JS(STRING, cgroupns),
+    JS(STRING, command),
+    JS(NUMBER, container_exists_attempts),
+    J("cpu_cfs_period", NUMBER, "100000", cpu_cfs_period),
+    JS(BOOL, cpu_hard_limit),
+    JS(STRING, cpuset_cpus),
     D(host_path),
     D(container_path),
     D(cgroup_permissions),
-    JS(dns_search_domains),
-    JS(dns_options),
-    JS(dns_servers),
-    JS(entrypoint),
-    JS(extra_hosts),
-    JS(force_pull),
-    JS(group_add),
-    J("healthchecks.disable", healthchecks_disable),
-    JS(hostname),
-    J("image_pull_timeout", image_pull_timeout_us),
-    JS(init),
-    JS(interactive),
-    JS(ipc_mode),
-    JS(ipv4_address),
-    JS(ipv6_address),
-    JS(isolation),
-    JS(labels),
-    JS(load),
-    J("logging.type", logging_type),
-    J("logging.driver", logging_driver),
-    J("logging.config", logging_config),
-    JS(mac_address),
-    J("memory_hard_limit", memory_hard_limit_mb),
-    M("type", type),
-    M("target", target),
-    M("source", source),
-    M("readonly", readonly),
-    M("bind_options.propagation", propagation),
-    M("tmpfs_options.size", tmpfs_size),
-    M("tmpfs_options.mode", tmpfs_mode),
-    M("volume_options.no_copy", no_copy),
-    M("volume_options.labels", volume_labels),
-    M("volume_options.driver_config.name", volume_driver_name),
-    M("volume_options.driver_config.options", volume_driver_options),
-    JS(network_aliases),
-    JS(network_mode),
-    JS(oom_score_adj),
-    JS(pid_mode),
-    JS(pids_limit),
-    JS(port_map),
-    JS(ports),
-    JS(privileged),
-    JS(readonly_rootfs),
-    JS(runtime),
-    JS(security_opt),
-    JS(shm_size),
-    JS(storage_opt),
-    JS(sysctl),
-    JS(tty),
-    JS(ulimit),
-    JS(userns_mode),
-    JS(uts_mode),
-    JS(volume_driver),
-    JS(volumes),
-    JS(work_dir)};
+    JS(LIST_STRING, dns_search_domains),
+    JS(LIST_STRING, dns_options),
+    JS(LIST_STRING, dns_servers),
+    JS(LIST_STRING, entrypoint),
+    JS(LIST_STRING, extra_hosts),
+    JS(BOOL, force_pull),
+    JS(LIST_STRING, group_add),
+    J("healthchecks.disable", BOOL, NULL, healthchecks_disable),
+    JS(STRING, hostname),
+    J("image_pull_timeout", DURATION, NULL, image_pull_timeout_us),
+    JS(BOOL, init),
+    JS(BOOL, interactive),
+    JS(STRING, ipc_mode),
+    JS(STRING, ipv4_address),
+    JS(STRING, ipv6_address),
+    JS(STRING, isolation),
+    JS(MAP_STRING, labels),
+    JS(STRING, load),
+    J("logging.type", STRING, NULL, logging_type),
+    J("logging.driver", STRING, NULL, logging_driver),
+    J("logging.config", MAP_STRING, NULL, logging_config),
+    JS(STRING, mac_address),
+    J("memory_hard_limit", NUMBER, NULL, memory_hard_limit_mb),
+    M("type", STRING, "\"volume\"", type),
+    M("target", STRING, NULL, target),
+    M("source", STRING, NULL, source),
+    M("readonly", BOOL, NULL, readonly),
+    M("bind_options.propagation", STRING, NULL, propagation),
+    M("tmpfs_options.size", NUMBER, NULL, tmpfs_size),
+    M("tmpfs_options.mode", NUMBER, NULL, tmpfs_mode),
+    M("volume_options.no_copy", BOOL, NULL, no_copy),
+    M("volume_options.labels", MAP_STRING, NULL, volume_labels),
+    M("volume_options.driver_config.name", STRING, NULL, volume_driver_name),
+    M("volume_options.driver_config.options", MAP_STRING, NULL, volume_driver_options),
+    JS(LIST_STRING, network_aliases),
+    JS(STRING, network_mode),
+    J("oom_score_adj", NUMBER, "0", oom_score_adj),
+    JS(STRING, pid_mode),
+    JS(NUMBER, pids_limit),
+    JS(MAP_NUMBER, port_map),
+    JS(LIST_STRING, ports),
+    JS(BOOL, privileged),
+    JS(BOOL, readonly_rootfs),
+    JS(STRING, runtime),
+    JS(LIST_STRING, security_opt),
+    JS(NUMBER, shm_size),
+    JS(ATTRS, storage_opt),
+    JS(MAP_STRING, sysctl),
+    JS(BOOL, tty),
+    JS(MAP_STRING, ulimit),
+    JS(STRING, userns_mode),
+    JS(STRING, uts_mode),
+    JS(STRING, volume_driver),
+    JS(LIST_STRING, volumes),
+    JS(STRING, work_dir),
+};
 
 /* ---- walking ---- */
 
@@ -178,9 +191,10 @@ static size_t walk_both(row_test test) {
     return plugin.rows + job.rows;
 }
 
-/* The whole configuration with @value at the row's path. Takes @value. */
+/* The whole configuration with @value at the row's path, NULL = only what is around. Takes @value.
+ */
 static struct buf with_value(const struct walk *w, const struct config_field *f, json_t *value) {
-    json_t *v = json_pack("{s:o}", f->name, value);
+    json_t *v = value ? json_pack("{s:o}", f->name, value) : json_object();
     for (size_t i = w->depth; i-- > 0;)
         v = w->list && i == 0 ? json_pack("{s:[o]}", w->outer[i], v)
                               : json_pack("{s:o}", w->outer[i], v);
@@ -264,6 +278,13 @@ static void row_place(const struct walk *w, const struct config_field *f, const 
         found++;
         if (rows[i].offset != f->offset)
             fail_msg("%s is put in the wrong place", path);
+        if (rows[i].type != f->type)
+            fail_msg("%s is of the wrong type", path);
+        if (f->required != (strcmp(path, "image") == 0))
+            fail_msg("%s is needed or not", path);
+        const char *want = rows[i].fallback, *have = f->default_literal;
+        if (want != have && (!want || !have || strcmp(want, have) != 0))
+            fail_msg("%s: the default is %s", path, have ? have : "none");
     }
     if (found != 1)
         fail_msg("%s is expected %zu times", path, found);
@@ -326,17 +347,71 @@ static void test_table__each_row__value_lands(void **state) {
     walk_both(row_lands);
 }
 
-static void row_null(const struct walk *w, const struct config_field *f, const char *path) {
-    if (f->required)
+/* HCL's numbers and bools may come as text. */
+static void row_text(const struct walk *w, const struct config_field *f, const char *path) {
+    if (f->type != CONFIG_NUMBER && f->type != CONFIG_BOOL)
         return;
-    struct buf b = with_value(w, f, json_null());
+    bool number = f->type == CONFIG_NUMBER, yes = !number && json_is_true(sample(f, path));
+    struct buf b = with_value(w, f, json_string(number ? "77" : yes ? "true" : "false"));
     union config c = {0};
     struct err err = {0};
     if (decode(w, &b, &c, &err) != 0)
         fail_msg("%s: %s", path, err.text);
-    if (f->type == CONFIG_STRING && !f->default_literal)
-        assert_string_equal(*(char **)place(w, f, &c), "");
+    void *at = place(w, f, &c);
+    if (number)
+        assert_int_equal(f->aux ? ((struct opt_int *)at)->v : *(int64_t *)at, 77);
+    else if (strncmp(path, "windows", 7) != 0)
+        assert_int_equal(*(bool *)at, yes);
     done(w, &c);
+}
+
+static void test_table__each_number_and_bool__as_text(void **state) {
+    (void)state;
+    walk_both(row_text);
+}
+
+static void check_same(const struct config_field *f, const char *path, const void *a,
+                       const void *b) {
+    bool same = false;
+    switch (f->type) {
+    case CONFIG_STRING:
+        same = strcmp(path, "cpuset.mems") == 0
+                   ? *(const enum cpuset_mems *)a == *(const enum cpuset_mems *)b
+                   : strcmp(*(char *const *)a, *(char *const *)b) == 0;
+        break;
+    case CONFIG_BOOL:
+        same = *(const bool *)a == *(const bool *)b;
+        break;
+    case CONFIG_NUMBER:
+        same = f->aux ? !((const struct opt_int *)a)->set && !((const struct opt_int *)b)->set
+                      : *(const int64_t *)a == *(const int64_t *)b;
+        break;
+    case CONFIG_DURATION:
+        same = *(const int64_t *)a == *(const int64_t *)b;
+        break;
+    case CONFIG_LIST_STRING:
+        same = ((const struct strv *)a)->n == ((const struct strv *)b)->n;
+        break;
+    default:
+        same = ((const struct kvs *)a)->n == ((const struct kvs *)b)->n;
+    }
+    if (!same)
+        fail_msg("%s: null is not absent", path);
+}
+
+static void row_null(const struct walk *w, const struct config_field *f, const char *path) {
+    if (f->required || strncmp(path, "windows", 7) == 0) /* has no place */
+        return;
+    struct buf null = with_value(w, f, json_null()), none = with_value(w, f, NULL);
+    union config a = {0}, b = {0};
+    struct err err = {0};
+    if (decode(w, &null, &a, &err) != 0 || decode(w, &none, &b, &err) != 0)
+        fail_msg("%s: %s", path, err.text);
+    check_same(f, path, place(w, f, &a), place(w, f, &b));
+    if (f->type == CONFIG_STRING && !f->default_literal)
+        assert_string_equal(*(char **)place(w, f, &a), "");
+    done(w, &a);
+    done(w, &b);
 }
 
 static void test_table__each_row__null_is_absent(void **state) {
@@ -366,6 +441,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table__each_row__is_where_it_belongs),
         cmocka_unit_test(test_table__each_row__value_lands),
+        cmocka_unit_test(test_table__each_number_and_bool__as_text),
         cmocka_unit_test(test_table__each_row__null_is_absent),
         cmocka_unit_test(test_table__each_row__wrong_type_names_the_key),
     };

@@ -2,8 +2,18 @@
 #include "unit/config/pack.h"
 
 static void check_defaults(const struct plugin_config *c) {
-    assert_string_equal(c->endpoint, "");
+    const char *const empty[] = {
+        c->endpoint, c->auth_config, c->auth_helper,          c->tls_cert,
+        c->tls_key,  c->tls_ca,      c->volumes_selinuxlabel, c->metrics_listen};
+    for (size_t i = 0; i < ARRAY_LEN(empty); i++)
+        assert_string_equal(empty[i], "");
+    const struct strv *const none[] = {&c->extra_labels, &c->allowed_pid_modes,
+                                       &c->allowed_ipc_modes, &c->allowed_userns_modes,
+                                       &c->allowed_uts_modes};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++)
+        assert_int_equal(none[i]->n, 0);
     assert_string_equal(c->logging_type, "json-file");
+    assert_int_equal(c->logging_config.n, 2);
     assert_string_equal(kvs_get(&c->logging_config, "max-file"), "2");
     assert_string_equal(kvs_get(&c->logging_config, "max-size"), "2m");
     assert_true(c->gc_image && c->gc_container && c->dangling_enabled && !c->dangling_dry_run);
@@ -13,24 +23,31 @@ static void check_defaults(const struct plugin_config *c) {
     assert_false(c->volumes_enabled || c->allow_privileged || c->disable_log_collection);
     assert_int_equal(c->allow_caps.n, 13);
     assert_false(strv_contains(&c->allow_caps, "net_raw"));
+    assert_true(strv_contains(&c->allow_caps, "audit_write"));
     assert_string_equal(c->nvidia_runtime, "nvidia");
     assert_int_equal(c->allow_runtimes.n, 2);
+    assert_string_equal(c->allow_runtimes.v[0], "runc");
+    assert_string_equal(c->allow_runtimes.v[1], "nvidia");
     assert_contains(c->infra_image, "registry.k8s.io/pause-");
     assert_int_equal(c->infra_image_pull_timeout_us, 300000000);
     assert_int_equal(c->image_pull_timeout_us, 300000000);
     assert_int_equal(c->pull_activity_timeout_us, 120000000);
     assert_int_equal(c->container_exists_attempts, 5);
+    assert_int_equal(c->oom_score_adj, 0);
     assert_int_equal(c->pids_limit, 0);
     assert_true(c->cpuset_enabled && c->cpuset_systemd);
     assert_int_equal(c->cpuset_interval_us, 1000000);
     assert_int_equal(c->cpuset_mems, CPUSET_MEMS_OFF);
-    assert_string_equal(c->metrics_listen, "");
 }
 
 static void test_plugin__absent_in_every_way__defaults(void **state) {
     static const char *const same[] = {
         "{}", "null", "{\"gc\": null, \"logging\": null, \"cpuset\": null, \"allow_caps\": null}",
-        "{\"gc\": {}, \"volumes\": {}, \"cpuset\": {}, \"allowed_modes\": {}, \"metrics\": {}}",
+        "{\"gc\": {}, \"volumes\": {}, \"cpuset\": {}, \"allowed_modes\": {}, \"metrics\": {},"
+        "\"auth\": {}, \"tls\": {}}",
+        "{\"auth\": null, \"tls\": null, \"volumes\": null, \"allowed_modes\": null, \"metrics\": "
+        "null}",
+        "{\"gc\": {\"dangling_containers\": {}}, \"auth\": [], \"tls\": [{}]}",
         /* what the host's default of a whole block may look like: without dry_run */
         "{\"gc\": {\"dangling_containers\": {\"enabled\": true, \"period\": \"5m\"}}}",
         "{\"unknown\": 1, \"gc\": {\"image\": null}}"};
@@ -78,6 +95,13 @@ static const struct row plugin_rows[] = {
     {"{\"gc\": {\"dangling_containers\": {\"creation_grace\": \"59s\"}}}",
      "gc.dangling_containers.creation_grace: 59s is less than 1m"},
     {"{\"gc\": {\"dangling_containers\": {\"period\": \"0s\"}}}", "period: 0s is less than 1s"},
+    {"{\"gc\": {\"dangling_containers\": {\"period\": \"5 min\"}}}",
+     "gc.dangling_containers.period: \"5 min\" is not a duration"},
+    {"{\"gc\": {\"image_delay\": \"\"}}", NULL}, /* none */
+    {"{\"gc\": {\"image_delay\": \"-1s\"}}", "gc.image_delay: \"-1s\" must not be negative"},
+    {"{\"gc\": {\"image_delay\": \"1h30m5.5s\"}}", NULL},
+    {"{\"gc\": {\"image_delay\": 180}}", "gc.image_delay: 180 is not a duration"},
+    {"{\"pull_activity_timeout\": \"1m\"}", NULL},
     {"{\"pull_activity_timeout\": \"59s\"}", "pull_activity_timeout: 59s is less than 1m"},
     {"{\"image_pull_timeout\": \"0\"}", "image_pull_timeout: 0s is less than 1s"},
     {"{\"infra_image_pull_timeout\": \"5\"}", "infra_image_pull_timeout: \"5\" is not a duration"},
@@ -158,7 +182,7 @@ static void test_job__only_image__defaults(void **state) {
     assert_string_equal(c.image, "r/i:1");
     assert_int_equal(c.cpu_cfs_period, 100000);
     assert_int_equal(c.image_pull_timeout_us, 0);
-    assert_false(c.pids_limit.set || c.container_exists_attempts.set || c.logging_present);
+    assert_false(c.pids_limit.set || c.container_exists_attempts.set);
     assert_string_equal(c.command, "");
     assert_int_equal(c.n_mounts, 0);
     assert_null(c.mounts);
@@ -181,7 +205,6 @@ static void test_job__mounts__old_name_behind_the_new(void **state) {
     assert_true(c.mounts[1].tmpfs_size.set); /* zero is not absent */
     assert_string_equal(c.mounts[2].target, "/c");
     assert_string_equal(c.mounts[2].type, "tmpfs");
-    assert_true(c.logging_present);
 }
 
 static const struct row job_rows[] = {
