@@ -13,7 +13,12 @@ struct docker_pause {
     bool created;      /* false: it ran already */
 };
 
-/** Makes and starts it, or finds it running. @image: present already. @owner: our label, "" = none.
+/** The one that runs. Returns 0; -ENOENT there is none; errors of docker.h. */
+int docker_pause_find(struct docker *d, const struct call *call, const char *alloc_id,
+                      struct docker_pause *ret, struct err *err) MUST_CHECK;
+
+/** Makes and starts it, or finds it running. One that has stopped is replaced: its namespace went
+ * with its process. @image: present already. @owner: our label, "" = none.
  *  Returns 0; errors of docker.h. What was half made is removed. */
 int docker_pause_create(struct docker *d, const struct call *call, const char *alloc_id,
                         const char *hostname, const char *image, const char *owner,

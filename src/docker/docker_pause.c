@@ -1,18 +1,26 @@
 #include "paddock/docker_pause.h"
 
+#include "paddock/clock.h"
 #include "paddock/docker_create.h"
+#include "paddock/log.h"
 #include "paddock/strv.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define STOP_SEC 1
+#define UNDO_US (60 * US_PER_SEC)
+#define NAME_MAX_LEN 512
 
-static int inspect(struct docker *d, const struct call *call, const char *name,
+static void name_of(const char *alloc_id, char out[NAME_MAX_LEN]) {
+    snprintf(out, NAME_MAX_LEN, DOCKER_PAUSE_PREFIX "%s", alloc_id);
+}
+
+static int inspect(struct docker *d, const struct call *call, const char *id_or_name,
                    struct docker_pause *ret, bool *ret_running, struct err *err) {
     struct docker_state state;
     AUTO_JSON json_t *j = NULL;
-    int r = docker_container_inspect(d, call, name, &state, &j, err);
+    int r = docker_container_inspect(d, call, id_or_name, &state, &j, err);
     if (r < 0)
         return r;
     const char *sandbox =
@@ -21,6 +29,23 @@ static int inspect(struct docker *d, const struct call *call, const char *name,
     snprintf(ret->image_id, sizeof(ret->image_id), "%s", state.image_id);
     snprintf(ret->sandbox, sizeof(ret->sandbox), "%s", sandbox ? sandbox : "");
     *ret_running = state.running;
+    return 0;
+}
+
+int docker_pause_find(struct docker *d, const struct call *call, const char *alloc_id,
+                      struct docker_pause *ret, struct err *err) {
+    char name[NAME_MAX_LEN];
+    struct docker_pause p = {0};
+    bool running;
+    name_of(alloc_id, name);
+    int r = inspect(d, call, name, &p, &running, err);
+    if (r < 0)
+        return r;
+    if (!running)
+        return err_set(err, ERR_PLAIN, ENOENT, "pause container %s does not run", name);
+    if (!p.sandbox[0])
+        return err_set(err, ERR_PLAIN, EPROTO, "pause container %s has no network namespace", name);
+    *ret = p;
     return 0;
 }
 
@@ -34,47 +59,67 @@ static json_t *request(const char *alloc_id, const char *hostname, const char *i
                      "unless-stopped");
 }
 
+/* The name is taken. Returns 1 by one that runs: the same request was quicker elsewhere; 0 it was
+ * a leftover and the name is free now. */
+static int resolve_conflict(struct docker *d, const struct call *call, const char *name,
+                            struct err *err) {
+    struct docker_pause old;
+    bool running;
+    int r = inspect(d, call, name, &old, &running, err);
+    if (r == 0 && running)
+        return 1;
+    if (r == 0)
+        r = docker_container_remove(d, call, old.container_id, true, err);
+    if (r == -ENOENT) {
+        err_clear(err);
+        r = 0;
+    }
+    return r;
+}
+
+/* Returns 1 there is one that runs; 0 made: @ret_id. */
+static int make(struct docker *d, const struct call *call, const char *name, const json_t *body,
+                char ret_id[65], struct err *err) {
+    for (bool again = false;; again = true) {
+        int r = docker_container_create(d, call, name, body, ret_id, err);
+        if (r != -EEXIST || again)
+            return r;
+        err_clear(err);
+        r = resolve_conflict(d, call, name, err);
+        if (r != 0)
+            return r;
+    }
+}
+
+/* What was begun must not stay, also when the request was cancelled. @id "": Docker did not answer
+ * the create, there may be one of this name. The first error is the one to tell. */
+static void undo(struct docker *d, const char *name, const char *id) {
+    struct call call = call_within(NULL, UNDO_US);
+    int r = id[0] ? docker_container_remove(d, &call, id, true, NULL)
+                  : resolve_conflict(d, &call, name, NULL);
+    if (r < 0 && r != -ENOENT)
+        log_warn("network", LOG_KV("container", name), "a failed network may be left, ignoring");
+}
+
 int docker_pause_create(struct docker *d, const struct call *call, const char *alloc_id,
                         const char *hostname, const char *image, const char *owner,
                         struct docker_pause *ret, struct err *err) {
-    char name[512];
-    snprintf(name, sizeof(name), DOCKER_PAUSE_PREFIX "%s", alloc_id);
-    struct docker_pause p = {0};
-    bool running = false;
-    int r = inspect(d, call, name, &p, &running, err);
-    if (r == 0 && running) {
-        *ret = p;
-        return 0;
-    }
-    if (r == 0) /* stopped: a leftover, whose namespace is gone */
-        r = docker_container_remove(d, call, p.container_id, true, err);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    err_clear(err);
+    char name[NAME_MAX_LEN], id[65] = "";
+    struct docker_pause p;
+    name_of(alloc_id, name);
     AUTO_JSON json_t *body = request(alloc_id, hostname ? hostname : "", image, owner);
     if (!body)
         return err_oom(err);
-    char id[65];
-    r = docker_container_create(d, call, name, body, id, err);
-    if (r == -EEXIST && inspect(d, call, name, &p, &running, NULL) == 0 && running) {
-        err_clear(err); /* the same request was quicker elsewhere */
-        *ret = p;
-        return 0;
-    }
-    if (r < 0)
-        return r;
-    r = docker_container_start(d, call, id, err);
-    if (r == 0)
-        r = inspect(d, call, id, &p, &running, err);
-    if (r == 0 && (!running || !p.sandbox[0]))
-        r = err_set(err, ERR_PLAIN, EPROTO, "pause container %s does not run", name);
+    int made = make(d, call, name, body, id, err);
+    int r = made == 0 ? docker_container_start(d, call, id, err) : made;
+    if (r >= 0)
+        r = docker_pause_find(d, call, alloc_id, &p, err);
     if (r < 0) {
-        struct call undo = call_within(NULL, 60000000);
-        int u = docker_container_remove(d, &undo, id, true, NULL);
-        (void)u; /* the first error is the one to tell */
+        if (made <= 0)
+            undo(d, name, id);
         return r;
     }
-    p.created = true;
+    p.created = made == 0;
     *ret = p;
     return 0;
 }
@@ -95,8 +140,8 @@ static int destroy(struct docker *d, const struct call *call, const char *id_or_
 
 int docker_pause_destroy(struct docker *d, const struct call *call, const char *alloc_id,
                          const char *container_id, char ret_image_id[80], struct err *err) {
-    char name[512];
-    snprintf(name, sizeof(name), DOCKER_PAUSE_PREFIX "%s", alloc_id);
+    char name[NAME_MAX_LEN];
+    name_of(alloc_id, name);
     if (ret_image_id)
         ret_image_id[0] = '\0';
     int r = str_empty(container_id) ? -ENOENT : destroy(d, call, container_id, ret_image_id, err);

@@ -12,7 +12,7 @@
 
 struct network {
     char *alloc_id;
-    char container_id[65];
+    char container_id[65], image_id[80]; /* the image as it is held, "" = not */
     struct network *next;
 };
 
@@ -29,33 +29,58 @@ static void on_timer(void *arg);
 
 /* ---- which are ours ---- */
 
+/* Under the lock: where the alloc's network hangs in the list, or would. */
+static struct network **place_of(struct networks *n, const char *alloc_id) {
+    struct network **at = &n->first;
+    while (*at && strcmp((*at)->alloc_id, alloc_id) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
 static void forget(struct networks *n, const char *alloc_id) {
     pthread_mutex_lock(&n->lock);
-    for (struct network **at = &n->first; *at; at = &(*at)->next) {
-        if (strcmp((*at)->alloc_id, alloc_id) == 0) {
-            struct network *x = *at;
-            *at = x->next;
-            free(x->alloc_id);
-            free(x);
-            break;
-        }
+    struct network **at = place_of(n, alloc_id);
+    struct network *x = *at;
+    if (x) {
+        *at = x->next;
+        free(x->alloc_id);
+        free(x);
     }
     pthread_mutex_unlock(&n->lock);
 }
 
-static int remember(struct networks *n, const char *alloc_id, const char *container_id) {
-    forget(n, alloc_id);
-    struct network *x = calloc(1, sizeof(*x));
-    if (!x || !(x->alloc_id = strdup(alloc_id))) {
-        free(x);
-        return -ENOMEM;
-    }
-    snprintf(x->container_id, sizeof(x->container_id), "%s", container_id);
+/* A network that is known stays so at every moment: the search for dangling containers looks at any
+ * time. */
+static int remember(struct networks *n, const char *alloc_id, const char *container_id,
+                    const char *image_id) {
+    int r = 0;
     pthread_mutex_lock(&n->lock);
-    x->next = n->first;
-    n->first = x;
+    struct network **at = place_of(n, alloc_id);
+    if (!*at) {
+        struct network *x = calloc(1, sizeof(*x));
+        if (x && !(x->alloc_id = strdup(alloc_id))) {
+            free(x);
+            x = NULL;
+        }
+        *at = x;
+        r = x ? 0 : -ENOMEM;
+    }
+    if (*at) {
+        snprintf((*at)->container_id, sizeof((*at)->container_id), "%s", container_id);
+        snprintf((*at)->image_id, sizeof((*at)->image_id), "%s", image_id);
+    }
     pthread_mutex_unlock(&n->lock);
-    return 0;
+    return r;
+}
+
+/* The id under which the alloc holds its image, into @image when there is one. Docker may name the
+ * image of a container otherwise than the image itself (containerd's store). */
+static void held_image(struct networks *n, const char *alloc_id, char image[80]) {
+    pthread_mutex_lock(&n->lock);
+    struct network *x = *place_of(n, alloc_id);
+    if (x && x->image_id[0])
+        memcpy(image, x->image_id, sizeof(x->image_id));
+    pthread_mutex_unlock(&n->lock);
 }
 
 static bool is_network(struct networks *n, const char *container_id) {
@@ -83,7 +108,7 @@ static int adopt_running(struct networks *n) {
         const char *alloc = json_string_value(
             json_object_get(json_object_get(c, "Labels"), "com.hashicorp.nomad.alloc_id"));
         if (r == 0 && id && alloc && !is_network(n, id))
-            r = remember(n, alloc, id);
+            r = remember(n, alloc, id, "");
     }
     return r;
 }
@@ -147,32 +172,44 @@ static int fill_network(const struct docker_pause *p, const char *hostname,
     return r;
 }
 
-int driver_create_network(struct driver *d, const struct call *call, const char *alloc_id,
-                          const char *hostname, struct driver_network *ret, struct err *err) {
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
+/* One that runs stays as it is, whatever image is configured by now: after a restart of the agent
+ * its tasks go on, also when the registry is away. */
+static int find_or_make(struct driver *d, const struct call *call, const char *alloc_id,
+                        const char *hostname, struct docker_pause *ret, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    struct call within = call_within(call, d->timeout_us);
+    int r = docker_pause_find(d->docker, &within, alloc_id, ret, err);
+    if (r == 0) {
+        held_image(d->networks, alloc_id, ret->image_id);
+        return docker_images_hold(d->images, ret->image_id, alloc_id) < 0 ? err_oom(err) : 0;
+    }
+    if (r != -ENOENT)
+        return r;
+    err_clear(err);
     struct docker_image image;
     r = infra_image(d, call, &c->c, alloc_id, &image, err);
     if (r < 0)
         return err_wrap(err, r, "infra image");
-    struct call within = call_within(call, d->timeout_slow_us);
     const char *owner = driver_owner(d);
-    struct docker_pause pause;
+    within = call_within(call, d->timeout_slow_us);
     r = docker_pause_create(d->docker, &within, alloc_id, hostname, c->c.infra_image,
-                            owner ? owner : "", &pause, err);
-    if (r < 0) {
+                            owner ? owner : "", ret, err);
+    if (r < 0)
         docker_images_release(d->images, image.id, alloc_id);
+    snprintf(ret->image_id, sizeof(ret->image_id), "%s", image.id);
+    return r;
+}
+
+int driver_create_network(struct driver *d, const struct call *call, const char *alloc_id,
+                          const char *hostname, struct driver_network *ret, struct err *err) {
+    struct docker_pause pause = {0};
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    r = find_or_make(d, call, alloc_id, hostname, &pause, err);
+    if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
-    }
-    /* One that ran already may be of another image than is configured now. */
-    if (pause.image_id[0] && strcmp(pause.image_id, image.id) != 0) {
-        docker_images_release(d->images, image.id, alloc_id);
-        r = docker_images_hold(d->images, pause.image_id, alloc_id);
-    }
-    if (r == 0)
-        r = remember(d->networks, alloc_id, pause.container_id);
+    r = remember(d->networks, alloc_id, pause.container_id, pause.image_id);
     if (r == 0)
         r = fill_network(&pause, hostname, ret);
     return r < 0 ? err_oom(err) : 0;
@@ -194,6 +231,7 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
     r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, image_id, err);
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
+    held_image(d->networks, alloc_id, image_id);
     forget(d->networks, alloc_id);
     /* Made before our start, its image is not held: the release of a fresh hold starts the
      * removal's delay. */

@@ -1,4 +1,4 @@
-/* A double of the image module: holds are counted, nothing is pulled. */
+/* A double of the image module: holds (of an image, by somebody) are counted, nothing is pulled. */
 #include "fake/task_world.h"
 #include "paddock/docker_image.h"
 
@@ -8,7 +8,7 @@
 struct docker_images {
     pthread_mutex_t lock;
     unsigned count;
-    char user[128][128];
+    char hold[128][256];
 };
 
 static struct docker_images *live;
@@ -29,14 +29,20 @@ void docker_images_free(struct docker_images *im) {
     live = NULL;
 }
 
-int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
-    (void)image_id;
-    pthread_mutex_lock(&im->lock);
+/* Under the lock. */
+static unsigned place_of(struct docker_images *im, const char *hold) {
     unsigned i = 0;
-    while (i < im->count && strcmp(im->user[i], user_id) != 0)
+    while (i < im->count && strcmp(im->hold[i], hold) != 0)
         i++;
-    if (i == im->count && i < ARRAY_LEN(im->user))
-        snprintf(im->user[im->count++], sizeof(im->user[0]), "%s", user_id);
+    return i;
+}
+
+int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
+    char hold[256];
+    snprintf(hold, sizeof(hold), "%s of %s", image_id, user_id);
+    pthread_mutex_lock(&im->lock);
+    if (place_of(im, hold) == im->count && im->count < ARRAY_LEN(im->hold))
+        memcpy(im->hold[im->count++], hold, sizeof(hold));
     pthread_mutex_unlock(&im->lock);
     return 0;
 }
@@ -55,14 +61,12 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
 }
 
 void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id) {
-    (void)image_id;
+    char hold[256];
+    snprintf(hold, sizeof(hold), "%s of %s", image_id, user_id);
     pthread_mutex_lock(&im->lock);
-    for (unsigned i = 0; i < im->count; i++) {
-        if (strcmp(im->user[i], user_id) == 0) {
-            memmove(im->user[i], im->user[--im->count], sizeof(im->user[0]));
-            break;
-        }
-    }
+    unsigned i = place_of(im, hold);
+    if (i < im->count)
+        memmove(im->hold[i], im->hold[--im->count], sizeof(hold));
     pthread_mutex_unlock(&im->lock);
 }
 

@@ -109,7 +109,7 @@ static void test_docker_pause_create__again_and_after_a_restart__the_same(void *
         docker_free(x->docker);
         x->docker = fake_docker(&x->fake);
     }
-    assert_int_equal(fake_count(&x->fake, CREATE), 1);
+    assert_int_equal(fake_count(&x->fake, CREATE), 3); /* two of them refused */
 }
 
 /* Its namespace went with its process: a new one is made. */
@@ -127,18 +127,55 @@ static void test_docker_pause_create__one_that_has_stopped__made_anew(void **sta
     assert_int_equal(inspect(x, first.container_id, &s), -ENOENT);
 }
 
-static void test_docker_pause_create__same_request_elsewhere_was_quicker__that_one(void **state) {
+/* What holds the name is gone before it can be looked at. */
+static void test_docker_pause_create__conflict_with_nobody__made(void **state) {
     struct fixture *x = *state;
-    struct docker_pause first, p;
-    assert_int_equal(create(x, "h", "o", &first, NULL), 0);
-    fake_rules(
-        &x->fake,
-        "GET /containers/nomad_init_alloc/json times=1 status=404 body={\"message\":\"none\"}");
+    struct docker_pause p;
     struct err err = {0};
+    fake_rules(&x->fake,
+               "POST /containers/create times=1 status=409 body={\"message\":\"in use\"}");
     assert_int_equal(create(x, "h", "o", &p, &err), 0);
     assert_false(err.set);
+    assert_true(p.created);
+    assert_int_equal(fake_count(&x->fake, CREATE), 2);
+}
+
+/* dockerd has made it, its answer is lost. */
+static void test_docker_pause_create__answer_lost__nothing_left(void **state) {
+    struct fixture *x = *state;
+    struct docker_pause p;
+    char id[65];
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    AUTO_JSON json_t *body = json_pack("{s:s}", "Image", "pause:3");
+    assert_int_equal(docker_container_create(x->docker, &call, "nomad_init_alloc", body, id, NULL),
+                     0);
+    fake_rules(&x->fake, CREATE " hang");
+    call = call_within(NULL, 50 * US_PER_MS);
+    assert_int_equal(docker_pause_create(x->docker, &call, "alloc", "h", "pause:3", "o", &p, NULL),
+                     -ETIMEDOUT);
+    expect_none(x);
+}
+
+static void test_docker_pause_find__runs_or_not(void **state) {
+    struct fixture *x = *state;
+    struct docker_pause made, p = {.sandbox = "untouched"};
+    struct err err = {0};
+    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    char path[128];
+    assert_int_equal(docker_pause_find(x->docker, &call, "alloc", &p, NULL), -ENOENT);
+    assert_int_equal(create(x, "h", "o", &made, NULL), 0);
+    assert_int_equal(docker_pause_find(x->docker, &call, "allo", &p, NULL), -ENOENT);
+    snprintf(path, sizeof(path), "exit/%s?code=0", made.container_id);
+    fake_control(&x->fake, "POST", path, "", NULL, 0);
+    assert_int_equal(docker_pause_find(x->docker, &call, "alloc", &p, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "nomad_init_alloc does not run"));
+    assert_string_equal(p.sandbox, "untouched");
+    assert_int_equal(create(x, "h", "o", &made, NULL), 0);
+    assert_int_equal(docker_pause_find(x->docker, &call, "alloc", &p, NULL), 0);
     assert_false(p.created);
-    assert_string_equal(p.container_id, first.container_id);
+    assert_string_equal(p.container_id, made.container_id);
+    assert_string_equal(p.image_id, made.image_id);
+    assert_string_equal(p.sandbox, made.sandbox);
 }
 
 static void test_docker_pause_create__fails__nothing_left(void **state) {
@@ -153,11 +190,13 @@ static void test_docker_pause_create__fails__nothing_left(void **state) {
          -EEXIST, "Conflict"},
         {"POST /containers/create status=500 body={\"message\":\"no space\"}", -EIO, "no space"},
         {"POST /containers/*/start status=500 body={\"message\":\"no netns\"}", -EIO, "no netns"},
-        {"POST /containers/*/start status=204", -EPROTO, "does not run"},
+        {"POST /containers/*/start status=204", -ENOENT, "does not run"},
         {"POST /containers/*/start drop", -ENOTCONN, ""},
-        {"GET /containers/c0de*/json status=500 body={\"message\":\"busy\"}", -EIO, "busy"},
         {"GET /containers/nomad_init_alloc/json status=500 body={\"message\":\"busy\"}", -EIO,
          "busy"},
+        {"GET /containers/nomad_init_alloc/json body={\"Id\":\"c0de\",\"State\":{\"Running\":true},"
+         "\"NetworkSettings\":{\"SandboxKey\":\"\"}}",
+         -EPROTO, "has no network namespace"},
     };
     struct fixture *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -274,7 +313,9 @@ int main(void) {
         T(test_docker_pause_create__what_docker_is_told),
         T(test_docker_pause_create__again_and_after_a_restart__the_same),
         T(test_docker_pause_create__one_that_has_stopped__made_anew),
-        T(test_docker_pause_create__same_request_elsewhere_was_quicker__that_one),
+        T(test_docker_pause_create__conflict_with_nobody__made),
+        T(test_docker_pause_create__answer_lost__nothing_left),
+        T(test_docker_pause_find__runs_or_not),
         T(test_docker_pause_create__fails__nothing_left),
         T(test_docker_pause_create__cancelled_at_start__nothing_left),
         T(test_docker_pause_destroy__by_id_or_name__gone),
