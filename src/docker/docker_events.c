@@ -1,9 +1,10 @@
 /* The one event stream: GET /events for all containers, opened again whenever it ends.
  *
- * Back-off 100 ms, doubled up to 5 s, from the start again once the stream was open. An answer that
- * does not begin within 10 s counts as lost. When it is opened again it asks since the last event's
- * time, so that dockerd tells what it remembers (256 events, none over its own restart); the owner
- * inspects on connected() for the rest. */
+ * Back-off 100 ms, doubled up to 5 s, from the start again once a stream was open for 5 s: one that
+ * ends at once is not opened ten times a second, for each time the owner looks at all containers.
+ * An answer that does not begin within 10 s counts as lost. When it is opened again it asks since
+ * the last event's time, so that dockerd tells what it remembers (256 events, none over its own
+ * restart); the owner inspects on connected() for the rest. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
@@ -15,6 +16,8 @@
 #define RETRY_FIRST_US (100 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
 #define OPEN_US (10 * US_PER_SEC)
+/* Of an event. An exec's event carries its whole command line: what is longer is somebody else's
+ * and passed over. */
 #define LINE_MAX_BYTES (1u << 20)
 /* {"type":["container"]} */
 #define EVENTS_PATH "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
@@ -30,13 +33,17 @@ struct docker_events {
     int64_t last_ns; /* of the last event; 0 = none yet */
     char *last;      /* its text: asked for since its time, dockerd tells it again */
     bool open, told_lost;
+    uint64_t opened_us;
+    bool passing_over; /* until the line's end */
 };
 
 static void connect_events(struct docker_events *e);
 
 static void on_lost(struct docker_events *e, const char *why) {
     bool was_open = e->open;
-    e->open = false;
+    e->open = e->passing_over = false;
+    if (was_open && clock_now_us() - e->opened_us >= RETRY_MAX_US)
+        e->backoff_us = RETRY_FIRST_US;
     buf_consume(&e->line, e->line.len);
     loop_timer_at(e->timer, clock_now_us() + e->backoff_us);
     e->backoff_us = e->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : e->backoff_us * 2;
@@ -111,6 +118,18 @@ static int take_line(struct docker_events *e, char *line, size_t len) {
 
 static int on_data(void *ctx, const char *data, size_t len) {
     struct docker_events *e = ctx;
+    if (e->line.len + len > LINE_MAX_BYTES) {
+        buf_done(&e->line);
+        e->passing_over = true;
+    }
+    if (e->passing_over) {
+        const char *end = memchr(data, '\n', len);
+        if (!end)
+            return 0;
+        e->passing_over = false;
+        len -= (size_t)(end + 1 - data);
+        data = end + 1;
+    }
     int r = buf_append(&e->line, data, len);
     size_t from = 0;
     while (r == 0 && e->line.len > from) {
@@ -132,7 +151,7 @@ static void on_open(void *ctx, int status) {
     loop_timer_at(e->timer, 0);
     e->open = true;
     e->told_lost = false;
-    e->backoff_us = RETRY_FIRST_US;
+    e->opened_us = clock_now_us();
     if (e->ops.connected)
         e->ops.connected(e->ctx);
 }

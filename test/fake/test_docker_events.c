@@ -205,6 +205,42 @@ static void test_docker_events__garbage__opened_again(void **state) {
     assert_int_equal(x->disconnected, 1);
 }
 
+/* Somebody's exec with two megabytes of arguments: passed over, and not asked for again and again.
+ */
+static void test_docker_events__line_beyond_all_bounds__passed_over(void **state) {
+    struct fixture *x = *state;
+    static const char head[] = "GET /events times=1 every=1 stall body=";
+    static const char tail[] =
+        "\\n{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"c1\","
+        "\"Attributes\":{\"name\":\"task-1\",\"exitCode\":\"3\"}}}\\n\n";
+    size_t len = 2u << 20;
+    AUTO_FREE char *rule = malloc(sizeof(head) + len + sizeof(tail));
+    assert_non_null(rule);
+    memcpy(rule, head, sizeof(head));
+    memset(rule + sizeof(head) - 1, 'x', len);
+    memcpy(rule + sizeof(head) - 1 + len, tail, sizeof(tail));
+    begin_loop(x);
+    fake_rules(&x->fake, rule);
+    x->stop_at_count = 1;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &ops, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->connected, 1);
+    assert_string_equal(x->seen[0], "die task-1 3");
+}
+
+/* What takes the request and ends it at once is not asked ten times a second: each time all
+ * containers are looked at. */
+static void test_docker_events__ended_at_once_again_and_again__at_leisure(void **state) {
+    struct fixture *x = *state;
+    begin_loop(x);
+    fake_rules(&x->fake, "GET /events status=200 type=application/json chunked body=\n");
+    x->stop_at_connected = 4;
+    uint64_t before = clock_now_us();
+    assert_int_equal(docker_events_new(x->docker, x->loop, &ops, x, &x->events), 0);
+    run(x);
+    assert_true(clock_now_us() - before >= 700 * US_PER_MS); /* 100, 200, 400 */
+}
+
 /* ---- any GET ---- */
 
 static void on_resume(void *arg) {
@@ -336,6 +372,8 @@ int main(int argc, char **argv) {
         T(test_docker_events__dockerd_restarted__connected_again),
         T(test_docker_events__nobody_there__told_once_and_tried_again),
         T(test_docker_events__garbage__opened_again),
+        T(test_docker_events__line_beyond_all_bounds__passed_over),
+        T(test_docker_events__ended_at_once_again_and_again__at_leisure),
         T(test_docker_get__paused_at_each_piece__all_comes),
         T(test_docker_get__many_pieces_at_once__one_pause_behind_the_last),
         T(test_docker_get__cancelled_in_a_pause__no_more_told),
