@@ -156,16 +156,46 @@ void svc_wait_task(struct rpc_call *c, const ProtobufCMessage *req) {
 
 /* ---- the rest of the life ---- */
 
+struct stop {
+    struct rpc_call *call;
+    struct driver_stop stop;
+};
+
+static void stop_ended(void *ctx, int r, const struct err *err) {
+    struct stop *x = ctx;
+    Driver__StopTaskResponse out = DRIVER__STOP_TASK_RESPONSE__INIT;
+    if (r < 0)
+        rpc_fail(x->call, err);
+    else
+        rpc_reply(x->call, &out.base);
+}
+
+static void stop_cancelled(struct rpc_call *c, void *ctx) {
+    struct stop *x = ctx;
+    (void)c;
+    driver_stop_cancel(&x->stop);
+}
+
+static void stop_release(void *ctx) {
+    struct stop *x = ctx;
+    driver_stop_done(&x->stop);
+    free(x);
+}
+
+/* As WaitTask: it costs no thread while the task takes its time to end. */
 void svc_stop_task(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__StopTaskRequest *in = (const Driver__StopTaskRequest *)req;
-    struct err err = {0};
-    if (driver_stop_task(rpc_call_app(c), rpc_call_context(c), in->task_id,
-                         svc_duration_us(in->timeout), in->signal, &err) < 0) {
+    struct stop *x = calloc(1, sizeof(*x));
+    if (!x) {
+        struct err err = {0};
+        err_oom(&err);
         rpc_fail(c, &err);
         return;
     }
-    Driver__StopTaskResponse out = DRIVER__STOP_TASK_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    *x = (struct stop){.call = c, .stop = {.ended = stop_ended, .ctx = x}};
+    rpc_call_defer(c, stop_cancelled, stop_release, x);
+    driver_stop_task(rpc_call_app(c), rpc_call_context(c), in->task_id,
+                     svc_duration_us(in->timeout), in->signal, &x->stop);
 }
 
 void svc_signal_task(struct rpc_call *c, const ProtobufCMessage *req) {

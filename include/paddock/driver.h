@@ -101,9 +101,31 @@ int driver_recover_task(struct driver *d, const struct call *call, const struct 
  * task_unref. Returns 0; -ENOENT "task not found for given id". */
 int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *w,
                      struct task **ret_task, struct err *err) MUST_CHECK;
-/** 0 also for a task that is unknown or has ended. */
-int driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
-                     int64_t timeout_us, const char *signal, struct err *err) MUST_CHECK;
+
+/* One StopTask, which waits as long as the task's kill_timeout and holds no thread meanwhile.
+ * Caller's memory, zeroed but for the first two, until driver_stop_done. */
+struct driver_stop {
+    /* Exactly once; from any thread, also from within driver_stop_task. @r: 0 also for a task that
+     * is unknown or has ended, else -errno with @err. */
+    void (*ended)(void *ctx, int r, const struct err *err);
+    void *ctx;
+    /* ---- the driver's ---- */
+    struct driver *driver;
+    struct task *task;
+    struct task_waiter waiter;
+    struct call call;
+    uint64_t kill_at_us;
+    struct driver_stop *next;
+};
+/** Sends @signal ("" = the container's own) and returns; SIGKILL follows @timeout_us later.
+ *  Context: blocks for the signal alone. @call's cancel must live until `ended` was called. */
+void driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
+                      int64_t timeout_us, const char *signal, struct driver_stop *s);
+/** After driver_stop_task has returned: `ended` is told -ECANCELED when it still waits; what comes
+ * after the wait listens to @call's cancel. Any thread. */
+void driver_stop_cancel(struct driver_stop *s);
+/** After `ended`: releases what it holds, not @s itself. */
+void driver_stop_done(struct driver_stop *s);
 int driver_signal_task(struct driver *d, const struct call *call, const char *task_id,
                        const char *signal, struct err *err) MUST_CHECK;
 /** 0 also for an unknown task. */
@@ -129,8 +151,9 @@ struct driver_stats {
     uint64_t rss, cache, swap, usage, max_usage, kernel_usage;
     bool has_max_usage, has_kernel;
 };
-/** @on is called every @interval_us, and once with NULL when the task has ended; from the streams
- * thread. */
+/** @on is called every @interval_us (later while Docker, where it must be asked, is slow), and once
+ * with NULL when the task has ended; one call at a time, from whichever thread read the sample or
+ * learnt of the end. */
 int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us,
                       void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
                       struct driver_sub **ret, struct err *err) MUST_CHECK;

@@ -1,5 +1,5 @@
 #pragma once
-/* Threads for work that may block and that nobody's request waits on: inspecting a container that
+/* Threads for work that may block and holds no worker of a request: inspecting a container that
  * ended, deleting an image, probing dockerd. The pool grows to its limit while work waits, and idle
  * threads end after 5 s, so that a quiet plugin holds none. */
 #include "paddock/cleanup.h"

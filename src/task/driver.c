@@ -68,6 +68,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
         r = stats_new(d, &d->stats);
     if (r == 0)
         r = exec_list_new(d, &d->execs);
+    if (r == 0)
+        r = stop_list_new(d, &d->stops);
     if (r < 0) {
         driver_free(d);
         return err_oom(err);
@@ -96,6 +98,7 @@ void driver_free(struct driver *d) {
     pin_free(d->pin); /* the pools' work wakes it and asks it */
     networks_free(d->networks);
     exec_list_free(d->execs);
+    stop_list_free(d->stops);
     stats_free(d->stats);
     docker_events_free(d->docker_events);
     fingerprint_free(d->fingerprint);

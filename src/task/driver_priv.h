@@ -29,6 +29,7 @@ struct config_snapshot {
 struct stats_list;
 struct fingerprint;
 struct exec_list;
+struct stop_list;
 struct networks;
 
 struct driver {
@@ -66,6 +67,7 @@ struct driver {
     struct fingerprint *fingerprint;
     struct stats_list *stats;
     struct exec_list *execs;
+    struct stop_list *stops;
     struct networks *networks;
 };
 
@@ -127,6 +129,10 @@ int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_r
 int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
 void stats_free(struct stats_list *s);
 void stats_task_ended(struct stats_list *s, const char *task_id);
+
+int stop_list_new(struct driver *d, struct stop_list **ret) MUST_CHECK;
+/** Stops that still wait are not told: their calls have ended before. */
+void stop_list_free(struct stop_list *l);
 
 int exec_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
 void exec_list_free(struct exec_list *x);

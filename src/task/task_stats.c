@@ -18,6 +18,7 @@ struct stats_list {
     struct driver *d;
     struct fan fan; /* its lock guards the streams; its subscriptions are struct stats_stream */
     struct loop_timer *timer;
+    bool asking;         /* docker_work runs; under the fan's lock */
     double mhz_per_core; /* 0 = not looked up yet */
 };
 
@@ -25,8 +26,9 @@ struct stats_stream {
     struct driver_sub sub; /* first */
     struct task *task;
     uint64_t interval_us, next_us;
-    bool open, ended, by_docker;
-    pid_t pid; /* of `files` */
+    bool open, ended;
+    uint64_t asked_us; /* waits for Docker's answer since then; 0 = does not */
+    pid_t pid;         /* of `files` */
     struct cgroup_stats files;
     /* the sample before */
     bool has_last;
@@ -129,6 +131,7 @@ static void end_stream(struct stats_stream *x) {
     if (x->ended)
         return;
     x->ended = true;
+    x->asked_us = 0;
     close_files(x);
     tell(x, NULL);
 }
@@ -159,11 +162,6 @@ static bool open_files(struct stats_list *s, struct stats_stream *x, const struc
 
 /* ---- Docker's one-shot call, where files cannot be read ---- */
 
-struct docker_sample {
-    struct stats_list *s;
-    struct task *task;
-};
-
 static uint64_t number_at(const json_t *j, const char *a, const char *b, const char *c) {
     j = json_object_get(json_object_get(j, a), b);
     if (c)
@@ -192,48 +190,61 @@ static void usage_from_docker(const json_t *j, struct cgroup_usage *u) {
     u->has_max_usage = u->max_usage > 0;
 }
 
-static void docker_work(void *arg) {
-    struct docker_sample *w = arg;
-    struct stats_list *s = w->s;
-    struct call call = call_within(NULL, s->d->timeout_us);
-    AUTO_JSON json_t *j = NULL;
-    struct cgroup_usage u;
-    bool ok = docker_container_stats(s->d->docker, &call, store_look(w->task).container_id, &j,
-                                     NULL) == 0;
-    if (ok)
-        usage_from_docker(j, &u);
-    pthread_mutex_lock(&s->fan.lock);
+/* The stream that has waited longest for Docker's word; NULL. Under the lock. */
+static struct stats_stream *next_asked(struct stats_list *s) {
+    struct stats_stream *first = NULL;
     for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
         struct stats_stream *x = (struct stats_stream *)sub;
-        if (x->task != w->task || !x->by_docker)
+        if (x->asked_us && (!first || x->asked_us < first->asked_us))
+            first = x;
+    }
+    return first;
+}
+
+/* Docker's answer is for all streams of that container that wait for it. */
+static void take_answer(struct stats_list *s, const char *container_id,
+                        const struct cgroup_usage *u) {
+    for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
+        struct stats_stream *x = (struct stats_stream *)sub;
+        if (!x->asked_us || strcmp(store_look(x->task).container_id, container_id) != 0)
             continue;
-        x->by_docker = false;
-        if (ok && !x->ended)
-            take_sample(s, x, &u);
+        x->asked_us = 0;
+        if (u && !x->ended)
+            take_sample(s, x, u);
     }
+}
+
+/* One after the other, on one thread of the pool: a slow Docker makes samples come late, and takes
+ * no thread from those who look at containers that have ended. */
+static void docker_work(void *arg) {
+    struct stats_list *s = arg;
+    struct stats_stream *x;
+    pthread_mutex_lock(&s->fan.lock);
+    while ((x = next_asked(s)) && !atomic_load(&s->d->ending)) {
+        const struct task_look now = store_look(x->task);
+        pthread_mutex_unlock(&s->fan.lock);
+        struct call call = call_within(NULL, s->d->timeout_us);
+        AUTO_JSON json_t *j = NULL;
+        struct cgroup_usage u;
+        bool ok = docker_container_stats(s->d->docker, &call, now.container_id, &j, NULL) == 0;
+        if (ok)
+            usage_from_docker(j, &u);
+        pthread_mutex_lock(&s->fan.lock);
+        take_answer(s, now.container_id, ok ? &u : NULL);
+    }
+    s->asking = false;
     pthread_mutex_unlock(&s->fan.lock);
-    task_unref(w->task);
-    free(w);
 }
 
-static void ask_docker(struct stats_list *s, struct stats_stream *x) {
-    if (x->by_docker)
-        return; /* the one before is still on its way */
-    struct docker_sample *w = calloc(1, sizeof(*w));
-    struct task *ref = w ? store_get(s->d->store, x->task->id) : NULL;
-    if (!ref) {
-        free(w);
-        return;
-    }
-    *w = (struct docker_sample){.s = s, .task = ref};
-    x->by_docker = pool_run(s->d->pool, docker_work, w) == 0;
-    if (!x->by_docker) {
-        task_unref(ref);
-        free(w);
-    }
+/* One that still waits for its answer goes on waiting. */
+static void ask_docker(struct stats_list *s, struct stats_stream *x, uint64_t now_us) {
+    if (!x->asked_us)
+        x->asked_us = now_us;
+    if (!s->asking)
+        s->asking = pool_run(s->d->pool, docker_work, s) == 0;
 }
 
-static void serve(struct stats_list *s, struct stats_stream *x) {
+static void serve(struct stats_list *s, struct stats_stream *x, uint64_t now_us) {
     struct task_look now = store_look(x->task);
     struct cgroup_usage u;
     if (now.phase == TASK_EXITED)
@@ -241,7 +252,7 @@ static void serve(struct stats_list *s, struct stats_stream *x) {
     else if (open_files(s, x, &now) && cgroup_stats_read(&x->files, &u) == 0)
         take_sample(s, x, &u);
     else if (now.phase == TASK_RUNNING)
-        ask_docker(s, x);
+        ask_docker(s, x, now_us);
 }
 
 static void on_timer(void *arg) {
@@ -253,7 +264,7 @@ static void on_timer(void *arg) {
         if (x->ended)
             continue;
         if (x->next_us <= now) {
-            serve(s, x);
+            serve(s, x, now);
             /* On whole intervals: streams of one interval share a wake-up. */
             x->next_us = (now / x->interval_us + 1) * x->interval_us;
         }

@@ -1,21 +1,47 @@
-/* StopTask, SignalTask, DestroyTask, InspectTask. What has stopped or is unknown is success for the
- * first and the last of them: Nomad repeats StopTask for minutes otherwise. Facts:
- * docker-driver 5.4, 5.5, 5.6, 5.9. */
+/* StopTask and SignalTask. What has stopped or is unknown is success for the first: Nomad repeats
+ * it for minutes otherwise. Facts: docker-driver 5.4, 5.9.
+ *
+ * A stop is the signal that was given, or else the container's own; then the task's timeout for its
+ * end; then Docker's stop without any grace, which is SIGKILL. In the long part in between it holds
+ * no thread, so any number can be under way: the task's end completes it, or one timer of the
+ * streams thread hands it to the pool for the last part. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
 #include <ctype.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
-/* DestroyTask waits so long for the last log lines to reach Nomad's FIFOs. */
-#define DESTROY_DRAIN_US (3 * US_PER_SEC)
+#define STOP_WAITS 1
+
+struct stop_list {
+    struct driver *d;
+    pthread_mutex_t lock;
+    struct driver_stop *first; /* those that wait for their task's end */
+    struct loop_timer *timer;  /* the streams thread's */
+};
+
+int stop_list_new(struct driver *d, struct stop_list **ret) {
+    struct stop_list *l = calloc(1, sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    l->d = d;
+    pthread_mutex_init(&l->lock, NULL);
+    *ret = l;
+    return 0;
+}
+
+void stop_list_free(struct stop_list *l) {
+    if (!l)
+        return;
+    loop_timer_del(l->timer);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
 
 /* "SIGHUP", "hup", "1": what the kernel knows. */
 static bool signal_is_known(const char *name) {
@@ -41,116 +67,203 @@ static int check_signal(const char *name, struct err *err) {
     return err_set(err, ERR_INVALID, EINVAL, "signal: \"%s\" is not a signal", name);
 }
 
-/* ---- waiting, for a thread that has nothing else to do ---- */
+/* ---- the last part ---- */
 
-struct end_wait {
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    bool done;
-};
-
-static void end_told(void *ctx, const struct task_exit *exit) {
-    struct end_wait *w = ctx;
-    (void)exit;
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    pthread_cond_signal(&w->ended);
-    pthread_mutex_unlock(&w->lock);
-}
-
-/* True when the task has ended within @us. A cancel is looked at ten times a second: it comes
- * rarely. */
-static bool wait_end(struct task *t, const struct call *call, uint64_t us) {
-    struct end_wait w = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w.ended, &attr);
-    pthread_condattr_destroy(&attr);
-
-    struct task_waiter waiter = {.done = end_told, .ctx = &w};
-    store_wait(t, &waiter);
-    struct call within = call_within(call, us);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done && call_remaining_ms(&within) != 0 && !cancel_fired(within.cancel)) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += 100000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
-        pthread_cond_timedwait(&w.ended, &w.lock, &until);
-    }
-    pthread_mutex_unlock(&w.lock);
-    if (!store_wait_cancel(t, &waiter)) {
-        /* Told, or being told: it must be over before the memory goes. */
-        pthread_mutex_lock(&w.lock);
-        while (!w.done)
-            pthread_cond_wait(&w.ended, &w.lock);
-        pthread_mutex_unlock(&w.lock);
-    }
-    bool ended = w.done;
-    pthread_cond_destroy(&w.ended);
-    pthread_mutex_destroy(&w.lock);
-    return ended;
-}
-
-/* ---- StopTask ---- */
-
-static int docker_stop(struct driver *d, const struct call *call, const char *container_id,
-                       uint64_t timeout_us, struct err *err) {
-    unsigned seconds = (unsigned)((timeout_us + US_PER_SEC - 1) / US_PER_SEC);
-    /* Beyond the task's own timeout: dockerd's SIGKILL, the unmounts, a loaded host. Then it is
-     * reported. */
-    struct call within = call_within(call, timeout_us + d->timeout_us);
-    int r = docker_container_stop(d->docker, &within, container_id, seconds, err);
+static int stop_now(struct driver_stop *s, struct err *err) {
+    struct driver *d = s->driver;
+    /* Docker's SIGKILL, the unmounts, a loaded host. Then it is reported. */
+    struct call within = call_within(&s->call, d->timeout_us);
+    const struct task_look now = store_look(s->task);
+    int r = docker_container_stop(d->docker, &within, now.container_id, 0, err);
     if (r == -ENOENT) {
         err_clear(err);
-        return 0;
+        r = 0;
     }
-    return err_wrap(err, r, "Failed to stop container %s", container_id);
-}
-
-int driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
-                     int64_t timeout_us, const char *signal, struct err *err) {
-    AUTO_TASK struct task *t = store_get(d->store, task_id);
-    if (!t)
-        return 0;
-    uint64_t timeout = timeout_us > 0 ? (uint64_t)timeout_us : 0;
-    if (!str_empty(signal)) {
-        int r = check_signal(signal, err);
-        if (r < 0)
-            return r;
-    }
-    struct task_look now = store_look(t);
-    if (now.phase == TASK_EXITED || !now.container_id[0])
-        return 0;
-    if (!str_empty(signal)) {
-        struct call within = call_within(call, d->timeout_us);
-        int r = docker_container_kill(d->docker, &within, now.container_id, signal, err);
-        if (r == -ENOENT || r == -EEXIST) { /* gone, or not running: that is what is wanted */
-            err_clear(err);
-            exit_check(d, t, -1);
-            return 0;
-        }
-        if (r < 0)
-            return err_wrap(err, r, "Failed to signal container %s", now.container_id);
-        if (wait_end(t, call, timeout))
-            return 0;
-        timeout = 0;
-    }
-    int r = docker_stop(d, call, now.container_id, timeout, err);
     bool conflict = r == -EEXIST; /* 409: being removed; well when it has ended */
-    int known = r == 0 || conflict ? exit_check(d, t, -1) : 0;
-    if (conflict && store_look(t).phase == TASK_EXITED) {
+    int known = r == 0 || conflict ? exit_check(d, s->task, -1) : 0;
+    if (conflict && store_look(s->task).phase == TASK_EXITED) {
         err_clear(err);
         return 0;
     }
     if (known < 0)
-        log_debug("stop", LOG_KV("task_id", task_id), "the end is not known yet, retrying");
-    return r;
+        log_debug("stop", LOG_KV("task_id", s->task->id), "the end is not known yet, retrying");
+    return err_wrap(err, r, "Failed to stop container %s", now.container_id);
 }
+
+static void stop_work(void *arg) {
+    struct driver_stop *s = arg;
+    struct err err = {0};
+    int r = stop_now(s, &err);
+    s->ended(s->ctx, r, &err);
+}
+
+/* ---- the wait for the end ----
+ * Whoever takes the waiter out of the store owns the stop: the timer, a cancel, or, when it is too
+ * late for both, the task's end. */
+
+static void list_remove(struct stop_list *l, const struct driver_stop *s) {
+    struct driver_stop **at = &l->first;
+    while (*at && *at != s)
+        at = &(*at)->next;
+    if (*at)
+        *at = s->next;
+}
+
+static void on_end(void *ctx, const struct task_exit *exit) {
+    struct driver_stop *s = ctx;
+    struct stop_list *l = s->driver->stops;
+    (void)exit;
+    pthread_mutex_lock(&l->lock);
+    list_remove(l, s);
+    pthread_mutex_unlock(&l->lock);
+    s->ended(s->ctx, 0, NULL);
+}
+
+/* Takes those whose time has come out of the list. *@ret_next: when the next one's will; 0 = none.
+ */
+static struct driver_stop *take_due(struct stop_list *l, uint64_t now, uint64_t *ret_next) {
+    struct driver_stop *due = NULL, **at = &l->first;
+    *ret_next = 0;
+    while (*at) {
+        struct driver_stop *s = *at;
+        if (s->kill_at_us > now && (!*ret_next || s->kill_at_us < *ret_next))
+            *ret_next = s->kill_at_us;
+        if (s->kill_at_us > now || !store_wait_cancel(s->task, &s->waiter)) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        s->next = due;
+        due = s;
+    }
+    return due;
+}
+
+static void on_timer(void *arg) {
+    struct stop_list *l = arg;
+    uint64_t next;
+    pthread_mutex_lock(&l->lock);
+    struct driver_stop *due = take_due(l, clock_now_us(), &next);
+    pthread_mutex_unlock(&l->lock);
+    loop_timer_at(l->timer, next);
+    while (due) {
+        struct driver_stop *s = due;
+        due = s->next; /* the stop's memory is not ours once it is told */
+        if (pool_run(l->d->pool, stop_work, s) < 0) {
+            struct err err = {0};
+            s->ended(s->ctx, err_oom(&err), &err);
+        }
+    }
+}
+
+/* On the streams thread: a new one may be due before what the timer waits for. */
+static void arm(void *arg) {
+    struct stop_list *l = arg;
+    if (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0)
+        on_timer(l);
+}
+
+/* True: it waits no more, and nobody else tells its end. @s is not looked at when it is not in the
+ * list. */
+static bool take(struct stop_list *l, struct driver_stop *s) {
+    pthread_mutex_lock(&l->lock);
+    const struct driver_stop *at = l->first;
+    while (at && at != s)
+        at = at->next;
+    bool taken = at && store_wait_cancel(s->task, &s->waiter);
+    if (taken)
+        list_remove(l, s);
+    pthread_mutex_unlock(&l->lock);
+    return taken;
+}
+
+static int wait_end(struct driver_stop *s, uint64_t timeout_us, struct err *err) {
+    struct stop_list *l = s->driver->stops;
+    s->kill_at_us = call_within(&s->call, timeout_us).deadline_us;
+    s->waiter = (struct task_waiter){.done = on_end, .ctx = s};
+    pthread_mutex_lock(&l->lock);
+    s->next = l->first;
+    l->first = s;
+    pthread_mutex_unlock(&l->lock);
+    store_wait(s->task, &s->waiter); /* may tell the end at once */
+    if (loop_post(l->d->loop, arm, l) < 0 && take(l, s))
+        return err_oom(err);
+    return STOP_WAITS;
+}
+
+void driver_stop_cancel(struct driver_stop *s) {
+    if (!take(s->driver->stops, s))
+        return;
+    struct err err = {0};
+    s->ended(s->ctx, err_set(&err, ERR_PLAIN, ECANCELED, "the stop was cancelled"), &err);
+}
+
+void driver_stop_done(struct driver_stop *s) {
+    task_unref(TAKE_PTR(s->task));
+}
+
+/* ---- StopTask ---- */
+
+/* What Docker would send: the image's or the job's StopSignal. */
+static int own_signal(struct driver_stop *s, const char *container_id, char ret[64],
+                      struct err *err) {
+    struct call within = call_within(&s->call, s->driver->timeout_us);
+    struct docker_state state;
+    AUTO_JSON json_t *j = NULL;
+    int r = docker_container_inspect(s->driver->docker, &within, container_id, &state, &j, err);
+    if (r < 0)
+        return r;
+    const char *text =
+        json_string_value(json_object_get(json_object_get(j, "Config"), "StopSignal"));
+    snprintf(ret, 64, "%s", str_empty(text) ? "SIGTERM" : text);
+    return 0;
+}
+
+static int send_signal(struct driver_stop *s, const char *container_id, const char *signal,
+                       struct err *err) {
+    char own[64];
+    if (str_empty(signal)) {
+        int r = own_signal(s, container_id, own, err);
+        if (r < 0)
+            return r;
+        signal = own;
+    }
+    struct call within = call_within(&s->call, s->driver->timeout_us);
+    return docker_container_kill(s->driver->docker, &within, container_id, signal, err);
+}
+
+static int begin(struct driver_stop *s, uint64_t timeout_us, const char *signal, struct err *err) {
+    int r = str_empty(signal) ? 0 : check_signal(signal, err);
+    if (r < 0)
+        return r;
+    const struct task_look now = store_look(s->task);
+    if (now.phase == TASK_EXITED || !now.container_id[0])
+        return 0;
+    if (str_empty(signal) && timeout_us == 0)
+        return stop_now(s, err);
+    r = send_signal(s, now.container_id, signal, err);
+    if (r == -ENOENT || r == -EEXIST) { /* gone, or not running: that is what is wanted */
+        err_clear(err);
+        exit_check(s->driver, s->task, -1);
+        return 0;
+    }
+    if (r < 0)
+        return err_wrap(err, r, "Failed to signal container %s", now.container_id);
+    return wait_end(s, timeout_us, err);
+}
+
+void driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
+                      int64_t timeout_us, const char *signal, struct driver_stop *s) {
+    struct err err = {0};
+    s->driver = d;
+    s->call = *call;
+    s->task = store_get(d->store, task_id);
+    int r = s->task ? begin(s, timeout_us > 0 ? (uint64_t)timeout_us : 0, signal, &err) : 0;
+    if (r != STOP_WAITS)
+        s->ended(s->ctx, r, &err);
+}
+
+/* ---- SignalTask ---- */
 
 int driver_signal_task(struct driver *d, const struct call *call, const char *task_id,
                        const char *signal, struct err *err) {
@@ -166,87 +279,4 @@ int driver_signal_task(struct driver *d, const struct call *call, const char *ta
         return err_set(err, ERR_PLAIN, ESRCH, "task %s is still being started", task_id);
     r = docker_container_kill(d->docker, &within, now.container_id, signal, err);
     return err_wrap(err, r, "Failed to signal task %s", task_id);
-}
-
-/* ---- DestroyTask ---- */
-
-static int end_by_force(struct driver *d, const struct call *call, struct task *t,
-                        struct err *err) {
-    struct call within = call_within(call, d->timeout_slow_us);
-    const struct task_look now = store_look(t);
-    int r = docker_container_kill(d->docker, &within, now.container_id, "SIGKILL", err);
-    if (r == -ENOENT || r == -EEXIST) { /* gone, or not running */
-        err_clear(err);
-        r = 0;
-    }
-    if (r < 0)
-        return err_wrap(err, r, "Failed to kill container %s", now.container_id);
-    if (exit_check(d, t, -1) < 0)
-        log_debug("destroy", LOG_KV("task_id", t->id), "the exit code is not known, ignoring");
-    return 0;
-}
-
-/* A container that has ended and stays is a matter for the log: Nomad could do nothing about it. */
-static void remove_container(struct driver *d, const struct call *call, struct task *t) {
-    struct call within = call_within(call, d->timeout_slow_us);
-    struct err err = {0};
-    int r = docker_container_remove(d->docker, &within, store_look(t).container_id, true, &err);
-    /* 404: gone; 409: somebody removes it already */
-    if (r < 0 && r != -ENOENT && r != -EEXIST)
-        log_warn("destroy", LOG_KV("task_id", t->id, "error", err.text),
-                 "the container could not be removed, ignoring");
-}
-
-int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
-                        struct err *err) {
-    AUTO_TASK struct task *t = store_get(d->store, task_id);
-    if (!t)
-        return 0;
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
-    struct task_look now = store_look(t);
-    if (now.phase != TASK_EXITED && exit_check(d, t, -1) == 0)
-        now = store_look(t);
-    if (now.phase != TASK_EXITED && !force)
-        return err_set(err, ERR_PLAIN, EBUSY,
-                       "must call StopTask for the given task before Destroy or set force to true");
-    int r = 0;
-    if (now.phase != TASK_EXITED && now.container_id[0])
-        r = end_by_force(d, call, t, err);
-    if (r < 0)
-        return r;
-    /* Before the container, and with it its log, is removed. */
-    struct call drain = call_within(NULL, DESTROY_DRAIN_US);
-    if (now.logs && d->pump && logpump_finish(d->pump, &drain, task_id, NULL) < 0)
-        log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
-    if (now.container_id[0] && c->c.gc_container)
-        remove_container(d, call, t);
-    if (now.image_id[0])
-        docker_images_release(d->images, now.image_id, task_id);
-    stats_task_ended(d->stats, task_id);
-    store_remove(d->store, t);
-    pin_wake(d->pin);
-    return 0;
-}
-
-/* ---- InspectTask ---- */
-
-int driver_inspect_task(struct driver *d, const char *task_id, struct driver_inspect *ret,
-                        struct err *err) {
-    AUTO_TASK struct task *t = store_get(d->store, task_id);
-    if (!t)
-        return driver_not_found(err);
-    struct driver_inspect i = {.look = store_look(t), .name = strdup(t->name)};
-    int r = i.name ? store_ports(t, &i.port_map) : -ENOMEM;
-    if (r < 0) {
-        driver_inspect_done(&i);
-        return err_oom(err);
-    }
-    *ret = i;
-    return 0;
-}
-
-void driver_inspect_done(struct driver_inspect *i) {
-    free(i->name);
-    kvs_done(&i->port_map);
-    *i = (struct driver_inspect){0};
 }

@@ -29,8 +29,8 @@
  * "accepted": n}).
  *
  * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others
- * run. An exec's Cmd: ["echo", TEXT], ["cat"] (stdin back, until its end), ["exit", N], ["err",
- * TEXT] (on stderr),
+ * run. Of signals SIGTERM and SIGKILL end it. An exec's Cmd: ["echo", TEXT], ["cat"] (stdin back,
+ * until its end), ["exit", N], ["err", TEXT] (on stderr),
  * ["sleep"] (until the connection ends), ["big", N] (so many bytes), ["count"] (tells at the end
  * how much input came; ["count", "deaf"] reads none before POST /_fake/hear), ["leave"] (as
  * background, at its first input), ["background", TEXT] (ends with 5, but a child of it holds the

@@ -448,6 +448,8 @@ static void kill_it(struct engine *e, struct conn *conn, struct container *c,
     emit(e, c, "kill", json_pack("{s:s}", "signal", signal ? signal : "SIGKILL"));
     if (!signal || strcmp(signal, "SIGKILL") == 0 || strcmp(signal, "9") == 0)
         finish(e, c, 137);
+    else if (strcmp(signal, "SIGTERM") == 0)
+        finish(e, c, 143);
     conn_reply(conn, 204, NULL);
 }
 

@@ -414,6 +414,45 @@ static void test_stats__unsubscribed__silent(void **state) {
     world_driver_new(&x->w, "{}");
 }
 
+static int stats_asked(struct fixture *x, const struct task_config *tasks, size_t n) {
+    char request[128];
+    int sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(request, sizeof(request), "GET /containers/%s/stats",
+                 world_look(&x->w, tasks[i].id).container_id);
+        sum += fake_count(&x->w.fake, request);
+    }
+    return sum;
+}
+
+/* A Docker that is slow with them takes one thread, not all that look at ends: a SIGKILL's end is
+ * only told after such a look. */
+static void test_stats__slow_docker__ends_are_told_all_the_same(void **state) {
+    struct fixture *x = *state;
+    struct task_config tasks[20];
+    struct driver_sub *subs[ARRAY_LEN(tasks)];
+    fake_rules(&x->w.fake, "GET /containers/*/stats delay=1000\n");
+    for (size_t i = 0; i < ARRAY_LEN(tasks); i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "s%zu", i);
+        world_task(&x->w, &tasks[i], name, RUNS);
+        world_run(&x->w, &tasks[i], NULL);
+        assert_int_equal(
+            driver_task_stats(x->w.d, tasks[i].id, 100 * US_PER_MS, on_stats0, x, &subs[i], NULL),
+            0);
+    }
+    uint64_t deadline = clock_now_us() + WORLD_WAIT_US;
+    while (stats_asked(x, tasks, ARRAY_LEN(tasks)) == 0)
+        assert_true(clock_now_us() < deadline);
+    world_exit(&x->w, &tasks[0], 137);
+    assert_int_equal(world_wait(&x->w, tasks[0].id).code, 137);
+    assert_in_range(stats_asked(x, tasks, ARRAY_LEN(tasks)), 1, 3);
+    for (size_t i = 0; i < ARRAY_LEN(tasks); i++) {
+        driver_unsubscribe(subs[i]);
+        task_config_done(&tasks[i]);
+    }
+}
+
 static void test_stats__unknown_task__not_found(void **state) {
     struct fixture *x = *state;
     struct driver_sub *sub = NULL;
@@ -456,6 +495,7 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__container_dies__ends),
     T(test_stats__two_intervals__each_its_own_end_with_the_task),
     T(test_stats__unsubscribed__silent),
+    T(test_stats__slow_docker__ends_are_told_all_the_same),
     T(test_stats__unknown_task__not_found),
     T(test_restart_by_docker__new_pid_still_running),
 };

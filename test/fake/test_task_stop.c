@@ -47,11 +47,59 @@ static struct call in_time(void) {
     return call_within(NULL, WORLD_WAIT_US);
 }
 
+/* One StopTask and its answer. */
+struct stopping {
+    struct driver_stop stop;
+    pthread_mutex_t lock;
+    bool ended;
+    int r;
+    struct err err;
+};
+
+static void on_ended(void *ctx, int r, const struct err *err) {
+    struct stopping *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    assert_false(s->ended);
+    s->ended = true;
+    s->r = r;
+    if (err)
+        s->err = *err;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool has_ended(void *ctx) {
+    struct stopping *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    bool ended = s->ended;
+    pthread_mutex_unlock(&s->lock);
+    return ended;
+}
+
+static void stop_begin(struct stopping *s, struct driver *d, const struct call *call,
+                       const char *task_id, int64_t timeout_us, const char *signal) {
+    *s =
+        (struct stopping){.stop = {.ended = on_ended, .ctx = s}, .lock = PTHREAD_MUTEX_INITIALIZER};
+    driver_stop_task(d, call, task_id, timeout_us, signal, &s->stop);
+}
+
+static int stop_end(struct stopping *s, struct err *err) {
+    world_until(has_ended, s, "StopTask's answer");
+    driver_stop_done(&s->stop);
+    if (err)
+        *err = s->err;
+    return s->r;
+}
+
+static int stop_id(struct driver *d, const struct call *call, const char *task_id,
+                   int64_t timeout_us, const char *signal, struct err *err) {
+    struct stopping s;
+    stop_begin(&s, d, call, task_id, timeout_us, signal);
+    return stop_end(&s, err);
+}
+
 static int stop(struct fixture *x, int64_t timeout_us, const char *signal, struct err *err) {
     struct call call = in_time();
-    if (err)
-        *err = (struct err){0};
-    return driver_stop_task(x->w.d, &call, x->task.id, timeout_us, signal, err);
+    return stop_id(x->w.d, &call, x->task.id, timeout_us, signal, err);
 }
 
 static int destroy(struct fixture *x, bool force, struct err *err) {
@@ -81,14 +129,25 @@ static bool container_is_there(struct fixture *x) {
 
 static void test_stop__running__exit_is_told(void **state) {
     struct fixture *x = *state;
-    assert_int_equal(stop(x, US_PER_SEC, "", NULL), 0);
+    assert_int_equal(stop(x, 10 * US_PER_SEC, "", NULL), 0);
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+}
+
+/* The image's STOPSIGNAL. */
+static void test_stop__own_signal__is_sent(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /containers/*/json times=1 status=200 type=application/json "
+                           "body={\"Id\":\"x\",\"State\":{\"Running\":true},"
+                           "\"Config\":{\"StopSignal\":\"SIGKILL\"}}\n");
+    assert_int_equal(stop(x, 10 * US_PER_SEC, "", NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
 }
 
 static void test_stop__unknown_or_ended__success(void **state) {
     struct fixture *x = *state;
     struct call call = in_time();
-    assert_int_equal(driver_stop_task(x->w.d, &call, "nobody", 0, "", NULL), 0);
+    assert_int_equal(stop_id(x->w.d, &call, "nobody", 0, "", NULL), 0);
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     assert_int_equal(stop(x, 0, "", NULL), 0);
@@ -136,13 +195,18 @@ static void test_stop__500__error_with_dockers_words(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
+/* Whichever of Docker's answers does not come. */
 static void test_stop__hangs__deadline(void **state) {
     struct fixture *x = *state;
     struct err err;
     uint64_t before = clock_now_us();
-    fake_rules(&x->w.fake, "POST /containers/*/stop hang\n");
-    assert_int_equal(stop(x, 200 * US_PER_MS, "", &err), -ETIMEDOUT);
+    fake_rules(&x->w.fake, "POST /containers/*/stop hang\nPOST /containers/*/kill skip=1 hang\n");
+    assert_int_equal(stop(x, 200 * US_PER_MS, "SIGINT", &err), -ETIMEDOUT);
     assert_int_equal(err.cls, ERR_DEADLINE);
+    assert_int_equal(asked(x, "POST", "/stop"), 1);
+    assert_int_equal(stop(x, 200 * US_PER_MS, "", &err), -ETIMEDOUT);
+    fake_rules(&x->w.fake, "GET /containers/*/json times=1 hang\n");
+    assert_int_equal(stop(x, 200 * US_PER_MS, "", &err), -ETIMEDOUT);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
 }
 
@@ -186,11 +250,53 @@ static void test_stop__client_gone__ends_early(void **state) {
     struct call call = in_time();
     call.cancel = &cancel;
     uint64_t before = clock_now_us();
-    assert_int_equal(driver_stop_task(x->w.d, &call, x->task.id, 10 * US_PER_SEC, "SIGINT", NULL),
+    assert_int_equal(stop_id(x->w.d, &call, x->task.id, 10 * US_PER_SEC, "SIGINT", NULL),
                      -ECANCELED);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
     cancel_done(&cancel);
+}
+
+/* Nobody waits for those that wait for their tasks' end, and each can be given up. */
+static void test_stop__many_wait__cost_no_thread(void **state) {
+    struct fixture *x = *state;
+    static struct stopping waiting[80];
+    struct call call = in_time();
+    for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
+        stop_begin(&waiting[i], x->w.d, &call, x->task.id, 60 * US_PER_SEC, "SIGINT");
+    assert_false(has_ended(&waiting[0]));
+
+    struct task_config other;
+    world_task(&x->w, &other, "other", RUNS);
+    world_run(&x->w, &other, NULL);
+    assert_int_equal(stop_id(x->w.d, &call, other.id, 60 * US_PER_SEC, "", NULL), 0);
+    assert_int_equal(stop_id(x->w.d, &call, other.id, 0, "", NULL), 0);
+    task_config_done(&other);
+
+    driver_stop_cancel(&waiting[7].stop);
+    assert_int_equal(stop_end(&waiting[7], NULL), -ECANCELED);
+    assert_false(has_ended(&waiting[0]));
+    world_exit(&x->w, &x->task, 0);
+    for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
+        if (i != 7)
+            assert_int_equal(stop_end(&waiting[i], NULL), 0);
+    driver_stop_cancel(&waiting[0].stop); /* too late: nothing more is told */
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
+}
+
+/* Each at its own time, whatever the order they came in. */
+static void test_stop__timeouts__in_their_order(void **state) {
+    struct fixture *x = *state;
+    struct stopping late, soon;
+    struct call call = in_time();
+    uint64_t before = clock_now_us();
+    stop_begin(&late, x->w.d, &call, x->task.id, 60 * US_PER_SEC, "SIGINT");
+    stop_begin(&soon, x->w.d, &call, x->task.id, 200 * US_PER_MS, "SIGINT");
+    assert_int_equal(stop_end(&soon, NULL), 0);
+    assert_int_equal(stop_end(&late, NULL), 0);
+    uint64_t took = clock_now_us() - before;
+    assert_in_range(took, 200 * US_PER_MS, 10 * US_PER_SEC);
+    assert_int_equal(asked(x, "POST", "/stop"), 1);
 }
 
 /* ---- signal ---- */
@@ -330,6 +436,7 @@ static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
 #define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, teardown)
 static const struct CMUnitTest tests[] = {
     T(test_stop__running__exit_is_told),
+    T(test_stop__own_signal__is_sent),
     T(test_stop__unknown_or_ended__success),
     T(test_stop__404__success),
     T(test_stop__304__success),
@@ -342,6 +449,8 @@ static const struct CMUnitTest tests[] = {
     T(test_stop__signal_to_ended__success),
     T(test_stop__unknown_signal__refused),
     T(test_stop__client_gone__ends_early),
+    T(test_stop__many_wait__cost_no_thread),
+    T(test_stop__timeouts__in_their_order),
     T(test_signal__cases),
     T(test_destroy__running_without_force__refused),
     T(test_destroy__running_with_force__gone_and_waiters_told),

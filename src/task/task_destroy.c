@@ -1,0 +1,94 @@
+/* DestroyTask and InspectTask. What is unknown is success for the first. Facts: docker-driver 5.5,
+ * 5.6. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <string.h>
+
+/* DestroyTask waits so long for the last log lines to reach Nomad's FIFOs. */
+#define DESTROY_DRAIN_US (3 * US_PER_SEC)
+
+/* ---- DestroyTask ---- */
+
+static int end_by_force(struct driver *d, const struct call *call, struct task *t,
+                        struct err *err) {
+    struct call within = call_within(call, d->timeout_slow_us);
+    const struct task_look now = store_look(t);
+    int r = docker_container_kill(d->docker, &within, now.container_id, "SIGKILL", err);
+    if (r == -ENOENT || r == -EEXIST) { /* gone, or not running */
+        err_clear(err);
+        r = 0;
+    }
+    if (r < 0)
+        return err_wrap(err, r, "Failed to kill container %s", now.container_id);
+    if (exit_check(d, t, -1) < 0)
+        log_debug("destroy", LOG_KV("task_id", t->id), "the exit code is not known, ignoring");
+    return 0;
+}
+
+/* A container that has ended and stays is a matter for the log: Nomad could do nothing about it. */
+static void remove_container(struct driver *d, const struct call *call, struct task *t) {
+    struct call within = call_within(call, d->timeout_slow_us);
+    struct err err = {0};
+    int r = docker_container_remove(d->docker, &within, store_look(t).container_id, true, &err);
+    /* 404: gone; 409: somebody removes it already */
+    if (r < 0 && r != -ENOENT && r != -EEXIST)
+        log_warn("destroy", LOG_KV("task_id", t->id, "error", err.text),
+                 "the container could not be removed, ignoring");
+}
+
+int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
+                        struct err *err) {
+    AUTO_TASK struct task *t = store_get(d->store, task_id);
+    if (!t)
+        return 0;
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    struct task_look now = store_look(t);
+    if (now.phase != TASK_EXITED && exit_check(d, t, -1) == 0)
+        now = store_look(t);
+    if (now.phase != TASK_EXITED && !force)
+        return err_set(err, ERR_PLAIN, EBUSY,
+                       "must call StopTask for the given task before Destroy or set force to true");
+    int r = 0;
+    if (now.phase != TASK_EXITED && now.container_id[0])
+        r = end_by_force(d, call, t, err);
+    if (r < 0)
+        return r;
+    /* Before the container, and with it its log, is removed. */
+    struct call drain = call_within(NULL, DESTROY_DRAIN_US);
+    if (now.logs && d->pump && logpump_finish(d->pump, &drain, task_id, NULL) < 0)
+        log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
+    if (now.container_id[0] && c->c.gc_container)
+        remove_container(d, call, t);
+    if (now.image_id[0])
+        docker_images_release(d->images, now.image_id, task_id);
+    stats_task_ended(d->stats, task_id);
+    store_remove(d->store, t);
+    pin_wake(d->pin);
+    return 0;
+}
+
+/* ---- InspectTask ---- */
+
+int driver_inspect_task(struct driver *d, const char *task_id, struct driver_inspect *ret,
+                        struct err *err) {
+    AUTO_TASK struct task *t = store_get(d->store, task_id);
+    if (!t)
+        return driver_not_found(err);
+    struct driver_inspect i = {.look = store_look(t), .name = strdup(t->name)};
+    int r = i.name ? store_ports(t, &i.port_map) : -ENOMEM;
+    if (r < 0) {
+        driver_inspect_done(&i);
+        return err_oom(err);
+    }
+    *ret = i;
+    return 0;
+}
+
+void driver_inspect_done(struct driver_inspect *i) {
+    free(i->name);
+    kvs_done(&i->port_map);
+    *i = (struct driver_inspect){0};
+}
