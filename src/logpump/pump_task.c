@@ -28,8 +28,7 @@
 #define RESUME_SKEW_NS INT64_C(2000000000)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
-/* After `finish`: a follow stream that says nothing for so long is given up for a last plain read.
- */
+/* After `finish`: a stream that says nothing for so long is opened again. */
 #define FINISH_QUIET_US (2 * US_PER_SEC)
 
 struct out {
@@ -446,10 +445,11 @@ void pump_task_finish(struct pump_task *t) {
         return;
     t->finishing = true;
     t->backoff_us = RETRY_FIRST_US;
-    if (!t->get && !t->eof)
-        open_stream(t); /* it waited for a retry: the container has ended, read the rest now */
-    else
+    if (t->eof)
         wait_quiet(t);
+    else
+        open_stream(t); /* all is in the log when dockerd tells of the end; the follow stream's own
+                           end comes some 10 ms later */
 }
 
 /* ---- life ---- */
