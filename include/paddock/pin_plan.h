@@ -26,11 +26,12 @@ enum pin_hold {
 
 /* What the files say that the wanted set comes from. */
 struct pin_source {
-    bool has_path, in_reserve, in_share;
+    bool has_path, in_reserve;
     const struct cpuset *own; /* the task's reserved cores; NULL = shared task */
     int cpus_r, effective_r;  /* of reading the source's files: 0, -ENODATA blank, -errno */
     const struct cpuset *cpus, *effective;
-    bool share_blank; /* share.slice/cpuset.cpus is blank: its effective set is the ancestor's */
+    bool share_blank; /* of a share.slice, whose own cpuset.cpus is blank: its effective set is the
+                         ancestor's */
     const struct cpuset
         *others; /* cores reserved by others (reserve.slice and known tasks); NULL = none */
 };
@@ -57,9 +58,10 @@ struct pin_view {
     const struct cpuset *actual; /* valid with 0 */
     int effective_r;
     const struct cpuset *effective;
-    bool at_tick;           /* not on an event */
-    bool recent_overwrites; /* PIN_CONTEST_COUNT of them in PIN_CONTEST_SPAN_US */
-    uint64_t retry_at_us;   /* after a refused write; 0 = none was refused */
+    bool at_tick;                 /* not on an event */
+    bool recent_overwrites;       /* PIN_CONTEST_COUNT of them in PIN_CONTEST_SPAN_US */
+    uint64_t retry_at_us;         /* after a refused write; 0 = none was refused */
+    const struct cpuset *refused; /* what was refused then: another set is tried at once */
     uint64_t now_us;
 };
 
@@ -76,6 +78,9 @@ struct pin_plan {
 /** Decides. Pure; @ret is always set. What is written is never empty, never holds a core of
  * @others, and while holding never one that the task had not been given. */
 void pin_plan(const struct pin_view *v, struct pin_plan *ret);
+
+/** The wait after one of @backoff_us that was in vain (0 = the first). Pure. */
+uint64_t pin_backoff_longer(uint64_t backoff_us);
 
 const char *pin_state_name(enum pin_state s); /* "pinned", "unit-unsynced", ... */
 const char *pin_hold_name(enum pin_hold h);   /* "pool-empty", "source-gone", "unmanaged", "" */

@@ -14,7 +14,7 @@ enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret) 
         set = *s->cpus;
     else if (s->cpus_r != -ENODATA)
         return PIN_HOLD_GONE;
-    else if (s->in_share && s->share_blank)
+    else if (s->share_blank)
         return PIN_HOLD_EMPTY; /* the effective set would be the ancestor's, cores kept from Nomad
                                   too */
     else if (s->effective_r == 0)
@@ -91,13 +91,21 @@ void pin_plan(const struct pin_view *v, struct pin_plan *ret) {
         plan_wanted(v, ret);
     if (ret->action == PIN_DO_NOTHING)
         return;
-    bool backed_off = v->retry_at_us && v->now_us < v->retry_at_us;
+    /* A core that was reserved since then is left at once, whatever the kernel thought of the last
+     * set. */
+    bool backed_off = v->retry_at_us && v->now_us < v->retry_at_us && v->refused &&
+                      cpuset_equal(v->refused, &ret->set);
     if (backed_off)
         ret->state = PIN_FAILED;
     if (backed_off || (v->recent_overwrites && !v->at_tick)) {
         ret->action = PIN_DO_NOTHING;
         ret->cause = PIN_CAUSE_NONE;
     }
+}
+
+uint64_t pin_backoff_longer(uint64_t backoff_us) {
+    uint64_t us = backoff_us ? backoff_us * 2 : PIN_BACKOFF_MIN_US;
+    return us > PIN_BACKOFF_MAX_US ? PIN_BACKOFF_MAX_US : us;
 }
 
 /* ---- names ---- */

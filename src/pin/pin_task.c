@@ -196,14 +196,14 @@ static enum pin_hold wanted_of(struct pin *p, struct pin_task *t, struct cpuset 
     *others = p->reserved;
     if (t->parent) {
         s.in_reserve = t->parent->in_reserve;
-        s.in_share = t->parent->in_share;
         s.share_blank = t->parent->cpus.r == -ENODATA;
         cpuset_union(others, &t->parent->reserve.set);
     }
     if (t->has_own)
         cpuset_subtract(others, &t->own);
     s.others = others;
-    s.cpus_r = s.in_share && t->source_effective.fd >= 0 ? -ENODATA : t->source_cpus.r;
+    s.cpus_r = t->parent && t->parent->in_share && t->source_effective.fd >= 0 ? -ENODATA
+                                                                               : t->source_cpus.r;
     s.cpus = &t->source_cpus.set;
     s.effective_r = t->source_effective.r;
     s.effective = &t->source_effective.set;
@@ -241,9 +241,7 @@ static void follow_mems(struct pin *p, struct pin_task *t, const struct cpuset *
 }
 
 static void back_off(struct pin *p, struct pin_task *t, int r, uint64_t now_us) {
-    t->backoff_us = t->backoff_us ? t->backoff_us * 2 : PIN_BACKOFF_MIN_US;
-    if (t->backoff_us > PIN_BACKOFF_MAX_US)
-        t->backoff_us = PIN_BACKOFF_MAX_US;
+    t->backoff_us = pin_backoff_longer(t->backoff_us);
     t->retry_at_us = now_us + t->backoff_us;
     t->error = r;
     t->state = PIN_FAILED;
@@ -305,6 +303,7 @@ static void see(struct pin_task *t, struct pin_view *v) {
     v->effective = &t->effective.set;
     v->recent_overwrites = overwritten_much(t, v->now_us);
     v->retry_at_us = t->retry_at_us;
+    v->refused = &t->refused;
 }
 
 static void cannot_open(struct pin_task *t, int r) {

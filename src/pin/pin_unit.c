@@ -16,15 +16,8 @@
  * put shared containers back on a foreign core for moments, up to 2.4 s later (0.16 core-s in 30
  * s). */
 #define UNIT_IN_FLIGHT_MAX 1u
-#define BACKOFF_MIN_US US_PER_SEC /* of the bus, and of one unit that systemd refused */
-#define BACKOFF_MAX_US (60 * US_PER_SEC)
 
 static void unit_pump(struct pin *p);
-
-static uint64_t longer(uint64_t backoff_us) {
-    uint64_t us = backoff_us ? backoff_us * 2 : BACKOFF_MIN_US;
-    return us > BACKOFF_MAX_US ? BACKOFF_MAX_US : us;
-}
 
 /* ---- the connection ---- */
 
@@ -43,7 +36,7 @@ static void bus_lost(struct pin *p, int r) {
     pthread_mutex_unlock(&p->lock);
     u->in_flight = 0;
     u->bus = sd_bus_close_unref(u->bus);
-    u->backoff_us = longer(u->backoff_us);
+    u->backoff_us = pin_backoff_longer(u->backoff_us);
     u->retry_us = clock_now_us() + u->backoff_us;
     log_debug("pin", LOG_KV("errno", strerror(-r)), "no system bus, retrying");
 }
@@ -125,7 +118,7 @@ static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *unused) {
     if (code) {
         p->counters.unit_errors++;
         t->unit_dirty = true;
-        t->unit_backoff_us = longer(t->unit_backoff_us);
+        t->unit_backoff_us = pin_backoff_longer(t->unit_backoff_us);
         t->unit_retry_us = clock_now_us() + t->unit_backoff_us;
     } else {
         t->unit_backoff_us = t->unit_retry_us = 0;

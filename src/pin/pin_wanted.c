@@ -35,10 +35,7 @@ static int from_files(int root_fd, const char *below, const struct cpuset *own,
     int r = pin_parent_new(below, &l->parent);
     if (r < 0)
         return r;
-    struct pin_source s = {.has_path = true,
-                           .in_reserve = l->parent->in_reserve,
-                           .in_share = l->parent->in_share,
-                           .own = own};
+    struct pin_source s = {.has_path = true, .in_reserve = l->parent->in_reserve, .own = own};
     AUTO_FD int dir = s.own && s.in_reserve ? -EBADF : cgroup_dir_open(root_fd, below);
     s.cpus_r = dir < 0 ? dir : open_and_read(dir, "cpuset.cpus", l, &l->cpus);
     s.effective_r = dir < 0 ? dir : open_and_read(dir, "cpuset.cpus.effective", l, &l->effective);
