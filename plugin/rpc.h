@@ -70,8 +70,8 @@ struct rpc_server *rpc_call_server(const struct rpc_call *c);
  * cancel). */
 const struct call *rpc_call_context(struct rpc_call *c);
 
-/** Any thread. @msg stays the caller's. Without memory to encode it the call fails
- * (ResourceExhausted). */
+/** Any thread. @msg stays the caller's; what is not UTF-8 in its strings is sent as '?'. Without
+ * memory to encode it the call fails (ResourceExhausted). */
 void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg);
 /** Any thread. @err as err.h says; NULL or not set = "unknown error". Never Unavailable nor
  * Cancelled. */
@@ -101,7 +101,8 @@ struct rpc_stream *rpc_stream_unref(struct rpc_stream *s);
  *  Returns 0; -EAGAIN the queue is full, on_room will tell; -ECANCELED the client has gone or the
  * stream is finished; -ENOMEM. */
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *msg) MUST_CHECK;
-/** Ends the stream behind what is queued: OK for NULL. Any thread; the first one counts. */
+/** Ends the stream behind what is queued: OK for NULL. Any thread; the first one counts. No
+ * callback but on_close comes after it. */
 void rpc_stream_finish(struct rpc_stream *s, const struct err *err);
 
 /* Set from the handler. All NULL allowed. */
@@ -117,7 +118,7 @@ struct rpc_stream_ops {
 };
 /** @ops must be static. */
 void rpc_stream_set(struct rpc_stream *s, const struct rpc_stream_ops *ops, void *ctx);
-/** Any thread. */
+/** Any thread; calls nobody back itself. */
 void rpc_stream_resume(struct rpc_stream *s);
 
 /* ---- server ---- */

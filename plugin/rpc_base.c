@@ -1,4 +1,5 @@
 #include "plugin/rpc_priv.h"
+#include "plugin/rpc_utf8.h"
 #include "paddock/clock.h"
 
 #include <grpc/byte_buffer_reader.h>
@@ -19,6 +20,7 @@ grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg) {
     if (!bytes)
         return NULL;
     protobuf_c_message_pack(msg, bytes);
+    rpc_utf8_mend_message(bytes, len, msg->descriptor);
     grpc_slice slice = grpc_slice_new(bytes, len, free);
     grpc_byte_buffer *b = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
@@ -107,6 +109,13 @@ static void base_on_sent(struct rpc_tag *t, bool ok) {
     base_batch_done(b);
 }
 
+static void base_on_wake(struct rpc_tag *t, bool ok) {
+    struct rpc_base *b = base_of(t, wake_tag);
+    (void)ok;
+    b->ops->woken(b);
+    base_batch_done(b);
+}
+
 static void base_start(struct rpc_base *b, const grpc_op *ops, size_t n, struct rpc_tag *tag) {
     b->batches++;
     if (grpc_call_start_batch(b->call, ops, n, tag, NULL) != GRPC_CALL_OK)
@@ -135,6 +144,7 @@ void rpc_base_init(struct rpc_base *b, const struct rpc_base_ops *ops, struct rp
     b->close_tag.event = base_on_close;
     b->recv_tag.event = base_on_receive;
     b->send_tag.event = base_on_sent;
+    b->wake_tag.event = base_on_wake;
     rpc_server_born(server);
 
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
@@ -166,6 +176,11 @@ void rpc_base_receive(struct rpc_base *b) {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &b->received;
     base_start(b, &op, 1, &b->recv_tag);
+}
+
+void rpc_base_wake(struct rpc_base *b) {
+    if (!b->closed)
+        base_start(b, NULL, 0, &b->wake_tag); /* an empty batch is over at once */
 }
 
 static grpc_op base_status_op(struct rpc_base *b, const struct rpc_status *status) {

@@ -25,6 +25,7 @@ struct rpc_base_ops {
     void (*closed)(struct rpc_base *b);
     void (*received)(struct rpc_base *b);
     void (*sent)(struct rpc_base *b, bool ok);
+    void (*woken)(struct rpc_base *b);
     /* On a worker: the handler. Owns a reference. */
     void (*run)(struct rpc_base *b);
     /* Nobody knows it any more. */
@@ -45,7 +46,7 @@ struct rpc_base {
     bool closed;     /* over: nothing can be sent any more */
     bool stop_after; /* the server stops when this call is over */
     int cancelled;   /* gRPC's: the client has gone */
-    struct rpc_tag close_tag, recv_tag, send_tag;
+    struct rpc_tag close_tag, recv_tag, send_tag, wake_tag;
     grpc_byte_buffer *received; /* the message that recv_tag brought; NULL = end */
     grpc_byte_buffer *sending;
     bool metadata_sent;
@@ -67,11 +68,13 @@ const struct call *rpc_base_context(struct rpc_base *b);
 
 /* Under the lock; nothing happens when the call is over. */
 void rpc_base_receive(struct rpc_base *b);
+/** Has `woken` called by the rpc thread; one wake may be under way. */
+void rpc_base_wake(struct rpc_base *b);
 /** @msg (taken, NULL = none) and, with @status, the end of the call, in one batch: one may be under
  * way. */
 void rpc_base_send(struct rpc_base *b, grpc_byte_buffer *msg, const struct rpc_status *status);
 
-/** NULL without memory. */
+/** Strings are mended (rpc_utf8.h). NULL without memory. */
 grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg);
 /** NULL: no message of that type (or no memory). Freed by protobuf_c_message_free_unpacked. */
 ProtobufCMessage *rpc_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type);

@@ -1,4 +1,5 @@
 #include "plugin/rpc_status.h"
+#include "plugin/rpc_utf8.h"
 
 #include "google/status.pb-c.h"
 #include "structs.pb-c.h"
@@ -25,34 +26,6 @@ static grpc_status_code status_code(enum err_class cls) {
         break;
     }
     return GRPC_STATUS_UNKNOWN;
-}
-
-/* Length of the UTF-8 character at @p, 0 when there is none (over-long forms and surrogates
- * included). */
-static size_t utf8_len(const unsigned char *p) {
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) /* stops at the NUL as well */
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
-static void status_make_utf8(char *text) {
-    for (unsigned char *p = (unsigned char *)text; *p;) {
-        size_t n = utf8_len(p);
-        if (n == 0) {
-            *p = '?';
-            n = 1;
-        }
-        p += n;
-    }
 }
 
 static void status_add_recoverable(struct rpc_status *st) {
@@ -84,7 +57,7 @@ void rpc_status_from_err(const struct err *err, struct rpc_status *ret) {
     size_t len = strnlen(text, sizeof(ret->text) - 1);
     memcpy(ret->text, text, len);
     ret->text[len] = '\0';
-    status_make_utf8(ret->text);
+    rpc_utf8_mend((uint8_t *)ret->text, len);
     if (err->set && err->cls == ERR_RECOVERABLE)
         status_add_recoverable(ret);
 }

@@ -21,6 +21,7 @@ struct rpc_stream {
     bool receiving;       /* a receive is under way */
     bool message, paused; /* b.received (NULL: the end) is to be told; the user said -EAGAIN */
     bool no_more;         /* the end was received */
+    bool waking;          /* the rpc thread will look what is due */
     /* to the client */
     struct stream_item *first, **last;
     size_t queued, queued_bytes;
@@ -145,6 +146,8 @@ static enum stream_due stream_due(struct rpc_stream *s) {
         return DUE_CLOSE;
     if (s->message && !s->opened)
         return DUE_OPEN;
+    if (s->finishing)
+        return DUE_NOTHING; /* nobody listens any more */
     if (s->message && !s->paused)
         return DUE_MESSAGE;
     if (s->refused && stream_has_room(s))
@@ -155,7 +158,7 @@ static enum stream_due stream_due(struct rpc_stream *s) {
 /* Under the lock: asks for the client's next message when there is room for it. */
 static void stream_receive_next(struct rpc_stream *s) {
     bool wanted = !s->opened || s->b.method->kind == RPC_BIDI;
-    if (wanted && !s->message && !s->receiving && !s->no_more && !s->b.closed) {
+    if (wanted && !s->message && !s->receiving && !s->no_more && !s->finishing && !s->b.closed) {
         s->receiving = true;
         rpc_base_receive(&s->b);
     }
@@ -245,11 +248,15 @@ static void stream_tell(struct rpc_stream *s, bool mine) {
     rpc_base_unref(&s->b);
 }
 
+/* By way of the rpc thread: the caller may hold what a callback needs. */
 void rpc_stream_resume(struct rpc_stream *s) {
     pthread_mutex_lock(&s->b.lock);
     s->paused = false;
+    if (!s->waking && !s->b.closed) {
+        s->waking = true;
+        rpc_base_wake(&s->b);
+    }
     pthread_mutex_unlock(&s->b.lock);
-    stream_tell(s, false);
 }
 
 /* ---- events ---- */
@@ -279,6 +286,14 @@ static void stream_sent(struct rpc_base *b, bool ok) {
         stream_send_next(s);
     else
         stream_drop_queue(s); /* RECV_CLOSE is on its way */
+    pthread_mutex_unlock(&b->lock);
+    stream_tell(s, false);
+}
+
+static void stream_woken(struct rpc_base *b) {
+    struct rpc_stream *s = stream_of(b);
+    pthread_mutex_lock(&b->lock);
+    s->waking = false;
     pthread_mutex_unlock(&b->lock);
     stream_tell(s, false);
 }
@@ -316,6 +331,7 @@ static const struct rpc_base_ops stream_ops = {
     .closed = stream_closed,
     .received = stream_received,
     .sent = stream_sent,
+    .woken = stream_woken,
     .run = stream_run,
     .destroy = stream_destroy,
 };

@@ -1,5 +1,5 @@
 /* The server against a real gRPC client, in one process over a real socket. */
-#include "plugin/rpc.h"
+#include "plugin/rpc_priv.h"
 #include "plugin/handshake.h"
 #include "plugin/svc_go_plugin.h"
 #include "paddock/clock.h"
@@ -35,7 +35,8 @@ struct world {
     int cancelled, released, closed, refused, rooms, messages, ends, sleeps;
     int sleep_result;
     uint64_t deadline_us;
-    bool pause; /* on_message says -EAGAIN */
+    bool pause;        /* on_message says -EAGAIN */
+    pthread_t told_by; /* on_message's thread */
     struct rpc_stream *stream;
     struct rpc_call *calls[1100];
     size_t n_calls;
@@ -154,6 +155,7 @@ static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *m
     struct world *w = ctx;
     pthread_mutex_lock(&w->lock);
     bool pause = w->pause;
+    w->told_by = pthread_self();
     pthread_mutex_unlock(&w->lock);
     world_add(w, &w->messages, 1);
     if (pause)
@@ -199,6 +201,22 @@ static void count(struct rpc_stream *s, const ProtobufCMessage *req) {
     rpc_stream_finish(s, NULL);
 }
 
+/* Refuses a stream that its client goes on talking on. */
+static void refuse(struct rpc_stream *s, const ProtobufCMessage *req) {
+    struct world *w = rpc_stream_app(s);
+    struct err err = {.set = false};
+    (void)req;
+    rpc_stream_set(s, &stream_ops, w);
+    pthread_mutex_lock(&w->lock);
+    w->running++;
+    pthread_cond_broadcast(&w->changed);
+    while (!w->release)
+        pthread_cond_wait(&w->changed, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    err_set(&err, ERR_NOT_FOUND, ENOENT, "no such task");
+    rpc_stream_finish(s, &err);
+}
+
 #define ROW(name, kind, slow, field, handler)                                                      \
     { "/test/" name, kind, slow, &goplugin__conn_info__descriptor, .field = handler }
 static const struct rpc_method rows[] = {
@@ -211,6 +229,7 @@ static const struct rpc_method rows[] = {
     ROW("Keep", RPC_STREAM, false, stream, keep),
     ROW("Count", RPC_STREAM, false, stream, count),
     ROW("Talk", RPC_BIDI, false, stream, keep),
+    ROW("Refuse", RPC_BIDI, false, stream, refuse),
 };
 
 /* ---- fixture ---- */
@@ -354,6 +373,36 @@ static void test_unary__unknown_method__unimplemented(void **state) {
     assert_int_equal(client_unary(&f->client, &k, "/test/Nothing", &m.base),
                      GRPC_STATUS_UNIMPLEMENTED);
     client_call_done(&k);
+}
+
+/* A Go host takes no message with broken UTF-8 in a string; bytes are anybody's. */
+static void test_unary__broken_utf8__question_marks(void **state) {
+    struct fixture *f = *state;
+    Goplugin__ConnInfo__Knock knock = GOPLUGIN__CONN_INFO__KNOCK__INIT;
+    Goplugin__ConnInfo m = info(1);
+    struct client_call k;
+    m.network = (char *)"docker says: \xc3\xa9\xe2\x82";
+    m.address = (char *)"\xff\xc0\x80 fine";
+    knock.knock = true;
+    knock.error = (char *)"\xed\xa0\x80";
+    m.knock = &knock;
+    assert_int_equal(client_unary(&f->client, &k, "/test/Echo", &m.base), GRPC_STATUS_OK);
+    Goplugin__ConnInfo *back = (void *)client_decode(&k, INFO);
+    assert_string_equal(back->network, "docker says: \xc3\xa9??");
+    assert_string_equal(back->address, "??? fine");
+    assert_string_equal(back->knock->error, "???");
+    assert_int_equal(back->service_id, 1);
+    protobuf_c_message_free_unpacked(&back->base, NULL);
+    client_call_done(&k);
+
+    Goplugin__StdioData d = GOPLUGIN__STDIO_DATA__INIT;
+    d.data.data = (uint8_t *)"\xff\xfe";
+    d.data.len = 2;
+    grpc_byte_buffer *bytes = rpc_encode(&d.base);
+    Goplugin__StdioData *raw = (void *)rpc_decode(bytes, &goplugin__stdio_data__descriptor);
+    assert_memory_equal(raw->data.data, "\xff\xfe", 2);
+    protobuf_c_message_free_unpacked(&raw->base, NULL);
+    grpc_byte_buffer_destroy(bytes);
 }
 
 static void test_unary__truncated_message__invalid(void **state) {
@@ -609,18 +658,51 @@ static void test_bidi__talk_and_pause(void **state) {
     m.service_id = 50;
     assert_true(client_send(&k, &m.base));
     assert_true(world_wait(&f->w, &f->w.messages, before + 1));
+    struct client_call other; /* answered: the callback has returned */
+    assert_int_equal(client_unary(&f->client, &other, "/test/Echo", &m.base), GRPC_STATUS_OK);
+    client_call_done(&other);
     pthread_mutex_lock(&f->w.lock);
     f->w.pause = false;
     pthread_mutex_unlock(&f->w.lock);
     rpc_stream_resume(f->w.stream);
     assert_int_equal(take_id(client_read(&k, INFO)), 50);
     assert_int_equal(world_get(&f->w, &f->w.messages), before + 2); /* offered twice, no more */
+    /* Whoever resumes may hold what on_close takes. */
+    pthread_mutex_lock(&f->w.lock);
+    bool by_us = pthread_equal(f->w.told_by, pthread_self());
+    pthread_mutex_unlock(&f->w.lock);
+    assert_false(by_us);
 
     assert_true(client_send_close(&k));
     assert_int_equal(client_status(&k), GRPC_STATUS_OK);
     assert_true(world_wait(&f->w, &f->w.closed, 1));
     assert_int_equal(world_get(&f->w, &f->w.ends), 1);
     client_call_done(&k);
+}
+
+/* What is said to a stream that was finished is told to nobody: its owner may never have been made.
+ */
+static void test_bidi__finished__no_message_is_told(void **state) {
+    struct fixture *f = *state;
+    enum { N = 50 };
+    static struct client_call k[N];
+    Goplugin__ConnInfo m = info(0);
+    for (int i = 0; i < N; i++) {
+        client_open(&f->client, &k[i], NULL, "/test/Refuse", 0);
+        assert_true(client_stream_start(&k[i], &m.base, false));
+        assert_true(client_send(&k[i], &m.base));
+    }
+    assert_true(world_wait(&f->w, &f->w.running, N));
+    pthread_mutex_lock(&f->w.lock);
+    f->w.release = true;
+    pthread_cond_broadcast(&f->w.changed);
+    pthread_mutex_unlock(&f->w.lock);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(client_status(&k[i]), GRPC_STATUS_NOT_FOUND);
+        client_call_done(&k[i]);
+    }
+    assert_true(world_wait(&f->w, &f->w.closed, N));
+    assert_int_equal(world_get(&f->w, &f->w.messages), 0);
 }
 
 static void test_stream__no_message__invalid(void **state) {
@@ -760,6 +842,7 @@ int main(int argc, char **argv) {
         WITH(test_unary__recoverable_error__details),
         WITH(test_unary__no_answer_by_handler__unknown),
         WITH(test_unary__unknown_method__unimplemented),
+        WITH(test_unary__broken_utf8__question_marks),
         WITH(test_unary__truncated_message__invalid),
         WITH(test_unary__no_message__invalid),
         WITH(test_unary__client_cancels__handler_wakes),
@@ -770,6 +853,7 @@ int main(int argc, char **argv) {
         WITH(test_stream__client_cancels__closed_once),
         WITH(test_stream__messages_then_end__in_order),
         WITH(test_stream__client_does_not_read__refused_then_room),
+        WITH(test_bidi__finished__no_message_is_told),
         WITH(test_stream__no_message__invalid),
         WITH(test_bidi__talk_and_pause),
         WITH(test_health),
