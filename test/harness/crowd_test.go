@@ -124,6 +124,44 @@ func TestHangingPullsHoldNobodyUp(t *testing.T) {
 	p.mustLive(t, "64 hanging pulls")
 }
 
+/* More StopTasks than there are workers wait for a task that takes its time. */
+func TestWaitingStopsHoldNobodyUp(t *testing.T) {
+	paddockOnly(t, "has a goroutine for each")
+	p := launch(t)
+	slow := newTask(t, p, "slow", shell(`trap "" USR1; echo up; while :; do sleep 1; done`)).start(p)
+	quick := newTask(t, p, "quick", sleeper).start(p)
+	slow.stdout.waitFor(t, 10*time.Second, "up\n")
+	quick.stdout.waitFor(t, 10*time.Second, "up\n")
+	before := measure(t, p.pid)
+	var wg sync.WaitGroup
+	for i := 0; i < 80; i++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := p.StopTask(slow.id(), time.Minute, "SIGUSR1"); err != nil {
+				t.Errorf("StopTask: %v", err)
+			}
+		}()
+	}
+	eventually(t, 20*time.Second, "80 signals are sent", func() (bool, string) {
+		n := measure(t, p.pid).fds - before.fds
+		return n >= 80, fmt.Sprint(n, " fds") /* each has a cancel */
+	})
+	begun := time.Now()
+	ok(t, quick.stop(p, 10*time.Second, ""), "StopTask beside 80 that wait")
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("StopTask took %v beside 80 that wait", took)
+	}
+	eventually(t, 20*time.Second, "no thread waits", func() (bool, string) {
+		n := measure(t, p.pid).threads - before.threads
+		return n <= 8, fmt.Sprint(n, " threads more")
+	})
+	ok(t, slow.destroy(p), "DestroyTask")
+	within(t, 20*time.Second, "the end of all stops", wg.Wait)
+	ok(t, quick.destroy(p), "DestroyTask")
+	p.mustLive(t, "80 waiting stops")
+}
+
 /* Two driver names on one host: each has its own pump and its own tasks. */
 func TestTwoDriversDoNotMeet(t *testing.T) {
 	paddockOnly(t, "has one name")
@@ -228,18 +266,18 @@ func TestFingerprintFollowsDockerd(t *testing.T) {
 		}
 	}
 	next(10*time.Second, drivers.HealthStateHealthy)
-	run.dockerd.kill()
+	run.dockerd.Kill()
 	again := false
 	defer func() {
 		if !again {
-			ok(t, run.dockerd.start(), "dockerd again")
+			ok(t, run.dockerd.Start(), "dockerd again")
 		}
 	}()
 	f := next(75*time.Second, drivers.HealthStateUnhealthy)
 	if !strings.Contains(f.HealthDescription, "Failed to connect to docker daemon") {
 		t.Errorf("description %q", f.HealthDescription)
 	}
-	ok(t, run.dockerd.start(), "dockerd again")
+	ok(t, run.dockerd.Start(), "dockerd again")
 	again = true
 	next(75*time.Second, drivers.HealthStateHealthy)
 }
@@ -247,7 +285,7 @@ func TestFingerprintFollowsDockerd(t *testing.T) {
 /* The operator gives dockerd another socket and restarts the agent: logs must follow, at once. */
 func TestChangedEndpointIsUsedForLogsToo(t *testing.T) {
 	paddockOnly(t, "has a log process for each task")
-	rec := record(t, run.dockerd.socket())
+	rec := record(t, run.dockerd.Socket())
 	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, "")})
 	k := newTask(t, p, "before", shell(`echo one`)).start(p)
 	k.wait(p, callLimit)
