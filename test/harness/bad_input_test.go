@@ -254,11 +254,11 @@ func TestStoppedDockerdIsWaitedFor(t *testing.T) {
 	p := launchWith(t, launchOptions{env: []string{shortDocker}})
 	k := newTask(t, p, "hang", shell(counter)).start(p)
 	waiter := k.waiter(p)
-	run.dockerd.pause()
+	run.dockerd.Pause()
 	resumed := false
 	defer func() {
 		if !resumed {
-			run.dockerd.resume()
+			run.dockerd.Resume()
 		}
 	}()
 	if !run.isRef {
@@ -271,7 +271,7 @@ func TestStoppedDockerdIsWaitedFor(t *testing.T) {
 		t.Fatalf("the task looks finished because dockerd hangs: %+v", r)
 	default:
 	}
-	run.dockerd.resume()
+	run.dockerd.Resume()
 	resumed = true
 	ok(t, k.stop(p, 20*time.Second, ""), "StopTask after dockerd goes on")
 	if r := k.result(waiter, callLimit); r.ExitCode != 6 && r.ExitCode != 137 {
@@ -288,8 +288,8 @@ func TestDockerdRestartUnderTasks(t *testing.T) {
 	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
 	waiter := k.waiter(p)
 	pid := k.inspect().num("State.Pid")
-	run.dockerd.kill()
-	ok(t, run.dockerd.start(), "dockerd again")
+	run.dockerd.Kill()
+	ok(t, run.dockerd.Start(), "dockerd again")
 	if now := k.inspect(); !now.running() || now.num("State.Pid") != pid {
 		t.Fatal("live-restore did not hold the container: the test's ground is gone")
 	}

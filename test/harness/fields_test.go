@@ -304,15 +304,15 @@ func mountAt(d doc, target string) map[string]any {
 
 func TestTaskFieldsReachDocker(t *testing.T) {
 	plugs := map[string]*plug{}
-	defer func() { _, _ = run.docker.call("DELETE", "/volumes/harness-vol?force=1", nil, nil) }()
+	defer func() { _, _ = run.docker.Call("DELETE", "/volumes/harness-vol?force=1", nil, nil) }()
 	parent := t
-	rec := record(t, run.dockerd.socket())
+	rec := record(t, run.dockerd.Socket())
 	for _, r := range rows() {
 		t.Run(r.name, func(t *testing.T) {
 			if r.notRef != "" {
 				paddockOnly(t, r.notRef)
 			}
-			endpoint := run.dockerd.endpoint()
+			endpoint := run.dockerd.Endpoint()
 			if r.told {
 				endpoint = rec.endpoint
 			}

@@ -388,7 +388,7 @@ func TestFingerprintIsHealthyAtOnce(t *testing.T) {
 			t.Fatalf("health %q %q", f.Health, f.HealthDescription)
 		}
 		var info doc
-		_, err := run.docker.call("GET", "/version", nil, &info)
+		_, err := run.docker.Call("GET", "/version", nil, &info)
 		ok(t, err, "docker version")
 		want := map[string]string{
 			"driver.docker": "true", "driver.docker.version": info.str("Version"),
@@ -470,7 +470,7 @@ func TestNetworkIsMadeOnceAndGoesTwice(t *testing.T) {
 		t.Fatal("no network manager")
 	}
 	alloc := uuid.Generate()
-	t.Cleanup(func() { _ = run.docker.remove("nomad_init_" + alloc) })
+	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
 	create := func() (spec *drivers.NetworkIsolationSpec, created bool) {
 		ok(t, errWithin(t, callLimit, "CreateNetwork", func() (err error) {
 			spec, created, err = m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})

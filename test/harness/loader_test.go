@@ -44,7 +44,7 @@ func TestLoaderTakesTheFileNameAsDriverName(t *testing.T) {
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Dir(binaryAs(t, run.subject, name))
-			l, err := load(t, dir, &config.PluginConfig{Name: name, Config: map[string]any{"endpoint": run.dockerd.endpoint()}})
+			l, err := load(t, dir, &config.PluginConfig{Name: name, Config: map[string]any{"endpoint": run.dockerd.Endpoint()}})
 			ok(t, err, "loading the plugin_dir")
 			infos := l.Catalog()[base.PluginTypeDriver]
 			if len(infos) != 1 || infos[0].Name != name {

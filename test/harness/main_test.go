@@ -32,6 +32,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"paddock.invalid/test/harness/engine"
 )
 
 /* What one run shares. Set up by TestMain, read-only for the tests. */
@@ -40,7 +42,7 @@ var run struct {
 	subject   string /* binary under test */
 	reference string /* reference driver, "" when none was given */
 	isRef     bool   /* the subject is the reference */
-	dockerd   *dockerd
+	dockerd   *engine.Daemon
 	docker    *dockerAPI
 }
 
@@ -121,11 +123,11 @@ func runAll(m *testing.M) (code int) {
 		os.Exit(1)
 	}()
 
-	d, err := startDockerd(filepath.Join(dir, "d"))
+	d, err := engine.StartDaemon(filepath.Join(dir, "d"))
 	if err != nil {
-		return fail("dockerd: %v", err)
+		return fail("%v", err)
 	}
-	run.dockerd, run.docker = d, d.api()
+	run.dockerd, run.docker = d, &dockerAPI{engine.New(d.Socket(), 0)}
 	if err := importImages(run.docker); err != nil {
 		return fail("making the images: %v", err)
 	}
@@ -147,10 +149,12 @@ func tearDown() {
 		theRegistry.end()
 	}
 	if run.docker != nil {
-		run.docker.removeAll()
+		if err := run.docker.RemoveAll(); err != nil {
+			fmt.Fprintf(os.Stderr, "harness: %v\n", err)
+		}
 	}
 	if run.dockerd != nil {
-		if err := run.dockerd.stop(); err != nil {
+		if err := run.dockerd.Stop(); err != nil {
 			fmt.Fprintf(os.Stderr, "harness: stopping dockerd: %v\n", err)
 		}
 	}

@@ -19,13 +19,13 @@ import (
 func makeNetwork(t *testing.T) string {
 	t.Helper()
 	name := "ph" + uuid.Generate()[:6]
-	_, err := run.docker.call("POST", "/networks/create", map[string]any{
+	_, err := run.docker.Call("POST", "/networks/create", map[string]any{
 		"Name": name, "Driver": "bridge",
 		"IPAM":    map[string]any{"Config": []any{map[string]string{"Subnet": "198.51.100.0/24", "Gateway": "198.51.100.1"}}},
 		"Options": map[string]string{"com.docker.network.bridge.name": name},
 	}, nil)
 	ok(t, err, "docker network create")
-	t.Cleanup(func() { _, _ = run.docker.call("DELETE", "/networks/"+name, nil, nil) })
+	t.Cleanup(func() { _, _ = run.docker.Call("DELETE", "/networks/"+name, nil, nil) })
 	return name
 }
 
@@ -111,7 +111,7 @@ func TestGroupHostsFile(t *testing.T) {
 	p := launch(t)
 	m := p.DriverPlugin.(drivers.DriverNetworkManager)
 	alloc := uuid.Generate()
-	t.Cleanup(func() { _ = run.docker.remove("nomad_init_" + alloc) })
+	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
 	spec, _, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
@@ -131,7 +131,7 @@ func TestGroupHostsFile(t *testing.T) {
 func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 	p := launch(t)
 	alloc := uuid.Generate()
-	t.Cleanup(func() { _ = run.docker.remove("nomad_init_" + alloc) })
+	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
 	spec, _, err := p.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	p.crash(t)

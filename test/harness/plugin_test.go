@@ -95,7 +95,7 @@ func hash(s string) uint32 {
 }
 
 /* The plugin block that every test starts from: our own dockerd, nothing pulled for networks. */
-func baseConfig(extra string) string { return configAt(run.dockerd.endpoint(), extra) }
+func baseConfig(extra string) string { return configAt(run.dockerd.Endpoint(), extra) }
 
 func configAt(endpoint, extra string) string {
 	return fmt.Sprintf(`config {

@@ -110,7 +110,7 @@ func TestRecoverOfATaskThatEndedMeanwhile(t *testing.T) {
 	k := newTask(t, p, "ended", shell(counter)).start(p)
 	k.stdout.waitFor(t, 10*time.Second, "n 1\n")
 	p.crash(t)
-	_, err := run.docker.call("POST", "/containers/"+k.container()+"/kill?signal=TERM", nil, nil)
+	_, err := run.docker.Call("POST", "/containers/"+k.container()+"/kill?signal=TERM", nil, nil)
 	ok(t, err, "docker kill")
 	eventually(t, 20*time.Second, "the container ends", func() (bool, string) { return !k.inspect().running(), "running" })
 
@@ -132,7 +132,7 @@ func TestRecoverOfAContainerRemovedByHand(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "gone", sleeper).start(p)
 	p.crash(t)
-	ok(t, run.docker.remove(k.container()), "docker rm -f")
+	ok(t, run.docker.Remove(k.container()), "docker rm -f")
 	p2 := launch(t)
 	wantError(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a container that is gone")
 	/* what Nomad does next: destroy what is left, then start anew */
@@ -147,7 +147,7 @@ func TestContainerRemovedByHandWhileWatched(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "rm", sleeper).start(p)
 	waiter := k.waiter(p)
-	ok(t, run.docker.remove(k.container()), "docker rm -f")
+	ok(t, run.docker.Remove(k.container()), "docker rm -f")
 	if r := k.result(waiter, callLimit); r.Err == nil && r.ExitCode == 0 {
 		t.Errorf("exit %+v: a container killed by `docker rm -f` did not succeed", r)
 	}
@@ -158,11 +158,11 @@ func TestRecoverOfAPausedContainer(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "paused", sleeper).start(p)
 	p.crash(t)
-	_, err := run.docker.call("POST", "/containers/"+k.container()+"/pause", nil, nil)
+	_, err := run.docker.Call("POST", "/containers/"+k.container()+"/pause", nil, nil)
 	ok(t, err, "docker pause")
 	p2 := launch(t)
 	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a paused container")
-	_, err = run.docker.call("POST", "/containers/"+k.container()+"/unpause", nil, nil)
+	_, err = run.docker.Call("POST", "/containers/"+k.container()+"/unpause", nil, nil)
 	ok(t, err, "docker unpause")
 	ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
 	k.wait(p2, callLimit)
@@ -214,7 +214,7 @@ func TestStartAgainAfterCrashDuringStart(t *testing.T) {
 		t.Fatal("the container does not run")
 	}
 	t.Logf("adopted: %v", d.str("Id") == first)
-	list, err := run.docker.list()
+	list, err := run.docker.List()
 	ok(t, err, "docker ps")
 	if len(list) != 1 {
 		t.Errorf("%d containers, want 1: %v", len(list), list)

@@ -30,6 +30,7 @@ import (
 
 	"github.com/hashicorp/nomad/plugins/drivers"
 	"golang.org/x/crypto/bcrypt"
+	"paddock.invalid/test/harness/engine"
 )
 
 const (
@@ -136,7 +137,7 @@ auth: { htpasswd: { realm: harness, path: %q } }
 	}
 	if saw, is := poll(20*time.Second, up); !is {
 		end()
-		return nil, nil, fmt.Errorf("does not come up: %s; %s", saw, tail(dir+"/log", 5))
+		return nil, nil, fmt.Errorf("does not come up: %s; %s", saw, engine.Tail(dir+"/log", 5))
 	}
 	if err := r.fill(); err != nil {
 		end()
@@ -209,7 +210,7 @@ func (r *registry) push(name string, noise int) error {
 	if _, err := rand.Read(random); err != nil {
 		return err
 	}
-	root, err := busyboxRoot(map[string]string{"noise": string(random)})
+	root, err := engine.BusyboxRoot(map[string]string{"noise": string(random)})
 	if err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func (r *registry) push(name string, noise int) error {
 	q := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}, "changes": {"ENV PATH=/bin"}}
 	ctx, cancel := timeout(time.Minute)
 	defer cancel()
-	if _, err := run.docker.do(ctx, "POST", "/images/create?"+q.Encode(), bytes.NewReader(root), nil); err != nil {
+	if _, err := run.docker.Do(ctx, "POST", "/images/create?"+q.Encode(), bytes.NewReader(root), nil); err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, "POST", "http://docker/v1.41/images/"+repo+"/push?tag="+tag, nil)
@@ -226,7 +227,7 @@ func (r *registry) push(name string, noise int) error {
 		return err
 	}
 	req.Header.Set("X-Registry-Auth", registryAuth())
-	resp, err := run.docker.http.Do(req)
+	resp, err := run.docker.HTTP.Do(req)
 	if err != nil {
 		return err
 	}
@@ -239,7 +240,7 @@ func (r *registry) push(name string, noise int) error {
 }
 
 func (r *registry) forget(ref string) error {
-	status, err := run.docker.call("DELETE", "/images/"+url.PathEscape(ref)+"?force=1", nil, nil)
+	status, err := run.docker.Call("DELETE", "/images/"+url.PathEscape(ref)+"?force=1", nil, nil)
 	if status == http.StatusNotFound {
 		return nil
 	}
@@ -329,7 +330,7 @@ func TestCutLayerIsARecoverableError(t *testing.T) {
 
 func TestOnePullForAllWhoWait(t *testing.T) {
 	r := needRegistry(t)
-	rec := record(t, run.dockerd.socket())
+	rec := record(t, run.dockerd.Socket())
 	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, "")})
 	r.blobDelay.Store(int64(20 * time.Millisecond))
 	var tasks []*task
@@ -363,7 +364,7 @@ func TestOnePullForAllWhoWait(t *testing.T) {
 
 func TestForcePullLatestAndPresent(t *testing.T) {
 	r := needRegistry(t)
-	rec := record(t, run.dockerd.socket())
+	rec := record(t, run.dockerd.Socket())
 	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, "")})
 	count := func(block string) int {
 		rec.mu.Lock()
@@ -397,13 +398,13 @@ func TestPullByDigest(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "d1", r.block("digest:1", "")).start(p)
 	var image doc
-	_, err := run.docker.call("GET", "/images/"+url.PathEscape(r.host+"/digest:1")+"/json", nil, &image)
+	_, err := run.docker.Call("GET", "/images/"+url.PathEscape(r.host+"/digest:1")+"/json", nil, &image)
 	ok(t, err, "image")
 	ref := image.str("RepoDigests.0")
 	_, digest, _ := strings.Cut(ref, "@")
 	ok(t, k.destroy(p), "DestroyTask")
 	ok(t, r.forget(r.host+"/digest:1"), "forgetting the image")
-	if run.docker.hasImage(ref) {
+	if run.docker.HasImage(ref) {
 		ok(t, r.forget(ref), "forgetting the image")
 	}
 	k = newTask(t, p, "d2", r.block("digest@"+digest, "")).start(p)
@@ -450,7 +451,7 @@ func TestPullWithHelper(t *testing.T) {
 func TestIdentityTokenReachesDocker(t *testing.T) {
 	paddockOnly(t, "reads the token and does not send it")
 	r := needRegistry(t)
-	rec := record(t, run.dockerd.socket())
+	rec := record(t, run.dockerd.Socket())
 	dir := helperProgram(t, "harness-t", "<token>", "an.identity.token")
 	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, `auth { helper = "harness-t" }`), env: []string{"PATH=" + dir + ":" + os.Getenv("PATH")}})
 	k := newTask(t, p, "token", r.anonymous("token:1", ""))
@@ -480,15 +481,15 @@ func readFile(t *testing.T, path string) string {
 /* `load`: an image from the task's local directory, no registry asked. */
 func TestLoadFromTheTaskDirectory(t *testing.T) {
 	p := launch(t)
-	root, err := busyboxRoot(nil)
+	root, err := engine.BusyboxRoot(nil)
 	ok(t, err, "busybox")
 	const ref = "paddock.test/loaded:1"
-	ok(t, run.docker.importImage(ref, root, "ENV PATH=/bin"), "import")
+	ok(t, run.docker.Import(ref, root, "ENV PATH=/bin"), "import")
 	ctx, cancel := timeout(time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://docker/v1.41/images/"+url.PathEscape(ref)+"/get", nil)
 	ok(t, err, "docker save")
-	resp, err := run.docker.http.Do(req)
+	resp, err := run.docker.HTTP.Do(req)
 	ok(t, err, "docker save")
 	defer resp.Body.Close()
 	archive, err := io.ReadAll(resp.Body)
@@ -496,7 +497,7 @@ func TestLoadFromTheTaskDirectory(t *testing.T) {
 	if _, err := tar.NewReader(bytes.NewReader(archive)).Next(); err != nil {
 		t.Fatalf("docker save gave no tar: %v", err)
 	}
-	_, err = run.docker.call("DELETE", "/images/"+url.PathEscape(ref), nil, nil)
+	_, err = run.docker.Call("DELETE", "/images/"+url.PathEscape(ref), nil, nil)
 	ok(t, err, "docker rmi")
 
 	block := fmt.Sprintf("image = %q\nload = \"img.tar\"\ncommand = \"/bin/sleep\"\nargs = [\"1000\"]", ref)
@@ -517,11 +518,11 @@ func TestImageIsRemovedWhenNobodyUsesIt(t *testing.T) {
 	b := newTask(t, p, "gcb", r.block("gc:1", "")).start(p)
 	ok(t, a.destroy(p), "DestroyTask")
 	/* that nothing happens for longer than the delay is what is to be seen */
-	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.hasImage(ref), "" }); gone {
+	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.HasImage(ref), "" }); gone {
 		t.Fatal("the image was removed while a task uses it")
 	}
 	ok(t, b.destroy(p), "DestroyTask")
-	eventually(t, 15*time.Second, "the image is removed 1 s after its last task", func() (bool, string) { return !run.docker.hasImage(ref), "there" })
+	eventually(t, 15*time.Second, "the image is removed 1 s after its last task", func() (bool, string) { return !run.docker.HasImage(ref), "there" })
 }
 
 func TestImageReferencesSurviveAPluginRestart(t *testing.T) {
@@ -536,11 +537,11 @@ func TestImageReferencesSurviveAPluginRestart(t *testing.T) {
 	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask")
 	other := newTask(t, p2, "gc2b", r.block("gc2:1", "")).start(p2)
 	ok(t, other.destroy(p2), "DestroyTask")
-	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.hasImage(ref), "" }); gone {
+	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.HasImage(ref), "" }); gone {
 		t.Fatal("the image of a recovered task was removed")
 	}
 	ok(t, k.destroy(p2), "DestroyTask")
-	eventually(t, 15*time.Second, "the image of a recovered task is removed after its end", func() (bool, string) { return !run.docker.hasImage(ref), "there" })
+	eventually(t, 15*time.Second, "the image of a recovered task is removed after its end", func() (bool, string) { return !run.docker.HasImage(ref), "there" })
 }
 
 /* gc { image = false }: images stay. */
@@ -552,7 +553,7 @@ func TestImageGCOff(t *testing.T) {
 	if d := run.docker.inspect(t, k.container()); d == nil || d.running() {
 		t.Errorf("gc { container = false } keeps the stopped container; have %v", d.at("State"))
 	}
-	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.hasImage(r.host + "/plain:1"), "" }); gone {
+	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.HasImage(r.host + "/plain:1"), "" }); gone {
 		t.Error("gc { image = false } removed the image")
 	}
 }

@@ -160,15 +160,15 @@ func TestStorm(t *testing.T) {
 			s.takeOver()
 		case what < 90: /* dockerd, down for up to two seconds */
 			s.kills["dockerd"]++
-			run.dockerd.kill()
+			run.dockerd.Kill()
 			pause := time.NewTimer(time.Duration(rng.Intn(2000)) * time.Millisecond)
 			<-pause.C /* the outage itself */
-			ok(t, run.dockerd.start(), "dockerd again")
+			ok(t, run.dockerd.Start(), "dockerd again")
 		default: /* dockerd and the plugin: it finds its tasks when both are back */
 			s.kills["dockerd"]++
-			run.dockerd.kill()
+			run.dockerd.Kill()
 			s.crashPlugin()
-			ok(t, run.dockerd.start(), "dockerd again")
+			ok(t, run.dockerd.Start(), "dockerd again")
 			s.takeOver()
 		}
 	}
@@ -210,7 +210,7 @@ func containerLog(t *testing.T, name string) string {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://docker/v1.41/containers/"+name+"/logs?stdout=1", nil)
 	ok(t, err, "docker logs")
-	resp, err := run.docker.http.Do(req)
+	resp, err := run.docker.HTTP.Do(req)
 	ok(t, err, "docker logs")
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)

@@ -189,7 +189,7 @@ func (k *task) destroy(p *plug) error {
 
 /* Ends the task in every case and removes what it left. For cleanup: no rule is checked here. */
 func (k *task) discard() {
-	_ = run.docker.remove(k.container())
+	_ = run.docker.Remove(k.container())
 	for _, f := range []*fifo{k.stdout, k.stderr} {
 		if f != nil {
 			f.close()
@@ -324,12 +324,12 @@ func strayContainer(t testing.TB, alloc string) string {
 	var made struct {
 		ID string `json:"Id"`
 	}
-	_, err := run.docker.call("POST", "/containers/create?name=stray-"+uuid.Generate()[:8], map[string]any{
+	_, err := run.docker.Call("POST", "/containers/create?name=stray-"+uuid.Generate()[:8], map[string]any{
 		"Image": imagePause, "Labels": map[string]string{"com.hashicorp.nomad.alloc_id": alloc},
 	}, &made)
 	ok(t, err, "making a stray container")
-	_, err = run.docker.call("POST", "/containers/"+made.ID+"/start", nil, nil)
+	_, err = run.docker.Call("POST", "/containers/"+made.ID+"/start", nil, nil)
 	ok(t, err, "starting a stray container")
-	t.Cleanup(func() { _ = run.docker.remove(made.ID) })
+	t.Cleanup(func() { _ = run.docker.Remove(made.ID) })
 	return made.ID
 }

@@ -239,7 +239,7 @@ func leftovers(limit time.Duration) []string {
 		for _, p := range processesBelow(filepath.Join(run.dir, "bin")) {
 			left = append(left, "process "+p.String())
 		}
-		list, err := run.docker.list()
+		list, err := run.docker.List()
 		if err != nil {
 			left = append(left, "listing containers: "+err.Error())
 		}

@@ -33,7 +33,7 @@ type deaths struct {
 func (b *bench) deaths() *deaths {
 	d := &deaths{at: map[string]time.Time{}}
 	d.cond = sync.NewCond(&d.mu)
-	resp, err := b.docker.open("GET", `/events?filters={"event":["die"]}`, nil)
+	resp, err := b.docker.open("GET", `/events?filters={"event":["die"]}`)
 	check(err, "events")
 	b.atEnd(func() { resp.Body.Close() })
 	go func() {

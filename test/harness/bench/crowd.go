@@ -29,7 +29,7 @@ const (
 )
 
 /* The fake in a process of its own, and a process whose pid its containers carry. */
-func (b *bench) startFake() *docker {
+func (b *bench) startFake() docker {
 	hold := exec.Command("sleep", "infinity")
 	hold.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	check(hold.Start(), "sleep")
@@ -168,7 +168,7 @@ func (b *bench) crowd() {
 }
 
 /* Starts tasks whose pulls hang, and waits until no more of them come to the fake: a driver may queue some. */
-func (b *bench) hangPulls(fake *docker, d *driver) {
+func (b *bench) hangPulls(fake docker, d *driver) {
 	for i := 0; i < crowdPulls; i++ {
 		j := d.task(fmt.Sprintf("hang.test/image%d:1", i), "true")
 		go func() { _, _, _ = d.StartTask(j.task) }() /* fails when the driver ends */

@@ -44,10 +44,10 @@ func (b *bench) fleet() {
 			}
 			<-time.After(fleetSettle)
 			pids := p.tree()
-			cpu, cpuDaemon := cpuTimes(pids), cpuTime(b.daemon.pid())
+			cpu, cpuDaemon := cpuTimes(pids), cpuTime(b.daemon.Pid())
 			<-time.After(time.Duration(seconds) * time.Second / fleetTurns)
 			own[p.label()] += cpuTimes(pids) - cpu
-			daemon[p.label()] += cpuTime(b.daemon.pid()) - cpuDaemon
+			daemon[p.label()] += cpuTime(b.daemon.Pid()) - cpuDaemon
 			if f := measure(p.tree()); f.processes > 0 {
 				b.figures.set("25 tasks: processes", "", p.label(), float64(f.processes)).atMost(2)
 				b.figures.set("25 tasks: threads", "", p.label(), float64(f.threads)).atMost(32)

@@ -23,13 +23,15 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"paddock.invalid/test/harness/engine"
 )
 
 /* The setting of one run. Set up by main, read-only afterwards. */
 type bench struct {
 	dir     string /* everything of this run is below it */
-	daemon  *dockerd
-	docker  *docker
+	daemon  *engine.Daemon
+	docker  docker
 	peers   []peer /* paddock first when there is one; raw Docker last */
 	figures *figures
 	fake    string /* fake_dockerd, "" = not built */
@@ -137,12 +139,15 @@ func (b *bench) begin(paddock, reference string) {
 	check(os.Setenv("TMPDIR", filepath.Join(dir, "t")), "TMPDIR")
 	b.atEnd(func() { killBelow(filepath.Join(dir, "bin")) })
 
-	b.daemon, err = startDockerd(filepath.Join(dir, "d"))
+	b.daemon, err = engine.StartDaemon(filepath.Join(dir, "d"))
 	check(err, "dockerd")
-	b.docker = newDocker(b.daemon.socket())
+	b.docker = newDocker(b.daemon.Socket())
 	b.atEnd(func() {
-		b.docker.removeAll()
-		b.daemon.stop()
+		for _, err := range []error{b.docker.RemoveAll(), b.daemon.Stop()} {
+			if err != nil {
+				say("%v", err)
+			}
+		}
 		unmountBelow(dir)
 	})
 	check(b.docker.importBusybox(), "making the image")

@@ -74,7 +74,7 @@ type driver struct {
 
 /* Starts it and leaves it configured. The program is copied: its processes are known by the folder. */
 func newDriver(b *bench, name, binary string) (*driver, error) {
-	return newDriverAt(b, name, binary, "unix://"+b.daemon.socket())
+	return newDriverAt(b, name, binary, "unix://"+b.daemon.Socket())
 }
 
 func newDriverAt(b *bench, name, binary, endpoint string) (*driver, error) {
@@ -371,7 +371,7 @@ func (r *raw) discard(j *job) { r.remove(j) }
 
 func (r *raw) wait(j *job) <-chan time.Time {
 	out := make(chan time.Time, 1)
-	resp, err := r.b.docker.open("POST", "/containers/"+j.container+"/wait?condition=not-running", nil)
+	resp, err := r.b.docker.open("POST", "/containers/"+j.container+"/wait?condition=not-running")
 	check(err, "wait")
 	go func() {
 		_, _ = io.Copy(io.Discard, resp.Body)
@@ -402,7 +402,7 @@ func (r *raw) execStream(j *job, command ...string) error { return r.exec(j, com
 
 /* The log stream without its frames' heads. */
 func (r *raw) follow(j *job, got func(int)) {
-	resp, err := r.b.docker.open("GET", "/containers/"+j.container+"/logs?follow=1&stdout=1&stderr=1", nil)
+	resp, err := r.b.docker.open("GET", "/containers/"+j.container+"/logs?follow=1&stdout=1&stderr=1")
 	check(err, "logs")
 	defer resp.Body.Close()
 	count := &frames{got: got}

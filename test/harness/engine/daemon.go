@@ -1,0 +1,209 @@
+/*
+ * A dockerd of one's own: own data, own socket, own pid file, no bridge of the
+ * host's, live-restore on (it may be killed under running containers). Its
+ * containerd is a process of its own, as Debian's packages have it, so that the
+ * death of dockerd is the death of dockerd alone, and its CPU is its own. Both
+ * are started from threads that live as long as their process, so that the
+ * kernel ends them (PDEATHSIG) should the test process be killed.
+ *
+ * And as much of the Docker Engine API as tests and bench need (api.go), and
+ * the image they run, made from the machine's busybox without a registry
+ * (image.go).
+ */
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+type Daemon struct {
+	dir  string
+	args []string
+	/* held during start, stop and kill */
+	mu         sync.Mutex
+	dockerd    *process
+	containerd *process
+}
+
+type process struct {
+	*exec.Cmd
+	done chan struct{}
+}
+
+func (d *Daemon) Socket() string   { return filepath.Join(d.dir, "s") }
+func (d *Daemon) Endpoint() string { return "unix://" + d.Socket() }
+func (d *Daemon) Pid() int         { return d.dockerd.Process.Pid }
+func (d *Daemon) log() string      { return filepath.Join(d.dir, "log") }
+
+/* Starts one below dir and waits until it answers. Extra arguments come last. */
+func StartDaemon(dir string, extra ...string) (*Daemon, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	d := &Daemon{dir: dir}
+	containerd := filepath.Join(dir, "c.sock")
+	d.args = append([]string{
+		"--data-root", filepath.Join(dir, "data"),
+		"--exec-root", filepath.Join(dir, "exec"),
+		"--pidfile", filepath.Join(dir, "pid"),
+		"--host", d.Endpoint(),
+		"--config-file", filepath.Join(dir, "daemon.json"),
+		"--containerd", containerd,
+		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false",
+		"--live-restore", "--shutdown-timeout=5",
+		/* a layer that was cut off is an error at once, not after five tries and a minute */
+		"--max-download-attempts=1",
+	}, extra...)
+	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
+		return nil, err
+	}
+	if err := d.startContainerd(containerd); err != nil {
+		_ = d.Stop()
+		return nil, fmt.Errorf("containerd: %w", err)
+	}
+	if err := d.Start(); err != nil {
+		_ = d.Stop()
+		return nil, fmt.Errorf("dockerd: %w", err)
+	}
+	return d, nil
+}
+
+func (d *Daemon) startContainerd(socket string) (err error) {
+	config := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"+
+		"[grpc]\n  address = %q\n[ttrpc]\n  address = %q\n",
+		filepath.Join(d.dir, "cd-root"), filepath.Join(d.dir, "cd-state"), socket, socket+".ttrpc")
+	file := filepath.Join(d.dir, "containerd.toml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return err
+	}
+	if d.containerd, err = d.spawn("containerd", "--config", file); err != nil {
+		return err
+	}
+	return d.await(d.containerd, func() error {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
+
+/* Starts dockerd (again) and waits for its first answer. */
+func (d *Daemon) Start() (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dockerd, err = d.spawn("dockerd", d.args...); err != nil {
+		return err
+	}
+	api := New(d.Socket(), 0)
+	return d.await(d.dockerd, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_, err := api.Do(ctx, "GET", "/_ping", nil, nil)
+		return err
+	})
+}
+
+func (d *Daemon) spawn(name string, args ...string) (*process, error) {
+	log, err := os.OpenFile(d.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p := &process{exec.Command(name, args...), make(chan struct{})}
+	p.Stdout, p.Stderr = log, log
+	/* its own group: a terminal's Ctrl-C is ours to hand on, after the containers are gone */
+	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go func() {
+		/* PDEATHSIG is sent when the *thread* ends: this one stays for the daemon's life */
+		runtime.LockOSThread()
+		err := p.Cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.Wait()
+		}
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+/* Looks until the process answers, at most a minute. */
+func (d *Daemon) await(p *process, answers func() error) error {
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := answers()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("it ended at once; its last words:\n%s", Tail(d.log(), 20))
+		case <-deadline:
+			return fmt.Errorf("no answer within a minute: %v; its last words:\n%s", err, Tail(d.log(), 20))
+		case <-tick.C:
+		}
+	}
+}
+
+/* SIGKILL of dockerd, as a crash does it. With live-restore the containers go on. */
+func (d *Daemon) Kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_ = d.dockerd.Process.Kill()
+	<-d.dockerd.done
+	/* a stale pid file makes the next start fail when the pid was taken anew */
+	_ = os.Remove(filepath.Join(d.dir, "pid"))
+}
+
+func (d *Daemon) Pause()  { _ = d.dockerd.Process.Signal(syscall.SIGSTOP) }
+func (d *Daemon) Resume() { _ = d.dockerd.Process.Signal(syscall.SIGCONT) }
+
+/* Ends both daemons. */
+func (d *Daemon) Stop() (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range []*process{d.dockerd, d.containerd} {
+		if p == nil {
+			continue
+		}
+		_ = p.Process.Signal(syscall.SIGCONT)
+		_ = p.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(20 * time.Second):
+			_ = p.Process.Kill()
+			<-p.done
+			err = fmt.Errorf("%s did not end within 20 s of SIGTERM: killed; last words:\n%s", p.Path, Tail(d.log(), 10))
+		}
+	}
+	return err
+}
+
+/* The last lines of a log, for an error message. */
+func Tail(path string, lines int) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	if len(all) > lines {
+		all = all[len(all)-lines:]
+	}
+	return strings.Join(all, "\n")
+}
