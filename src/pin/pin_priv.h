@@ -70,7 +70,7 @@ struct pin_task {
     sd_bus_slot *unit_call;
     bool unit_dirty, unit_synced;
     int unit_error;
-    uint64_t unit_retry_us, unit_backoff_us;
+    uint64_t unit_retry_us, unit_backoff_us, unit_sent_us;
 
     uint64_t corrections[PIN_CAUSES], overwrites_n, fixes_n, errors;
     struct pin_fix fixes[PIN_HISTORY];

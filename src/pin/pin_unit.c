@@ -155,7 +155,7 @@ static int fill_call(struct pin *p, const struct pin_task *t, sd_bus_message *m)
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int call_unit(struct pin *p, struct pin_task *t) {
+static int call_unit(struct pin *p, struct pin_task *t, uint64_t now_us) {
     sd_bus_message *m = NULL;
     int r = sd_bus_message_new_method_call(p->unit.bus, &m, "org.freedesktop.systemd1",
                                            "/org/freedesktop/systemd1",
@@ -173,6 +173,7 @@ static int call_unit(struct pin *p, struct pin_task *t) {
     p->counters.unit_calls++;
     t->unit_call = slot;
     t->unit_dirty = false;
+    t->unit_sent_us = now_us;
     pthread_mutex_unlock(&p->lock);
     return 0;
 }
@@ -181,25 +182,27 @@ static bool is_due(const struct pin_task *t, uint64_t now_us) {
     return t->unit && t->unit_dirty && !t->unit_call && t->has_target && t->unit_retry_us <= now_us;
 }
 
-static bool anything_due(const struct pin *p, uint64_t now_us) {
-    for (const struct pin_task *t = p->tasks; t; t = t->next)
-        if (is_due(t, now_us))
-            return true;
-    return false;
+/* The one whose turn is longest ago: with sets that change faster than systemd takes them none
+ * waits for ever behind the others. */
+static struct pin_task *next_due(const struct pin *p, uint64_t now_us) {
+    struct pin_task *next = NULL;
+    for (struct pin_task *t = p->tasks; t; t = t->next)
+        if (is_due(t, now_us) && (!next || t->unit_sent_us < next->unit_sent_us))
+            next = t;
+    return next;
 }
 
 static int send_due(struct pin *p, uint64_t now_us) {
+    struct pin_task *t;
     int r = 0;
-    for (struct pin_task *t = p->tasks; t && r == 0 && p->unit.in_flight < UNIT_IN_FLIGHT_MAX;
-         t = t->next)
-        if (is_due(t, now_us))
-            r = call_unit(p, t);
+    while (r == 0 && p->unit.in_flight < UNIT_IN_FLIGHT_MAX && (t = next_due(p, now_us)))
+        r = call_unit(p, t, now_us);
     return r == 0 ? bus_rewatch(p) : r;
 }
 
 void pin_unit_send(struct pin *p) {
     uint64_t now = clock_now_us();
-    if (!p->o.systemd || !anything_due(p, now))
+    if (!p->o.systemd || !next_due(p, now))
         return;
     if (!p->unit.bus) {
         if (now < p->unit.retry_us)

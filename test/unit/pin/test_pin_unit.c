@@ -27,14 +27,17 @@ static pid_t daemon_pid;
 static char address[256];
 static sd_bus *manager;
 static pthread_t manager_thread;
-static atomic_bool manager_stop, manager_refuses;
+static atomic_bool manager_stop, manager_refuses, manager_waits; /* with its answers */
 static bool manager_runs;
+static sd_bus_message *unanswered[16]; /* the manager's thread's */
+static size_t unanswered_n;
 
 static pthread_mutex_t asked_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned asked_n;
 static char asked_unit[256], asked_names[128];
 static uint8_t asked_cpus[64];
 static size_t asked_len;
+static uint64_t asked_of_all; /* each call's first byte, the last call lowest */
 
 static int note_properties(sd_bus_message *m) {
     int r = sd_bus_message_enter_container(m, 'a', "(sv)");
@@ -71,8 +74,21 @@ static int on_set(sd_bus_message *m, void *ctx, sd_bus_error *error) {
     if (r >= 0)
         r = note_properties(m);
     asked_n++;
+    asked_of_all = asked_of_all << 8 | asked_cpus[0];
     pthread_mutex_unlock(&asked_lock);
+    if (atomic_load(&manager_waits) && unanswered_n < ARRAY_LEN(unanswered)) {
+        unanswered[unanswered_n++] = sd_bus_message_ref(m);
+        return 1;
+    }
     return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static void answer(void) {
+    while (unanswered_n > 0) {
+        sd_bus_message *m = unanswered[--unanswered_n];
+        sd_bus_reply_method_return(m, NULL);
+        sd_bus_message_unref(m);
+    }
 }
 
 static const sd_bus_vtable vtable[] = {
@@ -85,8 +101,11 @@ static void *serve(void *arg) {
     while (!atomic_load(&manager_stop)) {
         if (sd_bus_process(manager, NULL) < 0)
             break;
+        if (!atomic_load(&manager_waits))
+            answer();
         sd_bus_wait(manager, 20000);
     }
+    answer();
     return NULL;
 }
 
@@ -153,6 +172,7 @@ static int setup(void **state) {
     pin = NULL;
     asked_n = 0;
     atomic_store(&manager_refuses, false);
+    atomic_store(&manager_waits, false);
     return 0;
 }
 
@@ -203,6 +223,21 @@ static bool wait_task(const char *key, const char *want) {
     return false;
 }
 
+static json_int_t counter(const char *name) {
+    json_t *doc = pin_status(pin);
+    json_int_t n = json_integer_value(json_object_get(json_object_get(doc, "counters"), name));
+    json_decref(doc);
+    return n;
+}
+
+/* Until the counter is at least @n. */
+static bool wait_counter(const char *name, json_int_t n) {
+    uint64_t end = clock_now_us() + 10 * US_PER_SEC;
+    while (counter(name) < n && clock_now_us() < end)
+        usleep(500);
+    return counter(name) >= n;
+}
+
 static const char *cpus(const struct tree_task *x) {
     static char path[512];
     snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
@@ -228,6 +263,33 @@ static void test_unit__each_new_set_reaches_systemd(void **state) {
     pthread_mutex_unlock(&asked_lock);
     tree_put(&tree, cpus(x), "0-3"); /* an update has changed the unit too: it is set anew */
     assert_true(asked(x, 0x0c));
+}
+
+/* What waits in systemd's queue is a set of yesterday when its turn comes. */
+static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_sets(void **state) {
+    (void)state;
+    struct tree_task *shared[2] = {tree_add(&tree, "", "0-3"), tree_add(&tree, "", "0-3")};
+    struct tree_task *cores = tree_add(&tree, "1", "0-3");
+    atomic_store(&manager_waits, true);
+    start_daemon();
+    start_manager();
+    start();
+    assert_true(asked(shared[0], 0x0c));
+    tree_share(&tree, "3", "1");
+    for (size_t i = 0; i < 2; i++)
+        assert_true(tree_wait(&tree, cpus(shared[i]), "3")); /* in nobody's way */
+    assert_true(tree_wait(&tree, cpus(cores), "1"));
+    assert_true(wait_counter("ticks", counter("ticks") + 2)); /* what was due would be on its way */
+    assert_int_equal(counter("unit_calls"), 1);
+    atomic_store(&manager_waits, false);
+    assert_true(wait_counter("unit_calls", 4));
+    assert_true(wait_task("unit", "synced"));
+    assert_true(wait_counter("ticks", counter("ticks") + 2));
+    assert_int_equal(counter("unit_calls"), 4);
+    pthread_mutex_lock(&asked_lock);
+    uint64_t all = asked_of_all & 0xffffffff;
+    pthread_mutex_unlock(&asked_lock);
+    assert_int_equal(all, 0x0c080208); /* who had none yet comes first */
 }
 
 static void test_unit__no_bus__pinned_all_the_same(void **state) {
@@ -314,6 +376,7 @@ int main(int argc, char **argv) {
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         TEST(test_unit__each_new_set_reaches_systemd),
+        TEST(test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_sets),
         TEST(test_unit__no_bus__pinned_all_the_same),
         TEST(test_unit__refused__unsynced),
         TEST(test_unit__bus_restarts__set_anew),
