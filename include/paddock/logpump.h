@@ -51,6 +51,9 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
 int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
                    struct err *err) MUST_CHECK;
 
+/** The task is destroyed: what is noted of its container's output goes. Any thread. */
+void logpump_forget(struct logpump *p, const char *container_id);
+
 /** Has process @pid the argument `docker_logger`, as the built-in driver's log process has?
  *  @proc_fd: a directory of /proc. False for what cannot be read. Any thread. */
 bool logpump_is_docker_logger(int proc_fd, pid_t pid);

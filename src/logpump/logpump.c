@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -492,4 +493,15 @@ int logpump_finish(struct logpump *p, const struct call *call, const char *task_
     }
     let_go(p, task_id);
     return r;
+}
+
+void logpump_forget(struct logpump *p, const char *container_id) {
+    static const char *const names[] = {"", PUMP_DONE};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s/%s/%s%s", p->run_dir, PUMP_RECORDS, container_id,
+                 names[i]);
+        if (unlink(path) < 0 && errno != ENOENT)
+            log_debug("logpump", LOG_KV("errno", strerror(errno), "path", path), "position file");
+    }
 }

@@ -33,7 +33,8 @@
 
 /* A busy container's output is taken together so often: a line comes at most this much later. Not
  * longer: dockerd sends line by line, and a Unix socket of the usual size holds about 280 of them
- * (by what they cost the kernel, not by their bytes), which dockerd prints in 1.5 ms at its best. */
+ * (by what they cost the kernel, not by their bytes), which dockerd prints in 1.5 ms at its best.
+ */
 #define GATHER_US (1 * US_PER_MS)
 #define IDLE_EXIT_US (2 * US_PER_SEC)
 #define READY_FD 3
@@ -123,8 +124,17 @@ static void answer_waiting(struct entry *e) {
 
 /* ---- tasks ---- */
 
+/* How far a task's output was delivered is kept beyond its end, for a plugin that has died may ask
+ * for it once more: DestroyTask takes it away. */
+static void put_away(struct pump *p, const char *container_id) {
+    char done[PUMP_DONE_MAX];
+    snprintf(done, sizeof(done), "%s%s", container_id, PUMP_DONE);
+    if (renameat(p->records_fd, container_id, p->records_fd, done) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
+}
+
 /* The FIFOs are closed when those that wait for it are told. */
-static void entry_forget(struct entry *e) {
+static void entry_forget(struct entry *e, bool ended) {
     struct pump *p = e->pump;
     for (struct entry **at = &p->entries; *at; at = &(*at)->next) {
         if (*at == e) {
@@ -132,7 +142,10 @@ static void entry_forget(struct entry *e) {
             break;
         }
     }
-    if (unlinkat(p->records_fd, pump_task_record(e->task)->container_id, 0) < 0)
+    const char *container_id = pump_task_record(e->task)->container_id;
+    if (ended)
+        put_away(p, container_id);
+    else if (unlinkat(p->records_fd, container_id, 0) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
     pump_task_free(e->task);
     for (struct conn *c = p->conns, *next; c; c = next) {
@@ -153,7 +166,7 @@ static void on_opened(void *ctx, struct pump_task *t, int r) {
 }
 
 static void forget_posted(void *ctx) {
-    entry_forget(ctx);
+    entry_forget(ctx, true);
 }
 
 /* Not freed from within its own callback. */
@@ -218,7 +231,7 @@ static void on_fifo_opened(void *arg, uint32_t events) {
             continue;
         log_info("logpump", LOG_KV("task_id", rec->task_id),
                  "the built-in driver has taken over the task's logs");
-        entry_forget(e);
+        entry_forget(e, false);
     }
 }
 
@@ -269,13 +282,17 @@ static void do_follow(struct conn *c, const json_t *rq) {
     }
     struct entry *e = entry_find(p, task);
     if (e && strcmp(pump_task_record(e->task)->container_id, id) != 0) {
-        entry_forget(e); /* the task's earlier container: it was replaced */
+        entry_forget(e, false); /* the task's earlier container: it was replaced */
         e = NULL;
     }
     int r = e ? pump_task_reopen(e->task) : 0;
     if (!e) {
         struct pump_record *rec;
         bool fresh = false;
+        char done[PUMP_DONE_MAX];
+        snprintf(done, sizeof(done), "%s%s", id, PUMP_DONE);
+        if (renameat(p->records_fd, done, p->records_fd, id) == 0)
+            log_debug("logpump", LOG_KV("task_id", task), "asked for again after its end");
         r = pump_record_open(p->records_fd, id, &rec, &fresh);
         if (r == 0 && fresh && (r = fill_record(rec, rq)) < 0) {
             pump_record_close(rec);
@@ -301,7 +318,7 @@ static void do_task(struct conn *c, const char *op, const json_t *rq) {
         answer(c, 0, NULL);
     } else if (strcmp(op, "close") == 0) {
         c->waits_drained = e;
-        entry_forget(e); /* answers too */
+        entry_forget(e, true); /* answers too */
     } else {
         c->waits_drained = e;
         pump_task_finish(e->task);
@@ -460,7 +477,9 @@ static int start(struct pump *p, const char *dir, const struct docker_options *o
 }
 
 static void stop(struct pump *p) {
-    if (p->listen_fd >= 0) /* while the lock is held: it is ours */
+    if (p->loop)
+        loop_run_posted(p->loop); /* while the entries are there */
+    if (p->listen_fd >= 0)        /* while the lock is held: it is ours */
         unlinkat(p->dir_fd, PUMP_SOCKET, 0);
     while (p->conns)
         conn_free(p->conns);

@@ -10,5 +10,8 @@
 
 #define PUMP_SOCKET "pump.sock"
 #define PUMP_LOCK "pump.lock"
+/* A file per container: ID while it is followed, ID.done from its end until DestroyTask. */
 #define PUMP_RECORDS "positions"
+#define PUMP_DONE ".done"
+#define PUMP_DONE_MAX (64 + sizeof(PUMP_DONE))
 #define PUMP_LINE_MAX 8192

@@ -60,6 +60,8 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
     struct call drain = call_within(NULL, DESTROY_DRAIN_US);
     if (now.logs && d->pump && logpump_finish(d->pump, &drain, task_id, NULL) < 0)
         log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
+    if (now.container_id[0] && d->pump)
+        logpump_forget(d->pump, now.container_id);
     if (now.container_id[0] && c->c.gc_container)
         remove_container(d, call, t);
     if (now.image_id[0])

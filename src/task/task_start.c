@@ -291,6 +291,8 @@ static void undo(struct start *s) {
         call = call_within(NULL, UNDO_DRAIN_US);
         if (s->d->pump && logpump_finish(s->d->pump, &call, s->config->id, NULL) < 0)
             log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
+        if (s->d->pump && s->container_id[0])
+            logpump_forget(s->d->pump, s->container_id);
         store_remove(s->d->store, s->task);
         pin_wake(s->d->pin);
     }

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -267,6 +268,46 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
     reader_until_eof(&out);
     assert_int_equal(count_lines(&out), 900);
     reader_done(&out);
+    driver_started_done(&s);
+    task_config_done(&two);
+}
+
+/* How many files the pump's folder has for the containers' positions. */
+static size_t count_records(const struct world *w) {
+    char pattern[128];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*/positions/*", w->run_dir);
+    size_t n = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+    globfree(&found);
+    return n;
+}
+
+/* Plugin and agent both died behind the last line: what was delivered is not told again. */
+static void test_recover__delivered_before_the_crash__not_told_again(void **state) {
+    struct fixture *x = *state;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct task_config two;
+    struct reader out;
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, &s);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
+    world_exit(&x->w, &two, 3);
+    reader_until_eof(&out);
+    assert_int_equal(count_lines(&out), 30);
+    reader_done(&out);
+    world_driver_free(&x->w);
+    world_pump_kill(&x->w);
+    world_driver_new(&x->w, "{}");
+    reader_start(&out, two.stdout_path);
+    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(world_wait(&x->w, two.id).code, 3);
+    reader_until_eof(&out);
+    assert_int_equal(count_lines(&out), 0);
+    reader_done(&out);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, two.id, false, NULL), 0);
+    assert_int_equal(count_records(&x->w), 1); /* the fixture's own task */
     driver_started_done(&s);
     task_config_done(&two);
 }
@@ -664,6 +705,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__stream_ends_early_at_the_end__last_pass_has_all),
     T(test_logs__pump_killed_at_random__each_line_once),
     T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
+    T(test_recover__delivered_before_the_crash__not_told_again),
     T(test_logs__stopped_reader__others_go_on_memory_bounded),
     T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
     T(test_finish__while_follow_is_under_way__fifos_stay_open),
