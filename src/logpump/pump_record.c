@@ -20,8 +20,11 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, boo
     bool fresh = st.st_size == 0;
     if (!fresh && st.st_size != (off_t)sizeof(struct pump_record))
         return -EPROTO;
-    if (fresh && ftruncate(fd, (off_t)sizeof(struct pump_record)) < 0)
-        return -errno;
+    /* With its blocks: a store into the mapping of a file that the full file system has no block
+     * for is a SIGBUS, which would end all tasks' logs. */
+    int full = posix_fallocate(fd, 0, (off_t)sizeof(struct pump_record));
+    if (full)
+        return -full;
     struct pump_record *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (r == MAP_FAILED)
         return -errno;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int dir_fd;
@@ -29,6 +30,16 @@ static struct pump_record *open_record(bool want_fresh) {
     assert_int_equal(pump_record_open(dir_fd, "r", &r, &fresh), 0);
     assert_int_equal(fresh, want_fresh);
     return r;
+}
+
+/* A full /run is told when the record is made, not by a signal when it is written. */
+static void test_pump_record__new__has_its_blocks(void **state) {
+    (void)state;
+    struct stat st;
+    pump_record_close(open_record(true));
+    assert_int_equal(fstatat(dir_fd, "r", &st, 0), 0);
+    assert_int_equal(st.st_size, sizeof(struct pump_record));
+    assert_true((size_t)st.st_blocks * 512 >= sizeof(struct pump_record));
 }
 
 /* What a pump that is killed leaves is what the next one maps. */
@@ -91,6 +102,7 @@ static void test_log_position_compare__time_then_nth_then_offset(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        CASE(test_pump_record__new__has_its_blocks),
         CASE(test_pump_record__killed_between_write_and_commit__counts_as_written),
         CASE(test_pump_record__write_refused__position_stays),
         CASE(test_pump_record_open__never_filled__fresh_again),
