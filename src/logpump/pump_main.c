@@ -221,18 +221,20 @@ static void on_fifo_opened(void *arg, uint32_t events) {
     (void)events;
     while (read(p->inotify_fd, buf, sizeof(buf)) > 0) {
     }
-    if (p->conns)
+    struct pump_rivals rivals;
+    if (p->conns || pump_rivals_find(p->proc_fd, &rivals) < 0)
         return;
     for (struct entry *e = p->entries, *next; e; e = next) {
         next = e->next;
         const struct pump_record *rec = pump_task_record(e->task);
-        if (e->drained || (!pump_rival_has(p->proc_fd, rec->path[0]) &&
-                           !pump_rival_has(p->proc_fd, rec->path[1])))
+        if (e->drained ||
+            (!pump_rivals_have(&rivals, rec->path[0]) && !pump_rivals_have(&rivals, rec->path[1])))
             continue;
         log_info("logpump", LOG_KV("task_id", rec->task_id),
                  "the built-in driver has taken over the task's logs");
         entry_forget(e, false);
     }
+    pump_rivals_done(&rivals);
 }
 
 static int watch_rivals(struct pump *p) {

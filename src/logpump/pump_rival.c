@@ -33,32 +33,60 @@ bool logpump_is_docker_logger(int proc_fd, pid_t pid) {
     return false;
 }
 
-static bool has_open(int proc_fd, pid_t pid, const struct stat *fifo) {
+static int add_fifo(struct pump_rivals *r, const struct stat *st) {
+    void *more = reallocarray(r->fifos, r->n + 1, sizeof(*r->fifos));
+    if (!more)
+        return -ENOMEM;
+    r->fifos = more;
+    r->fifos[r->n++] = (struct pump_rival_fifo){.dev = st->st_dev, .ino = st->st_ino};
+    return 0;
+}
+
+static int add_fifos_of(int proc_fd, pid_t pid, struct pump_rivals *r) {
     char path[64];
     snprintf(path, sizeof(path), "%d/fd", (int)pid);
     DIR *d = dir_at(proc_fd, path);
-    bool found = false;
+    int failed = 0;
     struct stat st;
-    for (const struct dirent *e; d && !found && (e = readdir(d));)
-        found = fstatat(dirfd(d), e->d_name, &st, 0) == 0 && st.st_dev == fifo->st_dev &&
-                st.st_ino == fifo->st_ino;
+    for (const struct dirent *e; d && failed == 0 && (e = readdir(d));)
+        if (fstatat(dirfd(d), e->d_name, &st, 0) == 0 && S_ISFIFO(st.st_mode))
+            failed = add_fifo(r, &st);
     if (d)
         closedir(d);
-    return found;
+    return failed;
 }
 
-bool pump_rival_has(int proc_fd, const char *fifo) {
-    struct stat st;
-    if (stat(fifo, &st) < 0 || !S_ISFIFO(st.st_mode))
-        return false;
+int pump_rivals_find(int proc_fd, struct pump_rivals *ret) {
+    struct pump_rivals r = {0};
     DIR *d = dir_at(proc_fd, ".");
-    bool found = false;
-    for (const struct dirent *e; d && !found && (e = readdir(d));) {
+    if (!d)
+        return -errno;
+    int failed = 0;
+    for (const struct dirent *e; failed == 0 && (e = readdir(d));) {
         uint64_t pid;
-        found = parse_u64(e->d_name, INT_MAX, &pid) == 0 &&
-                logpump_is_docker_logger(proc_fd, (pid_t)pid) && has_open(proc_fd, (pid_t)pid, &st);
+        if (parse_u64(e->d_name, INT_MAX, &pid) == 0 &&
+            logpump_is_docker_logger(proc_fd, (pid_t)pid))
+            failed = add_fifos_of(proc_fd, (pid_t)pid, &r);
     }
-    if (d)
-        closedir(d);
-    return found;
+    closedir(d);
+    if (failed < 0)
+        pump_rivals_done(&r);
+    else
+        *ret = r;
+    return failed;
+}
+
+void pump_rivals_done(struct pump_rivals *r) {
+    free(r->fifos);
+    *r = (struct pump_rivals){0};
+}
+
+bool pump_rivals_have(const struct pump_rivals *r, const char *fifo) {
+    struct stat st;
+    if (r->n == 0 || stat(fifo, &st) < 0)
+        return false;
+    for (size_t i = 0; i < r->n; i++)
+        if (r->fifos[i].dev == st.st_dev && r->fifos[i].ino == st.st_ino)
+            return true;
+    return false;
 }
