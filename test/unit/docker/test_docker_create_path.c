@@ -6,8 +6,7 @@
 #include "src/docker/docker_create_priv.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <sys/syscall.h>
 
 static const struct {
     const char *in, *out;
@@ -177,45 +176,115 @@ static void test_docker_create_path_resolve__links__inside_only(void **state) {
     }
 }
 
-/* Whatever a task swaps meanwhile: the answer is "inside" or a refusal, never the place outside. */
-static atomic_bool stop_swapping;
+/* ---- what a task swaps meanwhile ---- */
 
-static void *swap(void *arg) {
-    (void)arg;
+/* Before the walk's n-th openat() two names change places: a task could do it at any moment, so
+ * each moment is tried. The answer is "inside" or a refusal, never the place outside. */
+static struct {
     char a[256], b[256];
-    with_alloc(a, "@/web/local/swap-a");
-    with_alloc(b, "@/web/local/swap-b");
-    while (!atomic_load(&stop_swapping))
-        if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) < 0)
-            return (void *)"renameat2";
-    return NULL;
+    unsigned at[2], calls; /* 0 = not */
+} swap;
+
+static void swap_now(void) {
+    assert_int_equal(renameat2(AT_FDCWD, swap.a, AT_FDCWD, swap.b, RENAME_EXCHANGE), 0);
 }
 
-static void test_docker_create_path_read__swapped_for_a_link__never_outside(void **state) {
+int openat(int dir_fd, const char *path, int flags, ...) {
+    mode_t mode = 0;
+    if (flags & O_CREAT) {
+        va_list ap;
+        va_start(ap, flags);
+        mode = va_arg(ap, mode_t);
+        va_end(ap);
+    }
+    swap.calls++;
+    for (size_t i = 0; i < ARRAY_LEN(swap.at); i++)
+        if (swap.calls == swap.at[i])
+            swap_now();
+    return (int)syscall(SYS_openat, dir_fd, path, flags, mode);
+}
+
+/* Calls @once with the swap at each moment, and at each pair of moments (there and back). */
+static void at_each_moment(const char *a, const char *b, void (*once)(void)) {
+    with_alloc(swap.a, a);
+    with_alloc(swap.b, b);
+    unsigned most = 1;
+    for (unsigned first = 0; first <= most; first++) {
+        for (unsigned second = first ? first + 1 : 0; second <= most + 1; second++) {
+            swap.at[0] = first;
+            swap.at[1] = second;
+            swap.calls = 0;
+            once();
+            most = swap.calls > most ? swap.calls : most;
+            if ((first && first <= swap.calls) != (second && second <= swap.calls)) {
+                swap.at[0] = swap.at[1] = 0;
+                swap_now(); /* as it was */
+            }
+        }
+    }
+    swap.at[0] = swap.at[1] = 0;
+    assert_true(most > 2); /* else nothing was between */
+}
+
+static unsigned refused, accepted;
+
+static void resolve_and_read(void) {
+    static const char *const paths[] = {"@/web/local/swap-a/f", "@/web/local/via",
+                                        "@/web/local/swap-a/none/x"};
+    swap.calls = 0;
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        char path[256];
+        AUTO_FREE char *real = NULL;
+        AUTO_FREE char *text = NULL;
+        AUTO_FD int fd = -EBADF;
+        struct stat st;
+        with_alloc(path, paths[i]);
+        int r = docker_create_path_resolve(alloc_dir, path, &real, &fd);
+        assert_true(r == 0 ? strncmp(real, alloc_dir, strlen(alloc_dir)) == 0 : r == -EXDEV);
+        if (r == 0 && fd >= 0) {
+            assert_int_equal(fstat(fd, &st), 0);
+            assert_int_equal(st.st_size, strlen("inside"));
+        }
+        refused += r < 0;
+        accepted += r == 0;
+        r = docker_create_path_read(alloc_dir, path, 64, &text);
+        assert_true(r == 0 ? strcmp(text, "inside") == 0 : r == -EXDEV || r == -ENOENT);
+    }
+}
+
+static void test_docker_create_path_resolve__swapped_at_any_moment__never_outside(void **state) {
     (void)state;
     make_dir("a1/web/local/swap-a");
     make_file("a1/web/local/swap-a/f", "inside");
-    make_file("outside/f", "outside");
+    make_file("outside/f", "outside!");
     make_link("../../../outside", "a1/web/local/swap-b");
-    char path[256];
-    with_alloc(path, "@/web/local/swap-a/f");
-    pthread_t thread;
-    atomic_store(&stop_swapping, false);
-    assert_int_equal(pthread_create(&thread, NULL, swap, NULL), 0);
-    unsigned seen[2] = {0};
-    bool wrong = false;
-    for (unsigned i = 0; i < 2000000 && !wrong && (seen[0] < 500 || seen[1] < 500); i++) {
-        AUTO_FREE char *text = NULL;
-        int r = docker_create_path_read(alloc_dir, path, 64, &text);
-        wrong = r == 0 ? strcmp(text, "inside") != 0 : r != -EXDEV;
-        seen[r == 0]++;
+    make_link("swap-a/../swap-a/f", "a1/web/local/via");
+    at_each_moment("@/web/local/swap-a", "@/web/local/swap-b", resolve_and_read);
+    assert_true(refused > 0 && accepted > 0); /* both sides were met */
+}
+
+static void write_both(void) {
+    char dir[256], path[256];
+    struct stat st;
+    with_alloc(dir, "@/web/sub");
+    swap.calls = 0;
+    int r =
+        docker_create_path_write(alloc_dir, dir, "resolv.conf", "x", DOCKER_CREATE_PATH_REPLACE);
+    assert_true(r == 1 || r == -EXDEV);
+    r = docker_create_path_write(alloc_dir, dir, "hosts", "x", DOCKER_CREATE_PATH_IF_ABSENT);
+    assert_true(r == 0 || r == 1 || r == -EXDEV);
+    static const char *const names[] = {"resolv.conf", "hosts"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s/outside/%s", root, names[i]);
+        assert_int_equal(lstat(path, &st), -1);
     }
-    atomic_store(&stop_swapping, true);
-    void *failed;
-    assert_int_equal(pthread_join(thread, &failed), 0);
-    assert_null(failed);
-    assert_false(wrong);
-    assert_true(seen[0] > 0 && seen[1] > 0); /* both sides of the race were met */
+}
+
+static void test_docker_create_path_write__swapped_at_any_moment__never_outside(void **state) {
+    (void)state;
+    make_dir("a1/web/sub");
+    make_link("../../outside", "a1/web/sub-b");
+    at_each_moment("@/web/sub", "@/web/sub-b", write_both);
 }
 
 /* ---- read ---- */
@@ -303,7 +372,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_docker_create_volume_parse__table),
         cmocka_unit_test(test_create_glob__table),
         TEST(test_docker_create_path_resolve__links__inside_only),
-        TEST(test_docker_create_path_read__swapped_for_a_link__never_outside),
+        TEST(test_docker_create_path_resolve__swapped_at_any_moment__never_outside),
+        TEST(test_docker_create_path_write__swapped_at_any_moment__never_outside),
         TEST(test_docker_create_path_read__kinds),
         TEST(test_docker_create_path_write__replace__link_is_not_followed),
         TEST(test_docker_create_path_write__if_absent),
