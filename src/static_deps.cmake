@@ -30,8 +30,11 @@ target_link_libraries(paddock_protobuf_c INTERFACE ${PROTOBUF_C_STATIC})
 
 set(grpc_static)
 set(grpc_shared stdc++ m)
-list(REMOVE_DUPLICATES GRPC_STATIC_LIBRARIES)
-foreach(lib ${GRPC_STATIC_LIBRARIES})
+# grpc.pc names re2, but not what re2 needs itself (Debian 13: more of abseil).
+pkg_check_modules(RE2 REQUIRED re2)
+set(grpc_libraries ${GRPC_STATIC_LIBRARIES} ${RE2_STATIC_LIBRARIES})
+list(REMOVE_DUPLICATES grpc_libraries)
+foreach(lib ${grpc_libraries})
     if(lib MATCHES "^(grpc|gpr|address_sorting|re2|upb|cares|absl_.*)$")
         find_library(static_${lib} lib${lib}.a REQUIRED)
         list(APPEND grpc_static ${static_${lib}})
