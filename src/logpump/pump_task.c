@@ -54,7 +54,7 @@ struct pump_task {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool paused, opened_told, finishing, last_pass, ended;
+    bool open, paused, opened_told, finishing, last_pass, ended;
     bool eof; /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
@@ -69,6 +69,10 @@ static void run(struct pump_task *t);
 
 const struct pump_record *pump_task_record(const struct pump_task *t) {
     return t->record;
+}
+
+bool pump_task_is_open(const struct pump_task *t) {
+    return false;
 }
 
 /* ---- the FIFOs ---- */
@@ -378,13 +382,14 @@ static bool is_unreadable(const struct err *err) {
 static void on_open(void *ctx, int status) {
     struct pump_task *t = ctx;
     (void)status;
+    t->open = true;
     tell_opened(t, 0);
 }
 
 static void on_done(void *ctx, int r, int status, const struct err *err) {
     struct pump_task *t = ctx;
     t->get = NULL; /* released by the one who calls */
-    t->paused = false;
+    t->paused = t->open = false;
     t->eof = true;
     t->eof_r = r < 0 && err && is_unreadable(err) ? -ENOSYS : r;
     t->eof_status = status;
@@ -399,7 +404,7 @@ static const struct docker_get_ops get_ops = {
 
 static void open_stream(struct pump_task *t) {
     docker_get_cancel(TAKE_PTR(t->get));
-    t->eof = t->paused = false;
+    t->eof = t->paused = t->open = false;
     t->last_pass = t->finishing;
     log_parser_init(&t->parser, t->record->tty);
     buf_done(&t->inbox);
