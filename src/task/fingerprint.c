@@ -106,8 +106,9 @@ static void probe_docker(struct driver *d, struct probe *p) {
     p->r = docker_version_get(d->docker, &call, &p->version, &p->err);
     if (p->r < 0)
         return;
-    if (read_info(d, &call, p, NULL) == 0)
-        read_bridge(d, &call, p);
+    if (read_info(d, &call, p, NULL) < 0)
+        log_debug("fingerprint", NULL, "/info failed, ignoring");
+    read_bridge(d, &call, p);
 }
 
 /* ---- what it means ---- */
@@ -127,8 +128,10 @@ static void add_cpuset_attrs(struct fingerprint *f, struct driver_fingerprint *f
     const char *why = f->d->pin ? pin_disabled_reason(f->d->pin) : "not started";
     add_attr(f, fp, "cgroup", ATTR_STRING, f->d->cgroup_v2 ? "v2" : "v1", 0);
     add_attr(f, fp, "cpuset", ATTR_STRING, why[0] ? "off" : "on", 0);
-    if (why[0])
+    if (why[0]) {
         add_attr(f, fp, "cpuset.reason", ATTR_STRING, why, 0);
+        add_attr(f, fp, "cpuset_management.disabled", ATTR_BOOL, NULL, 1); /* the built-in's name */
+    }
 }
 
 static void describe_healthy(struct fingerprint *f, const struct probe *p,

@@ -1,5 +1,8 @@
 /* When the driver calls Docker healthy: at the first answer, not after one that is late, not when
- * the connection is refused; and again when it is back. */
+ * the connection is refused; and again when it is back. Never two probes at once. And what it tells
+ * of it: each attribute. */
+#include "../../src/task/driver_priv.h"
+
 #include "fake/task_world.h"
 
 #include <stdio.h>
@@ -44,17 +47,40 @@ static unsigned count(struct fixture *x, enum driver_health health) {
     return n;
 }
 
-static int setup(void **state) {
+/* Not asked for yet. */
+static struct fixture *make(void **state, unsigned timeout_ms) {
     struct fixture *x = calloc(1, sizeof(*x));
-    struct err err = {0};
     assert_non_null(x);
     pthread_mutex_init(&x->lock, NULL);
-    world_start(&x->w, "{\"allow_privileged\":true,\"pids_limit\":77}", 200);
+    world_start(&x->w, "{}", timeout_ms);
+    *state = x;
+    return x;
+}
+
+static void subscribe(struct fixture *x) {
+    struct err err = {0};
     assert_int_equal(driver_fingerprint(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
+}
+
+static int setup_quiet(void **state) {
+    make(state, 200);
+    return 0;
+}
+
+static int setup_with(void **state, unsigned timeout_ms) {
+    struct fixture *x = make(state, timeout_ms);
+    subscribe(x);
     await(x, DRIVER_HEALTHY, "the first fingerprint");
     world_until_count(&x->w, "GET /events", 1);
-    *state = x;
     return 0;
+}
+
+static int setup(void **state) {
+    return setup_with(state, 200);
+}
+
+static int setup_patient(void **state) {
+    return setup_with(state, 10000);
 }
 
 static int teardown(void **state) {
@@ -66,26 +92,119 @@ static int teardown(void **state) {
     return 0;
 }
 
+/* "key=value" of each attribute, in order; what the machine decides (cgroup, cpuset) is left out.
+ */
+static void attributes(const struct driver_fingerprint *f, char *out, size_t size) {
+    out[0] = '\0';
+    for (size_t i = 0; i < f->n_attrs; i++) {
+        const struct driver_attr *a = &f->attrs[i];
+        size_t len = strlen(out);
+        if (strstr(a->key, ".cgroup") || strstr(a->key, ".cpuset"))
+            continue;
+        if (a->type == ATTR_STRING)
+            snprintf(out + len, size - len, "%s=\"%s\"\n", a->key, a->text);
+        else
+            snprintf(out + len, size - len, "%s=%s%lld\n", a->key, a->type == ATTR_BOOL ? "b" : "i",
+                     (long long)a->number);
+    }
+}
+
 static const struct driver_attr *find_attr(const struct driver_fingerprint *f, const char *key) {
     for (size_t i = 0; i < f->n_attrs; i++)
-        if (strstr(f->attrs[i].key, key))
+        if (strcmp(f->attrs[i].key, key) == 0)
             return &f->attrs[i];
-    fail_msg("there is no attribute %s", key);
     return NULL;
 }
 
+#define BASE "driver.docker=b1\ndriver.docker.version=\"27.0.0-fake\"\n"
+#define BRIDGE "driver.docker.bridge_ip=\"172.17.0.1\"\n"
+#define INFO "driver.docker.runtimes=\"runc\"\ndriver.docker.os_type=\"linux\"\n"
+
 static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
+    static const struct {
+        const char *plugin, *rules, *want;
+    } rows[] = {
+        {"{}", "", BASE BRIDGE INFO},
+        {"{\"allow_privileged\":true,\"pids_limit\":77,\"volumes\":{\"enabled\":true}}", "",
+         BASE "driver.docker.privileged.enabled=b1\ndriver.docker.pids.limit=i77\n"
+              "driver.docker.volumes.enabled=b1\n" BRIDGE INFO},
+        {"{\"pids_limit\":-1}", "", BASE BRIDGE INFO},
+        {"{}", "GET /networks/bridge status=404 body={\"message\":\"none\"}\n", BASE INFO},
+        {"{}", "GET /networks/bridge body={\"IPAM\":{\"Config\":[]}}\n", BASE INFO},
+        {"{}", "GET /networks/bridge body={\"IPAM\":{\"Config\":[{\"Subnet\":\"10.0.0.0/8\"}]}}\n",
+         BASE INFO},
+        {"{}",
+         "GET /info body={\"OSType\":\"linux\",\"Runtimes\":{\"runc\":{},\"crun\":{},\"nvidia\":{},"
+         "\"io.x\":{}}}\n",
+         BASE BRIDGE "driver.docker.runtimes=\"crun,io.x,nvidia,runc\"\n"
+                     "driver.docker.os_type=\"linux\"\n"},
+        {"{}", "GET /info status=500 body={\"message\":\"busy\"}\n", BASE BRIDGE},
+    };
     struct fixture *x = *state;
-    const struct driver_fingerprint *f = &x->all[0];
-    assert_string_equal(f->description, "Healthy");
-    assert_memory_equal(f->attrs[0].key, "driver.", 7);
-    assert_int_equal(f->attrs[0].number, 1);
-    assert_true(find_attr(f, ".version")->text[0] != '\0');
-    assert_int_equal(find_attr(f, ".privileged.enabled")->number, 1);
-    assert_int_equal(find_attr(f, ".pids.limit")->number, 77);
-    assert_true(find_attr(f, ".os_type")->text[0] != '\0');
-    assert_true(find_attr(f, ".cgroup")->text[0] == 'v');
-    assert_true(find_attr(f, ".cpuset")->text[0] == 'o'); /* on or off, by the machine */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        driver_unsubscribe(TAKE_PTR(x->sub));
+        world_driver_free(&x->w);
+        world_driver_new(&x->w, rows[i].plugin);
+        fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+        fake_rules(&x->w.fake, rows[i].rules);
+        x->n = 0;
+        subscribe(x);
+        await(x, DRIVER_HEALTHY, "the first fingerprint");
+        char text[1024];
+        attributes(&x->all[0], text, sizeof(text));
+        assert_string_equal(text, rows[i].want);
+        assert_string_equal(x->all[0].description, "Healthy");
+    }
+}
+
+/* As the built-in driver tells of nodes where cores are not kept; beside it, why. */
+static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
+    struct fixture *x = *state;
+    for (int off = 0; off < 2; off++) {
+        driver_unsubscribe(TAKE_PTR(x->sub));
+        world_driver_free(&x->w);
+        world_driver_new(&x->w, off ? "{\"cpuset\":{\"enabled\":false}}" : "{}");
+        x->n = 0;
+        subscribe(x);
+        await(x, DRIVER_HEALTHY, "the first fingerprint");
+        const struct driver_fingerprint *f = &x->all[0];
+        assert_true(find_attr(f, "driver.docker.cgroup")->text[0] == 'v');
+        const struct driver_attr *on = find_attr(f, "driver.docker.cpuset");
+        bool is_off = strcmp(on->text, "off") == 0;
+        assert_true(is_off || (!off && strcmp(on->text, "on") == 0)); /* on: by the machine */
+        assert_int_equal(!!find_attr(f, "driver.docker.cpuset.reason"), is_off);
+        const struct driver_attr *disabled =
+            find_attr(f, "driver.docker.cpuset_management.disabled");
+        assert_int_equal(!!disabled, is_off);
+        assert_true(!disabled || (disabled->type == ATTR_BOOL && disabled->number == 1));
+    }
+}
+
+static void test_fingerprint__never_connected__undetected(void **state) {
+    struct fixture *x = *state;
+    fake_stop(&x->w.fake);
+    subscribe(x);
+    await(x, DRIVER_UNDETECTED, "undetected");
+    assert_int_equal(x->all[0].n_attrs, 0);
+    assert_non_null(strstr(x->all[0].description, "Failed to connect to docker daemon"));
+    assert_int_equal(count(x, DRIVER_HEALTHY) + count(x, DRIVER_UNHEALTHY), 0);
+    fake_start_again(&x->w.fake, NULL);
+}
+
+/* However often it is asked for: one on its way, and one more after it. */
+static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **state) {
+    struct fixture *x = *state;
+    int before = fake_count(&x->w.fake, "GET /version");
+    unsigned told = count(x, DRIVER_HEALTHY);
+    fake_rules(&x->w.fake, "GET /version times=1 delay=1500\n");
+    fingerprint_docker_gone(x->w.d->fingerprint);
+    world_until_count(&x->w, "GET /version", before + 1);
+    for (int i = 0; i < 20; i++)
+        fingerprint_docker_gone(x->w.d->fingerprint);
+    world_until_count(&x->w, "GET /version", before + 2);
+    while (count(x, DRIVER_HEALTHY) < told + 2)
+        world_until_count(&x->w, "GET /version", before + 2);
+    assert_int_equal(fake_count(&x->w.fake, "GET /version"), before + 2);
 }
 
 static void test_fingerprint__one_late_answer__still_healthy(void **state) {
@@ -119,8 +238,14 @@ static void test_fingerprint__dockerd_gone__unhealthy_at_once(void **state) {
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+#define QUIET(name) cmocka_unit_test_setup_teardown(name, setup_quiet, teardown)
+#define PATIENT(name) cmocka_unit_test_setup_teardown(name, setup_patient, teardown)
+
 static const struct CMUnitTest tests[] = {
-    CASE(test_fingerprint__healthy__attributes_of_the_builtin),
+    QUIET(test_fingerprint__healthy__attributes_of_the_builtin),
+    QUIET(test_fingerprint__cpuset__on_or_off_and_why),
+    QUIET(test_fingerprint__never_connected__undetected),
+    PATIENT(test_fingerprint__asked_for_during_a_probe__one_after_it),
     CASE(test_fingerprint__one_late_answer__still_healthy),
     CASE(test_fingerprint__two_late_answers__unhealthy_and_back),
     CASE(test_fingerprint__dockerd_gone__unhealthy_at_once),
