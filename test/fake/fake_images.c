@@ -13,9 +13,12 @@ struct docker_images {
 
 static struct docker_images *live;
 static int fail_next;
+static char told[512], wanted[1024];
 
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) {
-    (void)o;
+    snprintf(told, sizeof(told), "gc=%d delay=%.6g activity=%.6g config=%s helper=%s", o->gc,
+             (double)o->gc_delay_us / US_PER_SEC, (double)o->activity_timeout_us / US_PER_SEC,
+             o->auth_config, o->auth_helper);
     live = calloc(1, sizeof(*live));
     if (!live)
         return -ENOMEM;
@@ -51,6 +54,10 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
                           const struct docker_image_want *want, struct docker_image *ret,
                           struct err *err) {
     (void)call;
+    snprintf(wanted, sizeof(wanted), "%s load=%s force=%d auth=%s:%s@%s soft=%d within=%.6g",
+             want->image, want->load_path ? want->load_path : "", want->force_pull, want->username,
+             want->password, want->server_address, want->auth_soft_fail,
+             (double)want->pull_timeout_us / US_PER_SEC);
     if (fail_next) {
         int r = fail_next;
         fail_next = 0;
@@ -79,4 +86,12 @@ unsigned fake_images_held(void) {
 
 void fake_images_fail(int r) {
     fail_next = r;
+}
+
+const char *fake_images_told(void) {
+    return told;
+}
+
+const char *fake_images_wanted(void) {
+    return wanted;
 }

@@ -91,6 +91,11 @@ void reader_done(struct reader *r);
 unsigned fake_images_held(void);
 /** The next acquire fails with @r. */
 void fake_images_fail(int r);
+/** Of the plugin's configuration: "gc=1 delay=SECONDS activity=SECONDS config=FILE helper=NAME". */
+const char *fake_images_told(void);
+/** By the last acquire: "IMAGE load=FILE force=0 auth=USER:PASSWORD@SERVER soft=0 within=SECONDS".
+ */
+const char *fake_images_wanted(void);
 
 /** main of such a test: `logpump` is the pump, all else a filter of @tests ("test_stop__*"). */
 #define WORLD_MAIN(tests)                                                                          \

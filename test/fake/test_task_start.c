@@ -195,6 +195,20 @@ static void test_start__name_stays_taken__gives_up_after_attempts(void **state) 
     assert_undone(x, 0);
 }
 
+/* The number is the plugin's; a task's own is accepted and not used, as in Nomad. */
+static void test_start__name_stays_taken__attempts_of_the_plugin(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{\"container_exists_attempts\":1}");
+    task_config_done(&x->task);
+    world_task(&x->w, &x->task, "web", "{\"image\":\"a\",\"container_exists_attempts\":4}");
+    fake_rules(&x->w.fake,
+               "POST /containers/create status=409 body={\"message\":\"Conflict. in use\"}\n");
+    assert_int_equal(start_fails(x, &err), -EEXIST);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
+}
+
 /* ---- refusals ---- */
 
 struct refusal {
@@ -332,6 +346,71 @@ static void test_start__image_fails__nothing_made(void **state) {
     assert_undone(x, 0);
 }
 
+/* ---- what the image module is told ---- */
+
+/* "@" in @want stands for the alloc folder. */
+static void wants(struct fixture *x, const char *plugin, const char *job, const char *want) {
+    char expected[1024];
+    const char *at = strchr(want, '@'), *dir = x->task.alloc_dir;
+    if (at && at[1] == '/')
+        snprintf(expected, sizeof(expected), "%.*s%s%s", (int)(at - want), want, dir, at + 1);
+    else
+        snprintf(expected, sizeof(expected), "%s", want);
+    struct err err;
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, plugin);
+    fake_images_fail(-EIO);
+    struct task_config task = TAKE_STRUCT(x->task);
+    world_task(&x->w, &x->task, "web", job);
+    task_config_done(&task);
+    start_fails(x, &err);
+    assert_string_equal(fake_images_wanted(), expected);
+}
+
+static void test_start__image_fields__reach_the_image_module(void **state) {
+    static const struct {
+        const char *plugin, *job, *want;
+    } rows[] = {
+        {"{}", "{\"image\":\"https://r.io/i:1\"}",
+         "r.io/i:1 load= force=0 auth=:@ soft=0 within=300"},
+        {"{}", "{\"image\":\"i\",\"force_pull\":true,\"auth_soft_fail\":true,\"load\":\"a/b.tar\"}",
+         "i load=@/web/local/a/b.tar force=1 auth=:@ soft=1 within=300"},
+        {"{}",
+         "{\"image\":\"i\",\"auth\":{\"username\":\"u\",\"password\":\"p\",\"email\":\"e\","
+         "\"server_address\":\"s\"}}",
+         "i load= force=0 auth=u:p@s soft=0 within=300"},
+        {"{}", "{\"image\":\"i\",\"image_pull_timeout\":\"25h\"}",
+         "i load= force=0 auth=:@ soft=0 within=90000"},
+        {"{\"image_pull_timeout\":\"7m\"}", "{\"image\":\"i\"}",
+         "i load= force=0 auth=:@ soft=0 within=420"},
+        {"{\"image_pull_timeout\":\"7m\"}", "{\"image\":\"i\",\"image_pull_timeout\":\"5s\"}",
+         "i load= force=0 auth=:@ soft=0 within=5"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        wants(*state, rows[i].plugin, rows[i].job, rows[i].want);
+}
+
+static void test_start__plugins_image_fields__reach_the_image_module(void **state) {
+    static const struct {
+        const char *plugin, *told;
+    } rows[] = {
+        {"{}", "gc=1 delay=180 activity=120 config= helper="},
+        {"{\"gc\":{\"image\":false,\"image_delay\":\"1.5s\"},\"pull_activity_timeout\":\"1h\"}",
+         "gc=0 delay=1.5 activity=3600 config= helper="},
+        {"{\"auth\":{\"config\":\"/f\",\"helper\":\"h\"}}",
+         "gc=1 delay=180 activity=120 config=/f helper=h"},
+    };
+    struct fixture *x = *state;
+    struct err err;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        world_driver_free(&x->w);
+        world_driver_new(&x->w, rows[i].plugin);
+        fake_images_fail(-EIO);
+        start_fails(x, &err);
+        assert_string_equal(fake_images_told(), rows[i].told);
+    }
+}
+
 /* ---- logs ---- */
 
 static void test_start__no_fifo__recoverable_and_undone(void **state) {
@@ -381,6 +460,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__own_container_stopped__replaced),
     T(test_start__earlier_instance_runs__replaced),
     T(test_start__name_stays_taken__gives_up_after_attempts),
+    T(test_start__name_stays_taken__attempts_of_the_plugin),
     T(test_start__create_404__recoverable),
     T(test_start__create_400__not_recoverable),
     T(test_start__create_500__retried_then_recoverable),
@@ -396,6 +476,8 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_start__start_hangs__recoverable),
     HASTY(test_start__inspect_hangs__recoverable),
     T(test_start__image_fails__nothing_made),
+    T(test_start__image_fields__reach_the_image_module),
+    T(test_start__plugins_image_fields__reach_the_image_module),
     T(test_start__no_fifo__recoverable_and_undone),
     T(test_start__log_driver_unreadable__runs_without_logs),
     T(test_start__cancelled__undone),
