@@ -18,6 +18,7 @@ struct docker_create_host {
     const char *image_id; /* sent only where the job has no text for its image: `docker ps` and its
                            * filters show what was sent */
     const char *cpuset;   /* wanted set at start, list text, "" = none */
+    const char *mems;     /* memory nodes of @cpuset, list text, "" or NULL = any */
     const char *runtimes; /* names that /info knows, comma separated and sorted; "" = unknown */
     bool cgroup_v2;
     bool swappiness;            /* cgroup v1 only: memory.swappiness can be set, 0 is sent */

@@ -92,7 +92,9 @@ static int refuse(struct create *c, struct strv *missing) {
     for (size_t i = 0; i < missing->n && len < sizeof(names); i++)
         len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "",
                                 missing->v[i]);
-    return create_fail(c, EACCES, "driver does not allow the following capabilities: %s", names);
+    return create_fail(c, EACCES,
+                       "driver does not allow the following capabilities: %s (cap_add, allow_caps)",
+                       names);
 }
 
 int docker_create_caps(struct create *c) {

@@ -93,6 +93,7 @@ int docker_create_cpu(struct create *c) {
         create_set_int(c, c->host_config, "CpuShares",
                        shares_of(res->cpu_shares, c->host->total_compute_mhz));
     create_set_text_if(c, c->host_config, "CpusetCpus", c->host->cpuset);
+    create_set_text_if(c, c->host_config, "CpusetMems", c->host->mems);
     return c->job->cpu_hard_limit ? cfs(c) : create_status(c);
 }
 

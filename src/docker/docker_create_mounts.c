@@ -43,7 +43,8 @@ static int add_bind_mount(struct create *c, const struct job_mount *m) {
 
 static int add_tmpfs_mount(struct create *c, const struct job_mount *m) {
     if (!str_empty(m->source))
-        return create_fail(c, EINVAL, "invalid source, must be \"\" for tmpfs");
+        return create_fail(c, EINVAL, "mount \"%s\": invalid source, must be \"\" for tmpfs",
+                           text_of(m->target));
     json_t *options =
         create_object(c, new_mount(c, "tmpfs", m->target, "", m->readonly), "TmpfsOptions");
     if (m->tmpfs_size.set && m->tmpfs_size.v)
@@ -75,8 +76,10 @@ static int add_mount(struct create *c, const struct job_mount *m) {
         return add_bind_mount(c, m);
     if (strcmp(type, "tmpfs") == 0)
         return add_tmpfs_mount(c, m);
-    return create_fail(c, EINVAL,
-                       "invalid mount type, must be \"bind\", \"volume\", \"tmpfs\": \"%s\"", type);
+    return create_fail(
+        c, EINVAL,
+        "mount \"%s\": invalid mount type, must be \"bind\", \"volume\", \"tmpfs\": \"%s\"",
+        text_of(m->target), type);
 }
 
 int docker_create_mounts(struct create *c) {
@@ -125,7 +128,9 @@ int docker_create_devices(struct create *c) {
         if (str_empty(d->host_path))
             return create_fail(c, EINVAL, "host path must be set in configuration for devices");
         if (cgroup[strspn(cgroup, "rwm")] != '\0')
-            return create_fail(c, EINVAL, "invalid cgroup permission string: \"%s\"", cgroup);
+            return create_fail(c, EINVAL,
+                               "devices \"%s\": invalid cgroup permission string: \"%s\"",
+                               d->host_path, cgroup);
         add_device(c, d->host_path, str_empty(d->container_path) ? d->host_path : d->container_path,
                    cgroup);
     }

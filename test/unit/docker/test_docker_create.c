@@ -166,6 +166,10 @@ static const struct row limit_rows[] = {
      {.host.cpuset = "2-3", .job.cpuset_cpus = "0"},
      {{HC "CpusetCpus", "\"2-3\""}}},
     {"no cpuset", {.host.cpuset = "", .job.cpuset_cpus = "0"}, {{HC "CpusetCpus"}}},
+    {"mems beside the cpuset",
+     {.host = {.cpuset = "2-3", .mems = "1"}},
+     {{HC "CpusetMems", "\"1\""}}},
+    {"no mems", {.host.cpuset = "2-3"}, {{HC "CpusetMems"}}},
     {"pids: none", {.job.image = "x"}, {{HC "PidsLimit", "-1"}}},
     {"pids: the client's", {.plugin.pids_limit = 50}, {{HC "PidsLimit", "50"}}},
     {"pids: the task's",
@@ -215,7 +219,9 @@ static const struct row security_rows[] = {
       {HC "CapDrop", "[\"fowner\",\"kill\",\"net_raw\"]"}}},
     {"cap that is not allowed",
      {.job.cap_add = LIST("SYS_ADMIN", "CHOWN", "net_admin")},
-     .error = "driver does not allow the following capabilities: net_admin, sys_admin"},
+     .error = "driver does not allow the following capabilities: net_admin, sys_admin (cap_add, "
+              "allow_caps)",
+     .code = -EACCES},
     {"all caps are more than the default",
      {.job.cap_add = LIST("ALL")},
      .error = "driver does not allow"},
@@ -313,7 +319,7 @@ static const struct row security_rows[] = {
      .error = "host path must be set in configuration for devices"},
     {"device permissions",
      {.job = {MANY(devices, struct job_device, {.host_path = "/x", .cgroup_permissions = "rx"})}},
-     .error = "invalid cgroup permission string: \"rx\""},
+     .error = "devices \"/x\": invalid cgroup permission string: \"rx\""},
 };
 
 #define OWN_BINDS                                                                                  \
@@ -391,7 +397,7 @@ static const struct row mount_rows[] = {
        "{\"Type\":\"tmpfs\",\"Target\":\"/u\",\"TmpfsOptions\":{}}]"}}},
     {"mount tmpfs with a source",
      {.job = {MANY(mounts, struct job_mount, {.type = "tmpfs", .source = "x", .target = "/t"})}},
-     .error = "invalid source, must be \"\" for tmpfs"},
+     .error = "mount \"/t\": invalid source, must be \"\" for tmpfs"},
     {"mount volume is refused",
      {.job = {MANY(mounts, struct job_mount, {.source = "v", .target = "/t"})}},
      .error = "volumes are not enabled; cannot mount volume: \"v\""},
@@ -414,7 +420,8 @@ static const struct row mount_rows[] = {
        "u\",\"VolumeOptions\":{\"DriverConfig\":{}}}]"}}},
     {"mount of no known type",
      {.job = {MANY(mounts, struct job_mount, {.type = "npipe", .target = "/t"})}},
-     .error = "invalid mount type, must be \"bind\", \"volume\", \"tmpfs\": \"npipe\""},
+     .error =
+         "mount \"/t\": invalid mount type, must be \"bind\", \"volume\", \"tmpfs\": \"npipe\""},
     {"Nomad's mounts come last, any path",
      {.job = {MANY(mounts, struct job_mount, {.type = "tmpfs", .target = "/t"})},
       .task = {MANY(
@@ -449,6 +456,9 @@ static const struct row network_rows[] = {
                        .path = "/n",
                        .labels = PAIRS({"docker_sandbox_container_id", "abc"})}},
      {{HC "NetworkMode", "\"container:abc\""}}},
+    {"mode: another container",
+     {.job.network_mode = "container:db", .task.network = {.present = true, .path = "/n"}},
+     {{HC "NetworkMode", "\"container:db\""}}},
     {"mode: isolation without a path",
      {.task.network = {.present = true}},
      {{HC "NetworkMode", "\"default\""}}},
@@ -472,6 +482,13 @@ static const struct row network_rows[] = {
      {.job = {.ports = LIST("nope"), .network_mode = "container:abc"},
       .task.resources = {MANY(ports, struct task_port, PORT_HTTP)}},
      {{HC "PortBindings"}, {"ExposedPorts"}}},
+    {"ports of the group on an IPv6 address",
+     {.job.ports = LIST("six"),
+      .task.resources = {MANY(ports, struct task_port,
+                              {.label = "six", .value = 22002, .host_ip = "fd00::5"})}},
+     {{HC "PortBindings", "{\"22002/tcp\":[{\"HostIp\":\"fd00::5\",\"HostPort\":\"22002\"}],"
+                          "\"22002/udp\":[{\"HostIp\":\"fd00::5\",\"HostPort\":\"22002\"}]}"}}},
+    {"ports without a network", {.job.ports = LIST("http")}, {{HC "PortBindings"}}},
     {"ports of the group that nobody asked for",
      {.task.resources = {MANY(ports, struct task_port, PORT_HTTP)}},
      {{HC "PortBindings"}}},
@@ -486,6 +503,19 @@ static const struct row network_rows[] = {
                           "udp\":[{\"HostIp\":\"10.0.0.7\",\"HostPort\":\"1000\"}],"
                           "\"2000/tcp\":[{\"HostIp\":\"10.0.0.7\",\"HostPort\":\"2000\"}],\"2000/"
                           "udp\":[{\"HostIp\":\"10.0.0.7\",\"HostPort\":\"2000\"}]}"}}},
+    {"ports of a task's network on an IPv6 address",
+     {.job.port_map = PAIRS({"db", "5432"}),
+      .task.resources = {MANY(
+          networks, struct task_network,
+          {.ip = "fd00::7",
+           MANY(dynamic_ports, struct task_port, {.label = "db", .value = 1000})})}},
+     {{HC "PortBindings>5432/tcp", "[{\"HostIp\":\"fd00::7\",\"HostPort\":\"1000\"}]"}}},
+    {"ports of a task's first network alone",
+     {.task.resources = {MANY(
+          networks, struct task_network, {.ip = "1.1.1.1"},
+          {.ip = "2.2.2.2",
+           MANY(dynamic_ports, struct task_port, {.label = "x", .value = 2000})})}},
+     {{HC "PortBindings"}}},
     {"a port that is none",
      {.job.port_map = PAIRS({"db", "70000"}),
       .task.resources = {MANY(
@@ -512,6 +542,10 @@ static const struct row network_rows[] = {
      {.job = {.network_mode = "mynet", .ipv4_address = "172.18.0.9"}},
      {{"NetworkingConfig>EndpointsConfig>mynet",
        "{\"IPAMConfig\":{\"IPv4Address\":\"172.18.0.9\"}}"}}},
+    {"ipv6_address alone, in Docker's own network",
+     {.job.ipv6_address = "fd00::9"},
+     {{"NetworkingConfig>EndpointsConfig>default",
+       "{\"IPAMConfig\":{\"IPv6Address\":\"fd00::9\"}}"}}},
     {"mac_address, for old and new Docker",
      {.job.mac_address = "02:68:b3:29:da:98"},
      {{"NetworkingConfig>EndpointsConfig>default", "{\"MacAddress\":\"02:68:b3:29:da:98\"}"},
@@ -624,9 +658,12 @@ static const struct row order_rows[] = {
     {"ports before command",
      {.job = {.command = " ", .port_map = PAIRS({"a", "1"})}},
      .error = "map ports"},
-    {"command before the endpoint",
-     {.job = {.command = " ", .mac_address = "x"}},
+    {"command before env",
+     {.job.command = " ", .task.env = PAIRS({"A", "\xff"})},
      .error = "command"},
+    {"env before the endpoint",
+     {.job.mac_address = "x", .task.env = PAIRS({"A", "\xff"})},
+     .error = "not UTF-8"},
 };
 
 static void run(const struct row *rows, size_t n) {

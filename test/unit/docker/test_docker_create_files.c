@@ -98,6 +98,22 @@ static void test_volumes__link_inside__told_without_it(void **state) {
     assert_value("volume", body, "HostConfig>Binds>4", "\"@/alloc/data:/d\"");
 }
 
+/* A source may be written from the root: what counts is where it leads. */
+static void test_volumes__absolute_below_the_allocation__taken(void **state) {
+    (void)state;
+    char volume[256];
+    snprintf(volume, sizeof(volume), "%s/alloc/data:/d", alloc_dir);
+    struct job_mount mount = {.type = "bind", .target = "/m"};
+    char source[256];
+    snprintf(source, sizeof(source), "%s/web/local", alloc_dir);
+    mount.source = source;
+    struct input in = {.job = {.volumes = LIST(volume), .mounts = &mount, .n_mounts = 1}};
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    assert_value("volume", body, "HostConfig>Binds>4", "\"@/alloc/data:/d\"");
+    assert_value("mount", body, "HostConfig>Mounts>0>Source", "\"@/web/local\"");
+}
+
 static void test_binds__folder_swapped_for_a_link__refused(void **state) {
     (void)state;
     char path[256];
@@ -238,6 +254,36 @@ static void test_hosts__group__written_once_and_mounted(void **state) {
     assert_string_equal(kept, "changed by a task\n");
 }
 
+static void test_hosts__ipv6__written(void **state) {
+    (void)state;
+    struct input in = {GROUP_NET, .job.extra_hosts = LIST("db:fd00::1", "v4mapped:::ffff:1.2.3.4")};
+    in.task.network.hosts_address = "fd00::9";
+    AUTO_JSON json_t *body = NULL;
+    assert_builds(&in, &body);
+    AUTO_FREE char *text = read_text("a1/hosts");
+    assert_non_null(strstr(text, "\nfd00::9 web-1\n"));
+    assert_non_null(strstr(text, "\nfd00::1 db\n"));
+    assert_non_null(strstr(text, "\n::ffff:1.2.3.4 v4mapped\n"));
+}
+
+/* The files' places among the checks (the table in docker_create.c). */
+static void test_order__mounts_hosts_dns_namespaces(void **state) {
+    (void)state;
+    struct job_mount wrong = {.type = "x", .target = "/t"};
+    struct input in = {GROUP_NET, .job = {.extra_hosts = LIST("bad"), .pid_mode = "host"}};
+    in.task.dns.present = true;
+    in.host.resolv_conf = "/no/such/file";
+    in.job.mounts = &wrong;
+    in.job.n_mounts = 1;
+    assert_refused(&in, -EINVAL, "mount type");
+    in.job.n_mounts = 0;
+    assert_refused(&in, -EINVAL, "hosts entry");
+    in.job.extra_hosts.n = 0;
+    assert_refused(&in, -ENOENT, "resolv.conf");
+    in.host.resolv_conf = NULL;
+    assert_refused(&in, -EACCES, "pid_mode");
+}
+
 static void test_hosts__mounts_in_order(void **state) {
     (void)state;
     struct job_mount tmpfs = {.type = "tmpfs", .target = "/t"};
@@ -351,6 +397,7 @@ int main(int argc, char **argv) {
         TEST(test_seccomp__bad_file__named),
         TEST(test_volumes__link_out__refused),
         TEST(test_volumes__link_inside__told_without_it),
+        TEST(test_volumes__absolute_below_the_allocation__taken),
         TEST(test_binds__folder_swapped_for_a_link__refused),
         TEST(test_build__relative_alloc_dir__refused),
         TEST(test_dns__given__written_and_mounted),
@@ -359,6 +406,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_docker_create_resolv_text__table),
         cmocka_unit_test(test_docker_create_resolv_is_stub__only_the_stub),
         TEST(test_hosts__group__written_once_and_mounted),
+        TEST(test_hosts__ipv6__written),
+        TEST(test_order__mounts_hosts_dns_namespaces),
         TEST(test_hosts__mounts_in_order),
         TEST(test_hosts__link_in_its_place__refused),
         TEST(test_hosts__bad_entries__named),
