@@ -30,6 +30,8 @@
 #define RETRY_MAX_US (5 * US_PER_SEC)
 /* After `finish`: a stream that says nothing for so long is opened again. */
 #define FINISH_QUIET_US (2 * US_PER_SEC)
+/* At `finish`, one that has said something within this time is left to its own end. */
+#define FINISH_BUSY_US (100 * US_PER_MS)
 
 struct out {
     int fd;
@@ -62,6 +64,7 @@ struct pump_task {
     struct buf inbox;
     struct out out[2];
     int64_t newest_ns;
+    uint64_t heard_us; /* when data came last */
 };
 
 static void open_stream(struct pump_task *t);
@@ -72,7 +75,7 @@ const struct pump_record *pump_task_record(const struct pump_task *t) {
 }
 
 bool pump_task_is_open(const struct pump_task *t) {
-    return false;
+    return t->open;
 }
 
 /* ---- the FIFOs ---- */
@@ -372,7 +375,9 @@ static int on_data(void *ctx, const char *data, size_t len) {
 /* Docker sends each line by itself, so on_data comes for each: written one by one they would be a
  * system call a line, and wake the reader for each. */
 static void on_pause(void *ctx) {
-    run(ctx);
+    struct pump_task *t = ctx;
+    t->heard_us = clock_now_us();
+    run(t);
 }
 
 static bool is_unreadable(const struct err *err) {
@@ -450,11 +455,12 @@ void pump_task_finish(struct pump_task *t) {
         return;
     t->finishing = true;
     t->backoff_us = RETRY_FIRST_US;
-    if (t->eof)
+    /* All is in the log when dockerd tells of the end, and the follow stream's own end comes some
+     * 10 ms later. But where much was printed much would be read twice. */
+    if (t->eof || (t->get && clock_now_us() < t->heard_us + FINISH_BUSY_US))
         wait_quiet(t);
     else
-        open_stream(t); /* all is in the log when dockerd tells of the end; the follow stream's own
-                           end comes some 10 ms later */
+        open_stream(t);
 }
 
 /* ---- life ---- */
