@@ -356,8 +356,23 @@ static int send_line(int fd, const json_t *rq) {
     return send(fd, text, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -EPIPE;
 }
 
-/* 0; what the pump says; -EPIPE: it died in between. */
-static int read_answer(int fd, const struct call *call, struct err *err) {
+/* What the pump says to @rq: 0 or its error. */
+static int take_answer(const char *line, size_t len, const json_t *rq, struct err *err) {
+    json_t *answer = json_loadb(line, len, 0, NULL);
+    int code = (int)json_integer_value(json_object_get(answer, "errno"));
+    const char *text = json_string_value(json_object_get(answer, "error"));
+    const char *note = json_string_value(json_object_get(answer, "note"));
+    int r = code ? err_set(err, ERR_PLAIN, code, "%s", text ? text : strerror(code)) : 0;
+    if (note)
+        log_warn("logpump",
+                 LOG_KV("task_id", json_string_value(json_object_get(rq, "task")), "note", note),
+                 "the log pump has a remark, ignoring");
+    json_decref(answer);
+    return r;
+}
+
+/* As take_answer; -EPIPE: it died in between. */
+static int read_answer(int fd, const struct call *call, const json_t *rq, struct err *err) {
     char line[1024];
     size_t len = 0;
     while (len < sizeof(line)) {
@@ -374,14 +389,8 @@ static int read_answer(int fd, const struct call *call, struct err *err) {
         if (n <= 0)
             return -EPIPE;
         len += (size_t)n;
-        if (!memchr(line, '\n', len))
-            continue;
-        json_t *answer = json_loadb(line, len, 0, NULL);
-        int code = (int)json_integer_value(json_object_get(answer, "errno"));
-        const char *text = json_string_value(json_object_get(answer, "error"));
-        r = code ? err_set(err, ERR_PLAIN, code, "%s", text ? text : strerror(code)) : 0;
-        json_decref(answer);
-        return r;
+        if (memchr(line, '\n', len))
+            return take_answer(line, len, rq, err);
     }
     return err_set(err, ERR_PLAIN, EPROTO, "the log pump does not answer in a line");
 }
@@ -399,7 +408,7 @@ static int ask(struct logpump *p, const struct call *call, json_t *rq, struct er
         }
         r = send_line(fd, rq);
         if (r == 0)
-            r = read_answer(fd, call, err);
+            r = read_answer(fd, call, rq, err);
     } while (r == -EPIPE && call_remaining_ms(call) != 0);
     json_decref(rq);
     return r == -EPIPE ? err_set(err, ERR_RECOVERABLE, EPIPE, "the log pump does not stay alive")

@@ -2,7 +2,9 @@
  *
  * One thread, one loop. It takes the lock of its folder (a second pump there ends at once), goes on
  * with every task whose position it finds, and serves its socket. It ends 2 s after the last task
- * and the last connection are gone, or at SIGTERM: what is not delivered then is the next pump's.
+ * and the last connection are gone; after ten minutes in which no plugin was connected and no log
+ * stream open (Docker is away for good, or all containers have ended); or at SIGTERM. What is not
+ * delivered then is the next pump's, by its position file; without one the folder goes too.
  * Started by the plugin with a session and stdio of its own; a byte on fd 3 says ready. */
 #include "paddock/logpump.h"
 
@@ -12,7 +14,9 @@
 #include "paddock/docker_multi.h"
 #include "paddock/log.h"
 #include "paddock/loop.h"
+#include "paddock/parse.h"
 
+#include "pump_dir.h"
 #include "pump_proto.h"
 #include "pump_rival.h"
 #include "pump_task.h"
@@ -23,12 +27,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 /* A busy container's output is taken together so often: a line comes at most this much later. Not
@@ -37,6 +39,10 @@
  */
 #define GATHER_US (1 * US_PER_MS)
 #define IDLE_EXIT_US (2 * US_PER_SEC)
+/* So many times the wait for one answer of Docker's: ten minutes. Looked at as often in that time.
+ */
+#define ALONE_LOOKS 10
+#define ANSWER_US (60 * US_PER_SEC)
 #define READY_FD 3
 
 struct pump;
@@ -58,6 +64,7 @@ struct entry {
     struct pump_task *task;
     bool opened, drained;
     int open_r;
+    const char *note; /* for whoever asked to follow it; NULL */
     struct entry *next;
 };
 
@@ -65,20 +72,38 @@ struct pump {
     struct loop *loop;
     struct docker *docker;
     struct docker_multi *http;
-    int dir_fd, records_fd, listen_fd, signal_fd, inotify_fd, proc_fd;
+    struct pump_dir dir;
+    int listen_fd, signal_fd, inotify_fd, proc_fd;
     struct loop_watch *listen_watch, *signal_watch, *inotify_watch;
-    struct loop_timer *idle;
+    struct loop_timer *idle, *alone;
+    uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
     struct conn *conns;
     struct entry *entries;
 };
 
 static void idle_check(struct pump *p) {
-    loop_timer_at(p->idle, p->conns || p->entries ? 0 : clock_now_us() + IDLE_EXIT_US);
+    uint64_t now = clock_now_us();
+    loop_timer_at(p->idle, p->conns || p->entries ? 0 : now + IDLE_EXIT_US);
+    loop_timer_at(p->alone, p->conns || !p->entries ? 0 : now + p->alone_us / ALONE_LOOKS);
+    p->alone_since_us = now;
 }
 
 static void on_idle(void *arg) {
     struct pump *p = arg;
     loop_stop(p->loop);
+}
+
+/* No plugin is there. Goes on while there is anything to carry. */
+static void on_alone(void *arg) {
+    struct pump *p = arg;
+    uint64_t now = clock_now_us();
+    for (const struct entry *e = p->entries; e; e = e->next)
+        if (pump_task_is_open(e->task))
+            p->alone_since_us = now;
+    if (now - p->alone_since_us >= p->alone_us)
+        loop_stop(p->loop);
+    else
+        loop_timer_at(p->alone, now + p->alone_us / ALONE_LOOKS);
 }
 
 /* ---- connections ---- */
@@ -96,19 +121,24 @@ static void conn_free(struct conn *c) {
     free(c);
 }
 
-/* Answers and ends the connection. */
-static void answer(struct conn *c, int r, const char *error) {
+/* Answers and ends the connection. @text: the error's; of a success a note, or NULL. */
+static void answer(struct conn *c, int r, const char *text) {
     char line[512];
-    int n = r == 0 ? snprintf(line, sizeof(line), "{\"ok\":true}\n")
-                   : snprintf(line, sizeof(line), "{\"errno\":%d,\"error\":\"%s\"}\n", -r, error);
+    int n = r < 0  ? snprintf(line, sizeof(line), "{\"errno\":%d,\"error\":\"%s\"}\n", -r, text)
+            : text ? snprintf(line, sizeof(line), "{\"ok\":true,\"note\":\"%s\"}\n", text)
+                   : snprintf(line, sizeof(line), "{\"ok\":true}\n");
     /* A few bytes into an empty socket: taken, or nobody is there. */
     if (send(c->fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody reads the answer");
     conn_free(c);
 }
 
-static const char *open_error(int r) {
-    return r == -ENOSYS ? "the container's log driver cannot be read" : strerror(-r);
+static void answer_opened(struct conn *c, const struct entry *e) {
+    int r = e->open_r;
+    answer(c, r,
+           r == -ENOSYS ? "the container's log driver cannot be read"
+           : r < 0      ? strerror(-r)
+                        : e->note);
 }
 
 /* Those that wait for @e; it may go after this. */
@@ -116,7 +146,7 @@ static void answer_waiting(struct entry *e) {
     for (struct conn *c = e->pump->conns, *next; c; c = next) {
         next = c->next;
         if (c->waits_open == e && e->opened)
-            answer(c, e->open_r, open_error(e->open_r));
+            answer_opened(c, e);
         else if (c->waits_drained == e && e->drained)
             answer(c, 0, NULL);
     }
@@ -129,7 +159,7 @@ static void answer_waiting(struct entry *e) {
 static void put_away(struct pump *p, const char *container_id) {
     char done[PUMP_DONE_MAX];
     snprintf(done, sizeof(done), "%s%s", container_id, PUMP_DONE);
-    if (renameat(p->records_fd, container_id, p->records_fd, done) < 0)
+    if (renameat(p->dir.records_fd, container_id, p->dir.records_fd, done) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
 }
 
@@ -145,7 +175,7 @@ static void entry_forget(struct entry *e, bool ended) {
     const char *container_id = pump_task_record(e->task)->container_id;
     if (ended)
         put_away(p, container_id);
-    else if (unlinkat(p->records_fd, container_id, 0) < 0)
+    else if (unlinkat(p->dir.records_fd, container_id, 0) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
     pump_task_free(e->task);
     for (struct conn *c = p->conns, *next; c; c = next) {
@@ -247,7 +277,8 @@ static int watch_rivals(struct pump *p) {
 
 /* ---- requests ---- */
 
-static int fill_record(struct pump_record *rec, const json_t *rq) {
+/* @known_ns: what is older was delivered; 0 = as the request says. */
+static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_ns) {
     const char *task, *container, *out, *err;
     int tty;
     json_int_t since = 0;
@@ -263,6 +294,8 @@ static int fill_record(struct pump_record *rec, const json_t *rq) {
     snprintf(rec->path[0], sizeof(rec->path[0]), "%s", out);
     snprintf(rec->path[1], sizeof(rec->path[1]), "%s", err);
     rec->tty = tty != 0;
+    if (known_ns)
+        since = known_ns;
     /* Taken over from another driver: what it has delivered is behind us. */
     rec->stream[0].at.time_ns = rec->stream[1].at.time_ns = since;
     atomic_store(&rec->resume_ns, since);
@@ -272,6 +305,42 @@ static int fill_record(struct pump_record *rec, const json_t *rq) {
 
 static bool is_container_id(const char *id) {
     return id && strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
+}
+
+/* The task's record: as an earlier pump left it, or a fresh one. One whose layout is not known
+ * gives way to a fresh one, for the task must not fail because of it. */
+static int take_record(struct pump *p, const char *id, const json_t *rq, struct pump_record **ret,
+                       bool *ret_fresh, const char **ret_note) {
+    char done[PUMP_DONE_MAX];
+    int64_t known_ns = 0;
+    snprintf(done, sizeof(done), "%s%s", id, PUMP_DONE);
+    if (renameat(p->dir.records_fd, done, p->dir.records_fd, id) == 0)
+        log_debug("logpump", LOG_KV("container_id", id), "asked for again after its end");
+    int r = pump_record_open(p->dir.records_fd, id, ret, ret_fresh);
+    if (r == -EPROTO) {
+        r = pump_record_drop(p->dir.records_fd, id, clock_wall_ns(), &known_ns);
+        if (r == 0)
+            r = pump_record_open(p->dir.records_fd, id, ret, ret_fresh);
+        *ret_note = "its position file was written by another version: some log lines may be "
+                    "missing or come twice";
+    }
+    if (r == 0 && *ret_fresh && (r = fill_record(*ret, rq, known_ns)) < 0)
+        pump_record_close(*ret);
+    return r;
+}
+
+static int add_task(struct pump *p, const char *id, const json_t *rq, struct entry **ret) {
+    struct pump_record *rec;
+    bool fresh = false;
+    const char *note = NULL;
+    int r = take_record(p, id, rq, &rec, &fresh, &note);
+    if (r == 0)
+        r = entry_add(p, rec, ret);
+    if (r == 0)
+        (*ret)->note = note;
+    else if (fresh)
+        unlinkat(p->dir.records_fd, id, 0);
+    return r;
 }
 
 static void do_follow(struct conn *c, const json_t *rq) {
@@ -287,28 +356,11 @@ static void do_follow(struct conn *c, const json_t *rq) {
         entry_forget(e, false); /* the task's earlier container: it was replaced */
         e = NULL;
     }
-    int r = e ? pump_task_reopen(e->task) : 0;
-    if (!e) {
-        struct pump_record *rec;
-        bool fresh = false;
-        char done[PUMP_DONE_MAX];
-        snprintf(done, sizeof(done), "%s%s", id, PUMP_DONE);
-        if (renameat(p->records_fd, done, p->records_fd, id) == 0)
-            log_debug("logpump", LOG_KV("task_id", task), "asked for again after its end");
-        r = pump_record_open(p->records_fd, id, &rec, &fresh);
-        if (r == 0 && fresh && (r = fill_record(rec, rq)) < 0) {
-            pump_record_close(rec);
-            unlinkat(p->records_fd, id, 0);
-        }
-        if (r == 0)
-            r = entry_add(p, rec, &e);
-        if (r < 0 && fresh)
-            unlinkat(p->records_fd, id, 0);
-    }
+    int r = e ? pump_task_reopen(e->task) : add_task(p, id, rq, &e);
     if (r < 0)
         answer(c, r, strerror(-r));
     else if (e->opened)
-        answer(c, e->open_r, open_error(e->open_r));
+        answer_opened(c, e);
     else
         c->waits_open = e;
 }
@@ -397,7 +449,8 @@ static int take_sigterm(struct pump *p) {
 }
 
 /* Bound beside its place and moved there: a plugin that connects finds a pump that listens. */
-static int listen_at(struct pump *p, const char *dir) {
+static int listen_at(struct pump *p) {
+    const char *dir = p->dir.path;
     struct sockaddr_un addr = {.sun_family = AF_UNIX}, place = {.sun_family = AF_UNIX};
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.new", dir, PUMP_SOCKET);
     if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
@@ -413,7 +466,7 @@ static int listen_at(struct pump *p, const char *dir) {
 
 /* Goes on with what an earlier pump was at. What cannot be (its FIFOs are gone) is dropped. */
 static int resume_records(struct pump *p) {
-    int fd = openat(p->dir_fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(p->dir.fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d) {
         fd_close(fd);
@@ -424,7 +477,7 @@ static int resume_records(struct pump *p) {
         struct entry *entry;
         bool fresh;
         if (!is_container_id(e->d_name) ||
-            pump_record_open(p->records_fd, e->d_name, &rec, &fresh) < 0)
+            pump_record_open(p->dir.records_fd, e->d_name, &rec, &fresh) < 0)
             continue;
         int r = fresh ? -ENODATA : 0;
         if (fresh)
@@ -435,26 +488,23 @@ static int resume_records(struct pump *p) {
             log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
                      "its logs cannot be followed any more, ignoring");
         if (r < 0 && r != -ENOMEM && r != -EMFILE && r != -ENFILE) /* the next pump may have room */
-            unlinkat(p->records_fd, e->d_name, 0);
+            unlinkat(p->dir.records_fd, e->d_name, 0);
     }
     closedir(d);
     return 0;
 }
 
-static int open_dirs(struct pump *p, const char *dir) {
-    p->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (p->dir_fd < 0)
-        return -errno;
-    if (mkdirat(p->dir_fd, PUMP_RECORDS, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    p->records_fd = openat(p->dir_fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return p->records_fd < 0 ? -errno : 0;
+/* PADDOCK_DOCKER_TIMEOUT_MS shortens it, as every wait for Docker. */
+static uint64_t alone_limit_us(void) {
+    const char *text = getenv("PADDOCK_DOCKER_TIMEOUT_MS");
+    uint64_t ms;
+    bool given = text && parse_u64(text, 3600000, &ms) == 0 && ms > 0;
+    return ALONE_LOOKS * (given ? ms * US_PER_MS : ANSWER_US);
 }
 
-static int start(struct pump *p, const char *dir, const struct docker_options *o, struct err *err) {
+static int start(struct pump *p, const struct docker_options *o, struct err *err) {
+    p->alone_us = alone_limit_us();
     int r = docker_global_init();
-    if (r == 0)
-        r = open_dirs(p, dir);
     if (r == 0)
         r = docker_new(o, &p->docker, err);
     if (r == 0)
@@ -470,9 +520,11 @@ static int start(struct pump *p, const char *dir, const struct docker_options *o
     if (r == 0)
         r = loop_timer_new(p->loop, on_idle, p, &p->idle);
     if (r == 0)
+        r = loop_timer_new(p->loop, on_alone, p, &p->alone);
+    if (r == 0)
         r = resume_records(p);
     if (r == 0)
-        r = listen_at(p, dir);
+        r = listen_at(p);
     if (r == 0)
         idle_check(p);
     return r;
@@ -481,8 +533,6 @@ static int start(struct pump *p, const char *dir, const struct docker_options *o
 static void stop(struct pump *p) {
     if (p->loop)
         loop_run_posted(p->loop); /* while the entries are there */
-    if (p->listen_fd >= 0)        /* while the lock is held: it is ours */
-        unlinkat(p->dir_fd, PUMP_SOCKET, 0);
     while (p->conns)
         conn_free(p->conns);
     for (struct entry *e = p->entries, *next; e; e = next) {
@@ -492,6 +542,7 @@ static void stop(struct pump *p) {
     }
     docker_multi_free(p->http);
     loop_timer_del(p->idle);
+    loop_timer_del(p->alone);
     loop_watch_del(p->listen_watch);
     loop_watch_del(p->signal_watch);
     loop_watch_del(p->inotify_watch);
@@ -501,8 +552,7 @@ static void stop(struct pump *p) {
     fd_close(p->signal_fd);
     fd_close(p->inotify_fd);
     fd_close(p->proc_fd);
-    fd_close(p->records_fd);
-    fd_close(p->dir_fd);
+    pump_dir_close(&p->dir);
 }
 
 /* Says ready to the plugin that waits. */
@@ -528,7 +578,6 @@ int logpump_main(int argc, char **argv) {
                         "Started by the plugin; carries container output to Nomad.\n");
         return 2;
     }
-    const char *dir = argv[1];
     /* Before anything is opened, which would take its number. */
     int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
     raise_fd_limit();
@@ -538,29 +587,23 @@ int logpump_main(int argc, char **argv) {
     pthread_sigmask(SIG_BLOCK, &term, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the agent */
-    AUTO_FD int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FD int lock =
-        dir_fd < 0 ? -EBADF : openat(dir_fd, PUMP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock < 0) {
-        fprintf(stderr, "paddock logpump: %s: %s\n", dir, strerror(errno));
-        return 1;
-    }
-    if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
-        say_ready(ready_fd); /* another one serves this folder */
-        return 0;
+    struct pump p = {
+        .listen_fd = -EBADF, .signal_fd = -EBADF, .inotify_fd = -EBADF, .proc_fd = -EBADF};
+    int r = pump_dir_open(argv[1], &p.dir);
+    if (r != 0) {
+        if (r < 0)
+            fprintf(stderr, "paddock logpump: %s: %s\n", argv[1], strerror(-r));
+        else
+            say_ready(ready_fd); /* another one serves this folder */
+        pump_dir_close(&p.dir);
+        return r < 0;
     }
     struct docker_options o = {.endpoint = argv[2],
                                .tls_cert = argc > 3 ? argv[3] : "",
                                .tls_key = argc > 4 ? argv[4] : "",
                                .tls_ca = argc > 5 ? argv[5] : ""};
-    struct pump p = {.dir_fd = -EBADF,
-                     .records_fd = -EBADF,
-                     .listen_fd = -EBADF,
-                     .signal_fd = -EBADF,
-                     .inotify_fd = -EBADF,
-                     .proc_fd = -EBADF};
     struct err err = {0};
-    int r = start(&p, dir, &o, &err);
+    r = start(&p, &o, &err);
     if (r < 0) {
         log_error("logpump", LOG_KV("errno", strerror(-r)), "cannot start: %s", err.text);
     } else {

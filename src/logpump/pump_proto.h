@@ -2,7 +2,8 @@
 /* What plugin and pump say to each other: one JSON object a line over a unix socket, one request a
  * connection. Fields are only ever added, for a new plugin may find an old pump at work.
  *   {"op":"follow","task":ID,"container":ID,"stdout":PATH,"stderr":PATH,"tty":BOOL,"since_ns":N}
- *       -> {"ok":true} when the stream is open; {"errno":N,"error":TEXT}
+ *       -> {"ok":true} when the stream is open, with "note":TEXT for the plugin's log;
+ *       {"errno":N,"error":TEXT}
  *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered; closing the connection gives
  * up
  *   {"op":"close","task":ID}    -> {"ok":true}: the FIFOs close whatever is left

@@ -1,6 +1,7 @@
 #include "pump_record.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -37,6 +38,23 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, boo
     }
     *ret = r;
     *ret_fresh = fresh;
+    return 0;
+}
+
+int pump_record_drop(int dir_fd, const char *name, int64_t now_ns, int64_t *ret_known_ns) {
+    struct {
+        uint32_t magic;
+        int64_t resume_ns;
+    } old = {0};
+    AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || unlinkat(dir_fd, name, 0) < 0)
+        return -errno;
+    bool known = pread(fd, &old.magic, sizeof(old.magic), 0) == sizeof(old.magic) &&
+                 (old.magic ^ PUMP_RECORD_MAGIC) <= UINT8_MAX &&
+                 pread(fd, &old.resume_ns, sizeof(old.resume_ns),
+                       offsetof(struct pump_record, resume_ns)) == sizeof(old.resume_ns) &&
+                 old.resume_ns > 0;
+    *ret_known_ns = known ? old.resume_ns : now_ns;
     return 0;
 }
 

@@ -19,8 +19,8 @@ struct log_position {
     uint32_t offset;
 };
 
-#define PUMP_RECORD_MAGIC                                                                          \
-    UINT32_C(0x70616432) /* changes with the layout: an unknown one is left alone */
+/* The lowest byte is the layout's number. What stands up to resume_ns stays where it is in all. */
+#define PUMP_RECORD_MAGIC UINT32_C(0x70616432)
 
 struct pump_record {
     uint32_t magic;
@@ -40,9 +40,13 @@ struct pump_record {
 int log_position_compare(const struct log_position *a, const struct log_position *b);
 
 /** Makes the record @name below @dir_fd, or opens the one that is there (*ret_fresh false).
- *  Returns 0; -errno. Owner: caller, pump_record_close. */
+ *  Returns 0; -EPROTO: its layout is not known; -errno. Owner: caller, pump_record_close. */
 int pump_record_open(int dir_fd, const char *name, struct pump_record **ret,
                      bool *ret_fresh) MUST_CHECK;
+/** Removes a record whose layout is not known. *@ret_known_ns: what is older was delivered; when it
+ * does not tell, @now_ns: better a gap than the whole log once more. Returns 0; -errno. */
+int pump_record_drop(int dir_fd, const char *name, int64_t now_ns,
+                     int64_t *ret_known_ns) MUST_CHECK;
 /** NULL allowed. The file stays. */
 void pump_record_close(struct pump_record *r);
 

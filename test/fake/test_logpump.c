@@ -26,10 +26,14 @@ struct fixture {
     struct reader out, err;
 };
 
-static int setup_job(void **state, const char *job) {
+#define HASTY_MS 200
+#define ALONE_US (10 * HASTY_MS * US_PER_MS) /* without plugin and Docker: ten times its patience  \
+                                              */
+
+static int setup_job(void **state, const char *job, unsigned timeout_ms) {
     struct fixture *x = calloc(1, sizeof(*x));
     assert_non_null(x);
-    world_start(&x->w, "{}", 0);
+    world_start(&x->w, "{}", timeout_ms);
     world_task(&x->w, &x->task, "web", job);
     world_run(&x->w, &x->task, NULL);
     *state = x;
@@ -37,11 +41,15 @@ static int setup_job(void **state, const char *job) {
 }
 
 static int setup(void **state) {
-    return setup_job(state, RUNS);
+    return setup_job(state, RUNS, 0);
+}
+
+static int setup_hasty(void **state) {
+    return setup_job(state, RUNS, HASTY_MS);
 }
 
 static int setup_tty(void **state) {
-    return setup_job(state, TERMINAL);
+    return setup_job(state, TERMINAL, 0);
 }
 
 static int teardown(void **state) {
@@ -312,6 +320,46 @@ static void test_recover__delivered_before_the_crash__not_told_again(void **stat
     task_config_done(&two);
 }
 
+/* A version before or after this one has left the task's position: it goes on, a line may come
+ * twice. */
+static void test_logs__position_of_other_layout__goes_on(void **state) {
+    struct fixture *x = *state;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct task_config two;
+    struct reader out;
+    char pattern[256];
+    glob_t found;
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, &s);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "one\n", NULL, 0);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "two\n", NULL, 0);
+    reader_until(&out, "two\n");
+    snprintf(pattern, sizeof(pattern), "%s/*/positions/%s", x->w.run_dir,
+             world_look(&x->w, two.id).container_id);
+    AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* else the reader's end */
+    world_driver_free(&x->w);
+    world_pump_kill(&x->w);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    AUTO_FD int fd = open(found.gl_pathv[0], O_WRONLY | O_CLOEXEC);
+    globfree(&found);
+    assert_int_equal(pwrite(fd, "\x7f", 1, 0), 1); /* the layout's number */
+    fake_control(&x->w.fake, "POST", "print/two-a1", "three\n", NULL, 0);
+    world_driver_new(&x->w, "{}");
+    struct err err = {0};
+    if (driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, &err) < 0)
+        fail_msg("RecoverTask: %s", err.text);
+    reader_until(&out, "three\n");
+    size_t len;
+    AUTO_FREE char *text = reader_text(&out, &len);
+    if (strcmp(text, "one\ntwo\nthree\n") != 0)
+        assert_string_equal(text, "one\ntwo\ntwo\nthree\n");
+    reader_done(&out);
+    driver_started_done(&s);
+    task_config_done(&two);
+}
+
 /* ---- readers that stop ---- */
 
 static long pump_rss_kb(pid_t pid) {
@@ -576,7 +624,17 @@ static bool has_ended(void *ctx) {
     return r < 0 || info.si_pid != 0;
 }
 
-static void test_pump__last_task_gone__ends(void **state) {
+static bool folder_is_gone(void *ctx) {
+    struct world *w = ctx;
+    char pattern[128];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*", w->run_dir);
+    bool gone = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
+    globfree(&found);
+    return gone;
+}
+
+static void test_pump__last_task_gone__ends_and_its_folder_goes(void **state) {
     struct fixture *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     read_both(x);
@@ -587,7 +645,43 @@ static void test_pump__last_task_gone__ends(void **state) {
     uint64_t before = clock_now_us();
     world_until(has_ended, &pump, "the pump's end");
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    world_until(folder_is_gone, &x->w, "the folder's end");
     world_driver_new(&x->w, "{}");
+}
+
+/* Docker does not come back, and no plugin: the pump gives up, and the next one goes on. */
+static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **state) {
+    struct fixture *x = *state;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct driver_started s = {0};
+    struct task_config two;
+    struct reader out;
+    world_task(&x->w, &two, "two", RUNS);
+    world_run(&x->w, &two, &s);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "one\n", NULL, 0);
+    reader_until(&out, "one\n");
+    AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* else the reader's end */
+    pid_t pump = world_pump(&x->w);
+    world_driver_free(&x->w);
+    uint64_t gone = clock_now_us();
+    fake_control(&x->w.fake, "POST", "print/two-a1", "two\n", NULL, 0);
+    reader_until(&out, "two\n"); /* while there is a stream it stays */
+    for (; clock_now_us() < gone + ALONE_US * 5 / 4; poll(NULL, 0, 20))
+        assert_false(has_ended(&pump));
+    fake_rules(&x->w.fake, "GET /containers/*/logs drop\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until(has_ended, &pump, "the pump's end");
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "three\n", NULL, 0);
+    world_driver_new(&x->w, "{}");
+    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    reader_until(&out, "three\n");
+    AUTO_FREE char *text = reader_text(&out, NULL);
+    assert_string_equal(text, "one\ntwo\nthree\n");
+    reader_done(&out);
+    driver_started_done(&s);
+    task_config_done(&two);
 }
 
 static void test_pump__second_on_one_folder__first_serves(void **state) {
@@ -692,6 +786,7 @@ static void test_pump__hundred_tasks__few_fds_little_memory(void **state) {
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
 #define TTY(f) cmocka_unit_test_setup_teardown(f, setup_tty, teardown)
 static const struct CMUnitTest tests[] = {
     T(test_logs__both_streams__delivered_and_closed),
@@ -705,6 +800,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__stream_ends_early_at_the_end__last_pass_has_all),
     T(test_logs__pump_killed_at_random__each_line_once),
     T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
+    T(test_logs__position_of_other_layout__goes_on),
     T(test_recover__delivered_before_the_crash__not_told_again),
     T(test_logs__stopped_reader__others_go_on_memory_bounded),
     T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
@@ -716,7 +812,8 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__ended_without_finish__asked_at_leisure),
     T(test_logs__damaged_stream__read_again),
     T(test_logs__same_task_other_container__followed),
-    T(test_pump__last_task_gone__ends),
+    T(test_pump__last_task_gone__ends_and_its_folder_goes),
+    HASTY(test_pump__docker_away_and_no_plugin__ends_positions_stay),
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
     T(test_pump__folder_removed__made_again),

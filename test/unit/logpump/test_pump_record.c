@@ -79,14 +79,45 @@ static void test_pump_record_open__never_filled__fresh_again(void **state) {
     pump_record_close(open_record(true));
 }
 
-static void test_pump_record_open__other_layout__eproto(void **state) {
+/* Another version's: its resume time is where it is in ours. */
+static void leave_record(uint32_t magic, int64_t resume_ns) {
+    struct pump_record *r = open_record(true);
+    r->magic = magic;
+    atomic_store(&r->resume_ns, resume_ns);
+    pump_record_close(r);
+}
+
+static void test_pump_record_open__other_layout__eproto_and_left_alone(void **state) {
     struct pump_record *r;
     bool fresh;
     (void)state;
-    r = open_record(true);
-    r->magic = 1;
-    pump_record_close(r);
+    leave_record(PUMP_RECORD_MAGIC + 1, 77);
     assert_int_equal(pump_record_open(dir_fd, "r", &r, &fresh), -EPROTO);
+    assert_int_equal(pump_record_open(dir_fd, "r", &r, &fresh), -EPROTO);
+}
+
+static int64_t drop(void) {
+    int64_t known_ns = -1;
+    assert_int_equal(pump_record_drop(dir_fd, "r", 1000, &known_ns), 0);
+    pump_record_close(open_record(true));
+    unlinkat(dir_fd, "r", 0);
+    return known_ns;
+}
+
+static void test_pump_record_drop__other_layout__tells_what_was_delivered(void **state) {
+    (void)state;
+    leave_record(PUMP_RECORD_MAGIC + 1, 77);
+    assert_int_equal(drop(), 77);
+    leave_record(PUMP_RECORD_MAGIC + 1, 0);
+    assert_int_equal(drop(), 1000);
+    leave_record(1, 77); /* no record of ours */
+    assert_int_equal(drop(), 1000);
+    int fd = openat(dir_fd, "r", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, "2dap", 4), 4);
+    close(fd);
+    assert_int_equal(drop(), 1000);
+    int64_t known_ns;
+    assert_int_equal(pump_record_drop(dir_fd, "r", 1000, &known_ns), -ENOENT);
 }
 
 static void test_log_position_compare__time_then_nth_then_offset(void **state) {
@@ -106,7 +137,8 @@ int main(void) {
         CASE(test_pump_record__killed_between_write_and_commit__counts_as_written),
         CASE(test_pump_record__write_refused__position_stays),
         CASE(test_pump_record_open__never_filled__fresh_again),
-        CASE(test_pump_record_open__other_layout__eproto),
+        CASE(test_pump_record_open__other_layout__eproto_and_left_alone),
+        CASE(test_pump_record_drop__other_layout__tells_what_was_delivered),
         CASE(test_log_position_compare__time_then_nth_then_offset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

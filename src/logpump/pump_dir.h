@@ -1,0 +1,16 @@
+#pragma once
+/* The pump's private folder: a lock for the one pump that serves it, the socket, the positions. It
+ * is made by whoever comes first (the plugin, or a pump) and goes with the last pump that leaves
+ * nothing in it. */
+#include "paddock/cleanup.h"
+
+struct pump_dir {
+    const char *path; /* borrowed */
+    int fd, lock_fd, records_fd;
+};
+
+/** Takes the lock of the folder @path. Returns 0; 1: another pump serves it, or it went away just
+ *  now: nothing is held; -errno. @d: valid for pump_dir_close in any case. */
+int pump_dir_open(const char *path, struct pump_dir *d) MUST_CHECK;
+/** Gives the lock back; a folder without positions is removed before. */
+void pump_dir_close(struct pump_dir *d);
