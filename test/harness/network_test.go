@@ -6,6 +6,9 @@ package harness
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,13 +18,17 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* A network of this test's own; the subnet is one that documentation reserves. */
+/* A network of this test's own; the subnets are those that documentation reserves. */
 func makeNetwork(t *testing.T) string {
+	return makeNetworkOf(t, false, map[string]string{"Subnet": "198.51.100.0/24", "Gateway": "198.51.100.1"})
+}
+
+func makeNetworkOf(t *testing.T, ipv6 bool, subnets ...map[string]string) string {
 	t.Helper()
 	name := "ph" + uuid.Generate()[:6]
 	_, err := run.docker.Call("POST", "/networks/create", map[string]any{
-		"Name": name, "Driver": "bridge",
-		"IPAM":    map[string]any{"Config": []any{map[string]string{"Subnet": "198.51.100.0/24", "Gateway": "198.51.100.1"}}},
+		"Name": name, "Driver": "bridge", "EnableIPv6": ipv6,
+		"IPAM":    map[string]any{"Config": subnets},
 		"Options": map[string]string{"com.docker.network.bridge.name": name},
 	}, nil)
 	ok(t, err, "docker network create")
@@ -55,6 +62,74 @@ func TestUserDefinedNetwork(t *testing.T) {
 		t.Errorf("InspectTask's network %+v", s.NetworkOverride)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
+}
+
+/* A network with both families: addresses, a published port, what Nomad is told; the container is reached by IPv6. */
+func TestIPv6(t *testing.T) {
+	p := launch(t)
+	net6 := makeNetworkOf(t, true, map[string]string{"Subnet": "198.51.100.0/24"}, map[string]string{"Subnet": "2001:db8:77::/64"})
+	const address = "2001:db8:77::77"
+	k := newTask(t, p, "six", shell(`ip addr show; echo 'it is six' >/tmp/f; exec httpd -f -p 8080 -h /tmp`)+fmt.Sprintf(`
+		network_mode = %q
+		ipv6_address = %q
+		advertise_ipv6_address = true
+		extra_hosts = ["more:2001:db8::56"]
+		ports = ["web"]`, net6, address), func(c *drivers.TaskConfig) {
+		c.Resources.Ports = &structs.AllocatedPorts{{Label: "web", Value: 23466, To: 8080, HostIP: "::1"}}
+	}).start(p)
+	d := k.inspect()
+	at := "NetworkSettings.Networks." + net6
+	if d.str(at+".GlobalIPv6Address") != address || d.str(at+".IPAMConfig.IPv6Address") != address || d.str(at+".IPAddress") == "" {
+		t.Errorf("the container's network: %v", d.at(at))
+	}
+	if b := fmt.Sprint(d.at("HostConfig.PortBindings.8080/tcp")); b != "[map[HostIp:::1 HostPort:23466]]" {
+		t.Errorf("port binding %s", b)
+	}
+	if k.net == nil || k.net.IP != address || !k.net.AutoAdvertise {
+		t.Errorf("network override %+v: want the IPv6 address, advertised", k.net)
+	}
+	for _, where := range []string{"[" + address + "]:8080", "[::1]:23466"} {
+		var body string
+		eventually(t, 10*time.Second, "an answer from "+where, func() (bool, string) {
+			r, err := http.Get("http://" + where + "/f")
+			if err != nil {
+				return false, err.Error()
+			}
+			defer r.Body.Close()
+			b, err := io.ReadAll(r.Body)
+			body = string(b)
+			return err == nil, fmt.Sprint(err)
+		})
+		if body != "it is six\n" {
+			t.Errorf("%s says %q", where, body)
+		}
+	}
+	r, err := p.ExecTask(k.id(), []string{"/bin/cat", "/etc/hosts"}, 10*time.Second)
+	ok(t, err, "ExecTask")
+	if !strings.Contains(string(r.Stdout), "2001:db8::56\tmore") {
+		t.Errorf("/etc/hosts %q", r.Stdout)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
+/* network_mode = "container:...": the other one's namespace; ports are that one's business. */
+func TestNetworkOfAnotherContainer(t *testing.T) {
+	p := launch(t)
+	first := newTask(t, p, "first", sleeper).start(p)
+	second := newTask(t, p, "second", shell(`readlink /proc/self/ns/net; sleep 1000`)+
+		fmt.Sprintf("\nnetwork_mode = %q\nports = [\"web\"]", "container:"+first.container()), withPort).start(p)
+	want, err := os.Readlink(fmt.Sprintf("/proc/%.0f/ns/net", first.inspect().num("State.Pid")))
+	ok(t, err, "the first one's namespace")
+	second.stdout.waitFor(t, 20*time.Second, want+"\n")
+	d := second.inspect()
+	if !strings.HasPrefix(d.str("HostConfig.NetworkMode"), "container:") || !same(d.at("HostConfig.PortBindings"), nil) {
+		t.Errorf("mode %q, ports %v", d.str("HostConfig.NetworkMode"), d.at("HostConfig.PortBindings"))
+	}
+	if second.net != nil && (second.net.IP != "" || second.net.AutoAdvertise) {
+		t.Errorf("network override %+v: the address is not this task's", second.net)
+	}
+	ok(t, second.destroy(p), "DestroyTask")
+	ok(t, first.destroy(p), "DestroyTask")
 }
 
 func TestBadAddressesAreRefused(t *testing.T) {
@@ -115,10 +190,10 @@ func TestGroupHostsFile(t *testing.T) {
 	spec, _, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
-	k := newTask(t, p, "gh", shell(`cat /etc/hosts; echo done; sleep 1000`)+"\nextra_hosts = [\"more:192.0.2.56\"]",
+	k := newTask(t, p, "gh", shell(`cat /etc/hosts; echo done; sleep 1000`)+"\nextra_hosts = [\"more:192.0.2.56\", \"six:2001:db8::56\"]",
 		func(c *drivers.TaskConfig) { c.AllocID, c.NetworkIsolation = alloc, spec }).start(p)
 	k.stdout.waitFor(t, 20*time.Second, "done\n")
-	for _, w := range []string{"192.0.2.55", "grouphost", "192.0.2.56", "more"} {
+	for _, w := range []string{"192.0.2.55 grouphost\n", "192.0.2.56 more\n", "2001:db8::56 six\n"} {
 		if !strings.Contains(k.stdout.text(), w) {
 			t.Errorf("/etc/hosts %q: want %s", k.stdout.text(), w)
 		}
@@ -127,7 +202,7 @@ func TestGroupHostsFile(t *testing.T) {
 	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
 }
 
-/* After a plugin restart the pause container is known again, and not a dangling one. */
+/* After a plugin restart the pause container is found again, though the image that is configured by now cannot be had. */
 func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 	p := launch(t)
 	alloc := uuid.Generate()
@@ -135,7 +210,10 @@ func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 	spec, _, err := p.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	p.crash(t)
-	p2 := launch(t)
+	p2 := launchWith(t, launchOptions{config: strings.Replace(baseConfig(""), imagePause, "127.0.0.1:1/no/such:1", 1)})
+	if run.isRef { /* asks for the image first */
+		p2 = launch(t)
+	}
 	m := p2.DriverPlugin.(drivers.DriverNetworkManager)
 	again, created, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
