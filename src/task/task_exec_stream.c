@@ -26,6 +26,9 @@
 #define EXEC_STDIN_MESSAGE_MAX ((size_t)64 << 20)
 #define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: after the command's end, so long without output */
 #define EXEC_READ_BYTES 32768
+/* The pauses between two questions for the exit code, doubled up to the longest. */
+#define EXEC_ASK_FIRST_US (2 * US_PER_MS)
+#define EXEC_ASK_MAX_US (5 * US_PER_SEC)
 
 struct driver_exec {
     struct driver *d;
@@ -48,10 +51,11 @@ struct driver_exec {
     /* the streams thread's */
     struct docker_stream *stream;
     struct loop_watch *watch;
-    struct loop_timer *quiet;
+    struct loop_timer *quiet; /* until the end of a TTY's output, or until the code is asked for */
     struct docker_demux demux;
     uint32_t events;
-    bool paused, eof, asked_code, finished, in_closed;
+    bool paused, eof, asking, finished, in_closed;
+    uint64_t ask_pause_us; /* before the next question for the code */
 
     atomic_bool died; /* `code` is known */
     atomic_int code;
@@ -181,26 +185,45 @@ static void set_code(struct driver_exec *x, int code) {
     }
 }
 
-/* The event stream may be away: ask Docker too. */
+/* It runs on without output: exec_die will tell its end, or the next question. */
+static void asked_posted(void *arg) {
+    struct driver_exec *x = arg;
+    x->asking = false;
+    if (!x->finished && atomic_load(&x->died)) {
+        finish(x, NULL);
+    } else if (!x->finished) {
+        loop_timer_at(x->quiet, clock_now_us() + x->ask_pause_us);
+        x->ask_pause_us *= 2;
+        if (x->ask_pause_us > EXEC_ASK_MAX_US)
+            x->ask_pause_us = EXEC_ASK_MAX_US;
+    }
+    exec_unref(x);
+}
+
+/* The event stream may be away: Docker is asked too. One that does not answer is asked again. */
 static void ask_code_work(void *arg) {
     struct driver_exec *x = arg;
     struct call call = call_within(NULL, x->d->timeout_us);
-    struct err err = {0};
+    bool running = true;
     int code = 0;
-    int r = atomic_load(&x->died) ? 0 : exec_wait_code(x->d, &call, x->id, &code, &err);
-    if (r < 0) {
-        log_warn("exec", LOG_KV("error", err.text), "the exit code is not known, ignoring");
+    int r = atomic_load(&x->died)
+                ? 0
+                : docker_exec_inspect(x->d->docker, &call, x->id, &running, &code, NULL, NULL);
+    if (r == -ENOENT) {
+        log_warn("exec", LOG_KV("container_id", x->container_id),
+                 "Docker knows the command no more: its exit code is not known, ignoring");
         code = 255;
     }
-    set_code(x, code);
-    post(x, finish_posted);
+    if (r == -ENOENT || (r == 0 && !running))
+        set_code(x, code);
+    post(x, asked_posted);
     exec_unref(x);
 }
 
 static void ask_code(struct driver_exec *x) {
-    if (x->asked_code)
+    if (x->asking)
         return;
-    x->asked_code = true;
+    x->asking = true;
     atomic_fetch_add(&x->refs, 1);
     if (pool_run(x->d->pool, ask_code_work, x) < 0) {
         exec_unref(x);
@@ -211,7 +234,11 @@ static void ask_code(struct driver_exec *x) {
 }
 
 static void on_quiet(void *arg) {
-    finish(arg, NULL);
+    struct driver_exec *x = arg;
+    if (atomic_load(&x->died))
+        finish(x, NULL);
+    else
+        ask_code(x);
 }
 
 static void at_eof(struct driver_exec *x) {
@@ -328,7 +355,8 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
     struct driver_exec *x = calloc(1, sizeof(*x));
     if (!x)
         return err_oom(err);
-    *x = (struct driver_exec){.d = d, .tty = tty, .ops = *ops, .ctx = ctx};
+    *x = (struct driver_exec){
+        .d = d, .tty = tty, .ops = *ops, .ctx = ctx, .ask_pause_us = EXEC_ASK_FIRST_US};
     atomic_init(&x->refs, 1);
     pthread_mutex_init(&x->told, NULL);
     pthread_mutex_init(&x->lock, NULL);

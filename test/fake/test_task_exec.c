@@ -22,16 +22,24 @@ struct fixture {
     struct driver_stats last;
 };
 
-static int setup(void **state) {
+static int setup_with(void **state, unsigned timeout_ms) {
     struct fixture *x = calloc(1, sizeof(*x));
     assert_non_null(x);
     pthread_mutex_init(&x->lock, NULL);
-    world_start(&x->w, "{}", 0);
+    world_start(&x->w, "{}", timeout_ms);
     world_task(&x->w, &x->task, "web", RUNS);
     world_run(&x->w, &x->task, NULL);
     world_until_count(&x->w, "GET /events", 1);
     *state = x;
     return 0;
+}
+
+static int setup(void **state) {
+    return setup_with(state, 0);
+}
+
+static int setup_hasty(void **state) {
+    return setup_with(state, 300);
 }
 
 static int teardown(void **state) {
@@ -206,6 +214,31 @@ static void test_stream__no_events__code_told(void **state) {
     open_exec(x, false, "exit", "43");
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->code, 43);
+}
+
+/* It has closed its output and runs on, longer than one answer of Docker's may take. */
+static void test_stream__runs_on_without_output__real_code_told(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /events hang\n"
+                           "GET /exec/*/json times=2 status=500 body={\"message\":\"busy\"}\n"
+                           "GET /exec/*/json times=8 status=200 type=application/json "
+                           "body={\"Running\":true,\"ExitCode\":0}\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    open_exec(x, false, "exit", "44");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 44);
+    assert_false(x->failed);
+}
+
+/* Docker knows the exec no more: the end is told, its code nobody knows. */
+static void test_stream__exec_forgotten__ends(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /events hang\n"
+                           "GET /exec/*/json status=404 body={\"message\":\"No such exec\"}\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    open_exec(x, false, "exit", "45");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 255);
 }
 
 static void test_stream__paused_reader__goes_on_after_resume(void **state) {
@@ -475,6 +508,7 @@ static void test_restart_by_docker__new_pid_still_running(void **state) {
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
 static const struct CMUnitTest tests[] = {
     T(test_exec__output_and_code__both_streams),
     T(test_exec__large_output__end_kept_and_cut_noted),
@@ -483,6 +517,8 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__output__complete_before_exit),
     T(test_stream__exit_code__told),
     T(test_stream__no_events__code_told),
+    HASTY(test_stream__runs_on_without_output__real_code_told),
+    T(test_stream__exec_forgotten__ends),
     T(test_stream__paused_reader__goes_on_after_resume),
     T(test_stream__input__echoed_until_its_end),
     T(test_stream__input_not_read__bounded_then_all_arrives),
