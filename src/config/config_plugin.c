@@ -119,9 +119,9 @@ static const struct config_field table[] = {
     BLOCK("volumes", volumes_fields, NULL, "what tasks may mount"),
     ROW("allow_privileged", CONFIG_BOOL, allow_privileged, "false", "allow `privileged` tasks"),
     ROW("allow_caps", CONFIG_LIST_STRING, allow_caps,
-        "[\"audit_write\", \"chown\", \"dac_override\", \"fowner\", \"fsetid\", \"kill\", "
-        "\"mknod\", "
-        "\"net_bind_service\", \"setfcap\", \"setgid\", \"setpcap\", \"setuid\", \"sys_chroot\"]",
+        "[\"AUDIT_WRITE\", \"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", "
+        "\"MKNOD\", "
+        "\"NET_BIND_SERVICE\", \"SETFCAP\", \"SETGID\", \"SETPCAP\", \"SETUID\", \"SYS_CHROOT\"]",
         "Linux capabilities that tasks may have; `all` for all"),
     ROW("nvidia_runtime", CONFIG_STRING, nvidia_runtime, "\"nvidia\"",
         "runtime of tasks with GPUs"),

@@ -7,33 +7,32 @@ package harness
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/nomad/plugins/shared/hclspec"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+	"github.com/zclconf/go-cty/cty/msgpack"
 )
 
-func TestTaskSchemaAcceptsWhatPeopleWrite(t *testing.T) {
-	p := launchWith(t, launchOptions{config: "-"})
-	spec, err := p.TaskConfigSchema()
-	ok(t, err, "TaskConfigSchema")
-	for name, text := range map[string]string{
-		"smallest": `image = "redis:7"`,
-		"ports and volumes": `
+var taskBlocks = map[string]string{
+	"smallest": `image = "redis:7"`,
+	"ports and volumes": `
 			image = "redis:7"
 			ports = ["db"]
 			volumes = ["local/redis.conf:/etc/redis.conf", "/srv/data:/data:ro"]
 			args = ["/etc/redis.conf"]`,
-		"labels as block":  "image = \"a\"\nlabels { group = \"x\"\n tier = \"y\" }",
-		"labels as blocks": "image = \"a\"\nlabels { group = \"x\" }\nlabels { tier = \"y\" }",
-		"labels as object": `image = "a"` + "\n" + `labels = { "com.example/a.b" = "x" }`,
-		"logging and ulimit": `
+	"labels as block":  "image = \"a\"\nlabels { group = \"x\"\n tier = \"y\" }",
+	"labels as blocks": "image = \"a\"\nlabels { group = \"x\" }\nlabels { tier = \"y\" }",
+	"labels as object": `image = "a"` + "\n" + `labels = { "com.example/a.b" = "x" }`,
+	"logging and ulimit": `
 			image = "a"
 			logging { type = "fluentd"
 				config { fluentd-address = "localhost:24224" tag = "x" } }
 			ulimit { nofile = "2048:4096" nproc = "4242" }
 			sysctl { net.core.somaxconn = "16384" }`,
-		"mounts": `
+	"mounts": `
 			image = "a"
 			mount { type = "bind" target = "/a" source = "local/a" readonly = true
 				bind_options { propagation = "rshared" } }
@@ -41,12 +40,12 @@ func TestTaskSchemaAcceptsWhatPeopleWrite(t *testing.T) {
 			mounts = [ { type = "volume" target = "/c" source = "vol"
 				volume_options { no_copy = false labels { foo = "bar" }
 					driver_config { name = "local" options { type = "nfs" } } } } ]`,
-		"devices and auth": `
+	"devices and auth": `
 			image = "a"
 			devices = [ { host_path = "/dev/null" container_path = "/dev/x" cgroup_permissions = "r" }, { host_path = "/dev/zero" } ]
 			auth { username = "u" password = "p" email = "e@x" server_address = "r.example" }
 			auth_soft_fail = true`,
-		"numbers as strings": `
+	"numbers as strings": `
 			image = "a"
 			shm_size = "134217728"
 			pids_limit = "100"
@@ -54,7 +53,7 @@ func TestTaskSchemaAcceptsWhatPeopleWrite(t *testing.T) {
 			cpu_cfs_period = "50000"
 			cpu_hard_limit = "true"
 			privileged = "false"`,
-		"everything else": `
+	"everything else": `
 			image = "a"
 			advertise_ipv6_address = true
 			command = "/bin/x"
@@ -92,13 +91,39 @@ func TestTaskSchemaAcceptsWhatPeopleWrite(t *testing.T) {
 			volume_driver = "local"
 			work_dir = "/x"
 			port_map { http = 80 }`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := encode(spec, hclToInterface(t, "config {\n"+text+"\n}")); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
+	"empty blocks": `
+			image = "a"
+			auth {}
+			healthchecks {}
+			logging {}
+			labels {}
+			mount {}
+			mount { bind_options {} tmpfs_options {} volume_options { driver_config {} } }
+			devices = [ {} ]`,
+	"empty values": `
+			image = "a"
+			args = []
+			command = ""
+			mounts = []
+			logging { type = "" config {} }
+			image_pull_timeout = ""`,
+	"lists of maps": `
+			image = "a"
+			ulimit { nofile = "1" }
+			ulimit { nofile = "2" nproc = 3 }
+			sysctl = [ { a = "1" }, { a = "2" } ]
+			port_map = [ { http = 80 }, { admin = "81" } ]`,
+	"whole numbers and fractions": `
+			image = "a"
+			memory_hard_limit = 512.0
+			mount { type = "tmpfs" target = "/x" tmpfs_options { size = "100" mode = 0 } }`,
+}
+
+func TestTaskSchemaAcceptsWhatPeopleWrite(t *testing.T) {
+	p := launchWith(t, launchOptions{config: "-"})
+	spec, err := p.TaskConfigSchema()
+	ok(t, err, "TaskConfigSchema")
+	accept(t, spec, taskBlocks)
 }
 
 func TestTaskSchemaHasPaddocksNewFields(t *testing.T) {
@@ -156,13 +181,9 @@ func TestTaskSchemaNamesTheWrongField(t *testing.T) {
 	}
 }
 
-func TestPluginSchemaAcceptsWhatPeopleWrite(t *testing.T) {
-	p := launchWith(t, launchOptions{config: "-"})
-	spec, err := p.ConfigSchema()
-	ok(t, err, "ConfigSchema")
-	accept(t, spec, map[string]string{
-		"empty": ``,
-		"of the documentation": `
+var pluginBlocks = map[string]string{
+	"empty": ``,
+	"of the documentation": `
 			endpoint = "unix:///var/run/docker.sock"
 			auth { config = "/etc/docker-auth.json" helper = "ecr-login" }
 			tls { cert = "/a.pem" key = "/b.pem" ca = "/c.pem" }
@@ -180,7 +201,24 @@ func TestPluginSchemaAcceptsWhatPeopleWrite(t *testing.T) {
 			infra_image_pull_timeout = "1m"
 			logging { type = "json-file" config { max-file = 3 max-size = "10m" } }
 			disable_log_collection = true`,
-	})
+	"empty blocks": "auth {}\ntls {}\nlogging {}\ngc {}\nvolumes {}",
+	"inner blocks": "gc { dangling_containers {} }\nlogging { config {} }",
+	"parts of blocks": `
+			gc { image = false dangling_containers { dry_run = true } }
+			volumes { selinuxlabel = "Z" }
+			logging { type = "journald" }`,
+	"empty lists": "allow_caps = []\nallow_runtimes = []\nextra_labels = []",
+	"as text": `
+			allow_privileged = "true"
+			pids_limit = "5"
+			logging { config { max-file = 3 } }`,
+}
+
+func TestPluginSchemaAcceptsWhatPeopleWrite(t *testing.T) {
+	p := launchWith(t, launchOptions{config: "-"})
+	spec, err := p.ConfigSchema()
+	ok(t, err, "ConfigSchema")
+	accept(t, spec, pluginBlocks)
 	if !run.isRef {
 		accept(t, spec, map[string]string{
 			"paddock's own": `
@@ -203,4 +241,84 @@ func accept(t *testing.T, spec *hclspec.Spec, cases map[string]string) {
 			}
 		})
 	}
+}
+
+/*
+ * What the host makes of each block by the schema of v1.6.3 and by ours: each value
+ * that the former names is the same in ours. A block's default that the host fills
+ * in there is filled in by the decoder here: null then.
+ */
+func TestSchemasSayWhatTheReferencesSay(t *testing.T) {
+	reference := needReference(t)
+	ours, theirs := launchWith(t, launchOptions{config: "-"}), launchWith(t, launchOptions{config: "-", binary: reference})
+	for _, c := range []struct {
+		kind   string
+		of     func(*plug) (*hclspec.Spec, error)
+		blocks map[string]string
+		differ map[string]string /* what ours says where v1.6.3 says something else */
+	}{
+		{"task", func(p *plug) (*hclspec.Spec, error) { return p.TaskConfigSchema() }, taskBlocks,
+			map[string]string{"image_pull_timeout": "null" /* the default is the plugin's since 1.10.0 */}},
+		{"plugin", func(p *plug) (*hclspec.Spec, error) { return p.ConfigSchema() }, pluginBlocks, map[string]string{
+			"infra_image": `"registry.k8s.io/pause-` + runtime.GOARCH + `:3.3"`, /* since 1.8.4 */
+			"gc":          "null", "gc.dangling_containers": "null", "volumes": "null",
+			"volumes.enabled": "false", "allow_privileged": "false", "disable_log_collection": "false",
+			"gc.dangling_containers.dry_run": "false",
+		}},
+	} {
+		ourSpec, err := c.of(ours)
+		ok(t, err, "our schema")
+		theirSpec, err := c.of(theirs)
+		ok(t, err, "the reference's schema")
+		for name, text := range c.blocks {
+			t.Run(c.kind+" "+name, func(t *testing.T) {
+				block := hclToInterface(t, "config {\n"+text+"\n}")
+				compareValues(t, "", evaluate(t, theirSpec, block), evaluate(t, ourSpec, block), c.differ)
+			})
+		}
+	}
+}
+
+func evaluate(t *testing.T, spec *hclspec.Spec, config any) any {
+	t.Helper()
+	data, err := encode(spec, config)
+	ok(t, err, "evaluating")
+	kind, err := msgpack.ImpliedType(data)
+	ok(t, err, "type of the value")
+	value, err := msgpack.Unmarshal(data, kind)
+	ok(t, err, "value")
+	text, err := ctyjson.Marshal(value, kind)
+	ok(t, err, "value as JSON")
+	var out any
+	ok(t, json.Unmarshal(text, &out), "value as JSON")
+	return out
+}
+
+func compareValues(t *testing.T, path string, theirs, ours any, differ map[string]string) {
+	t.Helper()
+	if differ[path] != "" && asJSON(ours) == differ[path] {
+		return
+	}
+	if want, is := theirs.(map[string]any); is {
+		have, is := ours.(map[string]any)
+		if !is {
+			t.Errorf("%s: %s, the reference %s", path, asJSON(ours), asJSON(theirs))
+		}
+		for key, value := range want {
+			if _, there := have[key]; is && !there {
+				t.Errorf("%s.%s is not there", path, key)
+			} else if is {
+				compareValues(t, strings.TrimPrefix(path+"."+key, "."), value, have[key], differ)
+			}
+		}
+		return
+	}
+	if asJSON(theirs) != asJSON(ours) {
+		t.Errorf("%s: %s, the reference %s", path, asJSON(ours), asJSON(theirs))
+	}
+}
+
+func asJSON(v any) string {
+	text, _ := json.Marshal(v)
+	return string(text)
 }

@@ -18,8 +18,8 @@ struct expected {
 #define PAUSE_IMAGE "\"registry.k8s.io/pause-amd64:3.3\""
 #endif
 #define ALLOWED_CAPS                                                                               \
-    "[\"audit_write\", \"chown\", \"dac_override\", \"fowner\", \"fsetid\", \"kill\", \"mknod\", " \
-    "\"net_bind_service\", \"setfcap\", \"setgid\", \"setpcap\", \"setuid\", \"sys_chroot\"]"
+    "[\"AUDIT_WRITE\", \"CHOWN\", \"DAC_OVERRIDE\", \"FOWNER\", \"FSETID\", \"KILL\", \"MKNOD\", " \
+    "\"NET_BIND_SERVICE\", \"SETFCAP\", \"SETGID\", \"SETPCAP\", \"SETUID\", \"SYS_CHROOT\"]"
 
 #define P(path, type, fallback, member)                                                            \
     { path, CONFIG_##type, fallback, offsetof(struct plugin_config, member) }

@@ -22,8 +22,8 @@ static void check_defaults(const struct plugin_config *c) {
     assert_int_equal(c->dangling_grace_us, 300000000);
     assert_false(c->volumes_enabled || c->allow_privileged || c->disable_log_collection);
     assert_int_equal(c->allow_caps.n, 13);
-    assert_false(strv_contains(&c->allow_caps, "net_raw"));
-    assert_true(strv_contains(&c->allow_caps, "audit_write"));
+    assert_false(strv_contains(&c->allow_caps, "NET_RAW"));
+    assert_true(strv_contains(&c->allow_caps, "AUDIT_WRITE"));
     assert_string_equal(c->nvidia_runtime, "nvidia");
     assert_int_equal(c->allow_runtimes.n, 2);
     assert_string_equal(c->allow_runtimes.v[0], "runc");

@@ -1,0 +1,200 @@
+/*
+ * Docker over TCP with TLS: the plugin's tls block, and the environment variables
+ * of the docker client. The server in front of dockerd asks for a certificate;
+ * all certificates are made here.
+ */
+package harness
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+)
+
+type authority struct {
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{}
+	a.cert, a.key = a.sign(t, "ca")
+	return a
+}
+
+/* A certificate by this authority; by itself when it has none yet. hosts: what a server answers for. */
+func (a *authority) sign(t *testing.T, name string, hosts ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ok(t, err, "key")
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	ok(t, err, "serial")
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IsCA:        a.cert == nil, BasicConstraintsValid: true,
+	}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, h)
+		}
+	}
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
+	ok(t, err, "certificate")
+	cert, err := x509.ParseCertificate(der)
+	ok(t, err, "certificate")
+	return cert, key
+}
+
+/* ca.pem, cert.pem and key.pem as DOCKER_CERT_PATH wants them: this authority, a client of the other. */
+func (a *authority) certPath(t *testing.T, client *authority) string {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := client.sign(t, "client")
+	der, err := x509.MarshalECPrivateKey(key)
+	ok(t, err, "key")
+	for name, block := range map[string]*pem.Block{
+		"ca.pem":   {Type: "CERTIFICATE", Bytes: a.cert.Raw},
+		"cert.pem": {Type: "CERTIFICATE", Bytes: cert.Raw},
+		"key.pem":  {Type: "EC PRIVATE KEY", Bytes: der},
+	} {
+		ok(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600), name)
+	}
+	return dir
+}
+
+/* dockerd behind a server of this authority, for its clients alone. Returns HOST:PORT. */
+func (a *authority) serve(t *testing.T, host string) string {
+	t.Helper()
+	cert, key := a.sign(t, "server", host)
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: pool,
+	})
+	ok(t, err, "listen")
+	quiet := log.New(io.Discard, "", 0)
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: quiet, Handler: &httputil.ReverseProxy{
+		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", "docker" },
+		FlushInterval: -1,
+		ErrorLog:      quiet,
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", run.dockerd.Socket())
+		}},
+	}}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close() })
+	return l.Addr().String()
+}
+
+func tlsBlock(dir string) string {
+	return fmt.Sprintf("tls { ca = %q  cert = %q  key = %q }", dir+"/ca.pem", dir+"/cert.pem", dir+"/key.pem")
+}
+
+func firstFingerprint(t *testing.T, p *plug) *drivers.Fingerprint {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ch, err := p.Fingerprint(ctx)
+	ok(t, err, "Fingerprint")
+	select {
+	case f := <-ch:
+		return f
+	case <-time.After(20 * time.Second):
+		t.Fatal("no fingerprint within 20 s")
+		return nil
+	}
+}
+
+func TestDockerOverTLS(t *testing.T) {
+	ours, other := newAuthority(t), newAuthority(t)
+	addr, alias := ours.serve(t, "127.0.0.1"), ours.serve(t, "elsewhere.example")
+	good, stranger, deceived := ours.certPath(t, ours), ours.certPath(t, other), other.certPath(t, ours)
+	plain := fmt.Sprintf("config { infra_image = %q }", imagePause)
+	env := func(host, dir string, more ...string) []string {
+		return append([]string{"DOCKER_HOST=" + host, "DOCKER_CERT_PATH=" + dir}, more...)
+	}
+	for _, c := range []struct {
+		name   string
+		config string
+		env    []string
+		says   string /* in the description of a fingerprint that is not healthy */
+		notRef string
+	}{
+		{name: "tls block", config: configAt("tcp://"+addr, tlsBlock(good))},
+		{name: "https endpoint", config: configAt("https://"+addr, tlsBlock(good))},
+		{name: "environment", config: plain, env: env("tcp://"+addr, good, "DOCKER_TLS_VERIFY=1")},
+		{name: "environment, any server", config: plain, env: env("tcp://"+alias, deceived),
+			notRef: "no TLS without DOCKER_TLS_VERIFY; the docker client since then leaves only the check away"},
+		{name: "DOCKER_HOST without TLS", config: plain, env: []string{"DOCKER_HOST=" + run.dockerd.Endpoint()}},
+		{name: "endpoint before the environment", config: configAt("tcp://"+addr, tlsBlock(good)),
+			env: env("tcp://127.0.0.1:1", deceived, "DOCKER_TLS_VERIFY=1")},
+		{name: "no client certificate", config: configAt("https://"+addr, fmt.Sprintf("tls { ca = %q }", good+"/ca.pem")), says: addr},
+		{name: "client of another authority", config: configAt("tcp://"+addr, tlsBlock(stranger)), says: addr},
+		{name: "server of another authority", config: configAt("tcp://"+addr, tlsBlock(deceived)), says: "certificate"},
+		{name: "server of another name", config: configAt("tcp://"+alias, tlsBlock(good)), says: "certificate"},
+		{name: "no TLS to a TLS port", config: configAt("tcp://"+addr, ""), says: "HTTPS server"},
+		{name: "certificates that are not there", config: configAt("tcp://"+addr, tlsBlock("/no/such")), says: "/no/such"},
+		{name: "environment, server of another authority", config: plain, says: "certificate",
+			env: env("tcp://"+addr, deceived, "DOCKER_TLS_VERIFY=1")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.says != "" {
+				paddockOnly(t, "some of these it finds at SetConfig, others it does not explain")
+			}
+			if c.notRef != "" {
+				paddockOnly(t, c.notRef)
+			}
+			p := launchWith(t, launchOptions{config: c.config, env: c.env})
+			f := firstFingerprint(t, p)
+			if c.says != "" {
+				if f.Health != drivers.HealthStateUndetected || !strings.Contains(f.HealthDescription, c.says) {
+					t.Errorf("fingerprint %s %q: want undetected, with %q", f.Health, f.HealthDescription, c.says)
+				}
+				return
+			}
+			if f.Health != drivers.HealthStateHealthy {
+				t.Fatalf("fingerprint %s %q", f.Health, f.HealthDescription)
+			}
+			/* all that speaks to Docker: requests, the event stream, exec, the log pump */
+			k := newTask(t, p, "tls", shell(`echo hello; cat`)+"\ninteractive = true").start(p)
+			k.stdout.waitFor(t, 10*time.Second, "hello\n")
+			out, err := p.ExecTask(k.id(), []string{"/bin/echo", "inside"}, 10*time.Second)
+			ok(t, err, "ExecTask")
+			if string(out.Stdout) != "inside\n" {
+				t.Errorf("exec's output %q", out.Stdout)
+			}
+			ok(t, k.destroy(p), "DestroyTask")
+		})
+	}
+}
