@@ -151,8 +151,21 @@ static void check_work(void *arg) {
     free(job);
 }
 
-/* One after the other; a Docker that does not answer is asked again until it does, or until the
- * stream was opened once more, for then there is a newer look under way. */
+/* Looks at all of them once. Those whose look failed stay in @all; returns how many. */
+static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigned mine) {
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (mine == atomic_load(&d->resyncs) && exit_check(d, all[i], EXIT_UNKNOWN_CODE) < 0)
+            all[left++] = all[i];
+        else
+            task_unref(all[i]);
+    }
+    return left;
+}
+
+/* A Docker that does not answer is asked again until it does, or until the stream was opened once
+ * more, for then there is a newer look under way. Those that are answered do not wait for one
+ * container that Docker keeps locked. */
 static void resync_work(void *arg) {
     struct driver *d = arg;
     unsigned mine = atomic_load(&d->resyncs);
@@ -160,12 +173,11 @@ static void resync_work(void *arg) {
     size_t n;
     if (store_all(d->store, &all, &n) < 0)
         return;
-    for (size_t i = 0; i < n; i++) {
-        while (mine == atomic_load(&d->resyncs) && exit_check(d, all[i], EXIT_UNKNOWN_CODE) < 0)
-            if (!pause_before_retry(d, EXIT_RETRY_MAX_US / 5))
-                break;
+    while ((n = look_at_all(d, all, n, mine)) > 0)
+        if (!pause_before_retry(d, EXIT_RETRY_MAX_US / 5))
+            break;
+    for (size_t i = 0; i < n; i++)
         task_unref(all[i]);
-    }
     free(all);
 }
 

@@ -57,6 +57,9 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     if (r < 0)
         return r;
 
+    if (strcmp(container.status, "created") == 0) /* there is no end that it could ever come to */
+        return err_set(err, ERR_PLAIN, ESRCH, "container %s was never started", container.id);
+
     bool to_null =
         strcmp(t->stdout_path, "/dev/null") == 0 && strcmp(t->stderr_path, "/dev/null") == 0;
     /* The built-in driver does not say whether it collects logs: it has a logger when it does. */

@@ -130,6 +130,25 @@ static void test_exit__inspect_hangs_for_ever__event_believed(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 9);
 }
 
+/* Docker keeps one container locked for good: that holds up nobody else's end. */
+static void test_exit__inspect_of_another_hangs__told(void **state) {
+    struct fixture *x = *state;
+    struct task_config stuck;
+    char rules[256];
+    world_task(&x->w, &stuck, "stuck", RUNS);
+    world_run(&x->w, &stuck, NULL); /* the last one is looked at first */
+    snprintf(rules, sizeof(rules),
+             "GET /containers/%s/json hang\n"
+             "GET /events status=200 type=application/json stall body=\n",
+             world_look(&x->w, stuck.id).container_id);
+    fake_rules(&x->w.fake, rules);
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_exit(&x->w, &x->task, 4);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
+    assert_int_equal(world_look(&x->w, stuck.id).phase, TASK_RUNNING);
+    task_config_done(&stuck);
+}
+
 static void test_exit__removed_by_hand__told(void **state) {
     struct fixture *x = *state;
     struct docker *docker = fake_docker(&x->w.fake);
@@ -308,6 +327,25 @@ static void test_recover__exited_meanwhile__code_told(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 11);
 }
 
+/* Somebody made it anew, or Docker lost its state: it does not run and has no exit code to tell. */
+static void test_recover__never_started__error_and_nothing_held(void **state) {
+    struct fixture *x = *state;
+    struct err err;
+    char rule[512];
+    snprintf(
+        rule, sizeof(rule),
+        "GET /containers/*/json status=200 type=application/json body={\"Id\":\"%s\",\"State\":"
+        "{\"Status\":\"created\",\"Running\":false,\"Pid\":0,\"ExitCode\":0}}\n",
+        world_look(&x->w, x->task.id).container_id);
+    restart_plugin(x);
+    fake_rules(&x->w.fake, rule);
+    assert_true(recover_own(x, &err) < 0);
+    assert_non_null(strstr(err.text, "was never started"));
+    assert_int_equal(fake_images_held(), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
+}
+
 static void test_recover__gone__error_and_nothing_held(void **state) {
     struct fixture *x = *state;
     struct err err;
@@ -426,6 +464,7 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__stream_lost_and_back__still_running),
     T(test_exit__inspect_cut_off_once__told),
     HASTY(test_exit__inspect_hangs_for_a_while__told),
+    HASTY(test_exit__inspect_of_another_hangs__told),
     HASTY(test_exit__inspect_hangs_for_ever__event_believed),
     T(test_exit__removed_by_hand__told),
     T(test_exit__gone_after_dockers_restart__told),
@@ -436,6 +475,7 @@ static const struct CMUnitTest tests[] = {
     T(test_recover__running__waits_on),
     T(test_recover__known_already__no_docker_call),
     T(test_recover__exited_meanwhile__code_told),
+    T(test_recover__never_started__error_and_nothing_held),
     T(test_recover__gone__error_and_nothing_held),
     T(test_recover__garbage__refused),
     T(test_recover__docker_away_for_a_moment__recovered),
