@@ -28,15 +28,19 @@ static int end_by_force(struct driver *d, const struct call *call, struct task *
     return 0;
 }
 
-/* A container that has ended and stays is a matter for the log: Nomad could do nothing about it. */
-static void remove_container(struct driver *d, const struct call *call, struct task *t) {
+/* What is not removed is not left to run: Docker may have started it again behind its end, by hand
+ * or by a restart policy that somebody gave it. A container that stays all the same is a matter for
+ * the log: Nomad could do nothing about it. */
+static void clean_up(struct driver *d, const struct call *call, struct task *t, bool remove) {
     struct call within = call_within(call, d->timeout_slow_us);
+    const struct task_look now = store_look(t);
     struct err err = {0};
-    int r = docker_container_remove(d->docker, &within, store_look(t).container_id, true, &err);
+    int r = remove ? docker_container_remove(d->docker, &within, now.container_id, true, &err)
+                   : docker_container_stop(d->docker, &within, now.container_id, 0, &err);
     /* 404: gone; 409: somebody removes it already */
     if (r < 0 && r != -ENOENT && r != -EEXIST)
         log_warn("destroy", LOG_KV("task_id", t->id, "error", err.text),
-                 "the container could not be removed, ignoring");
+                 "the container could not be cleaned up, ignoring");
 }
 
 int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
@@ -62,8 +66,8 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
         log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
     if (now.container_id[0] && d->pump)
         logpump_forget(d->pump, now.container_id);
-    if (now.container_id[0] && c->c.gc_container)
-        remove_container(d, call, t);
+    if (now.container_id[0])
+        clean_up(d, call, t, c->c.gc_container);
     if (now.image_id[0])
         docker_images_release(d->images, now.image_id, task_id);
     stats_task_ended(d->stats, task_id);

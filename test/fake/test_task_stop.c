@@ -431,6 +431,22 @@ static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
     fake_control(&x->w.fake, "GET", "requests", "", NULL, 0);
 }
 
+/* `docker restart` by hand: told as the end it was, and what runs since then is not left to run. */
+static void test_destroy__gc_off_started_again_by_hand__stopped(void **state) {
+    struct fixture *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct docker_state now;
+    world_exit(&x->w, &x->task, 143);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+    assert_int_equal(docker_container_start(docker, &call, "web-a1", NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+    assert_int_equal(destroy(x, true, NULL), 0);
+    assert_int_equal(docker_container_inspect(docker, &call, "web-a1", &now, NULL, NULL), 0);
+    assert_false(now.running);
+    docker_free(docker);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
 #define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, teardown)
@@ -461,6 +477,7 @@ static const struct CMUnitTest tests[] = {
     T(test_destroy__cannot_kill__error_and_kept),
     HASTY(test_destroy__hangs__deadline),
     KEEP(test_destroy__gc_off_ended__container_stays),
+    KEEP(test_destroy__gc_off_started_again_by_hand__stopped),
     KEEP(test_destroy__gc_off_running_force__killed_and_stays),
 };
 WORLD_MAIN(tests)
