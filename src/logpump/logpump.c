@@ -44,7 +44,8 @@ struct logpump {
     char *program, *run_dir, *endpoint, *cert, *key, *ca;
     struct loop *loop;
     struct pool *pool;
-    pthread_mutex_t lock; /* of held, watched and children */
+    pthread_mutex_t spawning; /* held while a pump is started: many tasks begin at once */
+    pthread_mutex_t lock;     /* of held, watched and children */
     struct held *held;
     bool watched; /* there is a watch, or somebody is about to set one */
     pid_t children[8];
@@ -84,6 +85,7 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
     p->loop = o->loop;
     p->pool = o->pool;
     p->watch_fd = -EBADF;
+    pthread_mutex_init(&p->spawning, NULL);
     pthread_mutex_init(&p->lock, NULL);
     if (r == 0)
         r = make_dir(o->run_dir);
@@ -113,6 +115,7 @@ void logpump_free(struct logpump *p) {
         next = h->next;
         held_free(h);
     }
+    pthread_mutex_destroy(&p->spawning);
     pthread_mutex_destroy(&p->lock);
     free(p->program);
     free(p->run_dir);
@@ -238,6 +241,16 @@ static int spawn(struct logpump *p, const struct call *call) {
     return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
 }
 
+/* As connect_pump, after starting one. -EAGAIN: somebody else is at it. */
+static int start_and_connect(struct logpump *p, const struct call *call) {
+    if (pthread_mutex_trylock(&p->spawning) != 0)
+        return -EAGAIN;
+    int fd = connect_pump(p);
+    int r = fd < 0 ? spawn(p, call) : 0;
+    pthread_mutex_unlock(&p->spawning);
+    return fd >= 0 ? fd : r < 0 ? r : connect_pump(p);
+}
+
 /* A connection to a pump that lives, started when there is none. */
 static int reach(struct logpump *p, const struct call *call, struct err *err) {
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
@@ -245,12 +258,11 @@ static int reach(struct logpump *p, const struct call *call, struct err *err) {
         int fd = connect_pump(p);
         if (fd >= 0)
             return fd;
-        int r = spawn(p, &within);
-        if (r == 0)
-            r = connect_pump(p);
+        int r = start_and_connect(p, &within);
         if (r >= 0)
             return r;
-        /* One that just ends still holds the lock: a moment, and again. */
+        /* One that just ends still holds the lock, one that begins does not listen yet: a moment,
+         * and again. */
         if (call_sleep(&within, RESPAWN_PAUSE_US) < 0)
             return err_set(err, ERR_RECOVERABLE, -r, "the log pump cannot be started: %s",
                            strerror(-r));

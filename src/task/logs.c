@@ -25,5 +25,6 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
     /* It ended before it was followed: that end did not know of any logs. */
     if (r == 0 && store_look(t).phase == TASK_EXITED)
         exit_settle_later(d, t);
+    err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
     return err_wrap(err, r, "logs of task %s", t->id);
 }

@@ -745,6 +745,78 @@ static void test_pump__killed__started_again_and_no_zombie(void **state) {
     world_until(was_reaped, &o.first, "no zombie");
 }
 
+struct beginner {
+    struct fixture *x;
+    struct task_config task;
+    pthread_t thread;
+};
+
+static void *begin_thread(void *arg) {
+    struct beginner *b = arg;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    int r = driver_start_task(b->x->w.d, &call, &b->task, &s, NULL);
+    driver_started_done(&s);
+    return r < 0 ? b : NULL;
+}
+
+/* No child of ours has ended without being waited for. */
+static bool no_zombie(void *ctx) {
+    siginfo_t info = {0};
+    (void)ctx;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0;
+}
+
+/* Many tasks find no pump at the same moment: one is started, not one for each. */
+static void test_pump__many_begin_at_once__one_process(void **state) {
+    struct fixture *x = *state;
+    static struct beginner many[16];
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    pid_t pump = world_pump(&x->w);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    world_driver_free(&x->w);
+    world_until(has_ended, &pump, "the pump's end");
+    assert_int_equal(waitpid(pump, NULL, 0), pump); /* the first driver's */
+    world_driver_new(&x->w, "{}");
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        char name[16];
+        many[i].x = x;
+        snprintf(name, sizeof(name), "b%zu", i);
+        world_task(&x->w, &many[i].task, name, RUNS);
+        assert_int_equal(pthread_create(&many[i].thread, NULL, begin_thread, &many[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        void *failed;
+        pthread_join(many[i].thread, &failed);
+        assert_null(failed);
+        task_config_done(&many[i].task);
+    }
+    world_until(no_zombie, NULL, "no zombie");
+}
+
+/* What the pump cannot do is the machine's fault, not the job's. */
+static void test_logs__position_file_cannot_be_made__recoverable(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct err err = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    char pattern[128], path[512];
+    glob_t found;
+    world_task(&x->w, &two, "two", RUNS);
+    snprintf(pattern, sizeof(pattern), "%s/*/positions", x->w.run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    snprintf(path, sizeof(path),
+             "%s/c0de00000002000000000000000000000000000000000000000000000000feed",
+             found.gl_pathv[0]);
+    globfree(&found);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_true(driver_start_task(x->w.d, &call, &two, &s, &err) < 0);
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_int_equal(rmdir(path), 0);
+    task_config_done(&two);
+}
+
 static unsigned count_fds(pid_t pid) {
     char path[64];
     unsigned n = 0;
@@ -817,6 +889,8 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
     T(test_pump__folder_removed__made_again),
+    T(test_pump__many_begin_at_once__one_process),
+    T(test_logs__position_file_cannot_be_made__recoverable),
     T(test_pump__hundred_tasks__few_fds_little_memory),
 };
 WORLD_MAIN(tests)
