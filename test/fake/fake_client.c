@@ -1,4 +1,5 @@
 #include "fake_client.h"
+#include "paddock/clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,4 +117,25 @@ struct docker *fake_docker(const struct fake *f) {
     struct docker *d = NULL;
     assert_int_equal(docker_new(&o, &d, NULL), 0);
     return d;
+}
+
+int fake_pair_setup(void **state) {
+    struct fake_pair *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    fake_start(&x->fake, NULL);
+    x->docker = fake_docker(&x->fake);
+    *state = x;
+    return 0;
+}
+
+int fake_pair_teardown(void **state) {
+    struct fake_pair *x = *state;
+    docker_free(x->docker);
+    fake_done(&x->fake);
+    free(x);
+    return 0;
+}
+
+struct call fake_call(void) {
+    return call_within(NULL, 20 * US_PER_SEC);
 }

@@ -25,3 +25,14 @@ int fake_count(const struct fake *f, const char *request);
 /** What came with each "METHOD PATH", oldest first (fake.h: log). Owner: caller. */
 json_t *fake_log(const struct fake *f, const char *request);
 struct docker *fake_docker(const struct fake *f);
+
+/* What most tests of src/docker have: a fake_dockerd and a client of it. */
+struct fake_pair {
+    struct fake fake;
+    struct docker *docker;
+};
+/** cmocka's setup and teardown. */
+int fake_pair_setup(void **state);
+int fake_pair_teardown(void **state);
+/** 20 s from now. */
+struct call fake_call(void);

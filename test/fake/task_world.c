@@ -203,6 +203,34 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
         driver_started_done(&started);
 }
 
+int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, bool run) {
+    struct world_web *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    world_start(&x->w, plugin_json, timeout_ms);
+    world_task(&x->w, &x->task, "web", "{\"image\":\"busybox\",\"command\":\"sleep\"}");
+    if (run)
+        world_run(&x->w, &x->task, NULL);
+    *state = x;
+    return 0;
+}
+
+int world_web_teardown(void **state) {
+    struct world_web *x = *state;
+    world_done(&x->w);
+    task_config_done(&x->task);
+    free(x);
+    return 0;
+}
+
+unsigned world_containers(const struct world *w) {
+    struct docker *docker = fake_docker(&w->fake);
+    AUTO_JSON json_t *list = NULL;
+    struct call call = fake_call();
+    assert_int_equal(docker_container_list(docker, &call, true, NULL, &list, NULL), 0);
+    docker_free(docker);
+    return (unsigned)json_array_size(list);
+}
+
 struct task_look world_look(struct world *w, const char *task_id) {
     struct driver_inspect i = {0};
     assert_int_equal(driver_inspect_task(w->d, task_id, &i, NULL), 0);

@@ -66,6 +66,18 @@ void world_exit(const struct world *w, const struct task_config *c, int code);
 /** "web-a1": how Docker names the task's container. */
 const char *world_name(const struct task_config *c);
 
+/* What most of them have: a world and its task "web". */
+struct world_web {
+    struct world w;
+    struct task_config task;
+};
+/** For cmocka's setup; @run: started, too. */
+int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, bool run);
+/** cmocka's teardown. */
+int world_web_teardown(void **state);
+/** How many containers Docker has, also of those that do not run. */
+unsigned world_containers(const struct world *w);
+
 /** Polls until @is says yes. */
 void world_until(bool (*is)(void *ctx), void *ctx, const char *what);
 /** Until "METHOD PATH" was asked @n times. */

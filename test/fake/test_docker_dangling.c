@@ -10,36 +10,22 @@
 #include <stdio.h>
 #include <string.h>
 
-struct fixture {
-    struct fake fake;
-    struct docker *docker;
+static struct {
     char known[65]; /* the id of a tracked container */
     char late[65];  /* one that becomes tracked after it was asked for once */
     int late_asked;
-};
+} ids;
 
 static int setup(void **state) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    fake_start(&x->fake, NULL);
-    x->docker = fake_docker(&x->fake);
-    *state = x;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    docker_free(x->docker);
-    fake_done(&x->fake);
-    free(x);
-    return 0;
+    memset(&ids, 0, sizeof(ids));
+    return fake_pair_setup(state);
 }
 
 /* @owner NULL: a container of the built-in driver. */
-static void container(struct fixture *x, const char *name, const char *owner, bool start,
+static void container(struct fake_pair *x, const char *name, const char *owner, bool start,
                       char id[65]) {
     char own[65];
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    struct call call = fake_call();
     AUTO_JSON json_t *body =
         json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", DOCKER_LABEL_ALLOC_ID, "a");
     if (owner)
@@ -50,40 +36,39 @@ static void container(struct fixture *x, const char *name, const char *owner, bo
         assert_int_equal(docker_container_start(x->docker, &call, name, NULL), 0);
 }
 
-static bool is_there(struct fixture *x, const char *name) {
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+static bool is_there(struct fake_pair *x, const char *name) {
+    struct call call = fake_call();
     struct docker_state s;
     return docker_container_inspect(x->docker, &call, name, &s, NULL, NULL) == 0;
 }
 
 static bool tracked(void *ctx, const char *id) {
-    struct fixture *x = ctx;
-    if (strcmp(id, x->late) == 0)
-        return x->late_asked++ > 0;
-    return strcmp(id, x->known) == 0;
+    (void)ctx;
+    if (strcmp(id, ids.late) == 0)
+        return ids.late_asked++ > 0;
+    return strcmp(id, ids.known) == 0;
 }
 
-static int search(struct fixture *x, int64_t grace_s, bool dry_run, struct err *err) {
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+static int search(struct fake_pair *x, int64_t grace_s, bool dry_run, struct err *err) {
+    struct call call = fake_call();
     struct docker_dangling_rule rule = {.owner = "me",
                                         .now_s = clock_wall_ns() / 1000000000,
                                         .grace_s = grace_s,
-                                        .tracked = tracked,
-                                        .ctx = x};
+                                        .tracked = tracked};
     return docker_dangling_run(x->docker, &call, &rule, dry_run, err);
 }
 
-static void populate(struct fixture *x) {
+static void populate(struct fake_pair *x) {
     container(x, "forgotten", "me", true, NULL);
-    container(x, "known", "me", true, x->known);
-    container(x, "late", "me", true, x->late);
+    container(x, "known", "me", true, ids.known);
+    container(x, "late", "me", true, ids.late);
     container(x, "other", "other", true, NULL);
     container(x, "builtin", NULL, true, NULL);
     container(x, "stopped", "me", false, NULL);
 }
 
 static void test_docker_dangling_run__only_ours_and_forgotten(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     populate(x);
     assert_int_equal(search(x, 0, false, NULL), 1);
     assert_false(is_there(x, "forgotten"));
@@ -100,7 +85,7 @@ static void test_docker_dangling_run__only_ours_and_forgotten(void **state) {
 }
 
 static void test_docker_dangling_run__dry_run__counted_and_kept(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     populate(x);
     assert_int_equal(search(x, 0, true, NULL), 1);
     assert_true(is_there(x, "forgotten"));
@@ -108,14 +93,14 @@ static void test_docker_dangling_run__dry_run__counted_and_kept(void **state) {
 }
 
 static void test_docker_dangling_run__young__kept(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     populate(x);
     assert_int_equal(search(x, 60, false, NULL), 0);
     assert_true(is_there(x, "forgotten"));
 }
 
 static void test_docker_dangling_run__one_cannot_be_removed__the_others_are(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     char stuck[65], rule[200];
     container(x, "a", "me", true, NULL);
     container(x, "stuck", "me", true, stuck);
@@ -140,7 +125,7 @@ static void test_docker_dangling_run__no_list__nothing_removed(void **state) {
         {"GET /containers/json body={}", -EPROTO},
         {"GET /containers/json drop", -ENOTCONN},
     };
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     populate(x);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct err err = {0};
@@ -152,7 +137,7 @@ static void test_docker_dangling_run__no_list__nothing_removed(void **state) {
     assert_true(is_there(x, "forgotten"));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, fake_pair_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -14,51 +14,29 @@
 
 #define CREATE "POST /containers/create"
 
-struct fixture {
-    struct fake fake;
-    struct docker *docker;
-};
-
-static int setup(void **state) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    fake_start(&x->fake, NULL);
-    x->docker = fake_docker(&x->fake);
-    *state = x;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    docker_free(x->docker);
-    fake_done(&x->fake);
-    free(x);
-    return 0;
-}
-
-static int create(struct fixture *x, const char *hostname, const char *owner,
+static int create(struct fake_pair *x, const char *hostname, const char *owner,
                   struct docker_pause *ret, struct err *err) {
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    struct call call = fake_call();
     return docker_pause_create(x->docker, &call, "alloc", hostname, "pause:3", owner, ret, err);
 }
 
-static int destroy(struct fixture *x, const char *id, char image[80], struct err *err) {
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+static int destroy(struct fake_pair *x, const char *id, char image[80], struct err *err) {
+    struct call call = fake_call();
     return docker_pause_destroy(x->docker, &call, "alloc", id, image, err);
 }
 
-static int inspect(struct fixture *x, const char *name, struct docker_state *ret) {
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+static int inspect(struct fake_pair *x, const char *name, struct docker_state *ret) {
+    struct call call = fake_call();
     return docker_container_inspect(x->docker, &call, name, ret, NULL, NULL);
 }
 
-static void expect_none(struct fixture *x) {
+static void expect_none(struct fake_pair *x) {
     struct docker_state s;
     assert_int_equal(inspect(x, "nomad_init_alloc", &s), -ENOENT);
 }
 
 static void test_docker_pause_create__what_docker_is_told(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     static const struct {
         const char *hostname, *owner, *body;
     } rows[] = {
@@ -97,7 +75,7 @@ static void test_docker_pause_create__what_docker_is_told(void **state) {
 }
 
 static void test_docker_pause_create__again_and_after_a_restart__the_same(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     struct docker_pause first, p;
     assert_int_equal(create(x, "h", "o", &first, NULL), 0);
     for (int i = 0; i < 2; i++) {
@@ -114,7 +92,7 @@ static void test_docker_pause_create__again_and_after_a_restart__the_same(void *
 
 /* Its namespace went with its process: a new one is made. */
 static void test_docker_pause_create__one_that_has_stopped__made_anew(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     struct docker_pause first, p;
     char path[128];
     struct docker_state s;
@@ -129,7 +107,7 @@ static void test_docker_pause_create__one_that_has_stopped__made_anew(void **sta
 
 /* What holds the name is gone before it can be looked at. */
 static void test_docker_pause_create__conflict_with_nobody__made(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     struct docker_pause p;
     struct err err = {0};
     fake_rules(&x->fake,
@@ -142,10 +120,10 @@ static void test_docker_pause_create__conflict_with_nobody__made(void **state) {
 
 /* dockerd has made it, its answer is lost. */
 static void test_docker_pause_create__answer_lost__nothing_left(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     struct docker_pause p;
     char id[65];
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    struct call call = fake_call();
     AUTO_JSON json_t *body = json_pack("{s:s}", "Image", "pause:3");
     assert_int_equal(docker_container_create(x->docker, &call, "nomad_init_alloc", body, id, NULL),
                      0);
@@ -157,10 +135,10 @@ static void test_docker_pause_create__answer_lost__nothing_left(void **state) {
 }
 
 static void test_docker_pause_find__runs_or_not(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     struct docker_pause made, p = {.sandbox = "untouched"};
     struct err err = {0};
-    struct call call = call_within(NULL, 20 * US_PER_SEC);
+    struct call call = fake_call();
     char path[128];
     assert_int_equal(docker_pause_find(x->docker, &call, "alloc", &p, NULL), -ENOENT);
     assert_int_equal(create(x, "h", "o", &made, NULL), 0);
@@ -198,7 +176,7 @@ static void test_docker_pause_create__fails__nothing_left(void **state) {
          "\"NetworkSettings\":{\"SandboxKey\":\"\"}}",
          -EPROTO, "has no network namespace"},
     };
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         fake_control(&x->fake, "POST", "reset", "", NULL, 0);
         fake_rules(&x->fake, rows[i].rules);
@@ -215,7 +193,7 @@ static void test_docker_pause_create__fails__nothing_left(void **state) {
 }
 
 struct cancelled {
-    struct fixture *x;
+    struct fake_pair *x;
     struct cancel cancel;
     int r;
 };
@@ -250,7 +228,7 @@ static void test_docker_pause_create__cancelled_at_start__nothing_left(void **st
 }
 
 static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     static const char *const stale =
         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     for (int way = 0; way < 4; way++) {
@@ -290,7 +268,7 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
         {"DELETE /containers/* status=404 body={\"message\":\"No such container\"}", 0, true},
         {"GET /containers/*/json status=500 body={\"message\":\"busy\"}", -EIO, true},
     };
-    struct fixture *x = *state;
+    struct fake_pair *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct docker_pause p;
         struct err err = {0};
@@ -306,7 +284,7 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
     }
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, fake_pair_setup, fake_pair_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

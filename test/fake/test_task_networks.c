@@ -27,22 +27,13 @@ static int teardown(void **state) {
 
 static int create(struct world *w, const char *alloc, const char *hostname,
                   struct driver_network *ret, struct err *err) {
-    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct call call = fake_call();
     return driver_create_network(w->d, &call, alloc, hostname, ret, err);
 }
 
 static int destroy(struct world *w, const char *alloc, const char *container_id, struct err *err) {
-    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct call call = fake_call();
     return driver_destroy_network(w->d, &call, alloc, container_id, err);
-}
-
-static unsigned containers(struct world *w) {
-    struct docker *docker = fake_docker(&w->fake);
-    AUTO_JSON json_t *list = NULL;
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    assert_int_equal(docker_container_list(docker, &call, true, NULL, &list, NULL), 0);
-    docker_free(docker);
-    return (unsigned)json_array_size(list);
 }
 
 static const char *label(const struct driver_network *n, const char *key) {
@@ -71,7 +62,7 @@ static void test_create__new__path_and_labels(void **state) {
     assert_int_equal(n.labels.n, 1);
     assert_int_equal(strlen(label(&n, "docker_sandbox_container_id")), 64);
     driver_network_done(&n);
-    assert_int_equal(containers(w), 2);
+    assert_int_equal(world_containers(w), 2);
     assert_int_equal(fake_images_held(), 2);
 }
 
@@ -122,7 +113,7 @@ static void test_create__again__the_same_also_after_a_restart(void **state) {
     expect_same(w, id);
     expect_same(w, id);
     assert_int_equal(destroy(w, "a1", id, NULL), 0);
-    assert_int_equal(containers(w), 0);
+    assert_int_equal(world_containers(w), 0);
     assert_int_equal(fake_images_held(), 0);
     driver_network_done(&first);
     fake_images_fail(0);
@@ -157,7 +148,7 @@ static void test_create__fails__undone(void **state) {
             fail_msg("row %zu: class %d \"%s\"", i, err.cls, err.text);
         assert_null(n.path);
         fake_control(&w->fake, "POST", "reset", "", NULL, 0);
-        assert_int_equal(containers(w), 0);
+        assert_int_equal(world_containers(w), 0);
         assert_int_equal(fake_images_held(), 0);
     }
 }
@@ -175,7 +166,7 @@ static void test_destroy__however_asked__gone(void **state) {
             struct err err = {0};
             assert_int_equal(destroy(w, "a1", way == 2 ? "0123456789abcdef" : id, &err), 0);
             assert_false(err.set);
-            assert_int_equal(containers(w), 0);
+            assert_int_equal(world_containers(w), 0);
             assert_int_equal(fake_images_held(), 0);
         }
         driver_network_done(&n);
@@ -195,7 +186,7 @@ static void test_destroy__refused__told_and_kept_for_the_next_try(void **state) 
     assert_int_equal(fake_images_held(), 1);
     fake_control(&w->fake, "POST", "reset", "", NULL, 0);
     assert_int_equal(destroy(w, "a1", label(&n, "docker_sandbox_container_id"), NULL), 0);
-    assert_int_equal(containers(w), 0);
+    assert_int_equal(world_containers(w), 0);
     assert_int_equal(fake_images_held(), 0);
     driver_network_done(&n);
 }
@@ -232,7 +223,7 @@ static void test_create__pause_container_died__made_anew(void **state) {
     assert_int_equal(create(w, "a1", "", &n, NULL), 0);
     assert_true(n.created);
     assert_string_not_equal(label(&n, "docker_sandbox_container_id"), old);
-    assert_int_equal(containers(w), 1);
+    assert_int_equal(world_containers(w), 1);
     assert_int_equal(fake_images_held(), 1);
     driver_network_done(&n);
 }

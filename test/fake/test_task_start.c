@@ -7,46 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
-
-struct fixture {
-    struct world w;
-    struct task_config task;
-};
-
-static int setup_with(void **state, const char *plugin, unsigned timeout_ms) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    world_start(&x->w, plugin, timeout_ms);
-    world_task(&x->w, &x->task, "web", RUNS);
-    *state = x;
-    return 0;
-}
-
 static int setup(void **state) {
-    return setup_with(state, "{}", 0);
+    return world_web_setup(state, "{}", 0, false);
 }
 
 /* Docker's calls end after 300 ms. */
 static int setup_hasty(void **state) {
-    return setup_with(state, "{}", 300);
-}
-
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    world_done(&x->w);
-    task_config_done(&x->task);
-    free(x);
-    return 0;
-}
-
-static unsigned containers(const struct fixture *x) {
-    struct docker *docker = fake_docker(&x->w.fake);
-    AUTO_JSON json_t *list = NULL;
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    assert_int_equal(docker_container_list(docker, &call, true, NULL, &list, NULL), 0);
-    docker_free(docker);
-    return (unsigned)json_array_size(list);
+    return world_web_setup(state, "{}", 300, false);
 }
 
 /* True when nobody holds the FIFO for writing: a reader alone sees the end of file. */
@@ -57,9 +24,9 @@ static bool is_unheld(void *path) {
     return read(fd, &byte, 1) == 0;
 }
 
-static int start_fails(struct fixture *x, struct err *err) {
+static int start_fails(struct world_web *x, struct err *err) {
     struct driver_started started = {0};
-    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct call call = fake_call();
     *err = (struct err){0};
     int r = driver_start_task(x->w.d, &call, &x->task, &started, err);
     assert_true(r < 0);
@@ -68,20 +35,20 @@ static int start_fails(struct fixture *x, struct err *err) {
     return r;
 }
 
-static void assert_undone(struct fixture *x, unsigned containers_left) {
+static void assert_undone(struct world_web *x, unsigned containers_left) {
     assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
                      -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
     world_until(is_unheld, x->task.stderr_path, "stderr's FIFO let go");
     if (containers_left != UINT32_MAX)
-        assert_int_equal(containers(x), containers_left);
+        assert_int_equal(world_containers(&x->w), containers_left);
 }
 
 /* ---- it works ---- */
 
 static void test_start__fine__runs_with_state_and_pid(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct driver_started started = {0};
     world_run(&x->w, &x->task, &started);
     struct task_look look = world_look(&x->w, x->task.id);
@@ -97,20 +64,20 @@ static void test_start__fine__runs_with_state_and_pid(void **state) {
 }
 
 static void test_start__same_id_twice__refused_and_first_goes_on(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     world_run(&x->w, &x->task, NULL);
     start_fails(x, &err);
     assert_string_equal(err.text, "task with ID \"a1/web/0123\" already started");
     assert_int_equal(err.cls, ERR_PLAIN);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
-    assert_int_equal(containers(x), 1);
+    assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(fake_images_held(), 1);
 }
 
 /* The die event comes before start has returned; its exit is the one that is told. */
 static void test_start__ends_at_once__exit_code_told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     task_config_done(&x->task);
     world_task(&x->w, &x->task, "web",
                "{\"image\":\"busybox\",\"command\":\"exit\",\"args\":[\"3\"]}");
@@ -128,7 +95,7 @@ static void test_start__ends_at_once__exit_code_told(void **state) {
 /* Its output is delivered and the FIFOs close although the end was known before the logs were
  * followed. */
 static void test_start__ends_at_once__log_closes(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct reader r;
     task_config_done(&x->task);
     world_task(&x->w, &x->task, "web",
@@ -144,9 +111,9 @@ static void test_start__ends_at_once__log_closes(void **state) {
 
 /* ---- the name is taken ---- */
 
-static void make_conflict(struct fixture *x, const char *task_id, bool running) {
+static void make_conflict(struct world_web *x, const char *task_id, bool running) {
     struct docker *docker = fake_docker(&x->w.fake);
-    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct call call = fake_call();
     AUTO_JSON json_t *body =
         json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, task_id);
     char id[65];
@@ -158,33 +125,33 @@ static void make_conflict(struct fixture *x, const char *task_id, bool running) 
 }
 
 static void test_start__own_container_runs__adopted(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     make_conflict(x, x->task.id, true);
     world_run(&x->w, &x->task, NULL);
-    assert_int_equal(containers(x), 1);
+    assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"),
                      2); /* ours and the one refused */
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
 static void test_start__own_container_stopped__replaced(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     make_conflict(x, x->task.id, false);
     world_run(&x->w, &x->task, NULL);
-    assert_int_equal(containers(x), 1);
+    assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
 }
 
 static void test_start__earlier_instance_runs__replaced(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     make_conflict(x, "a1/web/earlier", true);
     world_run(&x->w, &x->task, NULL);
-    assert_int_equal(containers(x), 1);
+    assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
 }
 
 static void test_start__name_stays_taken__gives_up_after_attempts(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     fake_rules(&x->w.fake,
                "POST /containers/create status=409 body={\"message\":\"Conflict. in use\"}\n");
@@ -197,7 +164,7 @@ static void test_start__name_stays_taken__gives_up_after_attempts(void **state) 
 
 /* The number is the plugin's; a task's own is accepted and not used, as in Nomad. */
 static void test_start__name_stays_taken__attempts_of_the_plugin(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     world_driver_free(&x->w);
     world_driver_new(&x->w, "{\"container_exists_attempts\":1}");
@@ -219,7 +186,7 @@ struct refusal {
 };
 
 /* @most: the request comes between row->count and that many times. */
-static void refuse_between(struct fixture *x, const struct refusal *row, int most) {
+static void refuse_between(struct world_web *x, const struct refusal *row, int most) {
     struct err err;
     fake_rules(&x->w.fake, row->rule);
     start_fails(x, &err);
@@ -232,7 +199,7 @@ static void refuse_between(struct fixture *x, const struct refusal *row, int mos
     assert_undone(x, 0);
 }
 
-static void refuse(struct fixture *x, const struct refusal *row) {
+static void refuse(struct world_web *x, const struct refusal *row) {
     refuse_between(x, row, row->count);
 }
 
@@ -280,7 +247,7 @@ static void test_start__create_hangs__recoverable(void **state) {
 }
 
 static void test_start__create_works_at_third_try__runs(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake,
                "POST /containers/create times=2 status=500 body={\"message\":\"busy\"}\n");
     world_run(&x->w, &x->task, NULL);
@@ -289,7 +256,7 @@ static void test_start__create_works_at_third_try__runs(void **state) {
 
 /* Made by dockerd, but its answer was too late for us: the container must not stay. */
 static void test_start__create_answers_too_late__removed(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     make_conflict(x, "a1/web/earlier", false);
     fake_rules(&x->w.fake, "POST /containers/create hang\n");
@@ -334,7 +301,7 @@ static void test_start__inspect_hangs__recoverable(void **state) {
 }
 
 static void test_start__image_fails__nothing_made(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     world_driver_free(
         &x->w); /* the double is there after activation only; the failure is noted before */
@@ -349,7 +316,7 @@ static void test_start__image_fails__nothing_made(void **state) {
 /* ---- what the image module is told ---- */
 
 /* "@" in @want stands for the alloc folder. */
-static void wants(struct fixture *x, const char *plugin, const char *job, const char *want) {
+static void wants(struct world_web *x, const char *plugin, const char *job, const char *want) {
     char expected[1024];
     const char *at = strchr(want, '@'), *dir = x->task.alloc_dir;
     if (at && at[1] == '/')
@@ -400,7 +367,7 @@ static void test_start__plugins_image_fields__reach_the_image_module(void **stat
         {"{\"auth\":{\"config\":\"/f\",\"helper\":\"h\"}}",
          "gc=1 delay=180 activity=120 config=/f helper=h"},
     };
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         world_driver_free(&x->w);
@@ -414,17 +381,17 @@ static void test_start__plugins_image_fields__reach_the_image_module(void **stat
 /* ---- logs ---- */
 
 static void test_start__no_fifo__recoverable_and_undone(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     assert_int_equal(unlink(x->task.stdout_path), 0);
     start_fails(x, &err);
     assert_int_equal(err.cls, ERR_RECOVERABLE);
-    assert_int_equal(containers(x), 0);
+    assert_int_equal(world_containers(&x->w), 0);
     assert_int_equal(fake_images_held(), 0);
 }
 
 static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake,
                "GET /containers/*/logs status=501 body={\"message\":\"configured logging driver "
                "does not support reading\"}\n");
@@ -434,14 +401,14 @@ static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
 }
 
 static void test_start__cancelled__undone(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct cancel cancel;
     struct err err = {0};
     struct driver_started started = {0};
     assert_int_equal(cancel_init(&cancel), 0);
     fake_rules(&x->w.fake, "POST /containers/*/start hang\n");
     cancel_fire(&cancel);
-    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct call call = fake_call();
     call.cancel = &cancel;
     assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
     cancel_done(&cancel);
@@ -449,8 +416,8 @@ static void test_start__cancelled__undone(void **state) {
     assert_undone(x, 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_start__fine__runs_with_state_and_pid),
     T(test_start__same_id_twice__refused_and_first_goes_on),
