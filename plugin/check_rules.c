@@ -3,6 +3,9 @@
 #include "paddock/cleanup.h"
 #include "paddock/cpuset.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +55,26 @@ enum check_verdict check_rules_cores(const char *pool, const char *cores, const 
     snprintf(ret, CHECK_TEXT_MAX, "shared pool %s, reserved %s, online %s", pool,
              cores[0] ? cores : "none", online);
     return CHECK_OK;
+}
+
+void check_rules_scopes(const char *cgroup_root, char *ret, size_t size) {
+    char path[PATH_MAX], text[4096];
+    struct cpuset all = {{0}}, one;
+    snprintf(path, sizeof(path), "%s/nomad.slice", cgroup_root);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        if (!strstr(e->d_name, ".scope"))
+            continue;
+        snprintf(path, sizeof(path), "%s/nomad.slice/%s/cpuset.cpus", cgroup_root, e->d_name);
+        AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+        if (n > 0 && cpuset_parse(text, (size_t)n, &one) == 0)
+            cpuset_union(&all, &one);
+    }
+    if (d)
+        closedir(d);
+    if (cpuset_format(&all, ret, size) < 0)
+        ret[0] = '\0';
 }
 
 enum check_verdict check_rules_inotify(int r, const char *instances, const char *watches,

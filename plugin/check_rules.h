@@ -1,6 +1,7 @@
 #pragma once
-/* What `paddock check` makes of what it read. Pure; any thread. */
+/* What `paddock check` makes of what it read. Pure but where it says so; any thread. */
 #include <stdbool.h>
+#include <stddef.h>
 
 #define CHECK_TEXT_MAX 14000 /* three sets of 4095 characters and the words between them */
 
@@ -14,6 +15,11 @@ bool check_rules_has_word(const char *text, const char *word);
  * is so, and what to do. */
 enum check_verdict check_rules_cores(const char *pool, const char *cores, const char *online,
                                      char ret[static CHECK_TEXT_MAX]);
+
+/** The pool of a client up to 1.6, which has no share.slice: it writes the pool, and a task's own
+ * cores, to each task's scope under @cgroup_root/nomad.slice. Reads these files. @ret: all of them
+ * together as list text, "" = there is none, or it does not fit. */
+void check_rules_scopes(const char *cgroup_root, char *ret, size_t size);
 
 /** @r: of inotify_init1, 0 or -errno. @instances, @watches: the user limits' texts. */
 enum check_verdict check_rules_inotify(int r, const char *instances, const char *watches,

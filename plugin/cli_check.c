@@ -4,7 +4,6 @@
 #include "plugin/cli.h"
 
 #include "paddock/cleanup.h"
-#include "paddock/cpuset.h"
 #include "paddock/docker.h"
 
 #include <dirent.h>
@@ -75,28 +74,6 @@ static bool check_cgroup(struct check *c) {
     return true;
 }
 
-/* Clients up to 1.6 have no share.slice: they write the pool, and a task's own cores, to each
- * task's scope. */
-static void pool_of_scopes(const struct check *c, char *out, size_t size) {
-    char path[512], text[4096];
-    struct cpuset all = {{0}}, one;
-    snprintf(path, sizeof(path), "%s/nomad.slice", c->cgroup_root);
-    DIR *d = opendir(path);
-    for (const struct dirent *e; d && (e = readdir(d));) {
-        char name[320];
-        if (!strstr(e->d_name, ".scope"))
-            continue;
-        snprintf(name, sizeof(name), "nomad.slice/%s/cpuset.cpus", e->d_name);
-        if (slurp(c->cgroup_root, name, text, sizeof(text)) > 0 &&
-            cpuset_parse(text, strlen(text), &one) == 0)
-            cpuset_union(&all, &one);
-    }
-    if (d)
-        closedir(d);
-    if (cpuset_is_empty(&all) || cpuset_format(&all, out, size) < 0)
-        out[0] = '\0';
-}
-
 static void check_nomad_cores(struct check *c) {
     char pool[4096], cores[4096], online[4096], text[CHECK_TEXT_MAX];
     if (slurp(c->cgroup_root, "cpuset.cpus.effective", online, sizeof(online)) == 0)
@@ -104,7 +81,7 @@ static void check_nomad_cores(struct check *c) {
     slurp(c->cgroup_root, "nomad.slice/share.slice/cpuset.cpus", pool, sizeof(pool));
     slurp(c->cgroup_root, "nomad.slice/reserve.slice/cpuset.cpus", cores, sizeof(cores));
     if (!pool[0] && !cores[0])
-        pool_of_scopes(c, pool, sizeof(pool));
+        check_rules_scopes(c->cgroup_root, pool, sizeof(pool));
     enum check_verdict v = check_rules_cores(pool, cores, online, text);
     say(c, v, "Nomad's cores: %s", text);
 }

@@ -2,6 +2,7 @@
 #include "plugin/cli_ask.h"
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 static int usage(FILE *to, int status) {
@@ -24,18 +25,21 @@ int cli_metrics(int argc, char **argv) {
     }
     if (optind != argc)
         return usage(stderr, 2);
-    json_t *all = cli_ask(CLI_RUN_DIR, socket, "metrics"), *one;
-    size_t i;
-    int status = json_array_size(all) == 1 ? 0 : 1;
-    if (json_array_size(all) == 0)
+    json_t *all = cli_ask(CLI_RUN_DIR, socket, "metrics", CLI_WAIT_US);
+    size_t n = json_array_size(all);
+    const char *text = json_string_value(json_object_get(json_array_get(all, 0), "metrics"));
+    if (n == 0)
         fputs("paddock: no running driver answers\n", stderr);
-    else if (status) /* two of them in one text are no Prometheus text */
+    else if (n > 1) /* two of them in one text are no Prometheus text */
         fprintf(stderr,
                 "paddock: %zu drivers answer, name one: --socket " CLI_RUN_DIR
                 "/control-NAME.sock\n",
-                json_array_size(all));
-    else
-        json_array_foreach(all, i, one) fputs(cli_text(one, "metrics"), stdout);
+                n);
+    else if (!text)
+        fputs("paddock: the driver's answer has no metrics in it\n", stderr);
+    bool written = n == 1 && text && fputs(text, stdout) >= 0 && fflush(stdout) == 0;
+    if (n == 1 && text && !written)
+        perror("paddock");
     json_decref(all);
-    return status;
+    return written ? 0 : 1;
 }

@@ -63,10 +63,11 @@ static int print_tables(const json_t *all) {
 /* ---- the command ---- */
 
 static int show(const struct status_args *a) {
-    json_t *all = cli_ask(CLI_RUN_DIR, a->socket, "status");
     int status = 0;
     if (a->watch && !a->json)
         fputs("\033[H\033[2J", stdout);
+    fflush(stdout); /* before what may be said on stderr */
+    json_t *all = cli_ask(CLI_RUN_DIR, a->socket, "status", CLI_WAIT_US);
     if (!json_array_size(all)) {
         json_decref(all);
         fputs("paddock: no running driver answers\n", stderr);

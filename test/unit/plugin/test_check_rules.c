@@ -3,7 +3,9 @@
 #include "paddock/cleanup.h"
 #include "unit/cm.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static char text[CHECK_TEXT_MAX];
 
@@ -29,6 +31,40 @@ static void test_cores__table__judged_and_told_what_to_do(void **state) {
         if (v != rows[i].v || !strstr(text, rows[i].says))
             fail_msg("row %zu: verdict %d, \"%s\"", i, v, text);
     }
+}
+
+static void put(const char *dir, const char *name, const char *set) {
+    char path[160];
+    snprintf(path, sizeof(path), "%s/nomad.slice/%s", dir, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/nomad.slice/%s/cpuset.cpus", dir, name);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(set, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_scopes__all_of_them_together(void **state) {
+    char dir[] = "/tmp/paddock-check-XXXXXX", path[64], command[96], small[4];
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    check_rules_scopes(dir, text, sizeof(text)); /* no such folder */
+    assert_string_equal(text, "");
+    snprintf(path, sizeof(path), "%s/nomad.slice", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    check_rules_scopes(dir, text, sizeof(text));
+    assert_string_equal(text, "");
+    put(dir, "a.web.scope", "0-1\n");
+    put(dir, "b.web.scope", "1,3\n");
+    put(dir, "blank.web.scope", "\n");
+    put(dir, "nonsense.web.scope", "x\n");
+    put(dir, "share.slice", "0-7\n");
+    check_rules_scopes(dir, text, sizeof(text));
+    assert_string_equal(text, "0-1,3");
+    check_rules_scopes(dir, small, sizeof(small));
+    assert_string_equal(small, "");
+    snprintf(command, sizeof(command), "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
 }
 
 static void test_inotify__table__judged(void **state) {
@@ -64,6 +100,7 @@ static void test_status__failures_count_more_than_warnings(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cores__table__judged_and_told_what_to_do),
+        cmocka_unit_test(test_scopes__all_of_them_together),
         cmocka_unit_test(test_inotify__table__judged),
         cmocka_unit_test(test_has_word__part_of_another__not_found),
         cmocka_unit_test(test_status__failures_count_more_than_warnings),

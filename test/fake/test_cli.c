@@ -1,0 +1,447 @@
+/* The program in a person's hands: what it prints and the exit status, with a plugin on the control
+ * socket that answers as the test says, and with none. */
+#include "unit/cm.h"
+
+#include "fake/fake_client.h"
+#include "paddock/clock.h"
+#include "plugin/cli_ask.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define WAIT_US (20 * US_PER_SEC)
+
+extern char **environ;
+
+static const char status_doc[] =
+    "{\"driver\": {\"name\": \"docker\", \"version\": \"1.2\", \"pid\": 7},"
+    " \"pin\": {\"host\": {\"cpus\": 4, \"disabled\": \"\"}, \"counters\": {},"
+    " \"tasks\": [{\"alloc_id\": \"0123456789abcdef\", \"task\": \"web\", \"kind\": \"shared\","
+    " \"wanted\": \"2-3\", \"actual\": \"0-3\", \"state\": \"pinned\", \"corrections\": 5,"
+    " \"history\": []}]}}";
+
+/* ---- the plugin's side ---- */
+
+static char dir[64], path[128];
+static int listener;
+static pthread_t peer_thread;
+static atomic_bool peer_stop;
+static _Atomic(const char *) peer_text; /* NULL = it never answers */
+static atomic_size_t peer_cut;          /* so many bytes, then the end */
+static atomic_bool peer_dribbles;       /* a byte at a time, without an end */
+static char peer_asked[64];
+
+static void play(int fd) {
+    struct pollfd client = {.fd = fd, .events = POLLIN};
+    const char *text = atomic_load(&peer_text);
+    ssize_t n = recv(fd, peer_asked, sizeof(peer_asked) - 1, 0);
+    peer_asked[n > 0 ? n : 0] = '\0';
+    if (text && !atomic_load(&peer_dribbles)) {
+        size_t len = strlen(text), cut = atomic_load(&peer_cut);
+        (void)!send(fd, text, cut && cut < len ? cut : len, MSG_NOSIGNAL);
+        return;
+    }
+    client.events = 0; /* its end alone */
+    while (!atomic_load(&peer_stop) && poll(&client, 1, 20) == 0)
+        if (atomic_load(&peer_dribbles) && send(fd, " ", 1, MSG_NOSIGNAL) != 1)
+            return;
+}
+
+static void *peer(void *arg) {
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    (void)arg;
+    while (!atomic_load(&peer_stop)) {
+        if (poll(&p, 1, 20) <= 0)
+            continue;
+        AUTO_FD int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            play(fd);
+    }
+    return NULL;
+}
+
+static void peer_says(const char *text) {
+    atomic_store(&peer_cut, 0);
+    atomic_store(&peer_dribbles, false);
+    atomic_store(&peer_text, text);
+}
+
+static int setup(void **state) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/paddock-cli-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/control-docker.sock", dir);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%.100s", path);
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (const struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    peer_says(status_doc);
+    atomic_store(&peer_stop, false);
+    return pthread_create(&peer_thread, NULL, peer, NULL);
+}
+
+static int remove_one(const char *name, const struct stat *st, int kind, struct FTW *ftw) {
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(name);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    atomic_store(&peer_stop, true);
+    pthread_join(peer_thread, NULL);
+    close(listener);
+    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- the program ---- */
+
+struct ran {
+    pid_t pid;
+    int out_fd, err_fd, status;
+    char out[65536], err[8192];
+};
+
+static void start(struct ran *r, const char *const *args) {
+    const char *argv[12] = {"paddock"};
+    int out[2], err[2], n = 1;
+    for (; args && *args; args++)
+        argv[n++] = *args;
+    *r = (struct ran){.status = -1};
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(err, O_CLOEXEC), 0);
+    posix_spawn_file_actions_t a;
+    posix_spawn_file_actions_init(&a);
+    posix_spawn_file_actions_adddup2(&a, out[1], 1);
+    posix_spawn_file_actions_adddup2(&a, err[1], 2);
+    assert_int_equal(posix_spawn(&r->pid, PADDOCK_PROGRAM, &a, NULL, (char *const *)argv, environ),
+                     0);
+    posix_spawn_file_actions_destroy(&a);
+    close(out[1]);
+    close(err[1]);
+    r->out_fd = out[0];
+    r->err_fd = err[0];
+}
+
+/* Reads on until both have ended, or @text is in stdout. */
+static void read_on(struct ran *r, const char *text) {
+    uint64_t end = clock_now_us() + WAIT_US;
+    while (!(text && strstr(r->out, text)) && (r->out_fd >= 0 || r->err_fd >= 0)) {
+        struct pollfd p[2] = {{.fd = r->out_fd, .events = POLLIN},
+                              {.fd = r->err_fd, .events = POLLIN}};
+        if (clock_now_us() > end)
+            fail_msg("not in time: \"%s\", \"%s\"", r->out, r->err);
+        poll(p, 2, 100);
+        for (int i = 0; i < 2; i++) {
+            char *to = i ? r->err : r->out;
+            size_t have = strlen(to), size = i ? sizeof(r->err) : sizeof(r->out);
+            ssize_t n = p[i].revents ? read(p[i].fd, to + have, size - 1 - have) : -1;
+            if (n == 0 && i)
+                r->err_fd = fd_close(r->err_fd);
+            else if (n == 0)
+                r->out_fd = fd_close(r->out_fd);
+        }
+    }
+}
+
+static void finish(struct ran *r) {
+    int status;
+    fd_close(r->out_fd);
+    fd_close(r->err_fd);
+    assert_int_equal(waitpid(r->pid, &status, 0), r->pid);
+    r->status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+#define RUN(r, ...) run(r, (const char *const[]){__VA_ARGS__, NULL})
+static void run(struct ran *r, const char *const *args) {
+    start(r, args);
+    read_on(r, NULL);
+    finish(r);
+}
+
+static void assert_says(const char *text, const char *part) {
+    if (!strstr(text, part))
+        fail_msg("no \"%s\" in: %s", part, text);
+}
+
+/* ---- status and metrics ---- */
+
+static void test_status__table_and_json(void **state) {
+    struct ran r;
+    (void)state;
+    RUN(&r, "status", "--socket", path);
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.err, "");
+    assert_string_equal(peer_asked, "status\n");
+    assert_says(r.out, "docker 1.2, pid 7, 1 task\n");
+    assert_says(r.out, "01234567  web");
+    assert_says(r.out, "!!##"); /* of four CPUs */
+    RUN(&r, "status", "--json", "--socket", path);
+    assert_int_equal(r.status, 0);
+    json_auto_t *all = json_loads(r.out, 0, NULL), *want = json_loads(status_doc, 0, NULL);
+    assert_int_equal(json_array_size(all), 1);
+    assert_true(json_equal(json_array_get(all, 0), want));
+}
+
+static void test_status_watch__goes_on_when_the_plugin_does_not(void **state) {
+    struct ran r;
+    (void)state;
+    start(&r, (const char *const[]){"status", "--watch", "--socket", path, NULL});
+    read_on(&r, "web");
+    peer_says("nonsense");
+    read_on(&r, "5  -\n\033[H\033[2J\033[H\033[2J"); /* the old table is wiped away, once more */
+    peer_says("{\"driver\": {\"name\": \"again\"}, \"pin\": {\"tasks\": []}}");
+    read_on(&r, "again");
+    kill(r.pid, SIGTERM);
+    read_on(&r, NULL);
+    finish(&r);
+    assert_int_equal(r.status, -SIGTERM);
+    assert_says(r.err, "no running driver answers");
+}
+
+static void test_status_watch_json__one_document_a_line(void **state) {
+    struct ran r;
+    (void)state;
+    start(&r, (const char *const[]){"status", "--watch", "--json", "--socket", path, NULL});
+    read_on(&r, "]\n[{\"driver\"");
+    kill(r.pid, SIGTERM);
+    read_on(&r, NULL);
+    finish(&r);
+    *strchr(r.out, '\n') = '\0';
+    json_auto_t *first = json_loads(r.out, 0, NULL);
+    assert_int_equal(json_array_size(first), 1);
+}
+
+static void test_metrics__printed_as_they_come(void **state) {
+    struct ran r;
+    (void)state;
+    peer_says("{\"metrics\": \"# TYPE a counter\\na{b=\\\"\\\\\\\"\\\"} 1\\n\"}");
+    RUN(&r, "metrics", "--socket", path);
+    assert_int_equal(r.status, 0);
+    assert_string_equal(peer_asked, "metrics\n");
+    assert_string_equal(r.out, "# TYPE a counter\na{b=\"\\\"\"} 1\n");
+}
+
+static void test_answers_that_are_none__said_and_status_1(void **state) {
+    static const struct {
+        const char *command, *text, *says;
+        size_t cut;
+    } rows[] = {
+        {"status", "HTTP/1.1 400 Bad Request", "not an answer", 0},
+        {"status", status_doc, "not an answer", sizeof(status_doc) / 2},
+        {"status", "", "not an answer", 0},
+        {"status", "[1]", "not an answer", 0},
+        {"status", "{\"error\": \"busy\"}", ": busy", 0},
+        {"metrics", "{", "not an answer", 0},
+        {"metrics", "{\"metrics\": 5}", "has no metrics in it", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct ran r;
+        peer_says(rows[i].text);
+        atomic_store(&peer_cut, rows[i].cut);
+        RUN(&r, rows[i].command, "--socket", path);
+        assert_int_equal(r.status, 1);
+        assert_string_equal(r.out, "");
+        assert_says(r.err, rows[i].says);
+    }
+}
+
+static void test_nobody_there__said_and_status_1(void **state) {
+    static const char *const commands[] = {"status", "metrics"};
+    char none[160], dead[160];
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    (void)state;
+    snprintf(none, sizeof(none), "%s/none.sock", dir);
+    snprintf(dead, sizeof(dead), "%s/dead.sock", dir);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%.100s", dead);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        struct ran r;
+        RUN(&r, commands[i], "--socket", none);
+        assert_int_equal(r.status, 1);
+        assert_says(r.err, "none.sock: No such file or directory\n");
+        assert_says(r.err, "no running driver answers\n");
+        RUN(&r, commands[i], "--socket", dead);
+        assert_int_equal(r.status, 1);
+        assert_string_equal(r.err, "paddock: no running driver answers\n");
+    }
+}
+
+static void test_usage__statuses(void **state) {
+    static const char *const commands[] = {"status", "metrics", "check"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        struct ran r;
+        RUN(&r, commands[i], "--help");
+        assert_int_equal(r.status, 0);
+        assert_says(r.out, "usage: paddock ");
+        RUN(&r, commands[i], "--no-such-flag");
+        assert_int_equal(r.status, 2);
+        assert_string_equal(r.out, "");
+        assert_says(r.err, "usage: paddock ");
+        RUN(&r, commands[i], "word");
+        assert_int_equal(r.status, 2);
+    }
+}
+
+/* ---- asking ---- */
+
+/* What cli_ask says on stderr; returns how many answered. */
+static size_t ask(const char *in, const char *socket, uint64_t timeout_us, char *err, size_t size) {
+    char name[160];
+    snprintf(name, sizeof(name), "%s/stderr", dir);
+    AUTO_FD int to = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO_FD int keep = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    assert_true(to >= 0 && keep >= 0 && dup2(to, 2) == 2);
+    json_auto_t *all = cli_ask(in, socket, "status", timeout_us);
+    dup2(keep, 2);
+    ssize_t n = pread(to, err, size - 1, 0);
+    err[n > 0 ? n : 0] = '\0';
+    return json_array_size(all);
+}
+
+static void test_ask__silent_or_slow__given_up_in_time(void **state) {
+    char err[512];
+    (void)state;
+    for (int dribbles = 0; dribbles < 2; dribbles++) {
+        peer_says(NULL);
+        atomic_store(&peer_dribbles, dribbles);
+        uint64_t start_us = clock_now_us();
+        assert_int_equal(ask(dir, NULL, 300 * US_PER_MS, err, sizeof(err)), 0);
+        assert_true(clock_now_us() - start_us >= 300 * US_PER_MS);
+        assert_true(clock_now_us() - start_us < 10 * US_PER_SEC);
+        assert_says(err, "control-docker.sock: Connection timed out");
+    }
+}
+
+static void set_user(uid_t uid) {
+    /* Of this thread alone, as the kernel sees it. */
+    assert_int_equal(syscall(SYS_setresuid, -1, uid, -1), 0);
+}
+
+static void test_ask__somebody_elses__permission_denied(void **state) {
+    char err[2][512];
+    size_t n[2];
+    (void)state;
+    if (geteuid() != 0)
+        fail_msg("needs root: it becomes somebody else");
+    assert_int_equal(chmod(path, 0600), 0);
+    for (int closed = 0; closed < 2; closed++) {
+        char name[160];
+        snprintf(name, sizeof(name), "%s/stderr", dir);
+        AUTO_FD int to = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        assert_int_equal(fchmod(to, 0666), 0);
+        assert_int_equal(chmod(dir, closed ? 0700 : 0755), 0);
+        AUTO_FD int keep = fcntl(2, F_DUPFD_CLOEXEC, 3);
+        assert_true(ftruncate(to, 0) == 0 && dup2(to, 2) == 2);
+        set_user(65534);
+        json_auto_t *all = cli_ask(dir, NULL, "status", US_PER_SEC);
+        set_user(0);
+        dup2(keep, 2);
+        ssize_t len = pread(to, err[closed], sizeof(err[closed]) - 1, 0);
+        err[closed][len > 0 ? len : 0] = '\0';
+        n[closed] = json_array_size(all);
+    }
+    assert_int_equal(n[0] + n[1], 0);
+    assert_says(err[0], "control-docker.sock: Permission denied");
+    assert_says(err[1], ": Permission denied"); /* the folder, as /run/paddock is */
+}
+
+/* ---- check ---- */
+
+static void check(struct ran *r, const char *docker) {
+    setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
+    RUN(r, "check", "--docker", docker, "--cgroup-root", dir);
+    unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
+}
+
+static unsigned lines_with(const char *text, const char *start_of_line) {
+    unsigned n = 0;
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        n += strncmp(line, start_of_line, strlen(start_of_line)) == 0;
+    }
+    return n;
+}
+
+static void test_check__nothing_is_there__every_line_says_what_to_do(void **state) {
+    struct ran r;
+    char last[64];
+    (void)state;
+    check(&r, "unix:///nonexistent/docker.sock");
+    assert_int_equal(r.status, 1);
+    assert_says(r.out, "ok      user: root\n");
+    assert_says(r.out, "FAILURE cgroup v2: ");
+    assert_says(r.out, "is none. Boot with systemd.unified_cgroup_hierarchy=1");
+    assert_says(r.out, "FAILURE dockerd: ");
+    assert_says(r.out, "/nonexistent/docker.sock");
+    assert_says(r.out, ". Start it, or name it by DOCKER_HOST or --docker\n");
+    assert_says(r.out, "warning system bus: No such file or directory. ");
+    assert_says(r.out, " inotify: ");
+    assert_says(r.out, " other agents: ");
+    snprintf(last, sizeof(last), "2 failures, %u warning%s\n", lines_with(r.out, "warning "),
+             lines_with(r.out, "warning ") == 1 ? "" : "s");
+    assert_says(r.out, last);
+    assert_int_equal(lines_with(r.out, "FAILURE "), 2);
+}
+
+static void test_check__dockerd_answers_and_another_agent_runs(void **state) {
+    struct fake fake;
+    struct ran r;
+    char tuned[160], want[96];
+    pid_t pid;
+    (void)state;
+    snprintf(tuned, sizeof(tuned), "%s/tuned", dir);
+    assert_int_equal(symlink("/bin/sleep", tuned), 0);
+    char *argv[] = {tuned, (char *)"60", NULL};
+    assert_int_equal(posix_spawn(&pid, tuned, NULL, NULL, argv, environ), 0);
+    fake_start(&fake, NULL);
+    check(&r, fake.endpoint);
+    fake_done(&fake);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_says(r.out, "ok      dockerd: 27.0.0-fake, cgroup driver systemd, cgroup v2\n");
+    snprintf(want, sizeof(want), "warning other agents: tuned (pid %d) sets CPUs too. ", (int)pid);
+    assert_says(r.out, want);
+    assert_int_equal(lines_with(r.out, "FAILURE "), 1); /* the cgroup root */
+    assert_int_equal(r.status, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    signal(SIGPIPE, SIG_IGN);
+    unsetenv("COLUMNS");
+    const struct CMUnitTest tests[] = {
+        TEST(test_status__table_and_json),
+        TEST(test_status_watch__goes_on_when_the_plugin_does_not),
+        TEST(test_status_watch_json__one_document_a_line),
+        TEST(test_metrics__printed_as_they_come),
+        TEST(test_answers_that_are_none__said_and_status_1),
+        TEST(test_nobody_there__said_and_status_1),
+        TEST(test_usage__statuses),
+        TEST(test_ask__silent_or_slow__given_up_in_time),
+        TEST(test_ask__somebody_elses__permission_denied),
+        TEST(test_check__nothing_is_there__every_line_says_what_to_do),
+        TEST(test_check__dockerd_answers_and_another_agent_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
