@@ -27,8 +27,9 @@ struct fixture {
 };
 
 #define HASTY_MS 200
-#define ALONE_US (10 * HASTY_MS * US_PER_MS) /* without plugin and Docker: ten times its patience  \
-                                              */
+#define ALONE_US                                                                                   \
+    (10 * HASTY_MS * US_PER_MS) /* without plugin and Docker: ten times its patience               \
+                                 */
 
 static int setup_job(void **state, const char *job, unsigned timeout_ms) {
     struct fixture *x = calloc(1, sizeof(*x));
@@ -776,7 +777,8 @@ static void test_pump__many_begin_at_once__one_process(void **state) {
     assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
     world_driver_free(&x->w);
     world_until(has_ended, &pump, "the pump's end");
-    assert_int_equal(waitpid(pump, NULL, 0), pump); /* the first driver's */
+    while (waitpid(-1, NULL, WNOHANG) > 0) { /* pumps of drivers that are gone */
+    }
     world_driver_new(&x->w, "{}");
     for (size_t i = 0; i < ARRAY_LEN(many); i++) {
         char name[16];
