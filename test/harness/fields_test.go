@@ -58,6 +58,7 @@ func rows() []row {
 			}
 		}},
 		{name: "command and args", task: `args = ["-c", "sleep 1000", "x y"]`, want: map[string]any{"Config.Cmd": list("/bin/sh", "-c", "sleep 1000", "x y")}},
+		{name: "args alone", task: "command = \"\"\nargs = [\"/bin/sleep\", \"1000\"]", want: map[string]any{"Config.Cmd": list("/bin/sleep", "1000")}},
 		{name: "entrypoint", task: `entrypoint = ["/bin/busybox", "env"]`, want: map[string]any{"Config.Entrypoint": list("/bin/busybox", "env")}},
 		{name: "work_dir", task: `work_dir = "/tmp"`, want: map[string]any{"Config.WorkingDir": "/tmp"}},
 		{name: "hostname", task: `hostname = "stable"`, want: map[string]any{"Config.Hostname": "stable"}},
@@ -115,6 +116,9 @@ func rows() []row {
 		{name: "pids_limit of the plugin", plugin: `pids_limit = 99`, want: map[string]any{"HostConfig.PidsLimit": 99.}},
 		{name: "pids_limit above the plugin's", plugin: `pids_limit = 99`, task: `pids_limit = 100`, fails: []string{"pids_limit", "99"}},
 		{name: "oom_score_adj", notRef: "since 1.8.1", task: `oom_score_adj = 321`, want: map[string]any{"HostConfig.OomScoreAdj": 321.}},
+		{name: "oom_score_adj of the plugin", notRef: "since 1.8.1, and without effect", plugin: `oom_score_adj = 55`, want: map[string]any{"HostConfig.OomScoreAdj": 55.}},
+		{name: "cpuset_cpus is old", notRef: "it takes effect there", task: `cpuset_cpus = "0"`, want: map[string]any{"HostConfig.CpusetCpus": ""}},
+		{name: "storage_opt", told: true, task: `storage_opt { size = "1G" }`, want: map[string]any{"HostConfig.StorageOpt": map[string]any{"size": "1G"}}},
 		{name: "cgroupns", notRef: "since 1.10.3", task: `cgroupns = "host"`, want: map[string]any{"HostConfig.CgroupnsMode": "host"}},
 		/* rights */
 		{name: "privileged refused", task: `privileged = true`, fails: []string{"Docker privileged mode is disabled on this Nomad agent"}},
@@ -132,6 +136,12 @@ func rows() []row {
 		{name: "security_opt", task: `security_opt = ["no-new-privileges"]`, want: map[string]any{"HostConfig.SecurityOpt": list("no-new-privileges")}},
 		{name: "security_opt seccomp=unconfined", task: `security_opt = ["seccomp=unconfined"]`, want: map[string]any{"HostConfig.SecurityOpt": list("seccomp=unconfined")}},
 		{name: "security_opt nonsense", task: `security_opt = ["nonsense"]`, fails: []string{`invalid security_opt: "nonsense"`}},
+		{name: "security_opt seccomp profile of the task", task: `security_opt = ["seccomp=local/p.json"]`, mod: withFile("local/p.json", "{ \"defaultAction\" :\n\t\"SCMP_ACT_ALLOW\" }"),
+			notRef: "reads the path in its own working directory", want: map[string]any{"HostConfig.SecurityOpt": list(`seccomp={"defaultAction":"SCMP_ACT_ALLOW"}`)}},
+		{name: "security_opt seccomp profile of the host", notRef: "reads any file", task: `security_opt = ["seccomp=/etc/hostname"]`,
+			fails: []string{"security_opt", "/etc/hostname", "outside of the allocation's folder"}},
+		{name: "security_opt seccomp profile by a link", notRef: "reads any file", task: `security_opt = ["seccomp=local/p.json"]`, mod: withLink("local/p.json", "/etc/hostname"),
+			fails: []string{"security_opt", "local/p.json", "outside of the allocation's folder"}},
 		{name: "security_opt seccomp file that is not there", task: `security_opt = ["seccomp=/no/such/profile.json"]`, fails: []string{"seccomp", "/no/such/profile.json"}},
 		{name: "ulimit", task: `ulimit { nofile = "2048:4096"  nproc = "4242" }`, check: func(t *testing.T, _ *task, d doc) {
 			got := map[string]string{}
@@ -151,6 +161,10 @@ func rows() []row {
 		{name: "group_add", notRef: "since 1.5.7, but this row's groups are not in the image there", task: `group_add = ["12345"]`, want: map[string]any{"HostConfig.GroupAdd": list("12345")}},
 		{name: "runtime refused", task: `runtime = "crun"`, fails: []string{`requested runtime "crun" is not allowed`}},
 		{name: "runtime", task: `runtime = "runc"`, want: map[string]any{"HostConfig.Runtime": "runc"}},
+		{name: "allow_runtimes", plugin: `allow_runtimes = ["nvidia"]`, task: `runtime = "runc"`, fails: []string{`requested runtime "runc" is not allowed`}},
+		{name: "nvidia_runtime", notRef: "looks at the last fingerprint", plugin: `nvidia_runtime = "runc"`,
+			mod:  func(c *drivers.TaskConfig) { c.DeviceEnv = map[string]string{"NVIDIA_VISIBLE_DEVICES": "0"} },
+			want: map[string]any{"HostConfig.Runtime": "runc"}},
 		{name: "gpu without its runtime", mod: func(c *drivers.TaskConfig) { c.DeviceEnv = map[string]string{"NVIDIA_VISIBLE_DEVICES": "0"} }, fails: []string{`requested docker runtime "nvidia" was not found`}},
 		{name: "devices", task: `devices = [ { host_path = "/dev/zero"  container_path = "/dev/nil"  cgroup_permissions = "r" }, { host_path = "/dev/full" } ]`,
 			check: func(t *testing.T, _ *task, d doc) {
@@ -182,6 +196,10 @@ func rows() []row {
 			"HostConfig.LogConfig.Type": "json-file", "HostConfig.LogConfig.Config": map[string]any{"max-size": "7m", "labels": "a"}}},
 		{name: "logging by its old name", task: `logging { driver = "local" }`, want: map[string]any{"HostConfig.LogConfig.Type": "local"}},
 		{name: "logging none", task: `logging { type = "none" }`, want: map[string]any{"HostConfig.LogConfig.Type": "none"}},
+		{name: "logging, the new name wins", task: `logging { type = "local"  driver = "json-file" }`, want: map[string]any{"HostConfig.LogConfig.Type": "local"}},
+		{name: "logging empty", task: `logging {}`, want: map[string]any{"HostConfig.LogConfig.Config": map[string]any{"max-file": "2", "max-size": "2m"}}},
+		{name: "logging without a type", task: `logging { config { max-size = "5m" } }`, want: map[string]any{
+			"HostConfig.LogConfig.Type": "json-file", "HostConfig.LogConfig.Config": map[string]any{"max-size": "5m"}}},
 		{name: "logging of the plugin", plugin: `logging { type = "json-file"  config { max-size = "9m" } }`, want: map[string]any{
 			"HostConfig.LogConfig.Config": map[string]any{"max-size": "9m"}}},
 		/* network */
@@ -240,6 +258,12 @@ func rows() []row {
 		}},
 		{name: "volume without a target", task: `volumes = ["local"]`, fails: []string{"not <src>:<destination> format"}},
 		{name: "volume_driver refused", task: "volume_driver = \"local\"\nvolumes = [\"v:/x\"]", fails: []string{`volumes are not enabled; cannot use volume driver "local"`}},
+		{name: "volume_driver", plugin: `volumes { enabled = true }`, task: "volume_driver = \"local\"\nvolumes = [\"harness-vol:/x:ro\"]",
+			want: map[string]any{"HostConfig.VolumeDriver": "local"}, check: func(t *testing.T, _ *task, d doc) {
+				if m := mountAt(d, "/x"); m == nil || m["Type"] != "volume" || m["Name"] != "harness-vol" || m["RW"] != false {
+					t.Errorf("mount at /x: %v", m)
+				}
+			}},
 		{name: "selinuxlabel", plugin: `volumes { enabled = true  selinuxlabel = "z" }`, check: func(t *testing.T, k *task, d doc) {
 			if binds := fmt.Sprint(d.at("HostConfig.Binds")); !strings.Contains(binds, ":/alloc:z") || !strings.Contains(binds, ":/secrets:z") {
 				t.Errorf("binds %s, want the label on each", binds)
@@ -262,6 +286,15 @@ func rows() []row {
 			"HostConfig.Mounts.0.Type": "volume", "HostConfig.Mounts.0.Source": "harness-vol", "HostConfig.Mounts.0.VolumeOptions.NoCopy": true,
 			"HostConfig.Mounts.0.VolumeOptions.Labels": map[string]any{"who": "harness"}, "HostConfig.Mounts.0.VolumeOptions.DriverConfig.Name": "local"}},
 		{name: "mount volume refused", task: `mount { type = "volume"  source = "v"  target = "/x" }`, fails: []string{"volumes are not enabled"}},
+		{name: "mount volume with options", told: true, plugin: `volumes { enabled = true }`, task: `mount { source = "v"  target = "/x"
+			volume_options { driver_config { name = "nfs"  options { a = "1"  b = "1" }  options { b = "2" } } } }`, want: map[string]any{
+			"HostConfig.Mounts.0.Type": "volume", "HostConfig.Mounts.0.VolumeOptions.DriverConfig": map[string]any{
+				"Name": "nfs", "Options": map[string]any{"a": "1", "b": "2"}}}},
+		{name: "mounts behind mount", task: `
+			mounts = [ { type = "tmpfs"  target = "/c" } ]
+			mount { type = "tmpfs"  target = "/a" }
+			mount { type = "tmpfs"  target = "/b" }`, want: map[string]any{
+			"HostConfig.Mounts.0.Target": "/a", "HostConfig.Mounts.1.Target": "/b", "HostConfig.Mounts.2.Target": "/c"}},
 		{name: "volume_mount of the job", mod: func(c *drivers.TaskConfig) {
 			c.Mounts = []*drivers.MountConfig{{HostPath: c.AllocDir + "/alloc/data", TaskPath: "/x", Readonly: true, PropagationMode: "host-to-task"}}
 		}, check: func(t *testing.T, k *task, d doc) {
@@ -286,6 +319,12 @@ func withPort(c *drivers.TaskConfig) {
 
 func withDir(path string) func(*drivers.TaskConfig) {
 	return func(c *drivers.TaskConfig) { _ = os.MkdirAll(filepath.Join(c.AllocDir, c.Name, path), 0o755) }
+}
+
+func withFile(path, text string) func(*drivers.TaskConfig) {
+	return func(c *drivers.TaskConfig) {
+		_ = os.WriteFile(filepath.Join(c.AllocDir, c.Name, path), []byte(text), 0o644)
+	}
 }
 
 func withLink(path, to string) func(*drivers.TaskConfig) {
