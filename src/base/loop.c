@@ -21,7 +21,7 @@ struct loop_timer {
     uint64_t at_us; /* 0 = not armed */
     loop_cb cb;
     void *ctx;
-    struct loop_timer *next; /* all timers: they are few (tens), a list is enough */
+    struct loop_timer *next; /* all timers: walked when one is due, not at each turn */
     bool dead;
 };
 
@@ -35,6 +35,7 @@ struct loop {
     int epoll_fd, wake_fd;
     struct loop_watch *dead_watches;
     struct loop_timer *timers;
+    uint64_t next_us;     /* no armed timer is due before this; 0 = none is armed */
     bool timers_dead;     /* some timer waits for release */
     pthread_mutex_t lock; /* of what follows: what other threads touch */
     struct loop_work *work_first, **work_last;
@@ -117,21 +118,27 @@ void loop_free(struct loop *l) {
     free(l);
 }
 
-static int loop_timeout_ms(const struct loop *l) {
-    uint64_t first = 0;
-    for (const struct loop_timer *t = l->timers; t; t = t->next)
-        if (!t->dead && t->at_us && (!first || t->at_us < first))
-            first = t->at_us;
-    return call_ms_until(first);
+/* Of a timer that was put off or deleted since then it may be too early: that turn finds the next.
+ */
+static void loop_note_next(struct loop *l, uint64_t at_us) {
+    if (at_us && (!l->next_us || at_us < l->next_us))
+        l->next_us = at_us;
 }
 
 static void loop_run_timers(struct loop *l) {
     uint64_t now = clock_now_us();
+    if (!l->next_us || l->next_us > now)
+        return;
+    l->next_us = 0; /* what the callbacks arm is noted again */
     for (struct loop_timer *t = l->timers; t; t = t->next) {
-        if (t->dead || !t->at_us || t->at_us > now)
+        if (t->dead)
             continue;
-        t->at_us = 0;
-        t->cb(t->ctx);
+        if (t->at_us && t->at_us <= now) {
+            t->at_us = 0;
+            t->cb(t->ctx);
+        } else {
+            loop_note_next(l, t->at_us);
+        }
     }
 }
 
@@ -145,7 +152,7 @@ static bool loop_stopping(struct loop *l) {
 int loop_run(struct loop *l) {
     struct epoll_event events[64];
     while (!loop_stopping(l)) {
-        int n = epoll_wait(l->epoll_fd, events, ARRAY_LEN(events), loop_timeout_ms(l));
+        int n = epoll_wait(l->epoll_fd, events, ARRAY_LEN(events), call_ms_until(l->next_us));
         if (n < 0 && errno != EINTR)
             return -errno;
         for (int i = 0; i < n; i++) {
@@ -214,6 +221,7 @@ int loop_timer_new(struct loop *l, loop_cb cb, void *ctx, struct loop_timer **re
 
 void loop_timer_at(struct loop_timer *t, uint64_t at_us) {
     t->at_us = at_us;
+    loop_note_next(t->loop, at_us);
 }
 
 struct loop_timer *loop_timer_del(struct loop_timer *t) {

@@ -73,6 +73,65 @@ static void test_loop_timer__two__in_order_and_removable(void **state) {
     loop_free(s.loop);
 }
 
+/* Armed in any order, put off, brought forward, disarmed, armed anew by its own callback. */
+struct moved {
+    struct loop *loop;
+    struct loop_timer *put_off, *brought_forward, *disarmed, *again;
+    int runs[4];
+    uint64_t put_off_us; /* when it ran */
+};
+
+static void ran(struct moved *m, int which) {
+    m->runs[which]++;
+    if (m->runs[0] && m->runs[1] && m->runs[3] == 3)
+        loop_stop(m->loop);
+}
+
+static void on_put_off(void *ctx) {
+    struct moved *m = ctx;
+    m->put_off_us = clock_now_us();
+    ran(m, 0);
+}
+
+static void on_brought_forward(void *ctx) {
+    ran(ctx, 1);
+}
+
+static void on_disarmed(void *ctx) {
+    ran(ctx, 2);
+}
+
+static void on_again(void *ctx) {
+    struct moved *m = ctx;
+    ran(m, 3);
+    if (m->runs[3] < 3)
+        loop_timer_at(m->again, clock_now_us() + 1000);
+}
+
+static void test_loop_timer__moved__runs_when_it_is_due(void **state) {
+    struct moved m = {0};
+    (void)state;
+    assert_int_equal(loop_new(&m.loop), 0);
+    assert_int_equal(loop_timer_new(m.loop, on_put_off, &m, &m.put_off), 0);
+    assert_int_equal(loop_timer_new(m.loop, on_brought_forward, &m, &m.brought_forward), 0);
+    assert_int_equal(loop_timer_new(m.loop, on_disarmed, &m, &m.disarmed), 0);
+    assert_int_equal(loop_timer_new(m.loop, on_again, &m, &m.again), 0);
+    uint64_t begin = clock_now_us();
+    loop_timer_at(m.put_off, begin + 1000);
+    loop_timer_at(m.brought_forward, begin + 60 * US_PER_SEC);
+    loop_timer_at(m.disarmed, begin + 2000);
+    loop_timer_at(m.again, begin + 3000);
+    loop_timer_at(m.put_off, begin + 30000);
+    loop_timer_at(m.brought_forward, begin + 5000);
+    loop_timer_at(m.disarmed, 0);
+    assert_int_equal(loop_run(m.loop), 0);
+    assert_true(clock_now_us() - begin < 30 * US_PER_SEC);
+    assert_true(m.put_off_us - begin >= 30000);
+    const int once_once_never_thrice[] = {1, 1, 0, 3};
+    assert_memory_equal(m.runs, once_once_never_thrice, sizeof(m.runs));
+    loop_free(m.loop);
+}
+
 struct posted {
     struct loop *loop;
     int sum; /* the loop's thread alone touches it */
@@ -124,6 +183,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop_watch_del__other_of_the_round__not_called),
         cmocka_unit_test(test_loop_timer__two__in_order_and_removable),
+        cmocka_unit_test(test_loop_timer__moved__runs_when_it_is_due),
         cmocka_unit_test(test_loop_post__four_threads__all_run_in_the_loop),
         cmocka_unit_test(test_loop_free__posted_but_not_run__run_once),
     };
