@@ -276,6 +276,12 @@ static int base64_value(char c) {
     return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
 }
 
+/* Docker is told in JSON, which has nothing but UTF-8. */
+static bool is_utf8(const char *text, size_t len) {
+    AUTO_JSON json_t *j = json_stringn(text, len);
+    return j != NULL;
+}
+
 /* "user:password" out of the entry's "auth". Returns 0; -EINVAL; -ENOMEM. */
 static int decode_basic(const char *text, struct docker_auth *ret) {
     size_t len = strcspn(text, "=");
@@ -296,7 +302,7 @@ static int decode_basic(const char *text, struct docker_auth *ret) {
         }
     }
     char *colon = memchr(plain, ':', n);
-    if (!colon)
+    if (!colon || !is_utf8(plain, n))
         return -EINVAL;
     *colon = '\0';
     int r = str_set(&ret->username, plain);

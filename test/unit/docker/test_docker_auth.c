@@ -220,12 +220,11 @@ static void test_docker_auth_lookup__task_before_config_before_helper(void **sta
 static void test_docker_auth_lookup__error_of_a_source__decides(void **state) {
     struct fixture *x = *state;
     write_helper(x, "x", "echo '{\"Username\":\"helper\",\"Secret\":\"h\"}'");
-    static const char *const configs[] = {"",
-                                          "{",
-                                          "[]",
-                                          "7",
+    static const char *const configs[] = {"", "{", "[]", "7",
                                           "{\"auths\":{\"r.io\":{\"auth\":\"no base64!\"}}}",
-                                          "{\"auths\":{\"r.io\":{\"auth\":\"bm9jb2xvbg==\"}}}"};
+                                          "{\"auths\":{\"r.io\":{\"auth\":\"bm9jb2xvbg==\"}}}",
+                                          /* \xff:p */
+                                          "{\"auths\":{\"r.io\":{\"auth\":\"/zpw\"}}}"};
     char path[160];
     path_of(x, "config.json", path);
     struct docker_auth_sources s = {.config = path, .helper = "x"};
