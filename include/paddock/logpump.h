@@ -45,11 +45,12 @@ struct logpump_task {
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
                    struct err *err) MUST_CHECK;
 /** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs
- * close. 0; -ETIMEDOUT when the reader did not take it in time (closed all the same). Unknown
+ * close. @quiet_us: waits no longer than that for a reader that takes nothing, but on for a Docker
+ * that is slow with the rest; 0 = the deadline alone. 0; -ETIMEDOUT (closed all the same); -ECANCELED (the pump goes on with it). Unknown
  * tasks: 0. Also 0, with nothing done, while logpump_follow of the task is under way: who calls
  * that looks afterwards whether the container has ended meanwhile. */
-int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
-                   struct err *err) MUST_CHECK;
+int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
+                   const char *task_id, struct err *err) MUST_CHECK;
 
 /** The task is destroyed: what is noted of its container's output goes. Any thread. */
 void logpump_forget(struct logpump *p, const char *container_id);

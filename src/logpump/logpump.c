@@ -383,14 +383,17 @@ static int take_answer(const char *line, size_t len, const json_t *rq, struct er
     return r;
 }
 
-/* As take_answer; -EPIPE: it died in between. */
-static int read_answer(int fd, const struct call *call, const json_t *rq, struct err *err) {
+/* As take_answer; -EPIPE: it died in between. @quiet_us: gives up sooner when nothing comes for so
+ * long; 0 = not. */
+static int read_answer(int fd, const struct call *call, uint64_t quiet_us, const json_t *rq,
+                       struct err *err) {
     char line[1024];
     size_t len = 0;
+    struct call within = quiet_us ? call_within(call, quiet_us) : *call;
     while (len < sizeof(line)) {
         struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
                               {.fd = call->cancel ? call->cancel->fd : -1, .events = POLLIN}};
-        int r = poll(p, 2, call_remaining_ms(call));
+        int r = poll(p, 2, call_remaining_ms(&within));
         if (r == 0)
             return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the log pump did not answer in time");
         if (r > 0 && p[1].revents)
@@ -401,6 +404,10 @@ static int read_answer(int fd, const struct call *call, const json_t *rq, struct
         if (n <= 0)
             return -EPIPE;
         len += (size_t)n;
+        while (len > 0 && line[0] == PUMP_MOVES)
+            memmove(line, line + 1, --len);
+        if (quiet_us)
+            within = call_within(call, quiet_us);
         if (memchr(line, '\n', len))
             return take_answer(line, len, rq, err);
     }
@@ -408,7 +415,8 @@ static int read_answer(int fd, const struct call *call, const json_t *rq, struct
 }
 
 /* One request; a pump that dies in the middle is started again and asked again. */
-static int ask(struct logpump *p, const struct call *call, json_t *rq, struct err *err) {
+static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
+               struct err *err) {
     if (!rq)
         return err_oom(err);
     int r;
@@ -420,7 +428,7 @@ static int ask(struct logpump *p, const struct call *call, json_t *rq, struct er
         }
         r = send_line(fd, rq);
         if (r == 0)
-            r = read_answer(fd, call, rq, err);
+            r = read_answer(fd, call, quiet_us, rq, err);
     } while (r == -EPIPE && call_remaining_ms(call) != 0);
     json_decref(rq);
     return r == -EPIPE ? err_set(err, ERR_RECOVERABLE, EPIPE, "the log pump does not stay alive")
@@ -478,7 +486,7 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
     if (r < 0)
         return r;
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
-    r = ask(p, &within,
+    r = ask(p, &within, 0,
             json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "op", "follow", "task", t->task_id,
                       "container", t->container_id, "stdout", t->stdout_path, "stderr",
                       t->stderr_path, "tty", t->tty, "since_ns",
@@ -497,18 +505,18 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
     return r;
 }
 
-int logpump_finish(struct logpump *p, const struct call *call, const char *task_id,
-                   struct err *err) {
+int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
+                   const char *task_id, struct err *err) {
     pthread_mutex_lock(&p->lock);
     const struct held *h = *held_find(p, task_id);
     bool followed = h && !h->following;
     pthread_mutex_unlock(&p->lock);
     if (!followed)
         return 0;
-    int r = ask(p, call, json_pack("{s:s,s:s}", "op", "finish", "task", task_id), err);
-    if (r < 0) { /* not taken in time: closed all the same */
+    int r = ask(p, call, quiet_us, json_pack("{s:s,s:s}", "op", "finish", "task", task_id), err);
+    if (r < 0 && r != -ECANCELED) { /* not taken in time: closed all the same */
         struct call closing = call_within(NULL, US_PER_SEC);
-        if (ask(p, &closing, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
+        if (ask(p, &closing, 0, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
             log_debug("logpump", LOG_KV("task_id", task_id),
                       "the pump does not close the task, ignoring");
     }

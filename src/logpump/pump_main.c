@@ -43,6 +43,7 @@
  */
 #define ALONE_LOOKS 10
 #define ANSWER_US (60 * US_PER_SEC)
+#define BEAT_US (1 * US_PER_SEC)
 #define READY_FD 3
 
 struct pump;
@@ -62,7 +63,7 @@ struct conn {
 struct entry {
     struct pump *pump;
     struct pump_task *task;
-    bool opened, drained;
+    bool opened, drained, moves;
     int open_r;
     const char *note; /* for whoever asked to follow it; NULL */
     struct entry *next;
@@ -75,7 +76,7 @@ struct pump {
     struct pump_dir dir;
     int listen_fd, signal_fd, inotify_fd, proc_fd;
     struct loop_watch *listen_watch, *signal_watch, *inotify_watch;
-    struct loop_timer *idle, *alone;
+    struct loop_timer *idle, *alone, *beat;
     uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
     struct conn *conns;
     struct entry *entries;
@@ -365,6 +366,22 @@ static void do_follow(struct conn *c, const json_t *rq) {
         c->waits_open = e;
 }
 
+/* Those that wait for a task's last lines hear that they are still coming. */
+static void on_beat(void *arg) {
+    struct pump *p = arg;
+    bool any = false;
+    for (struct entry *e = p->entries; e; e = e->next)
+        e->moves = !e->drained && pump_task_moves(e->task);
+    for (const struct conn *c = p->conns; c; c = c->next) {
+        any = any || c->waits_drained;
+        if (c->waits_drained && c->waits_drained->moves &&
+            send(c->fd, &(char){PUMP_MOVES}, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+            log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody waits any more");
+    }
+    if (any)
+        loop_timer_at(p->beat, clock_now_us() + BEAT_US);
+}
+
 static void do_task(struct conn *c, const char *op, const json_t *rq) {
     const char *task = json_string_value(json_object_get(rq, "task"));
     struct entry *e = task ? entry_find(c->pump, task) : NULL;
@@ -375,6 +392,7 @@ static void do_task(struct conn *c, const char *op, const json_t *rq) {
         entry_forget(e, true); /* answers too */
     } else {
         c->waits_drained = e;
+        loop_timer_at(c->pump->beat, clock_now_us() + BEAT_US);
         pump_task_finish(e->task);
     }
 }
@@ -522,6 +540,8 @@ static int start(struct pump *p, const struct docker_options *o, struct err *err
     if (r == 0)
         r = loop_timer_new(p->loop, on_alone, p, &p->alone);
     if (r == 0)
+        r = loop_timer_new(p->loop, on_beat, p, &p->beat);
+    if (r == 0)
         r = resume_records(p);
     if (r == 0)
         r = listen_at(p);
@@ -543,6 +563,7 @@ static void stop(struct pump *p) {
     docker_multi_free(p->http);
     loop_timer_del(p->idle);
     loop_timer_del(p->alone);
+    loop_timer_del(p->beat);
     loop_watch_del(p->listen_watch);
     loop_watch_del(p->signal_watch);
     loop_watch_del(p->inotify_watch);

@@ -4,11 +4,13 @@
  *   {"op":"follow","task":ID,"container":ID,"stdout":PATH,"stderr":PATH,"tty":BOOL,"since_ns":N}
  *       -> {"ok":true} when the stream is open, with "note":TEXT for the plugin's log;
  *       {"errno":N,"error":TEXT}
- *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered; closing the connection gives
- * up
+ *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered, with a PUMP_MOVES before it
+ *       each second in which output is delivered or Docker has yet to send it; closing the
+ *       connection gives up
  *   {"op":"close","task":ID}    -> {"ok":true}: the FIFOs close whatever is left
  *   {"op":"watch"}              -> nothing; the connection breaks when the pump dies */
 
+#define PUMP_MOVES ' '
 #define PUMP_SOCKET "pump.sock"
 #define PUMP_LOCK "pump.lock"
 /* A file per container: ID while it is followed, ID.done from its end until DestroyTask. */

@@ -56,7 +56,7 @@ struct pump_task {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool open, paused, opened_told, finishing, last_pass, ended;
+    bool open, moved, paused, opened_told, finishing, last_pass, ended;
     bool eof; /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
@@ -76,6 +76,12 @@ const struct pump_record *pump_task_record(const struct pump_task *t) {
 
 bool pump_task_is_open(const struct pump_task *t) {
     return t->open;
+}
+
+bool pump_task_moves(struct pump_task *t) {
+    bool moved = t->moved;
+    t->moved = false;
+    return moved || (t->get && !t->out[0].blocked && !t->out[1].blocked);
 }
 
 /* ---- the FIFOs ---- */
@@ -172,6 +178,7 @@ static bool flush(struct pump_task *t, int s) {
             return false;
         }
         pump_record_commit(t->record, s);
+        t->moved = true;
         shift(o, n);
     }
     return true;
@@ -445,6 +452,10 @@ static void on_retry(void *arg) {
         if (t->finishing)
             wait_quiet(t);
         run(t); /* the reader has it in hand, not Docker */
+        return;
+    }
+    if (t->get && t->last_pass) { /* it ends by itself; asked again Docker would begin again */
+        wait_quiet(t);
         return;
     }
     open_stream(t);

@@ -27,8 +27,11 @@ int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_reco
 void pump_task_free(struct pump_task *t);
 
 const struct pump_record *pump_task_record(const struct pump_task *t);
-/** Is there a log stream? Not while Docker is away, or has no more of a container that has ended. */
+/** Is there a log stream? Not while Docker is away, or has no more of a container that has ended.
+ */
 bool pump_task_is_open(const struct pump_task *t);
+/** Was something delivered since the last question, or is it Docker that is waited for? */
+bool pump_task_moves(struct pump_task *t);
 /** The container has ended: read to the end, then `drained` is told. */
 void pump_task_finish(struct pump_task *t);
 /** Nomad's logmon may have made new FIFOs: opens them again when they are others. */

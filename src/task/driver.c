@@ -51,13 +51,15 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     d->program = str_dup(o->program, &r);
     d->cgroup_root = str_dup(o->cgroup_root, &r);
     d->run_dir = str_dup(o->run_dir, &r);
-    d->cgroup_root_fd = d->proc_fd = -EBADF;
+    d->cgroup_root_fd = d->proc_fd = d->ended.fd = -EBADF;
     d->activated = o->activated;
     d->activated_ctx = o->ctx;
     pthread_mutex_init(&d->lock, NULL);
     task_events_init(&d->events);
     read_timeouts(d);
     d->num_cpu = count_cpus();
+    if (r == 0)
+        r = cancel_init(&d->ended);
     if (r == 0)
         r = docker_global_init();
     if (r == 0)
@@ -86,6 +88,7 @@ void driver_free(struct driver *d) {
     if (!d)
         return;
     atomic_store(&d->ending, true);
+    cancel_fire(&d->ended);
     if (d->loop_runs) {
         loop_stop(d->loop);
         pthread_join(d->loop_thread, NULL);
@@ -112,6 +115,7 @@ void driver_free(struct driver *d) {
     pthread_mutex_destroy(&d->lock);
     fd_close(d->cgroup_root_fd);
     fd_close(d->proc_fd);
+    cancel_done(&d->ended);
     free(d->owner);
     free(d->name);
     free(d->program);

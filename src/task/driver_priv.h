@@ -55,6 +55,7 @@ struct driver {
     struct pool *pool;
     struct pool *drains; /* last log lines of ended tasks */
     atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
+    struct cancel ended; /* fires with it */
     atomic_uint resyncs; /* how often the event stream was opened */
     struct loop *loop;   /* the streams thread's */
     pthread_t loop_thread;

@@ -120,8 +120,10 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
 void exit_settle(struct driver *d, struct task *t) {
     struct task_look now = store_look(t);
     struct call call = call_within(NULL, EXIT_DRAIN_US);
+    call.cancel = &d->ended; /* the pump goes on without us */
     struct err err = {0};
-    if (now.logs && d->pump && logpump_finish(d->pump, &call, t->id, &err) < 0)
+    if (now.logs && d->pump && logpump_finish(d->pump, &call, 0, t->id, &err) < 0 &&
+        !atomic_load(&d->ending))
         log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s",
                  err.text);
 }

@@ -7,8 +7,10 @@
 
 #include <string.h>
 
-/* DestroyTask waits so long for the last log lines to reach Nomad's FIFOs. */
-#define DESTROY_DRAIN_US (3 * US_PER_SEC)
+/* DestroyTask waits for the last log lines to reach Nomad's FIFOs: so long for a reader that takes
+ * nothing, and as long as for any answer of Docker's where it is Docker that has not sent them (one
+ * that has just come back reads its whole files again). */
+#define DESTROY_READER_US (3 * US_PER_SEC)
 
 /* ---- DestroyTask ---- */
 
@@ -61,8 +63,10 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
     if (r < 0)
         return r;
     /* Before the container, and with it its log, is removed. */
-    struct call drain = call_within(NULL, DESTROY_DRAIN_US);
-    if (now.logs && d->pump && logpump_finish(d->pump, &drain, task_id, NULL) < 0)
+    struct call drain =
+        call_within(NULL, d->timeout_us > DESTROY_READER_US ? d->timeout_us : DESTROY_READER_US);
+    if (now.logs && d->pump &&
+        logpump_finish(d->pump, &drain, DESTROY_READER_US, task_id, NULL) < 0)
         log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
     if (now.container_id[0] && d->pump)
         logpump_forget(d->pump, now.container_id);

@@ -289,7 +289,7 @@ static void undo(struct start *s) {
         docker_images_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
         call = call_within(NULL, UNDO_DRAIN_US);
-        if (s->d->pump && logpump_finish(s->d->pump, &call, s->config->id, NULL) < 0)
+        if (s->d->pump && logpump_finish(s->d->pump, &call, 0, s->config->id, NULL) < 0)
             log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
         if (s->d->pump && s->container_id[0])
             logpump_forget(s->d->pump, s->container_id);

@@ -467,7 +467,7 @@ static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state
     assert_int_equal(pthread_create(&thread, NULL, follow_thread, &u), 0);
     world_until(has_writer, &fd, "the FIFO is held open");
     struct call call = call_within(NULL, 10 * US_PER_MS);
-    assert_int_equal(logpump_finish(u.pump, &call, two.id, NULL), 0);
+    assert_int_equal(logpump_finish(u.pump, &call, 0, two.id, NULL), 0);
     assert_true(has_writer(&fd));
     pthread_join(thread, &failed);
     assert_non_null(failed);

@@ -351,10 +351,9 @@ static void test_destroy__running_with_force__gone_and_waiters_told(void **state
 }
 
 /* What was printed last is delivered before the container, and its log, are removed. */
-static void test_destroy__running_with_force__last_lines_delivered(void **state) {
-    struct fixture *x = *state;
+static void destroy_with_slow_logs(struct fixture *x, const char *rule) {
     struct reader r;
-    fake_rules(&x->w.fake, "GET /containers/*/logs times=1 delay=400\n");
+    fake_rules(&x->w.fake, rule);
     world_pump_kill(&x->w); /* the next one's stream is late */
     fake_control(&x->w.fake, "POST", "print/web-a1", "last words\n", NULL, 0);
     reader_start(&r, x->task.stdout_path);
@@ -362,6 +361,15 @@ static void test_destroy__running_with_force__last_lines_delivered(void **state)
     reader_until_eof(&r);
     reader_until(&r, "last words\n");
     reader_done(&r);
+}
+
+static void test_destroy__running_with_force__last_lines_delivered(void **state) {
+    destroy_with_slow_logs(*state, "GET /containers/*/logs times=1 delay=400\n");
+}
+
+/* Longer than a reader that takes nothing is waited for. */
+static void test_destroy__docker_slow_with_logs__last_lines_delivered(void **state) {
+    destroy_with_slow_logs(*state, "GET /containers/*/logs delay=4000\n");
 }
 
 static void test_destroy__ended__container_removed(void **state) {
@@ -471,6 +479,7 @@ static const struct CMUnitTest tests[] = {
     T(test_destroy__running_without_force__refused),
     T(test_destroy__running_with_force__gone_and_waiters_told),
     T(test_destroy__running_with_force__last_lines_delivered),
+    T(test_destroy__docker_slow_with_logs__last_lines_delivered),
     T(test_destroy__ended__container_removed),
     T(test_destroy__gone_by_hand__success),
     T(test_destroy__remove_fails_ended__forgotten_all_the_same),
