@@ -7,41 +7,77 @@ package harness
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/nomad/helper/uuid"
+	"github.com/hashicorp/nomad/plugins/drivers"
 )
+
+/* Two tasks of a driver of this name, which crashes; the one that comes then knows the second alone. */
+func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *task) {
+	t.Helper()
+	before := launchWith(t, launchOptions{name: name})
+	forgotten = newTask(t, before, "forgotten", sleeper).start(before)
+	kept = newTask(t, before, "kept", sleeper).start(before)
+	before.crash(t)
+	p = launchWith(t, launchOptions{name: name, config: baseConfig(
+		`gc { dangling_containers { period = "1s"  creation_grace = "1m"  ` + settings + ` } }`)})
+	ok(t, recoverWith(t, p, kept.handle), "RecoverTask")
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	ch, err := p.Fingerprint(ctx) /* the reconciler begins with the first fingerprint */
+	ok(t, err, "Fingerprint")
+	go func(ch <-chan *drivers.Fingerprint) {
+		for range ch {
+		}
+	}(ch)
+	return p, forgotten, kept
+}
 
 func TestDanglingContainers(t *testing.T) {
 	t.Parallel() /* a minute of waiting: beside the other patient ones, when all the rest is done */
-	p := launch(t)
-	forgotten := newTask(t, p, "forgotten", sleeper).start(p)
-	kept := newTask(t, p, "kept", sleeper).start(p)
-	p.crash(t)
+	type pair struct {
+		p               *plug
+		forgotten, kept *task
+	}
+	var idle, dry pair
+	if !run.isRef { /* takes every container with an alloc_id label for its own: only one at a time */
+		idle.p, idle.forgotten, idle.kept = forgetOne(t, "idle", "enabled = false")
+		dry.p, dry.forgotten, dry.kept = forgetOne(t, "dry", "dry_run = true")
+	}
+	p, forgotten, kept := forgetOne(t, "docker", "")
 	/* another client's or another driver's container on the same dockerd */
 	foreign := strayContainer(t, uuid.Generate())
 
-	p2 := launchWith(t, launchOptions{config: baseConfig(`gc { dangling_containers { period = "1s"  creation_grace = "1m" } }`)})
-	ok(t, recoverWith(t, p2, kept.handle), "RecoverTask")
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ch, err := p2.Fingerprint(ctx) /* the reconciler begins with the first fingerprint */
-	ok(t, err, "Fingerprint")
-	go func() {
-		for range ch {
-		}
-	}()
 	eventually(t, 110*time.Second, "the container of a task that nobody recovered is removed", func() (bool, string) {
 		return run.docker.inspect(t, forgotten.container()) == nil, "there"
 	})
 	if !kept.inspect().running() {
 		t.Error("the container of a recovered task was touched")
 	}
-	if !run.isRef { /* takes every container with an alloc_id label for its own */
-		if d := run.docker.inspect(t, foreign); d == nil || !d.running() {
-			t.Error("somebody else's container was removed: only those with our own label are ours")
-		}
+	ok(t, kept.destroy(p), "DestroyTask")
+	if run.isRef {
+		return
 	}
-	ok(t, kept.destroy(p2), "DestroyTask")
+	if d := run.docker.inspect(t, foreign); d == nil || !d.running() {
+		t.Error("somebody else's container was removed: only those with our own label are ours")
+	}
+	id := dry.forgotten.inspect().str("Id")
+	eventually(t, 20*time.Second, "dry_run says what would be removed", func() (bool, string) {
+		log := dry.p.stderr.String()
+		return strings.Contains(log, "would be removed (dry_run)") && strings.Contains(log, id), lastLines(log, 3)
+	})
+	if strings.Contains(dry.p.stderr.String(), dry.kept.inspect().str("Id")) {
+		t.Error("dry_run speaks of the container of a recovered task")
+	}
+	/* the other two are as old, and had as many looks */
+	for _, other := range []pair{idle, dry} {
+		if !other.forgotten.inspect().running() {
+			t.Errorf("the driver %q removed a container: it must not", other.p.name)
+		}
+		ok(t, other.kept.destroy(other.p), "DestroyTask")
+		ok(t, run.docker.Remove(other.forgotten.container()), "removing the other container")
+	}
 }

@@ -432,6 +432,18 @@ func TestPullWithConfigFile(t *testing.T) {
 	}
 }
 
+/* An address alone says nothing to a registry: the plugin's sources are asked. */
+func TestEmailAloneIsNoCredential(t *testing.T) {
+	paddockOnly(t, "takes it for credentials and asks nobody else; ignored since then")
+	r := needRegistry(t)
+	file := filepath.Join(t.TempDir(), "config.json")
+	basic := base64.StdEncoding.EncodeToString([]byte(regUser + ":" + regPass))
+	ok(t, os.WriteFile(file, []byte(fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host, basic)), 0o600), "config file")
+	p := launchWith(t, launchOptions{config: baseConfig(fmt.Sprintf("auth { config = %q }", file))})
+	k := newTask(t, p, "email", r.anonymous("plain:1", "force_pull = true\nauth { email = \"who@example.com\" }")).start(p)
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
 func TestPullWithHelper(t *testing.T) {
 	r := needRegistry(t)
 	dir := helperProgram(t, "harness-b", regUser, regPass)
