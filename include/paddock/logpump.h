@@ -6,7 +6,14 @@
  * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to
  * spawn it;
  * 2. logpump_follow for every started or recovered task: idempotent, spawns or finds the process;
- * 3. logpump_finish when the container has ended: drained, FIFOs closed. */
+ * 3. logpump_finish when the container has ended: drained, FIFOs closed;
+ * 4. logpump_forget when the task is destroyed.
+ *
+ * What a position is: Docker's timestamp of a message and the message's number among those of that
+ * time. So each line comes once and in order across every restart as long as the log's times rise,
+ * give or take 2 s. Where the machine's clock is set back further while a container prints (a slewed
+ * clock is not), and its stream is opened again before the clock has caught up, lines of that span
+ * can be missing or come twice: dockerd itself looks for them by their time (`since`). */
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include <stdbool.h>
