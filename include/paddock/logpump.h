@@ -11,9 +11,9 @@
  *
  * What a position is: Docker's timestamp of a message and the message's number among those of that
  * time. So each line comes once and in order across every restart as long as the log's times rise,
- * give or take 2 s. Where the machine's clock is set back further while a container prints (a slewed
- * clock is not), and its stream is opened again before the clock has caught up, lines of that span
- * can be missing or come twice: dockerd itself looks for them by their time (`since`). */
+ * give or take 2 s. Where the machine's clock is set back further while a container prints (a
+ * slewed clock is not), and its stream is opened again before the clock has caught up, lines of
+ * that span can be missing or come twice: dockerd itself looks for them by their time (`since`). */
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include <stdbool.h>
@@ -53,9 +53,10 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
                    struct err *err) MUST_CHECK;
 /** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs
  * close. @quiet_us: waits no longer than that for a reader that takes nothing, but on for a Docker
- * that is slow with the rest; 0 = the deadline alone. 0; -ETIMEDOUT (closed all the same); -ECANCELED (the pump goes on with it). Unknown
- * tasks: 0. Also 0, with nothing done, while logpump_follow of the task is under way: who calls
- * that looks afterwards whether the container has ended meanwhile. */
+ * that is slow with the rest; 0 = the deadline alone. 0; -ETIMEDOUT (closed all the same);
+ * -ECANCELED (the pump goes on with it). Unknown tasks: 0. Also 0, with nothing done, while
+ * logpump_follow of the task is under way: who calls that looks afterwards whether the container
+ * has ended meanwhile. */
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
                    const char *task_id, struct err *err) MUST_CHECK;
 
