@@ -207,15 +207,16 @@ int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, 
     struct world_web *x = calloc(1, sizeof(*x));
     assert_non_null(x);
     world_start(&x->w, plugin_json, timeout_ms);
-    world_task(&x->w, &x->task, "web", "{\"image\":\"busybox\",\"command\":\"sleep\"}");
+    world_task(&x->w, &x->task, "web", WORLD_WEB_JOB);
     if (run)
-        world_run(&x->w, &x->task, NULL);
+        world_run(&x->w, &x->task, &x->started);
     *state = x;
     return 0;
 }
 
 int world_web_teardown(void **state) {
     struct world_web *x = *state;
+    driver_started_done(&x->started);
     world_done(&x->w);
     task_config_done(&x->task);
     free(x);

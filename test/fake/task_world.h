@@ -66,10 +66,12 @@ void world_exit(const struct world *w, const struct task_config *c, int code);
 /** "web-a1": how Docker names the task's container. */
 const char *world_name(const struct task_config *c);
 
-/* What most of them have: a world and its task "web". */
+/* What most of them have: a world and its task "web", which runs until it is stopped. */
+#define WORLD_WEB_JOB "{\"image\":\"busybox\",\"command\":\"sleep\"}"
 struct world_web {
     struct world w;
     struct task_config task;
+    struct driver_started started;
 };
 /** For cmocka's setup; @run: started, too. */
 int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, bool run);

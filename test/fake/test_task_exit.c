@@ -9,22 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
-
-struct fixture {
-    struct world w;
-    struct task_config task;
-    struct driver_started started;
-};
-
 static int setup_with(void **state, unsigned timeout_ms) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    world_start(&x->w, "{}", timeout_ms);
-    world_task(&x->w, &x->task, "web", RUNS);
-    world_run(&x->w, &x->task, &x->started);
-    world_until_count(&x->w, "GET /events", 1);
-    *state = x;
+    world_web_setup(state, "{}", timeout_ms, true);
+    world_until_count(&((struct world_web *)*state)->w, "GET /events", 1);
     return 0;
 }
 
@@ -36,17 +23,8 @@ static int setup_hasty(void **state) {
     return setup_with(state, 200);
 }
 
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    driver_started_done(&x->started);
-    world_done(&x->w);
-    task_config_done(&x->task);
-    free(x);
-    return 0;
-}
-
 static void test_exit__codes__as_docker_tells(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     world_exit(&x->w, &x->task, 3);
     struct task_exit e = world_wait(&x->w, x->task.id);
     assert_int_equal(e.code, 3);
@@ -58,7 +36,7 @@ static void test_exit__codes__as_docker_tells(void **state) {
 }
 
 static void test_exit__oom__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_control(&x->w.fake, "POST", "exit/web-a1?code=137&oom=1", "", NULL, 0);
     struct task_exit e = world_wait(&x->w, x->task.id);
     assert_int_equal(e.code, 137);
@@ -68,7 +46,7 @@ static void test_exit__oom__told(void **state) {
 
 /* A child was the victim: Docker's inspect does not say so, its event did. */
 static void test_exit__oom_of_a_child__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_control(&x->w.fake, "POST", "oom/web-a1", "", NULL, 0);
     world_exit(&x->w, &x->task, 1);
     struct task_exit e = world_wait(&x->w, x->task.id);
@@ -77,7 +55,7 @@ static void test_exit__oom_of_a_child__told(void **state) {
 }
 
 static void test_exit__during_loss_of_the_stream__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /events times=2 drop\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_exit(&x->w, &x->task, 4);
@@ -87,7 +65,7 @@ static void test_exit__during_loss_of_the_stream__told(void **state) {
 /* The dropped stream's events are not repeated by this Docker (it was restarted): only the look
  * tells. */
 static void test_exit__stream_back_without_history__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /events status=200 type=application/json stall body=\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_exit(&x->w, &x->task, 5);
@@ -95,7 +73,7 @@ static void test_exit__stream_back_without_history__told(void **state) {
 }
 
 static void test_exit__stream_lost_and_back__still_running(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     int before = fake_count(&x->w.fake, "GET /events");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_until_count(&x->w, "GET /events", before + 1);
@@ -108,14 +86,14 @@ static void test_exit__stream_lost_and_back__still_running(void **state) {
 
 /* Whatever is wrong with inspect for a moment: the end is told when it answers. */
 static void test_exit__inspect_cut_off_once__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /containers/*/json times=3 drop\n");
     world_exit(&x->w, &x->task, 6);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
 }
 
 static void test_exit__inspect_hangs_for_a_while__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /containers/*/json times=2 hang\n");
     world_exit(&x->w, &x->task, 6);
     struct task_exit e = world_wait(&x->w, x->task.id);
@@ -124,7 +102,7 @@ static void test_exit__inspect_hangs_for_a_while__told(void **state) {
 }
 
 static void test_exit__inspect_hangs_for_ever__event_believed(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
     world_exit(&x->w, &x->task, 9);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 9);
@@ -132,10 +110,10 @@ static void test_exit__inspect_hangs_for_ever__event_believed(void **state) {
 
 /* Docker keeps one container locked for good: that holds up nobody else's end. */
 static void test_exit__inspect_of_another_hangs__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct task_config stuck;
     char rules[256];
-    world_task(&x->w, &stuck, "stuck", RUNS);
+    world_task(&x->w, &stuck, "stuck", WORLD_WEB_JOB);
     world_run(&x->w, &stuck, NULL); /* the last one is looked at first */
     snprintf(rules, sizeof(rules),
              "GET /containers/%s/json hang\n"
@@ -150,7 +128,7 @@ static void test_exit__inspect_of_another_hangs__told(void **state) {
 }
 
 static void test_exit__removed_by_hand__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = call_within(NULL, WORLD_WAIT_US);
     assert_int_equal(docker_container_remove(docker, &call, "web-a1", true, NULL), 0);
@@ -160,7 +138,7 @@ static void test_exit__removed_by_hand__told(void **state) {
 }
 
 static void test_exit__gone_after_dockers_restart__told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_stop(&x->w.fake);
     fake_start_again(&x->w.fake, NULL); /* it knows of no container */
     struct task_exit e = world_wait(&x->w, x->task.id);
@@ -189,7 +167,7 @@ static bool is_healthy(void *ctx) {
 }
 
 static void test_exit__docker_down__nothing_concluded_fingerprint_says_so(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     atomic_int health = -1;
     struct driver_sub *sub = NULL;
     assert_int_equal(driver_fingerprint(x->w.d, on_fingerprint, &health, &sub, NULL), 0);
@@ -216,7 +194,7 @@ static bool all_told(void *ctx) {
 }
 
 static void test_wait__thousand__each_told_once(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     enum { N = 1000 };
     static struct task_waiter w[N];
     struct task *t[N];
@@ -236,7 +214,7 @@ static void test_wait__thousand__each_told_once(void **state) {
 }
 
 static void test_wait__unknown__not_found(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err = {0};
     struct task *t = NULL;
     struct task_waiter w = {.done = on_end};
@@ -248,7 +226,7 @@ static void test_wait__unknown__not_found(void **state) {
 /* A reader that does not read holds the drain of its own task; another one's end is known at once.
  */
 static void test_exit__twenty_stalled_readers__another_ends_at_once(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     enum { N = 20 };
     static struct task_config more[N];
     char name[32], path[64];
@@ -256,7 +234,7 @@ static void test_exit__twenty_stalled_readers__another_ends_at_once(void **state
     memset(text, 'x', 200000);
     for (int i = 0; i < N; i++) {
         snprintf(name, sizeof(name), "full%d", i);
-        world_task(&x->w, &more[i], name, RUNS);
+        world_task(&x->w, &more[i], name, WORLD_WEB_JOB);
         world_run(&x->w, &more[i], NULL);
         snprintf(path, sizeof(path), "print/%s-a1", name);
         fake_control(&x->w.fake, "POST", path, text, NULL, 0); /* more than a FIFO takes */
@@ -275,19 +253,19 @@ static void test_exit__twenty_stalled_readers__another_ends_at_once(void **state
 
 /* ---- recover ---- */
 
-static void restart_plugin(struct fixture *x) {
+static void restart_plugin(struct world_web *x) {
     world_driver_free(&x->w);
     world_driver_new(&x->w, "{}");
 }
 
-static int recover(struct fixture *x, const void *data, size_t len, struct err *err) {
+static int recover(struct world_web *x, const void *data, size_t len, struct err *err) {
     struct call call = call_within(NULL, WORLD_WAIT_US);
     if (err)
         *err = (struct err){0};
     return driver_recover_task(x->w.d, &call, &x->task, data, len, err);
 }
 
-static int recover_own(struct fixture *x, struct err *err) {
+static int recover_own(struct world_web *x, struct err *err) {
     /* After a restart of the agent the job's config is not there. */
     free(TAKE_PTR(x->task.driver_config));
     x->task.driver_config_len = 0;
@@ -295,7 +273,7 @@ static int recover_own(struct fixture *x, struct err *err) {
 }
 
 static void test_recover__running__waits_on(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     restart_plugin(x);
     assert_int_equal(recover_own(x, NULL), 0);
     struct task_look look = world_look(&x->w, x->task.id);
@@ -308,7 +286,7 @@ static void test_recover__running__waits_on(void **state) {
 }
 
 static void test_recover__known_already__no_docker_call(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     char request[128];
     snprintf(request, sizeof(request), "GET /containers/%s/json",
              world_look(&x->w, x->task.id).container_id);
@@ -319,7 +297,7 @@ static void test_recover__known_already__no_docker_call(void **state) {
 }
 
 static void test_recover__exited_meanwhile__code_told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     world_driver_free(&x->w);
     world_exit(&x->w, &x->task, 11);
     world_driver_new(&x->w, "{}");
@@ -329,7 +307,7 @@ static void test_recover__exited_meanwhile__code_told(void **state) {
 
 /* Somebody made it anew, or Docker lost its state: it does not run and has no exit code to tell. */
 static void test_recover__never_started__error_and_nothing_held(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     char rule[512];
     snprintf(
@@ -347,7 +325,7 @@ static void test_recover__never_started__error_and_nothing_held(void **state) {
 }
 
 static void test_recover__gone__error_and_nothing_held(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     world_driver_free(&x->w);
     fake_stop(&x->w.fake);
@@ -361,7 +339,7 @@ static void test_recover__gone__error_and_nothing_held(void **state) {
 }
 
 static void test_recover__garbage__refused(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     restart_plugin(x);
     assert_true(recover(x, "\xc1garbage", 8, &err) < 0);
@@ -373,7 +351,7 @@ static void test_recover__garbage__refused(void **state) {
 
 /* Docker is away for a moment while the agent restarts: the task is not lost for it. */
 static void test_recover__docker_away_for_a_moment__recovered(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     restart_plugin(x);
     fake_rules(&x->w.fake,
                "GET /containers/*/json times=2 status=500 body={\"message\":\"loading\"}\n");
@@ -382,7 +360,7 @@ static void test_recover__docker_away_for_a_moment__recovered(void **state) {
 }
 
 static void test_recover__docker_hangs__error_in_time(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     restart_plugin(x);
     fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
@@ -394,7 +372,7 @@ static void test_recover__docker_hangs__error_in_time(void **state) {
 }
 
 static void test_recover__no_fifo__error_and_nothing_held(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     restart_plugin(x);
     assert_int_equal(unlink(x->task.stdout_path), 0);
     assert_true(recover_own(x, NULL) < 0);
@@ -405,7 +383,7 @@ static void test_recover__no_fifo__error_and_nothing_held(void **state) {
 
 /* The built-in driver's state: taken over, its logger (not a logger here) is left alone. */
 static void test_recover__built_in_drivers_state__taken_over(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     char text[512];
     snprintf(
         text, sizeof(text),
@@ -427,7 +405,7 @@ static void test_recover__built_in_drivers_state__taken_over(void **state) {
 }
 
 struct recovery {
-    struct fixture *x;
+    struct world_web *x;
     int r;
 };
 
@@ -438,7 +416,7 @@ static void *recover_thread(void *arg) {
 }
 
 static void test_recover__twice_at_once__both_well(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     pthread_t threads[2];
     struct recovery r[2] = {{.x = x}, {.x = x}};
     restart_plugin(x);
@@ -453,8 +431,8 @@ static void test_recover__twice_at_once__both_well(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_exit__codes__as_docker_tells),
     T(test_exit__oom__told),

@@ -5,46 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
-
-struct fixture {
-    struct world w;
-    struct task_config task;
-    char name[64], request[128];
-};
-
-static int setup_with(void **state, const char *plugin, unsigned timeout_ms) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    world_start(&x->w, plugin, timeout_ms);
-    world_task(&x->w, &x->task, "web", RUNS);
-    world_run(&x->w, &x->task, NULL);
-    *state = x;
-    return 0;
-}
-
 static int setup(void **state) {
-    return setup_with(state, "{}", 0);
+    return world_web_setup(state, "{}", 0, true);
 }
 
 static int setup_hasty(void **state) {
-    return setup_with(state, "{}", 300);
+    return world_web_setup(state, "{}", 300, true);
 }
 
 static int setup_keep(void **state) {
-    return setup_with(state, "{\"gc\":{\"container\":false}}", 0);
-}
-
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    world_done(&x->w);
-    task_config_done(&x->task);
-    free(x);
-    return 0;
-}
-
-static struct call in_time(void) {
-    return call_within(NULL, WORLD_WAIT_US);
+    return world_web_setup(state, "{\"gc\":{\"container\":false}}", 0, true);
 }
 
 /* One StopTask and its answer. */
@@ -97,27 +67,28 @@ static int stop_id(struct driver *d, const struct call *call, const char *task_i
     return stop_end(&s, err);
 }
 
-static int stop(struct fixture *x, int64_t timeout_us, const char *signal, struct err *err) {
-    struct call call = in_time();
+static int stop(struct world_web *x, int64_t timeout_us, const char *signal, struct err *err) {
+    struct call call = fake_call();
     return stop_id(x->w.d, &call, x->task.id, timeout_us, signal, err);
 }
 
-static int destroy(struct fixture *x, bool force, struct err *err) {
-    struct call call = in_time();
+static int destroy(struct world_web *x, bool force, struct err *err) {
+    struct call call = fake_call();
     if (err)
         *err = (struct err){0};
     return driver_destroy_task(x->w.d, &call, x->task.id, force, err);
 }
 
-static int asked(struct fixture *x, const char *method, const char *what) {
-    snprintf(x->request, sizeof(x->request), "%s /containers/%s%s", method,
+static int asked(struct world_web *x, const char *method, const char *what) {
+    char request[128];
+    snprintf(request, sizeof(request), "%s /containers/%s%s", method,
              world_look(&x->w, x->task.id).container_id, what);
-    return fake_count(&x->w.fake, x->request);
+    return fake_count(&x->w.fake, request);
 }
 
-static bool container_is_there(struct fixture *x) {
+static bool container_is_there(struct world_web *x) {
     struct docker *docker = fake_docker(&x->w.fake);
-    struct call call = in_time();
+    struct call call = fake_call();
     struct docker_state s;
     int r = docker_container_inspect(docker, &call, world_name(&x->task), &s, NULL, NULL);
     docker_free(docker);
@@ -128,7 +99,7 @@ static bool container_is_there(struct fixture *x) {
 /* ---- stop ---- */
 
 static void test_stop__running__exit_is_told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     assert_int_equal(stop(x, 10 * US_PER_SEC, "", NULL), 0);
     assert_int_equal(asked(x, "POST", "/stop"), 0);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
@@ -136,7 +107,7 @@ static void test_stop__running__exit_is_told(void **state) {
 
 /* The image's STOPSIGNAL. */
 static void test_stop__own_signal__is_sent(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /containers/*/json times=1 status=200 type=application/json "
                            "body={\"Id\":\"x\",\"State\":{\"Running\":true},"
                            "\"Config\":{\"StopSignal\":\"SIGKILL\"}}\n");
@@ -145,8 +116,8 @@ static void test_stop__own_signal__is_sent(void **state) {
 }
 
 static void test_stop__unknown_or_ended__success(void **state) {
-    struct fixture *x = *state;
-    struct call call = in_time();
+    struct world_web *x = *state;
+    struct call call = fake_call();
     assert_int_equal(stop_id(x->w.d, &call, "nobody", 0, "", NULL), 0);
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
@@ -155,19 +126,19 @@ static void test_stop__unknown_or_ended__success(void **state) {
 }
 
 static void test_stop__404__success(void **state) {
-    fake_rules(&((struct fixture *)*state)->w.fake,
+    fake_rules(&((struct world_web *)*state)->w.fake,
                "POST /containers/*/stop status=404 body={\"message\":\"No such container\"}\n");
     assert_int_equal(stop(*state, 0, "", NULL), 0);
 }
 
 static void test_stop__304__success(void **state) {
-    fake_rules(&((struct fixture *)*state)->w.fake, "POST /containers/*/stop status=304\n");
+    fake_rules(&((struct world_web *)*state)->w.fake, "POST /containers/*/stop status=304\n");
     assert_int_equal(stop(*state, 0, "", NULL), 0);
 }
 
 /* 409 on stop: somebody removes it already; it is success when it has ended indeed. */
 static void test_stop__409_and_ended__success(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake,
                "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
@@ -177,7 +148,7 @@ static void test_stop__409_and_ended__success(void **state) {
 }
 
 static void test_stop__409_and_running__error(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     fake_rules(&x->w.fake,
                "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
@@ -186,7 +157,7 @@ static void test_stop__409_and_running__error(void **state) {
 }
 
 static void test_stop__500__error_with_dockers_words(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     fake_rules(&x->w.fake,
                "POST /containers/*/stop status=500 body={\"message\":\"cannot kill: D state\"}\n");
@@ -197,7 +168,7 @@ static void test_stop__500__error_with_dockers_words(void **state) {
 
 /* Whichever of Docker's answers does not come. */
 static void test_stop__hangs__deadline(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     uint64_t before = clock_now_us();
     fake_rules(&x->w.fake, "POST /containers/*/stop hang\nPOST /containers/*/kill skip=1 hang\n");
@@ -211,14 +182,14 @@ static void test_stop__hangs__deadline(void **state) {
 }
 
 static void test_stop__signal_is_enough__no_stop(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     assert_int_equal(stop(x, 5 * US_PER_SEC, "SIGKILL", NULL), 0);
     assert_int_equal(asked(x, "POST", "/stop"), 0);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
 }
 
 static void test_stop__signal_ignored__stopped_after_timeout(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     uint64_t before = clock_now_us();
     assert_int_equal(stop(x, 300 * US_PER_MS, "SIGINT", NULL), 0);
     assert_true(clock_now_us() - before >= 300 * US_PER_MS);
@@ -228,7 +199,7 @@ static void test_stop__signal_ignored__stopped_after_timeout(void **state) {
 }
 
 static void test_stop__signal_to_ended__success(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     fake_rules(&x->w.fake,
                "POST /containers/*/kill status=409 body={\"message\":\"is not running\"}\n");
     assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0);
@@ -239,15 +210,16 @@ static void test_stop__unknown_signal__refused(void **state) {
     struct err err;
     assert_int_equal(stop(*state, 0, "SIGNOPE", &err), -EINVAL);
     assert_int_equal(err.cls, ERR_INVALID);
-    assert_int_equal(world_look(&((struct fixture *)*state)->w, "a1/web/0123").phase, TASK_RUNNING);
+    assert_int_equal(world_look(&((struct world_web *)*state)->w, "a1/web/0123").phase,
+                     TASK_RUNNING);
 }
 
 static void test_stop__client_gone__ends_early(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct cancel cancel;
     assert_int_equal(cancel_init(&cancel), 0);
     cancel_fire(&cancel);
-    struct call call = in_time();
+    struct call call = fake_call();
     call.cancel = &cancel;
     uint64_t before = clock_now_us();
     assert_int_equal(stop_id(x->w.d, &call, x->task.id, 10 * US_PER_SEC, "SIGINT", NULL),
@@ -259,15 +231,15 @@ static void test_stop__client_gone__ends_early(void **state) {
 
 /* Nobody waits for those that wait for their tasks' end, and each can be given up. */
 static void test_stop__many_wait__cost_no_thread(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     static struct stopping waiting[80];
-    struct call call = in_time();
+    struct call call = fake_call();
     for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
         stop_begin(&waiting[i], x->w.d, &call, x->task.id, 60 * US_PER_SEC, "SIGINT");
     assert_false(has_ended(&waiting[0]));
 
     struct task_config other;
-    world_task(&x->w, &other, "other", RUNS);
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
     assert_int_equal(stop_id(x->w.d, &call, other.id, 60 * US_PER_SEC, "", NULL), 0);
     assert_int_equal(stop_id(x->w.d, &call, other.id, 0, "", NULL), 0);
@@ -286,9 +258,9 @@ static void test_stop__many_wait__cost_no_thread(void **state) {
 
 /* Each at its own time, whatever the order they came in. */
 static void test_stop__timeouts__in_their_order(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct stopping late, soon;
-    struct call call = in_time();
+    struct call call = fake_call();
     uint64_t before = clock_now_us();
     stop_begin(&late, x->w.d, &call, x->task.id, 60 * US_PER_SEC, "SIGINT");
     stop_begin(&soon, x->w.d, &call, x->task.id, 200 * US_PER_MS, "SIGINT");
@@ -302,8 +274,8 @@ static void test_stop__timeouts__in_their_order(void **state) {
 /* ---- signal ---- */
 
 static void test_signal__cases(void **state) {
-    struct fixture *x = *state;
-    struct call call = in_time();
+    struct world_web *x = *state;
+    struct call call = fake_call();
     struct err err = {0};
     assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "SIGHUP", NULL), 0);
     assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "usr1", NULL), 0);
@@ -321,7 +293,7 @@ static void test_signal__cases(void **state) {
 /* ---- destroy ---- */
 
 static void test_destroy__running_without_force__refused(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     assert_true(destroy(x, false, &err) < 0);
     assert_string_equal(
@@ -336,7 +308,7 @@ static void on_end(void *ctx, const struct task_exit *exit) {
 }
 
 static void test_destroy__running_with_force__gone_and_waiters_told(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     atomic_int code = -1;
     struct task_waiter w = {.done = on_end, .ctx = &code};
     AUTO_TASK struct task *t = NULL;
@@ -351,7 +323,7 @@ static void test_destroy__running_with_force__gone_and_waiters_told(void **state
 }
 
 /* What was printed last is delivered before the container, and its log, are removed. */
-static void destroy_with_slow_logs(struct fixture *x, const char *rule) {
+static void destroy_with_slow_logs(struct world_web *x, const char *rule) {
     struct reader r;
     fake_rules(&x->w.fake, rule);
     world_pump_kill(&x->w); /* the next one's stream is late */
@@ -373,7 +345,7 @@ static void test_destroy__docker_slow_with_logs__last_lines_delivered(void **sta
 }
 
 static void test_destroy__ended__container_removed(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     assert_int_equal(destroy(x, false, NULL), 0);
@@ -382,7 +354,7 @@ static void test_destroy__ended__container_removed(void **state) {
 }
 
 static void test_destroy__gone_by_hand__success(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     fake_rules(&x->w.fake,
@@ -392,7 +364,7 @@ static void test_destroy__gone_by_hand__success(void **state) {
 }
 
 static void test_destroy__remove_fails_ended__forgotten_all_the_same(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     fake_rules(&x->w.fake, "DELETE /containers/* status=500 body={\"message\":\"busy\"}\n");
@@ -402,7 +374,7 @@ static void test_destroy__remove_fails_ended__forgotten_all_the_same(void **stat
 }
 
 static void test_destroy__cannot_kill__error_and_kept(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     fake_rules(&x->w.fake, "DELETE /containers/* status=500 body={\"message\":\"D state\"}\n"
                            "POST /containers/*/kill status=500 body={\"message\":\"D state\"}\n");
@@ -413,7 +385,7 @@ static void test_destroy__cannot_kill__error_and_kept(void **state) {
 }
 
 static void test_destroy__hangs__deadline(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct err err;
     uint64_t before = clock_now_us();
     fake_rules(&x->w.fake, "* /containers/* hang\n");
@@ -424,7 +396,7 @@ static void test_destroy__hangs__deadline(void **state) {
 }
 
 static void test_destroy__gc_off_ended__container_stays(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     assert_int_equal(destroy(x, false, NULL), 0);
@@ -433,7 +405,7 @@ static void test_destroy__gc_off_ended__container_stays(void **state) {
 }
 
 static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     assert_int_equal(destroy(x, true, NULL), 0);
     assert_true(container_is_there(x));
     fake_control(&x->w.fake, "GET", "requests", "", NULL, 0);
@@ -441,7 +413,7 @@ static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
 
 /* `docker restart` by hand: told as the end it was, and what runs since then is not left to run. */
 static void test_destroy__gc_off_started_again_by_hand__stopped(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct docker_state now;
@@ -455,9 +427,9 @@ static void test_destroy__gc_off_started_again_by_hand__stopped(void **state) {
     docker_free(docker);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
-#define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
+#define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, world_web_teardown)
+#define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_stop__running__exit_is_told),
     T(test_stop__own_signal__is_sent),
