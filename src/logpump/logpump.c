@@ -480,6 +480,14 @@ static void let_go(struct logpump *p, const char *task_id) {
         held_free(h);
 }
 
+/* The FIFOs close, whatever is left. */
+static void close_task(struct logpump *p, const char *task_id) {
+    struct call call = call_within(NULL, US_PER_SEC);
+    if (ask(p, &call, 0, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
+        log_debug("logpump", LOG_KV("task_id", task_id),
+                  "the pump does not close the task, ignoring");
+}
+
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
                    struct err *err) {
     int r = hold(p, t, err);
@@ -493,6 +501,8 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
                       t->adopted ? (json_int_t)t->since_ns : (json_int_t)0),
             err);
     if (r < 0) {
+        if (r == -ETIMEDOUT || r == -ECANCELED)
+            close_task(p, t->task_id); /* it may be at it still */
         let_go(p, t->task_id);
     } else {
         pthread_mutex_lock(&p->lock);
@@ -514,12 +524,8 @@ int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us
     if (!followed)
         return 0;
     int r = ask(p, call, quiet_us, json_pack("{s:s,s:s}", "op", "finish", "task", task_id), err);
-    if (r < 0 && r != -ECANCELED) { /* not taken in time: closed all the same */
-        struct call closing = call_within(NULL, US_PER_SEC);
-        if (ask(p, &closing, 0, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
-            log_debug("logpump", LOG_KV("task_id", task_id),
-                      "the pump does not close the task, ignoring");
-    }
+    if (r < 0 && r != -ECANCELED)
+        close_task(p, task_id); /* not taken in time: closed all the same */
     let_go(p, task_id);
     return r;
 }

@@ -400,20 +400,67 @@ static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
     world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
 }
 
-static void test_start__cancelled__undone(void **state) {
-    struct world_web *x = *state;
+/* ---- two at once, and a client that goes ---- */
+
+struct attempt {
+    struct world_web *x;
     struct cancel cancel;
-    struct err err = {0};
+    pthread_t thread;
+    int r;
+};
+
+static void *attempt_thread(void *arg) {
+    struct attempt *a = arg;
     struct driver_started started = {0};
-    assert_int_equal(cancel_init(&cancel), 0);
-    fake_rules(&x->w.fake, "POST /containers/*/start hang\n");
-    cancel_fire(&cancel);
     struct call call = fake_call();
-    call.cancel = &cancel;
-    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
-    cancel_done(&cancel);
-    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
-    assert_undone(x, 0);
+    call.cancel = &a->cancel;
+    a->r = driver_start_task(a->x->w.d, &call, &a->x->task, &started, NULL);
+    driver_started_done(&started);
+    return NULL;
+}
+
+static void test_start__same_id_at_once__one_container(void **state) {
+    struct world_web *x = *state;
+    struct attempt a[2] = {{.x = x, .cancel = {-EBADF}}, {.x = x, .cancel = {-EBADF}}};
+    fake_rules(&x->w.fake, "POST /containers/* delay=50\n");
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        assert_int_equal(pthread_create(&a[i].thread, NULL, attempt_thread, &a[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(a); i++)
+        pthread_join(a[i].thread, NULL);
+    assert_int_equal(a[0].r + a[1].r, -EEXIST); /* one of them */
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    assert_int_equal(world_containers(&x->w), 1);
+    assert_int_equal(fake_images_held(), 1);
+}
+
+/* Whatever StartTask is at when its client goes: it ends at once and leaves nothing. */
+static void test_start__cancelled_at_each_step__undone(void **state) {
+    struct world_web *x = *state;
+    /* the create that is not answered makes none: the containers are 1, 2 and 3 */
+#define NTH(n) "/containers/c0de0000000" n "000000000000000000000000000000000000000000000000feed"
+    static const struct {
+        const char *rule, *asked;
+    } steps[] = {
+        {"POST /containers/create hang\n", "POST /containers/create"},
+        {"POST /containers/*/start hang\n", "POST " NTH("1") "/start"},
+        {"GET /containers/*/json hang\n", "GET " NTH("2") "/json"},
+        {"GET /containers/*/logs hang\n", "GET " NTH("3") "/logs"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        struct attempt a = {.x = x};
+        fake_rules(&x->w.fake, steps[i].rule);
+        assert_int_equal(cancel_init(&a.cancel), 0);
+        assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
+        world_until_count(&x->w, steps[i].asked, 1);
+        uint64_t before = clock_now_us();
+        cancel_fire(&a.cancel);
+        pthread_join(a.thread, NULL);
+        assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+        assert_true(a.r < 0);
+        cancel_done(&a.cancel);
+        assert_undone(x, 0);
+        fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    }
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
@@ -447,6 +494,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__plugins_image_fields__reach_the_image_module),
     T(test_start__no_fifo__recoverable_and_undone),
     T(test_start__log_driver_unreadable__runs_without_logs),
-    T(test_start__cancelled__undone),
+    T(test_start__same_id_at_once__one_container),
+    T(test_start__cancelled_at_each_step__undone),
 };
 WORLD_MAIN(tests)
