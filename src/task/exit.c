@@ -93,6 +93,7 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
     if (now.phase == TASK_EXITED || !now.container_id[0])
         return 0;
     struct call call = call_within(NULL, d->timeout_us);
+    call.cancel = &d->ended;
     struct docker_state s;
     struct err err = {0};
     int r = docker_container_inspect(d->docker, &call, now.container_id, &s, NULL, &err);
