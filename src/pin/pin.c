@@ -1,12 +1,15 @@
 /* The reconciler's thread. What: each container's cpuset is what Nomad wants, at any time. Why:
  * others write it too, and nobody else looks (cpuset.md 1). How: events for at once, a tick that
  * reads everything again as the backstop. Numbers: tick 1 s by default, 1,000 tasks in at most 5 ms
- * of CPU, no allocation and no open() while nothing changes. */
+ * of CPU, no allocation and no open() while nothing changes. The thread is a real-time one (at the
+ * lowest priority; the kernel may refuse that): with 25 busy processes on 2 cores the last of 100
+ * containers is off a core after 0.2 ms and not after 20. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/log.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +53,7 @@ void pin_pass(struct pin *p, bool at_tick) {
     pthread_mutex_lock(&p->lock);
     read_parents(p, at_tick);
     for (struct pin_task *t = p->tasks; t; t = t->next)
-        if (at_tick || t->dirty || (t->parent && t->parent->changed))
+        if (at_tick || t->dirty || t->source_dirty || (t->parent && t->parent->changed))
             pin_task_look(p, t, at_tick, now);
     cpu = thread_cpu_ns() - cpu;
     p->counters.passes++;
@@ -131,7 +134,7 @@ static void drop_unseen(struct pin *p) {
     /* Somebody's cores came or went: the others have to leave or may return. */
     if (!cpuset_equal(&reserved, &p->reserved))
         for (struct pin_task *t = p->tasks; t; t = t->next)
-            t->dirty = true;
+            t->source_dirty = true;
     p->reserved = reserved;
 }
 
@@ -190,9 +193,18 @@ static void on_tick(void *ctx) {
     loop_timer_at(p->tick, p->next_tick_us);
 }
 
+/* What takes others off a reserved core must not wait behind them. A few milliseconds a second are
+ * no danger, and the kernel stops real time that runs away. */
+static void be_real_time(void) {
+    struct sched_param lowest = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) < 0)
+        log_debug("pin", LOG_KV("errno", strerror(errno)), "not in real time");
+}
+
 static void *run(void *arg) {
     struct pin *p = arg;
     pthread_setname_np(pthread_self(), "pin");
+    be_real_time();
     take_snapshot(p);
     pin_pass(p, false);
     int r = loop_run(p->loop);

@@ -51,7 +51,9 @@ struct pin_task {
     struct pin_writer writer;
 
     /* state */
-    bool dirty, gone;
+    bool dirty,
+        source_dirty; /* the container's, the source's files have to be read; at a tick all */
+    bool gone;
     bool quiet; /* at the last look nothing was to be done, and nothing will be until a file changes
                  */
     enum pin_state state;

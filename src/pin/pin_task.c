@@ -52,7 +52,7 @@ int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) {
     t->watch = t->source_watch = -1;
     t->told = PIN_PENDING;
     t->pin = p;
-    t->dirty = true;
+    t->dirty = t->source_dirty = true;
     if (t->below[0]) {
         int r = find_parent(p, t->below, &t->parent);
         if (r < 0)
@@ -336,19 +336,23 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     return 0;
 }
 
+/* What Nomad changed is carried out before the container's files are read: what they said last is
+ * known, and the event of our own write has them read behind the writes of all tasks. */
 void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
-    bool told = t->dirty || (t->parent && t->parent->changed);
-    t->dirty = false;
+    bool told = t->source_dirty || (t->parent && t->parent->changed);
+    bool read = at_tick || t->dirty;
+    t->dirty = t->source_dirty = false;
     for (int attempt = 0; attempt < 2; attempt++) {
-        int changed = read_container(p, t);
+        int changed = read || !t->dir_path ? read_container(p, t) : 0;
         if (changed < 0) {
             t->quiet = false;
             cannot_open(t, changed);
             break;
         }
         t->gone = false;
+        bool source_changed = (at_tick || told) && read_source(p, t);
         /* Nearly always: all files say what they said when all was well. */
-        if (!read_source(p, t) && !changed && !told && t->quiet)
+        if (!source_changed && !changed && !told && t->quiet)
             return;
         if (decide_and_do(p, t, at_tick, now_us) == 0)
             break;

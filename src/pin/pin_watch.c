@@ -13,13 +13,35 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
-static void mark_dirty(struct pin *p, int watch) {
+static void mark_all(struct pin *p) {
     for (struct pin_parent *x = p->parents; x; x = x->next)
-        if (watch < 0 || x->watch == watch || x->reserve_watch == watch)
-            x->dirty = true;
+        x->dirty = true;
     for (struct pin_task *t = p->tasks; t; t = t->next)
-        if (watch < 0 || t->watch == watch || t->source_watch == watch)
-            t->dirty = true;
+        t->dirty = t->source_dirty = true;
+}
+
+static struct pin_task *find_container(struct pin_task *from, const struct pin_task *to,
+                                       int watch) {
+    while (from != to && from->watch != watch)
+        from = from->next;
+    return from == to ? NULL : from;
+}
+
+/* @hint: where to look first. Our own writes come back in the order of the tasks. */
+static void mark_dirty(struct pin *p, int watch, struct pin_task **hint) {
+    struct pin_task *t = find_container(*hint, NULL, watch);
+    t = t ? t : find_container(p->tasks, *hint, watch);
+    if (t) {
+        t->dirty = true;
+        *hint = t->next;
+        return;
+    }
+    for (struct pin_parent *x = p->parents; x; x = x->next)
+        if (x->watch == watch || x->reserve_watch == watch)
+            x->dirty = true;
+    for (t = p->tasks; t; t = t->next)
+        if (t->source_watch == watch)
+            t->source_dirty = true;
 }
 
 static void forget_watch(struct pin *p, int watch) {
@@ -35,6 +57,7 @@ static void forget_watch(struct pin *p, int watch) {
 
 static void on_inotify(void *ctx, uint32_t events) {
     struct pin *p = ctx;
+    struct pin_task *hint = p->tasks;
     char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
     (void)events;
     for (;;) {
@@ -46,7 +69,10 @@ static void on_inotify(void *ctx, uint32_t events) {
             const struct inotify_event *e = (const struct inotify_event *)(buf + at);
             at += (ssize_t)(sizeof(*e) + e->len);
             p->counters.events++;
-            mark_dirty(p, e->mask & IN_Q_OVERFLOW ? -1 : e->wd);
+            if (e->mask & IN_Q_OVERFLOW)
+                mark_all(p);
+            else
+                mark_dirty(p, e->wd, &hint);
             if (e->mask & IN_IGNORED)
                 forget_watch(p, e->wd);
         }

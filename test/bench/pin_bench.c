@@ -240,13 +240,6 @@ static double shrink(enum mode mode) {
     return worst;
 }
 
-static json_int_t counter(struct pin *p, const char *name) {
-    json_t *doc = pin_status(p);
-    json_int_t n = json_integer_value(json_object_get(json_object_get(doc, "counters"), name));
-    json_decref(doc);
-    return n;
-}
-
 struct cost {
     double tick_ms, percent, allocations, kib;
 };
@@ -257,15 +250,15 @@ static struct cost cost_of_many(void) {
     new_tree(MANY);
     size_t before = mallinfo2().uordblks;
     runner_start(&r, PADDOCK, 100000);
-    while (counter(r.pin, "ticks") < 3)
+    while (tree_counter(r.pin, "ticks") < 3)
         nap(20000);
     c.kib = (double)(mallinfo2().uordblks - before) / MANY / 1024;
-    json_int_t ticks = counter(r.pin, "ticks"), cpu = counter(r.pin, "tick_cpu_ns");
+    json_int_t ticks = tree_counter(r.pin, "ticks"), cpu = tree_counter(r.pin, "tick_cpu_ns");
     unsigned long allocated = atomic_load(&allocations);
     nap(3000000);
     allocated = atomic_load(&allocations) - allocated;
-    ticks = counter(r.pin, "ticks") - ticks;
-    cpu = counter(r.pin, "tick_cpu_ns") - cpu;
+    ticks = tree_counter(r.pin, "ticks") - ticks;
+    cpu = tree_counter(r.pin, "tick_cpu_ns") - cpu;
     c.tick_ms = (double)cpu / 1e6 / (double)ticks;
     c.percent = c.tick_ms / 1000 * 100; /* at a tick a second */
     c.allocations = (double)allocated / (double)ticks;

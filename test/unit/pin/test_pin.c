@@ -4,7 +4,6 @@
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,34 +12,11 @@
 static struct tree tree;
 static struct pin *pin;
 
-/* The kernel's refusals, for the pin thread alone: -errno, and how many times. */
-static pthread_t test_thread;
-static atomic_int write_error, errors_left;
-
-ssize_t __real_pwrite(int fd, const void *buf, size_t n, off_t at);
-ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at);
-
-static bool refused(atomic_int *error) {
-    int code = atomic_load(error);
-    if (!code || pthread_equal(pthread_self(), test_thread) ||
-        atomic_fetch_sub(&errors_left, 1) <= 0)
-        return false;
-    errno = code;
-    return true;
-}
-
-ssize_t __wrap_pwrite(int fd, const void *buf, size_t n, off_t at) {
-    return refused(&write_error) ? -1 : __real_pwrite(fd, buf, n, at);
-}
-
 static int setup(void **state) {
     (void)state;
     tree_init(&tree);
     tree_share(&tree, "1-3", "\n");
     pin = NULL;
-    test_thread = pthread_self();
-    atomic_store(&write_error, 0);
-    atomic_store(&errors_left, 0);
     return 0;
 }
 
@@ -58,35 +34,12 @@ static void start(uint64_t interval_us) {
     assert_string_equal(pin_disabled_reason(pin), "");
 }
 
-static const char *cpus(const struct tree_task *x) {
-    static char path[512];
-    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
-    return path;
-}
-
 static void assert_set(const struct tree_task *x, const char *set) {
-    assert_true(tree_wait(&tree, cpus(x), set));
-}
-
-/* The state of task @i, from the status document. */
-static void get_state(size_t i, char *out, size_t size) {
-    json_t *doc = pin_status(pin);
-    assert_non_null(doc);
-    const char *s = json_string_value(
-        json_object_get(json_array_get(json_object_get(doc, "tasks"), i), "state"));
-    snprintf(out, size, "%s", s ? s : "gone");
-    json_decref(doc);
+    assert_true(tree_wait(&tree, tree_cpus(x), set));
 }
 
 static bool wait_state(size_t i, const char *want) {
-    char now[64] = "";
-    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
-        get_state(i, now, sizeof(now));
-        if (strcmp(now, want) == 0)
-            return true;
-    }
-    fprintf(stderr, "state %s, not %s\n", now, want);
-    return false;
+    return tree_wait_task(pin, i, "state", want);
 }
 
 static void test_pin__wrong_when_found__late_start(void **state) {
@@ -107,9 +60,9 @@ static void test_pin__overwritten__repaired_without_a_tick(void **state) {
     start(HOUR);
     assert_set(shared, "2-3");
     assert_true(wait_state(1, "pinned"));
-    tree_put(&tree, cpus(shared), "0-3");
+    tree_put(&tree, tree_cpus(shared), "0-3");
     assert_set(shared, "2-3");
-    tree_put(&tree, cpus(cores), "0-3");
+    tree_put(&tree, tree_cpus(cores), "0-3");
     assert_set(cores, "1");
     assert_true(tree_wait_event(&tree, "cpuset repaired: 0-3 -> 2-3 (overwritten"));
     assert_true(tree_wait_event(&tree, "cpuset repaired: 0-3 -> 1 (overwritten"));
@@ -154,7 +107,7 @@ static void test_pin__source_gone__held_and_kept(void **state) {
     snprintf(command, sizeof(command), "%s/cpuset.cpus.effective", shared->source);
     tree_put(&tree, command, "x");
     assert_true(wait_state(0, "held"));
-    tree_put(&tree, cpus(shared), "0-3");
+    tree_put(&tree, tree_cpus(shared), "0-3");
     assert_set(shared, "1-3"); /* not wider than the last good */
     assert_true(tree_wait_event(&tree, "source-gone"));
 }
@@ -180,7 +133,7 @@ static void test_pin__no_source__unmanaged_and_untouched(void **state) {
     start(50 * US_PER_MS);
     assert_true(tree_wait_event(&tree, "not managed"));
     assert_true(wait_state(0, "unmanaged"));
-    assert_string_equal(tree_get(&tree, cpus(x), now, sizeof(now)), "0-3");
+    assert_string_equal(tree_get(&tree, tree_cpus(x), now, sizeof(now)), "0-3");
 }
 
 static void test_pin__effective_smaller__constrained(void **state) {
@@ -203,10 +156,10 @@ static void test_pin__set_again_and_again__contested(void **state) {
     start(100 * US_PER_MS);
     assert_true(wait_state(0, "pinned"));
     for (int i = 0; i < 10; i++) {
-        tree_put(&tree, cpus(x), "0-3");
+        tree_put(&tree, tree_cpus(x), "0-3");
         assert_set(x, "1-3");
     }
-    tree_put(&tree, cpus(x), "0-3"); /* no longer at once, but at the tick */
+    tree_put(&tree, tree_cpus(x), "0-3"); /* no longer at once, but at the tick */
     assert_true(wait_state(0, "contested"));
     assert_set(x, "1-3");
     assert_true(tree_wait_event(&tree, "cpuset contested"));
@@ -259,7 +212,7 @@ static void test_pin__process_is_elsewhere__untouched(void **state) {
     tree_put(&tree, path, "1\n");
     start(20 * US_PER_MS);
     assert_true(wait_state(0, "unmanaged"));
-    assert_string_equal(tree_get(&tree, cpus(x), now, sizeof(now)), "0-3");
+    assert_string_equal(tree_get(&tree, tree_cpus(x), now, sizeof(now)), "0-3");
 }
 
 static void test_pin__mems_follow(void **state) {
@@ -279,27 +232,6 @@ static void test_pin__mems_follow(void **state) {
     assert_true(tree_wait(&tree, path, "0-1"));
     tree_share(&tree, "2-3", "1");
     assert_true(tree_wait(&tree, path, "1"));
-}
-
-static void test_pin__write_refused__told_once_and_tried_again(void **state) {
-    (void)state;
-    struct tree_task *x = tree_add(&tree, "", "0-3");
-    atomic_store(&errors_left, 1);
-    atomic_store(&write_error, ENOSPC);
-    start(20 * US_PER_MS);
-    assert_true(tree_wait_event(&tree, "cpuset not set to 1-3: No space left on device, retrying"));
-    assert_true(wait_state(0, "failed"));
-    assert_set(x, "1-3"); /* after the back-off of a second */
-    assert_true(wait_state(0, "pinned"));
-}
-
-static void test_pin__cgroup_replaced__found_again(void **state) {
-    (void)state;
-    struct tree_task *x = tree_add(&tree, "", "0-3");
-    atomic_store(&errors_left, 1);
-    atomic_store(&write_error, ENODEV);
-    start(HOUR);
-    assert_set(x, "1-3"); /* in the same pass */
 }
 
 static void test_pin__no_controller__says_why(void **state) {
@@ -372,8 +304,6 @@ int main(int argc, char **argv) {
         TEST(test_pin__systemd_inside__its_own_folder_is_found),
         TEST(test_pin__process_is_elsewhere__untouched),
         TEST(test_pin__mems_follow),
-        TEST(test_pin__write_refused__told_once_and_tried_again),
-        TEST(test_pin__cgroup_replaced__found_again),
         TEST(test_pin__no_controller__says_why),
         TEST(test_pin__metrics),
         TEST(test_wanted_now__each_layout),

@@ -209,39 +209,7 @@ static bool asked(const struct tree_task *x, uint8_t mask) {
 }
 
 static bool wait_task(const char *key, const char *want) {
-    char now[128] = "";
-    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
-        json_t *doc = pin_status(pin);
-        const char *s = json_string_value(
-            json_object_get(json_array_get(json_object_get(doc, "tasks"), 0), key));
-        snprintf(now, sizeof(now), "%s", s ? s : "");
-        json_decref(doc);
-        if (strcmp(now, want) == 0)
-            return true;
-    }
-    fprintf(stderr, "%s: \"%s\", not \"%s\"\n", key, now, want);
-    return false;
-}
-
-static json_int_t counter(const char *name) {
-    json_t *doc = pin_status(pin);
-    json_int_t n = json_integer_value(json_object_get(json_object_get(doc, "counters"), name));
-    json_decref(doc);
-    return n;
-}
-
-/* Until the counter is at least @n. */
-static bool wait_counter(const char *name, json_int_t n) {
-    uint64_t end = clock_now_us() + 10 * US_PER_SEC;
-    while (counter(name) < n && clock_now_us() < end)
-        usleep(500);
-    return counter(name) >= n;
-}
-
-static const char *cpus(const struct tree_task *x) {
-    static char path[512];
-    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
-    return path;
+    return tree_wait_task(pin, 0, key, want);
 }
 
 /* ---- tests ---- */
@@ -261,7 +229,7 @@ static void test_unit__each_new_set_reaches_systemd(void **state) {
     assert_string_equal(asked_names, "AllowedCPUs");
     asked_n = 0;
     pthread_mutex_unlock(&asked_lock);
-    tree_put(&tree, cpus(x), "0-3"); /* an update has changed the unit too: it is set anew */
+    tree_put(&tree, tree_cpus(x), "0-3"); /* an update has changed the unit too: it is set anew */
     assert_true(asked(x, 0x0c));
 }
 
@@ -277,15 +245,16 @@ static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_set
     assert_true(asked(shared[0], 0x0c));
     tree_share(&tree, "3", "1");
     for (size_t i = 0; i < 2; i++)
-        assert_true(tree_wait(&tree, cpus(shared[i]), "3")); /* in nobody's way */
-    assert_true(tree_wait(&tree, cpus(cores), "1"));
-    assert_true(wait_counter("ticks", counter("ticks") + 2)); /* what was due would be on its way */
-    assert_int_equal(counter("unit_calls"), 1);
+        assert_true(tree_wait(&tree, tree_cpus(shared[i]), "3")); /* in nobody's way */
+    assert_true(tree_wait(&tree, tree_cpus(cores), "1"));
+    assert_true(tree_wait_counter(
+        pin, "ticks", tree_counter(pin, "ticks") + 2)); /* what was due would be on its way */
+    assert_int_equal(tree_counter(pin, "unit_calls"), 1);
     atomic_store(&manager_waits, false);
-    assert_true(wait_counter("unit_calls", 4));
+    assert_true(tree_wait_counter(pin, "unit_calls", 4));
     assert_true(wait_task("unit", "synced"));
-    assert_true(wait_counter("ticks", counter("ticks") + 2));
-    assert_int_equal(counter("unit_calls"), 4);
+    assert_true(tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + 2));
+    assert_int_equal(tree_counter(pin, "unit_calls"), 4);
     pthread_mutex_lock(&asked_lock);
     uint64_t all = asked_of_all & 0xffffffff;
     pthread_mutex_unlock(&asked_lock);
@@ -296,7 +265,7 @@ static void test_unit__no_bus__pinned_all_the_same(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
     start();
-    assert_true(tree_wait(&tree, cpus(x), "1-3"));
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
     assert_true(wait_task("state", "unit-unsynced"));
     start_daemon(); /* found at the next attempt */
     start_manager();
@@ -312,7 +281,7 @@ static void test_unit__refused__unsynced(void **state) {
     start_manager();
     start();
     assert_true(wait_task("state", "unit-unsynced"));
-    assert_true(tree_wait(&tree, cpus(x), "1-3"));
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
 }
 
 static void test_unit__bus_restarts__set_anew(void **state) {
@@ -325,7 +294,7 @@ static void test_unit__bus_restarts__set_anew(void **state) {
     stop_manager();
     stop_daemon();
     tree_share(&tree, "2-3", "1");
-    assert_true(tree_wait(&tree, cpus(x), "2-3")); /* in nobody's way */
+    assert_true(tree_wait(&tree, tree_cpus(x), "2-3")); /* in nobody's way */
     start_daemon();
     start_manager();
     assert_true(asked(x, 0x0c));
@@ -343,13 +312,13 @@ static void test_writer__named(void **state) {
     o.interval_us = HOUR;
     assert_int_equal(pin_new(&o, &pin), 0);
     assert_true(wait_task("state", "pinned"));
-    tree_put(&tree, cpus(x), "0-3"); /* the first one makes it look out */
-    assert_true(tree_wait(&tree, cpus(x), "1-3"));
+    tree_put(&tree, tree_cpus(x), "0-3"); /* the first one makes it look out */
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
     /* /proc is a folder here: the writer is known by its pid, and by name where the folder has it.
      */
     snprintf(script, sizeof(script),
              "mkdir -p %s/$$; echo oldset > %s/$$/comm; printf '0-3' 1<>%s/%s; sleep 1", tree.proc,
-             tree.proc, tree.root, cpus(x));
+             tree.proc, tree.root, tree_cpus(x));
     char *argv[] = {(char *)"sh", (char *)"-c", script, NULL};
     pid_t pid;
     assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);

@@ -121,8 +121,22 @@ void tree_share(struct tree *t, const char *pool, const char *reserve) {
         tree_put(t, file, pool);
 }
 
+void tree_put_container(struct tree *t, const struct tree_task *x, const char *actual) {
+    char path[512], text[512];
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
+    tree_put(t, path, actual);
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
+    tree_put(t, path, "0-255");
+    snprintf(path, sizeof(path), "%s/cgroup.procs", x->cgroup);
+    snprintf(text, sizeof(text), "%d\n", (int)x->pid);
+    tree_put(t, path, text);
+    snprintf(path, sizeof(path), "%d/cgroup", (int)x->pid);
+    snprintf(text, sizeof(text), "0::/%s\n", x->cgroup);
+    put_at(t->proc_fd, path, text);
+}
+
 struct tree_task *tree_add(struct tree *t, const char *reserved, const char *actual) {
-    char path[512], text[512], pool[256];
+    char path[512], pool[256];
     pthread_mutex_lock(&t->lock);
     must(t->n < TREE_TASKS_MAX, "too many tasks");
     size_t i = t->n;
@@ -142,16 +156,7 @@ struct tree_task *tree_add(struct tree *t, const char *reserved, const char *act
     tree_put(t, path, "\n");
     snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->source);
     tree_put(t, path, pool);
-    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
-    tree_put(t, path, actual);
-    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
-    tree_put(t, path, "0-255");
-    snprintf(path, sizeof(path), "%s/cgroup.procs", x->cgroup);
-    snprintf(text, sizeof(text), "%d\n", (int)x->pid);
-    tree_put(t, path, text);
-    snprintf(path, sizeof(path), "%d/cgroup", (int)x->pid);
-    snprintf(text, sizeof(text), "0::/%s\n", x->cgroup);
-    put_at(t->proc_fd, path, text);
+    tree_put_container(t, x, actual);
     x->present = true;
     t->n++;
     pthread_mutex_unlock(&t->lock);
@@ -226,4 +231,38 @@ struct pin_options tree_options(struct tree *t) {
                                 .snapshot = snapshot,
                                 .event = told,
                                 .ctx = t};
+}
+
+const char *tree_cpus(const struct tree_task *x) {
+    static char path[512];
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->cgroup);
+    return path;
+}
+
+json_int_t tree_counter(struct pin *p, const char *name) {
+    json_auto_t *doc = pin_status(p);
+    return json_integer_value(json_object_get(json_object_get(doc, "counters"), name));
+}
+
+bool tree_wait_counter(struct pin *p, const char *name, json_int_t n) {
+    uint64_t end = clock_now_us() + WAIT_US;
+    struct timespec nap = {.tv_nsec = 500000};
+    while (tree_counter(p, name) < n && clock_now_us() < end)
+        nanosleep(&nap, NULL);
+    return tree_counter(p, name) >= n;
+}
+
+bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want) {
+    char now[256] = "";
+    struct timespec nap = {.tv_nsec = 500000};
+    for (uint64_t end = clock_now_us() + WAIT_US; clock_now_us() < end; nanosleep(&nap, NULL)) {
+        json_auto_t *doc = pin_status(p);
+        const json_t *task = json_array_get(json_object_get(doc, "tasks"), i);
+        const char *text = json_string_value(json_object_get(task, key));
+        snprintf(now, sizeof(now), "%s", text ? text : task ? "" : "gone");
+        if (strcmp(now, want) == 0)
+            return true;
+    }
+    fprintf(stderr, "%s of task %zu: \"%s\", not \"%s\"\n", key, i, now, want);
+    return false;
 }

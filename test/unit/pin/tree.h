@@ -47,7 +47,20 @@ void tree_share(struct tree *t, const char *pool, const char *reserve);
 /* A task with its container, at @actual. @reserved: "" = shared. */
 struct tree_task *tree_add(struct tree *t, const char *reserved, const char *actual);
 
+/* The container's folder and its process's line in /proc. */
+void tree_put_container(struct tree *t, const struct tree_task *x, const char *actual);
+
 /* pin_options on this tree. */
 struct pin_options tree_options(struct tree *t);
 /* Waits for an event with @text in it. */
 bool tree_wait_event(struct tree *t, const char *text);
+
+/* The container's cpuset.cpus below the root; good until the next call. */
+const char *tree_cpus(const struct tree_task *x);
+/* A counter of pin_status. */
+json_int_t tree_counter(struct pin *p, const char *name);
+/* Waits until the counter is at least @n. */
+bool tree_wait_counter(struct pin *p, const char *name, json_int_t n);
+/* Waits until text @key of the @i-th task in pin_status is @want; "gone" = there is no such task.
+ */
+bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want);

@@ -1,0 +1,339 @@
+/* The reconciler when the kernel refuses things, and what it does not ask of the kernel while
+ * nothing changes. */
+#include "paddock/clock.h"
+#include "unit/cm.h"
+#include "unit/pin/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+#define HOUR (3600 * US_PER_SEC)
+#define ALWAYS 1000000
+
+static struct tree tree;
+static struct pin *pin;
+
+/* ---- the kernel and the allocator, as the pin thread sees them ---- */
+
+/* The next @left calls fail with errno @error. */
+struct fault {
+    atomic_int error, left;
+};
+
+static pthread_t test_thread;
+static struct fault on_write, on_read, on_inotify, on_watch;
+static atomic_ulong opens, allocations;
+
+static void fail_with(struct fault *f, int error, int left) {
+    atomic_store(&f->error, error);
+    atomic_store(&f->left, left);
+}
+
+static bool fails(struct fault *f) {
+    int error = atomic_load(&f->error);
+    if (!error || atomic_fetch_sub(&f->left, 1) <= 0)
+        return false;
+    errno = error;
+    return true;
+}
+
+static bool in_pin_thread(void) {
+    return !pthread_equal(pthread_self(), test_thread);
+}
+
+static void count(atomic_ulong *n) {
+    if (in_pin_thread())
+        atomic_fetch_add(n, 1);
+}
+
+#define WRAP(type, name, ...)                                                                      \
+    type __real_##name(__VA_ARGS__);                                                               \
+    type __wrap_##name(__VA_ARGS__);                                                               \
+    type __wrap_##name(__VA_ARGS__)
+
+WRAP(ssize_t, pwrite, int fd, const void *buf, size_t n, off_t at) {
+    return in_pin_thread() && fails(&on_write) ? -1 : __real_pwrite(fd, buf, n, at);
+}
+WRAP(ssize_t, pread, int fd, void *buf, size_t n, off_t at) {
+    return in_pin_thread() && fails(&on_read) ? -1 : __real_pread(fd, buf, n, at);
+}
+WRAP(int, inotify_init1, int flags) {
+    return fails(&on_inotify) ? -1 : __real_inotify_init1(flags);
+}
+WRAP(int, inotify_add_watch, int fd, const char *path, uint32_t mask) {
+    return fails(&on_watch) ? -1 : __real_inotify_add_watch(fd, path, mask);
+}
+WRAP(int, openat, int dir, const char *path, int flags, mode_t mode) {
+    count(&opens);
+    return __real_openat(dir, path, flags, mode);
+}
+WRAP(void *, malloc, size_t n) {
+    count(&allocations);
+    return __real_malloc(n);
+}
+WRAP(void *, calloc, size_t n, size_t size) {
+    count(&allocations);
+    return __real_calloc(n, size);
+}
+WRAP(void *, realloc, void *p, size_t n) {
+    count(&allocations);
+    return __real_realloc(p, n);
+}
+WRAP(char *, strdup, const char *text) {
+    count(&allocations);
+    return __real_strdup(text);
+}
+
+/* ---- what all tests need ---- */
+
+static int setup(void **state) {
+    (void)state;
+    test_thread = pthread_self();
+    struct fault *const all[] = {&on_write, &on_read, &on_inotify, &on_watch};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        fail_with(all[i], 0, 0);
+    tree_init(&tree);
+    tree_share(&tree, "1-3", "\n");
+    pin = NULL;
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    pin_free(pin);
+    tree_done(&tree);
+    return 0;
+}
+
+static void start(uint64_t interval_us) {
+    struct pin_options o = tree_options(&tree);
+    o.interval_us = interval_us;
+    assert_int_equal(pin_new(&o, &pin), 0);
+}
+
+static bool wait_state(size_t i, const char *want) {
+    return tree_wait_task(pin, i, "state", want);
+}
+
+static bool wait_ticks(json_int_t n) {
+    return tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + n);
+}
+
+static size_t events_with(const char *text) {
+    size_t n = 0;
+    pthread_mutex_lock(&tree.lock);
+    for (size_t i = 0; i < 64 && i < tree.events_n; i++)
+        n += strstr(tree.events[i], text) != NULL;
+    pthread_mutex_unlock(&tree.lock);
+    return n;
+}
+
+/* ---- refusals ---- */
+
+static void test_write_refused__kept_told_once_and_backed_off(void **state) {
+    static const int codes[] = {ENOSPC, EBUSY, EINVAL, EACCES};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        char text[128];
+        if (i) {
+            teardown(state);
+            setup(state);
+        }
+        struct tree_task *x = tree_add(&tree, "", "0-3");
+        fail_with(&on_write, codes[i], ALWAYS);
+        start(10 * US_PER_MS);
+        snprintf(text, sizeof(text), "cpuset not set to 1-3: %s, retrying", strerror(codes[i]));
+        assert_true(tree_wait_event(&tree, text));
+        assert_true(wait_state(0, "failed"));
+        assert_true(tree_wait_task(pin, 0, "why", strerror(codes[i])));
+        assert_true(wait_ticks(20)); /* of which none is a second later than the refusal */
+        assert_true(tree_counter(pin, "write_errors") <= 2);
+        assert_int_equal(events_with("cpuset not set"), 1);
+        assert_true(tree_wait(&tree, tree_cpus(x), "0-3"));
+        fail_with(&on_write, 0, 0);
+        tree_share(&tree, "2-3", "1"); /* another set: at once */
+        assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
+        assert_true(wait_state(0, "pinned"));
+    }
+}
+
+static void test_write_refused_once__tried_again(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    fail_with(&on_write, ENOSPC, 1);
+    start(20 * US_PER_MS);
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3")); /* after the back-off of a second */
+    assert_true(wait_state(0, "pinned"));
+    assert_int_equal(tree_counter(pin, "write_errors"), 1);
+}
+
+static void test_cgroup_gone_at_the_write__found_again(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    fail_with(&on_write, ENODEV, 1);
+    start(HOUR);
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3")); /* in the same pass */
+}
+
+static void test_cgroup_replaced__the_new_one_is_found(void **state) {
+    (void)state;
+    char text[600];
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    struct tree_task moved = *x;
+    snprintf(moved.cgroup, sizeof(moved.cgroup), "other.slice/docker-%s.scope", x->id);
+    tree_put_container(&tree, &moved, "0-3");
+    assert_true(tree_wait(&tree, tree_cpus(&moved), "0-3"));
+    fail_with(&on_read, ENODEV, 1);
+    snprintf(text, sizeof(text), "%s/cpuset.cpus", x->cgroup);
+    tree_put(&tree, text, "0-3"); /* an event: it is looked at */
+    assert_true(tree_wait(&tree, tree_cpus(&moved), "1-3"));
+    assert_true(tree_wait_task(pin, 0, "cgroup", moved.cgroup));
+    assert_int_equal(tree_counter(pin, "reopened"), 1);
+}
+
+/* ---- no events ---- */
+
+static char log_path[128];
+static int real_stderr;
+
+static void log_catch(void) {
+    snprintf(log_path, sizeof(log_path), "%s/log", tree.dir);
+    AUTO_FD int fd = open(log_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    real_stderr = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    assert_true(fd >= 0 && real_stderr >= 0 && dup2(fd, 2) == 2);
+}
+
+/* How many lines of the log have @text in them. */
+static unsigned log_release(const char *text) {
+    char line[2048];
+    unsigned n = 0;
+    dup2(real_stderr, 2);
+    close(real_stderr);
+    FILE *f = fopen(log_path, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        n += strstr(line, text) != NULL;
+    fclose(f);
+    return n;
+}
+
+static void assert_repaired_at_the_tick(const char *events, const char *warning) {
+    struct tree_task *shared = tree_add(&tree, "", "0-3"), *cores = tree_add(&tree, "1", "0-3");
+    log_catch();
+    start(20 * US_PER_MS);
+    bool ok = tree_wait(&tree, tree_cpus(shared), "2-3");
+    tree_put(&tree, tree_cpus(shared), "0-3");
+    ok = ok && tree_wait(&tree, tree_cpus(shared), "2-3");
+    tree_put(&tree, tree_cpus(cores), "0-3");
+    ok = ok && tree_wait(&tree, tree_cpus(cores), "1");
+    tree_share(&tree, "3", "1");
+    ok = ok && tree_wait(&tree, tree_cpus(shared), "3") && wait_ticks(5);
+    assert_int_equal(log_release(warning), 1); /* once for all */
+    assert_true(ok);
+    json_auto_t *doc = pin_status(pin);
+    const json_t *host = json_object_get(doc, "host");
+    assert_string_equal(json_string_value(json_object_get(host, "events")), events);
+    assert_true(tree_counter(pin, "watch_errors") > 0);
+    assert_int_equal(tree_counter(pin, "events"), 0);
+}
+
+static void test_inotify_refused__the_tick_alone_and_one_warning(void **state) {
+    (void)state;
+    fail_with(&on_inotify, EMFILE, ALWAYS);
+    assert_repaired_at_the_tick("tick only", "changes are seen at the tick only");
+}
+
+static void test_watches_run_out__the_tick_and_one_warning(void **state) {
+    (void)state;
+    fail_with(&on_watch, ENOSPC, ALWAYS);
+    assert_repaired_at_the_tick("inotify", "fs.inotify.max_user_watches");
+}
+
+/* ---- the steady state ---- */
+
+static void assert_ticks_cost_nothing(const char *what) {
+    assert_true(wait_ticks(2));
+    unsigned long opened = atomic_load(&opens), allocated = atomic_load(&allocations);
+    assert_true(wait_ticks(20));
+    if (atomic_load(&opens) != opened || atomic_load(&allocations) != allocated)
+        fail_msg("%s: %lu opens, %lu allocations in 20 ticks", what, atomic_load(&opens) - opened,
+                 atomic_load(&allocations) - allocated);
+}
+
+static void test_steady_state__no_open_no_allocation(void **state) {
+    char path[512];
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        tree_add(&tree, "", "0-3");
+    struct tree_task *offline = tree_add(&tree, "1", "0-3");
+    start(10 * US_PER_MS);
+    assert_true(wait_state(5, "pinned"));
+    assert_true(atomic_load(&opens) > 0 && atomic_load(&allocations) > 0); /* they are counted */
+    assert_ticks_cost_nothing("pinned");
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", offline->cgroup);
+    tree_put(&tree, path, "0");
+    assert_true(wait_state(5, "constrained"));
+    assert_ticks_cost_nothing("constrained");
+    tree_share(&tree, "\n", "1-3");
+    assert_true(wait_state(0, "held"));
+    assert_ticks_cost_nothing("held");
+}
+
+/* ---- the thread ---- */
+
+static bool may_be_real_time(void) {
+    struct sched_param lowest = {.sched_priority = 1}, none = {.sched_priority = 0};
+    return sched_setscheduler(0, SCHED_FIFO, &lowest) == 0 &&
+           sched_setscheduler(0, SCHED_OTHER, &none) == 0;
+}
+
+static pid_t find_thread(const char *name) {
+    DIR *d = opendir("/proc/self/task");
+    pid_t found = 0;
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        char path[320], comm[32] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+        AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && read(fd, comm, sizeof(comm) - 1) > 0 &&
+            strncmp(comm, name, strlen(name)) == 0 && comm[strlen(name)] == '\n')
+            found = (pid_t)strtol(e->d_name, NULL, 10);
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+static void test_thread__real_time_where_that_is_allowed(void **state) {
+    (void)state;
+    tree_add(&tree, "", "0-3");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    pid_t tid = find_thread("pin");
+    assert_true(tid > 0);
+    assert_int_equal(sched_getscheduler(tid),
+                     may_be_real_time() ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        TEST(test_write_refused__kept_told_once_and_backed_off),
+        TEST(test_write_refused_once__tried_again),
+        TEST(test_cgroup_gone_at_the_write__found_again),
+        TEST(test_cgroup_replaced__the_new_one_is_found),
+        TEST(test_inotify_refused__the_tick_alone_and_one_warning),
+        TEST(test_watches_run_out__the_tick_and_one_warning),
+        TEST(test_steady_state__no_open_no_allocation),
+        TEST(test_thread__real_time_where_that_is_allowed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
