@@ -76,8 +76,8 @@ static void tell(struct docker_events *e, const json_t *j, const char *text) {
     const json_t *actor = json_object_get(j, "Actor");
     const char *id = docker_json_text(actor, "ID");
     int64_t ns = docker_json_int(j, "timeNano");
-    if (!ns)
-        ns = docker_json_int(j, "time") * INT64_C(1000000000);
+    if (!ns && __builtin_mul_overflow(docker_json_int(j, "time"), INT64_C(1000000000), &ns))
+        ns = 0;
     if (ns && ns == e->last_ns && e->last && strcmp(text, e->last) == 0)
         return; /* the one we asked since */
     if (ns >= e->last_ns) {
