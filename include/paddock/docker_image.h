@@ -30,6 +30,7 @@ void docker_images_free(struct docker_images *im);
 struct docker_image_want {
     const char *image;     /* as the job wrote it, "https://" stripped */
     const char *load_path; /* absolute path of an archive to load, NULL = none */
+    const char *load_root; /* below which it must lie, NULL = anywhere */
     bool force_pull;
     const char *username, *password, *server_address; /* task's auth block, "" = none */
     bool auth_soft_fail;

@@ -287,7 +287,7 @@ static int read_fd(int fd, size_t limit, char **ret_text) {
     return 0;
 }
 
-int docker_create_path_read(const char *root, const char *path, size_t limit, char **ret_text) {
+int docker_create_path_open(const char *root, const char *path, int *ret_fd) {
     AUTO_FD int at = -EBADF;
     AUTO_FREE char *real = NULL;
     char link[64];
@@ -310,7 +310,14 @@ int docker_create_path_read(const char *root, const char *path, size_t limit, ch
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
-    return read_fd(fd, limit, ret_text);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int docker_create_path_read(const char *root, const char *path, size_t limit, char **ret_text) {
+    AUTO_FD int fd = -EBADF;
+    int r = docker_create_path_open(root, path, &fd);
+    return r < 0 ? r : read_fd(fd, limit, ret_text);
 }
 
 static int write_all(int fd, const char *text) {

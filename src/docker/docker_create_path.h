@@ -32,10 +32,13 @@ char *docker_create_path_join(const char *base, const char *path);
 int docker_create_path_resolve(const char *root, const char *path, char **ret_real,
                                int *ret_fd) MUST_CHECK;
 
-/** The text of a regular file. @root: it must lie below (NULL = anywhere). @path: absolute,
- * cleaned. Returns 0; -EXDEV as above; -ENOENT; -EINVAL no regular file or has a NUL byte; -EFBIG
- * more than
- *  @limit bytes; -ENOMEM. Owner: caller, free(). */
+/** Opens a regular file for reading; does not wait for anything. @root: it must lie below (NULL =
+ * anywhere). @path: absolute, cleaned. Returns 0; -EXDEV as above; -ENOENT; -EINVAL no regular
+ * file; other -errno. Owner: caller. */
+int docker_create_path_open(const char *root, const char *path, int *ret_fd) MUST_CHECK;
+
+/** The text of such a file. Returns 0; as docker_create_path_open; -EINVAL also for a NUL byte;
+ * -EFBIG more than @limit bytes; -ENOMEM. Owner: caller, free(). */
 int docker_create_path_read(const char *root, const char *path, size_t limit,
                             char **ret_text) MUST_CHECK;
 

@@ -145,7 +145,7 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
     if (r == -ENOENT) {
         err_clear(err);
         bool load = !str_empty(want->load_path);
-        r = load ? image_load_run(im->o.docker, want->load_path, call, err)
+        r = load ? image_load_run(im->o.docker, want->load_root, want->load_path, call, err)
                  : image_share_pull(im, call, want, err);
         if (r < 0)
             return r;

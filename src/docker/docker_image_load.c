@@ -1,32 +1,40 @@
 #include "docker_image_load.h"
 
+#include "docker_create_path.h"
 #include "docker_image_progress.h"
 #include "paddock/clock.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
 
-/* A FIFO or a device would hold us up for ever, and a task may have made one. */
-static int open_archive(const char *path, struct err *err) {
-    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat st;
-    int code = fd < 0 || fstat(fd, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
-    if (code)
-        return err_set(err, ERR_PLAIN, code, "unable to open image archive: %s: %s", path,
-                       fd < 0 ? strerror(code) : "not a regular file");
-    return TAKE_FD(fd);
+/* A task may have put a FIFO or a link in its place. */
+static int open_archive(const char *root, const char *path, struct err *err) {
+    AUTO_FREE char *clean_root = root ? docker_create_path_clean(root) : NULL;
+    AUTO_FREE char *clean = docker_create_path_clean(path);
+    if (!clean || (root && !clean_root))
+        return err_oom(err);
+    int fd = -EBADF;
+    int r = docker_create_path_open(clean_root, clean, &fd);
+    if (r == -EXDEV)
+        return err_set(
+            err, ERR_PLAIN, EACCES,
+            "unable to open image archive: %s: volumes are not enabled; it is outside of "
+            "the allocation's folder",
+            path);
+    if (r < 0)
+        return err_set(err, ERR_PLAIN, -r, "unable to open image archive: %s: %s", path,
+                       r == -EINVAL ? "not a regular file" : strerror(-r));
+    return fd;
 }
 
 static int on_load_data(void *ctx, const char *data, size_t len) {
     return image_progress_feed(ctx, data, len);
 }
 
-int image_load_run(struct docker *d, const char *archive, const struct call *call,
+int image_load_run(struct docker *d, const char *root, const char *archive, const struct call *call,
                    struct err *err) {
-    AUTO_FD int fd = open_archive(archive, err);
+    AUTO_FD int fd = open_archive(root, archive, err);
     if (fd < 0)
         return fd;
     struct image_progress *told = malloc(sizeof(*told));

@@ -63,6 +63,7 @@ static int acquire_image(struct start *s, struct err *err) {
     struct docker_image_want want = {
         .image = s->job.image,
         .load_path = load,
+        .load_root = s->plugin->volumes_enabled ? NULL : s->config->alloc_dir,
         .force_pull = s->job.force_pull,
         .username = s->job.auth_username,
         .password = s->job.auth_password,

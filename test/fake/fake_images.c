@@ -54,15 +54,17 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
                           const struct docker_image_want *want, struct docker_image *ret,
                           struct err *err) {
     (void)call;
-    snprintf(wanted, sizeof(wanted), "%s load=%s force=%d auth=%s:%s@%s soft=%d within=%.6g",
-             want->image, want->load_path ? want->load_path : "", want->force_pull, want->username,
-             want->password, want->server_address, want->auth_soft_fail,
-             (double)want->pull_timeout_us / US_PER_SEC);
-    if (fail_next) {
-        int r = fail_next;
-        fail_next = 0;
+    pthread_mutex_lock(&im->lock);
+    snprintf(wanted, sizeof(wanted),
+             "%s load=%s below=%s force=%d auth=%s:%s@%s soft=%d within=%.6g", want->image,
+             want->load_path ? want->load_path : "", want->load_root ? want->load_root : "",
+             want->force_pull, want->username, want->password, want->server_address,
+             want->auth_soft_fail, (double)want->pull_timeout_us / US_PER_SEC);
+    int r = fail_next;
+    fail_next = 0;
+    pthread_mutex_unlock(&im->lock);
+    if (r < 0)
         return err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: scripted", want->image);
-    }
     *ret = (struct docker_image){.id = "sha256:5ca1ab1e"};
     return docker_images_hold(im, ret->id, want->user_id);
 }

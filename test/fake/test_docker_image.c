@@ -488,6 +488,45 @@ static void test_docker_images_acquire__load_fails__plain_with_dockers_words(voi
     unlink(fifo);
 }
 
+/* What is not the allocation's is not loaded, whatever links lead there. */
+static void test_docker_images_acquire__load__below_its_root(void **state) {
+    static const struct {
+        const char *path;
+        bool anywhere;
+        int r;
+    } rows[] = {{"alloc/in", false, 0},           {"alloc/to-in", false, 0},
+                {"alloc/../out", false, -EACCES}, {"alloc/to-out", false, -EACCES},
+                {"alloc/to-out", true, 0},        {"alloc/dir/../in", false, 0},
+                {"alloc/none", false, -ENOENT}};
+    struct fixture *x = *state;
+    char command[512], root[160], path[160];
+    const char *dir = x->fake.dir;
+    snprintf(command, sizeof(command),
+             "cd %s && mkdir -p alloc/dir && echo in >alloc/in && echo out >out && "
+             "ln -s dir/../in alloc/to-in && ln -s %s/out alloc/to-out",
+             dir, dir);
+    assert_int_equal(system(command), 0);
+    snprintf(root, sizeof(root), "%s/alloc/", dir);
+    fake_rules(&x->fake, LOAD_OK);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct user u;
+        int before = fake_count(&x->fake, "POST /images/load");
+        user_init(&u, x, "task", "app");
+        snprintf(path, sizeof(path), "%s/%s", dir, rows[i].path);
+        u.want.load_path = path;
+        u.want.load_root = rows[i].anywhere ? NULL : root;
+        acquire(&u);
+        print_message("%s: %d %s\n", rows[i].path, u.r, u.err.text);
+        assert_int_equal(u.r, rows[i].r);
+        assert_int_equal(fake_count(&x->fake, "POST /images/load") - before, u.r == 0);
+        if (u.r == -EACCES)
+            assert_non_null(strstr(u.err.text, "outside of the allocation's folder"));
+        user_done(&u);
+    }
+    snprintf(command, sizeof(command), "rm -r %s/alloc %s/out", dir, dir);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- one pull for all ---- */
 
 static void test_docker_images_acquire__many_at_once__one_pull(void **state) {
@@ -911,6 +950,7 @@ int main(void) {
         T(test_docker_images_acquire__cut_off_stream__recoverable),
         T(test_docker_images_acquire__look_fails__class_and_text),
         T(test_docker_images_acquire__load_fails__plain_with_dockers_words),
+        T(test_docker_images_acquire__load__below_its_root),
         T(test_docker_images_acquire__many_at_once__one_pull),
         T(test_docker_images_acquire__failed_pull__is_that_of_all_and_not_of_the_next),
         T(test_docker_images_acquire__other_credentials__other_pull),

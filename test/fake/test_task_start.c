@@ -315,14 +315,16 @@ static void test_start__image_fails__nothing_made(void **state) {
 
 /* ---- what the image module is told ---- */
 
-/* "@" in @want stands for the alloc folder. */
+/* "=@" in @want: = the alloc folder. */
 static void wants(struct world_web *x, const char *plugin, const char *job, const char *want) {
-    char expected[1024];
-    const char *at = strchr(want, '@'), *dir = x->task.alloc_dir;
-    if (at && at[1] == '/')
-        snprintf(expected, sizeof(expected), "%.*s%s%s", (int)(at - want), want, dir, at + 1);
-    else
-        snprintf(expected, sizeof(expected), "%s", want);
+    char expected[1024] = "";
+    for (size_t len; *want; want += len) {
+        const char *at = strstr(want, "=@");
+        len = at ? (size_t)(at - want) : strlen(want);
+        snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected), "%.*s%s%s",
+                 (int)len, want, at ? "=" : "", at ? x->task.alloc_dir : "");
+        len += at ? 2 : 0;
+    }
     struct err err;
     world_driver_free(&x->w);
     world_driver_new(&x->w, plugin);
@@ -339,19 +341,21 @@ static void test_start__image_fields__reach_the_image_module(void **state) {
         const char *plugin, *job, *want;
     } rows[] = {
         {"{}", "{\"image\":\"https://r.io/i:1\"}",
-         "r.io/i:1 load= force=0 auth=:@ soft=0 within=300"},
+         "r.io/i:1 load= below=@ force=0 auth=:@ soft=0 within=300"},
         {"{}", "{\"image\":\"i\",\"force_pull\":true,\"auth_soft_fail\":true,\"load\":\"a/b.tar\"}",
-         "i load=@/web/local/a/b.tar force=1 auth=:@ soft=1 within=300"},
+         "i load=@/web/local/a/b.tar below=@ force=1 auth=:@ soft=1 within=300"},
         {"{}",
          "{\"image\":\"i\",\"auth\":{\"username\":\"u\",\"password\":\"p\",\"email\":\"e\","
          "\"server_address\":\"s\"}}",
-         "i load= force=0 auth=u:p@s soft=0 within=300"},
+         "i load= below=@ force=0 auth=u:p@s soft=0 within=300"},
+        {"{\"volumes\":{\"enabled\":true}}", "{\"image\":\"i\"}",
+         "i load= below= force=0 auth=:@ soft=0 within=300"},
         {"{}", "{\"image\":\"i\",\"image_pull_timeout\":\"25h\"}",
-         "i load= force=0 auth=:@ soft=0 within=90000"},
+         "i load= below=@ force=0 auth=:@ soft=0 within=90000"},
         {"{\"image_pull_timeout\":\"7m\"}", "{\"image\":\"i\"}",
-         "i load= force=0 auth=:@ soft=0 within=420"},
+         "i load= below=@ force=0 auth=:@ soft=0 within=420"},
         {"{\"image_pull_timeout\":\"7m\"}", "{\"image\":\"i\",\"image_pull_timeout\":\"5s\"}",
-         "i load= force=0 auth=:@ soft=0 within=5"},
+         "i load= below=@ force=0 auth=:@ soft=0 within=5"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         wants(*state, rows[i].plugin, rows[i].job, rows[i].want);
