@@ -15,12 +15,15 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* Two tasks of a driver of this name, which crashes; the one that comes then knows the second alone. */
+/* Two tasks and the second one's network of a driver of this name, which crashes; the one that comes then knows the second task alone. */
 func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *task) {
 	t.Helper()
 	before := launchWith(t, launchOptions{name: name})
 	forgotten = newTask(t, before, "forgotten", sleeper).start(before)
 	kept = newTask(t, before, "kept", sleeper).start(before)
+	_, _, err := before.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork(kept.cfg.AllocID, &drivers.NetworkCreateRequest{})
+	ok(t, err, "CreateNetwork")
+	t.Cleanup(func() { _ = run.docker.Remove(pauseOf(kept)) })
 	before.crash(t)
 	p = launchWith(t, launchOptions{name: name, config: baseConfig(
 		`gc { dangling_containers { period = "1s"  creation_grace = "1m"  ` + settings + ` } }`)})
@@ -35,6 +38,8 @@ func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *t
 	}(ch)
 	return p, forgotten, kept
 }
+
+func pauseOf(k *task) string { return "nomad_init_" + k.cfg.AllocID }
 
 func TestDanglingContainers(t *testing.T) {
 	t.Parallel() /* a minute of waiting: beside the other patient ones, when all the rest is done */
@@ -63,6 +68,9 @@ func TestDanglingContainers(t *testing.T) {
 	}
 	if d := run.docker.inspect(t, foreign); d == nil || !d.running() {
 		t.Error("somebody else's container was removed: only those with our own label are ours")
+	}
+	if d := run.docker.inspect(t, pauseOf(kept)); d == nil || !d.running() || d.at("Config.Labels").(map[string]any)["io.paddock.owner"] == nil {
+		t.Errorf("the network of a group must stay until Nomad destroys it: %v", d)
 	}
 	id := dry.forgotten.inspect().str("Id")
 	eventually(t, 20*time.Second, "dry_run says what would be removed", func() (bool, string) {
