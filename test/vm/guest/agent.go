@@ -179,9 +179,26 @@ type runningJob struct {
 func jobRun(t *T, name string) *runningJob {
 	text, err := os.ReadFile(filepath.Join(jobsDir, name+".nomad.hcl"))
 	t.ok(err, "job file")
+	submit(t, string(text))
+	a := deployed(t, name)
+	j := &runningJob{name: name, alloc: a.ID}
+	j.box, err = inspect(name + "-" + a.ID)
+	t.ok(err, "the job's container")
+	j.cgroup, err = j.box.cgroup()
+	t.ok(err, "the container's cgroup")
+	j.source = filepath.Join(nomadSlice, a.ID+"."+name+".scope", "cpuset.cpus")
+	return j
+}
+
+/* nomad job run */
+func submit(t *T, hcl string) {
 	var job map[string]any
-	t.ok(nomad("POST", "/v1/jobs/parse", map[string]any{"JobHCL": string(text), "Canonicalize": true}, &job), "parse")
+	t.ok(nomad("POST", "/v1/jobs/parse", map[string]any{"JobHCL": hcl, "Canonicalize": true}, &job), "parse")
 	t.ok(nomad("POST", "/v1/jobs", map[string]any{"Job": job}, nil), "job run")
+}
+
+/* Waits until the job's one allocation is healthy. */
+func deployed(t *T, name string) alloc {
 	t.eventually(120*time.Second, "the deployment of "+name+" is healthy", func() (bool, string) {
 		var d struct{ Status, StatusDescription string }
 		if err := nomad("GET", "/v1/job/"+name+"/deployment", nil, &d); err != nil {
@@ -192,13 +209,7 @@ func jobRun(t *T, name string) *runningJob {
 	})
 	a, err := allocOf(name)
 	t.ok(err, "allocation")
-	j := &runningJob{name: name, alloc: a.ID}
-	j.box, err = inspect(name + "-" + a.ID)
-	t.ok(err, "the job's container")
-	j.cgroup, err = j.box.cgroup()
-	t.ok(err, "the container's cgroup")
-	j.source = filepath.Join(nomadSlice, a.ID+"."+name+".scope", "cpuset.cpus")
-	return j
+	return a
 }
 
 func (j *runningJob) cpusFile() string { return filepath.Join(j.cgroup, "cpuset.cpus") }
@@ -332,6 +343,26 @@ func pluginPid(t *T) int {
 		return n == 1, fmt.Sprint(all)
 	})
 	return pid
+}
+
+/* SIGKILL; returns who it was. */
+func killPlugin(t *T) int {
+	pid := pluginPid(t)
+	t.ok(syscall.Kill(pid, syscall.SIGKILL), "kill -9")
+	return pid
+}
+
+/* Waits until the agent has started a plugin that is not this one. */
+func newPlugin(t *T, old int) {
+	t.eventually(60*time.Second, "a new plugin", func() (bool, string) {
+		all := pluginProcesses()
+		for _, p := range all {
+			if p.argv == pluginPath && p.pid != old {
+				return true, ""
+			}
+		}
+		return false, fmt.Sprint(all)
+	})
 }
 
 /* All unix sockets that have a file. */

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -14,6 +13,8 @@ func agentCases() []testCase {
 		{"agent-plugin-killed", 6 * time.Minute, caseAgentPluginKilled},
 		{"agent-start-errors", 6 * time.Minute, caseAgentStartErrors},
 		{"agent-restarted", 8 * time.Minute, caseAgentRestarted},
+		{"agent-network-bridge", 6 * time.Minute, caseAgentBridge},
+		{"agent-network-host", 6 * time.Minute, caseAgentHostNetwork},
 		{"agent-swap-from-built-in-and-back", 10 * time.Minute, caseAgentSwap},
 	}
 }
@@ -89,18 +90,9 @@ func caseAgentPluginKilled(t *T) {
 	freshAgent(t, true)
 	hello := jobRun(t, "hello")
 	hello.agrees(t, 5*time.Second)
-	pid := pluginPid(t)
-	t.ok(syscall.Kill(pid, syscall.SIGKILL), "kill -9")
+	pid := killPlugin(t)
 	t.ok(writeFile(hello.cpusFile(), "0"), "outside write")
-	t.eventually(60*time.Second, "a new plugin", func() (bool, string) {
-		all := pluginProcesses()
-		for _, p := range all {
-			if p.argv == pluginPath && p.pid != pid {
-				return true, ""
-			}
-		}
-		return false, fmt.Sprint(all)
-	})
+	newPlugin(t, pid)
 	hello.agrees(t, 60*time.Second)
 	hello.lives(t, "after the plugin's death")
 	hello.repairs(t, "after the plugin's death")

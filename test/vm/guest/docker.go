@@ -57,6 +57,20 @@ func inspect(name string) (*container, error) {
 	return c, json.Unmarshal(body, c)
 }
 
+/* As `docker rm -f` does, without its process. */
+func remove(name string) error {
+	req, err := http.NewRequest("DELETE", "http://docker/containers/"+name+"?force=1", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := dockerHTTP.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	return nil
+}
+
 /* The names of all containers, stopped ones too. */
 func containers() ([]string, error) {
 	resp, err := dockerHTTP.Get("http://docker/containers/json?all=1")

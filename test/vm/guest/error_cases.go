@@ -49,9 +49,7 @@ func caseAgentStartErrors(t *T) {
 	freshAgent(t, true)
 	for _, e := range startErrors {
 		id := "error-" + e.name
-		var job map[string]any
-		t.ok(nomad("POST", "/v1/jobs/parse", map[string]any{"JobHCL": fmt.Sprintf(errorJob, id, e.config), "Canonicalize": true}, &job), "parse "+id)
-		t.ok(nomad("POST", "/v1/jobs", map[string]any{"Job": job}, nil), "job run "+id)
+		submit(t, fmt.Sprintf(errorJob, id, e.config))
 		var last alloc
 		t.eventually(120*time.Second, id+" has failed", func() (bool, string) {
 			a, err := allocOf(id)

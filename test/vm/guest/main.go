@@ -4,7 +4,7 @@
  *
  *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), pool and life (the cgroups of clients >= 1.7, played:
  *                          sets that change; a driver, dockerd and tasks that end),
- *                          rows (what puts an old cpuset back), storm (two random minutes)
+ *                          rows (what puts an old cpuset back), storm (50 tasks: 1,000 outside writes; two random minutes)
  *   guest demo
  *
  * Output: "ok NAME" or "not ok NAME - why" a case, and notes as "# ...". GUEST_ONLY selects cases by a part of
@@ -17,6 +17,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -26,9 +27,10 @@ type testCase struct {
 	run   func(t *T)
 }
 
-/* T is one case at work. Its methods are called from the case's own goroutine. */
+/* T is one case at work. Its methods are called from the case's own goroutine, and from within together(). */
 type T struct {
 	name    string
+	mu      sync.Mutex /* of cleanup */
 	cleanup []func()
 }
 
@@ -45,7 +47,11 @@ func (t *T) ok(err error, what string) {
 func (t *T) note(format string, args ...any) { fmt.Printf("# "+format+"\n", args...) }
 
 /* f is called when the case is over; the last one first. */
-func (t *T) atEnd(f func()) { t.cleanup = append(t.cleanup, f) }
+func (t *T) atEnd(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cleanup = append(t.cleanup, f)
+}
 
 /* Calls what atEnd() was given; says what went wrong first. */
 func (t *T) cleanUp() (why string) {
@@ -57,6 +63,34 @@ func (t *T) cleanUp() (why string) {
 		}
 	}
 	return why
+}
+
+/* Calls f(0) to f(n-1), some at a time; the first failure is the case's. */
+func (t *T) together(n int, f func(i int)) {
+	const atATime = 4
+	next, whys := make(chan int), make(chan string)
+	for w := 0; w < atATime; w++ {
+		go func() {
+			for i := range next {
+				whys <- guarded(func() { f(i) })
+			}
+		}()
+	}
+	go func() {
+		for i := 0; i < n; i++ {
+			next <- i
+		}
+		close(next)
+	}()
+	first := ""
+	for i := 0; i < n; i++ {
+		if why := <-whys; why != "" && first == "" {
+			first = why
+		}
+	}
+	if first != "" {
+		t.fatalf("%s", first)
+	}
 }
 
 /* Looks every 2 ms until cond holds; fails at the deadline with what it saw last. */
@@ -132,7 +166,7 @@ func main() {
 	}
 	/* a group's cases, and what takes down what they share */
 	groups := map[string]func() ([]testCase, func()){
-		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "storm": alone(stormCases),
+		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "storm": stormCases,
 	}
 	status := 0
 	for _, name := range os.Args[2:] {

@@ -34,11 +34,43 @@ type observer struct {
 	files map[string]*watched
 	stop  chan struct{}
 	done  chan struct{}
-	gap   time.Duration /* the longest time between two looks */
+	sight sight
 	looks int
 }
 
 const lookEvery = time.Millisecond
+
+/*
+ * When a thread that never rests for long has looked. An emulated machine stands still when its host does something
+ * else, and then the driver does not run either: such time is told apart, for it is not the driver's.
+ */
+type sight struct {
+	last time.Time
+	gap  time.Duration /* the longest time between two looks */
+	away time.Duration /* the sum of those that were a standstill */
+}
+
+const standstill = 10 * time.Millisecond
+
+func (s *sight) look() time.Time {
+	now := time.Now()
+	if d := now.Sub(s.last); !s.last.IsZero() {
+		s.gap = max(s.gap, d)
+		if d > standstill {
+			s.away += d
+		}
+	}
+	s.last = now
+	return now
+}
+
+/* Rests the thread, by the kernel's timer alone. */
+func pause(d time.Duration) {
+	if d > 0 {
+		rest := syscall.NsecToTimespec(int64(d))
+		_ = syscall.Nanosleep(&rest, nil)
+	}
+}
 
 func observe() *observer {
 	o := &observer{files: map[string]*watched{}, stop: make(chan struct{}), done: make(chan struct{})}
@@ -58,28 +90,22 @@ func observerThread() {
 func (o *observer) loop() {
 	defer close(o.done)
 	observerThread()
-	last := time.Now()
-	pause := syscall.Timespec{Nsec: int64(lookEvery)}
 	for {
 		select {
 		case <-o.stop:
 			return
 		default:
 		}
-		o.look(&last)
-		_ = syscall.Nanosleep(&pause, nil)
+		o.look()
+		pause(lookEvery)
 	}
 }
 
-func (o *observer) look(last *time.Time) {
+func (o *observer) look() {
 	buf := make([]byte, 256)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := time.Now()
-	if d := now.Sub(*last); d > o.gap {
-		o.gap = d
-	}
-	*last = now
+	o.sight.look()
 	o.looks++
 	for _, w := range o.files {
 		if w.err != nil {

@@ -197,8 +197,8 @@ func runRow(t *T, s *rowScene, r row, driver string) {
 			t.note("%s: outside write seen%s", k.cfg.Name, describe(wrong))
 		}
 	}
-	if o.gap > repairLimit {
-		t.note("the observer itself was away for %.0f ms once", o.gap.Seconds()*1e3)
+	if o.sight.gap > repairLimit {
+		t.note("the observer itself was away for %.0f ms once", o.sight.gap.Seconds()*1e3)
 	}
 	if o.looks < 100 {
 		t.fatalf("the observer looked only %d times", o.looks)

@@ -1,7 +1,7 @@
 /*
- * Two random minutes: 50 shared tasks run, `cores` tasks come and go (seeded), and an observer samples every
- * container's cpuset. It adds up the core-milliseconds that a container had a foreign core later than 50 ms after
- * that core's reservation. That sum must be 0.
+ * The crowd: 50 shared tasks. In two random minutes `cores` tasks come and go beside them (seeded), and an observer
+ * samples every container's cpuset. It adds up the core-milliseconds that a container had a foreign core later than
+ * 50 ms after that core's reservation. That sum must be 0.
  */
 package main
 
@@ -20,8 +20,44 @@ const stormTasks = 50
 /* GUEST_STORM_MS is for a shorter look while something is worked on. */
 var stormLength = envMillis("GUEST_STORM_MS", 2*time.Minute)
 
-func stormCases() []testCase {
-	return []testCase{{"storm-two-minutes/" + cgroupDriver(), 15 * time.Minute, caseStorm}}
+type crowd struct {
+	l      *layout
+	h      *host
+	shared []*task
+}
+
+/* The cases share the crowd, for its start takes long. */
+func stormCases() ([]testCase, func()) {
+	at := "/" + cgroupDriver()
+	stage := &T{name: "crowd"}
+	var c *crowd
+	on := func(run func(t *T, c *crowd)) func(t *T) {
+		return func(t *T) {
+			if c == nil {
+				c = newCrowd(stage)
+			}
+			run(t, c)
+		}
+	}
+	return []testCase{
+		{"storm-thousand-overwrites" + at, 20 * time.Minute, on(caseOverwrites)},
+		{"storm-two-minutes" + at, 20 * time.Minute, on(caseStorm)},
+	}, func() { stage.cleanUp() }
+}
+
+func newCrowd(t *T) *crowd {
+	c := &crowd{l: newLayout(t, "1-3"), shared: make([]*task, stormTasks)}
+	c.h = launch(t)
+	began := time.Now()
+	t.together(len(c.shared), func(i int) {
+		c.shared[i] = start(t, c.h, c.l, fmt.Sprintf("shared%d", i), "", "exec sleep 100000")
+	})
+	t.atEnd(func() { t.together(len(c.shared), func(i int) { c.shared[i].end(t, c.h) }) })
+	for _, k := range c.shared {
+		k.becomes(t, c.l.pool(), tickLimit)
+	}
+	t.note("%d shared tasks run, started in %.0f s", len(c.shared), time.Since(began).Seconds())
+	return c
 }
 
 type stormBox struct {
@@ -31,43 +67,28 @@ type stormBox struct {
 	last time.Time
 }
 
-/*
- * A time, and how long the observer had been away by then: an emulated machine stands still when its host does
- * something else, and then the driver does not run either. Such time does not count.
- */
+/* A time, and how long the machine had stood still by then. */
 type moment struct {
 	at   time.Time
 	away time.Duration
 }
 
-const standstill = 10 * time.Millisecond
-
 type storm struct {
-	mu       sync.Mutex
-	since    map[int]moment /* reserved cores, since when */
-	away     time.Duration  /* so long in all the observer, which never rests, was not let run */
-	boxes    map[*task]*stormBox
-	foreign  time.Duration /* core-time on foreign cores */
-	first    string        /* the first such case, for the report */
-	slowest  time.Duration /* the latest sight of a foreign core after its reservation */
-	samples  int
-	gap      time.Duration
-	lastLook time.Time
+	mu      sync.Mutex
+	since   map[int]moment /* reserved cores, since when */
+	boxes   map[*task]*stormBox
+	foreign time.Duration /* core-time on foreign cores */
+	first   string        /* the first such case, for the report */
+	slowest repair        /* the latest sight of a foreign core after its reservation */
+	samples int
+	sight   sight
 }
 
 func (s *storm) look() {
 	buf := make([]byte, 128)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d := time.Since(s.lastLook); !s.lastLook.IsZero() {
-		if d > s.gap {
-			s.gap = d
-		}
-		if d > standstill {
-			s.away += d
-		}
-	}
-	s.lastLook = time.Now()
+	s.sight.look()
 	for _, b := range s.boxes {
 		n, err := syscall.Pread(b.fd, buf, 0)
 		if err != nil {
@@ -83,10 +104,9 @@ func (s *storm) look() {
 			if cpus&(1<<core) == 0 || b.own&(1<<core) != 0 {
 				continue
 			}
-			late := now.Sub(since.at) - (s.away - since.away)
-			if late > s.slowest {
-				s.slowest = late
-			}
+			raw := now.Sub(since.at)
+			late := raw - (s.sight.away - since.away)
+			s.slowest = repair{max(s.slowest.raw, raw), max(s.slowest.net, late)}
 			if late > repairLimit {
 				s.add(b, now, late, fmt.Sprintf("%s on core %d (%s) %v after its reservation", b.name, core, cpus, late))
 			}
@@ -126,7 +146,7 @@ func (s *storm) forget(k *task) {
 	}
 }
 
-func caseStorm(t *T) {
+func caseStorm(t *T, c *crowd) {
 	seed := time.Now().UnixNano()
 	if text := os.Getenv("GUEST_SEED"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -135,29 +155,23 @@ func caseStorm(t *T) {
 	}
 	t.note("storm: GUEST_SEED=%d", seed)
 	random := rand.New(rand.NewSource(seed))
-	l := newLayout(t, "1-3")
-	h := launch(t)
+	l, h, shared := c.l, c.h, c.shared
 	s := &storm{since: map[int]moment{}, boxes: map[*task]*stormBox{}}
-	shared := make([]*task, 0, stormTasks)
-	for i := 0; i < stormTasks; i++ {
-		k := start(t, h, l, fmt.Sprintf("shared%d", i), "", "exec sleep 100000")
+	for _, k := range shared {
 		s.watch(t, k, 0)
-		shared = append(shared, k)
 	}
-	t.note("storm: %d shared tasks run", len(shared))
 
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		observerThread()
-		pause := syscall.Timespec{Nsec: 2e6}
 		for {
 			select {
 			case <-stop:
 				return
 			default:
 				s.look()
-				_ = syscall.Nanosleep(&pause, nil)
+				pause(2 * time.Millisecond)
 			}
 		}
 	}()
@@ -176,7 +190,8 @@ func caseStorm(t *T) {
 		} else if len(running) < 2 { /* one core is left to share */
 			l.reserve(t, 1<<core)
 			s.mu.Lock()
-			s.since[core] = moment{time.Now(), s.away}
+			now := s.sight.look() /* a standstill counts from here on */
+			s.since[core] = moment{now, s.sight.away}
 			s.mu.Unlock()
 			k := start(t, h, l, fmt.Sprintf("cores%d", rounds), strconv.Itoa(core), "exec sleep 100000")
 			s.watch(t, k, 1<<core)
@@ -189,8 +204,8 @@ func caseStorm(t *T) {
 	for k := range s.boxes {
 		s.forget(k)
 	}
-	t.note("storm: %d changes, %d samples, longest gap between looks %.0f ms, slowest way off a core %.1f ms",
-		rounds, s.samples, s.gap.Seconds()*1e3, s.slowest.Seconds()*1e3)
+	t.note("storm: %d changes, %d samples, longest gap between looks %.0f ms, slowest way off a core %.1f ms (by the clock %.1f ms)",
+		rounds, s.samples, s.sight.gap.Seconds()*1e3, s.slowest.net.Seconds()*1e3, s.slowest.raw.Seconds()*1e3)
 	if s.foreign > 0 {
 		t.fatalf("%.1f core-ms on a foreign core; first: %s", s.foreign.Seconds()*1e3, s.first)
 	}
