@@ -705,6 +705,7 @@ static void test_pump__folder_removed__made_again(void **state) {
     struct reader out;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     char command[512];
+    pid_t lost = world_pump(&x->w);
     assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
     assert_true(snprintf(command, sizeof(command), "rm -r %s/docker-*", x->w.run_dir) > 0);
     assert_int_equal(system(command), 0);
@@ -715,6 +716,10 @@ static void test_pump__folder_removed__made_again(void **state) {
     reader_until(&out, "on\n");
     reader_done(&out);
     task_config_done(&two);
+    if (waitpid(lost, NULL, WNOHANG) == 0) { /* nobody finds it any more; it would end by itself */
+        kill(lost, SIGKILL);
+        waitpid(lost, NULL, 0);
+    }
 }
 
 static bool was_reaped(void *ctx) {
