@@ -103,6 +103,7 @@ void driver_free(struct driver *d) {
     exec_list_free(d->execs);
     stop_list_free(d->stops);
     stats_free(d->stats);
+    oom_free(d->oom);
     docker_events_free(d->docker_events);
     fingerprint_free(d->fingerprint);
     docker_images_free(d->images);
@@ -232,6 +233,23 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
     return pin_new(&o, &d->pin);
 }
 
+static void oom_told(void *ctx, const char *container_id) {
+    struct driver *d = ctx;
+    AUTO_TASK struct task *t = store_get_container(d->store, container_id);
+    if (t)
+        store_set_oom(t);
+}
+
+/* Without it Docker's own word has to do. */
+static void start_oom(struct driver *d) {
+    int r = d->cgroup_v2 ? oom_new(d->loop, d->proc_fd, d->cgroup_root_fd, d->cgroup_root, oom_told,
+                                   d, &d->oom)
+                         : 0;
+    if (r < 0)
+        log_warn("exit", LOG_KV("errno", strerror(-r)),
+                 "memory.events cannot be watched: Docker tells of OOM kills, ignoring");
+}
+
 static int start_loop(struct driver *d) {
     int r = d->loop ? 0 : loop_new(&d->loop);
     if (r == 0 && !d->pool)
@@ -273,6 +291,8 @@ int driver_activate(struct driver *d, struct err *err) {
             r = start_docker(d, &c->c, err);
         if (r == 0 && !d->pin)
             r = start_pin(d, &c->c); /* before the threads that ask it */
+        if (r == 0 && !d->oom)
+            start_oom(d);
         if (r == 0)
             r = start_streams(d, &c->c);
         d->active = r == 0;

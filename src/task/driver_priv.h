@@ -4,6 +4,7 @@
  * Fixed after activation: everything but the config. The config is a counted snapshot, so that a
  * SetConfig in the middle of a StartTask does no harm. */
 #include "fan.h"
+#include "oom.h"
 #include "paddock/docker.h"
 #include "paddock/docker_image.h"
 #include "paddock/driver.h"
@@ -62,6 +63,7 @@ struct driver {
     bool loop_runs;
     struct docker_events *docker_events;
     struct pin *pin;
+    struct oom *oom;      /* NULL on cgroup v1 */
     struct logpump *pump; /* made with the owner, under lock */
 
     struct task_events events;
@@ -107,6 +109,10 @@ extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on th
  * event, -1 = none. Returns 0, or -errno when Docker gave no answer (nothing is concluded). Blocks
  * on Docker. */
 int exit_check(struct driver *d, struct task *t, int event_code);
+/** Its container runs, as this process; pinned from here on. */
+void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns);
+/** It leaves the store. */
+void exit_task_leaves(struct driver *d, struct task *t);
 /** What comes after the record: logs drained, image hold stays until DestroyTask. */
 void exit_settle(struct driver *d, struct task *t);
 /** The same, on a thread of the drains. */

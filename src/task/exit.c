@@ -71,9 +71,27 @@ void exit_settle_later(struct driver *d, struct task *t) {
     run_later(d, d->drains, t, EXIT_UNKNOWN_CODE, settle_work);
 }
 
+void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns) {
+    store_set_running(t, pid, started_ns);
+    pin_wake(d->pin);
+    oom_watch(d->oom, pid, store_look(t).container_id);
+}
+
+void exit_task_leaves(struct driver *d, struct task *t) {
+    oom_forget(d->oom, store_look(t).container_id);
+    store_remove(d->store, t);
+    pin_wake(d->pin);
+}
+
+static bool oom_seen(struct driver *d, const struct task *t) {
+    oom_look(d->oom);
+    return store_look(t).oom_seen;
+}
+
 static void record(struct driver *d, struct task *t, const struct task_exit *e, int64_t when_ns) {
     if (!store_set_exited(t, e, when_ns ? when_ns : clock_wall_ns()))
         return;
+    oom_forget(d->oom, store_look(t).container_id);
     pin_wake(d->pin);
     stats_task_ended(d->stats, t->id);
     exit_settle_later(d, t);
@@ -98,7 +116,7 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
     struct err err = {0};
     int r = docker_container_inspect(d->docker, &call, now.container_id, &s, NULL, &err);
     if (r == -ENOENT) {
-        record_gone(d, t, event_code, now.oom_seen);
+        record_gone(d, t, event_code, oom_seen(d, t));
         return 0;
     }
     if (r < 0) {
@@ -107,12 +125,11 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
     }
     if (s.running || s.restarting || s.paused) {
         if (now.phase == TASK_RUNNING && s.pid != now.pid) {
-            store_set_running(t, s.pid, s.started_ns);
-            pin_wake(d->pin);
+            exit_task_runs(d, t, s.pid, s.started_ns);
         }
     } else if (strcmp(s.status, "created") != 0) {
         struct task_exit e;
-        fill_exit(&e, s.exit_code, s.oom_killed || now.oom_seen);
+        fill_exit(&e, s.exit_code, s.oom_killed || oom_seen(d, t));
         record(d, t, &e, s.finished_ns);
     }
     return 0;
@@ -146,7 +163,7 @@ static void check_work(void *arg) {
         wait *= 2;
         if (wait > EXIT_RETRY_MAX_US) {
             if (job->event_code != EXIT_UNKNOWN_CODE)
-                record_gone(job->d, job->task, job->event_code, store_look(job->task).oom_seen);
+                record_gone(job->d, job->task, job->event_code, oom_seen(job->d, job->task));
             break;
         }
     }
@@ -220,7 +237,7 @@ static void on_die(struct driver *d, struct task *t, const struct docker_event *
         return;
     }
     struct task_exit exit;
-    fill_exit(&exit, e->exit_code, store_look(t).oom_seen);
+    fill_exit(&exit, e->exit_code, oom_seen(d, t));
     record(d, t, &exit, e->time_ns);
 }
 

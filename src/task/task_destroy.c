@@ -75,8 +75,7 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
     if (now.image_id[0])
         docker_images_release(d->images, now.image_id, task_id);
     stats_task_ended(d->stats, task_id);
-    store_remove(d->store, t);
-    pin_wake(d->pin);
+    exit_task_leaves(d, t);
     return 0;
 }
 

@@ -71,8 +71,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         r = docker_images_hold(d->images, container.image_id, t->id);
     if (r < 0)
         return err_oom(err);
-    store_set_running(t, container.pid, container.started_ns);
-    pin_wake(d->pin);
+    exit_task_runs(d, t, container.pid, container.started_ns);
 
     int64_t since = state->ours ? 0 : take_over_logger(d, state);
     r = logs_follow(d, call, t, !state->ours, since, err);
@@ -107,8 +106,7 @@ int driver_recover_task(struct driver *d, const struct call *call, const struct 
         r = adopt(d, call, t, &state, err);
         if (r < 0) {
             docker_images_release(d->images, store_look(t).image_id, t->id);
-            store_remove(d->store, t);
-            pin_wake(d->pin);
+            exit_task_leaves(d, t);
         }
     }
     task_unref(t);

@@ -230,9 +230,8 @@ static int look_at_container(struct start *s, struct err *err) {
         err_reclass(err, r, ERR_RECOVERABLE);
         return err_wrap(err, r, "Failed to inspect container %s", s->container_id);
     }
-    store_set_running(s->task, s->state.pid, s->state.started_ns);
     /* From here on it is pinned, whatever else takes its time. */
-    pin_wake(s->d->pin);
+    exit_task_runs(s->d, s->task, s->state.pid, s->state.started_ns);
     if (!s->state.running) /* short-lived: its die event may have come before it was RUNNING */
         r = exit_check(s->d, s->task, s->state.exit_code);
     return r < 0
@@ -294,8 +293,7 @@ static void undo(struct start *s) {
             log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
         if (s->d->pump && s->container_id[0])
             logpump_forget(s->d->pump, s->container_id);
-        store_remove(s->d->store, s->task);
-        pin_wake(s->d->pin);
+        exit_task_leaves(s->d, s->task);
     }
 }
 

@@ -1,0 +1,165 @@
+#include "oom.h"
+
+#include "paddock/cgroup.h"
+#include "paddock/log.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+
+struct watched {
+    int wd;
+    char container_id[65];
+    struct watched *next;
+    char path[]; /* of memory.events */
+};
+
+struct oom {
+    int inotify_fd, proc_fd, root_fd;
+    const char *root;
+    void (*told)(void *ctx, const char *container_id);
+    void *ctx;
+    struct loop_watch *watch;
+    pthread_mutex_t lock; /* of the list */
+    struct watched *first;
+};
+
+/* "oom_kill N", which counts the groups below too. */
+static bool has_killed(const char *path) {
+    char text[1024];
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n < 0)
+        return false;
+    text[n] = '\0';
+    const char *at = strstr(text, "\noom_kill ");
+    return at && strtoull(at + strlen("\noom_kill "), NULL, 10) > 0;
+}
+
+/* Takes the next change off the queue; false when there is none. @ret_id: the container in which
+ * something was killed, "" when nothing was. */
+static bool next_change(struct oom *o, char ret_id[65]) {
+    struct inotify_event e; /* a file's carry no name */
+    ret_id[0] = '\0';
+    if (read(o->inotify_fd, &e, sizeof(e)) != (ssize_t)sizeof(e))
+        return false;
+    struct watched *w = o->first;
+    while (w && w->wd != e.wd)
+        w = w->next;
+    if (w && has_killed(w->path))
+        memcpy(ret_id, w->container_id, sizeof(w->container_id));
+    return true;
+}
+
+void oom_look(struct oom *o) {
+    char id[65];
+    for (bool more = o != NULL; more;) {
+        pthread_mutex_lock(&o->lock);
+        more = next_change(o, id);
+        pthread_mutex_unlock(&o->lock);
+        if (id[0])
+            o->told(o->ctx, id);
+    }
+}
+
+static void on_change(void *arg, uint32_t events) {
+    (void)events;
+    oom_look(arg);
+}
+
+/* Under the lock. */
+static void drop(struct oom *o, struct watched **at) {
+    struct watched *w = *at;
+    *at = w->next;
+    if (inotify_rm_watch(o->inotify_fd, w->wd) < 0) /* its cgroup went first */
+        log_debug("oom", LOG_KV("container_id", w->container_id), "the watch was gone already");
+    free(w);
+}
+
+void oom_forget(struct oom *o, const char *container_id) {
+    if (!o)
+        return;
+    pthread_mutex_lock(&o->lock);
+    struct watched **at = &o->first;
+    while (*at && strcmp((*at)->container_id, container_id) != 0)
+        at = &(*at)->next;
+    if (*at)
+        drop(o, at);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* Returns 1 when something was killed already. */
+static int add(struct oom *o, pid_t pid, const char *container_id) {
+    char dir[PATH_MAX];
+    AUTO_FD int fd = cgroup_container_open(o->proc_fd, o->root_fd, pid, container_id, dir);
+    if (fd < 0)
+        return fd;
+    size_t size = strlen(o->root) + strlen(dir) + sizeof("//memory.events");
+    struct watched *w = calloc(1, sizeof(*w) + size);
+    if (!w)
+        return -ENOMEM;
+    snprintf(w->container_id, sizeof(w->container_id), "%s", container_id);
+    snprintf(w->path, size, "%s/%s/memory.events", o->root, dir);
+    pthread_mutex_lock(&o->lock);
+    w->wd = inotify_add_watch(o->inotify_fd, w->path, IN_MODIFY);
+    int r = w->wd < 0 ? -errno : has_killed(w->path);
+    if (r >= 0) {
+        w->next = o->first;
+        o->first = TAKE_PTR(w);
+    }
+    pthread_mutex_unlock(&o->lock);
+    free(w);
+    return r;
+}
+
+void oom_watch(struct oom *o, pid_t pid, const char *container_id) {
+    if (!o || pid <= 0)
+        return;
+    oom_forget(o, container_id); /* started anew: another cgroup */
+    int r = add(o, pid, container_id);
+    if (r > 0)
+        o->told(o->ctx, container_id);
+    else if (r < 0) /* it has ended already, or inotify's limit is reached */
+        log_debug("oom", LOG_KV("container_id", container_id, "errno", strerror(-r)),
+                  "memory.events is not watched, ignoring");
+}
+
+int oom_new(struct loop *loop, int proc_fd, int root_fd, const char *root,
+            void (*told)(void *ctx, const char *container_id), void *ctx, struct oom **ret) {
+    AUTO_FD int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    struct oom *o = calloc(1, sizeof(*o));
+    if (!o)
+        return -ENOMEM;
+    *o = (struct oom){.inotify_fd = fd,
+                      .proc_fd = proc_fd,
+                      .root_fd = root_fd,
+                      .root = root,
+                      .told = told,
+                      .ctx = ctx};
+    int r = loop_watch_add(loop, fd, EPOLLIN, on_change, o, &o->watch);
+    if (r < 0) {
+        free(o);
+        return r;
+    }
+    pthread_mutex_init(&o->lock, NULL);
+    TAKE_FD(fd);
+    *ret = o;
+    return 0;
+}
+
+void oom_free(struct oom *o) {
+    if (!o)
+        return;
+    while (o->first)
+        drop(o, &o->first);
+    loop_watch_del(o->watch);
+    fd_close(o->inotify_fd);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
