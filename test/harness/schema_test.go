@@ -141,26 +141,37 @@ func TestTaskSchemaHasPaddocksNewFields(t *testing.T) {
 }
 
 /* The JSON form of a job: lists of maps, the way `nomad job run -output` prints them. */
+var taskJSON = map[string]string{
+	"lists of maps": `{"image":"a","labels":[{"a":"b"}],"port_map":[{"http":80}],"ulimit":[{"nofile":"10"}],
+			"logging":[{"type":"json-file","config":[{"max-size":"1m"}]}],"auth":[{"username":"u","password":"p"}]}`,
+	"blocks as objects": `{"image":"a","logging":{"type":"json-file","config":[{"max-size":"1m"}]},
+			"mount":{"type":"tmpfs","target":"/x","tmpfs_options":{"size":1000}}}`,
+	"mounts": `{"image":"a","mounts":[{"type":"bind","source":"local","target":"/x","bind_options":[{"propagation":"rslave"}]}],
+			"devices":[{"host_path":"/dev/null"}],"storage_opt":{"size":"1G"}}`,
+}
+
+/* An agent's configuration file in JSON: each block is a list of one. */
+var pluginJSON = map[string]string{
+	"blocks as lists": `{"gc":[{"image":false,"dangling_containers":[{"enabled":false,"period":"1m"}]}],"volumes":[{"enabled":true}],
+		"logging":[{"type":"json-file","config":[{"max-size":"1m"}]}],"auth":[{"config":"/a"}],"tls":[{"ca":"/c"}],"allow_caps":["ALL"]}`,
+	"blocks as objects": `{"gc":{"image":false,"dangling_containers":{"enabled":false}},"volumes":{"enabled":true},"pids_limit":5,
+		"logging":{"type":"json-file","config":{"max-size":"1m"}},"extra_labels":["job_*"],"allow_privileged":true}`,
+	"nothing": `{}`,
+}
+
 func TestTaskSchemaAcceptsJobJSON(t *testing.T) {
 	p := launchWith(t, launchOptions{config: "-"})
 	spec, err := p.TaskConfigSchema()
 	ok(t, err, "TaskConfigSchema")
-	for name, text := range map[string]string{
-		"lists of maps": `{"image":"a","labels":[{"a":"b"}],"port_map":[{"http":80}],"ulimit":[{"nofile":"10"}],
-			"logging":[{"type":"json-file","config":[{"max-size":"1m"}]}],"auth":[{"username":"u","password":"p"}]}`,
-		"blocks as objects": `{"image":"a","logging":{"type":"json-file","config":[{"max-size":"1m"}]},
-			"mount":{"type":"tmpfs","target":"/x","tmpfs_options":{"size":1000}}}`,
-		"mounts": `{"image":"a","mounts":[{"type":"bind","source":"local","target":"/x","bind_options":[{"propagation":"rslave"}]}],
-			"devices":[{"host_path":"/dev/null"}],"storage_opt":{"size":"1G"}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			var v any
-			ok(t, json.Unmarshal([]byte(text), &v), "JSON")
-			if _, err := encode(spec, v); err != nil {
-				t.Fatal(err)
-			}
-		})
+	for name, text := range taskJSON {
+		t.Run(name, func(t *testing.T) { evaluate(t, spec, fromJSON(t, text)) })
 	}
+}
+
+func fromJSON(t *testing.T, text string) (v any) {
+	t.Helper()
+	ok(t, json.Unmarshal([]byte(text), &v), "JSON")
+	return v
 }
 
 func TestTaskSchemaNamesTheWrongField(t *testing.T) {
@@ -255,11 +266,12 @@ func TestSchemasSayWhatTheReferencesSay(t *testing.T) {
 		kind   string
 		of     func(*plug) (*hclspec.Spec, error)
 		blocks map[string]string
+		json   map[string]string
 		differ map[string]string /* what ours says where v1.6.3 says something else */
 	}{
-		{"task", func(p *plug) (*hclspec.Spec, error) { return p.TaskConfigSchema() }, taskBlocks,
+		{"task", func(p *plug) (*hclspec.Spec, error) { return p.TaskConfigSchema() }, taskBlocks, taskJSON,
 			map[string]string{"image_pull_timeout": "null" /* the default is the plugin's since 1.10.0 */}},
-		{"plugin", func(p *plug) (*hclspec.Spec, error) { return p.ConfigSchema() }, pluginBlocks, map[string]string{
+		{"plugin", func(p *plug) (*hclspec.Spec, error) { return p.ConfigSchema() }, pluginBlocks, pluginJSON, map[string]string{
 			"infra_image": `"registry.k8s.io/pause-` + runtime.GOARCH + `:3.3"`, /* since 1.8.4 */
 			"gc":          "null", "gc.dangling_containers": "null", "volumes": "null",
 			"volumes.enabled": "false", "allow_privileged": "false", "disable_log_collection": "false",
@@ -273,6 +285,12 @@ func TestSchemasSayWhatTheReferencesSay(t *testing.T) {
 		for name, text := range c.blocks {
 			t.Run(c.kind+" "+name, func(t *testing.T) {
 				block := hclToInterface(t, "config {\n"+text+"\n}")
+				compareValues(t, "", evaluate(t, theirSpec, block), evaluate(t, ourSpec, block), c.differ)
+			})
+		}
+		for name, text := range c.json {
+			t.Run(c.kind+" JSON "+name, func(t *testing.T) {
+				block := fromJSON(t, text)
 				compareValues(t, "", evaluate(t, theirSpec, block), evaluate(t, ourSpec, block), c.differ)
 			})
 		}
