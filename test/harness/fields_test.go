@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/nomad/nomad/structs"
 	"github.com/hashicorp/nomad/plugins/drivers"
@@ -433,4 +434,45 @@ func rowMods(r row) []func(*drivers.TaskConfig) {
 		return nil
 	}
 	return []func(*drivers.TaskConfig){r.mod}
+}
+
+/* The same from inside: what Docker was told has the effect that the job wants. */
+func TestTaskFieldsFromInside(t *testing.T) {
+	paddockOnly(t, "knows no oom_score_adj, and the logs are not read-only")
+	p := launch(t)
+	k := newTask(t, p, "inside", shell(`
+		grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status
+		echo nofile $(ulimit -Sn) $(ulimit -Hn); echo host $(hostname); echo id $(id -u):$(id -g); pwd
+		echo somaxconn $(cat /proc/sys/net/core/somaxconn); echo shm $(df -k /dev/shm | tail -1 | awk '{print $2}')
+		touch /new 2>&1; [ -c /dev/nil ] && echo device; echo tmp $(grep ' /scratch ' /proc/mounts)
+		echo oom $(cat /proc/self/oom_score_adj); cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null
+		touch /alloc/data/a /local/b /alloc/logs/c 2>&1; ls /alloc/data /local; echo $GREETING; echo done; sleep 1000`)+`
+		cap_drop = ["mknod"]
+		security_opt = ["no-new-privileges", "seccomp=unconfined"]
+		ulimit { nofile = "2048:4096" }
+		hostname = "inner"
+		work_dir = "/tmp"
+		sysctl { net.core.somaxconn = "1234" }
+		shm_size = 33554432
+		readonly_rootfs = true
+		devices = [ { host_path = "/dev/zero"  container_path = "/dev/nil" } ]
+		mount { type = "tmpfs"  target = "/scratch"  tmpfs_options { size = 1048576 } }
+		oom_score_adj = 321`, func(c *drivers.TaskConfig) { c.Env["GREETING"] = "good day" }).start(p)
+	k.stdout.waitFor(t, 20*time.Second, "done\n")
+	text := k.stdout.text()
+	for _, w := range []string{"NoNewPrivs:\t1\n", "Seccomp:\t0\n", "nofile 2048 4096\n", "host inner\n", "id 0:0\n/tmp\n", "somaxconn 1234\n", "shm 32768\n",
+		"touch: /new: Read-only file system\n", "device\n", "size=1024k", "oom 321\n", "\n67108864\n", "touch: /alloc/logs/c: Read-only file system\n",
+		"/alloc/data:\na\n", "/local:\nb\n", "good day\n"} {
+		if !strings.Contains(text, w) {
+			t.Errorf("inside it is not %q", w)
+		}
+	}
+	var caps uint64
+	if _, err := fmt.Sscanf(text, "CapBnd:\t%x", &caps); err != nil || caps&(1<<13|1<<27) != 0 || caps&1 == 0 {
+		t.Errorf("capabilities %x: without net_raw (13) and mknod (27), with chown (0)", caps)
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
 }
