@@ -4,7 +4,7 @@
  *
  * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers run on
  * worker threads as sequential C and may block within their call's deadline and cancel. Whatever
- * waits for ever (WaitTask, streams) costs no thread: the handler returns and somebody finishes the
+ * waits long (WaitTask, StopTask, streams) costs no thread: the handler returns and somebody finishes the
  * call later.
  *
  * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods marked `slow`

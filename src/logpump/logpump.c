@@ -10,6 +10,7 @@
 #include "paddock/pool.h"
 #include "paddock/strv.h"
 
+#include "pump_dir.h"
 #include "pump_proto.h"
 #include "pump_task.h"
 
@@ -105,12 +106,22 @@ static void held_free(struct held *h) {
     free(h);
 }
 
+/* A pump that lives sees to its folder itself. */
+static void tidy_up(const struct logpump *p) {
+    struct pump_dir dir;
+    if (p->run_dir && pump_dir_open(p->run_dir, &dir) < 0)
+        log_debug("logpump", LOG_KV("path", p->run_dir), "no folder to tidy up");
+    if (p->run_dir)
+        pump_dir_close(&dir);
+}
+
 void logpump_free(struct logpump *p) {
     if (!p)
         return;
     loop_watch_del(p->watch);
     loop_timer_del(p->again);
     fd_close(p->watch_fd);
+    tidy_up(p);
     for (struct held *h = p->held, *next; h; h = next) {
         next = h->next;
         held_free(h);

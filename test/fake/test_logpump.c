@@ -650,6 +650,19 @@ static void test_pump__last_task_gone__ends_and_its_folder_goes(void **state) {
     world_driver_new(&x->w, "{}");
 }
 
+/* The pump was killed behind the last task: the plugin's own end tidies up. */
+static void test_pump__killed_and_last_task_gone__folder_goes_with_plugin(void **state) {
+    struct fixture *x = *state;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    pid_t pump = world_pump(&x->w);
+    world_pump_kill(&x->w);
+    world_until(has_ended, &pump, "the pump's end");
+    world_driver_free(&x->w);
+    assert_true(folder_is_gone(&x->w));
+    world_driver_new(&x->w, "{}");
+}
+
 /* Docker does not come back, and no plugin: the pump gives up, and the next one goes on. */
 static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **state) {
     struct fixture *x = *state;
@@ -920,6 +933,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__damaged_stream__read_again),
     T(test_logs__same_task_other_container__followed),
     T(test_pump__last_task_gone__ends_and_its_folder_goes),
+    T(test_pump__killed_and_last_task_gone__folder_goes_with_plugin),
     HASTY(test_pump__docker_away_and_no_plugin__ends_positions_stay),
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
