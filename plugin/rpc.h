@@ -4,13 +4,13 @@
  *
  * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers run on
  * worker threads as sequential C and may block within their call's deadline and cancel. Whatever
- * waits long (WaitTask, StopTask, streams) costs no thread: the handler returns and somebody finishes the
- * call later.
+ * waits long (WaitTask, StopTask, streams) costs no thread: the handler returns and somebody finishes
+ * the call later.
  *
- * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods marked `slow`
- * (image pulls, starts, execs) hold at most RPC_WORKERS_SLOW of them and queue among themselves
- * beyond; so a StopTask never waits behind hanging pulls: RPC_WORKERS - RPC_WORKERS_SLOW workers
- * are never theirs.
+ * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods that may hang for
+ * long have a lane: they hold at most so many workers of the pool and queue among themselves
+ * beyond. So a StopTask waits behind neither hanging pulls nor hanging script checks, nor these
+ * behind those.
  *
  * Callbacks (on_cancel, on_message, on_room, on_close): never before the handler has returned,
  * never two at a time for one call, from the rpc thread (a worker when they came due while the
@@ -22,8 +22,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define RPC_WORKERS 64
-#define RPC_WORKERS_SLOW 40
+/* 24 workers are in no lane's reach. */
+#define RPC_WORKERS 128
+#define RPC_WORKERS_IMAGES 40
+#define RPC_WORKERS_EXECS 64
 /* A stream's queue of messages that the client has not taken yet: whichever comes first. One
  * message is always taken, of any size. */
 #define RPC_STREAM_QUEUE_BYTES ((size_t)1 << 20)
@@ -39,12 +41,19 @@ enum rpc_kind {
     RPC_BIDI,
 };
 
+enum rpc_lane {
+    RPC_QUICK,  /* whatever Docker answers at once */
+    RPC_IMAGES, /* may pull */
+    RPC_EXECS,  /* runs somebody's command to its end */
+    RPC_LANES,
+};
+
 /* A row. Exactly one handler is set, by kind; a stream's may be NULL: it is then held open without
  * a word until the client goes away (the host opens GRPCStdio and GRPCBroker like that). */
 struct rpc_method {
     const char *path; /* "/package.Service/Method" */
     enum rpc_kind kind;
-    bool slow; /* see above */
+    enum rpc_lane lane;
     const ProtobufCMessageDescriptor *request;
     void (*unary)(struct rpc_call *c, const ProtobufCMessage *req);
     /* Bidi: @req is the client's first message. */

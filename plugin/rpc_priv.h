@@ -56,7 +56,7 @@ struct rpc_base {
     struct call context;
     bool context_made;
 
-    struct rpc_base *next_slow; /* under the server's lock */
+    struct rpc_base *next_in_lane; /* under the lock of rpc_work.c */
 };
 
 /** @call is taken. One reference belongs to the grpc_call; the caller gets another one. */

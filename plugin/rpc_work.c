@@ -1,12 +1,21 @@
-/* The workers: one pool, and a gate in front of it for slow methods (the rule is in rpc.h). */
+/* The workers: one pool, and a gate in front of it for each lane (the rule is in rpc.h). */
 #include "plugin/rpc_priv.h"
 #include "paddock/pool.h"
+
+struct gate {
+    unsigned running;
+    struct rpc_base *first, **last; /* who waits */
+};
 
 struct rpc_work {
     struct pool *pool;
     pthread_mutex_t lock;
-    unsigned slow; /* workers that run slow methods */
-    struct rpc_base *first, **last;
+    struct gate gates[RPC_LANES]; /* RPC_QUICK has none */
+};
+
+static const unsigned limits[RPC_LANES] = {
+    [RPC_IMAGES] = RPC_WORKERS_IMAGES,
+    [RPC_EXECS] = RPC_WORKERS_EXECS,
 };
 
 int rpc_work_new(struct rpc_work **ret) {
@@ -17,7 +26,8 @@ int rpc_work_new(struct rpc_work **ret) {
     if (r < 0)
         return r;
     pthread_mutex_init(&w->lock, NULL);
-    w->last = &w->first;
+    for (size_t i = 0; i < RPC_LANES; i++)
+        w->gates[i].last = &w->gates[i].first;
     *ret = TAKE_PTR(w);
     return 0;
 }
@@ -35,39 +45,42 @@ static void work_quick(void *ctx) {
     b->ops->run(b);
 }
 
-/* The next slow one that waits; NULL: this worker is no slow one any more. */
-static struct rpc_base *work_next_slow(struct rpc_work *w) {
+/* The next one that waits; NULL: the lane has a worker less. */
+static struct rpc_base *work_next(struct rpc_work *w, enum rpc_lane lane) {
+    struct gate *g = &w->gates[lane];
     pthread_mutex_lock(&w->lock);
-    struct rpc_base *b = w->first;
+    struct rpc_base *b = g->first;
     if (b) {
-        w->first = b->next_slow;
-        if (!w->first)
-            w->last = &w->first;
+        g->first = b->next_in_lane;
+        if (!g->first)
+            g->last = &g->first;
     } else {
-        w->slow--;
+        g->running--;
     }
     pthread_mutex_unlock(&w->lock);
     return b;
 }
 
-static void work_slow(void *ctx) {
+static void work_in_lane(void *ctx) {
     struct rpc_base *b = ctx;
     struct rpc_work *w = rpc_server_work(b->server);
+    enum rpc_lane lane = b->method->lane;
     do
         b->ops->run(b);
-    while ((b = work_next_slow(w)));
+    while ((b = work_next(w, lane)));
 }
 
-/* True: @b waits in the queue. Otherwise a worker is counted for it. */
-static bool work_queue_slow(struct rpc_work *w, struct rpc_base *b) {
+/* True: @b waits in its lane. Otherwise a worker is counted for it. */
+static bool work_queue(struct rpc_work *w, struct rpc_base *b) {
+    struct gate *g = &w->gates[b->method->lane];
     pthread_mutex_lock(&w->lock);
-    bool wait = w->slow >= RPC_WORKERS_SLOW;
+    bool wait = g->running >= limits[b->method->lane];
     if (wait) {
-        b->next_slow = NULL;
-        *w->last = b;
-        w->last = &b->next_slow;
+        b->next_in_lane = NULL;
+        *g->last = b;
+        g->last = &b->next_in_lane;
     } else {
-        w->slow++;
+        g->running++;
     }
     pthread_mutex_unlock(&w->lock);
     return wait;
@@ -75,13 +88,14 @@ static bool work_queue_slow(struct rpc_work *w, struct rpc_base *b) {
 
 int rpc_work_run(struct rpc_base *b) {
     struct rpc_work *w = rpc_server_work(b->server);
+    enum rpc_lane lane = b->method->lane;
     rpc_base_ref(b);
-    if (b->method->slow && work_queue_slow(w, b))
+    if (lane != RPC_QUICK && work_queue(w, b))
         return 0;
-    int r = pool_run(w->pool, b->method->slow ? work_slow : work_quick, b);
-    if (r < 0 && b->method->slow) {
+    int r = pool_run(w->pool, lane != RPC_QUICK ? work_in_lane : work_quick, b);
+    if (r < 0 && lane != RPC_QUICK) {
         pthread_mutex_lock(&w->lock);
-        w->slow--;
+        w->gates[lane].running--;
         pthread_mutex_unlock(&w->lock);
     }
     if (r < 0)

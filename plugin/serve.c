@@ -61,7 +61,7 @@ static void serve_init_process(sigset_t *ret_term) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files); /* refused: as it was */
     }
-    /* Up to 64 workers come and go: an arena for each would keep their garbage for good. */
+    /* Up to 128 workers come and go: an arena for each would keep their garbage for good. */
     mallopt(M_ARENA_MAX, 2);
 }
 
