@@ -109,7 +109,6 @@ func TestLoaderRefusesBadConfigByName(t *testing.T) {
 		"not a bool":    {map[string]any{"allow_privileged": "perhaps"}, []string{"allow_privileged"}},
 		"bad duration":  {map[string]any{"gc": map[string]any{"image_delay": "3 parsecs"}}, []string{"3 parsecs"}},
 		"bad grace":     {map[string]any{"gc": map[string]any{"dangling_containers": map[string]any{"creation_grace": "1s"}}}, []string{"creation_grace"}},
-		"bad endpoint":  {map[string]any{"endpoint": "ssh//somewhere"}, []string{"endpoint"}},
 		"pull activity": {map[string]any{"pull_activity_timeout": "1s"}, []string{"pull_activity_timeout"}},
 	}
 	for name, c := range cases {
@@ -148,6 +147,7 @@ func TestLoaderRefusesPaddocksOwnBadConfig(t *testing.T) {
 		"duration": {map[string]any{"cpuset": map[string]any{"interval": "fortnight"}}, []string{"interval", "fortnight"}},
 		"mems":     {map[string]any{"cpuset": map[string]any{"mems": "sometimes"}}, []string{"mems", "sometimes"}},
 		"key":      {map[string]any{"cpuset": map[string]any{"intervall": "1s"}}, []string{"intervall"}},
+		"endpoint": {map[string]any{"endpoint": "ssh//somewhere"}, []string{"endpoint", "ssh//somewhere"}},
 		"modes":    {map[string]any{"allowed_modes": map[string]any{"pid": []string{"private"}}}, []string{"cannot apply allowed_modes configuration", "pid", "private"}},
 		"windows":  {map[string]any{"windows_allow_insecure_container_admin": true}, []string{"windows_allow_insecure_container_admin", "Windows"}},
 		"pull":     {map[string]any{"image_pull_timeout": "0s"}, []string{"image_pull_timeout", "less than 1s"}},
