@@ -8,19 +8,27 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static bool is_message(const uint8_t *bytes, size_t len) {
+    Driver__TaskConfig *m = driver__task_config__unpack(NULL, len, bytes);
+    if (m)
+        driver__task_config__free_unpacked(m, NULL);
+    return m != NULL;
+}
+
 static void check_mended(const Driver__TaskConfig *m) {
     size_t len = driver__task_config__get_packed_size(m);
     AUTO_FREE uint8_t *once = malloc(len + 1);
     AUTO_FREE uint8_t *twice = malloc(len + 1);
     if (!once || !twice || driver__task_config__pack(m, once) != len)
         abort();
+    /* Of fields that it does not know protobuf-c packs some so that it cannot read them again. */
+    if (!is_message(once, len))
+        return;
     rpc_utf8_mend_message(once, len, &driver__task_config__descriptor);
     memcpy(twice, once, len);
     rpc_utf8_mend_message(twice, len, &driver__task_config__descriptor);
-    Driver__TaskConfig *back = driver__task_config__unpack(NULL, len, once);
-    if (memcmp(once, twice, len) != 0 || !back)
+    if (memcmp(once, twice, len) != 0 || !is_message(once, len))
         abort();
-    driver__task_config__free_unpacked(back, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
