@@ -404,6 +404,26 @@ static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
     world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
 }
 
+/* Neither the plugin's word nor two /dev/null let anybody open the FIFOs. */
+static void test_start__no_log_collection__fifos_left_alone(void **state) {
+    struct fixture *x = *state;
+    for (int null = 0; null < 2; null++) {
+        world_driver_free(&x->w);
+        world_driver_new(&x->w, null ? "{}" : "{\"disable_log_collection\":true}");
+        struct task_config task = TAKE_STRUCT(x->task);
+        world_task(&x->w, &x->task, null ? "null" : "silent", RUNS);
+        task_config_done(&task);
+        AUTO_FREE char *fifo = strdup(x->task.stdout_path);
+        if (null)
+            assert_true(str_set(&x->task.stdout_path, "/dev/null") == 0 &&
+                        str_set(&x->task.stderr_path, "/dev/null") == 0);
+        world_run(&x->w, &x->task, NULL);
+        assert_false(world_look(&x->w, x->task.id).logs);
+        assert_true(is_unheld(fifo));
+    }
+    assert_int_equal(world_pump(&x->w), 0);
+}
+
 /* ---- two at once, and a client that goes ---- */
 
 struct attempt {
@@ -498,6 +518,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__plugins_image_fields__reach_the_image_module),
     T(test_start__no_fifo__recoverable_and_undone),
     T(test_start__log_driver_unreadable__runs_without_logs),
+    T(test_start__no_log_collection__fifos_left_alone),
     T(test_start__same_id_at_once__one_container),
     T(test_start__cancelled_at_each_step__undone),
 };
