@@ -406,12 +406,12 @@ static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
 
 /* Neither the plugin's word nor two /dev/null let anybody open the FIFOs. */
 static void test_start__no_log_collection__fifos_left_alone(void **state) {
-    struct fixture *x = *state;
+    struct world_web *x = *state;
     for (int null = 0; null < 2; null++) {
         world_driver_free(&x->w);
         world_driver_new(&x->w, null ? "{}" : "{\"disable_log_collection\":true}");
         struct task_config task = TAKE_STRUCT(x->task);
-        world_task(&x->w, &x->task, null ? "null" : "silent", RUNS);
+        world_task(&x->w, &x->task, null ? "null" : "silent", WORLD_WEB_JOB);
         task_config_done(&task);
         AUTO_FREE char *fifo = strdup(x->task.stdout_path);
         if (null)
