@@ -216,26 +216,30 @@ func (j *runningJob) cpusFile() string { return filepath.Join(j.cgroup, "cpuset.
 
 /* Container and client agree; returns how long that took and on what. */
 func (j *runningJob) agrees(t *T, limit time.Duration) (time.Duration, set) {
-	var want set
-	took := t.eventually(limit, j.name+" is on the client's set", func() (bool, string) {
-		source, err1 := readSet(j.source)
-		is, err2 := readSet(j.cpusFile())
-		want = source
-		return err1 == nil && err2 == nil && source == is && source != 0,
-			fmt.Sprintf("client %s, container %s, %v %v", source, is, err1, err2)
-	})
+	took := t.eventually(limit, j.name+" is on the client's set", j.agree)
+	want, err := readSet(j.source)
+	t.ok(err, "the client's set")
 	return took, want
+}
+
+func (j *runningJob) agree() (bool, string) {
+	source, err1 := readSet(j.source)
+	is, err2 := readSet(j.cpusFile())
+	return err1 == nil && err2 == nil && source == is && source != 0,
+		fmt.Sprintf("client %s, container %s, %v %v", source, is, err1, err2)
 }
 
 /* Outside writes are undone at once. */
 func (j *runningJob) repairs(t *T, when string) {
 	j.agrees(t, 15*time.Second)
-	var all []time.Duration
-	for i := 0; i < outsideWrites; i++ {
-		t.ok(writeFile(j.cpusFile(), "0"), "outside write")
-		took, _ := j.agrees(t, 5*time.Second)
-		all = append(all, took)
-	}
+	var all []span
+	t.asObserver(func() {
+		for i := 0; i < outsideWrites; i++ {
+			all = append(all, t.swiftly("the repair of "+j.name, func() {
+				t.ok(writeFile(j.cpusFile(), "0"), "outside write")
+			}, j.agree))
+		}
+	})
 	t.inTime(when+" outside writes to "+j.name+" stood for", all)
 }
 

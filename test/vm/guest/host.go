@@ -287,17 +287,18 @@ func (k *task) now() set {
 
 /* Outside writes are undone at once. */
 func (k *task) repairs(t *T, want set, when string) {
-	var took []time.Duration
-	for i := 0; i < outsideWrites; i++ {
-		t.ok(writeFile(k.cpusFile(), "0-3"), "outside write")
-		took = append(took, k.becomes(t, want, tickLimit))
-	}
-	t.inTime(when+" outside writes stood for", took)
+	var all []span
+	t.asObserver(func() {
+		for i := 0; i < outsideWrites; i++ {
+			all = append(all, overwrite(t, k, want))
+		}
+	})
+	t.inTime(when+" outside writes stood for", all)
 }
 
 /* Waits until the container is on exactly this set. */
-func (k *task) becomes(t *T, want set, limit time.Duration) time.Duration {
-	return t.eventually(limit, fmt.Sprintf("%s on cores %s", k.cfg.Name, want), func() (bool, string) {
+func (k *task) becomes(t *T, want set, limit time.Duration) {
+	t.eventually(limit, fmt.Sprintf("%s on cores %s", k.cfg.Name, want), func() (bool, string) {
 		s, err := readSet(k.cpusFile())
 		if err != nil {
 			return false, err.Error()

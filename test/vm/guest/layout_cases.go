@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,6 +30,7 @@ func lifeCases() []testCase {
 	return []testCase{
 		{"layout-plugin-killed-and-back" + at, 3 * time.Minute, casePluginKilled},
 		{"layout-dockerd-restart-live-restore" + at, 3 * time.Minute, caseDockerdRestart},
+		{"layout-oom-of-a-child-told" + at, 2 * time.Minute, caseOOMOfAChild},
 		{"layout-nothing-left-behind" + at, 2 * time.Minute, caseNothingLeft},
 	}
 }
@@ -64,20 +66,22 @@ func caseSharedFollows(t *T) {
 	h := launch(t)
 	k := start(t, h, l, "shared", "", "exec sleep 100000")
 	k.becomes(t, mustSet("1-3"), tickLimit)
-	var took []time.Duration
+	var all []span
 	for _, step := range []struct {
 		reserve bool
 		cores   string
 		want    string
 	}{{true, "1", "2-3"}, {true, "3", "2"}, {false, "1", "1-2"}, {false, "3", "1-3"}} {
+		change := l.release
 		if step.reserve {
-			l.reserve(t, mustSet(step.cores))
-		} else {
-			l.release(t, mustSet(step.cores))
+			change = l.reserve
 		}
-		took = append(took, k.becomes(t, mustSet(step.want), tickLimit))
+		t.asObserver(func() {
+			all = append(all, t.swiftly("the shared task follows", func() { change(t, mustSet(step.cores)) },
+				func() (bool, string) { return k.now() == mustSet(step.want), k.now().String() }))
+		})
 	}
-	t.inTime("the shared task followed after", took)
+	t.inTime("the shared task followed after", all)
 }
 
 /* reserve.slice holds the cores of both, and each is still alone on its own. */
@@ -226,6 +230,26 @@ func caseDockerdRestart(t *T) {
 	t.ok(err, "inspect")
 	if box.State.StartedAt != k.box.State.StartedAt {
 		t.fatalf("the container was restarted")
+	}
+}
+
+/* The kernel kills a child for want of memory and the first process ends at once, with a code of its own. */
+func caseOOMOfAChild(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	for i := 0; i < 3; i++ { /* in which order Docker tells of both is a race */
+		k := start(t, h, l, "oom", "", "(x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done); exit 9")
+		told, err := h.WaitTask(context.Background(), k.cfg.ID)
+		t.ok(err, "WaitTask")
+		select {
+		case r := <-told:
+			if r.ExitCode != 9 || !r.OOMKilled {
+				t.fatalf("exit %+v, not code 9 and OOMKilled", r)
+			}
+		case <-time.After(30 * time.Second):
+			t.fatalf("no end of the task")
+		}
+		k.end(t, h)
 	}
 }
 

@@ -5,21 +5,11 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 )
-
-type span struct {
-	from, to time.Time
-	saw      set
-}
-
-func (s span) length() time.Duration { return s.to.Sub(s.from) }
 
 type watched struct {
 	file  *os.File
@@ -34,62 +24,21 @@ type observer struct {
 	files map[string]*watched
 	stop  chan struct{}
 	done  chan struct{}
-	sight sight
 	looks int
 }
 
 const lookEvery = time.Millisecond
 
-/*
- * When a thread that never rests for long has looked. An emulated machine stands still when its host does something
- * else, and then the driver does not run either: such time is told apart, for it is not the driver's.
- */
-type sight struct {
-	last time.Time
-	gap  time.Duration /* the longest time between two looks */
-	away time.Duration /* the sum of those that were a standstill */
-}
-
-const standstill = 10 * time.Millisecond
-
-func (s *sight) look() time.Time {
-	now := time.Now()
-	if d := now.Sub(s.last); !s.last.IsZero() {
-		s.gap = max(s.gap, d)
-		if d > standstill {
-			s.away += d
-		}
-	}
-	s.last = now
-	return now
-}
-
-/* Rests the thread, by the kernel's timer alone. */
-func pause(d time.Duration) {
-	if d > 0 {
-		rest := syscall.NsecToTimespec(int64(d))
-		_ = syscall.Nanosleep(&rest, nil)
-	}
-}
-
 func observe() *observer {
 	o := &observer{files: map[string]*watched{}, stop: make(chan struct{}), done: make(chan struct{})}
+	machine()
 	go o.loop()
 	return o
 }
 
-/* Puts the calling thread on core 0 and asks for a real-time turn, so that busy tasks do not blind the observer. */
-func observerThread() {
-	runtime.LockOSThread()
-	mask := [16]uint64{1}
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(mask), uintptr(unsafe.Pointer(&mask)))
-	priority := int32(10)
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, 2 /* SCHED_RR */, uintptr(unsafe.Pointer(&priority)))
-}
-
 func (o *observer) loop() {
 	defer close(o.done)
-	observerThread()
+	realTime(0)
 	for {
 		select {
 		case <-o.stop:
@@ -105,7 +54,6 @@ func (o *observer) look() {
 	buf := make([]byte, 256)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.sight.look()
 	o.looks++
 	for _, w := range o.files {
 		if w.err != nil {
@@ -166,15 +114,4 @@ func (o *observer) end() {
 	for _, w := range o.files {
 		w.file.Close()
 	}
-}
-
-func describe(spans []span) string {
-	text := ""
-	for i, s := range spans {
-		if i == 5 {
-			return text + " ..."
-		}
-		text += fmt.Sprintf(" %s for %.1f ms", s.saw, float64(s.length().Microseconds())/1000)
-	}
-	return text
 }

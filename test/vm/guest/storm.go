@@ -67,28 +67,26 @@ type stormBox struct {
 	last time.Time
 }
 
-/* A time, and how long the machine had stood still by then. */
-type moment struct {
-	at   time.Time
-	away time.Duration
+/* A container was seen where it does not belong. */
+type sighting struct {
+	reserved span          /* from the core's reservation to now; empty for a `cores` task off its own */
+	length   time.Duration /* since the look before */
+	what     string
 }
 
 type storm struct {
-	mu      sync.Mutex
-	since   map[int]moment /* reserved cores, since when */
-	boxes   map[*task]*stormBox
-	foreign time.Duration /* core-time on foreign cores */
-	first   string        /* the first such case, for the report */
-	slowest repair        /* the latest sight of a foreign core after its reservation */
-	samples int
-	sight   sight
+	mu       sync.Mutex
+	reserved map[int]*span /* by core: from its reservation to the last sight of somebody else there */
+	all      []*span       /* those of before, too */
+	boxes    map[*task]*stormBox
+	seen     []sighting
+	samples  int
 }
 
 func (s *storm) look() {
 	buf := make([]byte, 128)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sight.look()
 	for _, b := range s.boxes {
 		n, err := syscall.Pread(b.fd, buf, 0)
 		if err != nil {
@@ -100,33 +98,37 @@ func (s *storm) look() {
 		}
 		now := time.Now()
 		s.samples++
-		for core, since := range s.since {
+		for core, r := range s.reserved {
 			if cpus&(1<<core) == 0 || b.own&(1<<core) != 0 {
 				continue
 			}
-			raw := now.Sub(since.at)
-			late := raw - (s.sight.away - since.away)
-			s.slowest = repair{max(s.slowest.raw, raw), max(s.slowest.net, late)}
-			if late > repairLimit {
-				s.add(b, now, late, fmt.Sprintf("%s on core %d (%s) %v after its reservation", b.name, core, cpus, late))
+			r.to = now
+			if r.raw() > repairLimit {
+				s.seen = append(s.seen, sighting{*r, now.Sub(b.last), fmt.Sprintf("%s on core %d (%s)", b.name, core, cpus)})
 			}
 		}
 		if b.own != 0 && cpus&^b.own != 0 {
-			s.add(b, now, 0, fmt.Sprintf("%s, which has %s, on %s", b.name, b.own, cpus))
+			s.seen = append(s.seen, sighting{span{}, now.Sub(b.last), fmt.Sprintf("%s, which has %s, on %s", b.name, b.own, cpus)})
 		}
 		b.last = now
 	}
 }
 
-func (s *storm) add(b *stormBox, now time.Time, late time.Duration, what string) {
-	span := now.Sub(b.last)
-	if late > 0 && late-repairLimit < span {
-		span = late - repairLimit
+/* The core-time on foreign cores, and the first case of it. */
+func (s *storm) foreign() (sum time.Duration, first string) {
+	for _, x := range s.seen {
+		length := x.length
+		if !x.reserved.from.IsZero() {
+			length = min(length, x.reserved.net()-repairLimit)
+		}
+		if length > 0 {
+			sum += length
+			if first == "" {
+				first = x.what + " " + x.reserved.String()
+			}
+		}
 	}
-	s.foreign += span
-	if s.first == "" {
-		s.first = what
-	}
+	return sum, first
 }
 
 func (s *storm) watch(t *T, k *task, own set) {
@@ -156,7 +158,7 @@ func caseStorm(t *T, c *crowd) {
 	t.note("storm: GUEST_SEED=%d", seed)
 	random := rand.New(rand.NewSource(seed))
 	l, h, shared := c.l, c.h, c.shared
-	s := &storm{since: map[int]moment{}, boxes: map[*task]*stormBox{}}
+	s := &storm{reserved: map[int]*span{}, boxes: map[*task]*stormBox{}}
 	for _, k := range shared {
 		s.watch(t, k, 0)
 	}
@@ -164,16 +166,17 @@ func caseStorm(t *T, c *crowd) {
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		observerThread()
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				s.look()
-				pause(2 * time.Millisecond)
+		t.asObserver(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					s.look()
+					pause(2 * lookEvery)
+				}
 			}
-		}
+		})
 	}()
 	running := map[int]*task{}
 	rounds := 0
@@ -183,16 +186,17 @@ func caseStorm(t *T, c *crowd) {
 			k.end(t, h)
 			s.forget(k)
 			s.mu.Lock()
-			delete(s.since, core)
+			delete(s.reserved, core)
 			s.mu.Unlock()
 			l.release(t, 1<<core)
 			delete(running, core)
 		} else if len(running) < 2 { /* one core is left to share */
-			l.reserve(t, 1<<core)
+			now := time.Now()
 			s.mu.Lock()
-			now := s.sight.look() /* a standstill counts from here on */
-			s.since[core] = moment{now, s.sight.away}
+			s.reserved[core] = &span{from: now, to: now}
+			s.all = append(s.all, s.reserved[core])
 			s.mu.Unlock()
+			l.reserve(t, 1<<core)
 			k := start(t, h, l, fmt.Sprintf("cores%d", rounds), strconv.Itoa(core), "exec sleep 100000")
 			s.watch(t, k, 1<<core)
 			running[core] = k
@@ -204,10 +208,16 @@ func caseStorm(t *T, c *crowd) {
 	for k := range s.boxes {
 		s.forget(k)
 	}
-	t.note("storm: %d changes, %d samples, longest gap between looks %.0f ms, slowest way off a core %.1f ms (by the clock %.1f ms)",
-		rounds, s.samples, s.sight.gap.Seconds()*1e3, s.slowest.net.Seconds()*1e3, s.slowest.raw.Seconds()*1e3)
-	if s.foreign > 0 {
-		t.fatalf("%.1f core-ms on a foreign core; first: %s", s.foreign.Seconds()*1e3, s.first)
+	settle()
+	slowest := &span{}
+	for _, r := range s.all {
+		if r.net() > slowest.net() {
+			slowest = r
+		}
+	}
+	t.note("storm: %d changes, %d samples, slowest way off a core %s", rounds, s.samples, slowest)
+	if sum, first := s.foreign(); sum > 0 {
+		t.fatalf("%s core-ms on a foreign core; first: %s", ms(sum), first)
 	}
 	if rounds < int(stormLength/(12*time.Second)) || s.samples < 1000 {
 		t.fatalf("too little happened: %d changes, %d samples", rounds, s.samples)

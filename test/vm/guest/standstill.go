@@ -1,0 +1,160 @@
+/*
+ * When the machine stood still. Emulated on a host's cores that others use too, each of its CPUs is away now and then
+ * for tens of milliseconds, and nothing on it runs, the driver no more than anything else. Such time is told, but it
+ * is not the driver's. On each CPU a real-time thread rests a millisecond at a time; what it finds to have lasted
+ * longer than a standstill is one. A CPU that is busy, with the driver or with others, is none.
+ */
+package main
+
+import (
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const standstill = 5 * time.Millisecond
+
+type span struct {
+	from, to time.Time
+	saw      set
+}
+
+type standstills struct {
+	mu   sync.Mutex
+	cpus [][]span
+}
+
+/* Begins to watch at the first call. */
+var machine = sync.OnceValue(func() *standstills {
+	s := &standstills{cpus: make([][]span, runtime.NumCPU())}
+	for cpu := range s.cpus {
+		go s.watch(cpu)
+	}
+	return s
+})
+
+func (s *standstills) watch(cpu int) {
+	realTime(cpu)
+	for last := time.Now(); ; pause(lookEvery) {
+		now := time.Now()
+		if now.Sub(last) > standstill {
+			s.mu.Lock()
+			s.cpus[cpu] = append(s.cpus[cpu], span{from: last, to: now})
+			s.mu.Unlock()
+		}
+		last = now
+	}
+}
+
+/* How long the CPU that was away longest was away in this time. */
+func (s *standstills) in(from, to time.Time) (longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, gaps := range s.cpus {
+		var sum time.Duration
+		for i := len(gaps) - 1; i >= 0 && gaps[i].to.After(from); i-- {
+			begin, end := gaps[i].from, gaps[i].to
+			if begin.Before(from) {
+				begin = from
+			}
+			if end.After(to) {
+				end = to
+			}
+			sum += max(0, end.Sub(begin))
+		}
+		longest = max(longest, sum)
+	}
+	return longest
+}
+
+/* By the clock. */
+func (s span) raw() time.Duration { return s.to.Sub(s.from) }
+
+/* Without the time in which the machine stood still. To be asked some time after the span's end: see settle(). */
+func (s span) net() time.Duration { return s.raw() - machine().in(s.from, s.to) }
+
+/* After this the standstills up to now are known. */
+func settle() { pause(4 * standstill) }
+
+/* Puts the calling thread on a CPU, and before all that is not real-time there. */
+func realTime(cpu int) {
+	runtime.LockOSThread()
+	mask := [16]uint64{1 << cpu}
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(mask), uintptr(unsafe.Pointer(&mask)))
+	priority := int32(10)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, 2 /* SCHED_RR */, uintptr(unsafe.Pointer(&priority)))
+}
+
+/* Rests the thread, by the kernel's timer alone. */
+func pause(d time.Duration) {
+	if d > 0 {
+		rest := syscall.NsecToTimespec(int64(d))
+		_ = syscall.Nanosleep(&rest, nil)
+	}
+}
+
+/* Calls f on a real-time thread of core 0, which no task gets. */
+func (t *T) asObserver(f func()) {
+	machine()
+	why := make(chan string, 1)
+	go func() {
+		realTime(0)
+		why <- guarded(f)
+	}()
+	if w := <-why; w != "" {
+		t.fatalf("%s", w)
+	}
+}
+
+/* Calls act, and looks until cond holds. Within asObserver(). */
+func (t *T) swiftly(what string, act func(), cond func() (bool, string)) span {
+	s := span{from: time.Now()}
+	act()
+	for {
+		good, saw := cond()
+		s.to = time.Now()
+		if good {
+			return s
+		}
+		if s.raw() > 5*time.Second {
+			t.fatalf("%s: not within %v; last seen: %s", what, s.raw(), saw)
+		}
+		pause(lookAgain)
+	}
+}
+
+/* Each of them took no longer than the limit. */
+func (t *T) inTime(what string, all []span) {
+	settle()
+	bad := false
+	for _, s := range all {
+		bad = bad || s.net() > repairLimit
+	}
+	if bad {
+		t.fatalf("%s:%s (limit: %v)", what, describe(all), repairLimit)
+	}
+}
+
+func describe(spans []span) string {
+	text := ""
+	for i, s := range spans {
+		if i == 5 {
+			return text + " ..."
+		}
+		text += " " + s.String()
+	}
+	return text
+}
+
+func (s span) String() string {
+	text := ms(s.net()) + " ms"
+	if s.saw != 0 {
+		text = s.saw.String() + " for " + text
+	}
+	if s.net() != s.raw() {
+		text += " (by the clock " + ms(s.raw()) + ")"
+	}
+	return text
+}
