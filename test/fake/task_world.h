@@ -107,7 +107,8 @@ unsigned fake_images_held(void);
 void fake_images_fail(int r);
 /** Of the plugin's configuration: "gc=1 delay=SECONDS activity=SECONDS config=FILE helper=NAME". */
 const char *fake_images_told(void);
-/** By the last acquire: "IMAGE load=FILE below=FOLDER force=0 auth=USER:PASSWORD@SERVER soft=0 within=SECONDS".
+/** By the last acquire: "IMAGE load=FILE below=FOLDER force=0 auth=USER:PASSWORD@SERVER soft=0
+ * within=SECONDS".
  */
 const char *fake_images_wanted(void);
 
