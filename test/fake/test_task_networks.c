@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define CREATE "POST /containers/create"
-#define PLUGIN "{\"infra_image\":\"pause:3\"}"
+#define PLUGIN "{\"infra_image\":\"https://pause:3\",\"infra_image_pull_timeout\":\"7m\"}"
 
 static int setup(void **state) {
     struct world *w = calloc(1, sizeof(*w));
@@ -64,6 +64,8 @@ static void test_create__new__path_and_labels(void **state) {
     driver_network_done(&n);
     assert_int_equal(world_containers(w), 2);
     assert_int_equal(fake_images_held(), 2);
+    assert_string_equal(fake_images_wanted(),
+                        "pause:3 load= below= force=0 auth=:@ soft=0 within=420");
 }
 
 /* The labels are what a task of the group joins by. */
