@@ -200,11 +200,12 @@ func TestManyWaitersGetTheSameAnswer(t *testing.T) {
 
 func TestOOMIsTold(t *testing.T) {
 	p := launch(t)
-	k := newTask(t, p, "oom", shell(`(x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done); sleep 1; exit 9`), func(c *drivers.TaskConfig) {
+	k := newTask(t, p, "oom", shell(`sleep 1; (x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done); sleep 1; exit 9`), func(c *drivers.TaskConfig) {
 		c.Resources.NomadResources.Memory.MemoryMB = 16
 		c.Resources.LinuxResources.MemoryLimitBytes = 16 << 20
 	}).start(p)
-	/* the victim is a child; the first process sees it and ends by itself */
+	/* the victim is a child; the first process sees it and ends by itself. Not at once: containerd
+	 * begins to watch for OOM kills a moment after the start. */
 	if r := k.wait(p, callLimit); !r.OOMKilled || r.ExitCode != 9 {
 		t.Errorf("exit %+v: want OOMKilled; Docker says %v", r, k.inspect().at("State"))
 	}
