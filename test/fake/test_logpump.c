@@ -340,6 +340,7 @@ static void test_logs__position_of_other_layout__goes_on(void **state) {
     snprintf(pattern, sizeof(pattern), "%s/*/positions/%s", x->w.run_dir,
              world_look(&x->w, two.id).container_id);
     AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* else the reader's end */
+    assert_true(keep >= 0);
     world_driver_free(&x->w);
     world_pump_kill(&x->w);
     assert_int_equal(glob(pattern, 0, NULL, &found), 0);
@@ -676,6 +677,7 @@ static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **sta
     fake_control(&x->w.fake, "POST", "print/two-a1", "one\n", NULL, 0);
     reader_until(&out, "one\n");
     AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* else the reader's end */
+    assert_true(keep >= 0);
     pid_t pump = world_pump(&x->w);
     world_driver_free(&x->w);
     uint64_t gone = clock_now_us();
