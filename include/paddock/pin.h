@@ -76,6 +76,9 @@ const char *pin_disabled_reason(const struct pin *p);
 int pin_wanted_now(int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) MUST_CHECK;
 
+/** The memory nodes of @cpus; empty unless mems are followed, and without NUMA. Any thread. */
+void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
+
 /** Everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host": {...}}.
  *  Owner: caller. Any thread (waits for the pin thread's current pass). NULL without memory. */
 json_t *pin_status(struct pin *p);

@@ -286,8 +286,6 @@ static int start(struct pin *p) {
         r = loop_timer_new(p->loop, on_tick, p, &p->tick);
     if (r == 0)
         r = pin_unit_start(p);
-    if (r == 0)
-        r = read_nodes(p);
     if (r < 0)
         return r;
     p->next_tick_us = clock_now_us() + p->o.interval_us;
@@ -308,6 +306,8 @@ int pin_new(const struct pin_options *o, struct pin **ret) {
     p->cgroup_root = strdup(o->cgroup_root ? o->cgroup_root : "");
     p->bus_address = o->bus ? strdup(o->bus) : NULL;
     int r = p->cgroup_root && (p->bus_address || !o->bus) ? 0 : -ENOMEM;
+    if (r == 0)
+        r = read_nodes(p);
     if (r == 0) {
         find_reason(p);
         r = p->reason[0] ? 0 : start(p);

@@ -138,8 +138,6 @@ void pin_task_close(struct pin *p, struct pin_task *t);
 void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us);
 /* What is shown: the state with the unit's in it. */
 enum pin_state pin_task_state(const struct pin *p, const struct pin_task *t);
-/* The wanted nodes of @cpus. */
-void pin_task_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
 
 /* pin_watch.c */
 int pin_watch_start(struct pin *p) MUST_CHECK;

@@ -215,7 +215,7 @@ static enum pin_hold wanted_of(struct pin *p, struct pin_task *t, struct cpuset 
 
 /* ---- doing ---- */
 
-void pin_task_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret) {
+void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret) {
     *ret = (struct cpuset){{0}};
     for (unsigned i = 0; i < p->nodes_n; i++)
         if (cpuset_intersects(&p->node_cpus[i], cpus))
@@ -227,7 +227,7 @@ static void follow_mems(struct pin *p, struct pin_task *t, const struct cpuset *
     struct cpuset mems;
     if (t->mems.fd < 0)
         return;
-    pin_task_mems(p, set, &mems);
+    pin_mems(p, set, &mems);
     if (cpuset_is_empty(&mems) || cgroup_file_read(&t->mems, p->scratch, sizeof(p->scratch)) < 0 ||
         (t->mems.r == 0 && cpuset_equal(&t->mems.set, &mems)))
         return;

@@ -149,7 +149,7 @@ static int fill_call(struct pin *p, const struct pin_task *t, sd_bus_message *m)
         r = sd_bus_message_open_container(m, 'a', "(sv)");
     if (r >= 0)
         r = append_set(m, "AllowedCPUs", &t->target);
-    pin_task_mems(p, &t->target, &mems);
+    pin_mems(p, &t->target, &mems);
     if (r >= 0 && !cpuset_is_empty(&mems))
         r = append_set(m, "AllowedMemoryNodes", &mems);
     return r < 0 ? r : sd_bus_message_close_container(m);

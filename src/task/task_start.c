@@ -10,6 +10,7 @@
 #include "paddock/log.h"
 #include "paddock/task_state.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -101,19 +102,43 @@ static void wanted_cpuset(const struct start *s, char *out, size_t size) {
         snprintf(out, size, "%s", res->cpuset_cpus);
 }
 
+/* The memory nodes of the wanted set, when they are followed: from the first instruction on, as the
+ * set itself. */
+static void wanted_mems(const struct start *s, const char *cpus, char *out, size_t size) {
+    struct cpuset set, mems = {{0}};
+    if (cpuset_parse(cpus, strlen(cpus), &set) == 0)
+        pin_mems(s->d->pin, &set, &mems);
+    if (cpuset_format(&mems, out, size) < 0)
+        out[0] = '\0';
+}
+
+/* Not every kernel lets a cgroup v1 have a swappiness of its own: tried on Nomad's, as the built-in
+ * driver does. */
+static bool can_set_swappiness(const struct driver *d) {
+    if (d->cgroup_v2 || d->cgroup_root_fd < 0)
+        return false;
+    AUTO_FD int fd =
+        openat(d->cgroup_root_fd, "memory/nomad/memory.swappiness", O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && write(fd, "0", 1) == 1;
+}
+
 static int build_request(struct start *s, json_t **ret, struct err *err) {
     char runtimes[512];
     int r = fingerprint_info(s->d->fingerprint, s->call, runtimes, sizeof(runtimes), err);
     if (r < 0)
         return r;
     AUTO_FREE char *cpus = malloc(CPUSET_TEXT_MAX);
-    if (!cpus)
+    AUTO_FREE char *mems = malloc(CPUSET_TEXT_MAX);
+    if (!cpus || !mems)
         return err_oom(err);
     wanted_cpuset(s, cpus, CPUSET_TEXT_MAX);
+    wanted_mems(s, cpus, mems, CPUSET_TEXT_MAX);
     struct docker_create_host host = {.image_id = s->image.id,
                                       .cpuset = cpus,
+                                      .mems = mems,
                                       .runtimes = runtimes,
                                       .cgroup_v2 = s->d->cgroup_v2,
+                                      .swappiness = can_set_swappiness(s->d),
                                       .cgroup_parent = "",
                                       .num_cpu = s->d->num_cpu,
                                       .total_compute_mhz = s->plugin->node_total_compute_mhz,

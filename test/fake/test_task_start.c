@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int setup(void **state) {
     return world_web_setup(state, "{}", 0, false);
@@ -107,6 +108,62 @@ static void test_start__ends_at_once__log_closes(void **state) {
     world_wait(&x->w, x->task.id);
     reader_until_eof(&r);
     reader_done(&r);
+}
+
+/* ---- what only the host can tell ---- */
+
+static json_t *told(struct world_web *x, const char *key) {
+    AUTO_JSON json_t *log = fake_log(&x->w.fake, "POST /containers/create");
+    json_t *last = json_array_get(log, json_array_size(log) - 1);
+    AUTO_JSON json_t *body = json_loads(json_string_value(json_object_get(last, "body")), 0, NULL);
+    return json_incref(json_object_get(json_object_get(body, "HostConfig"), key));
+}
+
+static int setup_mems(void **state) {
+    return world_web_setup(state, "{\"cpuset\":{\"mems\":\"follow\"}}", 0, false);
+}
+
+static void test_start__cgroup_v1__swappiness_where_it_can_be(void **state) {
+    struct world_web *x = *state;
+    char path[256];
+    world_run(&x->w, &x->task, NULL);
+    AUTO_JSON json_t *without = told(x, "MemorySwappiness");
+    assert_null(without);
+    assert_int_equal(driver_destroy_task(x->w.d, &(struct call){0}, x->task.id, true, NULL), 0);
+    static const char *const parts[] = {"memory", "memory/nomad", "memory/nomad/memory.swappiness"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        snprintf(path, sizeof(path), "%s/cgroup/%s", x->w.dir, parts[i]);
+        assert_int_equal(i < 2 ? mkdir(path, 0755) : mknod(path, S_IFREG | 0644, 0), 0);
+    }
+    world_run(&x->w, &x->task, NULL);
+    AUTO_JSON json_t *with = told(x, "MemorySwappiness");
+    assert_true(json_is_integer(with));
+    assert_int_equal(json_integer_value(with), 0);
+}
+
+/* The nodes are this machine's. */
+static void test_start__mems_followed__in_the_request(void **state) {
+    struct world_web *x = *state;
+    bool numa = access("/sys/devices/system/node/node0/cpulist", R_OK) == 0;
+    x->task.resources.cpuset_cpus = strdup("0");
+    world_run(&x->w, &x->task, NULL);
+    AUTO_JSON json_t *cpus = told(x, "CpusetCpus");
+    AUTO_JSON json_t *mems = told(x, "CpusetMems");
+    assert_string_equal(json_string_value(cpus), "0");
+    if (numa)
+        assert_string_equal(json_string_value(mems), "0");
+    else
+        assert_null(mems);
+}
+
+static void test_start__mems_not_followed__not_in_the_request(void **state) {
+    struct world_web *x = *state;
+    x->task.resources.cpuset_cpus = strdup("0");
+    world_run(&x->w, &x->task, NULL);
+    AUTO_JSON json_t *cpus = told(x, "CpusetCpus");
+    AUTO_JSON json_t *mems = told(x, "CpusetMems");
+    assert_string_equal(json_string_value(cpus), "0");
+    assert_null(mems);
 }
 
 /* ---- the name is taken ---- */
@@ -494,6 +551,10 @@ static const struct CMUnitTest tests[] = {
     T(test_start__same_id_twice__refused_and_first_goes_on),
     T(test_start__ends_at_once__exit_code_told),
     T(test_start__ends_at_once__log_closes),
+    T(test_start__cgroup_v1__swappiness_where_it_can_be),
+    cmocka_unit_test_setup_teardown(test_start__mems_followed__in_the_request, setup_mems,
+                                    world_web_teardown),
+    T(test_start__mems_not_followed__not_in_the_request),
     T(test_start__own_container_runs__adopted),
     T(test_start__own_container_stopped__replaced),
     T(test_start__earlier_instance_runs__replaced),
