@@ -163,6 +163,7 @@ int docker_minor_take(struct docker *d, const char *api_version, struct err *err
     return use;
 }
 
-bool docker_is_too_new(int status, const struct err *err) {
-    return status == 400 && strstr(err->text, "client version") && strstr(err->text, "is too new");
+bool docker_is_other_version(int status, const struct err *err) {
+    return status == 400 && strstr(err->text, "client version") &&
+           (strstr(err->text, "is too new") || strstr(err->text, "is too old"));
 }

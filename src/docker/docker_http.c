@@ -439,7 +439,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
     struct err failed = {0};
     int status = 0;
     int r = attempt(d, &mine, rq, &status, ret_body, &failed);
-    if (r < 0 && docker_is_too_new(status, &failed)) {
+    if (r < 0 && docker_is_other_version(status, &failed)) {
         /* Refused before anything was done: once more with what it speaks. */
         docker_minor_forget(d);
         err_clear(&failed);

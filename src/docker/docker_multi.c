@@ -46,7 +46,7 @@ struct docker_get {
     bool dead;       /* cancelled from a callback */
     bool resume;     /* asked for */
     bool opened;     /* told */
-    bool downgraded; /* the version was too new once already */
+    bool negotiated; /* anew, once: the version was refused */
     int r;           /* what on_data ended it with */
     struct buf error_body;
     char detail[CURL_ERROR_SIZE];
@@ -232,8 +232,8 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
         r = docker_status_error(status, &g->error_body, "GET", g->path, &err);
     if (r == -ENOTCONN)
         docker_minor_forget(d);
-    if (docker_is_too_new(status, &err) && !g->downgraded) {
-        g->downgraded = true;
+    if (docker_is_other_version(status, &err) && !g->negotiated) {
+        g->negotiated = true;
         docker_minor_forget(d);
         start_over(g);
         return;

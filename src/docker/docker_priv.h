@@ -33,8 +33,8 @@ int docker_minor(struct docker *d);
 void docker_minor_forget(struct docker *d);
 /** Takes the Api-Version of a /_ping (NULL = it had none). Returns the minor to use; -EPROTO. */
 int docker_minor_take(struct docker *d, const char *api_version, struct err *err) MUST_CHECK;
-/** "client version 1.47 is too new": dockerd was replaced by an older one between two calls. */
-bool docker_is_too_new(int status, const struct err *err);
+/** "client version 1.47 is too new", "is too old": dockerd was replaced between two calls. */
+bool docker_is_other_version(int status, const struct err *err);
 
 /* ---- docker_http.c ---- */
 /** Sets what every transfer has, and the URL: /v1.@minor@path, or @path alone when minor is 0. */

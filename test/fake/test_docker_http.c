@@ -282,7 +282,7 @@ static void test_docker_version__negotiation(void **state) {
     check_ping(x, "Api-Version:2.0", -EPROTO, "is not known here");
 }
 
-static void test_docker_version__replaced_by_an_older_one__asked_anew(void **state) {
+static void test_docker_version__replaced_by_another__asked_anew(void **state) {
     struct fixture *x = *state;
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
@@ -291,6 +291,12 @@ static void test_docker_version__replaced_by_an_older_one__asked_anew(void **sta
                "is too new. Maximum supported API version is 1.41\"}");
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 2);
+    /* by a newer one, which no longer speaks what the older did */
+    fake_rules(&x->fake,
+               "GET /containers/*/json times=1 status=400 body={\"message\":\"client version 1.41 "
+               "is too old. Minimum supported API version is 1.44\"}");
+    assert_int_equal(inspect(x, NULL), 0);
+    assert_int_equal(fake_count(&x->fake, "GET /_ping"), 3);
     /* It says so for ever: an error, not an endless loop. */
     fake_rules(&x->fake,
                "GET /containers/*/json status=400 body={\"message\":\"client version 1.47 "
@@ -453,7 +459,7 @@ int main(int argc, char **argv) {
         T(test_docker_do__many_calls__one_connection),
         T(test_docker_do__nobody_listens__enotconn),
         T(test_docker_version__negotiation),
-        T(test_docker_version__replaced_by_an_older_one__asked_anew),
+        T(test_docker_version__replaced_by_another__asked_anew),
         T(test_docker_container__whole_life),
         T(test_docker_exec__output_and_code),
         T(test_docker_exec__stdin_and_its_end),
