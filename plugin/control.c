@@ -17,12 +17,14 @@
 #define CONNS_MAX 16u
 #define REQUEST_MAX 4096u
 #define CONN_LIMIT_US (5 * US_PER_SEC)
+#define ACCEPT_REST_US US_PER_SEC /* when no fd was free */
 
 struct listener {
     struct control *control;
     int fd;
     bool http;
     struct loop_watch *watch;
+    struct loop_timer *rest;
     unsigned conns_n;
 };
 
@@ -48,6 +50,20 @@ struct control {
     struct conn *conns;
 };
 
+/* ---- accepting or not: a client that cannot be taken now would be told again and again ---- */
+
+static void listener_go_on(void *ctx) {
+    struct listener *l = ctx;
+    if (loop_watch_set(l->watch, EPOLLIN) < 0)
+        loop_timer_at(l->rest, clock_now_us() + ACCEPT_REST_US);
+}
+
+/* @us 0: until a connection has gone. */
+static void listener_rest(struct listener *l, uint64_t us) {
+    if (loop_watch_set(l->watch, 0) == 0 && us > 0)
+        loop_timer_at(l->rest, clock_now_us() + us);
+}
+
 /* ---- connections ---- */
 
 static void conn_free(struct conn *c) {
@@ -56,7 +72,8 @@ static void conn_free(struct conn *c) {
             *at = c->next;
             break;
         }
-    c->from->conns_n--;
+    if (c->from->conns_n-- == CONNS_MAX)
+        listener_go_on(c->from);
     loop_watch_del(c->watch);
     loop_timer_del(c->limit);
     fd_close(c->fd);
@@ -179,10 +196,13 @@ static int conn_new(struct listener *from, int *take_fd) {
 static void on_listener(void *ctx, uint32_t events) {
     struct listener *l = ctx;
     (void)events;
-    AUTO_FD int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    /* Too many at a time: closed at once, the client sees the end of the file. */
-    if (fd >= 0 && l->conns_n < CONNS_MAX && conn_new(l, &fd) < 0)
+    if (l->conns_n == CONNS_MAX) {
+        listener_rest(l, 0);
         return;
+    }
+    AUTO_FD int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 ? errno != EAGAIN && errno != ECONNABORTED : conn_new(l, &fd) < 0)
+        listener_rest(l, ACCEPT_REST_US);
 }
 
 /* ---- the unix socket ---- */
@@ -299,7 +319,8 @@ static int open_http(struct control *c) {
 /* ---- life ---- */
 
 static int watch_listener(struct control *c, struct listener *l) {
-    return loop_watch_add(c->loop, l->fd, EPOLLIN, on_listener, l, &l->watch);
+    int r = loop_timer_new(c->loop, listener_go_on, l, &l->rest);
+    return r < 0 ? r : loop_watch_add(c->loop, l->fd, EPOLLIN, on_listener, l, &l->watch);
 }
 
 int control_new(struct loop *l, const struct control_options *o, struct control **ret) {
@@ -350,6 +371,8 @@ void control_free(struct control *c) {
         conn_free(c->conns);
     loop_watch_del(c->local.watch);
     loop_watch_del(c->http.watch);
+    loop_timer_del(c->local.rest);
+    loop_timer_del(c->http.rest);
     fd_close(c->local.fd);
     fd_close(c->http.fd);
     free(c);

@@ -6,7 +6,7 @@
  * Control socket: mode 0600. The client says "status" or "metrics" and a newline (or ends its side:
  * status), gets one JSON document, and the connection ends. Metrics are {"metrics": "text"}.
  * Listener: HTTP/1, GET /metrics and nothing else.
- * Limits: 16 connections at a time each, 5 s and 4 KiB of request for each. */
+ * Limits: 16 connections at a time each, the next ones wait; 5 s and 4 KiB of request for each. */
 #include "paddock/loop.h"
 #include <jansson.h>
 

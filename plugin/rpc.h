@@ -4,8 +4,8 @@
  *
  * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers run on
  * worker threads as sequential C and may block within their call's deadline and cancel. Whatever
- * waits long (WaitTask, StopTask, streams) costs no thread: the handler returns and somebody finishes
- * the call later.
+ * waits long (WaitTask, StopTask, streams) costs no thread: the handler returns and somebody
+ * finishes the call later.
  *
  * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods that may hang for
  * long have a lane: they hold at most so many workers of the pool and queue among themselves

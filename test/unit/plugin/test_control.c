@@ -4,12 +4,15 @@
 #include "unit/cm.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 static char dir[64];
 static struct loop *loop;
@@ -97,6 +100,71 @@ static void test_control__two_plugins_and_a_dead_one(void **state) {
     loop_free(other);
 }
 
+static int dial(void) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", control_path(control));
+    assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+static void assert_answered(int fd) {
+    char answer[64] = "";
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_true(recv(fd, answer, sizeof(answer) - 1, 0) > 0);
+    assert_string_equal(answer, "{\"hello\":\"status\"}");
+}
+
+/* As many as it serves, all silent: the next one is served when one of them goes. */
+static void test_control__crowd__waits_for_its_turn(void **state) {
+    int silent[16];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(silent); i++)
+        silent[i] = dial();
+    AUTO_FD int last = dial();
+    assert_int_equal(send(last, "status\n", 7, MSG_NOSIGNAL), 7);
+    struct pollfd early = {.fd = last, .events = POLLIN};
+    assert_int_equal(poll(&early, 1, 200), 0);
+    close(silent[7]);
+    assert_answered(last);
+    for (size_t i = 0; i < ARRAY_LEN(silent); i++)
+        if (i != 7)
+            close(silent[i]);
+}
+
+static uint64_t cpu_us(void) {
+    clockid_t id;
+    struct timespec t;
+    assert_int_equal(pthread_getcpuclockid(thread, &id), 0);
+    assert_int_equal(clock_gettime(id, &t), 0);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Without a free fd the loop, which has other work, does not spin; later the client is served. */
+static void test_control__no_fd_left__rests_then_serves(void **state) {
+    struct rlimit limit;
+    (void)state;
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", control_path(control));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {.rlim_cur = (rlim_t)fd + 1, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int r = connect(fd, (const struct sockaddr *)&a, sizeof(a));
+    ssize_t n = send(fd, "status\n", 7, MSG_NOSIGNAL);
+    uint64_t before = cpu_us();
+    struct pollfd early = {.fd = fd, .events = POLLIN};
+    int told = poll(&early, 1, 300); /* that nothing happens is the test */
+    uint64_t used = cpu_us() - before;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(r, 0);
+    assert_int_equal(n, 7);
+    assert_int_equal(told, 0);
+    assert_true(used < 50000);
+    assert_answered(fd);
+}
+
 static size_t http(const char *request, char *out, size_t size) {
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = htons((uint16_t)control_port(control))};
@@ -148,6 +216,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_control__status_and_metrics, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__two_plugins_and_a_dead_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control__crowd__waits_for_its_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control__no_fd_left__rests_then_serves, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_http__metrics_and_nothing_else, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__bad_listen__einval, setup, teardown),
     };
