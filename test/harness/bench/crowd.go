@@ -134,7 +134,8 @@ func (b *bench) crowd() {
 	watched := settled()
 	say("%d tasks with stats: %v", crowdSize, watched)
 	set("memory per task, with a stats stream", "KiB", per(few, watched, crowdSize-crowdFirst)).atMost(64)
-	set("threads, with stats streams", "", float64(watched.threads)).atMost(float64(few.threads))
+	/* the fake's containers have no cgroup: one thread asks Docker for all of them */
+	set("threads, with stats streams", "", float64(watched.threads)).atMost(float64(few.threads + 1))
 	used = cpuTimes(pids)
 	<-time.After(seconds * time.Second)
 	set("CPU with stats streams", "% of a core", 100*(cpuTimes(pids)-used).Seconds()/seconds)
