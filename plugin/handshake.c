@@ -21,7 +21,9 @@ int handshake_driver_name(const char *argv0, char *ret, size_t size) {
     size_t len = strlen(name);
     if (len > 4 && strcmp(name + len - 4, ".exe") == 0)
         len -= 4;
-    if (len == 0 || len >= size)
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    if (len == 0 || len >= size || strspn(name, allowed) < len)
         return -EINVAL;
     memcpy(ret, name, len);
     ret[len] = '\0';

@@ -10,6 +10,9 @@
 #define HANDSHAKE_COOKIE "e4327c2e01eabfd75a8a67adb114fb34a757d57eee7728d857a8cec6e91a7255"
 #define HANDSHAKE_LINE_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) + 32)
 
+#define HANDSHAKE_NAME_MAX                                                                         \
+    64 /* so that attributes and socket paths have room for it; with the NUL */
+
 enum handshake_role {
     ROLE_PLUGIN,  /* Nomad started us */
     ROLE_LOGPUMP, /* we did */
@@ -21,8 +24,9 @@ enum handshake_role {
  * the pump inherits the agent's environment. Pure. */
 enum handshake_role handshake_role(int argc, char *const *argv, const char *cookie);
 
-/** The driver's name: the file's own, without folder and ".exe"; at most @size - 1 bytes. Pure.
- *  Returns 0; -EINVAL empty or too long. */
+/** The driver's name: the file's own, without folder and ".exe"; at most @size - 1 bytes. It
+ * becomes part of attributes, labels, socket paths and Prometheus text: letters, digits, '.', '_'
+ * and '-' only. Pure. Returns 0; -EINVAL empty, too long, other characters. */
 int handshake_driver_name(const char *argv0, char *ret, size_t size) MUST_CHECK;
 
 struct handshake_socket {

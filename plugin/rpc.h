@@ -72,7 +72,6 @@ struct rpc_service {
  * while the call lives. @c is valid until the handler has returned and the call is finished. */
 
 void *rpc_call_app(const struct rpc_call *c);
-struct rpc_server *rpc_call_server(const struct rpc_call *c);
 
 /** Deadline (grpc-timeout; 0 when there is none) and cancel, which fires when the client has gone
  * or the server stops. Only from the handler; makes the eventfd on first use (without a free fd: no

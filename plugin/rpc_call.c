@@ -174,10 +174,6 @@ void *rpc_call_app(const struct rpc_call *c) {
     return c->b.app;
 }
 
-struct rpc_server *rpc_call_server(const struct rpc_call *c) {
-    return c->b.server;
-}
-
 const struct call *rpc_call_context(struct rpc_call *c) {
     return rpc_base_context(&c->b);
 }

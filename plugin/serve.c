@@ -26,7 +26,7 @@
 #define SERVE_RUN_DIR "/run/paddock"
 
 struct serve {
-    char name[128], program[PATH_MAX];
+    char name[HANDSHAKE_NAME_MAX], program[PATH_MAX];
     struct driver *driver;
     struct control *control; /* made when the driver comes to life */
     struct handshake_socket socket;
@@ -123,7 +123,11 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
                        "PLUGIN_CLIENT_CERT is set, but this plugin does not speak TLS "
                        "(no Nomad client asks for it)");
     if (handshake_driver_name(argv0, s->name, sizeof(s->name)) < 0)
-        return err_set(err, ERR_PLAIN, EINVAL, "\"%s\" cannot be the name of a driver", argv0);
+        return err_set(
+            err, ERR_PLAIN, EINVAL,
+            "\"%s\" cannot be the name of a driver: at most %d letters, digits, '.', '_' "
+            "and '-'",
+            argv0, HANDSHAKE_NAME_MAX - 1);
     int r = serve_program(s->program, err);
     if (r < 0)
         return r;

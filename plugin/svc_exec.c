@@ -3,12 +3,10 @@
 #include "plugin/svc_common.h"
 
 #include "paddock/driver.h"
-#include "paddock/log.h"
 
 #include "driver.pb-c.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 /* The list as argv: borrowed strings, NULL at its end; free(). */
@@ -180,7 +178,6 @@ static void on_room(struct rpc_stream *s, void *ctx) {
 static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *msg) {
     struct exec *x = ctx;
     const Driver__ExecTaskStreamingRequest *in = (const Driver__ExecTaskStreamingRequest *)msg;
-    (void)s;
     if (!in)
         return 0; /* the host does not end its side when its input ends: nor does this mean anything
                    */
@@ -192,6 +189,13 @@ static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *m
                                   in->stdin_op->data.len);
         if (r == -ENOBUFS)
             return -EAGAIN;
+        if (r < 0) { /* beyond all bounds: the command must not go on without it */
+            struct err err = {0};
+            err_set(&err, ERR_PLAIN, -r, "input of %zu bytes: %s", in->stdin_op->data.len,
+                    strerror(-r));
+            rpc_stream_finish(s, &err);
+            return 0;
+        }
     }
     if (in->stdin_op && in->stdin_op->close)
         driver_exec_stdin_close(x->driver);

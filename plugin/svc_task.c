@@ -9,9 +9,6 @@
 
 #include "driver.pb-c.h"
 
-#include <inttypes.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 
 #define HANDLE_VERSION 1 /* as the built-in driver's, for tasks move between the two */

@@ -311,11 +311,11 @@ int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us
     pthread_mutex_lock(&d->stats->fan.lock);
     fan_add_locked(&d->stats->fan, &x->sub);
     pthread_mutex_unlock(&d->stats->fan.lock);
-    *ret = &x->sub;
     if (loop_post(d->loop, arm, d->stats) < 0) {
         close_stream(&x->sub);
         return err_oom(err);
     }
+    *ret = &x->sub;
     return 0;
 }
 

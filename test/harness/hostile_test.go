@@ -310,6 +310,19 @@ func TestExecThatNobodyReadsIsHeldUp(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
+/* Nomad sends keys and pipes in small pieces; what is too much is refused aloud, not left out. */
+func TestExecInputBeyondAllBoundsIsAnError(t *testing.T) {
+	paddockOnly(t, "takes it into memory")
+	p := launch(t)
+	k := newTask(t, p, "glut", sleeper).start(p)
+	e := openExec(t, p, k.id(), false, "wc", "-c")
+	e.stdin(strings.Repeat("x", 70<<20))
+	_ = e.stream.Send(&pb.ExecTaskStreamingRequest{Stdin: &pb.ExecTaskStreamingIOOperation{Close: true}})
+	end := e.finish(30 * time.Second)
+	wantError(t, end.err, fmt.Sprintf("70 MiB of input in one message (%+v)", end), "input of 73400320 bytes")
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
 /* ---- ends ---- */
 
 func TestShutdownTwiceAndSigterm(t *testing.T) {
