@@ -191,20 +191,25 @@ static void test_fingerprint__never_connected__undetected(void **state) {
     fake_start_again(&x->w.fake, NULL);
 }
 
-/* However often it is asked for: one on its way, and one more after it. */
+/* However often it is asked for: one on its way, and one more after it. Said again when the machine
+ * stood still for as long as the probe takes. */
 static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **state) {
     struct fixture *x = *state;
-    int before = fake_count(&x->w.fake, "GET /version");
-    unsigned told = count(x, DRIVER_HEALTHY);
-    fake_rules(&x->w.fake, "GET /version times=1 delay=1500\n");
-    fingerprint_docker_gone(x->w.d->fingerprint);
-    world_until_count(&x->w, "GET /version", before + 1);
-    for (int i = 0; i < 20; i++)
+    for (bool in_time = false; !in_time;) {
+        int before = fake_count(&x->w.fake, "GET /version");
+        unsigned told = count(x, DRIVER_HEALTHY);
+        uint64_t begun = clock_now_us();
+        fake_rules(&x->w.fake, "GET /version times=1 delay=1500\n");
         fingerprint_docker_gone(x->w.d->fingerprint);
-    world_until_count(&x->w, "GET /version", before + 2);
-    while (count(x, DRIVER_HEALTHY) < told + 2)
-        world_until_count(&x->w, "GET /version", before + 2);
-    assert_int_equal(fake_count(&x->w.fake, "GET /version"), before + 2);
+        world_until_count(&x->w, "GET /version", before + 1);
+        for (int i = 0; i < 20; i++)
+            fingerprint_docker_gone(x->w.d->fingerprint);
+        in_time = clock_now_us() - begun < 1500 * US_PER_MS;
+        while (count(x, DRIVER_HEALTHY) < told + 2)
+            world_until_count(&x->w, "GET /version", before + 2);
+        if (in_time)
+            assert_int_equal(fake_count(&x->w.fake, "GET /version"), before + 2);
+    }
 }
 
 static void test_fingerprint__one_late_answer__still_healthy(void **state) {
