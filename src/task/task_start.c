@@ -301,6 +301,14 @@ static int fill_result(struct start *s, struct driver_started *ret, struct err *
     return ret->state ? 0 : err_oom(err);
 }
 
+/* DestroyTask may have come meanwhile: then nobody would know of this container. */
+static int check_wanted(struct start *s, struct err *err) {
+    AUTO_TASK struct task *t = store_get(s->d->store, s->config->id);
+    return t == s->task ? 0
+                        : err_set(err, ERR_PLAIN, ECANCELED,
+                                  "task %s was destroyed while it was started", s->config->id);
+}
+
 static void undo(struct start *s) {
     /* Also when the request was cancelled: what was begun must not stay. */
     struct call call = call_within(NULL, s->d->timeout_us);
@@ -340,6 +348,8 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
         r = logs_follow(s->d, s->call, s->task, false, 0, err);
     if (r == 0)
         r = fill_result(s, ret, err);
+    if (r == 0)
+        r = check_wanted(s, err);
     return r;
 }
 

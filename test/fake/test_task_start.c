@@ -514,6 +514,20 @@ static void test_start__same_id_at_once__one_container(void **state) {
     assert_int_equal(fake_images_held(), 1);
 }
 
+/* DestroyTask in the middle of it has the last word: nothing runs that nobody knows. */
+static void test_start__destroyed_meanwhile__undone(void **state) {
+    struct world_web *x = *state;
+    struct attempt a = {.x = x, .cancel = {-EBADF}};
+    struct call call = fake_call();
+    fake_rules(&x->w.fake, "POST /containers/create delay=200\n");
+    assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
+    world_until_count(&x->w, "POST /containers/create", 1);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    pthread_join(a.thread, NULL);
+    assert_int_equal(a.r, -ECANCELED);
+    assert_undone(x, 0);
+}
+
 /* Whatever StartTask is at when its client goes: it ends at once and leaves nothing. */
 static void test_start__cancelled_at_each_step__undone(void **state) {
     struct world_web *x = *state;
@@ -581,6 +595,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__log_driver_unreadable__runs_without_logs),
     T(test_start__no_log_collection__fifos_left_alone),
     T(test_start__same_id_at_once__one_container),
+    T(test_start__destroyed_meanwhile__undone),
     T(test_start__cancelled_at_each_step__undone),
 };
 WORLD_MAIN(tests)
