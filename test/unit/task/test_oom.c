@@ -45,9 +45,8 @@ static int setup(void **state) {
     put_events(x, x->a, QUIET);
     put_events(x, x->b, QUIET);
     assert_int_equal(loop_new(&x->loop), 0);
-    assert_int_equal(oom_new(x->loop, x->tree.proc_fd, x->tree.root_fd, x->tree.root, told, x,
-                             &x->oom),
-                     0);
+    assert_int_equal(
+        oom_new(x->loop, x->tree.proc_fd, x->tree.root_fd, x->tree.root, told, x, &x->oom), 0);
     *state = x;
     return 0;
 }
