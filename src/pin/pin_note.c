@@ -70,50 +70,60 @@ void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const 
     add_note(p, t, PIN_PINNED, message, f->old_set, f->new_set, pin_cause_name(cause));
 }
 
-static void say_state(struct pin *p, struct pin_task *t) {
-    char message[512], wanted[PIN_SET_TEXT], actual[PIN_SET_TEXT], effective[PIN_SET_TEXT], by[64];
-    const char *cause = pin_state_name(t->state);
-    pin_text(&t->last_good, wanted, sizeof(wanted));
-    pin_text(&t->cpus.set, actual, sizeof(actual));
-    pin_text(&t->effective.set, effective, sizeof(effective));
+static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix) {
+    char message[512], old_set[PIN_SET_TEXT], new_set[PIN_SET_TEXT], by[64];
+    const char *cause = fix ? pin_cause_name(fix->cause) : pin_state_name(t->state);
+    pin_text(&t->cpus.set, new_set, sizeof(new_set));
+    snprintf(old_set, sizeof(old_set), "%s", fix ? fix->old_set : new_set);
     writer_text(t, by, sizeof(by));
     switch (t->state) {
     case PIN_PINNED:
-        snprintf(message, sizeof(message), "cpuset pinned to %s", wanted);
+        if (fix)
+            snprintf(message, sizeof(message), "cpuset pinned to %s (was %s, %s)", new_set, old_set,
+                     cause);
+        else
+            snprintf(message, sizeof(message), "cpuset pinned to %s", new_set);
         break;
     case PIN_CONSTRAINED:
+        pin_text(&t->effective.set, new_set, sizeof(new_set));
         snprintf(message, sizeof(message), "cpuset constrained: wanted %s, the kernel gives %s",
-                 wanted, effective);
+                 old_set, new_set);
         break;
     case PIN_HELD:
         cause = pin_hold_name(t->hold);
-        snprintf(message, sizeof(message), "cpuset held at %s: %s", actual, cause);
+        snprintf(message, sizeof(message), "cpuset held at %s: %s", new_set, cause);
         break;
-    case PIN_CONTESTED:
+    case PIN_CONTESTED: /* the last correction may be that of an earlier look */
+        cause = pin_cause_name(PIN_CAUSE_OVERWRITTEN);
+        snprintf(old_set, sizeof(old_set), "%s", t->fixes[(t->fixes_n - 1) % PIN_HISTORY].old_set);
+        pin_text(&t->last_good, new_set, sizeof(new_set));
         snprintf(message, sizeof(message),
                  "cpuset contested: set again and again%s; corrected to %s at each tick", by,
-                 wanted);
+                 new_set);
         break;
     case PIN_FAILED:
-        pin_text(&t->refused, wanted, sizeof(wanted));
-        snprintf(message, sizeof(message), "cpuset not set to %s: %s, retrying", wanted,
-                 strerror(-t->error));
+        cause = strerror(-t->error);
+        pin_text(&t->refused, new_set, sizeof(new_set));
+        if (t->cpus.r < 0 && t->error == t->cpus.r)
+            snprintf(message, sizeof(message), "cpuset cannot be read: %s, retrying", cause);
+        else
+            snprintf(message, sizeof(message), "cpuset not set to %s: %s, retrying", new_set,
+                     cause);
         break;
     default:
-        cause = pin_state_name(PIN_UNMANAGED);
-        snprintf(message, sizeof(message), "cpuset not managed: %s",
-                 t->error ? strerror(-t->error) : "no cgroup of Nomad's to follow");
+        cause = t->error ? strerror(-t->error) : "no cgroup of Nomad's to follow";
+        snprintf(message, sizeof(message), "cpuset not managed: %s", cause);
         break;
     }
-    add_note(p, t, t->state, message, actual, wanted, cause);
+    add_note(p, t, t->state, message, old_set, new_set, cause);
 }
 
-void pin_note_state(struct pin *p, struct pin_task *t, uint64_t now_us) {
+void pin_note_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix, uint64_t now_us) {
     if (t->state == t->told || t->state == PIN_PENDING)
         return;
     t->told = t->state;
     if (may_tell(t, t->state, now_us))
-        say_state(p, t);
+        say_state(p, t, fix);
 }
 
 void pin_note_flush(struct pin *p) {

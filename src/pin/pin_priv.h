@@ -161,6 +161,7 @@ void pin_unit_forget(struct pin *p, struct pin_task *t);
 void pin_text(const struct cpuset *s, char *out, size_t size);
 void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const struct cpuset *set,
                   enum pin_cause cause);
-void pin_note_state(struct pin *p, struct pin_task *t, uint64_t now_us);
+/* @fix: what was corrected in the same look, NULL = nothing. */
+void pin_note_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix, uint64_t now_us);
 /* Hands the notes to the event callback. No lock held. */
 void pin_note_flush(struct pin *p);

@@ -276,8 +276,11 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
 static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
                    const struct pin_plan *plan) {
     t->state = plan->state;
-    if (plan->state == PIN_FAILED)
+    if (plan->state == PIN_FAILED) {
+        if (v->actual_r < 0 && v->actual_r != -ENODATA)
+            t->error = v->actual_r;
         return; /* backed off: the error stays */
+    }
     t->error = 0;
     if (v->hold == PIN_HOLD_NOT) {
         t->last_good = v->wanted;
@@ -341,6 +344,7 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
 void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
     bool told = t->source_dirty || (t->parent && t->parent->changed);
     bool read = at_tick || t->dirty;
+    uint64_t fixes = t->fixes_n;
     t->dirty = t->source_dirty = false;
     for (int attempt = 0; attempt < 2; attempt++) {
         int changed = read || !t->dir_path ? read_container(p, t) : 0;
@@ -357,5 +361,5 @@ void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now
         if (decide_and_do(p, t, at_tick, now_us) == 0)
             break;
     }
-    pin_note_state(p, t, now_us);
+    pin_note_state(p, t, t->fixes_n > fixes ? &t->fixes[fixes % PIN_HISTORY] : NULL, now_us);
 }

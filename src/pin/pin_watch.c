@@ -139,6 +139,9 @@ static void name_writer(struct pin *p, pid_t pid, struct pin_writer *w) {
         w->comm[n] = '\0';
         w->comm[strcspn(w->comm, "\n")] = '\0';
     }
+    /* A process may call itself anything; protobuf and JSON take UTF-8 alone. */
+    for (char *c = w->comm; *c; c++)
+        *c = *c < ' ' || *c > '~' ? '?' : *c;
 }
 
 static bool same_file(int a, int b) {

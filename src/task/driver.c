@@ -185,8 +185,8 @@ static void *streams_thread(void *arg) {
 }
 
 static void pin_told(void *ctx, const struct pin_event *e) {
-    driver_tell_ids(ctx, e->task_id, e->alloc_id, e->task_name, e->message, "cpuset.cause",
-                    e->cause);
+    struct driver *d = ctx;
+    task_events_tell_pin(&d->events, e);
 }
 
 static int start_docker(struct driver *d, const struct plugin_config *c, struct err *err) {

@@ -1,5 +1,8 @@
 #include "task_events.h"
 
+#include "paddock/clock.h"
+#include "paddock/pin_plan.h"
+
 static void event_done(struct driver_event *e) {
     free((char *)e->task_id);
     free((char *)e->alloc_id);
@@ -48,6 +51,25 @@ void task_events_tell(struct task_events *e, const struct driver_event *event) {
     else
         keep(e, event);
     pthread_mutex_unlock(&e->fan.lock);
+}
+
+void task_events_tell_pin(struct task_events *e, const struct pin_event *event) {
+    const char *const notes[][2] = {{"cpuset.state", pin_state_name(event->state)},
+                                    {"cpuset.old", event->old_set},
+                                    {"cpuset.new", event->new_set},
+                                    {"cpuset.cause", event->cause}};
+    struct driver_event out = {.task_id = event->task_id,
+                               .alloc_id = event->alloc_id,
+                               .task_name = event->task_name,
+                               .time_ns = clock_wall_ns(),
+                               .message = event->message};
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(notes) && r == 0; i++)
+        r = kvs_set(&out.annotations, notes[i][0], notes[i][1]);
+    if (r < 0)
+        kvs_done(&out.annotations); /* the message alone says enough */
+    task_events_tell(e, &out);
+    kvs_done(&out.annotations);
 }
 
 static void call(struct driver_sub *sub, const void *what) {

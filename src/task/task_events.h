@@ -3,6 +3,7 @@
  * does, the last 64 are kept and told to the first listener, for StartTask may come before the
  * stream is open. */
 #include "fan.h"
+#include "paddock/pin.h"
 
 #define TASK_EVENTS_KEPT 64
 
@@ -16,5 +17,7 @@ void task_events_init(struct task_events *e);
 void task_events_done(struct task_events *e);
 /** Any thread, does not block. Without memory the event is lost. */
 void task_events_tell(struct task_events *e, const struct driver_event *event);
+/** What the reconciler has to say, with annotations cpuset.state, .old, .new and .cause. */
+void task_events_tell_pin(struct task_events *e, const struct pin_event *event);
 int task_events_listen(struct task_events *e, void (*on)(void *, const struct driver_event *),
                        void *ctx, struct driver_sub **ret) MUST_CHECK;

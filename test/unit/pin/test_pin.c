@@ -49,7 +49,8 @@ static void test_pin__wrong_when_found__late_start(void **state) {
     start(HOUR);
     assert_set(shared, "2-3"); /* without the cores of the other, whatever share.slice still says */
     assert_set(cores, "1");
-    assert_true(tree_wait_event(&tree, "pinned to 2-3"));
+    assert_true(tree_wait_event(
+        &tree, "cpuset pinned to 2-3 (was 0-3, late start) [pinned, 0-3 > 2-3, late start]"));
     assert_true(wait_state(0, "pinned"));
 }
 
@@ -64,7 +65,8 @@ static void test_pin__overwritten__repaired_without_a_tick(void **state) {
     assert_set(shared, "2-3");
     tree_put(&tree, tree_cpus(cores), "0-3");
     assert_set(cores, "1");
-    assert_true(tree_wait_event(&tree, "cpuset repaired: 0-3 -> 2-3 (overwritten"));
+    assert_true(tree_wait_event(
+        &tree, "cpuset repaired: 0-3 -> 2-3 (overwritten) [pinned, 0-3 > 2-3, overwritten]"));
     assert_true(tree_wait_event(&tree, "cpuset repaired: 0-3 -> 1 (overwritten"));
 }
 
@@ -91,7 +93,8 @@ static void test_pin__everything_reserved__held(void **state) {
     tree_share(&tree, "\n", "1-3");
     assert_true(wait_state(0, "held"));
     assert_set(shared, "1-3"); /* the ancestor's 0-3 is not copied */
-    assert_true(tree_wait_event(&tree, "cpuset held at 1-3: pool-empty"));
+    assert_true(
+        tree_wait_event(&tree, "cpuset held at 1-3: pool-empty [held, 1-3 > 1-3, pool-empty]"));
     tree_share(&tree, "3", "1-2");
     assert_set(shared, "3");
     assert_true(wait_state(0, "pinned"));
@@ -131,7 +134,8 @@ static void test_pin__no_source__unmanaged_and_untouched(void **state) {
     struct tree_task *x = tree_add(&tree, "", "0-3");
     x->source[0] = '\0';
     start(50 * US_PER_MS);
-    assert_true(tree_wait_event(&tree, "not managed"));
+    assert_true(tree_wait_event(
+        &tree, "cpuset not managed: no cgroup of Nomad's to follow [unmanaged, 0-3 > 0-3, "));
     assert_true(wait_state(0, "unmanaged"));
     assert_string_equal(tree_get(&tree, tree_cpus(x), now, sizeof(now)), "0-3");
 }
@@ -145,7 +149,9 @@ static void test_pin__effective_smaller__constrained(void **state) {
     snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
     tree_put(&tree, path, "1-2");
     assert_true(wait_state(0, "constrained"));
-    assert_true(tree_wait_event(&tree, "constrained: wanted 1-3, the kernel gives 1-2"));
+    assert_true(tree_wait_event(
+        &tree, "cpuset constrained: wanted 1-3, the kernel gives 1-2 [constrained, 1-3 > "
+               "1-2, constrained]"));
     tree_put(&tree, path, "0-3");
     assert_true(wait_state(0, "pinned"));
 }
@@ -162,7 +168,8 @@ static void test_pin__set_again_and_again__contested(void **state) {
     tree_put(&tree, tree_cpus(x), "0-3"); /* no longer at once, but at the tick */
     assert_true(wait_state(0, "contested"));
     assert_set(x, "1-3");
-    assert_true(tree_wait_event(&tree, "cpuset contested"));
+    assert_true(tree_wait_event(
+        &tree, "corrected to 1-3 at each tick [contested, 0-3 > 1-3, overwritten]"));
 }
 
 static void test_pin__container_ends__gone_quietly(void **state) {

@@ -146,7 +146,8 @@ static void test_write_refused__kept_told_once_and_backed_off(void **state) {
         struct tree_task *x = tree_add(&tree, "", "0-3");
         fail_with(&on_write, codes[i], ALWAYS);
         start(10 * US_PER_MS);
-        snprintf(text, sizeof(text), "cpuset not set to 1-3: %s, retrying", strerror(codes[i]));
+        snprintf(text, sizeof(text), "cpuset not set to 1-3: %s, retrying [failed, 0-3 > 1-3, ",
+                 strerror(codes[i]));
         assert_true(tree_wait_event(&tree, text));
         assert_true(wait_state(0, "failed"));
         assert_true(tree_wait_task(pin, 0, "why", strerror(codes[i])));
@@ -159,6 +160,20 @@ static void test_write_refused__kept_told_once_and_backed_off(void **state) {
         assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
         assert_true(wait_state(0, "pinned"));
     }
+}
+
+static void test_read_refused__said(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    start(10 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    fail_with(&on_read, EACCES, ALWAYS);
+    assert_true(tree_wait_event(&tree, "cpuset cannot be read: Permission denied, retrying"));
+    assert_true(tree_wait_task(pin, 0, "why", "Permission denied"));
+    fail_with(&on_read, 0, 0);
+    assert_true(wait_state(0, "pinned"));
+    tree_put(&tree, tree_cpus(x), "0-3");
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
 }
 
 static void test_write_refused_once__tried_again(void **state) {
@@ -327,6 +342,7 @@ int main(int argc, char **argv) {
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         TEST(test_write_refused__kept_told_once_and_backed_off),
+        TEST(test_read_refused__said),
         TEST(test_write_refused_once__tried_again),
         TEST(test_cgroup_gone_at_the_write__found_again),
         TEST(test_cgroup_replaced__the_new_one_is_found),

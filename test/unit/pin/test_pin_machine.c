@@ -211,7 +211,7 @@ static void pass(struct machine *m) {
 
 static void test_machine__random_history__promises_hold(void **state) {
     (void)state;
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 400; i++) {
         struct machine m;
         machine_init(&m);
         for (int step = 0; step < 40; step++) {

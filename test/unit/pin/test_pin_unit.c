@@ -317,8 +317,8 @@ static void test_writer__named(void **state) {
     /* /proc is a folder here: the writer is known by its pid, and by name where the folder has it.
      */
     snprintf(script, sizeof(script),
-             "mkdir -p %s/$$; echo oldset > %s/$$/comm; printf '0-3' 1<>%s/%s; sleep 1", tree.proc,
-             tree.proc, tree.root, tree_cpus(x));
+             "mkdir -p %s/$$; printf 'old\\303set\\n' > %s/$$/comm; printf '0-3' 1<>%s/%s; sleep 1",
+             tree.proc, tree.proc, tree.root, tree_cpus(x));
     char *argv[] = {(char *)"sh", (char *)"-c", script, NULL};
     pid_t pid;
     assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
@@ -335,7 +335,16 @@ static void test_writer__named(void **state) {
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_true(found);
-    assert_string_equal(comm, "oldset");
+    assert_string_equal(comm, "old?set"); /* half a character */
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
+    for (int i = 0; i < 8; i++) { /* and on: the one who does it is named */
+        tree_put(&tree, tree_cpus(x), "0-3");
+        assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
+    }
+    snprintf(script, sizeof(script),
+             "cpuset contested: set again and again by old?set, pid %d; corrected to 1-3",
+             (int)pid);
+    assert_true(tree_wait_event(&tree, script));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -1,6 +1,7 @@
 #include "unit/pin/tree.h"
 
 #include "paddock/clock.h"
+#include "paddock/pin_plan.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -194,8 +195,8 @@ static void told(void *ctx, const struct pin_event *e) {
     struct tree *t = ctx;
     pthread_mutex_lock(&t->lock);
     size_t i = t->events_n++ % 64;
-    snprintf(t->events[i], sizeof(t->events[i]), "%s", e->message);
-    t->states[i] = e->state;
+    snprintf(t->events[i], sizeof(t->events[i]), "%s [%s, %s > %s, %s]", e->message,
+             pin_state_name(e->state), e->old_set, e->new_set, e->cause);
     pthread_cond_broadcast(&t->told);
     pthread_mutex_unlock(&t->lock);
 }

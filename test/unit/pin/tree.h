@@ -23,10 +23,9 @@ struct tree {
     pthread_mutex_t lock; /* of the tasks: the pin thread takes its snapshot here */
     struct tree_task tasks[TREE_TASKS_MAX];
     size_t n;
-    /* What was told. */
+    /* What was told: "message [state, old > new, cause]". */
     pthread_cond_t told;
-    char events[64][256];
-    enum pin_state states[64];
+    char events[64][512];
     size_t events_n;
 };
 

@@ -52,10 +52,42 @@ static void test_task_events__more_than_kept__oldest_are_dropped(void **state) {
     task_events_done(&e);
 }
 
+static void hear_all(void *ctx, const struct driver_event *e) {
+    (void)ctx;
+    assert_true(e->time_ns > 0);
+    int n = snprintf(heard, sizeof(heard), "%s %s %s: %s", e->task_id, e->alloc_id, e->task_name,
+                     e->message);
+    for (size_t i = 0; i < e->annotations.n; i++)
+        n += snprintf(heard + n, sizeof(heard) - (size_t)n, "; %s=%s", e->annotations.v[i].key,
+                      e->annotations.v[i].value);
+}
+
+static void test_task_events_tell_pin__state_sets_and_cause_go_along(void **state) {
+    struct task_events e;
+    struct driver_sub *sub;
+    struct pin_event event = {.task_id = "t",
+                              .alloc_id = "a",
+                              .task_name = "n",
+                              .state = PIN_CONSTRAINED,
+                              .message = "m",
+                              .old_set = "1-3",
+                              .new_set = "1-2",
+                              .cause = "why"};
+    (void)state;
+    task_events_init(&e);
+    task_events_tell_pin(&e, &event);
+    assert_int_equal(task_events_listen(&e, hear_all, NULL, &sub), 0);
+    assert_string_equal(heard, "t a n: m; cpuset.state=constrained; cpuset.old=1-3; "
+                               "cpuset.new=1-2; cpuset.cause=why");
+    driver_unsubscribe(sub);
+    task_events_done(&e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_task_events__nobody_listens__kept_and_told_first),
         cmocka_unit_test(test_task_events__more_than_kept__oldest_are_dropped),
+        cmocka_unit_test(test_task_events_tell_pin__state_sets_and_cause_go_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
