@@ -211,6 +211,27 @@ static void test_pin__systemd_inside__its_own_folder_is_found(void **state) {
     assert_set(x, "1-3");
 }
 
+static void test_pin__any_parent_and_both_cgroup_drivers__found(void **state) {
+    static const char *const folders[] = {"my.slice/my-own.slice/docker-%s.scope", "docker/%s",
+                                          "my-parent/below/%s"};
+    struct tree_task *x[ARRAY_LEN(folders)];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        char folder[256];
+        x[i] = tree_add(&tree, "", "0-3");
+        const char *at = strstr(folders[i], "%s");
+        snprintf(folder, sizeof(folder), "%.*s%s%s", (int)(at - folders[i]), folders[i], x[i]->id,
+                 at + 2);
+        memcpy(x[i]->cgroup, folder, sizeof(folder));
+        tree_put_container(&tree, x[i], "0-3");
+    }
+    start(HOUR);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        assert_set(x[i], "1-3");
+        assert_true(tree_wait_task(pin, i, "cgroup", x[i]->cgroup));
+    }
+}
+
 static void test_pin__process_is_elsewhere__untouched(void **state) {
     char path[600], now[64];
     (void)state;
@@ -253,9 +274,75 @@ static void test_pin__no_controller__says_why(void **state) {
     json_decref(doc);
 }
 
+/* ---- metrics: read as Prometheus reads them ---- */
+
+static size_t name_len(const char *p, bool metric) {
+    size_t n = 0;
+    while ((p[n] >= 'a' && p[n] <= 'z') || (p[n] >= 'A' && p[n] <= 'Z') || p[n] == '_' ||
+           (metric && p[n] == ':') || (n > 0 && p[n] >= '0' && p[n] <= '9'))
+        n++;
+    return n;
+}
+
+/* Behind `name="value"`; NULL = it is none. */
+static const char *skip_label(const char *p) {
+    size_t n = name_len(p, false);
+    if (n == 0 || p[n] != '=' || p[n + 1] != '"')
+        return NULL;
+    for (p += n + 2; *p && *p != '"'; p++)
+        if (*p == '\n' || (*p == '\\' && (!*++p || !strchr("\\\"n", *p))))
+            return NULL;
+    return *p ? p + 1 : NULL;
+}
+
+/* A sample of the metric @name, whose value is a whole number. */
+static bool is_sample(const char *line, const char *name) {
+    size_t n = name_len(line, true);
+    const char *p = line + n;
+    if (n != strlen(name) || strncmp(line, name, n) != 0)
+        return false;
+    if (*p == '{') {
+        do
+            p = skip_label(p + 1);
+        while (p && *p == ',');
+        if (!p || *p++ != '}')
+            return false;
+    }
+    return *p == ' ' && p[1] && strspn(p + 1, "0123456789") == strlen(p + 1);
+}
+
+/* Each metric: HELP, TYPE, samples; counters end in _total, and no name comes twice. */
+static void assert_prometheus(char *text) {
+    char seen[32][80], *save = NULL;
+    size_t n = 0;
+    assert_true(text[0] && text[strlen(text) - 1] == '\n');
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char name[80] = "", kind[16] = "";
+        if (strncmp(line, "# HELP ", 7) != 0) {
+            if (n == 0 || !is_sample(line, seen[n - 1]))
+                fail_msg("no sample: %s", line);
+            continue;
+        }
+        assert_int_equal(sscanf(line, "# HELP %79s", name), 1);
+        assert_true(name_len(name, true) == strlen(name) && strlen(line) > 8 + strlen(name));
+        for (size_t i = 0; i < n; i++)
+            assert_string_not_equal(seen[i], name);
+        assert_true(n < ARRAY_LEN(seen));
+        snprintf(seen[n++], sizeof(seen[0]), "%s", name);
+        line = strtok_r(NULL, "\n", &save);
+        assert_non_null(line);
+        assert_int_equal(sscanf(line, "# TYPE %79s %15s", name, kind), 2);
+        assert_string_equal(name, seen[n - 1]);
+        bool total = strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0;
+        assert_string_equal(kind, total ? "counter" : "gauge");
+    }
+    assert_true(n > 5);
+}
+
 static void test_pin__metrics(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(x->name, sizeof(x->name), "a\"b\\c\nd{},=e");
     start(HOUR);
     assert_set(x, "1-3");
     assert_true(wait_state(0, "pinned"));
@@ -263,7 +350,8 @@ static void test_pin__metrics(void **state) {
     assert_non_null(text);
     assert_non_null(strstr(text, "\npaddock_cpuset_tasks{state=\"pinned\"} 1\n"));
     assert_non_null(strstr(text, "\npaddock_cpuset_corrections_total{cause=\"late start\"} 1\n"));
-    assert_non_null(strstr(text, "task=\"web\"} 1\n"));
+    assert_non_null(strstr(text, ",task=\"a\\\"b\\\\c\\nd{},=e\"} 1\n"));
+    assert_prometheus(text);
 }
 
 static void test_wanted_now__each_layout(void **state) {
@@ -309,6 +397,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__container_ends__gone_quietly),
         TEST(test_pin__cores_end__the_others_return),
         TEST(test_pin__systemd_inside__its_own_folder_is_found),
+        TEST(test_pin__any_parent_and_both_cgroup_drivers__found),
         TEST(test_pin__process_is_elsewhere__untouched),
         TEST(test_pin__mems_follow),
         TEST(test_pin__no_controller__says_why),

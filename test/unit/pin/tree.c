@@ -149,6 +149,7 @@ struct tree_task *tree_add(struct tree *t, const char *reserved, const char *act
     memcpy(x->id, id, sizeof(id));
     memcpy(x->alloc, alloc, sizeof(alloc));
     snprintf(x->reserved, sizeof(x->reserved), "%s", reserved);
+    snprintf(x->name, sizeof(x->name), "web");
     snprintf(x->source, sizeof(x->source), "nomad.slice/%s.slice/%s.web.scope",
              reserved[0] ? "reserve" : "share", alloc);
     snprintf(x->cgroup, sizeof(x->cgroup), "system.slice/docker-%s.scope", id);
@@ -175,7 +176,7 @@ static int snapshot(void *ctx, struct pin_coord **ret, size_t *ret_n) {
         if (!x->present)
             continue;
         c[n] = (struct pin_coord){.alloc_id = strdup(x->alloc),
-                                  .task_name = strdup("web"),
+                                  .task_name = strdup(x->name),
                                   .container_id = strdup(x->id),
                                   .reserved = strdup(x->reserved),
                                   .pid = x->pid};

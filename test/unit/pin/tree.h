@@ -10,9 +10,9 @@
 struct tree_task {
     char id[80]; /* of the container, 64 hex digits */
     char alloc[40];
-    char source[256]; /* below the root */
-    char cgroup[256]; /* the container's folder, below the root */
-    char reserved[64];
+    char source[256];            /* below the root */
+    char cgroup[256];            /* the container's folder, below the root */
+    char reserved[64], name[64]; /* of the task, "web" */
     pid_t pid;
     bool present;
 };

@@ -212,6 +212,20 @@ static void test_control__bad_listen__einval(void **state) {
     }
 }
 
+static void test_control__port_in_use__eaddrinuse(void **state) {
+    char listen[64];
+    struct control_options o = options();
+    struct loop *l;
+    struct control *c;
+    (void)state;
+    snprintf(listen, sizeof(listen), "127.0.0.1:%u", control_port(control));
+    o.name = "other";
+    o.listen = listen;
+    assert_int_equal(loop_new(&l), 0);
+    assert_int_equal(control_new(l, &o, &c), -EADDRINUSE);
+    loop_free(l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_control__status_and_metrics, setup, teardown),
@@ -221,6 +235,7 @@ int main(void) {
                                         teardown),
         cmocka_unit_test_setup_teardown(test_http__metrics_and_nothing_else, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__bad_listen__einval, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control__port_in_use__eaddrinuse, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
