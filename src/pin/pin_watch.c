@@ -86,7 +86,6 @@ int pin_watch_start(struct pin *p) {
     if (p->inotify_fd < 0) {
         log_warn("pin", LOG_KV("errno", strerror(errno)),
                  "inotify is refused, changes are seen at the tick only, ignoring");
-        p->warned_inotify = true;
         p->counters.watch_errors++;
         p->inotify_fd = -EBADF;
         return 0;
