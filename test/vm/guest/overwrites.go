@@ -15,10 +15,6 @@ const overwrites = 1000
 /* So that each container gets eight in 10 s: from ten on it is another writer's, and left to the tick. */
 const overwriteEvery = 10 * time.Second / (8 * stormTasks)
 
-const lookAgain = 200 * time.Microsecond
-
-func ms(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1e3) }
-
 func caseOverwrites(t *T, c *crowd) {
 	var all []span
 	t.asObserver(func() {

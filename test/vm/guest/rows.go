@@ -1,8 +1,8 @@
 /*
  * What puts an old cpuset back, event by event, with the layout of clients from 1.7 on: a shared container is
  * created with 1-3, core 1 is then reserved for a `cores` task, so that the shared one belongs on 2-3, and then
- * somebody does what people do on a server. Two promises: the right set is back within 50 ms, each time, and where systemd
- * holds the unit's own AllowedCPUs the set is never lost at all.
+ * somebody does what people do on a server. Two promises: the right set is back within 50 ms, each time, and where
+ * systemd holds the unit's own AllowedCPUs the set is never lost at all.
  */
 package main
 
@@ -51,7 +51,7 @@ func (s *rowScene) unit(k *task) string { return "docker-" + k.box.ID + ".scope"
 func (s *rowScene) otherContainer(t *T, args ...string) {
 	s.extra++
 	name := fmt.Sprintf("other%d", s.extra)
-	t.sh("docker", append(append([]string{"run", "--rm", "--network=none", "--name", name}, args...), image, "true")...)
+	t.sh("docker", append(append([]string{"run", "--rm", "--network=host", "--name", name}, args...), image, "true")...)
 }
 
 var rows = []row{

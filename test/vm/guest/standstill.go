@@ -7,6 +7,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"syscall"
@@ -15,6 +16,8 @@ import (
 )
 
 const standstill = 5 * time.Millisecond
+
+const lookAgain = 200 * time.Microsecond
 
 type span struct {
 	from, to time.Time
@@ -68,6 +71,8 @@ func (s *standstills) in(from, to time.Time) (longest time.Duration) {
 	}
 	return longest
 }
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1e3) }
 
 /* By the clock. */
 func (s span) raw() time.Duration { return s.to.Sub(s.from) }
