@@ -13,8 +13,8 @@
 #include <sys/statfs.h>
 
 #define POOL_THREADS_MAX 16
-/* Ended tasks whose readers take their time: they must not hold up those that look at containers.
- */
+/* Tasks that Docker is slow to kill, and ended ones whose readers take their time: they must not
+ * hold up those that look at containers. */
 #define DRAIN_THREADS_MAX 64
 
 static unsigned count_cpus(void) {

@@ -54,7 +54,7 @@ struct driver {
     struct docker *docker;
     struct docker_images *images;
     struct pool *pool;
-    struct pool *drains; /* last log lines of ended tasks */
+    struct pool *drains; /* tasks at their end: Docker's kill, the last log lines */
     atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
     struct cancel ended; /* fires with it */
     atomic_uint resyncs; /* how often the event stream was opened */

@@ -4,7 +4,8 @@
  * A stop is the signal that was given, or else the container's own; then the task's timeout for its
  * end; then Docker's stop without any grace, which is SIGKILL. In the long part in between it holds
  * no thread, so any number can be under way: the task's end completes it, or one timer of the
- * streams thread hands it to the pool for the last part. */
+ * streams thread hands it to the drains for the last part, where those that Docker cannot kill hold
+ * up no look at a container. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -149,7 +150,7 @@ static void on_timer(void *arg) {
     while (due) {
         struct driver_stop *s = due;
         due = s->next; /* the stop's memory is not ours once it is told */
-        if (pool_run(l->d->pool, stop_work, s) < 0) {
+        if (pool_run(l->d->drains, stop_work, s) < 0) {
             struct err err = {0};
             s->ended(s->ctx, err_oom(&err), &err);
         }

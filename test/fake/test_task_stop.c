@@ -271,6 +271,35 @@ static void test_stop__timeouts__in_their_order(void **state) {
     assert_int_equal(asked(x, "POST", "/stop"), 1);
 }
 
+static bool all_kills_hang(void *ctx) {
+    return asked(ctx, "POST", "/stop") >= 16;
+}
+
+/* Docker cannot kill some: the end of another, which it has to be asked about, is told meanwhile.
+ */
+static void test_stop__twenty_cannot_be_killed__another_ends_at_once(void **state) {
+    struct world_web *x = *state;
+    static struct stopping stuck[20];
+    struct task_config other;
+    struct cancel cancel;
+    struct call call = fake_call();
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    assert_int_equal(cancel_init(&cancel), 0);
+    call.cancel = &cancel;
+    fake_rules(&x->w.fake, "POST /containers/*/stop hang\n");
+    for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
+        stop_begin(&stuck[i], x->w.d, &call, x->task.id, US_PER_MS, "SIGINT");
+    world_until(all_kills_hang, x, "Docker's kills");
+    world_exit(&x->w, &other, 137);
+    assert_int_equal(world_wait(&x->w, other.id).code, 137);
+    cancel_fire(&cancel);
+    for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
+        assert_int_equal(stop_end(&stuck[i], NULL), -ECANCELED);
+    cancel_done(&cancel);
+    task_config_done(&other);
+}
+
 /* ---- signal ---- */
 
 static void test_signal__cases(void **state) {
@@ -447,6 +476,7 @@ static const struct CMUnitTest tests[] = {
     T(test_stop__client_gone__ends_early),
     T(test_stop__many_wait__cost_no_thread),
     T(test_stop__timeouts__in_their_order),
+    T(test_stop__twenty_cannot_be_killed__another_ends_at_once),
     T(test_signal__cases),
     T(test_destroy__running_without_force__refused),
     T(test_destroy__running_with_force__gone_and_waiters_told),
