@@ -201,7 +201,7 @@ static int create_container(struct start *s, const json_t *body, struct err *err
         struct err failed = {0};
         int r =
             docker_container_create(s->d->docker, &call, s->name, body, s->container_id, &failed);
-        s->unanswered = r == -ETIMEDOUT || r == -ECANCELED || r == -ENOTCONN || r == -EPROTO;
+        s->unanswered |= r == -ETIMEDOUT || r == -ECANCELED || r == -ENOTCONN || r == -EPROTO;
         if (r == 0)
             return 0;
         bool retry = false;

@@ -322,6 +322,18 @@ static void test_start__create_answers_too_late__removed(void **state) {
     assert_undone(x, 0);
 }
 
+/* The first answer was lost; that the others are refusals does not undo what it has made. */
+static void test_start__create_cut_off_then_500__removed(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    make_conflict(x, "a1/web/earlier", false);
+    fake_rules(&x->w.fake, "POST /containers/create times=1 drop\n"
+                           "POST /containers/create status=500 body={\"message\":\"busy\"}\n");
+    start_fails(x, &err);
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_undone(x, 0);
+}
+
 static void test_start__start_404__plain(void **state) {
     refuse(*state,
            &(struct refusal){
@@ -582,6 +594,7 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_start__create_hangs__recoverable),
     T(test_start__create_works_at_third_try__runs),
     HASTY(test_start__create_answers_too_late__removed),
+    T(test_start__create_cut_off_then_500__removed),
     T(test_start__start_404__plain),
     T(test_start__start_400__plain),
     T(test_start__start_500__recoverable),
