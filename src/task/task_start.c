@@ -201,7 +201,8 @@ static int create_container(struct start *s, const json_t *body, struct err *err
         struct err failed = {0};
         int r =
             docker_container_create(s->d->docker, &call, s->name, body, s->container_id, &failed);
-        s->unanswered |= r == -ETIMEDOUT || r == -ECANCELED || r == -ENOTCONN || r == -EPROTO;
+        /* Nor does a 500 say much: curl asks again by itself when a kept connection is lost. */
+        s->unanswered |= r == -ETIMEDOUT || r == -ECANCELED || is_transient(r);
         if (r == 0)
             return 0;
         bool retry = false;
