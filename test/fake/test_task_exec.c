@@ -235,7 +235,10 @@ static void test_stream__exec_forgotten__ends(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /events hang\n"
                            "GET /exec/*/json status=404 body={\"message\":\"No such exec\"}\n");
+    int before = fake_count(&x->w.fake, "GET /events");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    /* until then the API's version may be asked anew, of the exec */
+    world_until_count(&x->w, "GET /events", before + 1);
     open_exec(x, false, "exit", "45");
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->code, 255);
