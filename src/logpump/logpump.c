@@ -366,6 +366,7 @@ static void watch_posted(void *arg) {
         p->watched = false;
         pthread_mutex_unlock(&p->lock);
     }
+    again_posted(p); /* the one before may have been killed and not yet have been a corpse */
 }
 
 /* ---- requests ---- */

@@ -219,11 +219,13 @@ static void test_stream__no_events__code_told(void **state) {
 /* It has closed its output and runs on, longer than one answer of Docker's may take. */
 static void test_stream__runs_on_without_output__real_code_told(void **state) {
     struct fixture *x = *state;
+    int before = fake_count(&x->w.fake, "GET /events");
     fake_rules(&x->w.fake, "GET /events hang\n"
                            "GET /exec/*/json times=2 status=500 body={\"message\":\"busy\"}\n"
                            "GET /exec/*/json times=8 status=200 type=application/json "
                            "body={\"Running\":true,\"ExitCode\":0}\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, "GET /events", before + 1); /* the version is known again */
     open_exec(x, false, "exit", "44");
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->code, 44);
