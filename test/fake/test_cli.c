@@ -41,13 +41,18 @@ static atomic_bool peer_stop;
 static _Atomic(const char *) peer_text; /* NULL = it never answers */
 static atomic_size_t peer_cut;          /* so many bytes, then the end */
 static atomic_bool peer_dribbles;       /* a byte at a time, without an end */
-static char peer_asked[64];
+static pthread_mutex_t peer_lock = PTHREAD_MUTEX_INITIALIZER;
+static char peer_asked[64]; /* under the lock */
 
 static void play(int fd) {
     struct pollfd client = {.fd = fd, .events = POLLIN};
     const char *text = atomic_load(&peer_text);
-    ssize_t n = recv(fd, peer_asked, sizeof(peer_asked) - 1, 0);
-    peer_asked[n > 0 ? n : 0] = '\0';
+    char asked[sizeof(peer_asked)] = "";
+    if (recv(fd, asked, sizeof(asked) - 1, 0) < 0)
+        return;
+    pthread_mutex_lock(&peer_lock);
+    memcpy(peer_asked, asked, sizeof(asked));
+    pthread_mutex_unlock(&peer_lock);
     if (text && !atomic_load(&peer_dribbles)) {
         size_t len = strlen(text), cut = atomic_load(&peer_cut);
         (void)!send(fd, text, cut && cut < len ? cut : len, MSG_NOSIGNAL);
@@ -70,6 +75,12 @@ static void *peer(void *arg) {
             play(fd);
     }
     return NULL;
+}
+
+static void assert_asked(const char *want) {
+    pthread_mutex_lock(&peer_lock);
+    assert_string_equal(peer_asked, want);
+    pthread_mutex_unlock(&peer_lock);
 }
 
 static void peer_says(const char *text) {
@@ -186,7 +197,7 @@ static void test_status__table_and_json(void **state) {
     RUN(&r, "status", "--socket", path);
     assert_int_equal(r.status, 0);
     assert_string_equal(r.err, "");
-    assert_string_equal(peer_asked, "status\n");
+    assert_asked("status\n");
     assert_says(r.out, "docker 1.2, pid 7, 1 task\n");
     assert_says(r.out, "01234567  web");
     assert_says(r.out, "!!##"); /* of four CPUs */
@@ -232,7 +243,7 @@ static void test_metrics__printed_as_they_come(void **state) {
     peer_says("{\"metrics\": \"# TYPE a counter\\na{b=\\\"\\\\\\\"\\\"} 1\\n\"}");
     RUN(&r, "metrics", "--socket", path);
     assert_int_equal(r.status, 0);
-    assert_string_equal(peer_asked, "metrics\n");
+    assert_asked("metrics\n");
     assert_string_equal(r.out, "# TYPE a counter\na{b=\"\\\"\"} 1\n");
 }
 
