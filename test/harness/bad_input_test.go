@@ -308,3 +308,41 @@ func TestDockerdRestartUnderTasks(t *testing.T) {
 	checkCounter(t, k.stdout.text())
 	ok(t, k.destroy(p), "DestroyTask")
 }
+
+/*
+ * The same without live-restore: while dockerd is away nothing is concluded, when it is back it ends what it finds
+ * running, and that is the end, with its code and its last line.
+ */
+func TestDockerdRestartWithoutLiveRestore(t *testing.T) {
+	paddockOnly(t, "its wait call breaks and the task looks finished")
+	p := launchWith(t, launchOptions{env: []string{shortDocker}})
+	k := newTask(t, p, "nolr", shell(counter)).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
+	waiter := k.waiter(p)
+	run.dockerd.Kill()
+	defer func() { /* the others' dockerd is one with live-restore */
+		run.dockerd.Kill()
+		ok(t, run.dockerd.Start(), "dockerd as before")
+	}()
+	n := k.stdout.size()
+	status, err := p.InspectTask(k.id())
+	ok(t, err, "InspectTask without dockerd")
+	if status.State != drivers.TaskStateRunning {
+		t.Errorf("without dockerd the task is told to be %s", status.State)
+	}
+	select {
+	case r := <-waiter:
+		t.Fatalf("the task looks finished because dockerd is away: %+v", r)
+	default:
+	}
+	ok(t, run.dockerd.Start("--live-restore=false"), "dockerd without live-restore")
+	if r := k.result(waiter, 30*time.Second); r.ExitCode != 6 || r.Signal != 0 {
+		t.Errorf("exit %+v, want 6", r)
+	}
+	k.stdout.waitFor(t, 20*time.Second, "last\n")
+	if k.stdout.size() <= n {
+		t.Error("nothing of what was printed without dockerd came")
+	}
+	checkCounter(t, k.stdout.text())
+	ok(t, k.destroy(p), "DestroyTask")
+}

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,11 +99,11 @@ func (d *Daemon) startContainerd(socket string) (err error) {
 	})
 }
 
-/* Starts dockerd (again) and waits for its first answer. */
-func (d *Daemon) Start() (err error) {
+/* Starts dockerd (again) and waits for its first answer. Extra arguments, for this time, win. */
+func (d *Daemon) Start(extra ...string) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.dockerd, err = d.spawn("dockerd", d.args...); err != nil {
+	if d.dockerd, err = d.spawn("dockerd", append(slices.Clip(d.args), extra...)...); err != nil {
 		return err
 	}
 	api := New(d.Socket(), 0)
