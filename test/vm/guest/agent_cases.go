@@ -49,6 +49,12 @@ func caseAgentJob(t *T) {
 		t.fatalf("nomad alloc logs: %q", out)
 	}
 	hello.repairs(t, "with an agent")
+	for _, told := range []string{"cpuset pinned to 1-3", "cpuset repaired: 0 -> 1-3 (overwritten)"} {
+		t.eventually(30*time.Second, "a task event tells "+told, func() (bool, string) {
+			a, err := allocOf("hello")
+			return err == nil && strings.Contains(a.String(), told), a.String()
+		})
+	}
 
 	/* a task with a core of its own: the shared one leaves that core */
 	cores := jobRun(t, "cores")
