@@ -24,7 +24,7 @@ struct oom {
     void (*told)(void *ctx, const char *container_id);
     void *ctx;
     struct loop_watch *watch;
-    pthread_mutex_t lock; /* of the list */
+    pthread_mutex_t lock; /* of the list, and of the queue with what is told of it */
     struct watched *first;
 };
 
@@ -40,30 +40,20 @@ static bool has_killed(const char *path) {
     return at && strtoull(at + strlen("\noom_kill "), NULL, 10) > 0;
 }
 
-/* Takes the next change off the queue; false when there is none. @ret_id: the container in which
- * something was killed, "" when nothing was. */
-static bool next_change(struct oom *o, char ret_id[65]) {
-    struct inotify_event e; /* a file's carry no name */
-    ret_id[0] = '\0';
-    if (read(o->inotify_fd, &e, sizeof(e)) != (ssize_t)sizeof(e))
-        return false;
-    struct watched *w = o->first;
-    while (w && w->wd != e.wd)
-        w = w->next;
-    if (w && has_killed(w->path))
-        memcpy(ret_id, w->container_id, sizeof(w->container_id));
-    return true;
-}
-
+/* Under the lock to the end: who comes behind and finds the queue empty finds all told, too. */
 void oom_look(struct oom *o) {
-    char id[65];
-    for (bool more = o != NULL; more;) {
-        pthread_mutex_lock(&o->lock);
-        more = next_change(o, id);
-        pthread_mutex_unlock(&o->lock);
-        if (id[0])
-            o->told(o->ctx, id);
+    struct inotify_event e; /* a file's carry no name */
+    if (!o)
+        return;
+    pthread_mutex_lock(&o->lock);
+    while (read(o->inotify_fd, &e, sizeof(e)) == (ssize_t)sizeof(e)) {
+        struct watched *w = o->first;
+        while (w && w->wd != e.wd)
+            w = w->next;
+        if (w && has_killed(w->path))
+            o->told(o->ctx, w->container_id);
     }
+    pthread_mutex_unlock(&o->lock);
 }
 
 static void on_change(void *arg, uint32_t events) {

@@ -12,8 +12,9 @@
 
 struct oom;
 
-/** @told: something in this container was killed; under no lock of ours, on the thread that looked.
- *  It may come more than once. @proc_fd, @root_fd, @root: /proc and the cgroup v2 root, borrowed;
+/** @told: something in this container was killed; on the thread that looked, under our lock: it
+ * must not call back. It may come more than once. @proc_fd, @root_fd, @root: /proc and the cgroup
+ * v2 root, borrowed;
  *  @ctx and they outlive it. Returns 0; -EMFILE no instance left; -ENOMEM. */
 int oom_new(struct loop *loop, int proc_fd, int root_fd, const char *root,
             void (*told)(void *ctx, const char *container_id), void *ctx,

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/fanotify.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
@@ -33,6 +34,7 @@ static sd_bus_message *unanswered[16]; /* the manager's thread's */
 static size_t unanswered_n;
 
 static pthread_mutex_t asked_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t asked_more = PTHREAD_COND_INITIALIZER;
 static unsigned asked_n;
 static char asked_unit[256], asked_names[128];
 static uint8_t asked_cpus[64];
@@ -75,6 +77,7 @@ static int on_set(sd_bus_message *m, void *ctx, sd_bus_error *error) {
         r = note_properties(m);
     asked_n++;
     asked_of_all = asked_of_all << 8 | asked_cpus[0];
+    pthread_cond_broadcast(&asked_more);
     pthread_mutex_unlock(&asked_lock);
     if (atomic_load(&manager_waits) && unanswered_n < ARRAY_LEN(unanswered)) {
         unanswered[unanswered_n++] = sd_bus_message_ref(m);
@@ -197,15 +200,19 @@ static void start(void) {
 static bool asked(const struct tree_task *x, uint8_t mask) {
     char unit[128];
     snprintf(unit, sizeof(unit), "docker-%s.scope", x->id);
-    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; clock_now_us() < end; usleep(500)) {
-        pthread_mutex_lock(&asked_lock);
-        bool it =
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 10;
+    pthread_mutex_lock(&asked_lock);
+    bool it = false;
+    for (int r = 0; !it && r == 0;) {
+        it =
             asked_n > 0 && strcmp(asked_unit, unit) == 0 && asked_len == 1 && asked_cpus[0] == mask;
-        pthread_mutex_unlock(&asked_lock);
-        if (it)
-            return true;
+        if (!it)
+            r = pthread_cond_timedwait(&asked_more, &asked_lock, &end);
     }
-    return false;
+    pthread_mutex_unlock(&asked_lock);
+    return it;
 }
 
 static bool wait_task(const char *key, const char *want) {
