@@ -200,22 +200,26 @@ int pump_entry_resume(struct pump *p) {
 
 /* ---- the built-in driver ---- */
 
-/* Somebody opened a FIFO. With a plugin there it is logmon or the plugin; without one it may be
- * the built-in driver, which took the tasks over: then its logs are no longer ours. */
-static void on_fifo_opened(void *arg, uint32_t events) {
+/* The notice of an opening comes a moment before /proc shows it, and docker_logger opens one FIFO
+ * after the other. Until then the task has two collectors: a few lines come twice, none is lost. */
+#define RIVAL_LOOK_US (100 * US_PER_MS)
+
+static bool is_taken(const struct pump_rivals *rivals, const struct pump_record *rec) {
+    /* With one of the two it still waits for the other's reader, which must not see an end. */
+    return pump_rivals_have(rivals, rec->path[0]) && pump_rivals_have(rivals, rec->path[1]);
+}
+
+/* With a plugin there, it was logmon or the plugin; without one it may be the built-in driver,
+ * which took the tasks over: then their logs are no longer ours. */
+static void on_rival_look(void *arg) {
     struct pump *p = arg;
-    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    (void)events;
-    while (read(p->inotify_fd, buf, sizeof(buf)) > 0) {
-    }
     struct pump_rivals rivals;
     if (p->conns || pump_rivals_find(p->proc_fd, &rivals) < 0)
         return;
     for (struct entry *e = p->entries, *next; e; e = next) {
         next = e->next;
         const struct pump_record *rec = pump_task_record(e->task);
-        if (e->drained ||
-            (!pump_rivals_have(&rivals, rec->path[0]) && !pump_rivals_have(&rivals, rec->path[1])))
+        if (e->drained || !is_taken(&rivals, rec))
             continue;
         log_info("logpump", LOG_KV("task_id", rec->task_id),
                  "the built-in driver has taken over the task's logs");
@@ -224,10 +228,22 @@ static void on_fifo_opened(void *arg, uint32_t events) {
     pump_rivals_done(&rivals);
 }
 
+static void on_fifo_opened(void *arg, uint32_t events) {
+    struct pump *p = arg;
+    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    (void)events;
+    while (read(p->inotify_fd, buf, sizeof(buf)) > 0) {
+    }
+    loop_timer_at(p->rival_look, clock_now_us() + RIVAL_LOOK_US);
+}
+
 int pump_entry_watch_rivals(struct pump *p) {
     p->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     p->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (p->inotify_fd < 0)
         return 0; /* all instances are in use: it goes without */
-    return loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_fifo_opened, p, &p->inotify_watch);
+    int r = loop_timer_new(p->loop, on_rival_look, p, &p->rival_look);
+    return r < 0 ? r
+                 : loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_fifo_opened, p,
+                                  &p->inotify_watch);
 }

@@ -130,6 +130,7 @@ static void stop(struct pump *p) {
     loop_timer_del(p->idle);
     loop_timer_del(p->alone);
     loop_timer_del(p->beat);
+    loop_timer_del(p->rival_look);
     loop_watch_del(p->listen_watch);
     loop_watch_del(p->signal_watch);
     loop_watch_del(p->inotify_watch);

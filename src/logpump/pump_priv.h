@@ -28,7 +28,7 @@ struct pump {
     struct pump_dir dir;
     int listen_fd, signal_fd, inotify_fd, proc_fd;
     struct loop_watch *listen_watch, *signal_watch, *inotify_watch;
-    struct loop_timer *idle, *alone, *beat;
+    struct loop_timer *idle, *alone, *beat, *rival_look;
     uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
     struct conn *conns;
     struct entry *entries;

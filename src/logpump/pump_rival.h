@@ -1,7 +1,7 @@
 #pragma once
 /* Whether a task's log has gone over to the built-in driver: the agent was started again without
- * our file in plugin_dir, and its docker_logger has opened the task's FIFO. Two writers would give
- * each line twice from then on, and nobody else is there to tell the pump. */
+ * our file in plugin_dir, and its docker_logger has opened the task's two FIFOs. Two writers would
+ * give each line twice from then on, and nobody else is there to tell the pump. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <sys/types.h>

@@ -9,21 +9,36 @@
 #include "paddock/task_state.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
+#define LOGGER_END_MS 2000                 /* of a process that was killed */
 
-/* Ends the old logger. Returns the time from which the logs are ours: lines from before were its
- * own, and if it had died earlier what it left out is lost rather than the whole log repeated. */
+/* Kills the process of @fd and waits until it has let go of its files. */
+static int end_process(int fd) {
+    if (pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0)
+        return errno == ESRCH ? 0 : -errno;
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    int r = poll(&end, 1, LOGGER_END_MS);
+    return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
+}
+
+/* Ends the old logger: while it has the FIFOs, the pump would take the task for its own. Returns
+ * the time from which the logs are ours: lines from before were its own, and if it had died earlier
+ * what it left out is lost rather than the whole log repeated. */
 static int64_t take_over_logger(const struct driver *d, const struct task_state *state) {
     int64_t now = clock_wall_ns();
-    /* A number from a file may be anybody's by now. */
-    if (state->logger_pid <= 0 || !logpump_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
+    AUTO_FD int fd = state->logger_pid > 0 ? pidfd_open(state->logger_pid, 0) : -EBADF;
+    /* A number from a file may be anybody's by now; the process that we look at is the one held. */
+    if (fd < 0 || !logpump_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
         return now;
-    if (kill(state->logger_pid, SIGKILL) < 0 && errno != ESRCH)
-        log_warn("recover", LOG_KV("errno", strerror(errno)),
+    int r = end_process(fd);
+    if (r < 0)
+        log_warn("recover", LOG_KV("errno", strerror(-r)),
                  "the built-in driver's docker_logger could not be ended, ignoring");
     return now;
 }

@@ -26,6 +26,7 @@ struct fixture {
     struct reader out, err;
 };
 
+#define RIVAL_LOOK_US (100 * US_PER_MS) /* from an opening to the look for the built-in driver */
 #define HASTY_MS 200
 #define ALONE_US                                                                                   \
     (10 * HASTY_MS * US_PER_MS) /* without plugin and Docker: ten times its patience               \
@@ -700,6 +701,39 @@ static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **sta
     task_config_done(&two);
 }
 
+/* The built-in driver takes the task over: its docker_logger opens one FIFO after the other, at
+ * leisure here. What the pump still has until then must not end. */
+static void test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both(void **state) {
+    struct fixture *x = *state;
+    char command[1024];
+    read_both(x);
+    print(x, "first\n");
+    reader_until(&x->out, "first\n");
+    pid_t pump = world_pump(&x->w);
+    world_driver_free(&x->w);
+    snprintf(
+        command, sizeof(command),
+        "exec sh -c 'exec 3>\"$1\"; echo has one >&3; read go; exec 4>\"$2\"; echo has both >&4;"
+        " read go' docker_logger '%s' '%s'",
+        x->task.stdout_path, x->task.stderr_path);
+    FILE *logger = popen(command, "w");
+    assert_non_null(logger);
+    reader_until(&x->out, "has one\n");
+    for (uint64_t begin = clock_now_us(); clock_now_us() < begin + 3 * RIVAL_LOOK_US;) {
+        print(x, "still\n");
+        poll(NULL, 0, 20);
+    }
+    print(x, "last of the pump's\n");
+    reader_until(&x->out, "last of the pump's\n");
+    assert_true(fputs("\n", logger) >= 0 && fflush(logger) == 0);
+    reader_until(&x->err, "has both\n"); /* not with a reader that has seen an end */
+    world_until(has_ended, &pump, "the pump's end");
+    assert_int_equal(pclose(logger), 256); /* `read` finds the end of its input */
+    reader_until_eof(&x->out);
+    reader_until_eof(&x->err);
+    world_driver_new(&x->w, "{}");
+}
+
 static void test_pump__second_on_one_folder__first_serves(void **state) {
     struct fixture *x = *state;
     pid_t pump = world_pump(&x->w);
@@ -937,6 +971,7 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__last_task_gone__ends_and_its_folder_goes),
     T(test_pump__killed_and_last_task_gone__folder_goes_with_plugin),
     HASTY(test_pump__docker_away_and_no_plugin__ends_positions_stay),
+    T(test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both),
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
     T(test_pump__folder_removed__made_again),

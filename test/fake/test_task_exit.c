@@ -5,9 +5,12 @@
 #include "paddock/task_state.h"
 #include "unit/config/pack.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static int setup_with(void **state, unsigned timeout_ms) {
     world_web_setup(state, "{}", timeout_ms, true);
@@ -381,9 +384,8 @@ static void test_recover__no_fifo__error_and_nothing_held(void **state) {
                      -ENOENT);
 }
 
-/* The built-in driver's state: taken over, its logger (not a logger here) is left alone. */
-static void test_recover__built_in_drivers_state__taken_over(void **state) {
-    struct world_web *x = *state;
+/* driver_state of the built-in driver, whose logger is process @logger. */
+static int recover_built_in(struct world_web *x, pid_t logger) {
     char text[512];
     snprintf(
         text, sizeof(text),
@@ -391,17 +393,46 @@ static void test_recover__built_in_drivers_state__taken_over(void **state) {
         "2\","
         "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
         "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
-        world_look(&x->w, x->task.id).container_id, (int)getpid());
+        world_look(&x->w, x->task.id).container_id, (int)logger);
     restart_plugin(x);
     struct buf b = pack(text);
-    assert_int_equal(recover(x, b.data, b.len, NULL), 0);
+    int r = recover(x, b.data, b.len, NULL);
     buf_done(&b);
+    return r;
+}
+
+/* Taken over, and a logger's pid that is somebody else's by now is left alone. */
+static void test_recover__built_in_drivers_state__taken_over(void **state) {
+    struct world_web *x = *state;
+    assert_int_equal(recover_built_in(x, getpid()), 0);
     struct driver_inspect i = {0};
     assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &i, NULL), 0);
     assert_int_equal(i.look.phase, TASK_RUNNING);
     assert_true(i.look.logs);
     assert_string_equal(kvs_get(&i.port_map, "http"), "80");
     driver_inspect_done(&i);
+}
+
+/* Before the pump is told: one that finds the logger alive takes it for the built-in driver's. */
+static void test_recover__built_in_drivers_logger__has_ended(void **state) {
+    struct world_web *x = *state;
+    extern char **environ;
+    const char *const argv[] = {"sh", "-c", "read end", "docker_logger", NULL};
+    pid_t logger;
+    int never[2], status;
+    posix_spawn_file_actions_t a;
+    assert_int_equal(pipe2(never, O_CLOEXEC), 0);
+    posix_spawn_file_actions_init(&a);
+    posix_spawn_file_actions_adddup2(&a, never[0], 0);
+    assert_int_equal(posix_spawn(&logger, "/bin/sh", &a, NULL, (char *const *)argv, environ), 0);
+    posix_spawn_file_actions_destroy(&a);
+    int r = recover_built_in(x, logger);
+    pid_t ended = waitpid(logger, &status, WNOHANG);
+    close(never[0]);
+    close(never[1]);
+    assert_int_equal(r, 0);
+    assert_int_equal(ended, logger);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 struct recovery {
@@ -460,6 +491,7 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_recover__docker_hangs__error_in_time),
     T(test_recover__no_fifo__error_and_nothing_held),
     T(test_recover__built_in_drivers_state__taken_over),
+    T(test_recover__built_in_drivers_logger__has_ended),
     T(test_recover__twice_at_once__both_well),
 };
 WORLD_MAIN(tests)
