@@ -50,7 +50,7 @@ struct docker_request {
     const char *path;   /* below /v1.xx, with its query, escaped ("/containers/json?all=1") */
     const json_t *body; /* NULL = none */
     const char *const *headers; /* "Name: value", NULL-terminated; NULL = none */
-    int upload_fd;              /* sent as the body when > 0 (images/load) */
+    int upload_fd;              /* a tar, sent as the body when > 0 (images/load) */
     uint64_t
         idle_timeout_us; /* streams: fail with -ETIMEDOUT after so long without a byte; 0 = off */
     size_t reply_max;    /* 0 = DOCKER_REPLY_MAX */

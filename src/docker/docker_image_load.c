@@ -41,10 +41,8 @@ int image_load_run(struct docker *d, const char *root, const char *archive, cons
     if (!told)
         return err_oom(err);
     image_progress_init(told);
-    static const char *const headers[] = {"Content-Type: application/x-tar", NULL};
     struct docker_request rq = {.method = "POST",
                                 .path = "/images/load?quiet=1",
-                                .headers = headers,
                                 .upload_fd = fd,
                                 .on_data = on_load_data,
                                 .ctx = told};

@@ -25,8 +25,8 @@
  * (another process, by Docker itself), POST /_fake/oom/ID (a child is killed for want of memory),
  * POST /_fake/drop (all streams cut), GET /_fake/requests
  * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",
- * "auth": X-Registry-Auth, "body", "bytes": of the body}]), GET /_fake/connections ({"open": n,
- * "accepted": n}).
+ * "auth": X-Registry-Auth, "type": Content-Type, "body", "bytes": of the body}]), GET
+ * /_fake/connections ({"open": n, "accepted": n}).
  *
  * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others
  * run. Of signals SIGTERM and SIGKILL end it. An exec's Cmd: ["echo", TEXT], ["cat"] (stdin back,
@@ -48,6 +48,7 @@ struct request {
     char *path;  /* without version and query */
     char *query; /* "" when none */
     char *auth;  /* X-Registry-Auth; NULL */
+    char *type;  /* Content-Type; "" */
     char *body_text;
     size_t body_len;
 };

@@ -174,6 +174,7 @@ static void request_done(struct request *rq) {
     free(rq->path);
     free(rq->query);
     free(rq->auth);
+    free(rq->type);
     free(rq->body_text);
     *rq = (struct request){0};
 }
@@ -290,8 +291,9 @@ static void answer(struct conn *c, const struct request *rq, const struct rule *
 static void log_request(const char *key, const struct request *rq) {
     char body[4096];
     snprintf(body, sizeof(body), "%s", rq->body_text ? rq->body_text : "");
-    json_t *row = json_pack("{s:s,s:s,s:s,s:I}", "request", key, "query", rq->query, "auth",
-                            rq->auth ? rq->auth : "", "bytes", (json_int_t)rq->body_len);
+    json_t *row =
+        json_pack("{s:s,s:s,s:s,s:s,s:I}", "request", key, "query", rq->query, "auth",
+                  rq->auth ? rq->auth : "", "type", rq->type, "bytes", (json_int_t)rq->body_len);
     json_t *text = json_string(body);
     json_object_set_new(row, "body", text ? text : json_string("not UTF-8"));
     json_array_append_new(srv.log, row);
@@ -340,6 +342,16 @@ static const char *header_of(const char *head, const char *name) {
             return p + n + 1 + strspn(p + n + 1, " ");
     }
     return NULL;
+}
+
+/* All values of @name, comma separated: one that is sent twice shows. "" = none; free(). */
+static char *headers_of(const char *head, const char *name) {
+    AUTO_BUF struct buf all;
+    buf_init(&all, 0);
+    for (const char *v = header_of(head, name); v; v = header_of(v, name))
+        if (buf_printf(&all, "%s%.*s", all.len ? "," : "", (int)strcspn(v, "\r\n"), v) < 0)
+            abort();
+    return copy_range(buf_text(&all), all.len);
 }
 
 /* A chunked body at @p: true when it is complete; its bytes go to @out, @ret_used counts the input.
@@ -399,6 +411,7 @@ static bool take_request(struct conn *c, struct request *rq) {
     rq->query = strdup(query ? query : "");
     const char *auth = header_of(head, "X-Registry-Auth");
     rq->auth = auth ? copy_range(auth, strcspn(auth, "\r\n")) : NULL;
+    rq->type = headers_of(head, "Content-Type");
     rq->body_len = body.len;
     rq->body_text = buf_take(&body);
     buf_consume(&c->in, head_len + used);

@@ -440,6 +440,36 @@ static void test_docker_exec__refused__message_and_errno(void **state) {
     assert_null(s);
 }
 
+/* A server of Docker's API may refuse a body that is not called JSON, and a type without a body. */
+static void test_docker_do__content_type__of_each_body(void **state) {
+    static const char *const requests[][2] = {
+        {"POST /containers/create", "application/json"},   {"POST /containers/web/start", ""},
+        {"POST /containers/web/exec", "application/json"}, {"GET /containers/web/json", ""},
+        {"POST /exec/nope/start", "application/json"},     {"DELETE /containers/web", ""},
+    };
+    struct fixture *x = *state;
+    struct call call = call_within(NULL, 20 * SECOND);
+    AUTO_JSON json_t *body = json_pack("{s:s}", "Image", "app");
+    char id[65];
+    struct docker_state s;
+    struct docker_stream *stream = NULL;
+    assert_int_equal(docker_container_create(x->docker, &call, "web", body, id, NULL), 0);
+    assert_int_equal(docker_container_start(x->docker, &call, "web", NULL), 0);
+    static const char *const argv[] = {"cat", NULL};
+    struct docker_exec_options exec = {.argv = argv};
+    assert_int_equal(docker_exec_create(x->docker, &call, "web", &exec, id, NULL), 0);
+    assert_int_equal(docker_exec_start(x->docker, &call, "nope", false, &stream, NULL), -ENOENT);
+    assert_int_equal(docker_container_inspect(x->docker, &call, "web", &s, NULL, NULL), 0);
+    assert_int_equal(docker_container_remove(x->docker, &call, "web", true, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        AUTO_JSON json_t *log = fake_log(&x->fake, requests[i][0]);
+        const json_t *type = json_object_get(json_array_get(log, 0), "type");
+        print_message("%s\n", requests[i][0]);
+        assert_true(json_is_string(type));
+        assert_string_equal(json_string_value(type), requests[i][1]);
+    }
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(int argc, char **argv) {
@@ -464,6 +494,7 @@ int main(int argc, char **argv) {
         T(test_docker_exec__output_and_code),
         T(test_docker_exec__stdin_and_its_end),
         T(test_docker_exec__refused__message_and_errno),
+        T(test_docker_do__content_type__of_each_body),
         cmocka_unit_test(test_docker_endpoint__table),
     };
     if (argc > 1)

@@ -210,6 +210,14 @@ static void fence(struct fixture *x) {
     wait_count(x, request, 1);
 }
 
+/* What came with the newest of the requests in @log. */
+static void assert_last(const json_t *log, const char *key, const char *want) {
+    const json_t *row = json_array_get(log, json_array_size(log) - 1);
+    const char *text = json_string_value(json_object_get(row, key));
+    assert_non_null(text);
+    assert_string_equal(text, want);
+}
+
 /* ---- which way ---- */
 
 static void test_docker_images_acquire__order_of_ways(void **state) {
@@ -270,13 +278,11 @@ static void test_docker_images_acquire__order_of_ways(void **state) {
         pulls = (int)json_array_size(p);
         loads = (int)json_array_size(a);
         if (rows[i].query)
-            assert_string_equal(
-                json_string_value(json_object_get(json_array_get(p, (size_t)pulls - 1), "query")),
-                rows[i].query);
-        if (rows[i].loads)
-            assert_string_equal(
-                json_string_value(json_object_get(json_array_get(a, (size_t)loads - 1), "body")),
-                "the archive");
+            assert_last(p, "query", rows[i].query);
+        if (rows[i].loads) {
+            assert_last(a, "body", "the archive");
+            assert_last(a, "type", "application/x-tar");
+        }
     }
     unlink(archive);
 }
@@ -299,9 +305,7 @@ static void test_docker_images_acquire__user_of_the_image__told(void **state) {
 
 static void expect_auth(struct fixture *x, const char *want) {
     AUTO_JSON json_t *log = fake_log(&x->fake, PULL);
-    assert_true(json_array_size(log) > 0);
-    json_t *row = json_array_get(log, json_array_size(log) - 1);
-    assert_string_equal(json_string_value(json_object_get(row, "auth")), want);
+    assert_last(log, "auth", want);
 }
 
 static void test_docker_images_acquire__credentials__in_the_header(void **state) {
