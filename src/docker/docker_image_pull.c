@@ -24,12 +24,15 @@ bool image_pull_is_absent(const char *text) {
     return name[0] && strstr(name + 1, " not found");
 }
 
+bool image_pull_is_due(const struct image_pull *p, uint64_t quiet_us) {
+    return quiet_us >= (p->progress_us ? p->progress_us : PROGRESS_EVENT_US);
+}
+
 static int on_data(void *ctx, const char *data, size_t len) {
     struct running *r = ctx;
     int result = image_progress_feed(&r->progress, data, len);
     uint64_t now = clock_now_us();
-    uint64_t every = r->pull->progress_us ? r->pull->progress_us : PROGRESS_EVENT_US;
-    if (result == 0 && now - r->told_us >= every) {
+    if (result == 0 && image_pull_is_due(r->pull, now - r->told_us)) {
         char text[256], message[320];
         image_progress_text(&r->progress, now - r->begun_us, text, sizeof(text));
         snprintf(message, sizeof(message), "Docker image pull progress: %s", text);

@@ -23,3 +23,6 @@ int image_pull_run(const struct image_pull *p, const struct call *call, struct e
 
 /** Docker's text says that there is no such image ("Error: image x not found"). Pure. */
 bool image_pull_is_absent(const char *text);
+
+/** Progress is told again when it was not for @quiet_us. Pure. */
+bool image_pull_is_due(const struct image_pull *p, uint64_t quiet_us);

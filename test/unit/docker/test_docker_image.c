@@ -155,6 +155,21 @@ static void test_image_pull_is_absent__rows(void **state) {
     }
 }
 
+static void test_image_pull_is_due__two_minutes_unless_told(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t progress_us, quiet_us;
+        bool due;
+    } rows[] = {
+        {0, 0, false}, {0, 120 * US_PER_SEC - 1, false}, {0, 120 * US_PER_SEC, true}, {5, 4, false},
+        {5, 5, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct image_pull p = {.progress_us = rows[i].progress_us};
+        assert_int_equal(image_pull_is_due(&p, rows[i].quiet_us), rows[i].due);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image_progress_feed__cut_at_any_byte__the_same_figures),
@@ -162,6 +177,7 @@ int main(void) {
         cmocka_unit_test(test_image_progress_feed__error__the_first_is_kept),
         cmocka_unit_test(test_image_progress_feed__hostile__bounded),
         cmocka_unit_test(test_image_pull_is_absent__rows),
+        cmocka_unit_test(test_image_pull_is_due__two_minutes_unless_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

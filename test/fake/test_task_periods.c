@@ -1,0 +1,157 @@
+/* What the driver does every so often, by the waits that it asks its loop for: how often Docker is
+ * probed, and when containers that nobody knows are looked for. The waits are told in whole seconds
+ * and last a 500th of them; containers look ten minutes old. Rules: docker-driver 1.3, 5.13 of the
+ * facts. */
+#include "../../src/task/driver_priv.h"
+
+#include "fake/task_world.h"
+#include "paddock/docker_create.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FASTER 500
+#define AGE_NS (600 * 1000000000LL)
+#define DANGLING(period, grace)                                                                    \
+    "{\"gc\":{\"dangling_containers\":{\"period\":\"" period "\",\"creation_grace\":\"" grace      \
+    "\"}}}"
+/* Seconds that no two of the waits have in common. */
+enum { PROBE = 30, PROBE_SICK = 5, PERIOD = 7, GRACE = 90, PERIOD_LONG = 95 };
+
+static atomic_uint armed[128]; /* how often a wait of so many seconds was asked for */
+
+void __real_loop_timer_at(struct loop_timer *t, uint64_t at_us);
+void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us);
+void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
+    uint64_t now = clock_now_us(), wait_us = at_us > now ? at_us - now : 0;
+    uint64_t s = (wait_us + US_PER_SEC - 1) / US_PER_SEC; /* some of it is over by now */
+    if (s == PROBE || s == PROBE_SICK || s == PERIOD || s == GRACE || s == PERIOD_LONG) {
+        atomic_fetch_add(&armed[s], 1);
+        at_us = now + wait_us / FASTER;
+    }
+    __real_loop_timer_at(t, at_us);
+}
+
+int64_t __real_clock_wall_ns(void);
+int64_t __wrap_clock_wall_ns(void);
+int64_t __wrap_clock_wall_ns(void) {
+    return __real_clock_wall_ns() + AGE_NS;
+}
+
+struct count {
+    unsigned seconds, n;
+};
+
+static bool was_armed(void *ctx) {
+    struct count *c = ctx;
+    return atomic_load(&armed[c->seconds]) >= c->n;
+}
+
+/* Until a wait of @seconds was asked for @more times than now. */
+static void await_armed(unsigned seconds, unsigned more) {
+    struct count c = {seconds, atomic_load(&armed[seconds]) + more};
+    char what[32];
+    snprintf(what, sizeof(what), "waits of %u s", seconds);
+    world_until(was_armed, &c, what);
+}
+
+static bool is_well(void *ctx) {
+    struct world_web *x = ctx;
+    return fingerprint_healthy(x->w.d->fingerprint);
+}
+
+static bool is_ill(void *ctx) {
+    return !is_well(ctx);
+}
+
+static int setup(void **state) {
+    memset(armed, 0, sizeof(armed));
+    return world_web_setup(state, DANGLING("7s", "90s"), 500, false);
+}
+
+static int setup_long(void **state) {
+    memset(armed, 0, sizeof(armed));
+    return world_web_setup(state, DANGLING("95s", "60s"), 500, false);
+}
+
+static void test_fingerprint__period__30_s_and_5_s_while_not_well(void **state) {
+    struct world_web *x = *state;
+    assert_int_equal(driver_init(x->w.d, NULL), 0);
+    world_until(is_well, x, "healthy");
+    await_armed(PROBE, 3);
+    fake_rules(&x->w.fake, "GET /version times=1 hang\n"); /* still healthy, but looked at sooner */
+    await_armed(PROBE_SICK, 1);
+    await_armed(PROBE, 3);
+    fake_rules(&x->w.fake, "GET /version status=500 body={\"message\":\"no\"}\n");
+    world_until(is_ill, x, "not healthy");
+    unsigned before = atomic_load(&armed[PROBE]);
+    await_armed(PROBE_SICK, 5);
+    assert_int_equal(atomic_load(&armed[PROBE]), before);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_until(is_well, x, "healthy again");
+    await_armed(PROBE, 3);
+}
+
+/* First when whatever is there has had its grace and a whole period; then each period. */
+static void test_dangling__first_look__after_the_longer_of_both(void **state) {
+    struct world_web *x = *state;
+    assert_int_equal(driver_init(x->w.d, NULL), 0);
+    bool is_long = atomic_load(&armed[PERIOD_LONG]) > 0;
+    assert_int_equal(atomic_load(&armed[GRACE]), !is_long);
+    await_armed(is_long ? PERIOD_LONG : PERIOD, 3);
+    assert_int_equal(atomic_load(&armed[GRACE]), !is_long);
+}
+
+static bool is_gone(void *ctx) {
+    struct world_web *x = ctx;
+    return world_containers(&x->w) == 1;
+}
+
+/* A running container of the web task's driver that no task has. */
+static void make_forgotten(struct world_web *x) {
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = fake_call();
+    AUTO_JSON json_t *body = json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels",
+                                       DOCKER_LABEL_OWNER, driver_owner(x->w.d));
+    char id[65];
+    assert_int_equal(docker_container_create(docker, &call, "forgotten", body, id, NULL), 0);
+    assert_int_equal(docker_container_start(docker, &call, id, NULL), 0);
+    docker_free(docker);
+}
+
+/* Until no look has begun for many periods. */
+static int await_no_looks(struct world_web *x) {
+    int looks = -1;
+    for (int i = 0; i < 10 && looks != fake_count(&x->w.fake, "GET /containers/json"); i++) {
+        looks = fake_count(&x->w.fake, "GET /containers/json");
+        await_armed(PERIOD, 20);
+    }
+    return looks;
+}
+
+static void test_dangling__docker_not_well__nobody_is_judged_until_it_is(void **state) {
+    struct world_web *x = *state;
+    world_run(&x->w, &x->task, NULL);
+    await_armed(PERIOD, 3);
+    fake_rules(&x->w.fake, "GET /version status=500 body={\"message\":\"no\"}\n");
+    world_until(is_ill, x, "not healthy");
+    int looks = await_no_looks(x);
+    assert_true(looks > 0);
+    make_forgotten(x);
+    await_armed(PERIOD, 20);
+    assert_int_equal(fake_count(&x->w.fake, "GET /containers/json"), looks);
+    assert_int_equal(world_containers(&x->w), 2);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_until(is_gone, x, "the forgotten container's end");
+    assert_true(is_well(x));
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+#define T(f, s) cmocka_unit_test_setup_teardown(f, s, world_web_teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_fingerprint__period__30_s_and_5_s_while_not_well, setup),
+    T(test_dangling__first_look__after_the_longer_of_both, setup),
+    T(test_dangling__first_look__after_the_longer_of_both, setup_long),
+    T(test_dangling__docker_not_well__nobody_is_judged_until_it_is, setup),
+};
+WORLD_MAIN(tests)
