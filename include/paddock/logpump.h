@@ -60,6 +60,11 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
                    const char *task_id, struct err *err) MUST_CHECK;
 
+/** Opens a FIFO for writing below its folder, following no link: O_RDWR, so that the reader may
+ * come and go.
+ *  "" and /dev/null give -EBADF with 0: nothing is written. */
+int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
+
 /** The task is destroyed: what is noted of its container's output goes. Any thread. */
 void logpump_forget(struct logpump *p, const char *container_id);
 

@@ -1,4 +1,6 @@
-#include "pump_task.h"
+#include "paddock/logpump.h"
+
+#include "paddock/cleanup.h"
 
 #include <fcntl.h>
 #include <libgen.h>
@@ -10,7 +12,7 @@
 /* A task can write to its alloc's log folder on old clients: a link put in the FIFO's place must
  * not lead the pump, which is root, elsewhere. The folder is opened first, the name in it without
  * following. */
-int pump_fifo_open(const char *path, int *ret_fd) {
+int logpump_fifo_open(const char *path, int *ret_fd) {
     *ret_fd = -EBADF;
     if (path[0] == '\0' || strcmp(path, "/dev/null") == 0)
         return 0;

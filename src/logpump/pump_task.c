@@ -479,7 +479,7 @@ void pump_task_finish(struct pump_task *t) {
 int pump_task_reopen(struct pump_task *t) {
     for (int s = 0; s < 2; s++) {
         AUTO_FD int fd = -EBADF;
-        int r = pump_fifo_open(t->record->path[s], &fd);
+        int r = logpump_fifo_open(t->record->path[s], &fd);
         if (r < 0)
             return r;
         struct stat now, before;

@@ -36,8 +36,3 @@ bool pump_task_moves(struct pump_task *t);
 void pump_task_finish(struct pump_task *t);
 /** Nomad's logmon may have made new FIFOs: opens them again when they are others. */
 int pump_task_reopen(struct pump_task *t) MUST_CHECK;
-
-/** Opens a FIFO for writing below its folder, following no link: O_RDWR, so that the reader may
- * come and go.
- *  "" and /dev/null give -EBADF with 0: nothing is written. */
-int pump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;

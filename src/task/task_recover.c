@@ -27,20 +27,32 @@ static int end_process(int fd) {
     return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
 }
 
-/* Ends the old logger: while it has the FIFOs, the pump would take the task for its own. Returns
- * the time from which the logs are ours: lines from before were its own, and if it had died earlier
- * what it left out is lost rather than the whole log repeated. */
-static int64_t take_over_logger(const struct driver *d, const struct task_state *state) {
-    int64_t now = clock_wall_ns();
+/* While it has the FIFOs, the pump would take the task for the built-in driver's. */
+static void end_logger(const struct driver *d, const struct task_state *state) {
     AUTO_FD int fd = state->logger_pid > 0 ? pidfd_open(state->logger_pid, 0) : -EBADF;
     /* A number from a file may be anybody's by now; the process that we look at is the one held. */
     if (fd < 0 || !logpump_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
-        return now;
+        return;
     int r = end_process(fd);
     if (r < 0)
         log_warn("recover", LOG_KV("errno", strerror(-r)),
                  "the built-in driver's docker_logger could not be ended, ignoring");
-    return now;
+}
+
+/* The logs are ours from now on: lines from before were the old logger's, and if it had died
+ * earlier what it left out is lost rather than the whole log repeated. */
+static int take_over_logs(struct driver *d, const struct call *call, struct task *t,
+                          const struct task_state *state, struct err *err) {
+    int64_t now = clock_wall_ns();
+    /* Held until the pump has them: logmon must not see an end of file in between. What cannot be
+     * opened is told by whoever follows. */
+    AUTO_FD int out = -EBADF;
+    AUTO_FD int err_out = -EBADF;
+    if (logpump_fifo_open(t->stdout_path, &out) < 0 ||
+        logpump_fifo_open(t->stderr_path, &err_out) < 0)
+        log_debug("recover", LOG_KV("task_id", t->id), "log FIFOs are not there");
+    end_logger(d, state);
+    return logs_follow(d, call, t, true, now, err);
 }
 
 static bool tty_of(const json_t *inspect) {
@@ -88,8 +100,8 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         return err_oom(err);
     exit_task_runs(d, t, container.pid, container.started_ns);
 
-    int64_t since = state->ours ? 0 : take_over_logger(d, state);
-    r = logs_follow(d, call, t, !state->ours, since, err);
+    r = state->ours ? logs_follow(d, call, t, false, 0, err)
+                    : take_over_logs(d, call, t, state, err);
     if (r < 0)
         return r;
     r = exit_check(d, t, container.running ? -1 : container.exit_code);

@@ -385,7 +385,7 @@ static void test_recover__no_fifo__error_and_nothing_held(void **state) {
 }
 
 /* driver_state of the built-in driver, whose logger is process @logger. */
-static int recover_built_in(struct world_web *x, pid_t logger) {
+static int recover_built_in(struct world_web *x, const char *container_id, pid_t logger) {
     char text[512];
     snprintf(
         text, sizeof(text),
@@ -393,8 +393,7 @@ static int recover_built_in(struct world_web *x, pid_t logger) {
         "2\","
         "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
         "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
-        world_look(&x->w, x->task.id).container_id, (int)logger);
-    restart_plugin(x);
+        container_id, (int)logger);
     struct buf b = pack(text);
     int r = recover(x, b.data, b.len, NULL);
     buf_done(&b);
@@ -404,7 +403,9 @@ static int recover_built_in(struct world_web *x, pid_t logger) {
 /* Taken over, and a logger's pid that is somebody else's by now is left alone. */
 static void test_recover__built_in_drivers_state__taken_over(void **state) {
     struct world_web *x = *state;
-    assert_int_equal(recover_built_in(x, getpid()), 0);
+    struct task_look look = world_look(&x->w, x->task.id);
+    restart_plugin(x);
+    assert_int_equal(recover_built_in(x, look.container_id, getpid()), 0);
     struct driver_inspect i = {0};
     assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &i, NULL), 0);
     assert_int_equal(i.look.phase, TASK_RUNNING);
@@ -413,26 +414,48 @@ static void test_recover__built_in_drivers_state__taken_over(void **state) {
     driver_inspect_done(&i);
 }
 
-/* Before the pump is told: one that finds the logger alive takes it for the built-in driver's. */
-static void test_recover__built_in_drivers_logger__has_ended(void **state) {
+/* What holds the FIFOs is its logger alone, which has ended before the pump begins (one that finds
+ * it alive takes the task for the built-in driver's); logmon sees no end in between. */
+static void test_recover__built_in_drivers_logger__ended_and_fifos_held(void **state) {
     struct world_web *x = *state;
     extern char **environ;
-    const char *const argv[] = {"sh", "-c", "read end", "docker_logger", NULL};
+    const char *const argv[] = {"sh",
+                                "-c",
+                                "exec 3>\"$1\" 4>\"$2\"; echo its last >&3; read end",
+                                "docker_logger",
+                                x->task.stdout_path,
+                                x->task.stderr_path,
+                                NULL};
+    struct reader out, err;
     pid_t logger;
     int never[2], status;
     posix_spawn_file_actions_t a;
+    reader_start(&out, x->task.stdout_path);
+    reader_start(&err, x->task.stderr_path);
     assert_int_equal(pipe2(never, O_CLOEXEC), 0);
     posix_spawn_file_actions_init(&a);
     posix_spawn_file_actions_adddup2(&a, never[0], 0);
     assert_int_equal(posix_spawn(&logger, "/bin/sh", &a, NULL, (char *const *)argv, environ), 0);
     posix_spawn_file_actions_destroy(&a);
-    int r = recover_built_in(x, logger);
+    reader_until(&out, "its last\n");
+    struct task_look look = world_look(&x->w, x->task.id);
+    world_driver_free(&x->w);
+    world_pump_kill(&x->w);
+    world_driver_new(&x->w, "{}");
+    int r = recover_built_in(x, look.container_id, logger);
     pid_t ended = waitpid(logger, &status, WNOHANG);
     close(never[0]);
     close(never[1]);
     assert_int_equal(r, 0);
     assert_int_equal(ended, logger);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    fake_control(&x->w.fake, "POST", "print/web-a1", "our first\n", NULL, 0);
+    reader_until(&out, "our first\n");
+    world_exit(&x->w, &x->task, 0);
+    reader_until_eof(&out);
+    reader_until_eof(&err);
+    reader_done(&out);
+    reader_done(&err);
 }
 
 struct recovery {
@@ -491,7 +514,7 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_recover__docker_hangs__error_in_time),
     T(test_recover__no_fifo__error_and_nothing_held),
     T(test_recover__built_in_drivers_state__taken_over),
-    T(test_recover__built_in_drivers_logger__has_ended),
+    T(test_recover__built_in_drivers_logger__ended_and_fifos_held),
     T(test_recover__twice_at_once__both_well),
 };
 WORLD_MAIN(tests)
