@@ -12,7 +12,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define BEAT_US (1 * US_PER_SEC) /* well below the patience of who waits for a task's end */
+#define ACCEPT_REST_US (100 * US_PER_MS) /* when no fd was free */
+#define BEAT_US (1 * US_PER_SEC)         /* well below the patience of who waits for a task's end */
 
 /* A connection: its request, then waiting for its answer or its end. */
 struct conn {
@@ -164,10 +165,20 @@ static void on_conn(void *arg, uint32_t events) {
         answer(c, -EMSGSIZE, "request too long");
 }
 
+void pump_conn_go_on(void *arg) {
+    struct pump *p = arg;
+    if (loop_watch_set(p->listen_watch, EPOLLIN) < 0)
+        loop_timer_at(p->accept_again, clock_now_us() + ACCEPT_REST_US);
+}
+
 static void on_listen(void *arg, uint32_t events) {
     struct pump *p = arg;
     (void)events;
     AUTO_FD int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    /* One that cannot be taken now stays pending, and would be told again and again. */
+    if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED &&
+        loop_watch_set(p->listen_watch, 0) == 0)
+        loop_timer_at(p->accept_again, clock_now_us() + ACCEPT_REST_US);
     struct conn *c = fd < 0 ? NULL : calloc(1, sizeof(*c));
     if (!c)
         return;

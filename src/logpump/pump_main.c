@@ -108,6 +108,8 @@ static int start(struct pump *p, const struct docker_options *o, struct err *err
     if (r == 0)
         r = loop_timer_new(p->loop, pump_conn_beat, p, &p->beat);
     if (r == 0)
+        r = loop_timer_new(p->loop, pump_conn_go_on, p, &p->accept_again);
+    if (r == 0)
         r = pump_entry_resume(p);
     if (r == 0)
         r = pump_conn_listen(p);
@@ -131,6 +133,7 @@ static void stop(struct pump *p) {
     loop_timer_del(p->alone);
     loop_timer_del(p->beat);
     loop_timer_del(p->rival_look);
+    loop_timer_del(p->accept_again);
     loop_watch_del(p->listen_watch);
     loop_watch_del(p->signal_watch);
     loop_watch_del(p->inotify_watch);

@@ -28,7 +28,7 @@ struct pump {
     struct pump_dir dir;
     int listen_fd, signal_fd, inotify_fd, proc_fd;
     struct loop_watch *listen_watch, *signal_watch, *inotify_watch;
-    struct loop_timer *idle, *alone, *beat, *rival_look;
+    struct loop_timer *idle, *alone, *beat, *rival_look, *accept_again;
     uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
     struct conn *conns;
     struct entry *entries;
@@ -65,3 +65,5 @@ void pump_conn_answer(struct entry *e);
 void pump_conn_answer_gone(struct entry *e);
 /** The timer `beat`: those that wait for a task's last lines hear that they are still coming. */
 void pump_conn_beat(void *pump);
+/** The timer `accept_again`: there may be a free fd for those that wait to connect. */
+void pump_conn_go_on(void *pump);

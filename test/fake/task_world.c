@@ -288,23 +288,26 @@ void world_exit(const struct world *w, const struct task_config *c, int code) {
 
 /* ---- the pump ---- */
 
-pid_t world_pump(const struct world *w) {
+int world_pump_connect(const struct world *w) {
     char pattern[128];
     glob_t found;
-    pid_t pid = 0;
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool connected = false;
     snprintf(pattern, sizeof(pattern), "%s/*/pump.sock", w->run_dir);
     if (glob(pattern, 0, NULL, &found) == 0) {
         struct sockaddr_un a = {.sun_family = AF_UNIX};
         snprintf(a.sun_path, sizeof(a.sun_path), "%s", found.gl_pathv[0]);
-        struct ucred who;
-        socklen_t len = sizeof(who);
-        AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
-            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
-            pid = who.pid;
+        connected = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
     }
     globfree(&found);
-    return pid;
+    return connected ? TAKE_FD(fd) : -EBADF;
+}
+
+pid_t world_pump(const struct world *w) {
+    struct ucred who;
+    socklen_t len = sizeof(who);
+    AUTO_FD int fd = world_pump_connect(w);
+    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 ? who.pid : 0;
 }
 
 static bool pump_is_gone(void *ctx) {

@@ -85,6 +85,8 @@ void world_until(bool (*is)(void *ctx), void *ctx, const char *what);
 /** Until "METHOD PATH" was asked @n times. */
 void world_until_count(const struct world *w, const char *request, int n);
 
+/** A connection to the pump; < 0 = none answers. */
+int world_pump_connect(const struct world *w);
 /** The pump's process, 0 = none answers. */
 pid_t world_pump(const struct world *w);
 /** Kills the pump, if there is one. */

@@ -13,6 +13,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -800,6 +802,35 @@ static void test_pump__killed__started_again_and_no_zombie(void **state) {
     world_until(was_reaped, &o.first, "no zombie");
 }
 
+static uint64_t cpu_us(pid_t pid) {
+    clockid_t clock;
+    struct timespec used;
+    assert_int_equal(clock_getcpuclockid(pid, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &used), 0);
+    return (uint64_t)used.tv_sec * US_PER_SEC + (uint64_t)used.tv_nsec / 1000;
+}
+
+/* A connection that it cannot take in stays pending: that must keep it neither busy nor away. */
+static void test_pump__no_fd_free__rests_and_serves_again(void **state) {
+    struct fixture *x = *state;
+    struct rlimit limit, none = {.rlim_cur = 3};
+    pid_t pump = world_pump(&x->w);
+    assert_int_equal(prlimit(pump, RLIMIT_NOFILE, NULL, &limit), 0);
+    none.rlim_max = limit.rlim_max;
+    assert_int_equal(prlimit(pump, RLIMIT_NOFILE, &none, NULL), 0);
+    uint64_t before = cpu_us(pump);
+    struct pollfd answer = {.fd = world_pump_connect(&x->w), .events = POLLIN};
+    assert_true(answer.fd >= 0);
+    assert_int_equal(send(answer.fd, "{}\n", 3, MSG_NOSIGNAL), 3);
+    assert_int_equal(poll(&answer, 1, 500), 0);
+    uint64_t used = cpu_us(pump) - before;
+    if (used > 100 * US_PER_MS)
+        fail_msg("%u ms of CPU time in 500 ms", (unsigned)(used / US_PER_MS));
+    assert_int_equal(prlimit(pump, RLIMIT_NOFILE, &limit, NULL), 0);
+    assert_int_equal(poll(&answer, 1, WORLD_WAIT_US / US_PER_MS), 1);
+    close(answer.fd);
+}
+
 struct beginner {
     struct fixture *x;
     struct task_config task;
@@ -974,6 +1005,7 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both),
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
+    T(test_pump__no_fd_free__rests_and_serves_again),
     T(test_pump__folder_removed__made_again),
     T(test_pump__many_begin_at_once__one_process),
     T(test_logs__position_file_cannot_be_made__recoverable),
