@@ -293,6 +293,15 @@ static bool has_tasks(struct logpump *p) {
     return any;
 }
 
+/* Nobody watches it: tried again later. Any thread. */
+static void watch_lost(struct logpump *p) {
+    pthread_mutex_lock(&p->lock);
+    p->watched = false;
+    pthread_mutex_unlock(&p->lock);
+    if (loop_post(p->loop, again_posted, p) < 0)
+        log_warn("logpump", NULL, "out of memory: it is tried again with the next task");
+}
+
 /* On the pool: finds or starts a pump and hands the watching connection to the loop. */
 static void revive_work(void *arg) {
     struct logpump *p = arg;
@@ -312,11 +321,7 @@ static void revive_work(void *arg) {
     fd_close(fd);
     if (err.set)
         log_error("logpump", NULL, "%s: logs stop, retrying", err.text);
-    pthread_mutex_lock(&p->lock);
-    p->watched = false;
-    pthread_mutex_unlock(&p->lock);
-    if (loop_post(p->loop, again_posted, p) < 0)
-        log_warn("logpump", NULL, "out of memory: it is tried again with the next task");
+    watch_lost(p);
 }
 
 static void again_posted(void *arg) {
@@ -330,11 +335,8 @@ static void revive(struct logpump *p) {
     bool start = !p->watched;
     p->watched = true;
     pthread_mutex_unlock(&p->lock);
-    if (start && pool_run(p->pool, revive_work, p) < 0) {
-        pthread_mutex_lock(&p->lock);
-        p->watched = false;
-        pthread_mutex_unlock(&p->lock);
-    }
+    if (start && pool_run(p->pool, revive_work, p) < 0)
+        watch_lost(p);
 }
 
 static void on_again(void *arg) {

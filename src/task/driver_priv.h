@@ -57,8 +57,9 @@ struct driver {
     struct pool *drains; /* tasks at their end: Docker's kill, the last log lines */
     atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
     struct cancel ended; /* fires with it */
-    atomic_uint resyncs; /* how often the event stream was opened */
-    struct loop *loop;   /* the streams thread's */
+    atomic_uint resyncs; /* how often all containers were to be looked at */
+    struct loop_timer *resync_again;
+    struct loop *loop; /* the streams thread's */
     pthread_t loop_thread;
     bool loop_runs;
     struct docker_events *docker_events;

@@ -23,6 +23,8 @@
 /* The pauses between two looks at a container whose inspect fails, doubled up to the longest. */
 #define EXIT_RETRY_FIRST_US (100 * US_PER_MS)
 #define EXIT_RETRY_MAX_US (5 * US_PER_SEC)
+/* Until a thread is asked for again when there was none. */
+#define EXIT_THREAD_US US_PER_SEC
 
 struct exit_job {
     struct driver *d;
@@ -50,25 +52,27 @@ static struct task *task_ref(struct driver *d, struct task *t) {
     return store_get(d->store, t->id);
 }
 
-/* Hands (d, task, code) to @pool with a reference of its own. */
-static void run_later(struct driver *d, struct pool *pool, struct task *t, int code,
-                      void (*work)(void *)) {
+/* Hands (d, task, code) to @pool with a reference of its own. Returns 0, also for a task that is
+ * not there any more; -ENOMEM; -EAGAIN. */
+static int run_later(struct driver *d, struct pool *pool, struct task *t, int code,
+                     void (*work)(void *)) {
     struct exit_job *job = calloc(1, sizeof(*job));
-    struct task *ref = job ? task_ref(d, t) : NULL;
-    if (!ref) {
-        free(job);
-        return; /* destroyed meanwhile */
-    }
+    if (!job)
+        return -ENOMEM;
+    struct task *ref = task_ref(d, t);
     *job = (struct exit_job){.d = d, .task = ref, .event_code = code};
-    if (pool_run(pool, work, job) < 0) {
-        log_warn("exit", LOG_KV("task_id", t->id), "no thread to look at the container, retrying");
+    int r = ref ? pool_run(pool, work, job) : 0;
+    if (r < 0 || !ref) {
         task_unref(ref);
         free(job);
     }
+    return r;
 }
 
 void exit_settle_later(struct driver *d, struct task *t) {
-    run_later(d, d->drains, t, EXIT_UNKNOWN_CODE, settle_work);
+    if (run_later(d, d->drains, t, EXIT_UNKNOWN_CODE, settle_work) < 0)
+        log_warn("exit", LOG_KV("task_id", t->id),
+                 "no thread to wait for the last log lines: DestroyTask does, ignoring");
 }
 
 void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns) {
@@ -191,8 +195,9 @@ static void resync_work(void *arg) {
     unsigned mine = atomic_load(&d->resyncs);
     struct task **all;
     size_t n;
-    if (store_all(d->store, &all, &n) < 0)
-        return;
+    while (store_all(d->store, &all, &n) < 0)
+        if (!pause_before_retry(d, EXIT_THREAD_US))
+            return;
     while ((n = look_at_all(d, all, n, mine)) > 0)
         if (!pause_before_retry(d, EXIT_RETRY_MAX_US / 5))
             break;
@@ -201,11 +206,25 @@ static void resync_work(void *arg) {
     free(all);
 }
 
-static void on_connected(void *ctx) {
+static void resync(void *ctx);
+
+/* No thread was to be had for one look or for all: the streams thread asks again for all. */
+static void resync_later(struct driver *d) {
+    log_warn("exit", NULL, "no thread to look at the containers, retrying");
+    if (d->resync_again || loop_timer_new(d->loop, resync, d, &d->resync_again) == 0)
+        loop_timer_at(d->resync_again, clock_now_us() + EXIT_THREAD_US);
+}
+
+static void resync(void *ctx) {
     struct driver *d = ctx;
     atomic_fetch_add(&d->resyncs, 1);
     if (pool_run(d->pool, resync_work, d) < 0)
-        log_warn("exit", NULL, "no thread to look at the containers, retrying");
+        resync_later(d);
+}
+
+static void look_later(struct driver *d, struct task *t, int event_code) {
+    if (run_later(d, d->pool, t, event_code, check_work) < 0)
+        resync_later(d);
 }
 
 static void on_disconnected(void *ctx, const char *why) {
@@ -233,7 +252,7 @@ static bool is_new_start(const struct task *t, const char *action) {
  * then it is asked. */
 static void on_die(struct driver *d, struct task *t, const struct docker_event *e) {
     if (e->exit_code < 0 || e->exit_code == 128 + SIGKILL) {
-        run_later(d, d->pool, t, e->exit_code, check_work);
+        look_later(d, t, e->exit_code);
         return;
     }
     struct task_exit exit;
@@ -255,11 +274,11 @@ static void on_event(void *ctx, const struct docker_event *e) {
     else if (strcmp(e->action, "die") == 0)
         on_die(d, t, e);
     else if (strcmp(e->action, "destroy") == 0 || is_new_start(t, e->action))
-        run_later(d, d->pool, t, EXIT_UNKNOWN_CODE, check_work);
+        look_later(d, t, EXIT_UNKNOWN_CODE);
 }
 
 const struct docker_events_ops exit_events_ops = {
-    .connected = on_connected,
+    .connected = resync,
     .event = on_event,
     .disconnected = on_disconnected,
 };

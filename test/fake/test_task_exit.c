@@ -2,6 +2,7 @@
  * removed by hand, an OOM kill; and RecoverTask, which asks for the same of containers that ran
  * without us. */
 #include "fake/task_world.h"
+#include "paddock/pool.h"
 #include "paddock/task_state.h"
 #include "unit/config/pack.h"
 
@@ -128,6 +129,54 @@ static void test_exit__inspect_of_another_hangs__told(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
     assert_int_equal(world_look(&x->w, stuck.id).phase, TASK_RUNNING);
     task_config_done(&stuck);
+}
+
+/* ---- no thread is to be had ---- */
+
+static atomic_bool denied;
+static atomic_int refusals;
+
+int __real_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx);
+int __wrap_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx);
+int __wrap_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx) {
+    if (!atomic_load(&denied))
+        return __real_pool_run(p, work, ctx);
+    atomic_fetch_add(&refusals, 1);
+    return -EAGAIN;
+}
+
+static bool was_refused(void *ctx) {
+    return atomic_load(&refusals) >= *(int *)ctx;
+}
+
+static void deny_threads(void) {
+    atomic_store(&refusals, 0);
+    atomic_store(&denied, true);
+}
+
+static void allow_threads_after(int asked) {
+    world_until(was_refused, &asked, "a thread was asked for");
+    atomic_store(&denied, false);
+}
+
+/* A SIGKILL is looked at on a thread. */
+static void test_exit__no_thread_at_the_end__told_later(void **state) {
+    struct world_web *x = *state;
+    deny_threads();
+    world_exit(&x->w, &x->task, 137);
+    allow_threads_after(1);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
+    assert_int_equal(fake_count(&x->w.fake, "GET /events"), 1);
+}
+
+static void test_exit__no_thread_when_stream_is_back__told_later(void **state) {
+    struct world_web *x = *state;
+    fake_rules(&x->w.fake, "GET /events status=200 type=application/json stall body=\n");
+    deny_threads();
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_exit(&x->w, &x->task, 5);
+    allow_threads_after(2); /* the fingerprint asked, too, when the stream was lost */
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 5);
 }
 
 static void test_exit__removed_by_hand__told(void **state) {
@@ -498,6 +547,8 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_exit__inspect_hangs_for_a_while__told),
     HASTY(test_exit__inspect_of_another_hangs__told),
     HASTY(test_exit__inspect_hangs_for_ever__event_believed),
+    T(test_exit__no_thread_at_the_end__told_later),
+    T(test_exit__no_thread_when_stream_is_back__told_later),
     T(test_exit__removed_by_hand__told),
     T(test_exit__gone_after_dockers_restart__told),
     T(test_exit__docker_down__nothing_concluded_fingerprint_says_so),
