@@ -44,16 +44,20 @@ static void serve_leave(int sig) {
 }
 
 /* Before the first thread. A terminal's Ctrl-C reaches us with the agent, which then ends us in its
- * own way; SIGPIPE comes when the agent has died and nobody reads our log: tasks go on, and so do
- * we. SIGTERM is taken by a thread. */
+ * own way; its SIGHUP, too, which to the agent means that its configuration is to be read again.
+ * SIGPIPE comes when the agent has died and nobody reads our log: tasks go on, and so do we.
+ * SIGTERM is taken by a thread. */
 static void serve_init_process(sigset_t *ret_term) {
     signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGALRM, serve_leave);
     sigemptyset(ret_term);
     sigaddset(ret_term, SIGTERM);
     pthread_sigmask(SIG_BLOCK, ret_term, NULL);
     umask(077);
+    if (log_never_wait() < 0)
+        log_debug("plugin", NULL, "the log waits for its reader");
     /* A task costs up to a dozen fds (cpuset, stats, FIFOs): the soft limit of 1,024 is soon
      * reached. */
     struct rlimit files;

@@ -1,15 +1,21 @@
 #include "paddock/log.h"
 #include "paddock/clock.h"
 
+#include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
-#define LOG_TEXT_MAX 8192 /* of one message or value: the host cuts lines at 64 KiB */
-#define LOG_LINE_MAX 60000
+#define LOG_TEXT_MAX 2048 /* of one message or value; less where the line would be too long */
+
+/* Lines that stderr did not take. The one thing that all who write to it share. */
+static atomic_uint lost;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -32,10 +38,10 @@ static bool log_traces(const char *module) {
     return false;
 }
 
-/* A JSON string of @text, cut to LOG_TEXT_MAX; bytes that are no UTF-8 become '?'. */
-static json_t *log_string(const char *text) {
+/* A JSON string of @text, cut to less than @max; bytes that are no UTF-8 become '?'. */
+static json_t *log_string(const char *text, size_t max) {
     char safe[LOG_TEXT_MAX];
-    snprintf(safe, sizeof(safe), "%s", text ? text : "");
+    snprintf(safe, max, "%s", text ? text : "");
     json_t *j = json_string(safe);
     if (!j) {
         for (char *p = safe; *p; p++)
@@ -56,6 +62,31 @@ static void log_timestamp(char *out, size_t size) {
     snprintf(out, size, "%s.%06dZ", day, (int)(ns % 1000000000 / 1000));
 }
 
+/* The line, ending with a newline and no NUL. NULL: no memory. */
+static char *log_line(enum log_level level, const char *module, const char *const *kv,
+                      const char *message, const char *when, unsigned lines_lost, size_t text_max,
+                      size_t *ret_len) {
+    json_t *line = json_object();
+    json_object_set_new(line, "@level", json_string(level_names[level]));
+    json_object_set_new(line, "@message", log_string(message, text_max));
+    json_object_set_new(line, "@module", log_string(module, text_max));
+    json_object_set_new(line, "@timestamp", json_string(when));
+    for (; kv && kv[0]; kv += 2) {
+        json_object_set_new(line, kv[0], log_string(kv[1], text_max));
+        if (!kv[1])
+            break; /* the list ends with NULL: a NULL value cannot be told from it */
+    }
+    if (lines_lost > 0)
+        json_object_set_new(line, "lines_lost", json_sprintf("%u", lines_lost));
+    char *text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(line);
+    size_t len = text ? strlen(text) : 0;
+    if (text)
+        text[len++] = '\n'; /* in place of the NUL: one write for the whole line */
+    *ret_len = len;
+    return text;
+}
+
 void log_write(enum log_level level, const char *module, const char *const *kv, const char *fmt,
                ...) {
     if (level == LOG_LEVEL_DEBUG && !log_traces(module))
@@ -68,24 +99,26 @@ void log_write(enum log_level level, const char *module, const char *const *kv, 
     va_end(ap);
     log_timestamp(when, sizeof(when));
 
-    json_t *line = json_object();
-    json_object_set_new(line, "@level", json_string(level_names[level]));
-    json_object_set_new(line, "@message", log_string(message));
-    json_object_set_new(line, "@module", log_string(module));
-    json_object_set_new(line, "@timestamp", json_string(when));
-    for (; kv && kv[0]; kv += 2) {
-        json_object_set_new(line, kv[0], log_string(kv[1]));
-        if (!kv[1])
-            break; /* the list ends with NULL: a NULL value cannot be told from it */
+    unsigned before = atomic_exchange(&lost, 0);
+    size_t len = 0;
+    char *text = NULL;
+    for (size_t max = LOG_TEXT_MAX; max > 1 && (max == LOG_TEXT_MAX || len > PIPE_BUF); max /= 2) {
+        free(text);
+        text = log_line(level, module, kv, message, when, before, max, &len);
     }
-    char *text = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII);
-    json_decref(line);
-    size_t len = text ? strlen(text) : 0;
-    if (len > 0 && len < LOG_LINE_MAX) {
-        text[len] = '\n'; /* in place of the NUL: one write for the whole line */
-        ssize_t n = write(STDERR_FILENO, text, len + 1);
-        (void)n; /* nobody reads any more: dropped */
-    }
+    if (!text || write(STDERR_FILENO, text, len) != (ssize_t)len) /* full, or nobody reads */
+        atomic_fetch_add(&lost, before + 1);
     free(text);
     errno = keep;
+}
+
+int log_never_wait(void) {
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) < 0)
+        return -errno;
+    if (!S_ISFIFO(st.st_mode))
+        return 0;
+    /* Opened anew, for O_NONBLOCK belongs to what all that were given this end share. */
+    AUTO_FD int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
 }

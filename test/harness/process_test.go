@@ -9,6 +9,7 @@ package harness
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -60,9 +61,17 @@ func hostEnv(changes ...string) []string {
 
 func startBare(t *testing.T, env ...string) *bare {
 	t.Helper()
-	outR, outW, err := os.Pipe()
-	ok(t, err, "pipe")
 	errR, errW, err := os.Pipe()
+	ok(t, err, "pipe")
+	b := startBareTo(t, errR, errW, env...)
+	go func() { _, _ = io.Copy(b.stderr, errR) }()
+	return b
+}
+
+/* With a pipe for its stderr that nobody reads yet. */
+func startBareTo(t *testing.T, errR, errW *os.File, env ...string) *bare {
+	t.Helper()
+	outR, outW, err := os.Pipe()
 	ok(t, err, "pipe")
 	b := &bare{t: t, errPip: errR, stderr: &buffer{}, done: make(chan struct{}), stdout: bufio.NewReader(outR)}
 	b.cmd = exec.Command(binaryAs(t, run.subject, "docker"))
@@ -70,7 +79,6 @@ func startBare(t *testing.T, env ...string) *bare {
 	ok(t, b.cmd.Start(), "starting the plugin")
 	outW.Close()
 	errW.Close()
-	go func() { _, _ = io.Copy(b.stderr, errR) }()
 	go func() {
 		_ = b.cmd.Wait()
 		close(b.done)
@@ -249,10 +257,14 @@ func TestClientCertificateIsRefusedClearly(t *testing.T) {
 	})
 }
 
-func TestSigintAndSigpipeAreIgnored(t *testing.T) {
+func TestSignalsOfATerminalAndSigpipeAreIgnored(t *testing.T) {
 	b := startBare(t)
 	b.handshake()
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGPIPE, syscall.SIGINT} {
+	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGPIPE, syscall.SIGINT}
+	if !run.isRef { /* go-plugin leaves SIGHUP alone: a Go program ends */
+		signals = append(signals, syscall.SIGHUP)
+	}
+	for _, sig := range signals {
 		ok(t, b.cmd.Process.Signal(sig), "signal")
 		b.mustLive(sig.String())
 	}
@@ -272,6 +284,35 @@ func TestClosedStderrIsSurvived(t *testing.T) {
 		cancel()
 	}
 	b.mustLive("EPIPE on stderr")
+}
+
+/* An agent that is stopped reads nothing: its pipe fills up, and then a line of log must hold up no request. */
+func TestFullStderrHoldsUpNobody(t *testing.T) {
+	if run.isRef { /* does not get as far as its handshake */
+		return
+	}
+	errR, errW, err := os.Pipe()
+	ok(t, err, "pipe")
+	ok(t, errW.SetWriteDeadline(time.Now().Add(100*time.Millisecond)), "deadline")
+	if _, err = errW.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the pipe is not full: %v", err)
+	}
+	b := startBareTo(t, errR, errW)
+	b.handshake()
+	conn := b.mustLive("handshake")
+	ctx, cancel := timeout(10 * time.Second)
+	defer cancel()
+	/* the first fingerprint says in the log whether Docker answers */
+	_, err = rawCall(ctx, conn, baseService+"SetConfig", pbBytes(2, string(pbBytes(1, ""))))
+	ok(t, err, "SetConfig")
+	s, err := rawStream(ctx, conn, driverService+"Fingerprint")
+	ok(t, err, "Fingerprint")
+	empty := []byte{}
+	ok(t, s.SendMsg(&empty), "Fingerprint")
+	ok(t, s.CloseSend(), "Fingerprint")
+	ok(t, s.RecvMsg(&empty), "the first fingerprint")
+	shutDown(t, ctx, conn)
+	b.waitExit(5*time.Second, "Shutdown")
 }
 
 func TestShutdownAnswersAndExitsWithinTwoSeconds(t *testing.T) {
