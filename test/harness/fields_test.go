@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/protobuf/proto"
 	"github.com/hashicorp/nomad/nomad/structs"
 	"github.com/hashicorp/nomad/plugins/drivers"
+	pb "github.com/hashicorp/nomad/plugins/drivers/proto"
 )
 
 type row struct {
@@ -400,6 +402,34 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 			}
 		})
 	}
+}
+
+/* The parent of a dispatched or periodic job: v1.6.3's host does not know the field, later ones send it. */
+func TestParentJobIsALabel(t *testing.T) {
+	paddockOnly(t, "its server does not decode the field")
+	p := launchWith(t, launchOptions{config: baseConfig(`extra_labels = ["*"]`)})
+	k := newTask(t, p, "child", rowBlock(""))
+	spec, err := p.TaskConfigSchema()
+	ok(t, err, "TaskConfigSchema")
+	data, err := encode(spec, hclToInterface(t, "config {\n"+rowBlock("")+"\n}"))
+	ok(t, err, "evaluating the task block")
+	request, err := proto.Marshal(&pb.StartTaskRequest{Task: &pb.TaskConfig{
+		Id: k.id(), Name: k.cfg.Name, AllocId: k.cfg.AllocID, AllocDir: k.cfg.AllocDir, JobId: "child-1",
+		StdoutPath: k.cfg.StdoutPath, StderrPath: k.cfg.StderrPath, MsgpackDriverConfig: data,
+		Resources: &pb.Resources{LinuxResources: &pb.LinuxResources{CpuShares: 100},
+			AllocatedResources: &pb.AllocatedTaskResources{Cpu: &pb.AllocatedCpuResources{CpuShares: 100}, Memory: &pb.AllocatedMemoryResources{MemoryMb: 64}}},
+		XXX_unrecognized: pbBytes(22, "the-parent"),
+	}})
+	ok(t, err, "request")
+	ctx, cancel := timeout(callLimit)
+	defer cancel()
+	_, err = p.raw(ctx, driverService+"StartTask", request)
+	ok(t, err, "StartTask")
+	labels := k.inspect().at("Config.Labels").(map[string]any)
+	if labels["com.hashicorp.nomad.parent_job_id"] != "the-parent" || labels["com.hashicorp.nomad.job_id"] != "child-1" {
+		t.Errorf("labels %v", labels)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
 }
 
 /* Null, absent and empty are one to Docker. */

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/hashicorp/nomad/helper/uuid"
 	"github.com/hashicorp/nomad/nomad/structs"
 	"github.com/hashicorp/nomad/plugins/drivers"
+	"paddock.invalid/test/harness/engine"
 )
 
 /* A network of this test's own; the subnets are those that documentation reserves. */
@@ -62,6 +64,88 @@ func TestUserDefinedNetwork(t *testing.T) {
 		t.Errorf("InspectTask's network %+v", s.NetworkOverride)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
+}
+
+/* Docker's own bridge, which the dockerd of all other tests is without; to Docker it has two names. */
+func TestDefaultBridge(t *testing.T) {
+	net := makeNetwork(t)
+	d, err := engine.StartDaemon(filepath.Join(run.dir, "b"), "--bridge="+net)
+	ok(t, err, "a dockerd with a bridge")
+	docker := &dockerAPI{engine.New(d.Socket(), 0)}
+	t.Cleanup(func() {
+		ok(t, docker.RemoveAll(), "removing the containers")
+		ok(t, d.Stop(), "the dockerd with a bridge")
+	})
+	ok(t, importImages(docker), "images")
+	p := launchWith(t, launchOptions{config: configAt(d.Endpoint(), "")})
+	ctx, cancel := timeout(callLimit)
+	defer cancel()
+	fingerprints, err := p.Fingerprint(ctx)
+	ok(t, err, "Fingerprint")
+	if ip := (<-fingerprints).Attributes["driver.docker.bridge_ip"]; ip == nil || *ip.String != "198.51.100.1" {
+		t.Errorf("driver.docker.bridge_ip %v", ip)
+	}
+	for i, mode := range []string{"", `network_mode = "bridge"`} {
+		mac := fmt.Sprintf("02:42:c6:33:64:0%d", i)
+		k := newTask(t, p, "bridged", shell(`cat /sys/class/net/eth0/address; sleep 1000`)+
+			fmt.Sprintf("\n%s\nmac_address = %q\nports = [\"web\"]", mode, mac), withPort).start(p)
+		k.stdout.waitFor(t, 20*time.Second, mac+"\n")
+		c := docker.inspect(t, k.container())
+		if got := c.str("NetworkSettings.Networks.bridge.MacAddress"); got != mac {
+			t.Errorf("MAC of the endpoint %q, want %q", got, mac)
+		}
+		ip := c.str("NetworkSettings.Networks.bridge.IPAddress")
+		if k.net == nil || ip == "" || k.net.IP != ip || k.net.AutoAdvertise {
+			t.Errorf("network override %+v: want %q, not advertised, for nobody outside reaches it", k.net, ip)
+		}
+		if b := fmt.Sprint(c.at("NetworkSettings.Ports.8080/tcp")); b != "[map[HostIp:127.0.0.1 HostPort:23456]]" {
+			t.Errorf("published %s", b)
+		}
+		ok(t, k.destroy(p), "DestroyTask")
+	}
+}
+
+/*
+ * A host whose /etc/resolv.conf names systemd-resolved alone, where no container reaches it: a task's dns
+ * block is filled up from what resolved itself asks. The plugin sees such a host: its /run and that one
+ * file are others.
+ */
+func TestDNSOfAHostWithResolved(t *testing.T) {
+	dir := t.TempDir()
+	const upstream = "nameserver 192.0.2.53\nnameserver 192.0.2.54\nsearch corp.example\n"
+	for name, text := range map[string]string{
+		"stub": "# by systemd-resolved\nnameserver 127.0.0.53\noptions edns0 trust-ad\nsearch stub.example\n", "upstream": upstream,
+	} {
+		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644), name)
+	}
+	p := launchWith(t, launchOptions{name: "resolved", before: []string{"unshare", "--mount", "/bin/sh", "-ec", `
+		mkdir -p /run/paddock "$0/paddock"
+		mount --bind /run/paddock "$0/paddock"
+		mount -t tmpfs none /run
+		mkdir -p /run/paddock /run/systemd/resolve
+		mount --bind "$0/paddock" /run/paddock
+		cp "$0/upstream" /run/systemd/resolve/resolv.conf
+		file=$(readlink -f /etc/resolv.conf)
+		mkdir -p "$(dirname "$file")"
+		[ -e "$file" ] || : >"$file"
+		mount --bind "$0/stub" "$file"
+		exec "$1"`, dir}})
+	for what, c := range map[string]struct {
+		dns  drivers.DNSConfig
+		want string
+	}{
+		"nothing":   {drivers.DNSConfig{}, upstream},
+		"a search":  {drivers.DNSConfig{Searches: []string{"s.example"}}, "search s.example\nnameserver 192.0.2.53\nnameserver 192.0.2.54\n"},
+		"a server":  {drivers.DNSConfig{Servers: []string{"192.0.2.9"}}, "search corp.example\nnameserver 192.0.2.9\n"},
+		"an option": {drivers.DNSConfig{Options: []string{"ndots:3"}}, "search corp.example\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions ndots:3\n"},
+	} {
+		k := newTask(t, p, "dns", shell(`cat /etc/resolv.conf; echo done; sleep 1000`), func(cfg *drivers.TaskConfig) { cfg.DNS = &c.dns }).start(p)
+		k.stdout.waitFor(t, 20*time.Second, "done\n")
+		if got := strings.TrimSuffix(k.stdout.text(), "done\n"); got != c.want {
+			t.Errorf("with %s the container's /etc/resolv.conf is %q, want %q", what, got, c.want)
+		}
+		ok(t, k.destroy(p), "DestroyTask")
+	}
 }
 
 /* A network with both families: addresses, a published port, what Nomad is told; the container is reached by IPv6. */

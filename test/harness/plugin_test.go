@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,6 +55,7 @@ type launchOptions struct {
 	name     string   /* file name of the program, default "docker" */
 	env      []string /* added to ours */
 	config   string   /* the plugin block's HCL; "-": no SetConfig at all */
+	before   []string /* the program is the last argument of this command */
 	reattach *goplugin.ReattachConfig
 }
 
@@ -134,7 +136,8 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 	if o.reattach != nil {
 		config.Reattach = o.reattach
 	} else {
-		config.Cmd = exec.Command(binaryAs(t, o.binary, o.name))
+		argv := append(slices.Clip(o.before), binaryAs(t, o.binary, o.name))
+		config.Cmd = exec.Command(argv[0], argv[1:]...)
 		/* go-plugin puts our own environment behind the command's: changes go through ours */
 		defer setEnv(o.env)()
 	}
