@@ -328,7 +328,10 @@ func (d *driver) follow(*job, func(int)) {} /* its FIFOs tell: driver.logs */
 /* ---- raw calls ---- */
 
 /* The calls that a driver cannot do without, and no others. */
-type raw struct{ b *bench }
+type raw struct {
+	b     *bench
+	times bool /* asks for each line's time, as a driver that goes on after a loss must */
+}
 
 func (r *raw) label() string { return "raw" }
 func (r *raw) tree() []int   { return nil }
@@ -400,12 +403,17 @@ func (r *raw) exec(j *job, command ...string) error {
 
 func (r *raw) execStream(j *job, command ...string) error { return r.exec(j, command...) }
 
-/* The log stream without its frames' heads. */
+/* The log stream without its frames' heads and the lines' times. */
 func (r *raw) follow(j *job, got func(int)) {
-	resp, err := r.b.docker.open("GET", "/containers/"+j.container+"/logs?follow=1&stdout=1&stderr=1")
+	path := "/containers/" + j.container + "/logs?follow=1&stdout=1&stderr=1"
+	count := &frames{got: got}
+	if r.times {
+		path += "&timestamps=1"
+		count.time = len("2006-01-02T15:04:05.000000000Z ")
+	}
+	resp, err := r.b.docker.open("GET", path)
 	check(err, "logs")
 	defer resp.Body.Close()
-	count := &frames{got: got}
 	_, err = io.CopyBuffer(count, resp.Body, make([]byte, 64<<10))
 	check(err, "logs")
 }
@@ -414,6 +422,8 @@ func (r *raw) follow(j *job, got func(int)) {
 type frames struct {
 	head []byte
 	left int
+	time int /* bytes in front of each payload that do not count */
+	skip int
 	got  func(int)
 }
 
@@ -425,12 +435,15 @@ func (f *frames) Write(p []byte) (int, error) {
 			if len(f.head) == 8 {
 				f.left = int(f.head[4])<<24 | int(f.head[5])<<16 | int(f.head[6])<<8 | int(f.head[7])
 				f.head = f.head[:0]
+				f.skip = f.time
 			}
 			continue
 		}
 		n := len(r.Next(f.left))
 		f.left -= n
-		f.got(n)
+		skip := min(f.skip, n)
+		f.skip -= skip
+		f.got(n - skip)
 	}
 	return total, nil
 }

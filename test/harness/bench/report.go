@@ -18,6 +18,8 @@ type figure struct {
 	values     map[string]float64
 	least      bool /* the target is a least value, not a most */
 	target     *float64
+	judged     *float64 /* what the target is for, when it is not paddock's value itself */
+	how        string   /* the target's text then, with a verb for it */
 }
 
 type figures struct{ list []*figure }
@@ -41,17 +43,22 @@ func (fs *figures) set(name, unit, peer string, value float64) *figure {
 
 func (f *figure) atMost(v float64) { f.target = &v }
 
-/* The raw calls' value and so much more. */
-func (f *figure) atMostRawPlus(v float64) {
-	if r, have := f.values["raw"]; have {
-		f.atMost(r + v)
+/*
+ * So much over the raw calls: the median of the rounds' own differences. What hits
+ * a whole round goes out of it, the difference of two medians keeps it.
+ */
+func (f *figure) overRawAtMost(s samples, v float64) {
+	if ms, have := s.overRaw().median("paddock"); have {
+		f.atMost(v)
+		f.judged, f.how = &ms, "raw + %s"
 	}
 }
 
-func (f *figure) atLeastOfRaw(part float64) {
-	if r, have := f.values["raw"]; have {
-		v := r * part
-		f.target, f.least = &v, true
+/* Such a part of the raw calls' value: the median of the rounds' own ratios. */
+func (f *figure) ofRawAtLeast(ratios []float64, part float64) {
+	if len(ratios) > 0 {
+		v := middle(ratios)
+		f.target, f.least, f.judged, f.how = &part, true, &v, "%s of raw"
 	}
 }
 
@@ -84,6 +91,11 @@ func (f *figure) verdict() (target, ok string) {
 	}
 	target = sign + " " + number(*f.target)
 	v, have := f.values["paddock"]
+	if f.judged != nil {
+		target = sign + " " + fmt.Sprintf(f.how, number(*f.target))
+		v, have = *f.judged, true
+		defer func() { ok = number(v) + " " + ok }()
+	}
 	switch {
 	case !have:
 	case f.least == (v >= *f.target) || v == *f.target:
@@ -150,18 +162,37 @@ func (fs *figures) writeJSON(path string) error {
 	return err
 }
 
-/* Samples of a duration, by peer. */
+/* Samples of a duration, by peer; the n-th of all peers are of one round. */
 type samples map[string][]time.Duration
 
 func (s samples) add(peer string, d time.Duration) { s[peer] = append(s[peer], d) }
 
+/* By how much each sample is over that of the raw calls. */
+func (s samples) overRaw() samples {
+	out := samples{}
+	for peer, list := range s {
+		for i := 0; i < min(len(list), len(s["raw"])); i++ {
+			out.add(peer, list[i]-s["raw"][i])
+		}
+	}
+	return out
+}
+
 func (s samples) median(peer string) (ms float64, have bool) {
-	list := slices.Clone(s[peer])
-	slices.Sort(list)
-	if len(list) == 0 {
+	if len(s[peer]) == 0 {
 		return 0, false
 	}
-	return float64(list[(len(list)-1)/2].Nanoseconds()+list[len(list)/2].Nanoseconds()) / 2e6, true
+	var list []float64
+	for _, d := range s[peer] {
+		list = append(list, float64(d.Nanoseconds())/1e6)
+	}
+	return middle(list), true
+}
+
+func middle(list []float64) float64 {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
 }
 
 /* Sets the p50 of each peer that has samples. */
