@@ -34,7 +34,8 @@ struct logpump_options {
     struct pool *pool; /* starts it again when it has died */
 };
 
-/** Makes nothing but the folder; no process is started before the first follow. */
+/** Makes nothing but the folder, and tidies up what other clients' pumps have left beside it; no
+ * process is started before the first follow. */
 int logpump_new(const struct logpump_options *o, struct logpump **ret, struct err *err) MUST_CHECK;
 /** Ends our side only: the process goes on. After loop and pool have ended. */
 void logpump_free(struct logpump *p);

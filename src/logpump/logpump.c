@@ -95,6 +95,7 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
         logpump_free(p);
         return r;
     }
+    pump_dir_sweep(p->run_dir);
     *ret = p;
     return 0;
 }

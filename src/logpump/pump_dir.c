@@ -1,8 +1,13 @@
 #include "pump_dir.h"
 
 #include "pump_proto.h"
+#include "pump_record.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -50,4 +55,53 @@ void pump_dir_close(struct pump_dir *d) {
     d->lock_fd = fd_close(d->lock_fd);
     d->fd = fd_close(d->fd);
     errno = keep;
+}
+
+/* ---- what others have left ---- */
+
+#define HASH_DIGITS 16
+
+/* The folder of its FIFOs went with the allocation. */
+static bool is_forlorn(int records_fd, const char *name) {
+    struct pump_record r;
+    AUTO_FD int fd = openat(records_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || read(fd, &r, sizeof(r)) != (ssize_t)sizeof(r) || r.magic != PUMP_RECORD_MAGIC)
+        return false;
+    r.path[0][sizeof(r.path[0]) - 1] = '\0';
+    return access(dirname(r.path[0]), F_OK) < 0 && errno == ENOENT;
+}
+
+static void sweep(const char *path) {
+    struct pump_dir dir;
+    int r = pump_dir_open(path, &dir);
+    int fd = r == 0 ? openat(dir.fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (is_forlorn(dir.records_fd, e->d_name))
+            unlinkat(dir.records_fd, e->d_name, 0);
+    if (d)
+        closedir(d);
+    else
+        fd_close(fd);
+    pump_dir_close(&dir);
+}
+
+void pump_dir_sweep(const char *own) {
+    char path[PATH_MAX];
+    const char *name = strrchr(own, '/'), *hash = strrchr(own, '-');
+    if (!name || !hash || hash < name || strlen(hash + 1) != HASH_DIGITS)
+        return;
+    size_t prefix = (size_t)(hash - name); /* with the dash, for @name begins with the slash */
+    snprintf(path, sizeof(path), "%.*s", (int)(name - own), own);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        const char *rest = e->d_name + prefix;
+        if (strncmp(e->d_name, name + 1, prefix) != 0 || strlen(rest) != HASH_DIGITS ||
+            strspn(rest, "0123456789abcdef") != HASH_DIGITS || strcmp(rest, hash + 1) == 0)
+            continue;
+        snprintf(path, sizeof(path), "%.*s/%s", (int)(name - own), own, e->d_name);
+        sweep(path);
+    }
+    if (d)
+        closedir(d);
 }

@@ -14,3 +14,8 @@ struct pump_dir {
 int pump_dir_open(const char *path, struct pump_dir *d) MUST_CHECK;
 /** Gives the lock back; a folder without positions is removed before. */
 void pump_dir_close(struct pump_dir *d);
+
+/** Removes what pumps have left beside the folder @own ("PARENT/DRIVER-0123456789abcdef"), of the
+ * same driver: folders that no pump serves, and of their positions those whose allocation is gone,
+ * for a Nomad client that still has it may come back. What fails stays for the next time. */
+void pump_dir_sweep(const char *own);

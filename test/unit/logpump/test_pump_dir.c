@@ -1,0 +1,129 @@
+/* Folders of pumps that were killed and whose Nomad client never came back: the next client's
+ * plugin takes away what nobody can need any more, and nothing else. */
+#include "../../../src/logpump/pump_dir.h"
+#include "../../../src/logpump/pump_proto.h"
+#include "../../../src/logpump/pump_record.h"
+#include "unit/cm.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define OWN "docker-0123456789abcdef"
+#define OTHER "docker-fedcba9876543210"
+
+struct fixture {
+    char dir[64], own[128], alloc[128];
+};
+
+static int setup(void **state) {
+    struct fixture *x = calloc(1, sizeof(*x));
+    assert_non_null(x);
+    snprintf(x->dir, sizeof(x->dir), "/tmp/pump-dir-XXXXXX");
+    assert_non_null(mkdtemp(x->dir));
+    snprintf(x->own, sizeof(x->own), "%s/" OWN, x->dir);
+    snprintf(x->alloc, sizeof(x->alloc), "%s/alloc", x->dir);
+    assert_int_equal(mkdir(x->own, 0700), 0);
+    assert_int_equal(mkdir(x->alloc, 0700), 0);
+    *state = x;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int teardown(void **state) {
+    struct fixture *x = *state;
+    assert_int_equal(nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    free(x);
+    return 0;
+}
+
+/* A folder with the position of one task, as a pump of its own leaves it that is killed now (it has
+ * the lock until then). */
+static void leave(const struct fixture *x, const char *name, struct pump_dir *ret) {
+    static char path[128];
+    struct pump_record *r;
+    bool fresh;
+    snprintf(path, sizeof(path), "%s/%s", x->dir, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(pump_dir_open(path, ret), 0);
+    assert_int_equal(pump_record_open(ret->records_fd, "c0ffee" PUMP_DONE, &r, &fresh), 0);
+    snprintf(r->path[0], sizeof(r->path[0]), "%s/.web.stdout.fifo", x->alloc);
+    r->magic = PUMP_RECORD_MAGIC;
+    pump_record_close(r);
+}
+
+static void kill_pump(struct pump_dir *d) {
+    d->records_fd = fd_close(d->records_fd); /* then it does not tidy up */
+    pump_dir_close(d);
+}
+
+static bool is_there(const struct fixture *x, const char *below) {
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", x->dir, below);
+    return access(path, F_OK) == 0;
+}
+
+static void test_sweep__allocation_gone__removed(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir d;
+    leave(x, OTHER, &d);
+    kill_pump(&d);
+    assert_int_equal(rmdir(x->alloc), 0);
+    pump_dir_sweep(x->own);
+    assert_false(is_there(x, OTHER));
+    assert_true(is_there(x, OWN));
+}
+
+/* Its client may come back and go on behind the last line. */
+static void test_sweep__allocation_there__stays(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir d;
+    leave(x, OTHER, &d);
+    kill_pump(&d);
+    pump_dir_sweep(x->own);
+    assert_true(is_there(x, OTHER "/" PUMP_RECORDS "/c0ffee" PUMP_DONE));
+}
+
+static void test_sweep__pump_lives__stays(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir d;
+    leave(x, OTHER, &d);
+    assert_int_equal(rmdir(x->alloc), 0);
+    pump_dir_sweep(x->own);
+    assert_true(is_there(x, OTHER "/" PUMP_RECORDS "/c0ffee" PUMP_DONE));
+    kill_pump(&d);
+}
+
+static void test_sweep__another_drivers__stays(void **state) {
+    static const char *const names[] = {"podman-fedcba9876543210", "docker-fedcba98765432100",
+                                        "docker-x-fedcba9876543210", "docker-fedcba987654321g",
+                                        "docker-fedcba9876543210.old"};
+    struct fixture *x = *state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct pump_dir d;
+        leave(x, names[i], &d);
+        kill_pump(&d);
+    }
+    assert_int_equal(rmdir(x->alloc), 0);
+    pump_dir_sweep(x->own);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_true(is_there(x, names[i]));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_sweep__allocation_gone__removed),
+        T(test_sweep__allocation_there__stays),
+        T(test_sweep__pump_lives__stays),
+        T(test_sweep__another_drivers__stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
