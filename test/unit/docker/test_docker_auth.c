@@ -448,10 +448,10 @@ static void test_docker_auth_lookup__helper_hangs__ended_at_the_deadline(void **
         snprintf(script, sizeof(script), "exec 7>%s/alive\n%s", x->dir, scripts[i]);
         int ours, alive = open_alive(x, &ours);
         write_helper(x, "x", script);
+        uint64_t before = clock_now_us();
         struct call call = call_within(NULL, 300 * US_PER_MS);
         struct docker_auth a = {0};
         struct err err = {0};
-        uint64_t before = clock_now_us();
         print_message("%s\n", scripts[i]);
         assert_int_equal(docker_auth_lookup(&s, "r.io", &call, &a, &err), -ETIMEDOUT);
         uint64_t took = clock_now_us() - before;
