@@ -39,6 +39,10 @@ struct docker_options {
 int docker_new(const struct docker_options *o, struct docker **ret, struct err *err) MUST_CHECK;
 void docker_free(struct docker *d);
 
+/** The process that listens on Docker's Unix socket, 0 = one that this process cannot see. Returns
+ * 0; -EPROTONOSUPPORT it is no Unix socket; -ENOTCONN. */
+int docker_peer(struct docker *d, pid_t *ret, struct err *err) MUST_CHECK;
+
 static inline void docker_json_done(json_t **j) {
     json_decref(*j);
     *j = NULL;

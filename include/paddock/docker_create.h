@@ -8,8 +8,10 @@
  * into the task's folder and hosts into the allocation's; it never talks to Docker.
  *
  * Paths: unless volumes are enabled, whatever a job names must lie below the allocation's folder,
- * all symlinks followed; Docker is given the path without them. What the task does to its folders
- * between this and Docker's mount is out of our hands: Docker takes names, not descriptors. */
+ * all symlinks followed. Docker takes names, not descriptors, and a sibling task can put a symlink
+ * in place of a folder between this and Docker's mount: so what was found is handed out as a list
+ * of open descriptors, and Docker is told of the mount points that the caller gives them. The
+ * folders that Nomad gives each task are told by name, without symlinks. */
 #include "paddock/config.h"
 #include "paddock/task_config.h"
 #include <jansson.h>
@@ -26,20 +28,39 @@ struct docker_create_host {
     unsigned num_cpu;           /* CPUs that this process may use, for cfs quotas */
     uint64_t total_compute_mhz; /* of the node, 0 = unknown */
     const char *owner_label;    /* value of paddock's own label: node and driver that own it */
-    const char *resolv_conf;    /* path of the system's file, for tests; NULL = /etc/resolv.conf */
+    const char *sources_dir; /* where the caller mounts what the job may mount; a path without ':';
+                              * NULL = Docker is told the names */
+    const char *resolv_conf; /* path of the system's file, for tests; NULL = /etc/resolv.conf */
 };
 
 #define DOCKER_LABEL_ALLOC_ID "com.hashicorp.nomad.alloc_id"
 #define DOCKER_LABEL_OWNER "io.paddock.owner"
 #define DOCKER_LABEL_TASK_ID "io.paddock.task_id"
 
-/** Returns 0 with the body (owner: caller, json_decref). -EINVAL bad value; -EACCES not allowed by
- * the client's configuration; -ENOMEM; -ENOENT and others of a file; all with @err of class
+/* Something of the job's that is mounted at host->sources_dir/@name before Docker is told. */
+struct docker_create_source {
+    int fd;      /* O_PATH or a directory: the very object that was checked */
+    char *name;  /* one component, ASCII, without ':' */
+    char *text;  /* the job's words, for errors */
+    bool is_dir; /* else a mount point that is a file */
+    bool shared; /* the job wants its mount shared or slave: then Docker insists on a source that is
+                    shared */
+};
+struct docker_create_sources {
+    struct docker_create_source *v;
+    size_t n;
+};
+void docker_create_sources_done(struct docker_create_sources *s);
+
+/** Returns 0 with the body (owner: caller, json_decref) and the sources (owner: caller,
+ * docker_create_sources_done; none without a sources_dir). -EINVAL bad value; -EACCES not allowed
+ * by the client's configuration; -ENOMEM; -ENOENT and others of a file; all with @err of class
  * ERR_PLAIN (never recoverable). Warnings about ignored fields are logged. Context: any thread,
  * blocks on local files. */
 int docker_create_build(const struct task_config *task, const struct job_config *job,
                         const struct plugin_config *plugin, const struct docker_create_host *host,
-                        json_t **ret_body, struct err *err) MUST_CHECK;
+                        json_t **ret_body, struct docker_create_sources *ret_sources,
+                        struct err *err) MUST_CHECK;
 
 /** `<task name with / as _>-<alloc id>`; free(). NULL without memory. */
 char *docker_create_name(const struct task_config *task);

@@ -9,7 +9,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 
+#define PEER_LIMIT_SEC 10 /* for a daemon that accepts nothing */
 #define DEFAULT_ENDPOINT "unix:///var/run/docker.sock"
 
 static const char *text_or(const char *text, const char *otherwise) {
@@ -125,6 +129,24 @@ void docker_free(struct docker *d) {
     free(d->ca);
     free(d);
     errno = keep;
+}
+
+int docker_peer(struct docker *d, pid_t *ret, struct err *err) {
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct timeval limit = {.tv_sec = PEER_LIMIT_SEC};
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    if (!d->socket_path)
+        return err_set(err, ERR_PLAIN, EPROTONOSUPPORT, "%s is no Unix socket", d->base);
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", d->socket_path);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+        connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+        return err_set(err, ERR_RECOVERABLE, ENOTCONN, "cannot connect to Docker at %s: %s",
+                       d->socket_path, strerror(errno));
+    *ret = peer.pid;
+    return 0;
 }
 
 int docker_minor(struct docker *d) {

@@ -233,11 +233,13 @@ static void create_done(struct create *c) {
     cleanup_free(&c->alloc_dir);
     cleanup_free(&c->task_dir);
     docker_json_done(&c->body);
+    docker_create_sources_done(&c->sources);
 }
 
 int docker_create_build(const struct task_config *task, const struct job_config *job,
                         const struct plugin_config *plugin, const struct docker_create_host *host,
-                        json_t **ret_body, struct err *err) {
+                        json_t **ret_body, struct docker_create_sources *ret_sources,
+                        struct err *err) {
     __attribute__((cleanup(create_done))) struct create c = {
         .task = task, .job = job, .plugin = plugin, .host = host, .err = err};
     c.body = json_object();
@@ -271,6 +273,7 @@ int docker_create_build(const struct task_config *task, const struct job_config 
     if (json_array_size(c.mounts) == 0)
         json_object_del(c.host_config, "Mounts");
     *ret_body = TAKE_PTR(c.body);
+    *ret_sources = TAKE_STRUCT(c.sources);
     return 0;
 }
 

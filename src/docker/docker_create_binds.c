@@ -118,15 +118,9 @@ static int add_volume(struct create *c, const char *text) {
         is_path ? docker_create_path_join(c->task_dir, src) : docker_create_path_clean(src);
     if (!path)
         return err_oom(c->err);
-    if (!c->plugin->volumes_enabled) {
-        AUTO_FREE char *real = NULL;
-        r = docker_create_path_resolve(c->alloc_dir, path, &real, NULL);
-        if (r < 0)
-            return refuse_volume(c, text, r);
-        free(path);
-        path = TAKE_PTR(real);
-    }
-    return add_bind(c, path, dst, mode);
+    AUTO_FREE char *source = NULL;
+    r = docker_create_source(c, path, text, mode, true, &source);
+    return r < 0 ? refuse_volume(c, text, r) : add_bind(c, source, dst, mode);
 }
 
 int docker_create_binds(struct create *c) {

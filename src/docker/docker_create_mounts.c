@@ -21,21 +21,24 @@ static json_t *new_mount(struct create *c, const char *type, const char *target,
 }
 
 static int add_bind_mount(struct create *c, const struct job_mount *m) {
-    AUTO_FREE char *source = docker_create_path_join(c->task_dir, text_of(m->source));
-    if (!source)
+    AUTO_FREE char *path = docker_create_path_join(c->task_dir, text_of(m->source));
+    AUTO_FREE char *source = NULL;
+    if (!path)
         return err_oom(c->err);
-    if (!c->plugin->volumes_enabled) {
-        AUTO_FREE char *real = NULL;
-        int r = docker_create_path_resolve(c->alloc_dir, source, &real, NULL);
-        if (r == -ENOMEM)
-            return err_oom(c->err);
-        if (r < 0)
-            return create_fail(c, EACCES,
-                               "volumes are not enabled; cannot mount host path: \"%s\" \"%s\"",
-                               source, c->alloc_dir);
-        free(source);
-        source = TAKE_PTR(real);
-    }
+    int r =
+        docker_create_source(c, path, text_of(m->source), text_of(m->propagation), false, &source);
+    if (r == -ENOMEM)
+        return err_oom(c->err);
+    if (r == -ENOENT) /* in Docker's words, which is not asked */
+        return create_fail(
+            c, EINVAL,
+            "Failed to create container: invalid mount config for type \"bind\": bind "
+            "source path does not exist: %s",
+            path);
+    if (r < 0)
+        return create_fail(c, EACCES,
+                           "volumes are not enabled; cannot mount host path: \"%s\" \"%s\"", path,
+                           c->alloc_dir);
     json_t *j = new_mount(c, "bind", m->target, source, m->readonly);
     create_set_text_if(c, create_object(c, j, "BindOptions"), "Propagation", m->propagation);
     return create_status(c);

@@ -76,6 +76,7 @@ struct walk {
     struct buf done; /* its path behind the root: "" or "/a/b", no symlinks */
     char *rest;      /* what is left to walk */
     unsigned links;
+    bool make; /* directories that are missing */
 };
 
 static void walk_done(struct walk *w) {
@@ -172,11 +173,41 @@ static int walk_link(struct walk *w, int link_fd, const char *rest) {
     return 0;
 }
 
-/* Nothing is here: what is left is taken as written; ".." in it (from a symlink) has no meaning. */
-static int walk_missing(struct walk *w, const char *rest) {
+/* A directory that is not there yet, of mode 0755 whatever the umask is. Somebody else may be at
+ * it: a directory is as good, a symlink is not. */
+static int make_step(int dir_fd, const char *name) {
+    bool made = mkdirat(dir_fd, name, 0755) == 0;
+    if (!made && errno != EEXIST)
+        return -errno;
+    AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || (made && fchmod(fd, 0755) < 0))
+        return -errno;
+    return TAKE_FD(fd);
+}
+
+static int walk_make(struct walk *w, const char *rest) {
     char name[NAME_MAX + 1];
     int r;
+    if (w->fd < 0) /* not even the root is there */
+        return -ENOENT;
     while ((r = next_name(&rest, name)) > 0) {
+        if (strcmp(name, ".") == 0)
+            continue;
+        int fd = make_step(w->fd, name);
+        if (fd < 0)
+            return fd;
+        fd_close(w->fd);
+        w->fd = fd;
+    }
+    return r;
+}
+
+/* Nothing is here: what is left is taken as written; ".." in it (from a symlink) has no meaning. */
+static int walk_missing(struct walk *w, const char *rest) {
+    const char *names = rest;
+    char name[NAME_MAX + 1];
+    int r;
+    while ((r = next_name(&names, name)) > 0) {
         if (strcmp(name, "..") == 0)
             return -EXDEV;
         if (strcmp(name, ".") == 0)
@@ -185,6 +216,8 @@ static int walk_missing(struct walk *w, const char *rest) {
         if (r < 0)
             return r;
     }
+    if (r == 0 && w->make)
+        return walk_make(w, rest);
     w->fd = fd_close(w->fd);
     return r;
 }
@@ -238,12 +271,12 @@ static int walk_all(struct walk *w, const char *rest) {
     return r;
 }
 
-int docker_create_path_resolve(const char *root, const char *path, char **ret_real, int *ret_fd) {
+static int resolve(const char *root, const char *path, bool make, char **ret_real, int *ret_fd) {
     const char *rest = behind(root, path);
     if (!rest)
         return -EXDEV;
     __attribute__((cleanup(walk_done))) struct walk w = {
-        .root = root, .root_fd = -EBADF, .fd = -EBADF};
+        .root = root, .root_fd = -EBADF, .fd = -EBADF, .make = make};
     buf_init(&w.done, DOCKER_CREATE_PATH_MAX);
     int r = walk_all(&w, rest);
     if (r < 0)
@@ -256,6 +289,14 @@ int docker_create_path_resolve(const char *root, const char *path, char **ret_re
     if (ret_fd)
         *ret_fd = TAKE_FD(w.fd);
     return 0;
+}
+
+int docker_create_path_resolve(const char *root, const char *path, char **ret_real, int *ret_fd) {
+    return resolve(root, path, false, ret_real, ret_fd);
+}
+
+int docker_create_path_make(const char *root, const char *path, char **ret_real, int *ret_fd) {
+    return resolve(root, path, true, ret_real, ret_fd);
 }
 
 /* ---- files ---- */

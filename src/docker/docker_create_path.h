@@ -32,6 +32,12 @@ char *docker_create_path_join(const char *base, const char *path);
 int docker_create_path_resolve(const char *root, const char *path, char **ret_real,
                                int *ret_fd) MUST_CHECK;
 
+/** The same, and directories that are missing are made (mode 0755), none of them through a symlink:
+ * @ret_fd is always an open descriptor. -ENOENT also when @root itself is missing; -ENOTDIR, -ELOOP
+ * when something else is put in the place of a new directory. */
+int docker_create_path_make(const char *root, const char *path, char **ret_real,
+                            int *ret_fd) MUST_CHECK;
+
 /** Opens a regular file for reading; does not wait for anything. @root: it must lie below (NULL =
  * anywhere). @path: absolute, cleaned. Returns 0; -EXDEV as above; -ENOENT; -EINVAL no regular
  * file; other -errno. Owner: caller. */

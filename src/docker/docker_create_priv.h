@@ -21,7 +21,8 @@ struct create {
     json_t *body, *host_config; /* host_config is borrowed from body */
     json_t *mounts;             /* borrowed */
     const char *network_mode;   /* of the request; owner: @body */
-    bool own_hosts;             /* /etc/hosts is mounted: extra_hosts are in it */
+    struct docker_create_sources sources;
+    bool own_hosts; /* /etc/hosts is mounted: extra_hosts are in it */
 };
 
 /** "" for NULL. */
@@ -52,6 +53,16 @@ void create_add_text(struct create *c, json_t *array, const char *text);
 
 /** `*` stands for any text, also none; all else for itself. Context: pure. */
 bool create_glob(const char *pattern, const char *text);
+
+/** What a volume or a bind mount of the job is told to Docker as: @path (cleaned) when volumes are
+ * enabled; else where it leads below the allocation, or the mount point that it is given in
+ * host->sources_dir (and then a place in c->sources).
+ *  @text: the job's words, for errors. @options: `ro,rslave`, what of it concerns propagation
+ * matters. @make: a missing directory is made, as Docker does for `volumes`; only for a mount
+ * point. Returns 0; -EXDEV and others of docker_create_path_resolve; -ENOENT it is missing and not
+ * made; no @err is set. Owner of @ret_source: caller, free(). */
+int docker_create_source(struct create *c, const char *path, const char *text, const char *options,
+                         bool make, char **ret_source) MUST_CHECK;
 
 /* ---- the steps ---- */
 int docker_create_binds(struct create *c) MUST_CHECK;

@@ -108,6 +108,7 @@ void driver_free(struct driver *d) {
     fingerprint_free(d->fingerprint);
     docker_images_free(d->images);
     logpump_free(d->pump);
+    sources_free(d->sources);
     loop_free(d->loop);
     docker_free(d->docker);
     store_free(d->store);
@@ -334,21 +335,23 @@ static char *owner_text(const struct driver *d, const struct task_config *task) 
     return text;
 }
 
-static int start_pump(struct driver *d, const struct plugin_config *c, const char *owner,
-                      struct err *err) {
-    /* One pump for each Docker that is spoken to: a changed endpoint must not find the old one's.
-     */
+/* The pump's folder. One pump for each Docker that is spoken to: a changed endpoint must not find
+ * the old one's. */
+static char *client_dir(const struct driver *d, const struct plugin_config *c, const char *owner) {
     AUTO_FREE char *key = NULL;
-    AUTO_FREE char *dir = NULL;
+    char *dir = NULL;
     if (asprintf(&key, "%s\n%s", owner, c->endpoint) < 0) {
         key = NULL;
-        return err_oom(err);
+        return NULL;
     }
     if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name, (unsigned long long)hash_text(key)) <
-        0) {
-        dir = NULL;
-        return err_oom(err);
-    }
+        0)
+        return NULL;
+    return dir;
+}
+
+static int start_pump(struct driver *d, const struct plugin_config *c, const char *dir,
+                      struct err *err) {
     struct logpump_options o = {.program = d->program,
                                 .run_dir = dir,
                                 .endpoint = c->endpoint,
@@ -360,17 +363,34 @@ static int start_pump(struct driver *d, const struct plugin_config *c, const cha
     return logpump_new(&o, &d->pump, err);
 }
 
+/* Beside the pump's folder, which goes with the pump. */
+static int start_sources(struct driver *d, const char *dir, struct err *err) {
+    AUTO_FREE char *beside = NULL;
+    if (asprintf(&beside, "%s-volumes", dir) < 0) {
+        beside = NULL;
+        return err_oom(err);
+    }
+    if (!d->sources && sources_new(d, beside, &d->sources) < 0)
+        return err_oom(err);
+    return 0;
+}
+
 int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     AUTO_FREE char *owner = owner_text(d, task);
-    if (!owner || !c)
+    AUTO_FREE char *dir = owner && c ? client_dir(d, &c->c, owner) : NULL;
+    if (!dir)
         return err_oom(err);
     int r = 0;
     pthread_mutex_lock(&d->lock);
     if (!d->owner) {
-        r = start_pump(d, &c->c, owner, err);
+        r = start_sources(d, dir, err);
         if (r == 0)
+            r = start_pump(d, &c->c, dir, err);
+        if (r == 0) {
             d->owner = TAKE_PTR(owner);
+            sources_sweep_later(d->sources);
+        }
     }
     pthread_mutex_unlock(&d->lock);
     return r;

@@ -32,6 +32,7 @@ struct fingerprint;
 struct exec_list;
 struct stop_list;
 struct networks;
+struct sources;
 
 struct driver {
     char *name, *program, *cgroup_root, *run_dir;
@@ -64,8 +65,9 @@ struct driver {
     bool loop_runs;
     struct docker_events *docker_events;
     struct pin *pin;
-    struct oom *oom;      /* NULL on cgroup v1 */
-    struct logpump *pump; /* made with the owner, under lock */
+    struct oom *oom;         /* NULL on cgroup v1 */
+    struct logpump *pump;    /* made with the owner, under lock */
+    struct sources *sources; /* likewise */
 
     struct task_events events;
     struct fingerprint *fingerprint;
@@ -122,6 +124,24 @@ void exit_settle_later(struct driver *d, struct task *t);
 /* ---- logs.c ---- */
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
                 int64_t since_ns, struct err *err) MUST_CHECK;
+
+/* ---- sources.c: what a job may mount ---- */
+struct docker_create_sources;
+/** @dir: where their mounts are; made with the first of them. */
+int sources_new(struct driver *d, const char *dir, struct sources **ret) MUST_CHECK;
+void sources_free(struct sources *s); /* after the pool */
+/** Returns 1 with the folder of the container's mounts (owner: caller, free()); 0: Docker is told
+ * names, or there is nothing to mount; -errno with @err: Docker was not reached. */
+int sources_plan(struct driver *d, const struct plugin_config *plugin, const struct job_config *job,
+                 const char *container, char **ret_dir, struct err *err) MUST_CHECK;
+/** Instead of those that are there. Returns 0; -EPERM this process may not mount: from now on
+ * sources_plan says 0; other -errno. With @err. The task is in the store. */
+int sources_mount(struct driver *d, const char *container, const struct docker_create_sources *list,
+                  struct err *err) MUST_CHECK;
+/** The task ends: its mounts go, if it has any. */
+void sources_leave(struct driver *d, const struct task *t);
+/** Those of containers that are gone, on a thread of the pool. */
+void sources_sweep_later(struct sources *s);
 
 /* ---- parts with a life of their own ---- */
 int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;

@@ -1,5 +1,6 @@
-/* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - create
- * - start - inspect - store - reconciler woken - log pump told - handle out.
+/* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - mounts
+ * of what the job may mount - create - start - inspect - store - reconciler woken - log pump told -
+ * handle out.
  *
  * What fails is undone: no container, no image hold, no entry in the store is left behind.
  * Retries and error classes: docker-driver 4.10. */
@@ -32,12 +33,16 @@ struct start {
     bool unanswered; /* a create was asked for and not answered: there may be a container of this
                         name */
     struct docker_state state;
+    json_t *body; /* of the create request */
+    struct docker_create_sources sources;
     json_t *inspect;
 };
 
 static void start_done(struct start *s) {
     config_job_done(&s->job);
     free(s->name);
+    json_decref(s->body);
+    docker_create_sources_done(&s->sources);
     json_decref(s->inspect);
     task_unref(s->task);
 }
@@ -122,7 +127,8 @@ static bool can_set_swappiness(const struct driver *d) {
     return fd >= 0 && write(fd, "0", 1) == 1;
 }
 
-static int build_request(struct start *s, json_t **ret, struct err *err) {
+/* @sources_dir: NULL = what the job mounts is told by name. */
+static int build_request(struct start *s, const char *sources_dir, struct err *err) {
     char runtimes[512];
     int r = fingerprint_info(s->d->fingerprint, s->call, runtimes, sizeof(runtimes), err);
     if (r < 0)
@@ -142,11 +148,32 @@ static int build_request(struct start *s, json_t **ret, struct err *err) {
                                       .cgroup_parent = "",
                                       .num_cpu = s->d->num_cpu,
                                       .total_compute_mhz = s->plugin->node_total_compute_mhz,
-                                      .owner_label = driver_owner(s->d)};
+                                      .owner_label = driver_owner(s->d),
+                                      .sources_dir = sources_dir};
+    return docker_create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
+}
+
+/* The request, and the mounts that it speaks of. */
+static int prepare(struct start *s, struct err *err) {
+    AUTO_FREE char *dir = NULL;
     s->name = docker_create_name(s->config);
     if (!s->name)
         return err_oom(err);
-    return docker_create_build(s->config, &s->job, s->plugin, &host, ret, err);
+    int r = sources_plan(s->d, s->plugin, &s->job, s->name, &dir, err);
+    if (r >= 0)
+        r = build_request(s, dir, err);
+    if (r < 0)
+        return r;
+    struct err failed = {0};
+    r = sources_mount(s->d, s->name, &s->sources, &failed);
+    docker_create_sources_done(&s->sources);
+    if (r == -EPERM) {
+        json_decref(TAKE_PTR(s->body));
+        r = sources_plan(s->d, s->plugin, &s->job, s->name, &dir,
+                         err); /* by name now, and says so */
+        return r < 0 ? r : build_request(s, NULL, err);
+    }
+    return r < 0 ? err_set(err, failed.cls, -r, "%s", failed.text) : 0;
 }
 
 /* ---- create ---- */
@@ -193,14 +220,14 @@ static bool create_is_recoverable(int r, const struct err *err) {
            strstr(err->text, "duplicate mount point");
 }
 
-static int create_container(struct start *s, const json_t *body, struct err *err) {
+static int create_container(struct start *s, struct err *err) {
     unsigned conflicts = 0, transients = 0;
     uint64_t backoff = START_BACKOFF_US;
     for (;;) {
         struct call call = slow_call(s);
         struct err failed = {0};
-        int r =
-            docker_container_create(s->d->docker, &call, s->name, body, s->container_id, &failed);
+        int r = docker_container_create(s->d->docker, &call, s->name, s->body, s->container_id,
+                                        &failed);
         /* Nor does a 500 say much: curl asks again by itself when a kept connection is lost. */
         s->unanswered |= r == -ETIMEDOUT || r == -ECANCELED || is_transient(r);
         if (r == 0)
@@ -327,17 +354,17 @@ static void undo(struct start *s) {
             log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
         if (s->d->pump && s->container_id[0])
             logpump_forget(s->d->pump, s->container_id);
+        sources_leave(s->d, s->task);
         exit_task_leaves(s->d, s->task);
     }
 }
 
 static int run(struct start *s, struct driver_started *ret, struct err *err) {
-    AUTO_JSON json_t *body = NULL;
     int r = acquire_image(s, err);
     if (r == 0)
-        r = build_request(s, &body, err);
+        r = prepare(s, err);
     if (r == 0)
-        r = create_container(s, body, err);
+        r = create_container(s, err);
     if (r < 0)
         return r;
     /* Known by its container id before it runs: an end that comes at once finds its task. */

@@ -162,6 +162,8 @@ func tearDown() {
 	killShims(run.dir)
 	unmountBelow(run.dir)
 	for dir := range pumpDirs.all {
+		unmountBelow(dir + "-volumes")
+		os.RemoveAll(dir + "-volumes")
 		os.RemoveAll(dir)
 	}
 	if os.Getenv("HARNESS_KEEP") != "" {

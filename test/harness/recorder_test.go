@@ -27,7 +27,8 @@ type recorder struct {
 	creates  map[string]doc /* container name to request body */
 	auths    []doc          /* decoded X-Registry-Auth of each pull */
 	pulls    int
-	close    func() /* nobody answers at the endpoint any more */
+	before   func(q *http.Request) /* of a test: what happens before Docker gets it */
+	close    func()                /* nobody answers at the endpoint any more */
 }
 
 func record(t *testing.T, socket string) *recorder {
@@ -48,6 +49,9 @@ func record(t *testing.T, socket string) *recorder {
 	}
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.note(q)
+		if r.before != nil {
+			r.before(q)
+		}
 		proxy.ServeHTTP(w, q)
 	})}
 	go func() { _ = srv.Serve(l) }()

@@ -249,6 +249,11 @@ func leftovers(limit time.Duration) []string {
 		for _, m := range mountsBelow(filepath.Join(run.dir, "alloc")) {
 			left = append(left, "mount "+m)
 		}
+		for dir := range pumpDirs.all {
+			for _, m := range mountsBelow(dir + "-volumes") {
+				left = append(left, "mount "+m)
+			}
+		}
 		for _, s := range socketsBelow(filepath.Join(run.dir, "t")) {
 			left = append(left, "socket "+s)
 		}

@@ -148,7 +148,11 @@ static inline void input_complete(struct input *in) {
 static inline int input_build(const struct input *given, json_t **ret, struct err *err) {
     struct input in = *given;
     input_complete(&in);
-    return docker_create_build(&in.task, &in.job, &in.plugin, &in.host, ret, err);
+    struct docker_create_sources sources = {0};
+    int r = docker_create_build(&in.task, &in.job, &in.plugin, &in.host, ret, &sources, err);
+    if (sources.n > 0)
+        fail_msg("%zu sources", sources.n);
+    return r;
 }
 
 /* The value at "a>b>c"; NULL when absent. An array takes a number as a step. */

@@ -132,7 +132,9 @@ static void test_build__relative_alloc_dir__refused(void **state) {
     struct docker_create_host host = {0};
     struct err err = {0};
     AUTO_JSON json_t *body = NULL;
-    assert_int_equal(docker_create_build(&task, &job, &plugin, &host, &body, &err), -EINVAL);
+    struct docker_create_sources sources = {0};
+    assert_int_equal(docker_create_build(&task, &job, &plugin, &host, &body, &sources, &err),
+                     -EINVAL);
     assert_non_null(strstr(err.text, "no absolute path"));
 }
 

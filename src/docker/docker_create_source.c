@@ -1,0 +1,100 @@
+/* What the job's `volumes` and bind mounts lead to. Unless volumes are enabled it lies below the
+ * allocation's folder, and is held from the check on: the caller mounts what is held. */
+#include "docker_create_path.h"
+#include "docker_create_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define NAME_SHOWN 200 /* of NAME_MAX, with a number before it */
+
+static void source_done(struct docker_create_source *s) {
+    s->fd = fd_close(s->fd);
+    cleanup_free(&s->name);
+    cleanup_free(&s->text);
+}
+
+void docker_create_sources_done(struct docker_create_sources *s) {
+    for (size_t i = 0; i < s->n; i++)
+        source_done(&s->v[i]);
+    free(s->v);
+    *s = (struct docker_create_sources){0};
+}
+
+/* "0-data": the last name is for people who look at the container. */
+static char *mount_point_name(size_t number, const char *path) {
+    char *name = NULL;
+    const char *slash = strrchr(path, '/');
+    if (asprintf(&name, "%zu-%.*s", number, NAME_SHOWN, slash ? slash + 1 : path) < 0)
+        return NULL;
+    for (char *p = name; *p; p++)
+        if (*p <= ' ' || *p >= 0x7f || *p == ':')
+            *p = '_';
+    return name;
+}
+
+/* Docker takes these for a source that is shared itself, and for no other. */
+static bool wants_shared(const char *options) {
+    static const char *const words[] = {"shared", "rshared", "slave", "rslave"};
+    for (const char *p = options; *p;) {
+        size_t n = strcspn(p, ",");
+        for (size_t i = 0; i < ARRAY_LEN(words); i++)
+            if (strlen(words[i]) == n && strncmp(p, words[i], n) == 0)
+                return true;
+        p += n;
+        p += *p == ',';
+    }
+    return false;
+}
+
+static int hold(struct create *c, int fd, const char *real, const char *text, const char *options,
+                char **ret_source) {
+    struct docker_create_source s = {.fd = fd, .shared = wants_shared(options)};
+    struct stat st;
+    AUTO_FREE char *source = NULL;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    s.is_dir = S_ISDIR(st.st_mode);
+    AUTO_FREE char *name = mount_point_name(c->sources.n, real);
+    AUTO_FREE char *words = strdup(text);
+    if (!name || !words || asprintf(&source, "%s/%s", c->host->sources_dir, name) < 0) {
+        source = NULL;
+        return -ENOMEM;
+    }
+    void *more = reallocarray(c->sources.v, c->sources.n + 1, sizeof(*c->sources.v));
+    if (!more)
+        return -ENOMEM;
+    c->sources.v = more;
+    s.name = TAKE_PTR(name);
+    s.text = TAKE_PTR(words);
+    c->sources.v[c->sources.n++] = s;
+    *ret_source = TAKE_PTR(source);
+    return 0;
+}
+
+int docker_create_source(struct create *c, const char *path, const char *text, const char *options,
+                         bool make, char **ret_source) {
+    AUTO_FREE char *real = NULL;
+    AUTO_FD int fd = -EBADF;
+    int r = 0;
+    if (c->plugin->volumes_enabled) {
+        real = strdup(path);
+        r = real ? 0 : -ENOMEM;
+    } else if (!c->host->sources_dir) {
+        r = docker_create_path_resolve(c->alloc_dir, path, &real, NULL);
+    } else {
+        r = make ? docker_create_path_make(c->alloc_dir, path, &real, &fd)
+                 : docker_create_path_resolve(c->alloc_dir, path, &real, &fd);
+        if (r == 0 && fd < 0)
+            r = -ENOENT;
+        if (r == 0)
+            r = hold(c, fd, real, text, options, ret_source);
+        if (r == 0)
+            TAKE_FD(fd);
+        return r;
+    }
+    if (r == 0)
+        *ret_source = TAKE_PTR(real);
+    return r;
+}

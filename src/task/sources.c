@@ -1,0 +1,201 @@
+/* What a job may mount, as the very objects that were checked: who mounts them, when they go.
+ *
+ * Only where a job is held below its allocation (volumes.enabled = false; else it may name any path
+ * of the host anyway), and only `volumes` and bind mounts: a task without them costs nothing.
+ * Between our check and Docker's mount a sibling task could put a symlink in place of a folder, so
+ * Docker is told a name that no task can reach, below /run.
+ *
+ * They live as long as the task, not only until its start: a restart by hand and `docker cp` mount
+ * again. What a crash or another driver left is swept once, when it is known which Nomad client
+ * this is.
+ *
+ * Names go to Docker as they are, with one warning a process, where its mounts cannot be ours: TCP,
+ * a dockerd in another mount namespace, an agent that may not mount. */
+#include "driver_priv.h"
+#include "source_mounts.h"
+
+#include "paddock/docker_create.h"
+#include "paddock/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct sources {
+    struct driver *d;
+    char *dir;
+    pthread_mutex_t lock; /* of what is below dir: local calls only */
+    atomic_bool told;     /* that names are used */
+    atomic_bool denied;   /* mount() has said EPERM */
+};
+
+int sources_new(struct driver *d, const char *dir, struct sources **ret) {
+    struct sources *s = calloc(1, sizeof(*s));
+    char *copy = strdup(dir);
+    if (!s || !copy) {
+        free(s);
+        free(copy);
+        return -ENOMEM;
+    }
+    s->d = d;
+    s->dir = copy;
+    pthread_mutex_init(&s->lock, NULL);
+    *ret = s;
+    return 0;
+}
+
+void sources_free(struct sources *s) {
+    if (!s)
+        return;
+    pthread_mutex_destroy(&s->lock);
+    free(s->dir);
+    free(s);
+}
+
+/* ---- whether ---- */
+
+/* Returns 0: by name. */
+static int by_name(struct sources *s, const char *why) {
+    if (!atomic_exchange(&s->told, true))
+        log_warn("start", LOG_KV("why", why),
+                 "volumes below the allocation are told to Docker by name: a task that swaps a "
+                 "folder for a symlink while another one starts is not noticed, ignoring");
+    return 0;
+}
+
+static bool asks_for_any(const struct job_config *job) {
+    bool any = job->volumes.n > 0;
+    for (size_t i = 0; i < job->n_mounts; i++)
+        any |= job->mounts[i].type && strcmp(job->mounts[i].type, "bind") == 0;
+    return any;
+}
+
+/* As Docker has it; any other it refuses itself. */
+static bool is_container_name(const char *name) {
+    return name[0] != '.' &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                             "0123456789_.-")] == '\0';
+}
+
+static bool same_mounts(int proc_fd, pid_t pid) {
+    char path[64], ours[64], theirs[64];
+    snprintf(path, sizeof(path), "%d/ns/mnt", (int)pid);
+    ssize_t a = readlinkat(proc_fd, "self/ns/mnt", ours, sizeof(ours));
+    ssize_t b = readlinkat(proc_fd, path, theirs, sizeof(theirs));
+    return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
+}
+
+int sources_plan(struct driver *d, const struct plugin_config *plugin, const struct job_config *job,
+                 const char *container, char **ret_dir, struct err *err) {
+    struct sources *s = d->sources;
+    pid_t pid;
+    if (plugin->volumes_enabled || !asks_for_any(job) || !is_container_name(container))
+        return 0;
+    if (atomic_load(&s->denied))
+        return by_name(s, "this process may not mount");
+    int r = docker_peer(d->docker, &pid, err);
+    if (r == -EPROTONOSUPPORT) {
+        err_clear(err);
+        return by_name(s, "Docker is not behind a Unix socket");
+    }
+    if (r < 0)
+        return r;
+    if (pid <= 0 || !same_mounts(d->proc_fd, pid))
+        return by_name(s, "dockerd is not known to see the mounts of this process");
+    char *dir = NULL;
+    if (asprintf(&dir, "%s/%s", s->dir, container) < 0)
+        return err_oom(err);
+    *ret_dir = dir;
+    return 1;
+}
+
+/* ---- there, and away ---- */
+
+int sources_mount(struct driver *d, const char *container, const struct docker_create_sources *list,
+                  struct err *err) {
+    struct sources *s = d->sources;
+    if (list->n == 0)
+        return 0;
+    pthread_mutex_lock(&s->lock);
+    int r = source_mounts_make(s->dir, container, list, err);
+    pthread_mutex_unlock(&s->lock);
+    if (r == -EPERM)
+        atomic_store(&s->denied, true);
+    return r;
+}
+
+static char *container_of(const struct task *t) {
+    return docker_create_name(&(struct task_config){.name = t->name, .alloc_id = t->alloc_id});
+}
+
+/* Another start of the same task may have them by now. */
+static bool is_used(struct driver *d, const char *container, const struct task *except) {
+    struct task **all;
+    size_t n;
+    if (store_all(d->store, &all, &n) < 0)
+        return true;
+    bool used = false;
+    for (size_t i = 0; i < n; i++) {
+        AUTO_FREE char *name = all[i] == except ? NULL : container_of(all[i]);
+        used |= all[i] != except && (!name || strcmp(name, container) == 0);
+        task_unref(all[i]);
+    }
+    free(all);
+    return used;
+}
+
+static void remove_unused(struct sources *s, const char *container, const struct task *except) {
+    pthread_mutex_lock(&s->lock);
+    int r = is_used(s->d, container, except) ? 0 : source_mounts_remove(s->dir, container);
+    pthread_mutex_unlock(&s->lock);
+    if (r < 0)
+        log_warn("destroy", LOG_KV("container", container, "folder", s->dir, "errno", strerror(-r)),
+                 "the mounts of its volumes could not be taken away, ignoring");
+}
+
+void sources_leave(struct driver *d, const struct task *t) {
+    AUTO_FREE char *container = container_of(t);
+    if (d->sources && container)
+        remove_unused(d->sources, container, t);
+}
+
+/* ---- what was left ---- */
+
+static bool is_listed(const json_t *list, const char *container) {
+    size_t i, j;
+    json_t *c, *name;
+    json_array_foreach((json_t *)list, i, c)
+        json_array_foreach(json_object_get(c, "Names"), j, name) {
+        const char *text = json_string_value(name);
+        if (text && strcmp(text + (text[0] == '/'), container) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The folders first, then Docker's list: what comes after is not looked at. */
+static void sweep(void *arg) {
+    struct sources *s = arg;
+    struct driver *d = s->d;
+    AUTO_STRV struct strv names = {0};
+    AUTO_JSON json_t *list = NULL;
+    struct err err = {0};
+    int r = source_mounts_list(s->dir, &names);
+    if (r < 0)
+        err_set(&err, ERR_PLAIN, -r, "%s: %s", s->dir, strerror(-r));
+    if (r == 0 && names.n > 0) {
+        struct call call = call_within(NULL, d->timeout_us);
+        call.cancel = &d->ended;
+        r = docker_container_list(d->docker, &call, true, NULL, &list, &err);
+    }
+    if (r < 0)
+        log_warn("start", LOG_KV("error", err.text),
+                 "mounts of volumes may be left from before, ignoring");
+    for (size_t i = 0; r == 0 && i < names.n; i++)
+        if (!is_listed(list, names.v[i]))
+            remove_unused(s, names.v[i], NULL);
+}
+
+void sources_sweep_later(struct sources *s) {
+    if (pool_run(s->d->pool, sweep, s) < 0)
+        log_warn("start", NULL, "no thread to look for mounts that were left, ignoring");
+}
