@@ -370,9 +370,7 @@ static int start_sources(struct driver *d, const char *dir, struct err *err) {
         beside = NULL;
         return err_oom(err);
     }
-    if (!d->sources && sources_new(d, beside, &d->sources) < 0)
-        return err_oom(err);
-    return 0;
+    return sources_new(d, beside, &d->sources) < 0 ? err_oom(err) : 0;
 }
 
 int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) {
@@ -387,7 +385,9 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
         r = start_sources(d, dir, err);
         if (r == 0)
             r = start_pump(d, &c->c, dir, err);
-        if (r == 0) {
+        if (r < 0) {
+            sources_free(TAKE_PTR(d->sources));
+        } else {
             d->owner = TAKE_PTR(owner);
             sources_sweep_later(d->sources);
         }
