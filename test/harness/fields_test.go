@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,9 @@ func rows() []row {
 			c.Resources.NomadResources.Memory.MemoryMaxMB = 128
 			c.Resources.LinuxResources.MemoryLimitBytes = 128 << 20
 		}, want: map[string]any{"HostConfig.Memory": 128. * (1 << 20), "HostConfig.MemoryReservation": 64. * (1 << 20)}},
+		{name: "memory_max above the hard limit", task: `memory_hard_limit = 96`, mod: func(c *drivers.TaskConfig) {
+			c.Resources.NomadResources.Memory.MemoryMaxMB = 128
+		}, want: map[string]any{"HostConfig.Memory": 128. * (1 << 20), "HostConfig.MemoryReservation": 64. * (1 << 20), "HostConfig.MemorySwap": 128. * (1 << 20)}},
 		{name: "memory_max unlimited", notRef: "v1.6.3 knows no -1", mod: func(c *drivers.TaskConfig) { c.Resources.NomadResources.Memory.MemoryMaxMB = -1 },
 			want: map[string]any{"HostConfig.Memory": 0., "HostConfig.MemoryReservation": 64. * (1 << 20)}},
 		{name: "memory above the hard limit", notRef: "checked since 2.0.4", task: `memory_hard_limit = 32`,
@@ -111,7 +115,9 @@ func rows() []row {
 		{name: "cpu shares", mod: func(c *drivers.TaskConfig) { c.Resources.LinuxResources.CPUShares = 777 }, want: map[string]any{"HostConfig.CpuShares": 777.}},
 		{name: "cpu shares, least", notRef: "least 2 since 1.10.2", mod: func(c *drivers.TaskConfig) { c.Resources.LinuxResources.CPUShares = 1 }, want: map[string]any{"HostConfig.CpuShares": 2.}},
 		{name: "cpu_hard_limit", task: "cpu_hard_limit = true\ncpu_cfs_period = 50000", want: map[string]any{
-			"HostConfig.CpuPeriod": 50000., "HostConfig.CpuQuota": 2. * 2500}},
+			"HostConfig.CpuPeriod": 50000., "HostConfig.CpuQuota": float64(2500 * runtime.NumCPU())}},
+		{name: "cpu_hard_limit alone", task: `cpu_hard_limit = true`, want: map[string]any{
+			"HostConfig.CpuPeriod": 100000., "HostConfig.CpuQuota": float64(5000 * runtime.NumCPU())}},
 		{name: "cpu_cfs_period out of range", task: "cpu_hard_limit = true\ncpu_cfs_period = 2000000", fails: []string{"cpu_cfs_period"}},
 		{name: "cores", mod: func(c *drivers.TaskConfig) { c.Resources.LinuxResources.CpusetCpus = "1" }, notRef: "v1.6.3 leaves cores to the cgroup",
 			want: map[string]any{"HostConfig.CpusetCpus": "1"}},
@@ -127,7 +133,7 @@ func rows() []row {
 		{name: "privileged refused", task: `privileged = true`, fails: []string{"Docker privileged mode is disabled on this Nomad agent"}},
 		{name: "privileged", plugin: `allow_privileged = true`, told: true, task: `privileged = true`, want: map[string]any{"HostConfig.Privileged": true}},
 		{name: "cap_add refused", task: `cap_add = ["net_admin", "sys_time"]`, fails: []string{"driver does not allow the following capabilities", "net_admin"}},
-		{name: "cap_add", plugin: `allow_caps = ["all"]`, task: `cap_add = ["NET_ADMIN", "cap_sys_time"]`, want: map[string]any{"HostConfig.CapAdd": list("net_admin", "sys_time")}},
+		{name: "cap_add", plugin: `allow_caps = ["all"]`, task: `cap_add = ["NET_ADMIN", "cap_sys_time"]`, want: map[string]any{"HostConfig.CapAdd": list("net_admin", "sys_time"), "HostConfig.CapDrop": nil}},
 		{name: "cap_drop", task: `cap_drop = ["MKNOD"]`, want: map[string]any{"HostConfig.CapDrop": list("mknod", "net_raw")}},
 		{name: "cap_drop all", task: "cap_drop = [\"all\"]\ncap_add = [\"chown\"]", want: map[string]any{"HostConfig.CapDrop": list("all"), "HostConfig.CapAdd": list("chown")}},
 		{name: "allow_caps narrows Docker's defaults", plugin: `allow_caps = ["chown", "kill"]`, check: func(t *testing.T, _ *task, d doc) {
@@ -138,6 +144,8 @@ func rows() []row {
 		}},
 		{name: "security_opt", task: `security_opt = ["no-new-privileges"]`, want: map[string]any{"HostConfig.SecurityOpt": list("no-new-privileges")}},
 		{name: "security_opt seccomp=unconfined", task: `security_opt = ["seccomp=unconfined"]`, want: map[string]any{"HostConfig.SecurityOpt": list("seccomp=unconfined")}},
+		{name: "security_opt in all its forms", task: `security_opt = ["no-new-privileges", "label=disable", "seccomp:unconfined"]`,
+			want: map[string]any{"HostConfig.SecurityOpt": list("no-new-privileges", "label=disable", "seccomp:unconfined")}},
 		{name: "security_opt nonsense", task: `security_opt = ["nonsense"]`, fails: []string{`invalid security_opt: "nonsense"`}},
 		{name: "security_opt seccomp profile of the task", task: `security_opt = ["seccomp=local/p.json"]`, mod: withFile("local/p.json", "{ \"defaultAction\" :\n\t\"SCMP_ACT_ALLOW\" }"),
 			notRef: "reads the path in its own working directory", want: map[string]any{"HostConfig.SecurityOpt": list(`seccomp={"defaultAction":"SCMP_ACT_ALLOW"}`)}},
@@ -214,6 +222,7 @@ func rows() []row {
 		}},
 		{name: "dns", task: "dns_servers = [\"192.0.2.1\"]\ndns_search_domains = [\"internal.example\"]\ndns_options = [\"ndots:2\"]", want: map[string]any{
 			"HostConfig.Dns": list("192.0.2.1"), "HostConfig.DnsSearch": list("internal.example"), "HostConfig.DnsOptions": list("ndots:2")}},
+		{name: "dns_servers, one that is none", task: `dns_servers = ["nonsense", "192.0.2.1"]`, want: map[string]any{"HostConfig.Dns": list("192.0.2.1")}},
 		{name: "dns of the group", task: `dns_servers = ["192.0.2.1"]`, mod: func(c *drivers.TaskConfig) {
 			c.DNS = &drivers.DNSConfig{Servers: []string{"192.0.2.9"}, Searches: []string{"s.example"}, Options: []string{"ndots:3"}}
 		}, check: func(t *testing.T, k *task, d doc) {
@@ -241,6 +250,13 @@ func rows() []row {
 				}
 			}
 		}},
+		{name: "ports, two to one, and one without a target", task: `ports = ["web", "alt", "same"]`, mod: func(c *drivers.TaskConfig) {
+			withPort(c)
+			*c.Resources.Ports = append(*c.Resources.Ports, structs.AllocatedPortMapping{Label: "alt", Value: 23457, To: 8080, HostIP: "127.0.0.1"},
+				structs.AllocatedPortMapping{Label: "same", Value: 23458, HostIP: "127.0.0.1"}, structs.AllocatedPortMapping{Label: "other", Value: 23459})
+		}, want: map[string]any{"HostConfig.PortBindings": map[string]any{
+			"8080/tcp": list(binding(23456), binding(23457)), "8080/udp": list(binding(23456), binding(23457)),
+			"23458/tcp": list(binding(23458)), "23458/udp": list(binding(23458))}}},
 		{name: "port_map on a group port", task: `port_map { web = 80 }`, mod: withPort, fails: []string{"port_map", "use 'ports' instead"}},
 		/* mounts */
 		{name: "volume below the task", task: `volumes = ["local/x:/x:ro"]`, mod: withDir("local/x"), check: func(t *testing.T, k *task, d doc) {
@@ -267,11 +283,15 @@ func rows() []row {
 					t.Errorf("mount at /x: %v", m)
 				}
 			}},
-		{name: "selinuxlabel", plugin: `volumes { enabled = true  selinuxlabel = "z" }`, check: func(t *testing.T, k *task, d doc) {
-			if binds := fmt.Sprint(d.at("HostConfig.Binds")); !strings.Contains(binds, ":/alloc:z") || !strings.Contains(binds, ":/secrets:z") {
-				t.Errorf("binds %s, want the label on each", binds)
-			}
-		}},
+		{name: "selinuxlabel", notRef: "joins mode and label by a colon, which Docker refuses", plugin: `volumes { enabled = true  selinuxlabel = "z" }`, task: `volumes = ["local/x:/x:ro", "local/x:/y"]`, mod: withDir("local/x"),
+			check: func(t *testing.T, k *task, d doc) {
+				binds := fmt.Sprint(d.at("HostConfig.Binds"))
+				for _, b := range []string{":/alloc:z", ":/secrets:z", "local/x:/x:ro,z", "local/x:/y:z"} {
+					if !strings.Contains(binds, b) {
+						t.Errorf("binds %s, want the label on each: %s", binds, b)
+					}
+				}
+			}},
 		{name: "mount bind", task: `mount { type = "bind"  source = "local/x"  target = "/x"  readonly = true  bind_options { propagation = "rslave" } }`, mod: withDir("local/x"),
 			check: func(t *testing.T, k *task, d doc) {
 				m := mountAt(d, "/x")
@@ -282,6 +302,16 @@ func rows() []row {
 		{name: "mount tmpfs", task: `mount { type = "tmpfs"  target = "/x"  tmpfs_options { size = 100000  mode = 448 } }`, want: map[string]any{
 			"HostConfig.Mounts.0.Type": "tmpfs", "HostConfig.Mounts.0.Target": "/x",
 			"HostConfig.Mounts.0.TmpfsOptions.SizeBytes": 100000., "HostConfig.Mounts.0.TmpfsOptions.Mode": 448.}},
+		{name: "mounts without options", plugin: `volumes { enabled = true }`, mod: withDir("local/x"), task: `
+			mount { type = "bind"  source = "local/x"  target = "/a" }
+			mount { type = "tmpfs"  target = "/b" }
+			mount { target = "/c" }`, check: func(t *testing.T, k *task, d doc) {
+			for target, kind := range map[string]string{"/a": "bind", "/b": "tmpfs", "/c": "volume"} {
+				if m := mountAt(d, target); m == nil || m["Type"] != kind || m["RW"] != true {
+					t.Errorf("mount at %s: %v, want a writable %s", target, m, kind)
+				}
+			}
+		}},
 		{name: "mount tmpfs with a source", task: `mount { type = "tmpfs"  source = "a"  target = "/x" }`, fails: []string{"tmpfs"}},
 		{name: "mount of no type that is", task: `mount { type = "carpet"  target = "/x" }`, fails: []string{"carpet"}},
 		{name: "mount volume", plugin: `volumes { enabled = true }`, task: `mounts = [ { type = "volume"  source = "harness-vol"  target = "/x"
@@ -305,12 +335,24 @@ func rows() []row {
 				t.Errorf("mount at /x: %v", m)
 			}
 		}},
+		{name: "volume_mount, how it spreads", mod: func(c *drivers.TaskConfig) {
+			for path, how := range map[string]string{"/none": "", "/private": "private", "/both": "bidirectional"} {
+				c.Mounts = append(c.Mounts, &drivers.MountConfig{HostPath: c.AllocDir + "/alloc/data", TaskPath: path, PropagationMode: how})
+			}
+		}, check: func(t *testing.T, k *task, d doc) {
+			for path, how := range map[string]string{"/none": "rprivate", "/private": "rprivate", "/both": "rshared"} {
+				if m := mountAt(d, path); m == nil || m["RW"] != true || m["Propagation"] != how {
+					t.Errorf("mount at %s: %v, want %s", path, m, how)
+				}
+			}
+		}},
 		{name: "logs are read-only inside", notRef: "since 2.0.1", check: func(t *testing.T, _ *task, d doc) {
 			if m := mountAt(d, "/alloc/logs"); m == nil || m["RW"] != false {
 				t.Errorf("/alloc/logs: %v, want a read-only bind (a task could replace the log FIFOs by links)", m)
 			}
 		}},
 		{name: "healthchecks off", task: `healthchecks { disable = true }`, want: map[string]any{"Config.Healthcheck.Test": list("NONE")}},
+		{name: "command of blanks", task: `command = "  "`, fails: []string{"command empty"}},
 		{name: "command with a space before it", task: `command = " /bin/sh"`, fails: []string{"command"}},
 		{name: "image with a scheme", task: `image = "https://` + imageBusybox + `"`, want: map[string]any{"Config.Image": imageBusybox}},
 	}
@@ -318,6 +360,10 @@ func rows() []row {
 
 func withPort(c *drivers.TaskConfig) {
 	c.Resources.Ports = &structs.AllocatedPorts{{Label: "web", Value: 23456, To: 8080, HostIP: "127.0.0.1"}}
+}
+
+func binding(port int) map[string]any {
+	return map[string]any{"HostIp": "127.0.0.1", "HostPort": itoa(port)}
 }
 
 func withDir(path string) func(*drivers.TaskConfig) {
@@ -422,7 +468,8 @@ func TestParentJobIsALabel(t *testing.T) {
 	data, err := encode(spec, hclToInterface(t, "config {\n"+rowBlock("")+"\n}"))
 	ok(t, err, "evaluating the task block")
 	request, err := proto.Marshal(&pb.StartTaskRequest{Task: &pb.TaskConfig{
-		Id: k.id(), Name: k.cfg.Name, AllocId: k.cfg.AllocID, AllocDir: k.cfg.AllocDir, JobId: "child-1",
+		Id: k.id(), Name: k.cfg.Name, AllocId: k.cfg.AllocID, AllocDir: k.cfg.AllocDir,
+		JobId: "child-1", JobName: "child", TaskGroupName: "g", Namespace: "ns", NodeName: "nn", NodeId: "ni",
 		StdoutPath: k.cfg.StdoutPath, StderrPath: k.cfg.StderrPath, MsgpackDriverConfig: data,
 		Resources: &pb.Resources{LinuxResources: &pb.LinuxResources{CpuShares: 100},
 			AllocatedResources: &pb.AllocatedTaskResources{Cpu: &pb.AllocatedCpuResources{CpuShares: 100}, Memory: &pb.AllocatedMemoryResources{MemoryMb: 64}}},
@@ -434,8 +481,11 @@ func TestParentJobIsALabel(t *testing.T) {
 	_, err = p.raw(ctx, driverService+"StartTask", request)
 	ok(t, err, "StartTask")
 	labels := k.inspect().at("Config.Labels").(map[string]any)
-	if labels["com.hashicorp.nomad.parent_job_id"] != "the-parent" || labels["com.hashicorp.nomad.job_id"] != "child-1" {
-		t.Errorf("labels %v", labels)
+	for short, want := range map[string]string{"parent_job_id": "the-parent", "job_id": "child-1", "job_name": "child",
+		"task_group_name": "g", "task_name": k.cfg.Name, "namespace": "ns", "node_name": "nn", "node_id": "ni"} {
+		if labels["com.hashicorp.nomad."+short] != want {
+			t.Errorf("label %s: %v, want %s", short, labels["com.hashicorp.nomad."+short], want)
+		}
 	}
 	ok(t, k.destroy(p), "DestroyTask")
 }

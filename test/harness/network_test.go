@@ -5,6 +5,7 @@
 package harness
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -282,8 +283,39 @@ func TestGroupHostsFile(t *testing.T) {
 			t.Errorf("/etc/hosts %q: want %s", k.stdout.text(), w)
 		}
 	}
+	d := k.inspect()
+	if hosts := mountAt(d, "/etc/hosts"); hosts == nil || hosts["RW"] != true || hosts["Source"] != filepath.Join(k.cfg.AllocDir, "hosts") {
+		t.Errorf("/etc/hosts is %v, want the allocation's own, writable", hosts)
+	}
+	if extra := d.at("HostConfig.ExtraHosts"); !same(extra, nil) {
+		t.Errorf("ExtraHosts %v: they are in the file", extra)
+	}
 	ok(t, k.destroy(p), "DestroyTask")
 	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
+}
+
+/* The group's hostname, which v1.6.3's host does not send; then Nomad destroys without having seen the answer. */
+func TestNetworkWithAHostname(t *testing.T) {
+	paddockOnly(t, "its server does not decode the field")
+	p := launch(t)
+	alloc := uuid.Generate()
+	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
+	ctx, cancel := timeout(callLimit)
+	defer cancel()
+	answer, err := p.raw(ctx, driverService+"CreateNetwork", append(pbBytes(1, alloc), pbBytes(2, "group-host")...))
+	ok(t, err, "CreateNetwork")
+	label := append(pbBytes(1, "docker_sandbox_hostname"), pbBytes(2, "group-host")...)
+	if !bytes.Contains(answer, label) {
+		t.Errorf("the client fills the hosts file from the label docker_sandbox_hostname: %q", answer)
+	}
+	if d := run.docker.inspect(t, "nomad_init_"+alloc); d == nil || d.str("Config.Hostname") != "group-host" || d.str("Config.Image") != imagePause {
+		t.Errorf("the pause container: %v", d.at("Config"))
+	}
+	_, err = p.raw(ctx, driverService+"DestroyNetwork", pbBytes(1, alloc))
+	ok(t, err, "DestroyNetwork without a spec")
+	if run.docker.inspect(t, "nomad_init_"+alloc) != nil {
+		t.Error("DestroyNetwork left the pause container")
+	}
 }
 
 /* After a plugin restart the pause container is found again, though the image that is configured by now cannot be had. */
