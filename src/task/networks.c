@@ -270,8 +270,11 @@ static void search(struct networks *n) {
                                         .tracked = is_tracked,
                                         .ctx = n};
     struct err err = {0};
-    if (docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err) < 0)
+    int r = docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err);
+    if (r < 0)
         log_warn("dangling", LOG_KV("error", err.text), "containers could not be listed, retrying");
+    else if (r > 0)
+        sources_sweep_later(d->sources);
 }
 
 static void search_work(void *arg) {

@@ -121,6 +121,17 @@ static void test_sources__container_lost_with_the_plugin__swept(void **state) {
     task_config_done(&other);
 }
 
+/* gc.container = false: to be looked at, and started again by hand. */
+static void test_sources__container_is_kept__with_its_mounts(void **state) {
+    struct world_web *x = *state;
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{\"gc\":{\"container\":false}}");
+    world_run(&x->w, &x->task, NULL);
+    destroy(x, x->task.id);
+    assert_int_equal(points(x), 1);
+    test_sources__container_lost_with_the_plugin__swept(state); /* the next one of that name */
+}
+
 /* ---- where it cannot be ---- */
 
 static void may_mount(bool may) {
@@ -161,6 +172,7 @@ static const struct CMUnitTest tests[] = {
     T(test_sources__start_fails__taken_away),
     T(test_sources__earlier_task_destroyed_late__the_new_ones_stay),
     T(test_sources__container_lost_with_the_plugin__swept),
+    T(test_sources__container_is_kept__with_its_mounts),
     T(test_sources__no_right_to_mount__by_name),
     T(test_sources__docker_in_another_mount_namespace__by_name),
 };
