@@ -171,6 +171,8 @@ static int start_easy(struct docker_get *g, int minor) {
     c |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, g->detail);
     if (!minor)
         c |= curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, PING_TIMEOUT_MS);
+    else if (g->ops->unframed)
+        c |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_0);
     if (r < 0 || c != CURLE_OK)
         return -ENOMEM;
     g->state = minor ? GET_OPEN : GET_PING;

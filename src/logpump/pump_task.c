@@ -411,7 +411,13 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
         run(t);
 }
 
-static const struct docker_get_ops get_ops = {
+/* What follows is asked for again however it ended; of the last pass the end has to be known. */
+static const struct docker_get_ops follow_ops = {.unframed = true,
+                                                 .on_open = on_open,
+                                                 .on_data = on_data,
+                                                 .on_pause = on_pause,
+                                                 .on_done = on_done};
+static const struct docker_get_ops last_pass_ops = {
     .on_open = on_open, .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
 
 static void open_stream(struct pump_task *t) {
@@ -435,7 +441,8 @@ static void open_stream(struct pump_task *t) {
     if (since > 0)
         snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
                  (long long)(since / 1000000000), (long long)(since % 1000000000));
-    if (docker_multi_get(t->http, path, &get_ops, t, &t->get) < 0)
+    if (docker_multi_get(t->http, path, t->last_pass ? &last_pass_ops : &follow_ops, t, &t->get) <
+        0)
         retry_later(t);
     else if (t->finishing)
         wait_quiet(t);

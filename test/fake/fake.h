@@ -25,7 +25,8 @@
  * (another process, by Docker itself), POST /_fake/oom/ID (a child is killed for want of memory),
  * POST /_fake/drop (all streams cut), GET /_fake/requests
  * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",
- * "auth": X-Registry-Auth, "type": Content-Type, "body", "bytes": of the body}]), GET
+ * "auth": X-Registry-Auth, "type": Content-Type, "unframed": HTTP/1.0, "body", "bytes": of the
+ * body}]), GET
  * /_fake/connections ({"open": n, "accepted": n}).
  *
  * A container's Cmd: ["exit", N] ends at once with N, ["print", TEXT] prints and runs; all others
@@ -49,6 +50,7 @@ struct request {
     char *query; /* "" when none */
     char *auth;  /* X-Registry-Auth; NULL */
     char *type;  /* Content-Type; "" */
+    bool unframed;
     char *body_text;
     size_t body_len;
 };

@@ -18,6 +18,7 @@ struct conn {
     int fd;
     struct buf in, out;
     bool hijacked, streaming, closing, dead, hanging, in_eof, deaf;
+    bool unframed;          /* HTTP/1.0: a body ends with the connection */
     bool close_rule;        /* the rule said: close after the answer */
     uint64_t at_us;         /* a late answer: not before */
     struct rule *late_rule; /* a copy's owner is the conn; NULL = the engine's answer */
@@ -73,6 +74,10 @@ static void write_head(struct conn *c, int status, const char *type, const char 
     conn_write(c, head, (size_t)n);
 }
 
+static const char *chunked_framing(const struct conn *c) {
+    return c->unframed ? "" : "Transfer-Encoding: chunked\r\n";
+}
+
 void conn_reply_text(struct conn *c, int status, const char *type, const char *header, bool chunked,
                      const char *body, size_t len, size_t cut) {
     char framing[96];
@@ -80,7 +85,7 @@ void conn_reply_text(struct conn *c, int status, const char *type, const char *h
     if (bare)
         framing[0] = '\0';
     else if (chunked)
-        snprintf(framing, sizeof(framing), "Transfer-Encoding: chunked\r\n");
+        snprintf(framing, sizeof(framing), "%s", chunked_framing(c));
     else
         snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", len);
     write_head(c, status, type, header, framing);
@@ -120,13 +125,17 @@ void conn_error(struct conn *c, int status, const char *fmt, ...) {
 
 void conn_stream(struct conn *c, const char *type) {
     c->streaming = true;
-    write_head(c, 200, type, NULL, "Transfer-Encoding: chunked\r\n");
+    write_head(c, 200, type, NULL, chunked_framing(c));
 }
 
 void conn_chunk(struct conn *c, const void *data, size_t len) {
     char size[32];
     if (len == 0)
         return;
+    if (c->unframed) {
+        conn_write(c, data, len);
+        return;
+    }
     conn_write(c, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", len));
     conn_write(c, data, len);
     conn_write(c, "\r\n", 2);
@@ -134,7 +143,10 @@ void conn_chunk(struct conn *c, const void *data, size_t len) {
 
 void conn_end_chunks(struct conn *c) {
     c->streaming = false;
-    conn_write(c, "0\r\n\r\n", 5);
+    if (c->unframed)
+        c->closing = true;
+    else
+        conn_write(c, "0\r\n\r\n", 5);
 }
 
 void conn_hijack(struct conn *c) {
@@ -245,8 +257,7 @@ static void drip(struct conn *c) {
 
 static void drip_start(struct conn *c, const struct rule *r) {
     c->streaming = true;
-    write_head(c, r->status, r->type ? r->type : "application/json", r->header,
-               "Transfer-Encoding: chunked\r\n");
+    write_head(c, r->status, r->type ? r->type : "application/json", r->header, chunked_framing(c));
     c->drip.data = copy_range(r->body ? r->body : "", r->body_len);
     c->drip.len = r->body_len;
     c->drip.at = 0;
@@ -291,9 +302,9 @@ static void answer(struct conn *c, const struct request *rq, const struct rule *
 static void log_request(const char *key, const struct request *rq) {
     char body[4096];
     snprintf(body, sizeof(body), "%s", rq->body_text ? rq->body_text : "");
-    json_t *row =
-        json_pack("{s:s,s:s,s:s,s:s,s:I}", "request", key, "query", rq->query, "auth",
-                  rq->auth ? rq->auth : "", "type", rq->type, "bytes", (json_int_t)rq->body_len);
+    json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:b,s:I}", "request", key, "query", rq->query, "auth",
+                            rq->auth ? rq->auth : "", "type", rq->type, "unframed", rq->unframed,
+                            "bytes", (json_int_t)rq->body_len);
     json_t *text = json_string(body);
     json_object_set_new(row, "body", text ? text : json_string("not UTF-8"));
     json_array_append_new(srv.log, row);
@@ -397,11 +408,12 @@ static bool take_request(struct conn *c, struct request *rq) {
         if (buf_append(&body, in + head_len, used) < 0)
             abort();
     }
-    char target[65536] = "";
-    if (sscanf(head, "%15s %65535s", rq->method, target) != 2) {
+    char target[65536] = "", version[16] = "";
+    if (sscanf(head, "%15s %65535s %15s", rq->method, target, version) != 3) {
         c->dead = true;
         return false;
     }
+    c->unframed = rq->unframed = strcmp(version, "HTTP/1.0") == 0;
     char *path = target, *query = strchr(target, '?');
     if (query)
         *query++ = '\0';

@@ -619,6 +619,30 @@ static void test_logs__same_task_other_container__followed(void **state) {
     reader_until(&x->out, "second\n");
 }
 
+/* What follows is not framed, so a cut looks like an end; the last pass must tell them apart. */
+static void test_logs__last_pass_alone__framed(void **state) {
+    struct fixture *x = *state;
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, x->task.id).container_id);
+    read_both(x);
+    lines(x, 40, 80);
+    end_and_check(x, 30, 10);
+    json_t *log = fake_log(&x->w.fake, request);
+    size_t i, follows = 0, passes = 0;
+    json_t *row;
+    json_array_foreach(log, i, row) {
+        const char *query = json_string_value(json_object_get(row, "query"));
+        bool unframed = json_is_true(json_object_get(row, "unframed"));
+        bool follow = strstr(query, "follow=1");
+        follows += follow;
+        passes += strstr(query, "follow=0") != NULL;
+        assert_int_equal(unframed, follow);
+    }
+    json_decref(log);
+    assert_true(follows > 0 && passes > 0);
+}
+
 /* ---- the process ---- */
 
 /* It is this process's child; asking its socket would keep it alive. */
@@ -998,6 +1022,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__ended_without_finish__asked_at_leisure),
     T(test_logs__damaged_stream__read_again),
     T(test_logs__same_task_other_container__followed),
+    T(test_logs__last_pass_alone__framed),
     T(test_pump__last_task_gone__ends_and_its_folder_goes),
     T(test_pump__killed_and_last_task_gone__folder_goes_with_plugin),
     HASTY(test_pump__docker_away_and_no_plugin__ends_positions_stay),
