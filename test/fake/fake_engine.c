@@ -299,10 +299,14 @@ static void finish(struct engine *e, struct container *c, int code) {
             conn_close_when_written(x->conn);
             x->running = false;
         }
-    if (c->oom)
-        emit(e, c, "oom", NULL);
     snprintf(text, sizeof(text), "%d", code);
     emit(e, c, "die", json_pack("{s:s}", "exitCode", text));
+}
+
+/* Docker keeps it until the next start. */
+static void oom(struct engine *e, struct container *c) {
+    c->oom = true;
+    emit(e, c, "oom", NULL);
 }
 
 static void start(struct engine *e, struct container *c) {
@@ -682,8 +686,9 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
     if (!c) {
         conn_error(conn, 404, "No such container: %s", id);
     } else if (strcmp(what, "exit") == 0) {
-        AUTO_FREE char *code = request_param(rq, "code"), *oom = request_param(rq, "oom");
-        c->oom = oom != NULL;
+        AUTO_FREE char *code = request_param(rq, "code"), *killed = request_param(rq, "oom");
+        if (killed)
+            oom(e, c);
         finish(e, c, code ? (int)strtol(code, NULL, 10) : 0);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "lines") == 0) {
@@ -692,7 +697,7 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
                     max ? (unsigned)strtoul(max, NULL, 10) : 80);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "oom") == 0) {
-        emit(e, c, "oom", NULL);
+        oom(e, c);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "restart") == 0) {
         c->running = false; /* Docker's own doing: no exit that counts */

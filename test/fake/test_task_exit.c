@@ -48,7 +48,7 @@ static void test_exit__oom__told(void **state) {
     assert_string_equal(e.err, "OOM Killed");
 }
 
-/* A child was the victim: Docker's inspect does not say so, its event did. */
+/* A child was the victim: the task went on. */
 static void test_exit__oom_of_a_child__told(void **state) {
     struct world_web *x = *state;
     fake_control(&x->w.fake, "POST", "oom/web-a1", "", NULL, 0);
@@ -88,28 +88,57 @@ static void test_exit__stream_lost_and_back__still_running(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-/* Whatever is wrong with inspect for a moment: the end is told when it answers. */
-static void test_exit__inspect_cut_off_once__told(void **state) {
-    struct world_web *x = *state;
-    fake_rules(&x->w.fake, "GET /containers/*/json times=3 drop\n");
-    world_exit(&x->w, &x->task, 6);
-    assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
+static bool is_oom_seen(void *ctx) {
+    struct world_web *x = ctx;
+    return world_look(&x->w, x->task.id).oom_seen;
 }
 
-static void test_exit__inspect_hangs_for_a_while__told(void **state) {
+/* A child was the victim, and its event is not repeated: the end will not be asked for it. */
+static void test_exit__oom_during_loss_of_the_stream__kept_for_the_end(void **state) {
     struct world_web *x = *state;
-    fake_rules(&x->w.fake, "GET /containers/*/json times=2 hang\n");
-    world_exit(&x->w, &x->task, 6);
-    struct task_exit e = world_wait(&x->w, x->task.id);
-    assert_int_equal(e.code, 6);
-    assert_true(fake_count(&x->w.fake, "GET /events") == 1);
+    fake_rules(&x->w.fake, "GET /events drop\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "oom/web-a1", "", NULL, 0);
+    fake_rules(&x->w.fake, "GET /events status=200 type=application/json stall body=\n");
+    world_until(is_oom_seen, x, "the OOM kill is known");
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-static void test_exit__inspect_hangs_for_ever__event_believed(void **state) {
+/* Docker's inspect waits for its clearing up: nobody waits for it, least of all behind a SIGKILL.
+ */
+static void test_exit__inspect_hangs__told_by_the_event(void **state) {
     struct world_web *x = *state;
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/json",
+             world_look(&x->w, x->task.id).container_id);
+    int before = fake_count(&x->w.fake, request);
     fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
-    world_exit(&x->w, &x->task, 9);
-    assert_int_equal(world_wait(&x->w, x->task.id).code, 9);
+    world_exit(&x->w, &x->task, 137);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
+    assert_int_equal(fake_count(&x->w.fake, request), before);
+}
+
+/* ---- started anew by Docker: another process, to be looked at ---- */
+
+static bool is_another_process(void *ctx) {
+    struct world_web *x = ctx;
+    struct task_look look = world_look(&x->w, x->task.id);
+    return look.phase == TASK_RUNNING && look.pid != 999999999;
+}
+
+static void restart_and_follow(struct world_web *x, const char *rules) {
+    fake_rules(&x->w.fake, rules);
+    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    world_until(is_another_process, x, "the new process is known");
+    assert_int_equal(fake_count(&x->w.fake, "GET /events"), 1);
+}
+
+static void test_exit__started_anew_and_inspect_cut_off__followed(void **state) {
+    restart_and_follow(*state, "GET /containers/*/json times=3 drop\n");
+}
+
+static void test_exit__started_anew_and_inspect_hangs_for_a_while__followed(void **state) {
+    restart_and_follow(*state, "GET /containers/*/json times=2 hang\n");
 }
 
 /* Docker keeps one container locked for good: that holds up nobody else's end. */
@@ -159,13 +188,12 @@ static void allow_threads_after(int asked) {
     atomic_store(&denied, false);
 }
 
-/* A SIGKILL is looked at on a thread. */
-static void test_exit__no_thread_at_the_end__told_later(void **state) {
+static void test_exit__started_anew_and_no_thread__followed_later(void **state) {
     struct world_web *x = *state;
     deny_threads();
-    world_exit(&x->w, &x->task, 137);
+    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
     allow_threads_after(1);
-    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
+    world_until(is_another_process, x, "the new process is known");
     assert_int_equal(fake_count(&x->w.fake, "GET /events"), 1);
 }
 
@@ -543,11 +571,12 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__during_loss_of_the_stream__told),
     T(test_exit__stream_back_without_history__told),
     T(test_exit__stream_lost_and_back__still_running),
-    T(test_exit__inspect_cut_off_once__told),
-    HASTY(test_exit__inspect_hangs_for_a_while__told),
+    T(test_exit__oom_during_loss_of_the_stream__kept_for_the_end),
+    HASTY(test_exit__inspect_hangs__told_by_the_event),
+    T(test_exit__started_anew_and_inspect_cut_off__followed),
+    HASTY(test_exit__started_anew_and_inspect_hangs_for_a_while__followed),
     HASTY(test_exit__inspect_of_another_hangs__told),
-    HASTY(test_exit__inspect_hangs_for_ever__event_believed),
-    T(test_exit__no_thread_at_the_end__told_later),
+    T(test_exit__started_anew_and_no_thread__followed_later),
     T(test_exit__no_thread_when_stream_is_back__told_later),
     T(test_exit__removed_by_hand__told),
     T(test_exit__gone_after_dockers_restart__told),
