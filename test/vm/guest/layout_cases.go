@@ -30,7 +30,7 @@ func lifeCases() []testCase {
 	return []testCase{
 		{"layout-plugin-killed-and-back" + at, 3 * time.Minute, casePluginKilled},
 		{"layout-dockerd-restart-live-restore" + at, 3 * time.Minute, caseDockerdRestart},
-		{"layout-oom-of-a-child-told" + at, 2 * time.Minute, caseOOMOfAChild},
+		{"layout-oom-told" + at, 3 * time.Minute, caseOOM},
 		{"layout-nothing-left-behind" + at, 2 * time.Minute, caseNothingLeft},
 	}
 }
@@ -233,23 +233,32 @@ func caseDockerdRestart(t *T) {
 	}
 }
 
-/* The kernel kills a child for want of memory and the first process ends at once, with a code of its own. */
-func caseOOMOfAChild(t *T) {
+/*
+ * The kernel kills for want of memory: a child, and the first process ends at once with a code of its own; or the
+ * first process itself, whose cgroup is then soon gone.
+ */
+func caseOOM(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
-	for i := 0; i < 3; i++ { /* in which order Docker tells of both is a race */
-		k := start(t, h, l, "oom", "", "(x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done); exit 9")
-		told, err := h.WaitTask(context.Background(), k.cfg.ID)
-		t.ok(err, "WaitTask")
-		select {
-		case r := <-told:
-			if r.ExitCode != 9 || !r.OOMKilled {
-				t.fatalf("exit %+v, not code 9 and OOMKilled", r)
+	const eat = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
+	for _, victim := range []struct {
+		name, script string
+		code         int
+	}{{"child", "(" + eat + "); exit 9", 9}, {"first", "sleep 1; " + eat, 137}} {
+		for i := 0; i < 3; i++ { /* in which order Docker tells of both is a race */
+			k := start(t, h, l, victim.name, "", victim.script)
+			told, err := h.WaitTask(context.Background(), k.cfg.ID)
+			t.ok(err, "WaitTask")
+			select {
+			case r := <-told:
+				if r.ExitCode != victim.code || !r.OOMKilled {
+					t.fatalf("%s: exit %+v, not code %d and OOMKilled", victim.name, r, victim.code)
+				}
+			case <-time.After(30 * time.Second):
+				t.fatalf("%s: no end of the task", victim.name)
 			}
-		case <-time.After(30 * time.Second):
-			t.fatalf("no end of the task")
+			k.end(t, h)
 		}
-		k.end(t, h)
 	}
 }
 
