@@ -1,0 +1,215 @@
+/* Who holds an image, and when Docker is told to remove it. */
+#include "fake/image_world.h"
+
+#include <string.h>
+
+static void test_docker_images_release__last_user__removed_after_the_delay(void **state) {
+    struct image_world *x = *state;
+    image_restart_with(x,
+                       (struct docker_images_options){.gc = true, .gc_delay_us = 300 * US_PER_MS});
+    fake_rules(&x->fake, "DELETE /images/* body=[]");
+    image_acquire(x, "a", "app:1");
+    image_acquire(x, "a", "app:1"); /* the same user counts once */
+    image_acquire(x, "b", "app:2"); /* the same image by another name */
+    image_release(x, "a");
+    image_release(x, "nobody");
+    docker_images_release(x->images, "sha256:unknown", "a");
+    image_fence(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    uint64_t before = clock_now_us();
+    image_release(x, "b");
+    image_wait_count(x, IMAGE_DELETE, 1);
+    assert_true(clock_now_us() - before >= 300 * US_PER_MS);
+    AUTO_JSON json_t *log = fake_log(&x->fake, IMAGE_DELETE);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 0), "query")),
+                        "force=0");
+}
+
+static void test_docker_images_release__new_user_in_the_delay__stays(void **state) {
+    struct image_world *x = *state;
+    image_restart_with(x,
+                       (struct docker_images_options){.gc = true, .gc_delay_us = 300 * US_PER_MS});
+    fake_rules(&x->fake, "DELETE /images/* body=[]");
+    image_acquire(x, "a", "app:1");
+    image_release(x, "a");
+    image_acquire(x, "b", "app:1");
+    image_fence(x);
+    image_release(x, "b");
+    assert_int_equal(docker_images_hold(x->images, "sha256:5ca1ab1e", "c"), 0);
+    image_fence(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    image_release(x, "c");
+    image_wait_count(x, IMAGE_DELETE, 1);
+}
+
+/* After a restart the table is made from what is recovered. */
+static void test_docker_images_hold__counts_as_a_user(void **state) {
+    struct image_world *x = *state;
+    fake_rules(&x->fake, "DELETE /images/* body=[]");
+    assert_int_equal(docker_images_hold(x->images, "sha256:5ca1ab1e", "recovered"), 0);
+    image_acquire(x, "new", "app:1");
+    image_release(x, "new");
+    image_fence(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    image_release(x, "recovered");
+    image_wait_count(x, IMAGE_DELETE, 1);
+    assert_int_equal(fake_count(&x->fake, IMAGE_PULL), 0);
+}
+
+static void on_timer(void *arg) {
+    cancel_fire(arg);
+}
+
+struct timer {
+    struct loop *loop;
+    struct loop_timer *timer;
+    struct cancel fired;
+    uint64_t at_us;
+};
+
+static void arm(void *arg) {
+    struct timer *t = arg;
+    assert_int_equal(loop_timer_new(t->loop, on_timer, &t->fired, &t->timer), 0);
+    loop_timer_at(t->timer, t->at_us);
+}
+
+static void test_docker_images_release__gc_off__stays(void **state) {
+    struct image_world *x = *state;
+    image_restart_with(x, (struct docker_images_options){.gc = false, .gc_delay_us = 1});
+    image_acquire(x, "a", "app:1");
+    image_release(x, "a");
+    struct timer t = {.loop = x->loop, .at_us = clock_now_us() + 200 * US_PER_MS};
+    assert_int_equal(cancel_init(&t.fired), 0);
+    assert_int_equal(loop_post(x->loop, arm, &t), 0);
+    struct call call = {.cancel = &t.fired, .deadline_us = clock_now_us() + IMAGE_WAIT_US};
+    assert_int_equal(call_sleep(&call, IMAGE_WAIT_US), -ECANCELED);
+    image_stop(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    image_start(x);
+    cancel_done(&t.fired);
+}
+
+static void test_docker_images_release__refused_removal__once_and_forgotten(void **state) {
+    static const char *const rules[] = {
+        IMAGE_DELETE
+        " status=409 body={\"message\":\"image is being used by running container 1\"}",
+        IMAGE_DELETE " status=404 body={\"message\":\"No such image\"}",
+    };
+    struct image_world *x = *state;
+    int n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        fake_rules(&x->fake, rules[i]);
+        image_acquire(x, "a", "app:1");
+        image_release(x, "a");
+        image_wait_count(x, IMAGE_DELETE, ++n);
+        image_fence(x);
+        image_acquire(x, "a", "app:1"); /* waits for nothing */
+        image_release(x, "a");
+        image_wait_count(x, IMAGE_DELETE, ++n);
+        image_fence(x);
+        assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), n);
+    }
+}
+
+static void test_docker_images_release__docker_fails__tried_again(void **state) {
+    struct image_world *x = *state;
+    fake_rules(&x->fake, IMAGE_DELETE " times=1 status=500 body={\"message\":\"busy\"}\n"
+                                      "DELETE /images/* body=[]");
+    image_acquire(x, "a", "app:1");
+    image_release(x, "a");
+    image_wait_count(x, IMAGE_DELETE, 2);
+}
+
+#define SEVERAL_NAMES                                                                              \
+    IMAGE_DELETE " times=1 status=409 body={\"message\":\"conflict: unable to delete 5ca1 "        \
+                 "(must be forced) - image is referenced in multiple repositories\"}\n"            \
+                 "DELETE /images/* body=[]\n"
+
+static void test_docker_images_release__several_names__by_force_unless_used(void **state) {
+    struct image_world *x = *state;
+    fake_rules(&x->fake, SEVERAL_NAMES);
+    image_acquire(x, "a", "app:1");
+    image_release(x, "a");
+    image_wait_count(x, IMAGE_DELETE, 2);
+    AUTO_JSON json_t *log = fake_log(&x->fake, IMAGE_DELETE),
+                     *asked = fake_log(&x->fake, "GET /containers/json");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 1), "query")),
+                        "force=1");
+    const char *query = json_string_value(json_object_get(json_array_get(asked, 0), "query"));
+    assert_non_null(strstr(query, "all=1"));
+    assert_non_null(strstr(query, "ancestor"));
+    assert_non_null(strstr(query, "5ca1ab1e"));
+    image_fence(x);
+
+    /* A stopped container uses it: force would take the image from under it. */
+    char id[65];
+    AUTO_JSON json_t *body = json_pack("{s:s}", "Image", "app:1");
+    struct call call = call_within(NULL, IMAGE_WAIT_US);
+    assert_int_equal(docker_container_create(x->docker, &call, "stopped", body, id, NULL), 0);
+    fake_rules(&x->fake, SEVERAL_NAMES);
+    image_acquire(x, "b", "app:1");
+    image_release(x, "b");
+    image_wait_count(x, IMAGE_DELETE, 3);
+    image_fence(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 3);
+    AUTO_JSON json_t *again = fake_log(&x->fake, IMAGE_DELETE);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(again, 2), "query")),
+                        "force=0");
+}
+
+/* Wanted while it is being removed: it is waited for, looked at again, and pulled. */
+static void test_docker_images_acquire__during_the_removal__pulled_after_it(void **state) {
+    struct image_world *x = *state;
+    image_acquire(x, "a", "app:1");
+    fake_rules(
+        &x->fake, IMAGE_DELETE
+        " delay=500 body=[]\n" IMAGE_PULL_OK
+        "GET /images/app:1/json skip=1 times=1 status=404 body={\"message\":\"No such image\"}\n");
+    image_release(x, "a");
+    image_wait_count(x, IMAGE_DELETE, 1);
+    struct image_user u;
+    image_user_init(&u, x, "b", "app:1");
+    image_user_acquire(&u);
+    assert_int_equal(u.r, 0);
+    assert_int_equal(u.downloading, 1);
+    assert_int_equal(fake_count(&x->fake, IMAGE_PULL), 1);
+    image_user_done(&u);
+}
+
+/* Docker said "present", then it was removed, then we get to hold it: held would be what is gone.
+ */
+static void test_docker_images_acquire__removed_behind_the_look__pulled(void **state) {
+    struct image_world *x = *state;
+    image_acquire(x, "a", "app:1");
+    fake_rules(&x->fake,
+               "DELETE /images/* body=[]\n" IMAGE_PULL_OK
+               "GET /images/app:1/json times=1 delay=1500 body={\"Id\":\"sha256:5ca1ab1e\"}\n"
+               "GET /images/app:1/json times=1 status=404 body={\"message\":\"No such image\"}\n");
+    struct image_user u;
+    image_user_init(&u, x, "b", "app:1");
+    image_user_start(&u);
+    image_wait_count(x, "GET /images/app:1/json", 2);
+    image_release(x, "a");
+    image_wait_count(x, IMAGE_DELETE, 1);
+    image_user_join(&u);
+    assert_int_equal(u.r, 0);
+    assert_int_equal(fake_count(&x->fake, IMAGE_PULL), 1);
+    image_user_done(&u);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, image_setup, image_teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_docker_images_release__last_user__removed_after_the_delay),
+        T(test_docker_images_release__new_user_in_the_delay__stays),
+        T(test_docker_images_hold__counts_as_a_user),
+        T(test_docker_images_release__gc_off__stays),
+        T(test_docker_images_release__refused_removal__once_and_forgotten),
+        T(test_docker_images_release__docker_fails__tried_again),
+        T(test_docker_images_release__several_names__by_force_unless_used),
+        T(test_docker_images_acquire__during_the_removal__pulled_after_it),
+        T(test_docker_images_acquire__removed_behind_the_look__pulled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
