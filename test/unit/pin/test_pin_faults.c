@@ -66,7 +66,7 @@ WRAP(int, inotify_init1, int flags) {
     return fails(&on_inotify) ? -1 : __real_inotify_init1(flags);
 }
 WRAP(int, inotify_add_watch, int fd, const char *path, uint32_t mask) {
-    return fails(&on_watch) ? -1 : __real_inotify_add_watch(fd, path, mask);
+    return in_pin_thread() && fails(&on_watch) ? -1 : __real_inotify_add_watch(fd, path, mask);
 }
 WRAP(int, openat, int dir, const char *path, int flags, mode_t mode) {
     count(&opens);

@@ -5,7 +5,6 @@
 #include "unit/pin/tree.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -307,6 +306,20 @@ static void test_unit__bus_restarts__set_anew(void **state) {
     assert_true(asked(x, 0x0c));
 }
 
+struct writer_wait {
+    pid_t pid;
+    char command[64]; /* what the last one that was named is called */
+};
+
+static bool has_writer(const json_t *status, void *ctx) {
+    struct writer_wait *w = ctx;
+    const json_t *task = json_array_get(json_object_get(status, "tasks"), 0);
+    const json_t *writer = json_object_get(task, "writer");
+    const char *command = json_string_value(json_object_get(writer, "command"));
+    snprintf(w->command, sizeof(w->command), "%s", command ? command : "");
+    return json_integer_value(json_object_get(writer, "pid")) == w->pid;
+}
+
 static void test_writer__named(void **state) {
     (void)state;
     AUTO_FD int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC, O_RDONLY);
@@ -314,7 +327,7 @@ static void test_writer__named(void **state) {
         fail_msg("fanotify is refused here (%s), it needs CAP_SYS_ADMIN: a writer cannot be named",
                  strerror(errno));
     struct tree_task *x = tree_add(&tree, "", "1-3");
-    char comm[64], script[700];
+    char script[700];
     struct pin_options o = tree_options(&tree);
     o.interval_us = HOUR;
     assert_int_equal(pin_new(&o, &pin), 0);
@@ -329,20 +342,12 @@ static void test_writer__named(void **state) {
     char *argv[] = {(char *)"sh", (char *)"-c", script, NULL};
     pid_t pid;
     assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
-    bool found = false;
-    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; !found && clock_now_us() < end;
-         usleep(500)) {
-        json_t *doc = pin_status(pin), *task = json_array_get(json_object_get(doc, "tasks"), 0);
-        json_t *writer = json_object_get(task, "writer");
-        const char *command = json_string_value(json_object_get(writer, "command"));
-        snprintf(comm, sizeof(comm), "%s", command ? command : "");
-        found = json_integer_value(json_object_get(writer, "pid")) == pid;
-        json_decref(doc);
-    }
+    struct writer_wait w = {.pid = pid};
+    bool found = tree_wait_status(pin, has_writer, &w);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_true(found);
-    assert_string_equal(comm, "old?set"); /* half a character */
+    assert_string_equal(w.command, "old?set"); /* half a character */
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
     for (int i = 0; i < 8; i++) { /* and on: the one who does it is named */
         tree_put(&tree, tree_cpus(x), "0-3");

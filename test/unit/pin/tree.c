@@ -1,13 +1,16 @@
 #include "unit/pin/tree.h"
 
+#include "paddock/call.h"
 #include "paddock/clock.h"
 #include "paddock/pin_plan.h"
 
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -37,7 +40,8 @@ void tree_init(struct tree *t) {
     must(mkdir(t->root, 0755) == 0 && mkdir(t->proc, 0755) == 0, "mkdir");
     t->root_fd = open(t->root, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     t->proc_fd = open(t->proc, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    must(t->root_fd >= 0 && t->proc_fd >= 0, "open");
+    t->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    must(t->root_fd >= 0 && t->proc_fd >= 0 && t->inotify_fd >= 0, "open");
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->told, NULL);
     tree_put(t, "cgroup.controllers", "cpuset cpu io memory pids\n");
@@ -46,6 +50,7 @@ void tree_init(struct tree *t) {
 void tree_done(struct tree *t) {
     fd_close(t->root_fd);
     fd_close(t->proc_fd);
+    fd_close(t->inotify_fd);
     nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     pthread_mutex_destroy(&t->lock);
     pthread_cond_destroy(&t->told);
@@ -89,17 +94,21 @@ const char *tree_get(struct tree *t, const char *path, char *out, size_t size) {
 }
 
 bool tree_wait(struct tree *t, const char *path, const char *text) {
-    char now[4096];
+    char now[4096], whole[512];
     uint64_t end = clock_now_us() + WAIT_US;
-    struct timespec nap = {.tv_nsec = 200000};
-    while (strcmp(tree_get(t, path, now, sizeof(now)), text) != 0) {
-        if (clock_now_us() > end) {
-            fprintf(stderr, "%s: \"%s\", not \"%s\"\n", path, now, text);
-            return false;
-        }
-        nanosleep(&nap, NULL);
-    }
-    return true;
+    struct pollfd changed = {.fd = t->inotify_fd, .events = POLLIN};
+    snprintf(whole, sizeof(whole), "%s/%s", t->root, path);
+    int watch = inotify_add_watch(t->inotify_fd, whole, IN_MODIFY);
+    must(watch >= 0, whole);
+    bool is;
+    while (!(is = strcmp(tree_get(t, path, now, sizeof(now)), text) == 0) &&
+           poll(&changed, 1, call_ms_until(end)) > 0)
+        while (read(t->inotify_fd, whole, sizeof(whole)) > 0)
+            ;
+    inotify_rm_watch(t->inotify_fd, watch);
+    if (!is)
+        fprintf(stderr, "%s: \"%s\", not \"%s\"\n", path, now, text);
+    return is;
 }
 
 void tree_share(struct tree *t, const char *pool, const char *reserve) {
@@ -241,30 +250,57 @@ const char *tree_cpus(const struct tree_task *x) {
     return path;
 }
 
+static json_int_t counter_of(const json_t *status, const char *name) {
+    return json_integer_value(json_object_get(json_object_get(status, "counters"), name));
+}
+
 json_int_t tree_counter(struct pin *p, const char *name) {
-    json_auto_t *doc = pin_status(p);
-    return json_integer_value(json_object_get(json_object_get(doc, "counters"), name));
+    json_auto_t *status = pin_status(p);
+    return counter_of(status, name);
+}
+
+bool tree_wait_status(struct pin *p, bool (*is)(const json_t *status, void *ctx), void *ctx) {
+    struct timespec nap = {.tv_nsec = 500000};
+    for (uint64_t end = clock_now_us() + WAIT_US; clock_now_us() < end; nanosleep(&nap, NULL)) {
+        json_auto_t *status = pin_status(p);
+        if (is(status, ctx))
+            return true;
+    }
+    return false;
+}
+
+struct counter_wait {
+    const char *name;
+    json_int_t n;
+};
+
+static bool has_counted(const json_t *status, void *ctx) {
+    const struct counter_wait *c = ctx;
+    return counter_of(status, c->name) >= c->n;
 }
 
 bool tree_wait_counter(struct pin *p, const char *name, json_int_t n) {
-    uint64_t end = clock_now_us() + WAIT_US;
-    struct timespec nap = {.tv_nsec = 500000};
-    while (tree_counter(p, name) < n && clock_now_us() < end)
-        nanosleep(&nap, NULL);
-    return tree_counter(p, name) >= n;
+    return tree_wait_status(p, has_counted, &(struct counter_wait){name, n});
+}
+
+struct task_wait {
+    size_t i;
+    const char *key, *want;
+    char now[256];
+};
+
+static bool task_says(const json_t *status, void *ctx) {
+    struct task_wait *w = ctx;
+    const json_t *task = json_array_get(json_object_get(status, "tasks"), w->i);
+    const char *text = json_string_value(json_object_get(task, w->key));
+    snprintf(w->now, sizeof(w->now), "%s", text ? text : task ? "" : "gone");
+    return strcmp(w->now, w->want) == 0;
 }
 
 bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want) {
-    char now[256] = "";
-    struct timespec nap = {.tv_nsec = 500000};
-    for (uint64_t end = clock_now_us() + WAIT_US; clock_now_us() < end; nanosleep(&nap, NULL)) {
-        json_auto_t *doc = pin_status(p);
-        const json_t *task = json_array_get(json_object_get(doc, "tasks"), i);
-        const char *text = json_string_value(json_object_get(task, key));
-        snprintf(now, sizeof(now), "%s", text ? text : task ? "" : "gone");
-        if (strcmp(now, want) == 0)
-            return true;
-    }
-    fprintf(stderr, "%s of task %zu: \"%s\", not \"%s\"\n", key, i, now, want);
-    return false;
+    struct task_wait w = {.i = i, .key = key, .want = want};
+    bool is = tree_wait_status(p, task_says, &w);
+    if (!is)
+        fprintf(stderr, "%s of task %zu: \"%s\", not \"%s\"\n", key, i, w.now, want);
+    return is;
 }

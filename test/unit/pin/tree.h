@@ -20,6 +20,7 @@ struct tree_task {
 struct tree {
     char dir[64], root[80], proc[80];
     int root_fd, proc_fd;
+    int inotify_fd;       /* the test's own */
     pthread_mutex_t lock; /* of the tasks: the pin thread takes its snapshot here */
     struct tree_task tasks[TREE_TASKS_MAX];
     size_t n;
@@ -37,7 +38,7 @@ void tree_done(struct tree *t);
 void tree_put(struct tree *t, const char *path, const char *text);
 /* Reads it, the trailing blanks cut. Returns @out; "" when it is not there. */
 const char *tree_get(struct tree *t, const char *path, char *out, size_t size);
-/* Waits until the file says @text (as a set). Returns whether it came to it within 10 s. */
+/* Waits until the file, which is there, says @text. Returns whether it came to it within 10 s. */
 bool tree_wait(struct tree *t, const char *path, const char *text);
 
 /* share.slice and reserve.slice of a client >= 1.7, and the effective set of each shared scope. */
@@ -56,6 +57,9 @@ bool tree_wait_event(struct tree *t, const char *text);
 
 /* The container's cpuset.cpus below the root; good until the next call. */
 const char *tree_cpus(const struct tree_task *x);
+/* Asks pin_status until @is says so, for 10 s: there is no event for all that it shows. Returns
+ * whether it came to it. */
+bool tree_wait_status(struct pin *p, bool (*is)(const json_t *status, void *ctx), void *ctx);
 /* A counter of pin_status. */
 json_int_t tree_counter(struct pin *p, const char *name);
 /* Waits until the counter is at least @n. */
