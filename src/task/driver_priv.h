@@ -124,6 +124,8 @@ void exit_settle_later(struct driver *d, struct task *t);
 /* ---- logs.c ---- */
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
                 int64_t since_ns, struct err *err) MUST_CHECK;
+/** Of a start or a recovery that has failed: the FIFOs close, after 3 s at most. */
+void logs_give_up(struct driver *d, struct task *t);
 
 /* ---- sources.c: what a job may mount ---- */
 struct docker_create_sources;

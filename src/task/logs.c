@@ -1,7 +1,10 @@
 /* A task's output to Nomad's FIFOs, when there is to be any. */
 #include "driver_priv.h"
 
+#include "paddock/clock.h"
 #include "paddock/log.h"
+
+#define GIVE_UP_DRAIN_US (3 * US_PER_SEC) /* for what a failed task has printed */
 
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
                 int64_t since_ns, struct err *err) {
@@ -27,4 +30,10 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
         exit_settle_later(d, t);
     err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
     return err_wrap(err, r, "logs of task %s", t->id);
+}
+
+void logs_give_up(struct driver *d, struct task *t) {
+    struct call call = call_within(NULL, GIVE_UP_DRAIN_US);
+    if (d->pump && logpump_finish(d->pump, &call, 0, t->id, NULL) < 0)
+        log_debug("logs", LOG_KV("task_id", t->id), "logs did not end in time");
 }

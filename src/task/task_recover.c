@@ -132,6 +132,7 @@ int driver_recover_task(struct driver *d, const struct call *call, const struct 
     if (r == 0 && t) {
         r = adopt(d, call, t, &state, err);
         if (r < 0) {
+            logs_give_up(d, t);
             docker_images_release(d->images, store_look(t).image_id, t->id);
             exit_task_leaves(d, t);
         }

@@ -17,7 +17,6 @@
 
 #define START_TRANSIENT_TRIES 5
 #define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
-#define UNDO_DRAIN_US (3 * US_PER_SEC)    /* for what a failed task has printed */
 
 struct start {
     struct driver *d;
@@ -349,9 +348,7 @@ static void undo(struct start *s) {
     if (s->image_held)
         docker_images_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
-        call = call_within(NULL, UNDO_DRAIN_US);
-        if (s->d->pump && logpump_finish(s->d->pump, &call, 0, s->config->id, NULL) < 0)
-            log_debug("start", LOG_KV("task_id", s->config->id), "logs did not end in time");
+        logs_give_up(s->d, s->task);
         if (s->d->pump && s->container_id[0])
             logpump_forget(s->d->pump, s->container_id);
         sources_leave(s->d, s->task);

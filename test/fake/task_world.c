@@ -48,6 +48,18 @@ void world_until_count(const struct world *w, const char *request, int n) {
     world_until(was_asked, &c, request);
 }
 
+bool world_is_let_go(void *path) {
+    char byte;
+    AUTO_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return read(fd, &byte, 1) == 0; /* without a writer: the end */
+}
+
+void world_until_let_go(const struct task_config *c) {
+    world_until(world_is_let_go, c->stdout_path, "stdout's FIFO let go");
+    world_until(world_is_let_go, c->stderr_path, "stderr's FIFO let go");
+}
+
 /* ---- the driver ---- */
 
 /* The pump's stdio leads nowhere: what a sanitizer says there goes to files. */

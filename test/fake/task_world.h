@@ -82,6 +82,10 @@ unsigned world_containers(const struct world *w);
 
 /** Polls until @is says yes. */
 void world_until(bool (*is)(void *ctx), void *ctx, const char *what);
+/** Whether nobody holds the FIFO @path for writing, so that a reader sees its end; until both of
+ * the task's are let go. */
+bool world_is_let_go(void *path);
+void world_until_let_go(const struct task_config *c);
 /** Until "METHOD PATH" was asked @n times. */
 void world_until_count(const struct world *w, const char *request, int n);
 

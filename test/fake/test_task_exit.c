@@ -451,6 +451,21 @@ static void test_recover__docker_hangs__error_in_time(void **state) {
                      -ENOENT);
 }
 
+/* It answered once: the output is followed by then, and that has to end with the attempt. */
+static void test_recover__docker_fails_at_the_last_look__error_and_nothing_held(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    restart_plugin(x);
+    fake_rules(&x->w.fake,
+               "GET /containers/*/json skip=1 status=500 body={\"message\":\"loading\"}\n");
+    assert_true(recover_own(x, &err) < 0);
+    assert_non_null(strstr(err.text, "does not answer"));
+    assert_int_equal(fake_images_held(), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
+    world_until_let_go(&x->task);
+}
+
 static void test_recover__no_fifo__error_and_nothing_held(void **state) {
     struct world_web *x = *state;
     restart_plugin(x);
@@ -592,6 +607,7 @@ static const struct CMUnitTest tests[] = {
     T(test_recover__garbage__refused),
     T(test_recover__docker_away_for_a_moment__recovered),
     HASTY(test_recover__docker_hangs__error_in_time),
+    T(test_recover__docker_fails_at_the_last_look__error_and_nothing_held),
     T(test_recover__no_fifo__error_and_nothing_held),
     T(test_recover__built_in_drivers_state__taken_over),
     T(test_recover__built_in_drivers_logger__ended_and_fifos_held),

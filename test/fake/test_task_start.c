@@ -17,14 +17,6 @@ static int setup_hasty(void **state) {
     return world_web_setup(state, "{}", 300, false);
 }
 
-/* True when nobody holds the FIFO for writing: a reader alone sees the end of file. */
-static bool is_unheld(void *path) {
-    char byte;
-    AUTO_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    assert_true(fd >= 0);
-    return read(fd, &byte, 1) == 0;
-}
-
 static int start_fails(struct world_web *x, struct err *err) {
     struct driver_started started = {0};
     struct call call = fake_call();
@@ -40,8 +32,7 @@ static void assert_undone(struct world_web *x, unsigned containers_left) {
     assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
                      -ENOENT);
     assert_int_equal(fake_images_held(), 0);
-    world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
-    world_until(is_unheld, x->task.stderr_path, "stderr's FIFO let go");
+    world_until_let_go(&x->task);
     if (containers_left != UINT32_MAX)
         assert_int_equal(world_containers(&x->w), containers_left);
 }
@@ -470,7 +461,7 @@ static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
                "does not support reading\"}\n");
     world_run(&x->w, &x->task, NULL);
     assert_false(world_look(&x->w, x->task.id).logs);
-    world_until(is_unheld, x->task.stdout_path, "stdout's FIFO let go");
+    world_until_let_go(&x->task);
 }
 
 /* Neither the plugin's word nor two /dev/null let anybody open the FIFOs. */
@@ -488,7 +479,7 @@ static void test_start__no_log_collection__fifos_left_alone(void **state) {
                         str_set(&x->task.stderr_path, "/dev/null") == 0);
         world_run(&x->w, &x->task, NULL);
         assert_false(world_look(&x->w, x->task.id).logs);
-        assert_true(is_unheld(fifo));
+        assert_true(world_is_let_go(fifo));
     }
     assert_int_equal(world_pump(&x->w), 0);
 }
