@@ -21,6 +21,8 @@ struct pin_coord {
     char *reserved; /* LinuxResources.cpuset_cpus, "" = shared task */
     pid_t pid;      /* the container's init, from Docker's inspect; 0 = not known */
 };
+/** Releases what it holds and zeroes it. */
+void pin_coord_done(struct pin_coord *c);
 
 enum pin_state {
     PIN_PENDING,       /* not looked at yet */

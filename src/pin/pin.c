@@ -72,14 +72,8 @@ void pin_pass(struct pin *p, bool at_tick) {
 /* ---- the snapshot ---- */
 
 static void free_coords(struct pin_coord *c, size_t n) {
-    for (size_t i = 0; c && i < n; i++) {
-        free(c[i].task_id);
-        free(c[i].alloc_id);
-        free(c[i].task_name);
-        free(c[i].container_id);
-        free(c[i].source);
-        free(c[i].reserved);
-    }
+    for (size_t i = 0; i < n; i++)
+        pin_coord_done(&c[i]);
     free(c);
 }
 

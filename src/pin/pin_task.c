@@ -8,6 +8,16 @@
 
 /* ---- life ---- */
 
+void pin_coord_done(struct pin_coord *c) {
+    cleanup_free(&c->task_id);
+    cleanup_free(&c->alloc_id);
+    cleanup_free(&c->task_name);
+    cleanup_free(&c->container_id);
+    cleanup_free(&c->source);
+    cleanup_free(&c->reserved);
+    *c = (struct pin_coord){0};
+}
+
 static int find_parent(struct pin *p, const char *below, struct pin_parent **ret) {
     const char *slash = strrchr(below, '/');
     size_t len = slash ? (size_t)(slash - below) : 0;
@@ -87,12 +97,7 @@ void pin_task_free(struct pin *p, struct pin_task *t) {
     pin_task_close(p, t);
     close_source(p, t);
     leave_parent(p, t->parent);
-    free(t->c.task_id);
-    free(t->c.alloc_id);
-    free(t->c.task_name);
-    free(t->c.container_id);
-    free(t->c.source);
-    free(t->c.reserved);
+    pin_coord_done(&t->c);
     free(t);
 }
 

@@ -305,14 +305,8 @@ int store_snapshot(void *store, struct pin_coord **ret, size_t *ret_n) {
             r = coord_fill(&coords[n++], t);
     pthread_mutex_unlock(&s->lock);
     if (r < 0) {
-        for (size_t i = 0; coords && i < n; i++) {
-            free(coords[i].task_id);
-            free(coords[i].alloc_id);
-            free(coords[i].task_name);
-            free(coords[i].container_id);
-            free(coords[i].source);
-            free(coords[i].reserved);
-        }
+        for (size_t i = 0; i < n; i++)
+            pin_coord_done(&coords[i]);
         free(coords);
         return r;
     }
