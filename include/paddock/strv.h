@@ -24,7 +24,6 @@ struct kvs {
 /** Each returns 0 or -ENOMEM; the text is copied. */
 int strv_add(struct strv *s, const char *text) MUST_CHECK;
 int strv_add_take(struct strv *s, char *text) MUST_CHECK; /* frees @text on failure too */
-int strv_copy(const struct strv *from, struct strv *ret) MUST_CHECK;
 bool strv_contains(const struct strv *s, const char *text);
 void strv_done(struct strv *s);
 #define AUTO_STRV __attribute__((cleanup(strv_done)))

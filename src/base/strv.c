@@ -18,17 +18,6 @@ int strv_add(struct strv *s, const char *text) {
     return strv_add_take(s, strdup(text));
 }
 
-int strv_copy(const struct strv *from, struct strv *ret) {
-    AUTO_STRV struct strv copy = {0};
-    for (size_t i = 0; i < from->n; i++) {
-        int r = strv_add(&copy, from->v[i]);
-        if (r < 0)
-            return r;
-    }
-    *ret = TAKE_STRUCT(copy);
-    return 0;
-}
-
 bool strv_contains(const struct strv *s, const char *text) {
     for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->v[i], text) == 0)

@@ -44,12 +44,6 @@ void fan_tell_locked(struct fan *f, const void *what) {
         sub->call(sub, what);
 }
 
-void fan_tell(struct fan *f, const void *what) {
-    pthread_mutex_lock(&f->lock);
-    fan_tell_locked(f, what);
-    pthread_mutex_unlock(&f->lock);
-}
-
 void driver_unsubscribe(struct driver_sub *sub) {
     if (sub)
         sub->close(sub);

@@ -30,6 +30,5 @@ struct driver_sub *fan_sub_new(struct fan *f, void (*call)(struct driver_sub *, 
 void fan_add_locked(struct fan *f, struct driver_sub *sub);
 /** Takes it out of the list, under the lock. */
 void fan_remove(struct driver_sub *sub);
-/** Tells all. */
-void fan_tell(struct fan *f, const void *what);
+/** Tells all; the fan's lock is held by the caller. */
 void fan_tell_locked(struct fan *f, const void *what);
