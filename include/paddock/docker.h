@@ -6,9 +6,9 @@
  * Errors of every call below: -ENOENT 404, -EEXIST 409, -EINVAL 400, -EACCES 401/403, -EIO 5xx,
  * -EPROTO what is no valid answer, -ENOTCONN no connection (refused, no socket, cut off),
  * -ETIMEDOUT deadline (ERR_DEADLINE), -ECANCELED, -EMSGSIZE reply beyond its limit, -ENOMEM.
- * Context: any thread, blocks up to the call's deadline. main calls curl_global_init before the
- * first thread and ignores SIGPIPE (TLS writes). libcurl opens two fds for each kept connection
- * that are not close-on-exec: whoever spawns a process closes what it does not hand over
+ * Context: any thread, blocks up to the call's deadline. The process has called docker_global_init
+ * before its first thread and ignores SIGPIPE (TLS writes). libcurl opens two fds for each kept
+ * connection that are not close-on-exec: whoever spawns a process closes what it does not hand over
  * (posix_spawn_file_actions_addclosefrom_np). */
 #include "paddock/call.h"
 #include "paddock/err.h"

@@ -62,8 +62,8 @@ struct driver_fingerprint {
 /* A subscription: callbacks come from a thread of the driver, must not block and must not
  * unsubscribe. After driver_unsubscribe has returned none comes any more. */
 struct driver_sub;
-/** @on is called with what is known now (probing first when nothing is), then at every change and
- *  every 30 s. */
+/** @on is called with what is known now, if anything is, then after each probe: every 30 s, every
+ * 5 s while Docker is not well. A first late answer of a well Docker is not told. */
 int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
                        void *ctx, struct driver_sub **ret, struct err *err) MUST_CHECK;
 

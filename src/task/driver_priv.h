@@ -38,7 +38,7 @@ struct driver {
     char *name, *program, *cgroup_root, *run_dir;
     uint64_t timeout_us, timeout_slow_us;
 
-    pthread_mutex_t lock; /* of config, configured, active, owner */
+    pthread_mutex_t lock; /* of config, active, owner */
     struct config_snapshot *config;
     bool active;
     char *owner; /* value of our container label; NULL until the first task tells the client's
@@ -151,8 +151,8 @@ void fingerprint_free(struct fingerprint *f);
 void fingerprint_start(struct fingerprint *f);       /* with the streams loop */
 void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look now */
 bool fingerprint_healthy(struct fingerprint *f);
-/** What /info said last: runtimes (comma list) and the cgroup driver; asks Docker when it is not
- * known. */
+/** The runtimes that /info told last (comma list, sorted); asks Docker when it has told none yet.
+ * Returns 0; errors of docker.h, recoverable. */
 int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
                      size_t runtimes_size, struct err *err) MUST_CHECK;
 

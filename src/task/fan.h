@@ -1,5 +1,5 @@
 #pragma once
-/* A list of listeners. Callbacks run under the fan's own mutex, so that after fan_sub_close has
+/* A list of listeners. Callbacks run under the fan's own mutex, so that after fan_remove has
  * returned none comes any more; they must not block and must not call back into the fan. */
 #include "paddock/driver.h"
 
