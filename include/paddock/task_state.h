@@ -9,7 +9,6 @@
 #include "paddock/strv.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 struct task_state {
@@ -25,7 +24,6 @@ struct task_state {
     char *container_name, *image_id;
     bool logs; /* its output is brought to Nomad */
     bool tty;
-    int64_t created_ns; /* since 1970; 0 = not told */
 };
 
 /** Appends to @out; NULL strings count as "". @s->ours is not looked at: what is written is ours.

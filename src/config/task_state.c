@@ -65,18 +65,14 @@ static int put_network(msgpack_packer *pk, const struct task_state *s) {
 static int put_ours(msgpack_packer *pk, const struct task_state *s) {
     int r = put_text(pk, "Paddock");
     if (r == 0)
-        r = msgpack_pack_map(pk, 5);
+        r = msgpack_pack_map(pk, 4);
     if (r == 0)
         r = put_key_text(pk, "ContainerName", s->container_name);
     if (r == 0)
         r = put_key_text(pk, "ImageID", s->image_id);
     if (r == 0)
         r = put_key_bool(pk, "Logs", s->logs);
-    if (r == 0)
-        r = put_key_bool(pk, "TTY", s->tty);
-    if (r == 0)
-        r = put_text(pk, "Created");
-    return r == 0 ? msgpack_pack_int64(pk, s->created_ns) : r;
+    return r == 0 ? put_key_bool(pk, "TTY", s->tty) : r;
 }
 
 int task_state_encode(const struct task_state *s, struct buf *out, struct err *err) {
@@ -128,11 +124,8 @@ static const struct config_field reattach_fields[] = {ROW("Pid", CONFIG_NUMBER, 
 
 static const struct config_field our_fields[] = {
     ROW("ContainerName", CONFIG_STRING, s.container_name),
-    ROW("ImageID", CONFIG_STRING, s.image_id),
-    ROW("Logs", CONFIG_BOOL, s.logs),
-    ROW("TTY", CONFIG_BOOL, s.tty),
-    ROW("Created", CONFIG_NUMBER, s.created_ns),
-    END};
+    ROW("ImageID", CONFIG_STRING, s.image_id), ROW("Logs", CONFIG_BOOL, s.logs),
+    ROW("TTY", CONFIG_BOOL, s.tty), END};
 
 static const struct config_field table[] = {
     ROW("ContainerID", CONFIG_STRING, s.container_id),
