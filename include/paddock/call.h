@@ -33,6 +33,11 @@ int call_ms_until(uint64_t at_us);
 /** Milliseconds until the deadline for poll(): -1 = none, 0 = over, rounded up. */
 int call_remaining_ms(const struct call *c);
 
+/** Waits until @fd is ready for @events (poll's).
+ *  Returns 0, also when a signal came first: what is tried then may have to wait again; -ETIMEDOUT;
+ * -ECANCELED, which counts more than a ready fd; other -errno. */
+int call_wait_fd(const struct call *c, int fd, short events) MUST_CHECK;
+
 /** Waits at most @us, less when the deadline or the cancel comes first.
  *  Returns 0 when the time has passed; -ETIMEDOUT; -ECANCELED. */
 int call_sleep(const struct call *c, uint64_t us) MUST_CHECK;

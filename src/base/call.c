@@ -56,6 +56,17 @@ int call_remaining_ms(const struct call *c) {
     return call_ms_until(c ? c->deadline_us : 0);
 }
 
+int call_wait_fd(const struct call *c, int fd, short events) {
+    struct pollfd p[2] = {{.fd = fd, .events = events},
+                          {.fd = c->cancel ? c->cancel->fd : -1, .events = POLLIN}};
+    int n = poll(p, ARRAY_LEN(p), call_remaining_ms(c));
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+    if (p[1].revents)
+        return -ECANCELED;
+    return n == 0 ? -ETIMEDOUT : 0;
+}
+
 int call_sleep(const struct call *c, uint64_t us) {
     struct call within = call_within(c, us);
     bool cut_short = c && c->deadline_us && c->deadline_us <= within.deadline_us;

@@ -59,18 +59,14 @@ int image_wait(struct docker_images *im, const struct call *call) {
         return r;
     im->waiters = &me;
     pthread_mutex_unlock(&im->lock);
-    struct pollfd p[] = {{.fd = me.woken.fd, .events = POLLIN},
-                         {.fd = call->cancel ? call->cancel->fd : -1, .events = POLLIN}};
-    poll(p, ARRAY_LEN(p), call_remaining_ms(call));
+    r = call_wait_fd(call, me.woken.fd, POLLIN);
     pthread_mutex_lock(&im->lock);
     struct image_waiter **at = &im->waiters;
     while (*at != &me)
         at = &(*at)->next;
     *at = me.next;
     cancel_done(&me.woken);
-    if (cancel_fired(call->cancel))
-        return -ECANCELED;
-    return call_remaining_ms(call) == 0 ? -ETIMEDOUT : 0;
+    return r;
 }
 
 void image_changed(struct docker_images *im) {

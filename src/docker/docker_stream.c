@@ -121,24 +121,12 @@ static int connect_it(struct docker *d, const struct call *call, struct docker_s
     return 0;
 }
 
-/* Waits until the connection may be read or written, whichever @events says. */
-static int wait_ready(const struct docker_stream *s, const struct call *call, short events) {
-    struct pollfd p[2] = {{.fd = s->fd, .events = events},
-                          {.fd = call->cancel ? call->cancel->fd : -1, .events = POLLIN}};
-    int n = poll(p, 2, call_remaining_ms(call));
-    if (n < 0 && errno != EINTR)
-        return -errno;
-    if (p[1].revents)
-        return -ECANCELED;
-    return n == 0 ? -ETIMEDOUT : 0;
-}
-
 static int write_all(struct docker_stream *s, const struct call *call, const char *data,
                      size_t len) {
     while (len > 0) {
         ssize_t n = docker_stream_write(s, data, len);
         if (n == -EAGAIN) {
-            int r = wait_ready(s, call, POLLOUT);
+            int r = call_wait_fd(call, s->fd, POLLOUT);
             if (r < 0)
                 return r;
             continue;
@@ -164,7 +152,7 @@ static int read_more(struct docker_stream *s, const struct call *call) {
         }
         if (n != -EAGAIN)
             return (int)n;
-        int r = wait_ready(s, call, POLLIN);
+        int r = call_wait_fd(call, s->fd, POLLIN);
         if (r < 0)
             return r;
     }

@@ -77,15 +77,9 @@ static int read_all(struct docker_stream *s, const struct call *call, struct exe
         }
         if (n != -EAGAIN)
             return (int)n;
-        struct pollfd p[2] = {
-            {.fd = docker_stream_fd(s), .events = POLLIN},
-            {.fd = call->cancel ? call->cancel->fd : -1, .events = POLLIN},
-        };
-        int ready = poll(p, 2, call_remaining_ms(call));
-        if (ready == 0)
-            return -ETIMEDOUT;
-        if (ready > 0 && p[1].revents)
-            return -ECANCELED;
+        int r = call_wait_fd(call, docker_stream_fd(s), POLLIN);
+        if (r < 0)
+            return r;
     }
 }
 

@@ -2,6 +2,8 @@
 #include "paddock/clock.h"
 #include "unit/cm.h"
 
+#include <poll.h>
+
 static void test_call_within__outer_is_sooner__outer_wins(void **state) {
     (void)state;
     struct call outer = {.deadline_us = clock_now_us() + 1000};
@@ -43,10 +45,31 @@ static void test_call_sleep__deadline_first__etimedout(void **state) {
     assert_int_equal(call_sleep(NULL, 1000), 0);
 }
 
+static void test_call_wait_fd__ready_cancelled_late__told_apart(void **state) {
+    (void)state;
+    struct cancel cancel, other;
+    assert_int_equal(cancel_init(&cancel), 0);
+    assert_int_equal(cancel_init(&other), 0);
+    struct call c = {.deadline_us = clock_now_us() + 2000, .cancel = &cancel};
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), -ETIMEDOUT);
+    assert_true(clock_now_us() >= c.deadline_us);
+    cancel_fire(&other);
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0); /* ready, though it is late */
+    c.deadline_us = 0;
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0);
+    cancel_fire(&cancel);
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), -ECANCELED);
+    c.cancel = NULL;
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0);
+    cancel_done(&cancel);
+    cancel_done(&other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call_within__outer_is_sooner__outer_wins),
         cmocka_unit_test(test_call_remaining__none_past_future__as_poll_wants),
+        cmocka_unit_test(test_call_wait_fd__ready_cancelled_late__told_apart),
         cmocka_unit_test(test_call_sleep__fired_cancel__ecanceled_at_once),
         cmocka_unit_test(test_call_sleep__deadline_first__etimedout),
     };
