@@ -61,11 +61,16 @@ static int on_output(void *ctx, int channel, const char *data, size_t len) {
     return capture_add(channel == 2 ? &x->err : &x->out, data, len);
 }
 
-/* Reads to the end of the stream. */
+/* Reads to the end of the stream. The deadline and the cancel hold for a command, too, that prints
+ * without a pause. */
 static int read_all(struct docker_stream *s, const struct call *call, struct exec_run *x) {
     struct docker_demux demux = {0};
     char data[32768];
     for (;;) {
+        if (cancel_fired(call->cancel))
+            return -ECANCELED;
+        if (call_remaining_ms(call) == 0)
+            return -ETIMEDOUT;
         ssize_t n = docker_stream_read(s, data, sizeof(data));
         if (n == 0 || n == -ECONNRESET) /* TLS ends like that */
             return 0;

@@ -101,6 +101,47 @@ static void test_exec__does_not_end__timeout(void **state) {
     assert_null(r.out);
 }
 
+/* A command that prints faster than anybody reads: there is always more. */
+static struct {
+    _Atomic uint64_t until_us;
+    const struct cancel *cancel; /* fires with the first piece */
+} flood;
+
+ssize_t __real_docker_stream_read(struct docker_stream *s, void *out, size_t size);
+ssize_t __wrap_docker_stream_read(struct docker_stream *s, void *out, size_t size);
+ssize_t __wrap_docker_stream_read(struct docker_stream *s, void *out, size_t size) {
+    static const char frame[] = {1, 0, 0, 0, 0, 0, 0, 5, 'm', 'o', 'r', 'e', '\n'};
+    if (clock_now_us() >= atomic_load(&flood.until_us))
+        return __real_docker_stream_read(s, out, size);
+    if (flood.cancel)
+        cancel_fire(flood.cancel);
+    memcpy(out, frame, sizeof(frame));
+    return sizeof(frame);
+}
+
+static void test_exec__prints_for_ever__timeout_or_cancel_ends_it(void **state) {
+    struct fixture *x = *state;
+    const char *argv[] = {"sleep", NULL};
+    struct driver_exec_result r = {0};
+    struct cancel cancel;
+    struct err err;
+    assert_int_equal(cancel_init(&cancel), 0);
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        struct call call = call_within(NULL, WORLD_WAIT_US);
+        call.cancel = &cancel;
+        flood.cancel = cancelled ? &cancel : NULL;
+        err = (struct err){0};
+        atomic_store(&flood.until_us, clock_now_us() + 5 * US_PER_SEC);
+        assert_int_equal(driver_exec_task(x->w.d, &call, x->task.id, argv,
+                                          cancelled ? 0 : 200 * US_PER_MS, &r, &err),
+                         cancelled ? -ECANCELED : -ETIMEDOUT);
+        assert_int_equal(err.cls, cancelled ? ERR_PLAIN : ERR_DEADLINE);
+        assert_true(clock_now_us() < atomic_load(&flood.until_us));
+    }
+    atomic_store(&flood.until_us, 0);
+    cancel_done(&cancel);
+}
+
 static void test_exec__refusals(void **state) {
     struct fixture *x = *state;
     struct driver_exec_result r = {0};
@@ -518,6 +559,7 @@ static const struct CMUnitTest tests[] = {
     T(test_exec__output_and_code__both_streams),
     T(test_exec__large_output__end_kept_and_cut_noted),
     T(test_exec__does_not_end__timeout),
+    T(test_exec__prints_for_ever__timeout_or_cancel_ends_it),
     T(test_exec__refusals),
     T(test_stream__output__complete_before_exit),
     T(test_stream__exit_code__told),
