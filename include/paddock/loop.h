@@ -17,7 +17,10 @@ struct loop_timer;
 typedef void (*loop_fd_cb)(void *ctx, uint32_t events);
 typedef void (*loop_cb)(void *ctx);
 
+/** Returns 0; -ENOMEM; -EMFILE and other -errno of its two fds. */
 int loop_new(struct loop **ret) MUST_CHECK;
+/** When loop_run has returned: runs what was posted, releases timers that are left; watches are
+ * their owners' to delete before. NULL allowed. */
 void loop_free(struct loop *l);
 
 /** Runs what was posted and has not run yet, on the caller's thread: when loop_run has returned and
@@ -35,10 +38,11 @@ int loop_watch_set(struct loop_watch *w, uint32_t events) MUST_CHECK;
 /** NULL allowed. Call before closing the fd. Returns NULL. */
 struct loop_watch *loop_watch_del(struct loop_watch *w);
 
-/** A timer that is not armed yet. */
+/** A timer that is not armed yet. Returns 0; -ENOMEM. Owner: caller, loop_timer_del. */
 int loop_timer_new(struct loop *l, loop_cb cb, void *ctx, struct loop_timer **ret) MUST_CHECK;
 /** Fires once at @at_us (clock_now_us time); 0 disarms. */
 void loop_timer_at(struct loop_timer *t, uint64_t at_us);
+/** NULL allowed. Returns NULL. */
 struct loop_timer *loop_timer_del(struct loop_timer *t);
 
 /** Runs @cb in the loop's thread, in order of posting. Any thread. Returns 0; -ENOMEM.

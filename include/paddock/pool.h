@@ -6,6 +6,7 @@
 
 struct pool;
 
+/** No thread is started yet. Returns 0; -ENOMEM. */
 int pool_new(unsigned max_threads, struct pool **ret) MUST_CHECK;
 /** Waits for all work, queued work included. NULL allowed. */
 void pool_free(struct pool *p);

@@ -53,6 +53,7 @@ struct task {
     struct task *next;
 };
 
+/** Returns 0; -ENOMEM. Owner: caller, store_free. */
 int store_new(struct store **ret) MUST_CHECK;
 /** Waiters that are left are not called. References must be gone. */
 void store_free(struct store *s);
@@ -74,19 +75,21 @@ static inline void task_unrefp(struct task **t) {
  * waits is told an exit: the recorded one, or "task was destroyed". */
 void store_remove(struct store *s, struct task *t);
 
-/** References to all tasks; free() the array after task_unref of each. */
+/** References to all tasks; free() the array after task_unref of each. Returns 0; -ENOMEM. */
 int store_all(struct store *s, struct task ***ret, size_t *ret_n) MUST_CHECK;
 
 struct task_look store_look(const struct task *t);
 
+/** From here on its events are found by the container's id. Texts are copied. */
 void store_set_container(struct task *t, const char *container_id, const char *image_id, bool tty,
                          bool logs);
 /** The container runs (again): its pid may be new. A task that has exited only
  *  learns when it had started. */
 void store_set_running(struct task *t, pid_t pid, int64_t started_ns);
-/** Returns 0; -ENOMEM. */
+/** @port_map and @addr are copied. Returns 0; -ENOMEM. */
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,
                       bool auto_advertise) MUST_CHECK;
+/** A copy of the port map. Returns 0; -ENOMEM. Owner: caller, kvs_done. */
 int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
 void store_set_oom(struct task *t);
 void store_set_logs(struct task *t, bool logs);
@@ -107,5 +110,6 @@ void store_wait(struct task *t, struct task_waiter *w);
 /** True: it was taken out, done will not be called. False: done was called or is being called. */
 bool store_wait_cancel(struct task *t, struct task_waiter *w);
 
-/** The coordinates of all running tasks for the reconciler (pin_options.snapshot). */
+/** The coordinates of all running tasks for the reconciler (pin_options.snapshot). Returns 0;
+ * -ENOMEM. Owner: caller, pin_coord_done of each, then free(). */
 int store_snapshot(void *store, struct pin_coord **ret, size_t *ret_n);
