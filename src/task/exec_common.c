@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 #define EXEC_POLL_FIRST_US (2 * US_PER_MS)
 #define EXEC_POLL_MAX_US (100 * US_PER_MS)
@@ -46,7 +47,10 @@ void exec_kill(struct driver *d, const char *container_id, const char *exec_id) 
     pid_t pid = 0;
     if (docker_exec_inspect(d->docker, &call, exec_id, &running, &code, &pid, NULL) < 0 || !running)
         return;
-    if (pid > 1 && is_in_container(d, pid, container_id) && kill(pid, SIGKILL) < 0)
+    /* Held before it is looked at: at the signal the number could be another process's. */
+    AUTO_FD int fd = pid > 1 ? pidfd_open(pid, 0) : -EBADF;
+    if (fd >= 0 && is_in_container(d, pid, container_id) &&
+        pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0)
         log_debug("exec", LOG_KV("errno", strerror(errno)),
                   "the command could not be ended, ignoring");
 }
