@@ -129,10 +129,15 @@ struct docker_exec_options {
 int docker_exec_create(struct docker *d, const struct call *call, const char *container_id,
                        const struct docker_exec_options *o, char ret_exec_id[65],
                        struct err *err) MUST_CHECK;
-/** @ret_running, @ret_code: as far as Docker knows. */
+/* One that was not started neither runs nor has ended. While it is being started it runs, without a
+ * pid. */
+struct docker_exec_state {
+    bool running, ended;
+    int code; /* when it has ended */
+    pid_t pid;
+};
 int docker_exec_inspect(struct docker *d, const struct call *call, const char *exec_id,
-                        bool *ret_running, int *ret_code, pid_t *ret_pid,
-                        struct err *err) MUST_CHECK;
+                        struct docker_exec_state *ret, struct err *err) MUST_CHECK;
 
 /* A hijacked connection: raw bytes both ways after the 101/200 reply. Non-blocking. */
 struct docker_stream;

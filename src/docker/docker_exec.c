@@ -38,7 +38,7 @@ int docker_exec_create(struct docker *d, const struct call *call, const char *co
 }
 
 int docker_exec_inspect(struct docker *d, const struct call *call, const char *exec_id,
-                        bool *ret_running, int *ret_code, pid_t *ret_pid, struct err *err) {
+                        struct docker_exec_state *ret, struct err *err) {
     AUTO_FREE char *path = exec_path(exec_id, "/json");
     if (!path)
         return err_oom(err);
@@ -50,12 +50,13 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
     if (!json_is_object(j))
         return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object",
                        path);
-    if (ret_running)
-        *ret_running = docker_json_bool(j, "Running");
-    if (ret_code)
-        *ret_code = (int)docker_json_int(j, "ExitCode");
-    if (ret_pid)
-        *ret_pid = (pid_t)docker_json_int(j, "Pid");
+    bool running = docker_json_bool(j, "Running");
+    *ret = (struct docker_exec_state){
+        .running = running,
+        .ended = !running && json_is_number(json_object_get(j, "ExitCode")),
+        .code = (int)docker_json_int(j, "ExitCode"),
+        .pid = (pid_t)docker_json_int(j, "Pid"),
+    };
     return 0;
 }
 
@@ -76,8 +77,8 @@ int docker_exec_start(struct docker *d, const struct call *call, const char *exe
      */
     int minor = docker_minor(d);
     if (!minor) {
-        bool running;
-        int r = docker_exec_inspect(d, call, exec_id, &running, NULL, NULL, err);
+        struct docker_exec_state state;
+        int r = docker_exec_inspect(d, call, exec_id, &state, err);
         if (r < 0)
             return r;
         minor = docker_minor(d);

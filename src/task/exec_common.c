@@ -11,16 +11,26 @@
 
 #define EXEC_POLL_FIRST_US (2 * US_PER_MS)
 #define EXEC_POLL_MAX_US (100 * US_PER_MS)
+#define EXEC_KILL_LIMIT_US (10 * US_PER_SEC) /* for a start that is still under way */
+#define EXEC_NEVER_RAN 126                   /* as Docker says it of what it could not start */
+
+int exec_code(const struct docker_exec_state *s) {
+    return s->ended ? s->code : EXEC_NEVER_RAN;
+}
 
 int exec_wait_code(struct driver *d, const struct call *call, const char *exec_id, int *ret_code,
                    struct err *err) {
     for (uint64_t wait = EXEC_POLL_FIRST_US;;
          wait = wait * 2 > EXEC_POLL_MAX_US ? EXEC_POLL_MAX_US : wait * 2) {
-        bool running;
+        struct docker_exec_state state;
         struct call within = call_within(call, d->timeout_us);
-        int r = docker_exec_inspect(d->docker, &within, exec_id, &running, ret_code, NULL, err);
-        if (r < 0 || !running)
+        int r = docker_exec_inspect(d->docker, &within, exec_id, &state, err);
+        if (r < 0)
             return r;
+        if (!state.running) {
+            *ret_code = exec_code(&state);
+            return 0;
+        }
         r = call_sleep(call, wait);
         if (r < 0)
             return r;
@@ -40,17 +50,55 @@ static bool is_in_container(const struct driver *d, pid_t pid, const char *conta
     return container_id[0] && strstr(text, container_id) != NULL;
 }
 
-void exec_kill(struct driver *d, const char *container_id, const char *exec_id) {
-    struct call call = call_within(NULL, d->timeout_us);
-    bool running = false;
-    int code;
-    pid_t pid = 0;
-    if (docker_exec_inspect(d->docker, &call, exec_id, &running, &code, &pid, NULL) < 0 || !running)
+/* With what it has started: a shell's commands are in its process group, which is its own. Held
+ * before it is looked at: at the signal the number could be another process's. */
+static void kill_group(const struct driver *d, pid_t pid, const char *container_id) {
+    AUTO_FD int fd = pidfd_open(pid, 0);
+    if (fd < 0 || !is_in_container(d, pid, container_id))
         return;
-    /* Held before it is looked at: at the signal the number could be another process's. */
-    AUTO_FD int fd = pid > 1 ? pidfd_open(pid, 0) : -EBADF;
-    if (fd >= 0 && is_in_container(d, pid, container_id) &&
-        pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0)
+    if (getpgid(pid) == pid && pidfd_send_signal(fd, 0, NULL, 0) == 0)
+        (void)kill(-pid, SIGKILL);
+    if (pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
         log_debug("exec", LOG_KV("errno", strerror(errno)),
                   "the command could not be ended, ignoring");
+}
+
+/* Docker goes on with a start that nobody waits for any more, and tells the pid behind it. */
+static void kill_when_started(struct driver *d, const char *container_id, const char *exec_id) {
+    struct call call =
+        call_within(NULL, d->timeout_us < EXEC_KILL_LIMIT_US ? d->timeout_us : EXEC_KILL_LIMIT_US);
+    struct docker_exec_state state;
+    for (uint64_t wait = EXEC_POLL_FIRST_US;;
+         wait = wait * 2 > EXEC_POLL_MAX_US ? EXEC_POLL_MAX_US : wait * 2) {
+        if (docker_exec_inspect(d->docker, &call, exec_id, &state, NULL) < 0 || state.ended)
+            return;
+        if (state.pid > 1) {
+            kill_group(d, state.pid, container_id);
+            return;
+        }
+        if (call_sleep(&call, wait) < 0)
+            return;
+    }
+}
+
+struct exec_kill {
+    struct driver *d;
+    char container_id[65], exec_id[65];
+};
+
+static void kill_work(void *arg) {
+    struct exec_kill *k = arg;
+    kill_when_started(k->d, k->container_id, k->exec_id);
+    free(k);
+}
+
+void exec_kill(struct driver *d, const char *container_id, const char *exec_id) {
+    struct exec_kill *k = malloc(sizeof(*k));
+    if (!k)
+        return;
+    k->d = d;
+    snprintf(k->container_id, sizeof(k->container_id), "%s", container_id);
+    snprintf(k->exec_id, sizeof(k->exec_id), "%s", exec_id);
+    if (pool_run(d->pool, kill_work, k) < 0)
+        free(k);
 }

@@ -92,6 +92,8 @@ static int run_exec(struct driver *d, const struct call *call, const char *conta
                     const char *exec_id, struct exec_run *x, int *ret_code, struct err *err) {
     struct docker_stream *stream = NULL;
     int r = docker_exec_start(d->docker, call, exec_id, false, &stream, err);
+    if (exec_may_start(r))
+        exec_kill(d, container_id, exec_id);
     if (r < 0)
         return r;
     r = read_all(stream, call, x);

@@ -204,17 +204,16 @@ static void asked_posted(void *arg) {
 static void ask_code_work(void *arg) {
     struct driver_exec *x = arg;
     struct call call = call_within(NULL, x->d->timeout_us);
-    bool running = true;
-    int code = 0;
-    int r = atomic_load(&x->died)
-                ? 0
-                : docker_exec_inspect(x->d->docker, &call, x->id, &running, &code, NULL, NULL);
+    struct docker_exec_state state = {.running = true};
+    int r =
+        atomic_load(&x->died) ? 0 : docker_exec_inspect(x->d->docker, &call, x->id, &state, NULL);
+    int code = exec_code(&state);
     if (r == -ENOENT) {
         log_warn("exec", LOG_KV("container_id", x->container_id),
                  "Docker knows the command no more: its exit code is not known, ignoring");
         code = 255;
     }
-    if (r == -ENOENT || (r == 0 && !running))
+    if (r == -ENOENT || (r == 0 && !state.running))
         set_code(x, code);
     post(x, asked_posted);
     exec_unref(x);
@@ -369,6 +368,8 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
     if (r == 0) {
         list_add(x); /* before it runs: its exec_die may come at once */
         r = docker_exec_start(d->docker, &within, x->id, tty, &x->stream, err);
+        if (exec_may_start(r))
+            exec_kill(d, x->container_id, x->id);
         if (r < 0)
             list_remove(x);
     }
@@ -477,21 +478,12 @@ void driver_exec_resume(struct driver_exec *x) {
     post(x, resume_posted);
 }
 
-static void kill_work(void *arg) {
-    struct driver_exec *x = arg;
-    exec_kill(x->d, x->container_id, x->id);
-    exec_unref(x);
-}
-
 static void close_posted(void *arg) {
     struct driver_exec *x = arg;
     x->finished = true;
     detach(x);
-    if (!atomic_load(&x->died)) {
-        atomic_fetch_add(&x->refs, 1);
-        if (pool_run(x->d->pool, kill_work, x) < 0)
-            exec_unref(x);
-    }
+    if (!atomic_load(&x->died))
+        exec_kill(x->d, x->container_id, x->id);
     exec_unref(x); /* this post's */
 }
 

@@ -404,11 +404,10 @@ static void test_docker_exec__output_and_code(void **state) {
     s = open_exec(x, "exit", "7", false, id);
     assert_int_equal(read_to_end(s, out, sizeof(out)), 0);
     docker_stream_free(s);
-    bool running = true;
-    int code = 0;
-    assert_int_equal(docker_exec_inspect(x->docker, NULL, id, &running, &code, NULL, NULL), 0);
-    assert_false(running);
-    assert_int_equal(code, 7);
+    struct docker_exec_state end;
+    assert_int_equal(docker_exec_inspect(x->docker, NULL, id, &end, NULL), 0);
+    assert_true(end.ended && !end.running);
+    assert_int_equal(end.code, 7);
 }
 
 static void test_docker_exec__stdin_and_its_end(void **state) {

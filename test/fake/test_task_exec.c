@@ -42,6 +42,10 @@ static int setup_hasty(void **state) {
     return setup_with(state, 300);
 }
 
+static int setup_brisk(void **state) {
+    return setup_with(state, 3000);
+}
+
 static int teardown(void **state) {
     struct fixture *x = *state;
     if (x->exec)
@@ -140,6 +144,54 @@ static void test_exec__prints_for_ever__timeout_or_cancel_ends_it(void **state) 
     }
     atomic_store(&flood.until_us, 0);
     cancel_done(&cancel);
+}
+
+/* Docker's answer about the command, which is to be ended, comes never: the caller's comes in time.
+ */
+static void test_exec__timeout_and_docker_hangs__answered(void **state) {
+    struct fixture *x = *state;
+    struct driver_exec_result r = {0};
+    struct err err;
+    fake_rules(&x->w.fake, "GET /exec/*/json hang\n");
+    uint64_t before = clock_now_us();
+    assert_int_equal(run(x, 200 * US_PER_MS, &r, &err, "sleep", NULL), -ETIMEDOUT);
+    assert_true(clock_now_us() - before < 2 * US_PER_SEC);
+}
+
+#define EXEC_JSON "GET /exec/e0ec00000002000000000000000000000000000000000000000000000000feed/json"
+#define STARTING "{\"Running\":true,\"ExitCode\":null,\"Pid\":0}"
+#define NOT_STARTED "{\"Running\":false,\"ExitCode\":null,\"Pid\":0}"
+
+/* Docker is still at its start, and goes on with it: it is ended when it has a process. */
+static void test_exec__timeout_while_it_starts__asked_until_it_has_a_pid(void **state) {
+    struct fixture *x = *state;
+    struct driver_exec_result r = {0};
+    struct err err;
+    fake_rules(&x->w.fake, "GET /exec/*/json times=2 status=200 body=" NOT_STARTED "\n"
+                           "GET /exec/*/json times=3 status=200 body=" STARTING "\n");
+    assert_int_equal(run(x, 200 * US_PER_MS, &r, &err, "sleep", NULL), -ETIMEDOUT);
+    world_until_count(&x->w, EXEC_JSON, 6);
+}
+
+/* The answer to the start is lost, not the start. */
+static void test_exec__start_not_answered__ended_all_the_same(void **state) {
+    struct fixture *x = *state;
+    struct driver_exec_result r = {0};
+    struct err err;
+    fake_rules(&x->w.fake, "POST /exec/*/start hang\n");
+    assert_int_equal(run(x, 200 * US_PER_MS, &r, &err, "sleep", NULL), -ETIMEDOUT);
+    world_until_count(&x->w, EXEC_JSON, 1);
+}
+
+/* The container was paused between the two calls: no success. */
+static void test_exec__docker_did_not_start_it__126(void **state) {
+    struct fixture *x = *state;
+    struct driver_exec_result r = {0};
+    struct err err;
+    fake_rules(&x->w.fake, "GET /exec/*/json status=200 body=" NOT_STARTED "\n");
+    assert_int_equal(run(x, 0, &r, &err, "echo", "Container is paused"), 0);
+    assert_int_equal(r.exit.code, 126);
+    driver_exec_result_done(&r);
 }
 
 static void test_exec__refusals(void **state) {
@@ -287,6 +339,31 @@ static void test_stream__exec_forgotten__ends(void **state) {
     assert_int_equal(x->code, 255);
 }
 
+static void test_stream__docker_did_not_start_it__126(void **state) {
+    struct fixture *x = *state;
+    int before = fake_count(&x->w.fake, "GET /events");
+    fake_rules(&x->w.fake, "GET /events hang\n"
+                           "GET /exec/*/json status=200 body=" NOT_STARTED "\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, "GET /events", before + 1);
+    open_exec(x, false, "echo", "Container is paused");
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 126);
+}
+
+static void test_stream__start_not_answered__ended_all_the_same(void **state) {
+    struct fixture *x = *state;
+    const char *argv[] = {"sleep", NULL};
+    struct call call = call_within(NULL, 200 * US_PER_MS);
+    struct err err = {0};
+    fake_rules(&x->w.fake, "POST /exec/*/start hang\n");
+    assert_int_equal(
+        driver_exec_open(x->w.d, &call, x->task.id, argv, false, &ops, x, &x->exec, &err),
+        -ETIMEDOUT);
+    assert_null(x->exec);
+    world_until_count(&x->w, EXEC_JSON, 1);
+}
+
 static void test_stream__paused_reader__goes_on_after_resume(void **state) {
     struct fixture *x = *state;
     x->pause_once = true;
@@ -388,9 +465,7 @@ static void test_stream__client_gone__silent_and_ended(void **state) {
     driver_exec_close(TAKE_PTR(x->exec));
     assert_false(x->exited);
     /* Docker is asked for its process, to end it */
-    world_until_count(
-        &x->w, "GET /exec/e0ec00000002000000000000000000000000000000000000000000000000feed/json",
-        1);
+    world_until_count(&x->w, EXEC_JSON, 1);
     assert_false(x->exited);
 }
 
@@ -555,17 +630,24 @@ static void test_restart_by_docker__new_pid_still_running(void **state) {
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, teardown)
+#define BRISK(f) cmocka_unit_test_setup_teardown(f, setup_brisk, teardown)
 static const struct CMUnitTest tests[] = {
     T(test_exec__output_and_code__both_streams),
     T(test_exec__large_output__end_kept_and_cut_noted),
     T(test_exec__does_not_end__timeout),
     T(test_exec__prints_for_ever__timeout_or_cancel_ends_it),
+    BRISK(test_exec__timeout_and_docker_hangs__answered),
+    T(test_exec__timeout_while_it_starts__asked_until_it_has_a_pid),
+    BRISK(test_exec__start_not_answered__ended_all_the_same),
+    T(test_exec__docker_did_not_start_it__126),
     T(test_exec__refusals),
     T(test_stream__output__complete_before_exit),
     T(test_stream__exit_code__told),
     T(test_stream__no_events__code_told),
     HASTY(test_stream__runs_on_without_output__real_code_told),
     T(test_stream__exec_forgotten__ends),
+    T(test_stream__docker_did_not_start_it__126),
+    BRISK(test_stream__start_not_answered__ended_all_the_same),
     T(test_stream__paused_reader__goes_on_after_resume),
     T(test_stream__input__echoed_until_its_end),
     T(test_stream__input_not_read__bounded_then_all_arrives),

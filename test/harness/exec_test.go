@@ -158,6 +158,46 @@ func TestExecEndsWithItsClient(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
+/*
+ * At whatever step the time is up or the client goes, also while Docker is still at
+ * the start: nothing of the command is left, nor of what a shell started for it.
+ */
+func TestExecThatIsCutShortLeavesNothing(t *testing.T) {
+	paddockOnly(t, "leaves the program running")
+	p := launch(t)
+	k := newTask(t, p, "cut", sleeper).start(p)
+	const mark = "31415926"
+	command := []string{"/bin/sh", "-c", "sleep " + mark + " | cat; true"}
+	for ms := 0; ms <= 120; ms += 6 {
+		limit := time.Duration(ms)*time.Millisecond + time.Microsecond
+		if _, err := p.ExecTask(k.id(), command, limit); err == nil {
+			t.Errorf("ExecTask of a long command within %v: no error", limit)
+		}
+		ctx, cancel := timeout(limit)
+		_, err := proto.NewDriverClient(p.conn).ExecTask(ctx, &proto.ExecTaskRequest{TaskId: k.id(), Command: command})
+		cancel()
+		if err == nil {
+			t.Errorf("ExecTask whose client goes after %v: no error", limit)
+		}
+		for _, tty := range []bool{false, true} {
+			e := openExec(t, p, k.id(), tty, command...)
+			<-time.After(limit)
+			e.cancel()
+		}
+	}
+	eventually(t, 15*time.Second, "nothing is left of them", func() (bool, string) {
+		r, err := p.ExecTask(k.id(), []string{"/bin/sh", "-c", "ps | grep '[3]1415926'"}, 5*time.Second)
+		if err != nil {
+			return false, err.Error()
+		}
+		return r.ExitResult.ExitCode == 1, string(r.Stdout)
+	})
+	if !k.inspect().running() {
+		t.Error("the task ended too")
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
 func TestExecEndsWithItsTask(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "both", sleeper).start(p)
