@@ -93,7 +93,7 @@ func (b *bench) calls() {
 }
 
 func (b *bench) lives() {
-	starts, ends, exits, kills := samples{}, samples{}, samples{}, samples{}
+	starts, mounts, ends, exits, kills := samples{}, samples{}, samples{}, samples{}, samples{}
 	deaths := b.deaths()
 	for i := -1; i < b.rounds(20); i++ { /* the first round warms up and is not counted */
 		for _, p := range b.turn(i) {
@@ -125,9 +125,16 @@ func (b *bench) lives() {
 			}
 			dies(syscall.SIGTERM, exits)
 			dies(syscall.SIGKILL, kills)
+			/* what a job mounts of its own task folder: the client has volumes off, so paddock holds and mounts it */
+			j = p.start(sleeper, "conf", "data")
+			if i >= 0 {
+				mounts.add(p.label(), j.took)
+			}
+			p.discard(j)
 		}
 	}
 	b.figures.medians("StartTask p50", starts, b.peers).overRawAtMost(starts, startTargetMs)
+	b.figures.medians("StartTask p50: with two volumes of the task's folder", mounts, b.peers).overRawAtMost(mounts, startTargetMs)
 	b.figures.medians("StopTask + DestroyTask p50", ends, b.peers).overRawAtMost(ends, endTargetMs)
 	b.figures.medians("Docker's die event to WaitTask answer p50: ended by itself", exits, b.peers).atMost(dieTargetMs)
 	b.figures.medians("Docker's die event to WaitTask answer p50: SIGKILL", kills, b.peers).atMost(dieTargetMs)

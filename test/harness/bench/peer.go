@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,7 +35,8 @@ const logFileSize = "1g"
 /* What every peer does with one container that runs a shell line. Errors end the run. */
 type peer interface {
 	label() string
-	start(line string) *job
+	/* folders: of the task's own, each mounted below the container's root by its name */
+	start(line string, folders ...string) *job
 	/* StopTask and DestroyTask, or what they come to */
 	end(j *job)
 	/* removes it, whatever its state; not measured */
@@ -196,11 +198,16 @@ func (d *driver) label() string { return d.name }
 func (d *driver) tree() []int   { return processesBelow(filepath.Dir(d.binary)) }
 
 /* A task as the client hands it over, its FIFOs made and waited at by readers. */
-func (d *driver) task(image, line string) *job {
+func (d *driver) task(image, line string, folders ...string) *job {
 	alloc := uuid.Generate()
 	dir := filepath.Join(d.b.dir, "alloc", alloc)
 	for _, sub := range []string{"alloc/logs", "alloc/data", "t/local", "t/secrets"} {
 		check(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
+	}
+	var volumes []string
+	for _, f := range folders {
+		check(os.Mkdir(filepath.Join(dir, "t/local", f), 0o777), "alloc dir")
+		volumes = append(volumes, fmt.Sprintf("%q", "local/"+f+":/"+f))
 	}
 	cfg := &drivers.TaskConfig{
 		ID: alloc + "/t/" + uuid.Generate()[:8], Name: "t", AllocID: alloc, AllocDir: dir,
@@ -217,7 +224,8 @@ func (d *driver) task(image, line string) *job {
 		StdoutPath: filepath.Join(dir, "alloc/logs/.t.stdout.fifo"),
 		StderrPath: filepath.Join(dir, "alloc/logs/.t.stderr.fifo"),
 	}
-	data, err := encode(d.schema, fmt.Sprintf("config {\nimage = %q\ncommand = \"/bin/sh\"\nargs = [\"-c\", %q]\n}", image, line))
+	data, err := encode(d.schema, fmt.Sprintf("config {\nimage = %q\ncommand = \"/bin/sh\"\nargs = [\"-c\", %q]\nvolumes = [%s]\n}",
+		image, line, strings.Join(volumes, ", ")))
 	check(err, "task block")
 	/* the driver's bytes have no setter in Nomad: they go in as the value they encode */
 	ty, err := ctymsgpack.ImpliedType(data)
@@ -231,8 +239,8 @@ func (d *driver) task(image, line string) *job {
 	return &job{container: "t-" + alloc, task: cfg}
 }
 
-func (d *driver) start(line string) *job {
-	j := d.task(image, line)
+func (d *driver) start(line string, folders ...string) *job {
+	j := d.task(image, line, folders...)
 	j.read(d.logs)
 	begin := time.Now()
 	_, _, err := d.StartTask(j.task)
@@ -336,13 +344,17 @@ type raw struct {
 func (r *raw) label() string { return "raw" }
 func (r *raw) tree() []int   { return nil }
 
-func (r *raw) start(line string) *job {
+func (r *raw) start(line string, folders ...string) *job {
 	alloc := uuid.Generate()
 	dir := filepath.Join(r.b.dir, "alloc", alloc)
 	var binds []string
 	for _, sub := range []string{"alloc", "local", "secrets"} {
 		check(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
 		binds = append(binds, filepath.Join(dir, sub)+":/"+sub)
+	}
+	for _, f := range folders {
+		check(os.Mkdir(filepath.Join(dir, "local", f), 0o777), "alloc dir")
+		binds = append(binds, filepath.Join(dir, "local", f)+":/"+f)
 	}
 	j := &job{container: "t-" + alloc}
 	body := map[string]any{
