@@ -242,7 +242,6 @@ void svc_exec_task_streaming(struct rpc_stream *s, const ProtobufCMessage *req) 
     rpc_stream_set(s, &stream_ops, x);
     if (open_exec(s, x, in->setup, &err) < 0)
         rpc_stream_finish(s, &err);
-    else if (in->tty_size)
-        driver_exec_resize(x->driver, (unsigned)in->tty_size->height,
-                           (unsigned)in->tty_size->width);
+    else
+        (void)on_message(s, x, &in->base); /* nothing waits yet: it is taken */
 }

@@ -122,6 +122,26 @@ func TestExecInputGoesThroughAndCloses(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
+/* Nomad sends the setup alone; whoever sends more with it is heard. */
+func TestExecInputBesideTheSetup(t *testing.T) {
+	paddockOnly(t, "is deaf to it")
+	p := launch(t)
+	k := newTask(t, p, "first", sleeper).start(p)
+	ctx, cancel := timeout(20 * time.Second)
+	defer cancel()
+	s, err := proto.NewDriverClient(p.conn).ExecTaskStreaming(ctx)
+	ok(t, err, "ExecTaskStreaming")
+	e := &execStream{t: t, stream: s, cancel: cancel}
+	e.send(&proto.ExecTaskStreamingRequest{
+		Setup: &proto.ExecTaskStreamingRequest_Setup{TaskId: k.id(), Command: []string{"cat"}},
+		Stdin: &proto.ExecTaskStreamingIOOperation{Data: []byte("early"), Close: true},
+	})
+	if end := e.finish(30 * time.Second); end.err != nil || end.code != 0 || end.stdout != "early" {
+		t.Errorf("end %+v", end)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+}
+
 func TestExecOfAProgramThatIsNotThere(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "nop", sleeper).start(p)
