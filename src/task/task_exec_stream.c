@@ -4,7 +4,7 @@
  * The end: without a TTY when the output has ended and the exit code is known; with a TTY when the
  * command itself has ended (Docker's exec_die), even if a child in the background still holds the
  * terminal. Docker tells exec_die after it has passed the output on, so a short quiet time is
- * enough to have it all.
+ * enough to have it all; the time that a slow reader takes is none.
  *
  * Locks: `lock` guards what other threads hand in and is never held while calling out; `told` is
  * held over the listener's callbacks, so that driver_exec_close can promise silence. */
@@ -169,12 +169,18 @@ static void finish(struct driver_exec *x, const struct err *err) {
 
 /* ---- the end ---- */
 
+/* A TTY's command has ended: its output may still be on its way. */
+static void await_quiet(struct driver_exec *x) {
+    if (x->tty && x->quiet && atomic_load(&x->died))
+        loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
+}
+
 static void finish_posted(void *arg) {
     struct driver_exec *x = arg;
     if (x->eof || x->finished)
         finish(x, NULL);
-    else if (x->quiet) /* TTY: output may still be on its way */
-        loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
+    else
+        await_quiet(x);
     exec_unref(x);
 }
 
@@ -234,6 +240,8 @@ static void ask_code(struct driver_exec *x) {
 
 static void on_quiet(void *arg) {
     struct driver_exec *x = arg;
+    if (x->paused && !x->eof)
+        return; /* it is not the terminal that is quiet: again after the resume */
     if (atomic_load(&x->died))
         finish(x, NULL);
     else
@@ -313,8 +321,7 @@ static void read_output(struct driver_exec *x) {
             fail(x, r);
             return;
         }
-        if (x->tty && atomic_load(&x->died) && x->quiet)
-            loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
+        await_quiet(x);
     }
 }
 
@@ -337,8 +344,8 @@ static void attach_posted(void *arg) {
             fail(x, r);
         else
             on_stream(x, EPOLLIN); /* what came with the reply's head is in the stream already */
-        if (x->tty && x->quiet && !x->eof && atomic_load(&x->died)) /* before we were here */
-            loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
+        if (!x->eof)
+            await_quiet(x); /* it may have ended before we were here */
     }
     exec_unref(x);
 }
@@ -469,6 +476,7 @@ static void resume_posted(void *arg) {
     struct driver_exec *x = arg;
     if (x->paused && !x->finished) {
         x->paused = false;
+        await_quiet(x);
         on_stream(x, EPOLLIN);
     }
     exec_unref(x);

@@ -380,6 +380,33 @@ static void test_stream__paused_reader__goes_on_after_resume(void **state) {
     assert_int_equal(x->len[1], 1000000);
 }
 
+/* A terminal's command has ended long ago when its slow reader reads on: it gets all. */
+static void test_stream__tty_reader_paused_at_the_end__output_complete(void **state) {
+    struct fixture *x = *state, other = {.w = x->w, .task = x->task};
+    pthread_mutex_init(&other.lock, NULL);
+    x->pause_once = true;
+    open_exec(x, true, "big", "1000000");
+    world_until(has_output, x, "output");
+    /* one that ends behind it, and is told to have */
+    open_exec(&other, true, "background", "prompt");
+    world_until(has_exited, &other, "the other exec's end");
+    driver_exec_close(other.exec);
+    assert_false(flag(x, &x->exited));
+    driver_exec_resume(x->exec);
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->len[1], 1000000);
+}
+
+static void test_stream__tty_background_child_and_pause__does_not_hold_it(void **state) {
+    struct fixture *x = *state;
+    x->pause_once = true;
+    open_exec(x, true, "background", "prompt");
+    world_until(has_output, x, "output");
+    driver_exec_resume(x->exec);
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->code, 5);
+}
+
 static void test_stream__input__echoed_until_its_end(void **state) {
     struct fixture *x = *state;
     open_exec(x, false, "cat", NULL);
@@ -649,6 +676,8 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__docker_did_not_start_it__126),
     BRISK(test_stream__start_not_answered__ended_all_the_same),
     T(test_stream__paused_reader__goes_on_after_resume),
+    T(test_stream__tty_reader_paused_at_the_end__output_complete),
+    T(test_stream__tty_background_child_and_pause__does_not_hold_it),
     T(test_stream__input__echoed_until_its_end),
     T(test_stream__input_not_read__bounded_then_all_arrives),
     T(test_stream__tty_background_child__does_not_hold_it),
