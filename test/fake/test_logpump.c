@@ -501,6 +501,27 @@ static void test_logs__fifo_is_a_link__refused(void **state) {
     task_config_done(&two);
 }
 
+/* A task that has its alloc's folder can put a link in the place of the folder of logs: it would
+ * write into the log of another allocation's task of the same name. */
+static void test_logs__fifos_folder_is_a_link__refused(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct err err = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    char link[256], *fifo = strrchr(x->task.stdout_path, '/');
+    world_task(&x->w, &two, "two", RUNS);
+    assert_non_null(fifo);
+    snprintf(link, sizeof(link), "%s/logs", x->w.dir);
+    AUTO_FREE char *folder = strndup(x->task.stdout_path, (size_t)(fifo - x->task.stdout_path));
+    assert_int_equal(symlink(folder, link), 0);
+    free(two.stdout_path);
+    assert_true(asprintf(&two.stdout_path, "%s%s", link, fifo) > 0);
+    assert_true(driver_start_task(x->w.d, &call, &two, &s, &err) < 0);
+    assert_non_null(strstr(err.text, "log FIFO"));
+    task_config_done(&two);
+}
+
 static void test_logs__fifo_is_a_file__refused(void **state) {
     struct fixture *x = *state;
     struct task_config two;
@@ -1016,6 +1037,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
     T(test_finish__while_follow_is_under_way__fifos_stay_open),
     T(test_logs__fifo_is_a_link__refused),
+    T(test_logs__fifos_folder_is_a_link__refused),
     T(test_logs__fifo_is_a_file__refused),
     T(test_logs__fifo_becomes_a_link__not_followed_by_next_pump),
     T(test_logs__404_and_409__end_quietly),
