@@ -10,10 +10,12 @@
  * 4. logpump_forget when the task is destroyed.
  *
  * What a position is: Docker's timestamp of a message and the message's number among those of that
- * time. So each line comes once and in order across every restart as long as the log's times rise,
- * give or take 2 s. Where the machine's clock is set back further while a container prints (a
- * slewed clock is not), and its stream is opened again before the clock has caught up, lines of
- * that span can be missing or come twice: dockerd itself looks for them by their time (`since`). */
+ * time. So each line comes once and in order across every restart. Where the machine's clock is set
+ * back (a slewed clock is not), the message itself is looked for, not a newer time, until the clock
+ * has caught up. Lines can be missing then with a Docker before 23 alone, which leaves out each
+ * line whose time is before `since` even if newer ones came before it: when the clock is set back
+ * by more than the time since its stream was opened (again), or while no stream was open and the
+ * next comes more than 2 s later. */
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include <stdbool.h>

@@ -33,6 +33,9 @@ struct pump_record {
     struct {
         struct log_position at, intent;
         atomic_uint intent_open;
+        /* Not 0: the clock was set back, and what was delivered may be as new as this second. In
+         * what an older pump left it is 0. */
+        uint32_t top_sec;
     } stream[2];
 };
 

@@ -25,7 +25,8 @@
 /* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
  * are stamped by two threads of dockerd and may stand in the log a little out of order. What was
  * delivered is skipped. */
-#define RESUME_SKEW_NS INT64_C(2000000000)
+#define NS_PER_SEC INT64_C(1000000000)
+#define RESUME_SKEW_NS (2 * NS_PER_SEC)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
 /* After `finish`: a stream that says nothing for so long is opened again. */
@@ -40,6 +41,7 @@ struct out {
     char *chunk; /* CHUNK_MAX bytes; NULL while nothing waits */
     size_t len;
     int64_t first_ns;                   /* no message in the chunk is older */
+    int64_t high_ns;                    /* no message of this connection is newer */
     struct log_position behind[BLOCKS]; /* the position when this block is written */
     struct log_position cursor;         /* the message that is being read */
     bool any;                           /* cursor is valid on this connection */
@@ -108,6 +110,10 @@ static void on_writable1(void *arg, uint32_t events) {
     run(t);
 }
 
+static int64_t top_ns(const struct pump_task *t, int s) {
+    return t->record->stream[s].top_sec * NS_PER_SEC;
+}
+
 /* How many bytes of the chunk a write is sure to take now; 0 = the FIFO is full. We are its only
  * writer. */
 static size_t sure_bytes(const struct out *o) {
@@ -128,6 +134,9 @@ static void note_resume(struct pump_task *t) {
             oldest = t->out[s].first_ns;
     if (oldest)
         atomic_store(&t->record->resume_ns, oldest);
+    for (int s = 0; s < 2; s++) /* the clock has caught up: nothing of before is read again */
+        if (t->record->stream[s].top_sec && oldest - RESUME_SKEW_NS > top_ns(t, s))
+            t->record->stream[s].top_sec = 0;
 }
 
 static void block(struct pump_task *t, int s) {
@@ -147,9 +156,10 @@ static void drop_chunk(struct out *o) {
 }
 
 /* The first @n bytes (whole blocks, or all) are gone. */
-static void shift(struct out *o, size_t n) {
+static void shift(struct out *o, size_t n, bool rising) {
     size_t blocks = (n + BLOCK - 1) / BLOCK;
-    o->first_ns = o->behind[blocks - 1].time_ns;
+    if (rising)
+        o->first_ns = o->behind[blocks - 1].time_ns;
     o->len -= n;
     memmove(o->chunk, o->chunk + n, o->len);
     memmove(o->behind, o->behind + blocks, (BLOCKS - blocks) * sizeof(o->behind[0]));
@@ -179,7 +189,7 @@ static bool flush(struct pump_task *t, int s) {
         }
         pump_record_commit(t->record, s);
         t->moved = true;
-        shift(o, n);
+        shift(o, n, t->record->stream[s].top_sec == 0);
     }
     return true;
 }
@@ -212,10 +222,30 @@ static size_t already_delivered(struct pump_task *t, const struct log_piece *p) 
                    ? at->offset - p->offset < p->len ? at->offset - p->offset : p->len
                    : 0;
     }
-    if (log_position_compare(&o->cursor, at) < 0)
+    bool last = at->offset == 0 && o->cursor.nth + 1 == at->nth && o->cursor.time_ns == at->time_ns;
+    if (last && p->end)
+        o->replay = false;                           /* whatever time follows */
+    bool is_message = at->nth > 0 || at->offset > 0; /* not the time of a take-over */
+    if (last || log_position_compare(&o->cursor, at) < 0 ||
+        (is_message && o->cursor.time_ns < top_ns(t, s)))
         return p->len;
     o->replay = false;
     return 0;
+}
+
+/* Times rise within a stream, unless the clock is set back. That is noted before anything of after
+ * it is delivered. */
+static void follow_clock(struct pump_task *t, const struct log_piece *p) {
+    struct out *o = &t->out[p->channel - 1];
+    uint32_t *top = &t->record->stream[p->channel - 1].top_sec;
+    bool back = p->time_ns < o->high_ns;
+    uint32_t high_sec = (uint32_t)(o->high_ns / NS_PER_SEC + 1);
+    if (back && *top < high_sec)
+        *top = high_sec;
+    if (!back)
+        o->high_ns = p->time_ns;
+    if (back || p->time_ns > t->newest_ns || p->time_ns < t->newest_ns - RESUME_SKEW_NS)
+        t->newest_ns = p->time_ns;
 }
 
 static int add_piece(struct pump_task *t, const struct log_piece *p) {
@@ -223,12 +253,11 @@ static int add_piece(struct pump_task *t, const struct log_piece *p) {
     if (!o->chunk && !(o->chunk = malloc(CHUNK_MAX)))
         return -ENOMEM;
     size_t skip = already_delivered(t, p);
-    if (p->time_ns > t->newest_ns)
-        t->newest_ns = p->time_ns;
+    follow_clock(t, p);
     if (skip == p->len)
         return 0;
     t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
-    if (o->len == 0)
+    if (o->len == 0 || p->time_ns < o->first_ns)
         o->first_ns = p->time_ns;
     struct log_position *behind =
         &o->behind[o->len / BLOCK]; /* no piece crosses blocks: see room */
@@ -420,16 +449,31 @@ static const struct docker_get_ops follow_ops = {.unframed = true,
 static const struct docker_get_ops last_pass_ops = {
     .on_open = on_open, .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
 
+/* What is older is not asked for. Where times fall, each stream's position is to be among what
+ * comes. */
+static int64_t begin_ns(const struct pump_task *t) {
+    int64_t begin = atomic_load(&t->record->resume_ns), now = clock_wall_ns();
+    if (begin > now)
+        begin = now; /* set back in the meantime */
+    for (int s = 0; s < 2; s++) {
+        int64_t at = t->record->stream[s].at.time_ns;
+        if (t->record->stream[s].top_sec && at < begin)
+            begin = at;
+    }
+    return begin - RESUME_SKEW_NS;
+}
+
 static void open_stream(struct pump_task *t) {
     docker_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = t->open = false;
     t->last_pass = t->finishing;
     log_parser_init(&t->parser, t->record->tty);
     buf_done(&t->inbox);
-    int64_t since = atomic_load(&t->record->resume_ns) - RESUME_SKEW_NS;
+    int64_t since = begin_ns(t);
     for (int s = 0; s < 2; s++) {
         struct out *o = &t->out[s];
         o->any = false;
+        o->high_ns = 0;
         drop_chunk(o);
         o->cursor = (struct log_position){0};
         o->replay = t->record->stream[s].at.time_ns != 0;
@@ -440,7 +484,7 @@ static void open_stream(struct pump_task *t) {
                  t->record->container_id, !t->last_pass);
     if (since > 0)
         snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
-                 (long long)(since / 1000000000), (long long)(since % 1000000000));
+                 (long long)(since / NS_PER_SEC), (long long)(since % NS_PER_SEC));
     if (docker_multi_get(t->http, path, t->last_pass ? &last_pass_ops : &follow_ops, t, &t->get) <
         0)
         retry_later(t);

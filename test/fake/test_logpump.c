@@ -230,6 +230,56 @@ static void test_logs__stream_ends_early_at_the_end__last_pass_has_all(void **st
     end_and_check(x, 30, 10);
 }
 
+static void set_clock(struct fixture *x, int ms) {
+    char path[64];
+    snprintf(path, sizeof(path), "clock/web-a1?ms=%d", ms);
+    fake_control(&x->w.fake, "POST", path, "", NULL, 0);
+}
+
+/* Everything was delivered that far on stdout, and a third of it on stderr. */
+static void until_line(struct fixture *x, unsigned out) {
+    char last[16];
+    snprintf(last, sizeof(last), "%08u ", out);
+    reader_until(&x->out, last);
+    snprintf(last, sizeof(last), "%08u ", out / 3);
+    reader_until(&x->err, last);
+}
+
+/* The machine's clock is set back, then caught up with; what follows is cut in each part. Not just
+ * before that: the pump looks at its own clock then, which nobody has set. */
+static void clock_set_back(struct fixture *x, void (*cut)(struct fixture *x)) {
+    static const int clock_ms[] = {0, -1000, -600000, -590000, -600000, 0, 10000, 9000};
+    read_both(x);
+    unsigned n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(clock_ms); i++) {
+        set_clock(x, clock_ms[i]);
+        for (int part = 0; part < 3; part++) {
+            lines(x, 40, 300);
+            n += 30;
+            until_line(x, n - 1);
+            if (part < 2)
+                cut(x);
+        }
+    }
+    end_and_check(x, n, n / 3);
+}
+
+static void cut_stream(struct fixture *x) {
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+}
+
+static void kill_pump(struct fixture *x) {
+    world_pump_kill(&x->w);
+}
+
+static void test_logs__clock_set_back_and_stream_cut__each_line_once(void **state) {
+    clock_set_back(*state, cut_stream);
+}
+
+static void test_logs__clock_set_back_and_pump_killed__each_line_once(void **state) {
+    clock_set_back(*state, kill_pump);
+}
+
 /* SIGKILL at random points, seeded: PADDOCK_SEED, rounds: PADDOCK_ROUNDS. */
 static void test_logs__pump_killed_at_random__each_line_once(void **state) {
     struct fixture *x = *state;
@@ -1029,6 +1079,8 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__cut_at_any_byte__each_line_once),
     T(test_logs__cut_within_long_lines__each_line_once),
     T(test_logs__stream_ends_early_at_the_end__last_pass_has_all),
+    T(test_logs__clock_set_back_and_stream_cut__each_line_once),
+    T(test_logs__clock_set_back_and_pump_killed__each_line_once),
     T(test_logs__pump_killed_at_random__each_line_once),
     T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
     T(test_logs__position_of_other_layout__goes_on),
