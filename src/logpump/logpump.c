@@ -91,7 +91,7 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
     if (r == 0)
         r = make_dir(o->run_dir);
     if (r < 0) {
-        err_set(err, ERR_PLAIN, -r, "folder %s: %s", o->run_dir, strerror(-r));
+        err_set(err, ERR_RECOVERABLE, -r, "folder %s: %s", o->run_dir, strerror(-r));
         logpump_free(p);
         return r;
     }

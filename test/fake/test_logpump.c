@@ -998,6 +998,22 @@ static void test_logs__position_file_cannot_be_made__recoverable(void **state) {
     task_config_done(&two);
 }
 
+static void test_pump__folder_cannot_be_made__recoverable(void **state) {
+    struct fixture *x = *state;
+    struct err err = {0};
+    struct logpump *pump = NULL;
+    char file[256], dir[300];
+    snprintf(file, sizeof(file), "%s/file", x->w.dir);
+    snprintf(dir, sizeof(dir), "%s/paddock/docker-1", file);
+    AUTO_FD int fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    struct logpump_options o = {
+        .program = "/bin/true", .run_dir = dir, .endpoint = x->w.fake.endpoint};
+    assert_int_equal(logpump_new(&o, &pump, &err), -ENOTDIR);
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_non_null(strstr(err.text, dir));
+}
+
 static unsigned count_fds(pid_t pid) {
     char path[64];
     unsigned n = 0;
@@ -1107,6 +1123,7 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__folder_removed__made_again),
     T(test_pump__many_begin_at_once__one_process),
     T(test_logs__position_file_cannot_be_made__recoverable),
+    T(test_pump__folder_cannot_be_made__recoverable),
     T(test_pump__hundred_tasks__few_fds_little_memory),
 };
 WORLD_MAIN(tests)
