@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -896,6 +897,60 @@ static void test_pump__killed__started_again_and_no_zombie(void **state) {
     world_until(was_reaped, &o.first, "no zombie");
 }
 
+/* ---- the plugin's watch over it ---- */
+
+static atomic_bool unwatched;
+static atomic_int watches, refusals;
+
+/* Whether @fd is a connection to a pump. */
+static bool is_pumps(int fd) {
+    struct sockaddr_un a = {.sun_family = AF_UNSPEC};
+    socklen_t len = sizeof(a);
+    return getpeername(fd, (struct sockaddr *)&a, &len) == 0 && a.sun_family == AF_UNIX &&
+           strstr(a.sun_path, "/pump.sock");
+}
+
+int __real_loop_watch_add(struct loop *l, int fd, uint32_t events,
+                          void (*ready)(void *ctx, uint32_t events), void *ctx,
+                          struct loop_watch **ret);
+int __wrap_loop_watch_add(struct loop *l, int fd, uint32_t events,
+                          void (*ready)(void *ctx, uint32_t events), void *ctx,
+                          struct loop_watch **ret);
+int __wrap_loop_watch_add(struct loop *l, int fd, uint32_t events,
+                          void (*ready)(void *ctx, uint32_t events), void *ctx,
+                          struct loop_watch **ret) {
+    bool pumps = is_pumps(fd);
+    if (pumps && atomic_load(&unwatched)) {
+        atomic_fetch_add(&refusals, 1);
+        return -ENOSPC;
+    }
+    int r = __real_loop_watch_add(l, fd, events, ready, ctx, ret);
+    if (pumps && r == 0)
+        atomic_fetch_add(&watches, 1);
+    return r;
+}
+
+static bool any(void *ctx) {
+    return atomic_load((atomic_int *)ctx) > 0;
+}
+
+static int setup_unwatched(void **state) {
+    atomic_store(&watches, 0);
+    atomic_store(&refusals, 0);
+    atomic_store(&unwatched, true);
+    return setup(state);
+}
+
+/* No fd or no memory for the watch when the first task began: no other task comes. */
+static void test_pump__could_not_be_watched__watched_later_and_started_again(void **state) {
+    world_until(any, &refusals, "the watch was refused");
+    assert_int_equal(atomic_load(&watches), 0);
+    atomic_store(&unwatched, false);
+    world_until(any, &watches, "another attempt");
+    test_pump__killed__started_again_and_no_zombie(state);
+    assert_int_equal(atomic_load(&refusals), 1);
+}
+
 static uint64_t cpu_us(pid_t pid) {
     clockid_t clock;
     struct timespec used;
@@ -1119,6 +1174,9 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both),
     T(test_pump__second_on_one_folder__first_serves),
     T(test_pump__killed__started_again_and_no_zombie),
+    cmocka_unit_test_setup_teardown(
+        test_pump__could_not_be_watched__watched_later_and_started_again, setup_unwatched,
+        teardown),
     T(test_pump__no_fd_free__rests_and_serves_again),
     T(test_pump__folder_removed__made_again),
     T(test_pump__many_begin_at_once__one_process),
