@@ -60,6 +60,7 @@ struct driver {
     struct cancel ended; /* fires with it */
     atomic_uint resyncs; /* how often all containers were to be looked at */
     struct loop_timer *resync_again;
+    bool resync_asked; /* it is set; the streams thread's */
     struct loop *loop; /* the streams thread's */
     pthread_t loop_thread;
     bool loop_runs;

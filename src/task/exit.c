@@ -18,9 +18,13 @@
  * has a limit of its own. */
 #define EXIT_DRAIN_US (60 * US_PER_SEC)
 
-/* The pauses between two looks at a container whose inspect fails, doubled up to the longest. */
+/* The pauses between two looks at a container whose inspect fails, doubled up to the longest. Then
+ * it is left to the look at all of them. */
 #define EXIT_RETRY_FIRST_US (100 * US_PER_MS)
-#define EXIT_RETRY_MAX_US (5 * US_PER_SEC)
+#define EXIT_RETRY_MAX_US US_PER_SEC
+/* Of one look, before a whole deadline is spent on it: Docker may keep some locked, which must not
+ * hold up the others. */
+#define EXIT_SHORT_LOOK_US (2 * US_PER_SEC)
 /* Until a thread is asked for again when there was none. */
 #define EXIT_THREAD_US US_PER_SEC
 
@@ -45,8 +49,18 @@ static void settle_work(void *arg) {
     free(job);
 }
 
-static struct task *task_ref(struct driver *d, struct task *t) {
-    return store_get(d->store, t->id);
+/* NULL: it is not there any more. */
+static struct task *task_ref(struct driver *d, const struct task *t) {
+    struct task *now = store_get(d->store, t->id);
+    if (now == t)
+        return now;
+    task_unref(now); /* begun again, with the same id */
+    return NULL;
+}
+
+static bool is_tracked(struct driver *d, const struct task *t) {
+    AUTO_TASK struct task *now = task_ref(d, t);
+    return now;
 }
 
 /* Hands (d, task) to @pool with a reference of its own. Returns 0, also for a task that is not
@@ -106,11 +120,11 @@ static void record_gone(struct driver *d, struct task *t, int event_code, bool o
     record(d, t, &e, 0);
 }
 
-int exit_check(struct driver *d, struct task *t, int event_code) {
+static int check_within(struct driver *d, struct task *t, int event_code, uint64_t limit_us) {
     struct task_look now = store_look(t);
     if (now.phase == TASK_EXITED || !now.container_id[0])
         return 0;
-    struct call call = call_within(NULL, d->timeout_us);
+    struct call call = call_within(NULL, limit_us);
     call.cancel = &d->ended;
     struct docker_state s;
     struct err err = {0};
@@ -137,6 +151,10 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
     return 0;
 }
 
+int exit_check(struct driver *d, struct task *t, int event_code) {
+    return check_within(d, t, event_code, d->timeout_us);
+}
+
 void exit_settle(struct driver *d, struct task *t) {
     struct task_look now = store_look(t);
     struct call call = call_within(NULL, EXIT_DRAIN_US);
@@ -156,25 +174,17 @@ static bool pause_before_retry(struct driver *d, uint64_t us) {
     return !atomic_load(&d->ending);
 }
 
-/* Docker told of something but does not answer: ask again, until there is a look at all of them
- * under way. */
-static void check_work(void *arg) {
-    struct exit_job *job = arg;
-    struct driver *d = job->d;
-    unsigned mine = atomic_load(&d->resyncs);
-    uint64_t wait = EXIT_RETRY_FIRST_US;
-    while (exit_check(d, job->task, EXIT_UNKNOWN_CODE) < 0 && pause_before_retry(d, wait) &&
-           mine == atomic_load(&d->resyncs))
-        wait = wait * 2 < EXIT_RETRY_MAX_US ? wait * 2 : EXIT_RETRY_MAX_US;
-    task_unref(job->task);
-    free(job);
+static uint64_t short_look_us(const struct driver *d) {
+    return d->timeout_us < EXIT_SHORT_LOOK_US ? d->timeout_us : EXIT_SHORT_LOOK_US;
 }
 
 /* Looks at all of them once. Those whose look failed stay in @all; returns how many. */
-static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigned mine) {
+static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigned mine,
+                          uint64_t limit_us) {
     size_t left = 0;
     for (size_t i = 0; i < n; i++) {
-        if (mine == atomic_load(&d->resyncs) && exit_check(d, all[i], EXIT_UNKNOWN_CODE) < 0)
+        if (mine == atomic_load(&d->resyncs) &&
+            check_within(d, all[i], EXIT_UNKNOWN_CODE, limit_us) < 0 && is_tracked(d, all[i]))
             all[left++] = all[i];
         else
             task_unref(all[i]);
@@ -193,9 +203,12 @@ static void resync_work(void *arg) {
     while (store_all(d->store, &all, &n) < 0)
         if (!pause_before_retry(d, EXIT_THREAD_US))
             return;
-    while ((n = look_at_all(d, all, n, mine)) > 0)
-        if (!pause_before_retry(d, EXIT_RETRY_MAX_US / 5))
+    uint64_t limit = short_look_us(d);
+    while ((n = look_at_all(d, all, n, mine, limit)) > 0) {
+        limit = d->timeout_us;
+        if (!pause_before_retry(d, EXIT_RETRY_MAX_US))
             break;
+    }
     for (size_t i = 0; i < n; i++)
         task_unref(all[i]);
     free(all);
@@ -203,18 +216,48 @@ static void resync_work(void *arg) {
 
 static void resync(void *ctx);
 
+/* Many may ask for it at about the same time: one look serves them. On the streams thread. */
+static void resync_soon(void *ctx) {
+    struct driver *d = ctx;
+    if (d->resync_asked ||
+        (!d->resync_again && loop_timer_new(d->loop, resync, d, &d->resync_again) < 0))
+        return;
+    d->resync_asked = true;
+    loop_timer_at(d->resync_again, clock_now_us() + EXIT_THREAD_US);
+}
+
 /* No thread was to be had for one look or for all: the streams thread asks again for all. */
 static void resync_later(struct driver *d) {
     log_warn("exit", NULL, "no thread to look at the containers, retrying");
-    if (d->resync_again || loop_timer_new(d->loop, resync, d, &d->resync_again) == 0)
-        loop_timer_at(d->resync_again, clock_now_us() + EXIT_THREAD_US);
+    resync_soon(d);
 }
 
 static void resync(void *ctx) {
     struct driver *d = ctx;
+    d->resync_asked = false; /* this is it */
     atomic_fetch_add(&d->resyncs, 1);
     if (pool_run(d->pool, resync_work, d) < 0)
         resync_later(d);
+}
+
+/* Docker told of something but does not answer: ask again, until there is a look at all of them
+ * under way. One that Docker keeps locked must not hold a thread for good, for there may be as many
+ * of them as threads: one look goes on for all. */
+static void check_work(void *arg) {
+    struct exit_job *job = arg;
+    struct driver *d = job->d;
+    unsigned mine = atomic_load(&d->resyncs);
+    uint64_t wait = EXIT_RETRY_FIRST_US;
+    while (check_within(d, job->task, EXIT_UNKNOWN_CODE, short_look_us(d)) < 0 &&
+           is_tracked(d, job->task)) {
+        if (wait > EXIT_RETRY_MAX_US && loop_post(d->loop, resync_soon, d) == 0)
+            break;
+        if (!pause_before_retry(d, wait) || mine != atomic_load(&d->resyncs))
+            break;
+        wait = wait > EXIT_RETRY_MAX_US ? wait : wait * 2;
+    }
+    task_unref(job->task);
+    free(job);
 }
 
 static void look_later(struct driver *d, struct task *t) {

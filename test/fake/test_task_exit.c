@@ -120,10 +120,20 @@ static void test_exit__inspect_hangs__told_by_the_event(void **state) {
 
 /* ---- started anew by Docker: another process, to be looked at ---- */
 
+struct other_process {
+    struct world *w;
+    const char *task_id;
+};
+
+static bool is_other_process(void *ctx) {
+    const struct other_process *o = ctx;
+    struct task_look look = world_look(o->w, o->task_id);
+    return look.phase == TASK_RUNNING && look.pid != 999999999;
+}
+
 static bool is_another_process(void *ctx) {
     struct world_web *x = ctx;
-    struct task_look look = world_look(&x->w, x->task.id);
-    return look.phase == TASK_RUNNING && look.pid != 999999999;
+    return is_other_process(&(struct other_process){&x->w, x->task.id});
 }
 
 static void restart_and_follow(struct world_web *x, const char *rules) {
@@ -158,6 +168,33 @@ static void test_exit__inspect_of_another_hangs__told(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
     assert_int_equal(world_look(&x->w, stuck.id).phase, TASK_RUNNING);
     task_config_done(&stuck);
+}
+
+/* Docker has started more of them anew than there are threads for a look, and keeps those locked:
+ * one that it does not is looked at all the same. */
+static void test_exit__many_locked_for_good__another_is_followed(void **state) {
+    struct world_web *x = *state;
+    enum { N = 20 };
+    static struct task_config locked[N];
+    char name[32], path[64], rule[160];
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof(name), "locked%d", i);
+        world_task(&x->w, &locked[i], name, WORLD_WEB_JOB);
+        world_run(&x->w, &locked[i], NULL);
+        const struct task_look look = world_look(&x->w, locked[i].id);
+        snprintf(rule, sizeof(rule), "GET /containers/%s/json hang\n", look.container_id);
+        fake_rules(&x->w.fake, rule);
+        snprintf(path, sizeof(path), "restart/%s-a1", name);
+        fake_control(&x->w.fake, "POST", path, "", NULL, 0);
+    }
+    restart_and_follow(x, "");
+    fake_rules(&x->w.fake, "GET /containers/*/json delay=0\n"); /* they are let go */
+    struct other_process last = {&x->w, locked[0].id};
+    for (int i = 0; i < N; i++) {
+        last.task_id = locked[i].id;
+        world_until(is_other_process, &last, "its new process is known");
+        task_config_done(&locked[i]);
+    }
 }
 
 /* ---- no thread is to be had ---- */
@@ -590,7 +627,8 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_exit__inspect_hangs__told_by_the_event),
     T(test_exit__started_anew_and_inspect_cut_off__followed),
     HASTY(test_exit__started_anew_and_inspect_hangs_for_a_while__followed),
-    HASTY(test_exit__inspect_of_another_hangs__told),
+    T(test_exit__inspect_of_another_hangs__told),
+    HASTY(test_exit__many_locked_for_good__another_is_followed),
     T(test_exit__started_anew_and_no_thread__followed_later),
     T(test_exit__no_thread_when_stream_is_back__told_later),
     T(test_exit__removed_by_hand__told),
