@@ -6,6 +6,9 @@
 package harness
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -167,6 +170,77 @@ func TestRecoverOfAPausedContainer(t *testing.T) {
 	ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
 	k.wait(p2, callLimit)
 	ok(t, k.destroy(p2), "DestroyTask")
+}
+
+/* Docker starts it again and again, by a policy that somebody gave it by hand, and is just waiting before the next time. */
+func TestRecoverOfARestartingContainer(t *testing.T) {
+	paddockOnly(t, "its Docker client waits for the container itself")
+	/* runs, or fails at once, as a file in its folder says */
+	const moody = `while [ ! -e /local/fail ]; do sleep 0.05; done; exit 3`
+	for name, goOn := range map[string]func(t *testing.T, p *plug, k *task){
+		"ends again": func(t *testing.T, p *plug, k *task) {
+			if r := k.wait(p, callLimit); r.ExitCode != 3 {
+				t.Errorf("exit %+v, want 3", r)
+			}
+		},
+		"runs again": func(t *testing.T, p *plug, k *task) {
+			ok(t, os.Remove(filepath.Join(k.cfg.AllocDir, "again/local/fail")), "rm")
+			eventually(t, 20*time.Second, "Docker's next start", func() (bool, string) {
+				return k.inspect().num("State.Pid") > 0, k.inspect().str("State.Status")
+			})
+			eventually(t, 20*time.Second, "the driver knows the process", func() (bool, string) {
+				r, err := p.ExecTask(k.id(), []string{"/bin/echo", "hi"}, 10*time.Second)
+				return err == nil && string(r.Stdout) == "hi\n", fmt.Sprint(r, err)
+			})
+			waiter := k.waiter(p)
+			ok(t, k.stop(p, time.Second, "SIGKILL"), "StopTask")
+			if r := k.result(waiter, callLimit); r.ExitCode != 137 {
+				t.Errorf("exit %+v, want 137", r)
+			}
+		},
+		"is stopped": func(t *testing.T, p *plug, k *task) {
+			waiter := k.waiter(p)
+			ok(t, k.stop(p, time.Second, ""), "StopTask")
+			if r := k.result(waiter, 10*time.Second); r.ExitCode != 3 {
+				t.Errorf("exit %+v, want 3: the last end", r)
+			}
+			if k.inspect().running() {
+				t.Error("StopTask answered, but Docker starts it again")
+			}
+		},
+		"is destroyed": func(t *testing.T, p *plug, k *task) {
+			waiter := k.waiter(p)
+			ok(t, k.destroy(p), "DestroyTask")
+			k.result(waiter, 10*time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := launch(t)
+			k := newTask(t, p, "again", shell(moody)).start(p)
+			p.crash(t)
+			_, err := run.docker.Call("POST", "/containers/"+k.container()+"/update",
+				map[string]any{"RestartPolicy": map[string]any{"Name": "always"}}, nil)
+			ok(t, err, "docker update --restart always")
+			ok(t, os.WriteFile(filepath.Join(k.cfg.AllocDir, "again/local/fail"), nil, 0o644), "touch")
+			/* each pause is twice the one before: this one is 3.2 s or longer */
+			eventually(t, 30*time.Second, "Docker waits before the next start", func() (bool, string) {
+				d := k.inspect()
+				return d.str("State.Status") == "restarting" && d.num("RestartCount") >= 5, d.str("State.Status")
+			})
+			p2 := launch(t)
+			ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a restarting container")
+			s, err := p2.InspectTask(k.id())
+			ok(t, err, "InspectTask")
+			if s.State != drivers.TaskStateRunning {
+				t.Errorf("state %v: it has not ended for good", s.State)
+			}
+			goOn(t, p2, k)
+			ok(t, k.destroy(p2), "DestroyTask")
+			if d := run.docker.inspect(t, k.container()); d != nil {
+				t.Errorf("the container is left: %v", d.at("State"))
+			}
+		})
+	}
 }
 
 func TestRecoverRefusesBrokenHandles(t *testing.T) {
