@@ -271,6 +271,23 @@ static void test_stop__timeouts__in_their_order(void **state) {
     assert_int_equal(asked(x, "POST", "/stop"), 1);
 }
 
+/* kill_timeout may be as long as a number can tell. */
+static void test_stop__longest_timeout__waits_for_the_end(void **state) {
+    struct world_web *x = *state;
+    struct stopping s;
+    struct task_config other;
+    struct call call = {0};
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    stop_begin(&s, x->w.d, &call, x->task.id, INT64_MAX, "SIGINT");
+    assert_int_equal(stop_id(x->w.d, &call, other.id, 200 * US_PER_MS, "SIGINT", NULL), 0);
+    assert_false(has_ended(&s));
+    world_exit(&x->w, &x->task, 0);
+    assert_int_equal(stop_end(&s, NULL), 0);
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
+    task_config_done(&other);
+}
+
 static bool all_kills_hang(void *ctx) {
     return asked(ctx, "POST", "/stop") >= 16;
 }
@@ -480,6 +497,7 @@ static const struct CMUnitTest tests[] = {
     T(test_stop__client_gone__ends_early),
     T(test_stop__many_wait__cost_no_thread),
     T(test_stop__timeouts__in_their_order),
+    T(test_stop__longest_timeout__waits_for_the_end),
     T(test_stop__twenty_cannot_be_killed__another_is_looked_at),
     T(test_signal__cases),
     T(test_destroy__running_without_force__refused),
