@@ -104,7 +104,9 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
     int r = get_json(d, call, path, &j, err);
     if (r < 0)
         return r;
-    if (!json_is_object(json_object_get(j, "State")) || !docker_json_text(j, "Id")[0])
+    /* What does not say whether it runs would read as an end. */
+    if (!json_is_boolean(json_object_get(json_object_get(j, "State"), "Running")) ||
+        !docker_json_text(j, "Id")[0])
         return err_set(err, ERR_PLAIN, EPROTO,
                        "Docker's answer to GET %.200s has no Id or no State", path);
     fill_state(j, ret);

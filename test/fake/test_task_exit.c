@@ -104,6 +104,22 @@ static void test_exit__oom_during_loss_of_the_stream__kept_for_the_end(void **st
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
+/* An answer that does not say whether it runs is none. */
+static void test_exit__inspect_without_a_state__nothing_concluded(void **state) {
+    struct world_web *x = *state;
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/json",
+             world_look(&x->w, x->task.id).container_id);
+    int before = fake_count(&x->w.fake, request);
+    fake_rules(&x->w.fake, "GET /containers/*/json times=2 status=200 type=application/json "
+                           "body={\"Id\":\"x\",\"State\":{}}\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, request, before + 3); /* asked until it is said */
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    world_exit(&x->w, &x->task, 4);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
+}
+
 /* Docker's inspect waits for its clearing up: nobody waits for it, least of all behind a SIGKILL.
  */
 static void test_exit__inspect_hangs__told_by_the_event(void **state) {
@@ -625,6 +641,7 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__stream_back_without_history__told),
     T(test_exit__stream_lost_and_back__still_running),
     T(test_exit__oom_during_loss_of_the_stream__kept_for_the_end),
+    T(test_exit__inspect_without_a_state__nothing_concluded),
     HASTY(test_exit__inspect_hangs__told_by_the_event),
     T(test_exit__started_anew_and_inspect_cut_off__followed),
     HASTY(test_exit__started_anew_and_inspect_hangs_for_a_while__followed),
