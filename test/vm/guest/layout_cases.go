@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +33,7 @@ func lifeCases() []testCase {
 		{"layout-plugin-killed-and-back" + at, 3 * time.Minute, casePluginKilled},
 		{"layout-dockerd-restart-live-restore" + at, 3 * time.Minute, caseDockerdRestart},
 		{"layout-oom-told" + at, 3 * time.Minute, caseOOM},
+		{"layout-stats-are-the-kernels" + at, 2 * time.Minute, caseStats},
 		{"layout-nothing-left-behind" + at, 2 * time.Minute, caseNothingLeft},
 	}
 }
@@ -260,6 +263,77 @@ func caseOOM(t *T) {
 			k.end(t, h)
 		}
 	}
+}
+
+/* TaskStats says what cgroup v2's files say: CPU over a while, memory now. */
+func caseStats(t *T) {
+	l := newLayout(t, "1-3")
+	h := launch(t)
+	k := start(t, h, l, "stats", "", "head -c 8000000 /dev/zero >/dev/shm/x; echo up; while :; do i=$((i+1)); done")
+	t.eventually(20*time.Second, "the task is up", func() (bool, string) {
+		k.stdout.mu.Lock()
+		defer k.stdout.mu.Unlock()
+		return k.stdout.buf.String() == "up\n", k.stdout.buf.String()
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stats, err := h.TaskStats(ctx, k.cfg.ID, 200*time.Millisecond)
+	t.ok(err, "TaskStats")
+	next := func() *drivers.TaskResourceUsage {
+		select {
+		case s, open := <-stats:
+			if open {
+				return s
+			}
+			t.fatalf("the stream ended while the task runs")
+		case <-time.After(20 * time.Second):
+			t.fatalf("no sample within 20 s")
+		}
+		return nil
+	}
+	first := next()
+	before := number(t, k, "cpu.stat", "usage_usec ")
+	last, used := first, 0.0
+	for last.Timestamp-first.Timestamp < int64(3*time.Second) {
+		s := next()
+		used += s.ResourceUsage.CpuStats.Percent / 100 * float64(s.Timestamp-last.Timestamp) / 1e3
+		last = s
+	}
+	counted := number(t, k, "cpu.stat", "usage_usec ") - before
+	near := func(what string, ours, kernels, slack float64) {
+		if math.Abs(ours-kernels) > slack {
+			t.fatalf("%s: %.0f, the kernel's %.0f", what, ours, kernels)
+		}
+	}
+	near("us of CPU", used, counted, 0.25*counted+200000)
+	cpu, mem := last.ResourceUsage.CpuStats, last.ResourceUsage.MemoryStats
+	if cpu.Percent < 20 || cpu.TotalTicks <= 0 {
+		t.fatalf("a busy loop: %+v", cpu)
+	}
+	const slack = 1 << 20
+	near("memory in use", float64(mem.Usage), number(t, k, "memory.current", ""), slack)
+	near("the most ever in use", float64(mem.MaxUsage), number(t, k, "memory.peak", ""), slack)
+	near("resident memory", float64(mem.RSS), number(t, k, "memory.stat", "anon "), slack)
+	near("cache", float64(mem.Cache), number(t, k, "memory.stat", "file "), slack)
+	if mem.Cache < 8000000 {
+		t.fatalf("8 MB in a tmpfs: cache %d", mem.Cache)
+	}
+	k.end(t, h)
+}
+
+/* A number in a file of the container's cgroup: the line that begins with the key. */
+func number(t *T, k *task, file, key string) float64 {
+	data, err := os.ReadFile(filepath.Join(k.cgroup, file))
+	t.ok(err, file)
+	for _, line := range strings.Split(string(data), "\n") {
+		if text, found := strings.CutPrefix(line, key); found && line != "" {
+			n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			t.ok(err, file+": "+key)
+			return n
+		}
+	}
+	t.fatalf("%s says nothing of %q", file, key)
+	return 0
 }
 
 /* After StopTask and DestroyTask there is no container and no cgroup of it. */
