@@ -55,8 +55,8 @@ static int add_own(struct create *c, const char *host_path, const char *env_name
     AUTO_FREE char *real = NULL;
     AUTO_FREE char *dst = NULL;
     int r = docker_create_path_resolve(c->alloc_dir, host_path, &real, NULL);
-    if (r == -ENOMEM)
-        return err_oom(c->err);
+    if (create_shortage(c, r, host_path) < 0)
+        return c->r;
     if (r < 0)
         return create_fail(c, r == -EXDEV ? EACCES : -r,
                            "the folder \"%s\" leads out of the allocation: %s", host_path,
@@ -96,8 +96,8 @@ static int add_own_folders(struct create *c) {
 /* ---- volumes ---- */
 
 static int refuse_volume(struct create *c, const char *text, int r) {
-    if (r == -ENOMEM)
-        return err_oom(c->err);
+    if (create_shortage(c, r, text) < 0)
+        return c->r;
     return create_fail(c, EACCES, "volumes are not enabled; cannot mount host path: \"%s\"%s", text,
                        r == -EXDEV ? "" : " (it cannot be followed)");
 }

@@ -20,6 +20,17 @@ int create_fail(struct create *c, int code, const char *fmt, ...) {
     return c->r;
 }
 
+int create_shortage(struct create *c, int r, const char *path) {
+    if (r == -ENOMEM)
+        c->r = err_oom(c->err);
+    else if (r == -EMFILE || r == -ENFILE)
+        c->r = err_set(c->err, ERR_RECOVERABLE, -r, "the path \"%s\" cannot be looked at: %s", path,
+                       strerror(-r));
+    else
+        return 0;
+    return c->r;
+}
+
 static void out_of_memory(struct create *c) {
     if (c->r == 0)
         c->r = err_oom(c->err);

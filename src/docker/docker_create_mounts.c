@@ -27,8 +27,8 @@ static int add_bind_mount(struct create *c, const struct job_mount *m) {
         return err_oom(c->err);
     int r =
         docker_create_source(c, path, text_of(m->source), text_of(m->propagation), false, &source);
-    if (r == -ENOMEM)
-        return err_oom(c->err);
+    if (create_shortage(c, r, path) < 0)
+        return c->r;
     if (r == -ENOENT) /* in Docker's words, which is not asked */
         return create_fail(
             c, EINVAL,

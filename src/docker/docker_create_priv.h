@@ -35,6 +35,10 @@ int create_status(const struct create *c) MUST_CHECK;
  * 0. */
 int create_fail(struct create *c, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/** @r of a look at @path: when this machine lacks memory or fds, which is no fault of the job, the
+ * failure with its text (fds: recoverable); 0 for any other @r. */
+int create_shortage(struct create *c, int r, const char *path) MUST_CHECK;
+
 /* Objects and arrays that they return are borrowed from their parent; NULL after a failure, which
  * all of them accept as a parent. */
 void create_set(struct create *c, json_t *object, const char *key, json_t *value_taken);

@@ -4,6 +4,8 @@
 
 #include "src/docker/docker_create_priv.h"
 
+#include <sys/resource.h>
+
 static void assert_builds(const struct input *in, json_t **ret) {
     struct err err = {0};
     int r = input_build(in, ret, &err);
@@ -122,6 +124,33 @@ static void test_binds__folder_swapped_for_a_link__refused(void **state) {
     make_link("/etc", "a1/web/secrets");
     struct input in = {.job.image = "x"};
     assert_refused(&in, -EACCES, "leads out of the allocation");
+}
+
+/* The fds that are left are taken one by one: each look that fails for want of one says so. */
+static void test_build__out_of_fds__recoverable(void **state) {
+    (void)state;
+    struct job_mount mount = {.type = "bind", .source = "local", .target = "/m"};
+    struct input in = {.job = {.volumes = LIST("local:/d"), .mounts = &mount, .n_mounts = 1}};
+    struct rlimit before, low;
+    int free_fd = dup(0), failures = 0, r;
+    assert_true(free_fd >= 0);
+    close(free_fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = before;
+    low.rlim_cur = (rlim_t)free_fd;
+    do {
+        AUTO_JSON json_t *body = NULL;
+        struct err err = {0};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+        r = input_build(&in, &body, &err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        low.rlim_cur++;
+        failures += r < 0;
+        if (r < 0 && (r != -EMFILE || err.cls != ERR_RECOVERABLE ||
+                      !strstr(err.text, "cannot be looked at: ")))
+            fail_msg("%d %d \"%s\"", r, err.cls, err.text);
+    } while (r < 0);
+    assert_true(failures > 0);
 }
 
 static void test_build__relative_alloc_dir__refused(void **state) {
@@ -401,6 +430,7 @@ int main(int argc, char **argv) {
         TEST(test_volumes__link_inside__told_without_it),
         TEST(test_volumes__absolute_below_the_allocation__taken),
         TEST(test_binds__folder_swapped_for_a_link__refused),
+        TEST(test_build__out_of_fds__recoverable),
         TEST(test_build__relative_alloc_dir__refused),
         TEST(test_dns__given__written_and_mounted),
         TEST(test_dns__empty__copy_of_the_system),
