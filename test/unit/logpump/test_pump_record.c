@@ -2,18 +2,20 @@
 #include "unit/cm.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+static char dir[32];
 static int dir_fd;
 
 static int setup(void **state) {
     (void)state;
-    char path[] = "/tmp/paddock-record-XXXXXX";
-    if (!mkdtemp(path))
+    snprintf(dir, sizeof(dir), "/tmp/paddock-record-XXXXXX");
+    if (!mkdtemp(dir))
         return -1;
-    dir_fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    dir_fd = open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     return dir_fd < 0 ? -1 : 0;
 }
 
@@ -21,7 +23,7 @@ static int teardown(void **state) {
     (void)state;
     unlinkat(dir_fd, "r", 0);
     close(dir_fd);
-    return 0;
+    return rmdir(dir);
 }
 
 static struct pump_record *open_record(bool want_fresh) {
