@@ -46,8 +46,8 @@ struct logpump_task {
     const char *task_id, *container_id;
     const char *stdout_path, *stderr_path; /* Nomad's FIFOs */
     bool tty;
-    bool adopted; /* taken over from another driver: start at now_ns instead of the first line */
-    int64_t since_ns; /* with adopted: lines after this time (since 1970) */
+    bool adopted; /* taken over from another driver: start behind since_ns, not at the first line */
+    int64_t since_ns; /* with adopted: since 1970 */
 };
 /** Follows the container's output. Also holds the FIFOs' write ends in this process, so that
  * Nomad's logmon sees no end of file while the task lives. 0 also when it is followed already.
