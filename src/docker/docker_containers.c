@@ -95,6 +95,13 @@ static void fill_state(const json_t *j, struct docker_state *s) {
                      sizeof(s->log_driver));
 }
 
+/* What does not say whether it runs would read as an end, and one without a code as a success. */
+static bool tells_state(const json_t *state) {
+    const json_t *running = json_object_get(state, "Running");
+    return json_is_true(running) ||
+           (json_is_false(running) && json_is_number(json_object_get(state, "ExitCode")));
+}
+
 int docker_container_inspect(struct docker *d, const struct call *call, const char *id_or_name,
                              struct docker_state *ret, json_t **ret_json, struct err *err) {
     AUTO_FREE char *path = container_path(id_or_name, "/json");
@@ -104,9 +111,7 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
     int r = get_json(d, call, path, &j, err);
     if (r < 0)
         return r;
-    /* What does not say whether it runs would read as an end. */
-    if (!json_is_boolean(json_object_get(json_object_get(j, "State"), "Running")) ||
-        !docker_json_text(j, "Id")[0])
+    if (!tells_state(json_object_get(j, "State")) || !docker_json_text(j, "Id")[0])
         return err_set(err, ERR_PLAIN, EPROTO,
                        "Docker's answer to GET %.200s has no Id or no State", path);
     fill_state(j, ret);

@@ -104,15 +104,17 @@ static void test_exit__oom_during_loss_of_the_stream__kept_for_the_end(void **st
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-/* An answer that does not say whether it runs is none. */
+/* An answer that does not say whether it runs, or with which code it ended, is none. */
 static void test_exit__inspect_without_a_state__nothing_concluded(void **state) {
     struct world_web *x = *state;
     char request[128];
     snprintf(request, sizeof(request), "GET /containers/%s/json",
              world_look(&x->w, x->task.id).container_id);
     int before = fake_count(&x->w.fake, request);
-    fake_rules(&x->w.fake, "GET /containers/*/json times=2 status=200 type=application/json "
-                           "body={\"Id\":\"x\",\"State\":{}}\n");
+    fake_rules(&x->w.fake, "GET /containers/*/json times=1 status=200 type=application/json "
+                           "body={\"Id\":\"x\",\"State\":{}}\n"
+                           "GET /containers/*/json times=1 status=200 type=application/json "
+                           "body={\"Id\":\"x\",\"State\":{\"Running\":false}}\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_until_count(&x->w, request, before + 3); /* asked until it is said */
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
