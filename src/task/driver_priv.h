@@ -117,9 +117,8 @@ int exit_check(struct driver *d, struct task *t, int event_code);
 void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns);
 /** It leaves the store. */
 void exit_task_leaves(struct driver *d, struct task *t);
-/** What comes after the record: logs drained, image hold stays until DestroyTask. */
-void exit_settle(struct driver *d, struct task *t);
-/** The same, on a thread of the drains. */
+/** What comes after the record, on a thread of the drains: logs drained, image hold stays until
+ * DestroyTask. */
 void exit_settle_later(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */

@@ -42,9 +42,20 @@ static void fill_exit(struct task_exit *e, int code, bool oom) {
                  code);
 }
 
+/* What comes after the record: logs drained, image hold stays until DestroyTask. */
+static void settle(struct driver *d, struct task *t) {
+    struct call call = call_within(NULL, EXIT_DRAIN_US);
+    call.cancel = &d->ended; /* the pump goes on without us */
+    struct err err = {0};
+    if (store_look(t).logs && d->pump && logpump_finish(d->pump, &call, 0, t->id, &err) < 0 &&
+        !atomic_load(&d->ending))
+        log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s",
+                 err.text);
+}
+
 static void settle_work(void *arg) {
     struct exit_job *job = arg;
-    exit_settle(job->d, job->task);
+    settle(job->d, job->task);
     task_unref(job->task);
     free(job);
 }
@@ -155,23 +166,9 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
     return check_within(d, t, event_code, d->timeout_us);
 }
 
-void exit_settle(struct driver *d, struct task *t) {
-    struct task_look now = store_look(t);
-    struct call call = call_within(NULL, EXIT_DRAIN_US);
-    call.cancel = &d->ended; /* the pump goes on without us */
-    struct err err = {0};
-    if (now.logs && d->pump && logpump_finish(d->pump, &call, 0, t->id, &err) < 0 &&
-        !atomic_load(&d->ending))
-        log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s",
-                 err.text);
-}
-
 /* Waits before the next look. False: it is not to be, the driver ends. */
-static bool pause_before_retry(struct driver *d, uint64_t us) {
-    for (uint64_t slept = 0; slept < us && !atomic_load(&d->ending); slept += EXIT_RETRY_FIRST_US)
-        if (call_sleep(NULL, EXIT_RETRY_FIRST_US) < 0)
-            return false;
-    return !atomic_load(&d->ending);
+static bool pause_before_retry(const struct driver *d, uint64_t us) {
+    return call_sleep(&(struct call){.cancel = &d->ended}, us) == 0;
 }
 
 static uint64_t short_look_us(const struct driver *d) {
