@@ -113,6 +113,8 @@ extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on th
  * event, -1 = none. Returns 0, or -errno when Docker gave no answer (nothing is concluded). Blocks
  * on Docker. */
 int exit_check(struct driver *d, struct task *t, int event_code);
+/** The same on a thread of the pool, again and again until Docker answers. */
+void exit_look_later(struct driver *d, struct task *t);
 /** Its container runs, as this process; pinned from here on. */
 void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns);
 /** It leaves the store. */

@@ -257,7 +257,7 @@ static void check_work(void *arg) {
     free(job);
 }
 
-static void look_later(struct driver *d, struct task *t) {
+void exit_look_later(struct driver *d, struct task *t) {
     if (run_later(d, d->pool, t, check_work) < 0)
         resync_later(d);
 }
@@ -289,7 +289,7 @@ static bool is_new_start(const struct task *t, const char *action) {
  * that the stream had not told). */
 static void on_die(struct driver *d, struct task *t, const struct docker_event *e) {
     if (e->exit_code < 0) {
-        look_later(d, t);
+        exit_look_later(d, t);
         return;
     }
     struct task_exit exit;
@@ -311,7 +311,7 @@ static void on_event(void *ctx, const struct docker_event *e) {
     else if (strcmp(e->action, "die") == 0)
         on_die(d, t, e);
     else if (strcmp(e->action, "destroy") == 0 || is_new_start(t, e->action))
-        look_later(d, t);
+        exit_look_later(d, t);
 }
 
 const struct docker_events_ops exit_events_ops = {

@@ -104,8 +104,11 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
                     : take_over_logs(d, call, t, state, err);
     if (r < 0)
         return r;
-    r = exit_check(d, t, container.running ? -1 : container.exit_code);
-    return r < 0 ? err_set(err, ERR_PLAIN, -r, "container %s does not answer", container.id) : 0;
+    /* It may have ended since. It is known by now, so a Docker that does not answer is no failure of
+     * the recovery, which would cost the task its life. */
+    if (exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
+        exit_look_later(d, t);
+    return 0;
 }
 
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
