@@ -33,16 +33,18 @@ struct exec_list;
 struct stop_list;
 struct networks;
 struct sources;
+struct recovery;
 
 struct driver {
     char *name, *program, *cgroup_root, *run_dir;
     uint64_t timeout_us, timeout_slow_us;
 
-    pthread_mutex_t lock; /* of config, active, owner */
+    pthread_mutex_t lock; /* of config, active, owner, recoveries */
     struct config_snapshot *config;
     bool active;
     char *owner; /* value of our container label; NULL until the first task tells the client's
                     folder */
+    struct recovery *recoveries; /* under way */
 
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void *activated_ctx;

@@ -16,7 +16,36 @@
 #include <sys/pidfd.h>
 
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
+#define RECOVER_TURN_US (20 * US_PER_MS)   /* between two looks whether another has ended */
 #define LOGGER_END_MS 2000                 /* of a process that was killed */
+
+/* One RecoverTask, on its thread's stack. */
+struct recovery {
+    const char *task_id;
+    struct recovery *next;
+};
+
+static bool enter(struct driver *d, struct recovery *mine) {
+    pthread_mutex_lock(&d->lock);
+    const struct recovery *other = d->recoveries;
+    while (other && strcmp(other->task_id, mine->task_id) != 0)
+        other = other->next;
+    if (!other) {
+        mine->next = d->recoveries;
+        d->recoveries = mine;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return !other;
+}
+
+static void leave(struct driver *d, const struct recovery *mine) {
+    pthread_mutex_lock(&d->lock);
+    struct recovery **at = &d->recoveries;
+    while (*at != mine)
+        at = &(*at)->next;
+    *at = mine->next;
+    pthread_mutex_unlock(&d->lock);
+}
 
 /* Kills the process of @fd and waits until it has let go of its files. */
 static int end_process(int fd) {
@@ -104,23 +133,20 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
                     : take_over_logs(d, call, t, state, err);
     if (r < 0)
         return r;
-    /* It may have ended since. It is known by now, so a Docker that does not answer is no failure of
-     * the recovery, which would cost the task its life. */
+    /* It may have ended since. It is known by now, so a Docker that does not answer is no failure
+     * of the recovery, which would cost the task its life. */
     if (exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
         exit_look_later(d, t);
     return 0;
 }
 
-int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
-                        const void *data, size_t len, struct err *err) {
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
+static int recover(struct driver *d, const struct call *call, const struct task_config *task,
+                   const void *data, size_t len, struct err *err) {
     AUTO_TASK struct task *known = store_get(d->store, task->id);
     if (known)
         return 0; /* reattached: this process never lost it */
     struct task_state state = {0};
-    r = task_state_decode(data, len, &state, err);
+    int r = task_state_decode(data, len, &state, err);
     if (r < 0)
         return err_wrap(err, r, "failed to decode driver state of task %s", task->id);
     struct task *t = NULL;
@@ -128,7 +154,7 @@ int driver_recover_task(struct driver *d, const struct call *call, const struct 
     if (r == 0) {
         r = store_add(d->store, task, &t);
         if (r == -EEXIST)
-            r = 0; /* two at once: the other one does it */
+            r = 0; /* started meanwhile */
         else if (r < 0)
             err_oom(err);
     }
@@ -142,5 +168,23 @@ int driver_recover_task(struct driver *d, const struct call *call, const struct 
     }
     task_unref(t);
     task_state_done(&state);
+    return r;
+}
+
+/* One after the other for each task: the second finds what the first has made of it. */
+int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
+                        const void *data, size_t len, struct err *err) {
+    struct recovery mine = {.task_id = task->id};
+    int r = driver_activate(d, err);
+    if (r < 0)
+        return r;
+    while (!enter(d, &mine)) {
+        r = call_sleep(call, RECOVER_TURN_US);
+        if (r < 0)
+            return err_set(err, ERR_PLAIN, -r, "another recovery of task %s is under way",
+                           task->id);
+    }
+    r = recover(d, call, task, data, len, err);
+    leave(d, &mine);
     return r;
 }

@@ -620,20 +620,38 @@ static void *recover_thread(void *arg) {
     return NULL;
 }
 
-static void test_recover__twice_at_once__both_well(void **state) {
-    struct world_web *x = *state;
+static void recover_twice(struct world_web *x, struct recovery r[2]) {
     pthread_t threads[2];
-    struct recovery r[2] = {{.x = x}, {.x = x}};
-    restart_plugin(x);
-    fake_rules(&x->w.fake, "GET /containers/*/json delay=100\n");
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        r[i].x = x;
         assert_int_equal(pthread_create(&threads[i], NULL, recover_thread, &r[i]), 0);
+    }
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+}
+
+static void test_recover__twice_at_once__both_well(void **state) {
+    struct world_web *x = *state;
+    struct recovery r[2];
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json delay=100\n");
+    recover_twice(x, r);
     assert_int_equal(r[0].r, 0);
     assert_int_equal(r[1].r, 0);
     assert_int_equal(fake_images_held(), 1);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+/* A failure is told to both: one that heard of a success would wait for an unknown task. */
+static void test_recover__twice_at_once_and_gone__both_fail(void **state) {
+    struct world_web *x = *state;
+    struct recovery r[2];
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json delay=300 status=404 body={}\n");
+    recover_twice(x, r);
+    assert_int_equal(r[0].r, -ENOENT);
+    assert_int_equal(r[1].r, -ENOENT);
+    assert_int_equal(fake_images_held(), 0);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
@@ -673,5 +691,6 @@ static const struct CMUnitTest tests[] = {
     T(test_recover__built_in_drivers_state__taken_over),
     T(test_recover__built_in_drivers_logger__ended_and_fifos_held),
     T(test_recover__twice_at_once__both_well),
+    T(test_recover__twice_at_once_and_gone__both_fail),
 };
 WORLD_MAIN(tests)
