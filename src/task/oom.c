@@ -47,11 +47,10 @@ void oom_look(struct oom *o) {
         return;
     pthread_mutex_lock(&o->lock);
     while (read(o->inotify_fd, &e, sizeof(e)) == (ssize_t)sizeof(e)) {
-        struct watched *w = o->first;
-        while (w && w->wd != e.wd)
-            w = w->next;
-        if (w && has_killed(w->path))
-            o->told(o->ctx, w->container_id);
+        bool any = e.mask & IN_Q_OVERFLOW; /* changes were left out, of whichever file */
+        for (struct watched *w = o->first; w; w = w->next)
+            if ((any || w->wd == e.wd) && has_killed(w->path))
+                o->told(o->ctx, w->container_id);
     }
     pthread_mutex_unlock(&o->lock);
 }

@@ -1,12 +1,14 @@
 #include "../../../src/task/oom.h"
 #include "unit/pin/tree.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -91,6 +93,42 @@ static void test_oom__reclaimed_at_the_limit__not_told(void **state) {
     assert_int_equal(x->times, 0);
 }
 
+static unsigned queue_max(void) {
+    unsigned max = 0;
+    FILE *f = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%u", &max), 1);
+    fclose(f);
+    return max;
+}
+
+static int open_events(const struct fixture *x, const struct tree_task *k) {
+    char path[1024];
+    snprintf(path, sizeof(path), "%s/%s/memory.events", x->tree.root, k->cgroup);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* More changes than the kernel keeps: the kill's is not among them. */
+static void test_oom__queue_overflows__told(void **state) {
+    struct fixture *x = *state;
+    struct tree_task *quiet = tree_add(&x->tree, "", "0-3");
+    put_events(x, quiet, QUIET);
+    oom_watch(x->oom, x->a->pid, x->a->id);
+    oom_watch(x->oom, x->b->pid, x->b->id);
+    oom_watch(x->oom, quiet->pid, quiet->id);
+    int fds[] = {open_events(x, x->a), open_events(x, quiet)};
+    for (unsigned i = 0, n = queue_max() + 1; i < n; i++) /* in turn: equal ones become one */
+        assert_int_equal(pwrite(fds[i % 2], "l", 1, 0), 1);
+    put_events(x, x->b, KILLED);
+    oom_look(x->oom);
+    close(fds[0]);
+    close(fds[1]);
+    assert_int_equal(x->times, 1);
+    assert_string_equal(x->told, x->b->id);
+}
+
 static void test_oom__forgotten__not_told(void **state) {
     struct fixture *x = *state;
     oom_watch(x->oom, x->a->pid, x->a->id);
@@ -121,6 +159,7 @@ int main(void) {
         T(test_oom__looked_before_the_loop_does__told),
         T(test_oom__killed_before_it_was_watched__told),
         T(test_oom__reclaimed_at_the_limit__not_told),
+        T(test_oom__queue_overflows__told),
         T(test_oom__forgotten__not_told),
         T(test_oom__cannot_be_watched__nothing),
     };
