@@ -261,26 +261,29 @@ static void at_eof(struct driver_exec *x) {
 
 static void on_stream(void *arg, uint32_t events);
 
-/* Without anything to wait for the watch goes: a hang-up is told whatever is asked, for ever. */
-static void set_events(struct driver_exec *x, uint32_t events) {
-    if (events == 0 || x->eof || x->finished)
-        x->watch = loop_watch_del(x->watch);
-    else if (!x->watch && loop_watch_add(x->d->loop, docker_stream_fd(x->stream), events, on_stream,
-                                         x, &x->watch) == 0)
-        x->events = events;
-    else if (events != x->events && loop_watch_set(x->watch, events) == 0)
-        x->events = events;
-}
-
 static void fail(struct driver_exec *x, int r) {
     struct err err = {0};
     err_set(&err, ERR_PLAIN, -r, "exec stream: %s", strerror(-r));
     finish(x, &err);
 }
 
-static void flush_stdin(struct driver_exec *x) {
-    if (x->in_closed || !x->stream)
-        return;
+/* Without anything to wait for the watch goes: a hang-up is told whatever is asked, for ever. */
+static void set_events(struct driver_exec *x, uint32_t events) {
+    int r = 0;
+    if (events == 0 || x->eof || x->finished)
+        x->watch = loop_watch_del(x->watch);
+    else if (!x->watch)
+        r = loop_watch_add(x->d->loop, docker_stream_fd(x->stream), events, on_stream, x,
+                           &x->watch);
+    else if (events != x->events)
+        r = loop_watch_set(x->watch, events);
+    x->events = events;
+    if (r < 0)
+        fail(x, r);
+}
+
+/* Returns true when there is more, for which the stream has no room now. */
+static bool write_stdin(struct driver_exec *x) {
     pthread_mutex_lock(&x->lock);
     ssize_t n = 0;
     while (x->in.len > 0 && (n = docker_stream_write(x->stream, x->in.data, x->in.len)) > 0)
@@ -300,6 +303,12 @@ static void flush_stdin(struct driver_exec *x) {
         if (docker_stream_close_write(x->stream) < 0)
             log_debug("exec", NULL, "stdin was closed by the other side");
     }
+    return more;
+}
+
+/* And sets what to wait for next. */
+static void flush_stdin(struct driver_exec *x) {
+    bool more = !x->in_closed && write_stdin(x);
     set_events(x, (x->paused ? 0 : EPOLLIN) | (more ? EPOLLOUT : 0));
 }
 
@@ -332,7 +341,7 @@ static void on_stream(void *arg, uint32_t events) {
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         read_output(x);
     if (!x->finished && !x->eof)
-        flush_stdin(x); /* sets what to wait for next */
+        flush_stdin(x);
 }
 
 static void attach_posted(void *arg) {

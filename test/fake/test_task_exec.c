@@ -1,5 +1,6 @@
 /* ExecTask, ExecTaskStreaming and TaskStats against the scripted dockerd. */
 #include "fake/task_world.h"
+#include "paddock/loop.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,8 +47,11 @@ static int setup_brisk(void **state) {
     return setup_with(state, 3000);
 }
 
+static atomic_bool deny_watches;
+
 static int teardown(void **state) {
     struct fixture *x = *state;
+    atomic_store(&deny_watches, false);
     if (x->exec)
         driver_exec_close(x->exec);
     for (int i = 0; i < 2; i++)
@@ -443,6 +447,18 @@ static void test_stream__input_not_read__bounded_then_all_arrives(void **state) 
     assert_string_equal(x->text[1], "8388608\n");
 }
 
+/* The end of the input comes while nothing is waited for. */
+static void test_stream__input_ends_while_reader_is_paused__output_complete(void **state) {
+    struct fixture *x = *state;
+    x->pause_once = true;
+    open_exec(x, false, "big", "20000000");
+    world_until(has_output, x, "output");
+    driver_exec_stdin_close(x->exec);
+    driver_exec_resume(x->exec);
+    world_until(has_exited, x, "the exec's end");
+    assert_int_equal(x->len[1], 20000000);
+}
+
 static void test_stream__tty_background_child__does_not_hold_it(void **state) {
     struct fixture *x = *state;
     open_exec(x, true, "background", "prompt");
@@ -494,6 +510,26 @@ static void test_stream__client_gone__silent_and_ended(void **state) {
     /* Docker is asked for its process, to end it */
     world_until_count(&x->w, EXEC_JSON, 1);
     assert_false(x->exited);
+}
+
+/* ---- what the machine has no more of ---- */
+
+int __real_loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
+                          struct loop_watch **ret);
+int __wrap_loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
+                          struct loop_watch **ret);
+int __wrap_loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
+                          struct loop_watch **ret) {
+    return atomic_load(&deny_watches) ? -ENOSPC
+                                      : __real_loop_watch_add(l, fd, events, cb, ctx, ret);
+}
+
+static void test_stream__no_watch__ends_with_error(void **state) {
+    struct fixture *x = *state;
+    atomic_store(&deny_watches, true);
+    open_exec(x, false, "cat", NULL);
+    world_until(has_exited, x, "the exec's end");
+    assert_true(x->failed);
 }
 
 static void test_stream__nobody_takes_output__ends_with_error(void **state) {
@@ -680,11 +716,13 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__tty_background_child_and_pause__does_not_hold_it),
     T(test_stream__input__echoed_until_its_end),
     T(test_stream__input_not_read__bounded_then_all_arrives),
+    T(test_stream__input_ends_while_reader_is_paused__output_complete),
     T(test_stream__tty_background_child__does_not_hold_it),
     T(test_stream__tty_background_child_silent__does_not_hold_it),
     T(test_stream__tty_ends_later_silently__event_is_enough),
     T(test_stream__resizes__newest_last),
     T(test_stream__client_gone__silent_and_ended),
+    T(test_stream__no_watch__ends_with_error),
     T(test_stream__nobody_takes_output__ends_with_error),
     T(test_stream__container_dies__ends),
     T(test_stats__two_intervals__each_its_own_end_with_the_task),
