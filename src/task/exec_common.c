@@ -12,6 +12,7 @@
 #define EXEC_POLL_FIRST_US (2 * US_PER_MS)
 #define EXEC_POLL_MAX_US (100 * US_PER_MS)
 #define EXEC_KILL_LIMIT_US (10 * US_PER_SEC) /* for a start that is still under way */
+#define EXEC_KILL_LAST_US (200 * US_PER_MS)  /* when the plugin ends */
 #define EXEC_NEVER_RAN 126                   /* as Docker says it of what it could not start */
 
 int exec_code(const struct docker_exec_state *s) {
@@ -63,42 +64,54 @@ static void kill_group(const struct driver *d, pid_t pid, const char *container_
                   "the command could not be ended, ignoring");
 }
 
-/* Docker goes on with a start that nobody waits for any more, and tells the pid behind it. */
-static void kill_when_started(struct driver *d, const char *container_id, const char *exec_id) {
-    struct call call =
-        call_within(NULL, d->timeout_us < EXEC_KILL_LIMIT_US ? d->timeout_us : EXEC_KILL_LIMIT_US);
-    struct docker_exec_state state;
-    for (uint64_t wait = EXEC_POLL_FIRST_US;;
-         wait = wait * 2 > EXEC_POLL_MAX_US ? EXEC_POLL_MAX_US : wait * 2) {
-        if (docker_exec_inspect(d->docker, &call, exec_id, &state, NULL) < 0 || state.ended)
-            return;
-        if (state.pid > 1) {
-            kill_group(d, state.pid, container_id);
-            return;
-        }
-        if (call_sleep(&call, wait) < 0)
-            return;
-    }
-}
-
 struct exec_kill {
     struct driver *d;
     char container_id[65], exec_id[65];
 };
 
+/* Docker goes on with a start that nobody waits for any more, and tells the pid behind it. Returns
+ * 0; -errno when that was not to be learned. */
+static int kill_when_started(const struct exec_kill *k, const struct call *call) {
+    struct docker_exec_state state;
+    for (uint64_t wait = EXEC_POLL_FIRST_US;;
+         wait = wait * 2 > EXEC_POLL_MAX_US ? EXEC_POLL_MAX_US : wait * 2) {
+        int r = docker_exec_inspect(k->d->docker, call, k->exec_id, &state, NULL);
+        if (r < 0 || state.ended)
+            return r;
+        if (state.pid > 1) {
+            kill_group(k->d, state.pid, k->container_id);
+            return 0;
+        }
+        r = call_sleep(call, wait);
+        if (r < 0)
+            return r;
+    }
+}
+
 static void kill_work(void *arg) {
     struct exec_kill *k = arg;
-    kill_when_started(k->d, k->container_id, k->exec_id);
+    uint64_t limit = k->d->timeout_us < EXEC_KILL_LIMIT_US ? k->d->timeout_us : EXEC_KILL_LIMIT_US;
+    struct call call = call_within(NULL, limit);
+    call.cancel = &k->d->ended;
+    if (kill_when_started(k, &call) == -ECANCELED) {
+        call = call_within(NULL, EXEC_KILL_LAST_US);
+        if (kill_when_started(k, &call) < 0)
+            log_debug("exec", LOG_KV("container_id", k->container_id),
+                      "a command may run on behind the plugin's end, ignoring");
+    }
     free(k);
 }
 
 void exec_kill(struct driver *d, const char *container_id, const char *exec_id) {
     struct exec_kill *k = malloc(sizeof(*k));
-    if (!k)
-        return;
-    k->d = d;
-    snprintf(k->container_id, sizeof(k->container_id), "%s", container_id);
-    snprintf(k->exec_id, sizeof(k->exec_id), "%s", exec_id);
-    if (pool_run(d->pool, kill_work, k) < 0)
+    if (k) {
+        k->d = d;
+        snprintf(k->container_id, sizeof(k->container_id), "%s", container_id);
+        snprintf(k->exec_id, sizeof(k->exec_id), "%s", exec_id);
+    }
+    if (!k || pool_run(d->pool, kill_work, k) < 0) {
+        log_warn("exec", LOG_KV("container_id", container_id),
+                 "no thread to end a command that nobody waits for any more: it runs on, ignoring");
         free(k);
+    }
 }

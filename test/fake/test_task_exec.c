@@ -1,7 +1,9 @@
 /* ExecTask, ExecTaskStreaming and TaskStats against the scripted dockerd. */
 #include "fake/task_world.h"
 #include "paddock/loop.h"
+#include "paddock/pool.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,7 +49,7 @@ static int setup_brisk(void **state) {
     return setup_with(state, 3000);
 }
 
-static atomic_bool deny_watches;
+static atomic_bool deny_threads, deny_watches;
 
 static int teardown(void **state) {
     struct fixture *x = *state;
@@ -512,7 +514,35 @@ static void test_stream__client_gone__silent_and_ended(void **state) {
     assert_false(x->exited);
 }
 
+/* The plugin ends at once, but not without a last attempt. */
+static void test_stream__client_gone_and_plugin_ends__last_look(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /exec/*/json times=1 hang\n");
+    open_exec(x, false, "sleep", NULL);
+    driver_exec_close(TAKE_PTR(x->exec));
+    world_until_count(&x->w, EXEC_JSON, 1);
+    world_driver_free(&x->w);
+    world_until_count(&x->w, EXEC_JSON, 2);
+}
+
+static void test_stream__client_gone_plugin_ends_and_docker_hangs__no_wait(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->w.fake, "GET /exec/*/json hang\n");
+    open_exec(x, false, "sleep", NULL);
+    driver_exec_close(TAKE_PTR(x->exec));
+    world_until_count(&x->w, EXEC_JSON, 1);
+    uint64_t before = clock_now_us();
+    world_driver_free(&x->w);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+}
+
 /* ---- what the machine has no more of ---- */
+
+int __real_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx);
+int __wrap_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx);
+int __wrap_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx) {
+    return atomic_load(&deny_threads) ? -EAGAIN : __real_pool_run(p, work, ctx);
+}
 
 int __real_loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
                           struct loop_watch **ret);
@@ -530,6 +560,27 @@ static void test_stream__no_watch__ends_with_error(void **state) {
     open_exec(x, false, "cat", NULL);
     world_until(has_exited, x, "the exec's end");
     assert_true(x->failed);
+}
+
+static void test_stream__client_gone_and_no_thread__said(void **state) {
+    struct fixture *x = *state;
+    char path[128], text[8192];
+    open_exec(x, false, "sleep", NULL);
+    snprintf(path, sizeof(path), "%s/log", x->w.dir);
+    int console = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int log = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    dup2(log, STDERR_FILENO);
+    atomic_store(&deny_threads, true);
+    driver_exec_close(TAKE_PTR(x->exec));
+    world_driver_free(&x->w); /* what was posted has run */
+    atomic_store(&deny_threads, false);
+    dup2(console, STDERR_FILENO);
+    ssize_t n = pread(log, text, sizeof(text) - 1, 0);
+    close(console);
+    close(log);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_non_null(strstr(text, "a command that nobody waits for"));
 }
 
 static void test_stream__nobody_takes_output__ends_with_error(void **state) {
@@ -722,7 +773,10 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__tty_ends_later_silently__event_is_enough),
     T(test_stream__resizes__newest_last),
     T(test_stream__client_gone__silent_and_ended),
+    T(test_stream__client_gone_and_plugin_ends__last_look),
+    T(test_stream__client_gone_plugin_ends_and_docker_hangs__no_wait),
     T(test_stream__no_watch__ends_with_error),
+    T(test_stream__client_gone_and_no_thread__said),
     T(test_stream__nobody_takes_output__ends_with_error),
     T(test_stream__container_dies__ends),
     T(test_stats__two_intervals__each_its_own_end_with_the_task),
