@@ -215,6 +215,37 @@ static void test_exit__many_locked_for_good__another_is_followed(void **state) {
     }
 }
 
+static void inspect_request(struct world_web *x, const char *task_id, char ret[128]) {
+    snprintf(ret, 128, "GET /containers/%s/json", world_look(&x->w, task_id).container_id);
+}
+
+/* Docker answers no look at either of two tasks. One is destroyed, without an event, and begun anew
+ * with its id: the other one alone is looked at from then on. */
+static void test_exit__left_while_looked_at__looked_at_no_more(void **state) {
+    struct world_web *x = *state;
+    struct task_config other;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    char left[128], stays[128], rules[512];
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    inspect_request(x, x->task.id, left);
+    inspect_request(x, other.id, stays);
+    snprintf(rules, sizeof(rules),
+             "%s status=500\n%s status=500\n"
+             "GET /events status=200 type=application/json stall body=\n",
+             left, stays);
+    fake_rules(&x->w.fake, rules);
+    int before = fake_count(&x->w.fake, left);
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, left, before + 1);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    world_run(&x->w, &x->task, NULL);
+    before = fake_count(&x->w.fake, left);
+    world_until_count(&x->w, stays, fake_count(&x->w.fake, stays) + 3);
+    assert_in_range(fake_count(&x->w.fake, left), before, before + 1); /* one was under way */
+    task_config_done(&other);
+}
+
 /* ---- no thread is to be had ---- */
 
 static atomic_bool denied;
@@ -670,6 +701,7 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_exit__started_anew_and_inspect_hangs_for_a_while__followed),
     T(test_exit__inspect_of_another_hangs__told),
     HASTY(test_exit__many_locked_for_good__another_is_followed),
+    T(test_exit__left_while_looked_at__looked_at_no_more),
     T(test_exit__started_anew_and_no_thread__followed_later),
     T(test_exit__no_thread_when_stream_is_back__told_later),
     T(test_exit__removed_by_hand__told),
