@@ -51,9 +51,17 @@ struct logpump_task {
 };
 /** Follows the container's output. Also holds the FIFOs' write ends in this process, so that
  * Nomad's logmon sees no end of file while the task lives. 0 also when it is followed already.
+ *  @begun: what logpump_follow_begin of the same task returned, or -EBADF.
  *  Context: any thread, blocks up to the call's deadline. */
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
-                   struct err *err) MUST_CHECK;
+                   int begun, struct err *err) MUST_CHECK;
+/** Lets the pump begin, if there is one that takes requests, and waits for nothing: Docker answers
+ * it while the caller does something else. Returns what logpump_follow or logpump_follow_drop must
+ * be called with; -EBADF: nothing has begun. */
+int logpump_follow_begin(struct logpump *p, const struct logpump_task *t) MUST_CHECK;
+/** It is not to be followed after all: the FIFOs close, with what was not delivered. Waits up to
+ * 1 s for the pump. */
+void logpump_follow_drop(struct logpump *p, const char *task_id, int begun);
 /** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs
  * close. @quiet_us: waits no longer than that for a reader that takes nothing, but on for a Docker
  * that is slow with the rest; 0 = the deadline alone. 0; -ETIMEDOUT (closed all the same);

@@ -126,8 +126,15 @@ void exit_task_leaves(struct driver *d, struct task *t);
 void exit_settle_later(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
-int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
-                int64_t since_ns, struct err *err) MUST_CHECK;
+/** @begun: of logs_begin, or -EBADF. */
+int logs_follow(struct driver *d, const struct call *call, struct task *t, int begun,
+                struct err *err) MUST_CHECK;
+/** Begins with it and waits for nothing; logs_follow or logs_drop takes what it returns. */
+int logs_begin(struct driver *d, const struct task *t) MUST_CHECK;
+void logs_drop(struct driver *d, const struct task *t, int begun);
+/** Follows a task of the built-in driver: its lines after @since_ns. */
+int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,
+               struct err *err) MUST_CHECK;
 /** Of a start or a recovery that has failed: the FIFOs close, after 3 s at most. */
 void logs_give_up(struct driver *d, struct task *t);
 

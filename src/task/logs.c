@@ -6,19 +6,18 @@
 
 #define GIVE_UP_DRAIN_US (3 * US_PER_SEC) /* for what a failed task has printed */
 
-int logs_follow(struct driver *d, const struct call *call, struct task *t, bool adopted,
-                int64_t since_ns, struct err *err) {
-    struct task_look now = store_look(t);
-    if (!now.logs)
-        return 0;
-    struct logpump_task want = {.task_id = t->id,
-                                .container_id = now.container_id,
-                                .stdout_path = t->stdout_path,
-                                .stderr_path = t->stderr_path,
-                                .tty = now.tty,
-                                .adopted = adopted,
-                                .since_ns = since_ns};
-    int r = logpump_follow(d->pump, call, &want, err);
+/* @now: must outlive what is returned. */
+static struct logpump_task wanted(const struct task *t, const struct task_look *now) {
+    return (struct logpump_task){.task_id = t->id,
+                                 .container_id = now->container_id,
+                                 .stdout_path = t->stdout_path,
+                                 .stderr_path = t->stderr_path,
+                                 .tty = now->tty};
+}
+
+static int follow(struct driver *d, const struct call *call, struct task *t,
+                  const struct logpump_task *want, int begun, struct err *err) {
+    int r = logpump_follow(d->pump, call, want, begun, err);
     if (r == -ENOSYS) { /* logging { type = "none" } and the like: the task itself is well */
         err_clear(err);
         store_set_logs(t, false);
@@ -30,6 +29,33 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
         exit_settle_later(d, t);
     err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
     return err_wrap(err, r, "logs of task %s", t->id);
+}
+
+int logs_begin(struct driver *d, const struct task *t) {
+    struct task_look now = store_look(t);
+    struct logpump_task want = wanted(t, &now);
+    return now.logs ? logpump_follow_begin(d->pump, &want) : -EBADF;
+}
+
+void logs_drop(struct driver *d, const struct task *t, int begun) {
+    if (begun >= 0)
+        logpump_follow_drop(d->pump, t->id, begun);
+}
+
+int logs_follow(struct driver *d, const struct call *call, struct task *t, int begun,
+                struct err *err) {
+    struct task_look now = store_look(t);
+    struct logpump_task want = wanted(t, &now);
+    return now.logs ? follow(d, call, t, &want, begun, err) : 0;
+}
+
+int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,
+               struct err *err) {
+    struct task_look now = store_look(t);
+    struct logpump_task want = wanted(t, &now);
+    want.adopted = true;
+    want.since_ns = since_ns;
+    return now.logs ? follow(d, call, t, &want, -EBADF, err) : 0;
 }
 
 void logs_give_up(struct driver *d, struct task *t) {

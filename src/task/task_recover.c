@@ -81,7 +81,7 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
         logpump_fifo_open(t->stderr_path, &err_out) < 0)
         log_debug("recover", LOG_KV("task_id", t->id), "log FIFOs are not there");
     end_logger(d, state);
-    return logs_follow(d, call, t, true, now, err);
+    return logs_adopt(d, call, t, now, err);
 }
 
 static bool tty_of(const json_t *inspect) {
@@ -129,8 +129,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         return err_oom(err);
     exit_task_runs(d, t, container.pid, container.started_ns);
 
-    r = state->ours ? logs_follow(d, call, t, false, 0, err)
-                    : take_over_logs(d, call, t, state, err);
+    r = state->ours ? logs_follow(d, call, t, -EBADF, err) : take_over_logs(d, call, t, state, err);
     if (r < 0)
         return r;
     /* It may have ended since. It is known by now, so a Docker that does not answer is no failure

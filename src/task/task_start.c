@@ -1,6 +1,6 @@
 /* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - mounts
- * of what the job may mount - create - start - inspect - store - reconciler woken - log pump told -
- * handle out.
+ * of what the job may mount - create - start - log pump told - inspect - store - reconciler woken -
+ * log pump has its stream - handle out.
  *
  * What fails is undone: no container, no image hold, no entry in the store is left behind.
  * Retries and error classes: docker-driver 4.10. */
@@ -291,6 +291,16 @@ static int look_at_container(struct start *s, struct err *err) {
                : 0;
 }
 
+/* The pump asks Docker for the output while Docker is asked for the container. */
+static int look_and_follow(struct start *s, struct err *err) {
+    int begun = logs_begin(s->d, s->task);
+    int r = look_at_container(s, err);
+    if (r == 0)
+        return logs_follow(s->d, s->call, s->task, begun, err);
+    logs_drop(s->d, s->task, begun);
+    return r;
+}
+
 static bool wants_logs(const struct start *s) {
     return !s->plugin->disable_log_collection &&
            !(strcmp(s->config->stdout_path, "/dev/null") == 0 &&
@@ -368,9 +378,7 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
     store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
     r = start_container(s, err);
     if (r == 0)
-        r = look_at_container(s, err);
-    if (r == 0)
-        r = logs_follow(s->d, s->call, s->task, false, 0, err);
+        r = look_and_follow(s, err);
     if (r == 0)
         r = fill_result(s, ret, err);
     if (r == 0)

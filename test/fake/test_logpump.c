@@ -491,7 +491,7 @@ static void *follow_thread(void *arg) {
                              .container_id = "c",
                              .stdout_path = u->task->stdout_path,
                              .stderr_path = u->task->stderr_path};
-    return logpump_follow(u->pump, &call, &t, NULL) < 0 ? u : NULL;
+    return logpump_follow(u->pump, &call, &t, -EBADF, NULL) < 0 ? u : NULL;
 }
 
 static bool has_writer(void *ctx) {

@@ -464,6 +464,77 @@ static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
     world_until_let_go(&x->task);
 }
 
+/* the container that is created as the Nth */
+#define NTH(n) "/containers/c0de0000000" n "000000000000000000000000000000000000000000000000feed"
+
+struct attempt {
+    struct world_web *x;
+    const struct task_config *task;
+    struct cancel cancel;
+    pthread_t thread;
+    int r;
+};
+
+static void *attempt_thread(void *arg) {
+    struct attempt *a = arg;
+    struct driver_started started = {0};
+    struct call call = fake_call();
+    call.cancel = &a->cancel;
+    a->r = driver_start_task(a->x->w.d, &call, a->task, &started, NULL);
+    driver_started_done(&started);
+    return NULL;
+}
+
+static void another(struct world_web *x, struct task_config *task, const char *name) {
+    world_run(&x->w, &x->task, NULL);
+    world_task(&x->w, task, name, WORLD_WEB_JOB);
+}
+
+/* The pump that is there asks for the output while Docker's word on the container is waited for. */
+static void test_start__inspect_hangs__logs_asked_for_and_undone(void **state) {
+    struct world_web *x = *state;
+    struct task_config two;
+    another(x, &two, "two");
+    struct attempt a = {.x = x, .task = &two};
+    assert_int_equal(cancel_init(&a.cancel), 0);
+    fake_rules(&x->w.fake, "GET " NTH("2") "/json hang\n");
+    assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
+    world_until_count(&x->w, "GET " NTH("2") "/json", 1);
+    world_until_count(&x->w, "GET " NTH("2") "/logs", 1);
+    cancel_fire(&a.cancel);
+    pthread_join(a.thread, NULL);
+    assert_int_equal(a.r, -ECANCELED);
+    cancel_done(&a.cancel);
+    world_until_let_go(&two);
+    assert_int_equal(world_containers(&x->w), 1);
+    task_config_done(&two);
+}
+
+static void test_start__pump_dies_while_inspected__logs_whole(void **state) {
+    struct world_web *x = *state;
+    struct task_config two;
+    another(x, &two, "two");
+    struct attempt a = {.x = x, .task = &two, .cancel = {-EBADF}};
+    struct reader out = {0};
+    reader_start(&out, two.stdout_path);
+    fake_rules(&x->w.fake,
+               "GET " NTH("2") "/json times=1 delay=500\nGET " NTH("2") "/logs times=1 hang\n");
+    assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
+    world_until_count(&x->w, "GET " NTH("2") "/logs", 1);
+    world_pump_kill(&x->w);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
+    pthread_join(a.thread, NULL);
+    assert_int_equal(a.r, 0);
+    world_exit(&x->w, &two, 0);
+    world_wait(&x->w, two.id);
+    reader_until_eof(&out);
+    size_t len;
+    AUTO_FREE char *text = reader_text(&out, &len);
+    assert_string_equal(text, "hello\n");
+    reader_done(&out);
+    task_config_done(&two);
+}
+
 /* Neither the plugin's word nor two /dev/null let anybody open the FIFOs. */
 static void test_start__no_log_collection__fifos_left_alone(void **state) {
     struct world_web *x = *state;
@@ -486,26 +557,10 @@ static void test_start__no_log_collection__fifos_left_alone(void **state) {
 
 /* ---- two at once, and a client that goes ---- */
 
-struct attempt {
-    struct world_web *x;
-    struct cancel cancel;
-    pthread_t thread;
-    int r;
-};
-
-static void *attempt_thread(void *arg) {
-    struct attempt *a = arg;
-    struct driver_started started = {0};
-    struct call call = fake_call();
-    call.cancel = &a->cancel;
-    a->r = driver_start_task(a->x->w.d, &call, &a->x->task, &started, NULL);
-    driver_started_done(&started);
-    return NULL;
-}
-
 static void test_start__same_id_at_once__one_container(void **state) {
     struct world_web *x = *state;
-    struct attempt a[2] = {{.x = x, .cancel = {-EBADF}}, {.x = x, .cancel = {-EBADF}}};
+    struct attempt a[2] = {{.x = x, .task = &x->task, .cancel = {-EBADF}},
+                           {.x = x, .task = &x->task, .cancel = {-EBADF}}};
     fake_rules(&x->w.fake, "POST /containers/* delay=50\n");
     for (size_t i = 0; i < ARRAY_LEN(a); i++)
         assert_int_equal(pthread_create(&a[i].thread, NULL, attempt_thread, &a[i]), 0);
@@ -520,7 +575,7 @@ static void test_start__same_id_at_once__one_container(void **state) {
 /* DestroyTask in the middle of it has the last word: nothing runs that nobody knows. */
 static void test_start__destroyed_meanwhile__undone(void **state) {
     struct world_web *x = *state;
-    struct attempt a = {.x = x, .cancel = {-EBADF}};
+    struct attempt a = {.x = x, .task = &x->task, .cancel = {-EBADF}};
     struct call call = fake_call();
     fake_rules(&x->w.fake, "POST /containers/create delay=200\n");
     assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
@@ -535,7 +590,6 @@ static void test_start__destroyed_meanwhile__undone(void **state) {
 static void test_start__cancelled_at_each_step__undone(void **state) {
     struct world_web *x = *state;
     /* the create that is not answered makes none: the containers are 1, 2 and 3 */
-#define NTH(n) "/containers/c0de0000000" n "000000000000000000000000000000000000000000000000feed"
     static const struct {
         const char *rule, *asked;
     } steps[] = {
@@ -545,7 +599,7 @@ static void test_start__cancelled_at_each_step__undone(void **state) {
         {"GET /containers/*/logs hang\n", "GET " NTH("3") "/logs"},
     };
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        struct attempt a = {.x = x};
+        struct attempt a = {.x = x, .task = &x->task};
         fake_rules(&x->w.fake, steps[i].rule);
         assert_int_equal(cancel_init(&a.cancel), 0);
         assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
@@ -597,6 +651,8 @@ static const struct CMUnitTest tests[] = {
     T(test_start__plugins_image_fields__reach_the_image_module),
     T(test_start__no_fifo__recoverable_and_undone),
     T(test_start__log_driver_unreadable__runs_without_logs),
+    T(test_start__inspect_hangs__logs_asked_for_and_undone),
+    T(test_start__pump_dies_while_inspected__logs_whole),
     T(test_start__no_log_collection__fifos_left_alone),
     T(test_start__same_id_at_once__one_container),
     T(test_start__destroyed_meanwhile__undone),
