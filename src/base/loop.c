@@ -149,10 +149,21 @@ static bool loop_stopping(struct loop *l) {
     return stop;
 }
 
+/* To the microsecond; a kernel before 5.11 can only count milliseconds. */
+static int loop_wait(struct loop *l, struct epoll_event *events, int max) {
+    uint64_t now = clock_now_us(), us = l->next_us > now ? l->next_us - now : 0;
+    struct timespec limit = {.tv_sec = (time_t)(us / US_PER_SEC),
+                             .tv_nsec = (long)(us % US_PER_SEC * 1000)};
+    int n = epoll_pwait2(l->epoll_fd, events, max, l->next_us ? &limit : NULL, NULL);
+    if (n < 0 && errno == ENOSYS)
+        n = epoll_wait(l->epoll_fd, events, max, call_ms_until(l->next_us));
+    return n;
+}
+
 int loop_run(struct loop *l) {
     struct epoll_event events[64];
     while (!loop_stopping(l)) {
-        int n = epoll_wait(l->epoll_fd, events, ARRAY_LEN(events), call_ms_until(l->next_us));
+        int n = loop_wait(l, events, ARRAY_LEN(events));
         if (n < 0 && errno != EINTR)
             return -errno;
         for (int i = 0; i < n; i++) {

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 
 struct seen {
@@ -132,6 +133,46 @@ static void test_loop_timer__moved__runs_when_it_is_due(void **state) {
     loop_free(m.loop);
 }
 
+/* Ten times 100 us, one after the other: never under 10 ms where milliseconds are counted. However
+ * busy the machine is, one such row of some thousand is not held up. */
+#define ROW 10
+#define ROW_STEP_US 100
+#define ROW_LIMIT_US (ROW * US_PER_MS)
+
+struct row {
+    struct loop *loop;
+    struct loop_timer *timer;
+    uint64_t begin_us, deadline_us;
+    int runs;
+    bool swift;
+};
+
+static void on_row(void *ctx) {
+    struct row *r = ctx;
+    uint64_t now = clock_now_us();
+    if (r->runs++ == ROW) {
+        r->swift = now - r->begin_us < ROW_LIMIT_US;
+        r->runs = 1;
+    }
+    if (r->runs == 1)
+        r->begin_us = now;
+    if (r->swift || now > r->deadline_us)
+        loop_stop(r->loop);
+    else
+        loop_timer_at(r->timer, now + ROW_STEP_US);
+}
+
+static void test_loop_timer__under_a_millisecond__not_rounded_up(void **state) {
+    struct row r = {.deadline_us = clock_now_us() + 20 * US_PER_SEC};
+    (void)state;
+    assert_int_equal(loop_new(&r.loop), 0);
+    assert_int_equal(loop_timer_new(r.loop, on_row, &r, &r.timer), 0);
+    loop_timer_at(r.timer, clock_now_us());
+    assert_int_equal(loop_run(r.loop), 0);
+    assert_true(r.swift);
+    loop_free(r.loop);
+}
+
 struct posted {
     struct loop *loop;
     int sum; /* the loop's thread alone touches it */
@@ -184,6 +225,7 @@ int main(void) {
         cmocka_unit_test(test_loop_watch_del__other_of_the_round__not_called),
         cmocka_unit_test(test_loop_timer__two__in_order_and_removable),
         cmocka_unit_test(test_loop_timer__moved__runs_when_it_is_due),
+        cmocka_unit_test(test_loop_timer__under_a_millisecond__not_rounded_up),
         cmocka_unit_test(test_loop_post__four_threads__all_run_in_the_loop),
         cmocka_unit_test(test_loop_free__posted_but_not_run__run_once),
     };
