@@ -95,7 +95,7 @@ func (b *bench) calls() {
 func (b *bench) lives() {
 	starts, mounts, ends, exits, kills := samples{}, samples{}, samples{}, samples{}, samples{}
 	deaths := b.deaths()
-	for i := -1; i < b.rounds(20); i++ { /* the first round warms up and is not counted */
+	for i := -1; i < b.rounds(40); i++ { /* the first round warms up and is not counted */
 		for _, p := range b.turn(i) {
 			begun := func() *job {
 				j := p.start(sleeper)

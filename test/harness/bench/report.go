@@ -54,10 +54,10 @@ func (f *figure) overRawAtMost(s samples, v float64) {
 	}
 }
 
-/* Such a part of the raw calls' value: the median of the rounds' own ratios. */
-func (f *figure) ofRawAtLeast(ratios []float64, part float64) {
-	if len(ratios) > 0 {
-		v := middle(ratios)
+/* Such a part of the raw calls' value. */
+func (f *figure) ofRawAtLeast(part float64) {
+	if own, have := f.values["paddock"]; have {
+		v := own / f.values["raw"]
 		f.target, f.least, f.judged, f.how = &part, true, &v, "%s of raw"
 	}
 }
