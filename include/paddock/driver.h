@@ -94,7 +94,8 @@ void driver_started_done(struct driver_started *s);
 int driver_start_task(struct driver *d, const struct call *call, const struct task_config *task,
                       struct driver_started *ret, struct err *err) MUST_CHECK;
 /** @state_len bytes of driver_state, ours or the built-in driver's. 0 also for a task known
- * already. */
+ * already, and for one of ours when Docker does not answer: it is running until Docker says
+ * otherwise. -ENOENT: the container is gone. */
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
                         const void *state, size_t state_len, struct err *err) MUST_CHECK;
 /** Queues @w until the task's end (see store.h). @ret_task: reference for driver_wait_cancel /

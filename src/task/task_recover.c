@@ -16,8 +16,9 @@
 #include <sys/pidfd.h>
 
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
-#define RECOVER_TURN_US (20 * US_PER_MS)   /* between two looks whether another has ended */
-#define LOGGER_END_MS 2000                 /* of a process that was killed */
+#define RECOVER_PATIENCE_US (5 * US_PER_SEC)
+#define RECOVER_TURN_US (20 * US_PER_MS) /* between two looks whether another has ended */
+#define LOGGER_END_MS 2000               /* of a process that was killed */
 
 /* One RecoverTask, on its thread's stack. */
 struct recovery {
@@ -84,32 +85,50 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
     return logs_adopt(d, call, t, now, err);
 }
 
-static bool tty_of(const json_t *inspect) {
-    return json_is_true(json_object_get(json_object_get(inspect, "Config"), "Tty"));
-}
-
-/* An error here costs the task its life, so a Docker that is just being started again gets its
- * time. */
+/* A Docker that is just being started again gets its time. */
 static int inspect_patiently(struct driver *d, const struct call *call, const char *id,
-                             struct docker_state *ret, json_t **ret_json, struct err *err) {
-    struct call within = call_within(call, d->timeout_us);
+                             struct docker_state *ret, struct err *err) {
     for (;;) {
         struct err failed = {0};
-        int r = docker_container_inspect(d->docker, &within, id, ret, ret_json, &failed);
+        int r = docker_container_inspect(d->docker, call, id, ret, NULL, &failed);
         if (r == 0)
             return 0;
-        if (r == -ENOENT || atomic_load(&d->ending) || call_sleep(&within, RECOVER_PAUSE_US) < 0)
+        if (r == -ENOENT || atomic_load(&d->ending) || call_sleep(call, RECOVER_PAUSE_US) < 0)
             return err_set(err, failed.cls, -r, "failed to inspect container for id %s: %s", id,
                            failed.text);
     }
+}
+
+/* An error here costs the task its life, so only what is certain is one. Where Docker does not
+ * answer, a task of ours is what driver_state says of it (@ret_told false). Of one of the built-in
+ * driver's that says too little: it waits for as long as Docker may take for any answer. */
+static int find_container(struct driver *d, const struct call *call, const struct task_state *state,
+                          struct docker_state *ret, bool *ret_told, struct err *err) {
+    uint64_t limit =
+        state->ours && d->timeout_us > RECOVER_PATIENCE_US ? RECOVER_PATIENCE_US : d->timeout_us;
+    struct call within = call_within(call, limit);
+    struct err failed = {0};
+    int r = inspect_patiently(d, &within, state->container_id, ret, &failed);
+    *ret_told = r == 0;
+    if (r == 0)
+        return 0;
+    bool wanted = !atomic_load(&d->ending) && call_sleep(call, US_PER_MS) == 0;
+    if (r == -ENOENT || !state->ours || !wanted)
+        return err_set(err, failed.cls, -r, "%s", failed.text);
+    log_warn("recover", LOG_KV("container_id", state->container_id, "error", failed.text),
+             "Docker does not answer: the task is taken to run until it says otherwise");
+    *ret = (struct docker_state){.running = true, .tty = state->tty};
+    snprintf(ret->id, sizeof(ret->id), "%s", state->container_id);
+    snprintf(ret->image_id, sizeof(ret->image_id), "%s", state->image_id);
+    return 0;
 }
 
 static int adopt(struct driver *d, const struct call *call, struct task *t,
                  const struct task_state *state, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     struct docker_state container;
-    AUTO_JSON json_t *inspect = NULL;
-    int r = inspect_patiently(d, call, state->container_id, &container, &inspect, err);
+    bool told;
+    int r = find_container(d, call, state, &container, &told, err);
     if (r < 0)
         return r;
 
@@ -121,7 +140,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     /* The built-in driver does not say whether it collects logs: it has a logger when it does. */
     bool logs = state->ours ? state->logs
                             : state->logger_pid > 0 && !c->c.disable_log_collection && !to_null;
-    store_set_container(t, container.id, container.image_id, tty_of(inspect), logs);
+    store_set_container(t, container.id, container.image_id, container.tty, logs);
     r = store_set_network(t, &state->port_map, state->ip ? state->ip : "", state->auto_advertise);
     if (r == 0 && container.image_id[0])
         r = docker_images_hold(d->images, container.image_id, t->id);
@@ -134,7 +153,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         return r;
     /* It may have ended since. It is known by now, so a Docker that does not answer is no failure
      * of the recovery, which would cost the task its life. */
-    if (exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
+    if (!told || exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
         exit_look_later(d, t);
     return 0;
 }

@@ -439,6 +439,22 @@ static int recover_own(struct world_web *x, struct err *err) {
     return recover(x, x->started.state, x->started.state_len, err);
 }
 
+/* driver_state of the built-in driver, whose logger is process @logger. */
+static int recover_built_in(struct world_web *x, const char *container_id, pid_t logger) {
+    char text[512];
+    snprintf(
+        text, sizeof(text),
+        "{\"ContainerID\":\"%s\",\"DriverNetwork\":{\"PortMap\":{\"http\":80},\"IP\":\"172.17.0."
+        "2\","
+        "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
+        "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
+        container_id, (int)logger);
+    struct buf b = pack(text);
+    int r = recover(x, b.data, b.len, NULL);
+    buf_done(&b);
+    return r;
+}
+
 static void test_recover__running__waits_on(void **state) {
     struct world_web *x = *state;
     restart_plugin(x);
@@ -526,13 +542,68 @@ static void test_recover__docker_away_for_a_moment__recovered(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-static void test_recover__docker_hangs__error_in_time(void **state) {
+static bool has_pid(void *ctx) {
+    struct world_web *x = ctx;
+    return world_look(&x->w, x->task.id).pid == 999999999;
+}
+
+/* The agent that is told of a failure starts the task anew, beside the container that still runs.
+ * What driver_state says is enough until Docker tells the rest. */
+static void test_recover__docker_hangs__taken_to_run_until_it_answers(void **state) {
     struct world_web *x = *state;
-    struct err err;
     restart_plugin(x);
     fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
     uint64_t before = clock_now_us();
-    assert_true(recover_own(x, &err) < 0);
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    struct task_look look = world_look(&x->w, x->task.id);
+    assert_int_equal(look.phase, TASK_RUNNING);
+    assert_int_equal(look.pid, 0);
+    assert_true(look.logs);
+    assert_int_equal(fake_images_held(), 1);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_until(has_pid, x, "Docker's word on it");
+    world_exit(&x->w, &x->task, 9);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 9);
+}
+
+static void test_recover__docker_down_and_task_ended__code_told_when_it_is_back(void **state) {
+    struct world_web *x = *state;
+    world_driver_free(&x->w);
+    world_exit(&x->w, &x->task, 4);
+    world_driver_new(&x->w, "{}");
+    fake_rules(&x->w.fake, "* * drop\n");
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
+}
+
+static void test_recover__docker_hangs_and_client_goes__error_and_nothing_held(void **state) {
+    struct world_web *x = *state;
+    struct cancel gone;
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
+    assert_int_equal(cancel_init(&gone), 0);
+    cancel_fire(&gone);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    call.cancel = &gone;
+    assert_true(driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len,
+                                    NULL) < 0);
+    cancel_done(&gone);
+    assert_int_equal(fake_images_held(), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
+}
+
+/* Its state does not say enough of the container. */
+static void test_recover__built_in_drivers_and_docker_hangs__error_in_time(void **state) {
+    struct world_web *x = *state;
+    struct task_look look = world_look(&x->w, x->task.id);
+    restart_plugin(x);
+    fake_rules(&x->w.fake, "GET /containers/*/json hang\n");
+    uint64_t before = clock_now_us();
+    assert_true(recover_built_in(x, look.container_id, getpid()) < 0);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
     assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
                      -ENOENT);
@@ -564,22 +635,6 @@ static void test_recover__no_fifo__error_and_nothing_held(void **state) {
     assert_int_equal(fake_images_held(), 0);
     assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
                      -ENOENT);
-}
-
-/* driver_state of the built-in driver, whose logger is process @logger. */
-static int recover_built_in(struct world_web *x, const char *container_id, pid_t logger) {
-    char text[512];
-    snprintf(
-        text, sizeof(text),
-        "{\"ContainerID\":\"%s\",\"DriverNetwork\":{\"PortMap\":{\"http\":80},\"IP\":\"172.17.0."
-        "2\","
-        "\"AutoAdvertise\":false},\"ReattachConfig\":{\"Protocol\":\"grpc\",\"Network\":\"unix\","
-        "\"Addr\":\"/tmp/plugin1\",\"Pid\":%d}}",
-        container_id, (int)logger);
-    struct buf b = pack(text);
-    int r = recover(x, b.data, b.len, NULL);
-    buf_done(&b);
-    return r;
 }
 
 /* Taken over, and a logger's pid that is somebody else's by now is left alone. */
@@ -717,7 +772,10 @@ static const struct CMUnitTest tests[] = {
     T(test_recover__gone__error_and_nothing_held),
     T(test_recover__garbage__refused),
     T(test_recover__docker_away_for_a_moment__recovered),
-    HASTY(test_recover__docker_hangs__error_in_time),
+    HASTY(test_recover__docker_hangs__taken_to_run_until_it_answers),
+    HASTY(test_recover__docker_down_and_task_ended__code_told_when_it_is_back),
+    HASTY(test_recover__docker_hangs_and_client_goes__error_and_nothing_held),
+    HASTY(test_recover__built_in_drivers_and_docker_hangs__error_in_time),
     T(test_recover__docker_fails_at_the_last_look__looked_at_later),
     T(test_recover__no_fifo__error_and_nothing_held),
     T(test_recover__built_in_drivers_state__taken_over),

@@ -146,6 +146,63 @@ func TestRecoverOfAContainerRemovedByHand(t *testing.T) {
 	ok(t, again.destroy(p2), "DestroyTask")
 }
 
+/*
+ * The agent comes back before Docker does: a recovery that failed would have Nomad start the task anew, beside the
+ * container that still runs. It is taken to run; Docker's word on it is heard when there is one.
+ */
+func TestRecoverWhileDockerdIsAway(t *testing.T) {
+	paddockOnly(t, "fails the recovery")
+	p := launch(t)
+	goesOn := newTask(t, p, "away", shell(counter)).start(p)
+	ends := newTask(t, p, "endsaway", shell(counter)).start(p)
+	for _, k := range []*task{goesOn, ends} {
+		k.stdout.waitFor(t, 10*time.Second, "n 1\n")
+	}
+	pid := goesOn.inspect().num("State.Pid")
+	first := ends.inspect().num("State.Pid")
+	p.crash(t)
+	run.dockerd.Kill()
+	back := false
+	defer func() {
+		if !back {
+			ok(t, run.dockerd.Start(), "dockerd again")
+		}
+	}()
+	ok(t, syscall.Kill(int(first), syscall.SIGTERM), "a signal to the program") /* its end, which nobody tells */
+
+	p2 := launch(t)
+	for _, k := range []*task{goesOn, ends} {
+		ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask without dockerd")
+		s, err := p2.InspectTask(k.id())
+		ok(t, err, "InspectTask without dockerd")
+		if s.State != drivers.TaskStateRunning {
+			t.Errorf("state %v, want running", s.State)
+		}
+	}
+	waiter := goesOn.waiter(p2)
+	ok(t, run.dockerd.Start(), "dockerd again")
+	back = true
+	if r := ends.wait(p2, callLimit); r.ExitCode != 6 {
+		t.Errorf("exit %+v, want 6: the end that nobody saw must be told", r)
+	}
+	if now := goesOn.inspect(); !now.running() || now.num("State.Pid") != pid {
+		t.Fatal("live-restore did not hold the container: the test's ground is gone")
+	}
+	n := goesOn.stdout.size()
+	eventually(t, 30*time.Second, "the log goes on", func() (bool, string) { return goesOn.stdout.size() > n+200, lastLines(goesOn.stdout.text(), 2) })
+	ok(t, goesOn.stop(p2, 20*time.Second, ""), "StopTask")
+	if r := goesOn.result(waiter, callLimit); r.ExitCode != 6 {
+		t.Errorf("exit %+v, want 6", r)
+	}
+	for _, k := range []*task{goesOn, ends} {
+		/* what was printed without dockerd is in no log of Docker's when the container has ended before it is back */
+		eventually(t, 20*time.Second, k.cfg.Name+": all that Docker has of its output", func() (bool, string) {
+			return k.stdout.text() == containerLog(t, k.container()), lastLines(k.stdout.text(), 3)
+		})
+		ok(t, k.destroy(p2), "DestroyTask")
+	}
+}
+
 func TestContainerRemovedByHandWhileWatched(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "rm", sleeper).start(p)
