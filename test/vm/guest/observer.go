@@ -31,7 +31,7 @@ const lookEvery = time.Millisecond
 
 func observe() *observer {
 	o := &observer{files: map[string]*watched{}, stop: make(chan struct{}), done: make(chan struct{})}
-	machine()
+	machine().begin()
 	go o.loop()
 	return o
 }
@@ -111,6 +111,7 @@ func (o *observer) seen(path string) (wrong []span, wrongNow bool, err error) {
 func (o *observer) end() {
 	close(o.stop)
 	<-o.done
+	machine().end()
 	for _, w := range o.files {
 		w.file.Close()
 	}

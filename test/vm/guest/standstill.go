@@ -2,7 +2,8 @@
  * When the machine stood still. Emulated on a host's cores that others use too, each of its CPUs is away now and then
  * for tens of milliseconds, and nothing on it runs, the driver no more than anything else. Such time is told, but it
  * is not the driver's. On each CPU a real-time thread rests a millisecond at a time; what it finds to have lasted
- * longer than a standstill is one. A CPU that is busy, with the driver or with others, is none.
+ * longer than a standstill is one. A CPU that is busy, with the driver or with others, is none. It is watched only
+ * while something is measured: four thousand rests a second are half of what such a machine can do.
  */
 package main
 
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -25,29 +27,61 @@ type span struct {
 }
 
 type standstills struct {
-	mu   sync.Mutex
-	cpus [][]span
+	measuring atomic.Int32 /* so many; set under mu, looked at without */
+	mu        sync.Mutex
+	begun     *sync.Cond
+	since     time.Time /* when the first of them began */
+	cpus      [][]span
 }
 
-/* Begins to watch at the first call. */
 var machine = sync.OnceValue(func() *standstills {
 	s := &standstills{cpus: make([][]span, runtime.NumCPU())}
+	s.begun = sync.NewCond(&s.mu)
 	for cpu := range s.cpus {
 		go s.watch(cpu)
 	}
 	return s
 })
 
+func (s *standstills) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.measuring.Add(1) == 1 {
+		s.since = time.Now()
+		s.begun.Broadcast()
+	}
+}
+
+/* Once the standstills up to now are known. */
+func (s *standstills) end() {
+	settle()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.measuring.Add(-1)
+}
+
+/* A CPU that is away at once has been away since then. */
+func (s *standstills) whenBegun() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.measuring.Load() == 0 {
+		s.begun.Wait()
+	}
+	return s.since
+}
+
 func (s *standstills) watch(cpu int) {
 	realTime(cpu)
-	for last := time.Now(); ; pause(lookEvery) {
-		now := time.Now()
-		if now.Sub(last) > standstill {
-			s.mu.Lock()
-			s.cpus[cpu] = append(s.cpus[cpu], span{from: last, to: now})
-			s.mu.Unlock()
+	for {
+		for last := s.whenBegun(); s.measuring.Load() > 0; pause(lookEvery) {
+			now := time.Now()
+			if now.Sub(last) > standstill {
+				s.mu.Lock()
+				s.cpus[cpu] = append(s.cpus[cpu], span{from: last, to: now})
+				s.mu.Unlock()
+			}
+			last = now
 		}
-		last = now
 	}
 }
 
@@ -102,7 +136,8 @@ func pause(d time.Duration) {
 
 /* Calls f on a real-time thread of core 0, which no task gets. */
 func (t *T) asObserver(f func()) {
-	machine()
+	machine().begin()
+	defer machine().end()
 	why := make(chan string, 1)
 	go func() {
 		realTime(0)
