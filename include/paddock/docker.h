@@ -63,10 +63,23 @@ struct docker_request {
     void *ctx;
 };
 
+struct docker_begun;
+
 /** One request. @ret_status may be NULL. @ret_body: the parsed JSON (NULL for an empty or non-JSON
  * body); may be NULL. 304 counts as success. Owner of @ret_body: caller. */
 int docker_do(struct docker *d, const struct call *call, const struct docker_request *rq,
               int *ret_status, json_t **ret_body, struct err *err) MUST_CHECK;
+
+/** Sends a request without a body and waits for nothing: Docker answers while the caller does
+ * something else on the same thread. NULL: not sent (no memory; no API version is negotiated yet):
+ * docker_do has it. */
+struct docker_begun *docker_begin(struct docker *d, const char *method,
+                                  const char *path) MUST_CHECK;
+/** The answer, and the end of @b. @call has a deadline. As docker_do. */
+int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_body,
+               struct err *err) MUST_CHECK;
+/** The answer is not wanted any more. NULL allowed. */
+void docker_begun_free(struct docker_begun *b);
 
 /** Path building with %-escaping of one component or query value. NULL without memory; free(). */
 char *docker_escape(const char *text);
@@ -103,6 +116,10 @@ int docker_container_create(struct docker *d, const struct call *call, const cha
 /** 0 started, also when it was running. */
 int docker_container_start(struct docker *d, const struct call *call, const char *id,
                            struct err *err) MUST_CHECK;
+/** The same in two steps, as docker_begin and docker_end. */
+struct docker_begun *docker_container_start_begin(struct docker *d, const char *id) MUST_CHECK;
+int docker_container_start_end(struct docker_begun *b, const struct call *call,
+                               struct err *err) MUST_CHECK;
 /** Waits for the stop: give a deadline beyond @timeout_s. 0 also when it was stopped. */
 int docker_container_stop(struct docker *d, const struct call *call, const char *id,
                           unsigned timeout_s, struct err *err) MUST_CHECK;

@@ -152,6 +152,15 @@ int docker_container_start(struct docker *d, const struct call *call, const char
     return post_container(d, call, id, "/start", err);
 }
 
+struct docker_begun *docker_container_start_begin(struct docker *d, const char *id) {
+    AUTO_FREE char *path = container_path(id, "/start");
+    return path ? docker_begin(d, "POST", path) : NULL;
+}
+
+int docker_container_start_end(struct docker_begun *b, const struct call *call, struct err *err) {
+    return docker_end(b, call, NULL, err);
+}
+
 int docker_container_stop(struct docker *d, const struct call *call, const char *id,
                           unsigned timeout_s, struct err *err) {
     char rest[32];

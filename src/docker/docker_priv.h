@@ -1,6 +1,7 @@
 #pragma once
 /* What the files of the Docker client share. Order of layers inside: docker.c (endpoint, version) <
- * docker_http.c (one request) < calls; docker_multi.c beside docker_http.c. */
+ * docker_transfer.c (one request) < docker_http.c (a call) < calls; docker_multi.c beside
+ * docker_http.c. */
 #include "paddock/buf.h"
 #include "paddock/docker.h"
 
@@ -36,7 +37,32 @@ int docker_minor_take(struct docker *d, const char *api_version, struct err *err
 /** "client version 1.47 is too new", "is too old": dockerd was replaced between two calls. */
 bool docker_is_other_version(int status, const struct err *err);
 
-/* ---- docker_http.c ---- */
+/* ---- docker_transfer.c ---- */
+
+/* A request and what comes of it. Starts as {0} with a body that is initialized. */
+struct docker_transfer {
+    struct docker *docker;
+    const struct docker_request *rq;
+    CURLM *multi; /* the connection, while it is this one's */
+    CURL *easy;
+    struct curl_slist *headers;
+    char *body_text;
+    struct buf body;  /* of the answer, where it is collected */
+    uint64_t last_us; /* when a byte came or went */
+    int r;            /* what ended it from inside */
+    bool cut;         /* an error's body was longer than we care for */
+    char detail[CURL_ERROR_SIZE];
+};
+/** Makes it ready on a connection of its own; nothing is sent before curl is asked to perform or it
+ * is waited for. @rq: borrowed until docker_transfer_done. Returns 0; -ENOMEM. */
+int docker_transfer_send(struct docker_transfer *x, struct docker *d,
+                         const struct docker_request *rq, int minor) MUST_CHECK;
+/** Runs it to its end. Returns 0 with the body; as docker_do. */
+int docker_transfer_wait(struct docker_transfer *x, const struct call *call, int *ret_status,
+                         struct err *err) MUST_CHECK;
+/** Also of one that is under way: it ends with its connection. */
+void docker_transfer_done(struct docker_transfer *x);
+
 /** Sets what every transfer has, and the URL: /v1.@minor@path, or @path alone when minor is 0. */
 int docker_easy_prepare(struct docker *d, CURL *easy, int minor, const char *path) MUST_CHECK;
 /** Runs @easy in @multi to its end. Returns 0 with @ret_code; -ECANCELED; -ETIMEDOUT.

@@ -304,6 +304,60 @@ static void test_docker_version__replaced_by_another__asked_anew(void **state) {
     assert_int_equal(inspect(x, NULL), -EINVAL);
 }
 
+/* ---- an answer that is waited for later ---- */
+
+#define LATER "/containers/task-1/json"
+
+static int later(struct docker_begun *b, uint64_t within_us, json_t **ret) {
+    struct call call = call_within(NULL, within_us);
+    assert_non_null(b);
+    return docker_end(b, &call, ret, NULL);
+}
+
+static void test_docker_begin__two_at_once__each_its_answer(void **state) {
+    struct fixture *x = *state;
+    assert_null(docker_begin(x->docker, "GET", LATER)); /* no version is known yet */
+    assert_int_equal(inspect(x, NULL), 0);
+    /* the first is answered behind the second, which is asked for and waited for meanwhile */
+    fake_rules(&x->fake, "GET " LATER " times=1 delay=300\n");
+    struct docker_begun *b = docker_begin(x->docker, "GET", LATER);
+    struct docker_version v;
+    assert_int_equal(docker_version_get(x->docker, &(struct call){0}, &v, NULL), 0);
+    AUTO_JSON json_t *j = NULL;
+    assert_int_equal(later(b, 20 * SECOND, &j), 0);
+    assert_non_null(json_object_get(j, "State"));
+}
+
+static void test_docker_end__fails_as_a_call_does(void **state) {
+    struct fixture *x = *state;
+    assert_int_equal(inspect(x, NULL), 0);
+    fake_rules(&x->fake, "GET " LATER " times=1 status=404\nGET " LATER " times=1 hang\n");
+    assert_int_equal(later(docker_begin(x->docker, "GET", LATER), 20 * SECOND, NULL), -ENOENT);
+    assert_int_equal(later(docker_begin(x->docker, "GET", LATER), 100000, NULL), -ETIMEDOUT);
+    struct cancel cancel;
+    assert_int_equal(cancel_init(&cancel), 0);
+    cancel_fire(&cancel);
+    struct call call = call_within(&(struct call){.cancel = &cancel}, 20 * SECOND);
+    struct docker_begun *b = docker_begin(x->docker, "GET", LATER);
+    assert_non_null(b);
+    assert_int_equal(docker_end(b, &call, NULL, NULL), -ECANCELED);
+    cancel_done(&cancel);
+    docker_begun_free(docker_begin(x->docker, "GET", LATER));
+    docker_begun_free(NULL);
+    assert_int_equal(inspect(x, NULL), 0);
+}
+
+static void test_docker_end__replaced_by_another_version__asked_anew(void **state) {
+    struct fixture *x = *state;
+    assert_int_equal(inspect(x, NULL), 0);
+    fake_rules(&x->fake, "GET " LATER " times=1 status=400 body={\"message\":\"client version 1.47 "
+                         "is too new. Maximum supported API version is 1.41\"}");
+    AUTO_JSON json_t *j = NULL;
+    assert_int_equal(later(docker_begin(x->docker, "GET", LATER), 20 * SECOND, &j), 0);
+    assert_non_null(json_object_get(j, "State"));
+    assert_int_equal(fake_count(&x->fake, "GET /_ping"), 2);
+}
+
 /* ---- calls ---- */
 
 static void test_docker_container__whole_life(void **state) {
@@ -489,6 +543,9 @@ int main(int argc, char **argv) {
         T(test_docker_do__nobody_listens__enotconn),
         T(test_docker_version__negotiation),
         T(test_docker_version__replaced_by_another__asked_anew),
+        T(test_docker_begin__two_at_once__each_its_answer),
+        T(test_docker_end__fails_as_a_call_does),
+        T(test_docker_end__replaced_by_another_version__asked_anew),
         T(test_docker_container__whole_life),
         T(test_docker_exec__output_and_code),
         T(test_docker_exec__stdin_and_its_end),
