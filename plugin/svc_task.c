@@ -72,10 +72,13 @@ void svc_start_task(struct rpc_call *c, const ProtobufCMessage *req) {
     int r = task_decode(in->task, &task, &err);
     if (r == 0)
         r = driver_start_task(rpc_call_app(c), rpc_call_context(c), &task, &started, &err);
-    if (r < 0)
+    if (r < 0) {
         rpc_fail(c, &err);
-    else
+    } else {
+        void *driver = rpc_call_app(c);
         reply_started(c, in, &started);
+        driver_started_told(driver, &started);
+    }
     driver_started_done(&started);
 }
 

@@ -17,8 +17,6 @@
 #include <jansson.h>
 
 struct docker_create_host {
-    const char *image_id; /* sent only where the job has no text for its image: `docker ps` and its
-                           * filters show what was sent */
     const char *cpuset;   /* wanted set at start, list text, "" = none */
     const char *mems;     /* memory nodes of @cpuset, list text, "" or NULL = any */
     const char *runtimes; /* names that /info knows, comma separated and sorted; "" = unknown */

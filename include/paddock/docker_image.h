@@ -45,12 +45,23 @@ struct docker_image {
     char id[80];
     char user[128]; /* Config.User of the image */
 };
-/** Makes the image present and holds it for user_id. Errors: class ERR_RECOVERABLE for a pull that
+/** Asks for an image that is most likely here and waits for nothing, so that its caller can go on
+ * as if it were, and let docker_images_acquire tell. Until then no image is removed. NULL: it
+ * cannot be asked for ahead (it is to be pulled whatever is here; a removal is under way; no
+ * memory). */
+struct docker_image_look;
+struct docker_image_look *docker_images_look(struct docker_images *im,
+                                             const struct docker_image_want *want) MUST_CHECK;
+/** Its answer is not wanted any more. NULL allowed. */
+void docker_images_look_free(struct docker_image_look *look);
+
+/** Makes the image present and holds it for user_id. @look: of the same image, taken; NULL = none.
+ * Errors: class ERR_RECOVERABLE for a pull that
  * may succeed next time, ERR_PLAIN for an image that does not exist ("Failed to pull `x`: ..."),
  * for credentials that cannot be looked up, and for an archive that cannot be loaded. */
 int docker_images_acquire(struct docker_images *im, const struct call *call,
-                          const struct docker_image_want *want, struct docker_image *ret,
-                          struct err *err) MUST_CHECK;
+                          const struct docker_image_want *want, struct docker_image_look *look,
+                          struct docker_image *ret, struct err *err) MUST_CHECK;
 /** After a restart: @user_id uses @image_id (no Docker call). */
 int docker_images_hold(struct docker_images *im, const char *image_id,
                        const char *user_id) MUST_CHECK;

@@ -88,11 +88,15 @@ struct driver_started {
     struct kvs port_map; /* label -> port */
     char addr[64];
     bool auto_advertise;
+    struct task *task; /* until driver_started_told */
 };
 void driver_started_done(struct driver_started *s);
 
+/** Then driver_started_told, once the answer is on its way. */
 int driver_start_task(struct driver *d, const struct call *call, const struct task_config *task,
                       struct driver_started *ret, struct err *err) MUST_CHECK;
+/** What nobody needs to wait for: the task's output begins. Blocks up to 2 s. */
+void driver_started_told(struct driver *d, struct driver_started *s);
 /** @state_len bytes of driver_state, ours or the built-in driver's. 0 also for a task known
  * already, and for one of ours when Docker does not answer: it is running until Docker says
  * otherwise. -ENOENT: the container is gone. */

@@ -5,9 +5,10 @@
  *
  * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to
  * spawn it;
- * 2. logpump_follow for every started or recovered task: idempotent, spawns or finds the process;
- * 3. logpump_finish when the container has ended: drained, FIFOs closed;
- * 4. logpump_forget when the task is destroyed.
+ * 2. logpump_prepare for a task that is about to be started, logpump_begin behind its start;
+ * 3. logpump_follow for every recovered task, or where Docker's answer matters: idempotent;
+ * 4. logpump_finish when the container has ended: drained, FIFOs closed;
+ * 5. logpump_forget when the task is destroyed.
  *
  * What a position is: Docker's timestamp of a message and the message's number among those of that
  * time. So each line comes once and in order across every restart. Where the machine's clock is set
@@ -49,19 +50,23 @@ struct logpump_task {
     bool adopted; /* taken over from another driver: start behind since_ns, not at the first line */
     int64_t since_ns; /* with adopted: since 1970 */
 };
+/** Before the container runs: a pump is there, and the FIFOs are open in it and here. What cannot
+ * be is known by then. logpump_begin or logpump_follow comes next, or logpump_drop; a container
+ * that has ended in the meantime may be finished as any other. -EINVAL: an older pump does not know
+ * this, logpump_follow does all. Context: as logpump_follow. */
+int logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t,
+                    struct err *err) MUST_CHECK;
+/** It runs: the output of what is prepared is followed. Waits for no answer, Docker's neither; what
+ * Docker cannot give now is asked for again. Unknown tasks, and those that are followed: nothing.
+ * Context: any thread; blocks up to 2 s for a pump that is busy. */
+void logpump_begin(struct logpump *p, const char *task_id);
+/** The FIFOs close, with what was not delivered. Unknown tasks: nothing. Waits up to 1 s. */
+void logpump_drop(struct logpump *p, const char *task_id);
 /** Follows the container's output. Also holds the FIFOs' write ends in this process, so that
- * Nomad's logmon sees no end of file while the task lives. 0 also when it is followed already.
- *  @begun: what logpump_follow_begin of the same task returned, or -EBADF.
- *  Context: any thread, blocks up to the call's deadline. */
+ * Nomad's logmon sees no end of file while the task lives. 0 also when it is followed already;
+ * -ENOSYS: its log driver cannot be read. Context: any thread, blocks up to the call's deadline. */
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
-                   int begun, struct err *err) MUST_CHECK;
-/** Lets the pump begin, if there is one that takes requests, and waits for nothing: Docker answers
- * it while the caller does something else. Returns what logpump_follow or logpump_follow_drop must
- * be called with; -EBADF: nothing has begun. */
-int logpump_follow_begin(struct logpump *p, const struct logpump_task *t) MUST_CHECK;
-/** It is not to be followed after all: the FIFOs close, with what was not delivered. Waits up to
- * 1 s for the pump. */
-void logpump_follow_drop(struct logpump *p, const char *task_id, int begun);
+                   struct err *err) MUST_CHECK;
 /** The container has ended: waits until everything is delivered (or the deadline), then the FIFOs
  * close. @quiet_us: waits no longer than that for a reader that takes nothing, but on for a Docker
  * that is slow with the rest; 0 = the deadline alone. 0; -ETIMEDOUT (closed all the same);

@@ -98,7 +98,7 @@ static int step_config(struct create *c) {
     const struct job_config *job = c->job;
     /* The text of the job, not the id: `docker ps` and whoever filters by image see what the job
      * says. */
-    create_set_text(c, c->body, "Image", str_empty(job->image) ? c->host->image_id : job->image);
+    create_set_text(c, c->body, "Image", job->image);
     create_set_list_if(c, c->body, "Entrypoint", &job->entrypoint);
     create_set_text_if(c, c->body, "Hostname", job->hostname);
     create_set_text_if(c, c->body, "User", c->task->user);

@@ -76,21 +76,14 @@ void image_changed(struct docker_images *im) {
 
 /* ---- what is present ---- */
 
-static int inspect_image(struct docker_images *im, const struct call *call, const char *image,
-                         struct docker_image *ret, struct err *err) {
-    /* The name goes into the path as it is: the API takes slashes, and @ and : are allowed there.
-     */
-    AUTO_FREE char *path = NULL;
-    if (asprintf(&path, "/images/%s/json", image) < 0) {
-        path = NULL;
-        return err_oom(err);
-    }
-    AUTO_JSON json_t *j = NULL;
-    struct docker_request rq = {.method = "GET", .path = path};
-    struct call within = call_within(call, im->o.timeout_us);
-    int r = docker_do(im->o.docker, &within, &rq, NULL, &j, err);
-    if (r < 0)
-        return r;
+/* "/images/NAME/json". The name goes into the path as it is: the API takes slashes, and @ and : are
+ * allowed there. */
+static char *inspect_path(const char *name) {
+    char *path;
+    return asprintf(&path, "/images/%s/json", name) < 0 ? NULL : path;
+}
+
+static int take_image(const json_t *j, struct docker_image *ret, struct err *err) {
     const char *id = json_string_value(json_object_get(j, "Id"));
     const char *user = json_string_value(json_object_get(json_object_get(j, "Config"), "User"));
     if (str_empty(id) || strlen(id) >= sizeof(ret->id))
@@ -100,44 +93,142 @@ static int inspect_image(struct docker_images *im, const struct call *call, cons
     return 0;
 }
 
+static int inspect_image(struct docker_images *im, const struct call *call, const char *name,
+                         struct docker_image *ret, struct err *err) {
+    AUTO_FREE char *path = inspect_path(name);
+    if (!path)
+        return err_oom(err);
+    AUTO_JSON json_t *j = NULL;
+    struct docker_request rq = {.method = "GET", .path = path};
+    struct call within = call_within(call, im->o.timeout_us);
+    int r = docker_do(im->o.docker, &within, &rq, NULL, &j, err);
+    return r < 0 ? r : take_image(j, ret, err);
+}
+
+/* ---- asked for ahead ---- */
+
+struct docker_image_look {
+    struct docker_images *im;
+    struct docker_begun *asked; /* NULL once it was answered */
+};
+
+/* A tag beside a digest does not count. */
+static const char *name_of(const struct docker_image_want *want,
+                           const struct docker_image_ref *ref) {
+    return ref->tag[0] ? want->image : ref->repo;
+}
+
+static bool may_be_here(const struct docker_image_want *want, const struct docker_image_ref *ref) {
+    return docker_image_ref_is_fixed(ref) && !want->force_pull;
+}
+
+struct docker_image_look *docker_images_look(struct docker_images *im,
+                                             const struct docker_image_want *want) {
+    struct docker_image_ref ref;
+    if (docker_image_ref_parse(want->image, &ref) < 0 || !may_be_here(want, &ref))
+        return NULL;
+    struct docker_image_look *look = calloc(1, sizeof(*look));
+    if (!look)
+        return NULL;
+    pthread_mutex_lock(&im->lock);
+    if (!image_users_removing(im)) {
+        look->im = im;
+        im->looks++;
+    }
+    pthread_mutex_unlock(&im->lock);
+    AUTO_FREE char *path = inspect_path(name_of(want, &ref));
+    if (look->im && path)
+        look->asked = docker_begin(im->o.docker, "GET", path);
+    if (look->asked)
+        return look;
+    docker_images_look_free(look);
+    return NULL;
+}
+
+void docker_images_look_free(struct docker_image_look *look) {
+    if (!look)
+        return;
+    docker_begun_free(look->asked);
+    if (look->im) {
+        pthread_mutex_lock(&look->im->lock);
+        look->im->looks--;
+        pthread_mutex_unlock(&look->im->lock);
+    }
+    free(look);
+}
+
+static int look_answer(struct docker_image_look *look, const struct call *call,
+                       struct docker_image *ret, struct err *err) {
+    AUTO_JSON json_t *j = NULL;
+    struct call within = call_within(call, look->im->o.timeout_us);
+    int r = docker_end(TAKE_PTR(look->asked), &within, &j, err);
+    return r < 0 ? r : take_image(j, ret, err);
+}
+
+/* Held by @user_id, if it was there when @removals had ended: 0. 1: look again. */
+static int hold_seen(struct docker_images *im, const struct call *call, unsigned removals,
+                     const char *id, const char *user_id, struct err *err) {
+    pthread_mutex_lock(&im->lock);
+    int w = 0;
+    int r = 1; /* perhaps this one was removed, after Docker had answered */
+    if (removals == im->removals) {
+        r = image_users_add(im, id, user_id);
+        w = r == 1 ? image_wait(im, call) : 0;
+    }
+    pthread_mutex_unlock(&im->lock);
+    if (r < 0)
+        return err_oom(err);
+    return w < 0 ? err_set(err, ERR_RECOVERABLE, -w, "it is being removed") : r;
+}
+
+static unsigned removals_now(struct docker_images *im) {
+    pthread_mutex_lock(&im->lock);
+    unsigned n = im->removals;
+    pthread_mutex_unlock(&im->lock);
+    return n;
+}
+
 /* Present and held: 0. -ENOENT: not here. */
 static int hold_present(struct docker_images *im, const struct call *call, const char *name,
-                        const struct docker_image_want *want, struct docker_image *ret,
-                        struct err *err) {
-    for (;;) {
-        pthread_mutex_lock(&im->lock);
-        unsigned removals = im->removals;
-        pthread_mutex_unlock(&im->lock);
-        int r = inspect_image(im, call, name, ret, err);
-        if (r < 0)
-            return r;
-        pthread_mutex_lock(&im->lock);
-        if (removals != im->removals) { /* perhaps this one, after Docker had answered */
-            pthread_mutex_unlock(&im->lock);
-            continue;
-        }
-        r = image_users_add(im, ret->id, want->user_id);
-        int w = r == 1 ? image_wait(im, call) : 0;
-        pthread_mutex_unlock(&im->lock);
-        if (r <= 0)
-            return r < 0 ? err_oom(err) : 0;
-        if (w < 0)
-            return err_set(err, ERR_RECOVERABLE, -w, "it is being removed");
+                        const char *user_id, struct docker_image *ret, struct err *err) {
+    int r;
+    do {
+        unsigned removals = removals_now(im);
+        r = inspect_image(im, call, name, ret, err);
+        if (r == 0)
+            r = hold_seen(im, call, removals, ret->id, user_id, err);
+    } while (r == 1);
+    return r;
+}
+
+/* As hold_present, by the answer to @look when it has one. Taken. */
+static int hold_looked(struct docker_images *im, const struct call *call,
+                       struct docker_image_look *look, const char *name, const char *user_id,
+                       struct docker_image *ret, struct err *err) {
+    struct err failed = {0};
+    int r = -EAGAIN;
+    if (look) {
+        r = look_answer(look, call, ret, &failed);
+        if (r == 0) /* none has begun since */
+            r = hold_seen(im, call, removals_now(im), ret->id, user_id, &failed);
+        docker_images_look_free(look);
     }
+    return r == 0 || r == -ENOENT ? r : hold_present(im, call, name, user_id, ret, err);
 }
 
 int docker_images_acquire(struct docker_images *im, const struct call *call,
-                          const struct docker_image_want *want, struct docker_image *ret,
-                          struct err *err) {
+                          const struct docker_image_want *want, struct docker_image_look *look,
+                          struct docker_image *ret, struct err *err) {
     struct docker_image_ref ref;
-    if (docker_image_ref_parse(want->image, &ref) < 0)
+    if (docker_image_ref_parse(want->image, &ref) < 0) {
+        docker_images_look_free(look);
         return err_set(err, ERR_INVALID, EINVAL,
                        "image: \"%s\" does not match registry specification", want->image);
+    }
     int r = -ENOENT;
-    const char *name =
-        ref.tag[0] ? want->image : ref.repo; /* a tag beside a digest does not count */
-    if (docker_image_ref_is_fixed(&ref) && !want->force_pull)
-        r = hold_present(im, call, name, want, ret, err);
+    const char *name = name_of(want, &ref);
+    if (may_be_here(want, &ref))
+        r = hold_looked(im, call, look, name, want->user_id, ret, err);
     if (r == -ENOENT) {
         err_clear(err);
         bool load = !str_empty(want->load_path);
@@ -145,7 +236,7 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
                  : image_share_pull(im, call, want, err);
         if (r < 0)
             return r;
-        r = hold_present(im, call, name, want, ret, err);
+        r = hold_present(im, call, name, want->user_id, ret, err);
         if (r == -ENOENT && load) {
             err_clear(err);
             return err_set(err, ERR_PLAIN, ENOENT, "image archive %s does not hold image %s",

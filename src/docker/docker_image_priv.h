@@ -17,6 +17,7 @@ struct docker_images {
     struct image_held *held;
     struct image_shared *shared;
     unsigned removals; /* that have ended: what was seen before one may be gone */
+    unsigned looks;    /* that wait for their answer: no removal begins */
 };
 
 /* ---- docker_image.c ---- */
@@ -31,6 +32,8 @@ void image_changed(struct docker_images *im);
 
 /** Under the lock. Returns 0; 1 it is being removed right now; -ENOMEM. */
 int image_users_add(struct docker_images *im, const char *id, const char *user) MUST_CHECK;
+/** Under the lock: a removal is under way. */
+bool image_users_removing(const struct docker_images *im);
 /** The timer's: starts the removals that are due. */
 void image_users_on_timer(void *im);
 void image_users_free(struct docker_images *im);

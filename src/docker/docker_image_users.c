@@ -47,6 +47,13 @@ int image_users_add(struct docker_images *im, const char *id, const char *user) 
     return strv_contains(&h->users, user) ? 0 : strv_add(&h->users, user);
 }
 
+bool image_users_removing(const struct docker_images *im) {
+    const struct image_held *h = im->held;
+    while (h && !h->removing)
+        h = h->next;
+    return h != NULL;
+}
+
 int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
     pthread_mutex_lock(&im->lock);
     int r;
@@ -166,7 +173,7 @@ void image_users_on_timer(void *arg) {
     for (struct image_held *h = im->held; h; h = h->next) {
         if (!h->remove_at_us || h->removing || h->remove_at_us > now)
             continue;
-        struct removal *x = calloc(1, sizeof(*x));
+        struct removal *x = im->looks == 0 ? calloc(1, sizeof(*x)) : NULL;
         if (x) {
             x->im = im;
             snprintf(x->id, sizeof(x->id), "%s", h->id);

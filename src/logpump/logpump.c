@@ -140,15 +140,14 @@ void logpump_free(struct logpump *p) {
 
 /* ---- the process ---- */
 
-/* @flags: SOCK_NONBLOCK = does not wait for a pump that is busy. */
-static int connect_pump(const struct logpump *p, int flags) {
+static int connect_pump(const struct logpump *p) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", p->run_dir, PUMP_SOCKET);
     if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
     /* A pump that does not accept must not hold us: connect() honours the send timeout. */
     struct timeval limit = {.tv_sec = CONNECT_LIMIT_SEC};
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
         connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
         return -errno;
@@ -258,17 +257,17 @@ static int spawn(struct logpump *p, const struct call *call) {
 static int start_and_connect(struct logpump *p, const struct call *call) {
     if (pthread_mutex_trylock(&p->spawning) != 0)
         return -EAGAIN;
-    int fd = connect_pump(p, 0);
+    int fd = connect_pump(p);
     int r = fd < 0 ? spawn(p, call) : 0;
     pthread_mutex_unlock(&p->spawning);
-    return fd >= 0 ? fd : r < 0 ? r : connect_pump(p, 0);
+    return fd >= 0 ? fd : r < 0 ? r : connect_pump(p);
 }
 
 /* A connection to a pump that lives, started when there is none. */
 static int reach(struct logpump *p, const struct call *call, struct err *err) {
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
     for (;;) {
-        int fd = connect_pump(p, 0);
+        int fd = connect_pump(p);
         if (fd >= 0)
             return fd;
         int r = start_and_connect(p, &within);
@@ -430,23 +429,17 @@ static int read_answer(int fd, const struct call *call, uint64_t quiet_us, const
     return err_set(err, ERR_PLAIN, EPROTO, "the log pump does not answer in a line");
 }
 
-/* One request; a pump that dies in the middle is started again and asked again.
- * @begun: a connection on which it was sent already, or -EBADF. Taken. */
-static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, int begun, json_t *rq,
+/* One request; a pump that dies in the middle is started again and asked again. */
+static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
                struct err *err) {
-    AUTO_FD int fd = begun;
     if (!rq)
         return err_oom(err);
     int r;
     do {
-        r = 0;
-        if (fd < 0) {
-            fd = reach(p, call, err);
-            r = fd < 0 ? fd : send_line(fd, rq);
-        }
+        AUTO_FD int fd = reach(p, call, err);
+        r = fd < 0 ? fd : send_line(fd, rq);
         if (r == 0)
             r = read_answer(fd, call, quiet_us, rq, err);
-        fd = fd_close(fd);
     } while (r == -EPIPE && call_remaining_ms(call) != 0);
     json_decref(rq);
     return r == -EPIPE ? err_set(err, ERR_RECOVERABLE, EPIPE, "the log pump does not stay alive")
@@ -501,55 +494,59 @@ static void let_go(struct logpump *p, const char *task_id) {
 /* The FIFOs close, whatever is left. */
 static void close_task(struct logpump *p, const char *task_id) {
     struct call call = call_within(NULL, US_PER_SEC);
-    if (ask(p, &call, 0, -EBADF, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
+    if (ask(p, &call, 0, json_pack("{s:s,s:s}", "op", "close", "task", task_id), NULL) < 0)
         log_debug("logpump", LOG_KV("task_id", task_id),
                   "the pump does not close the task, ignoring");
 }
 
-static json_t *follow_request(const struct logpump_task *t) {
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "op", "follow", "task", t->task_id,
-                     "container", t->container_id, "stdout", t->stdout_path, "stderr",
-                     t->stderr_path, "tty", t->tty, "since_ns",
-                     t->adopted ? (json_int_t)t->since_ns : (json_int_t)0);
+static json_t *request(const char *op, const struct logpump_task *t) {
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I}", "op", op, "task", t->task_id, "container",
+                     t->container_id, "stdout", t->stdout_path, "stderr", t->stderr_path, "tty",
+                     t->tty, "since_ns", t->adopted ? (json_int_t)t->since_ns : (json_int_t)0);
 }
 
-int logpump_follow_begin(struct logpump *p, const struct logpump_task *t) {
-    AUTO_FD int fd = connect_pump(p, SOCK_NONBLOCK);
-    AUTO_JSON json_t *rq = follow_request(t);
-    if (fd < 0 || !rq || hold(p, t, NULL) < 0)
-        return -EBADF;
-    if (send_line(fd, rq) == 0)
-        return TAKE_FD(fd);
-    let_go(p, t->task_id);
-    return -EBADF;
+/* @op: prepare or follow. */
+static int ask_to_carry(struct logpump *p, const struct call *call, const char *op,
+                        const struct logpump_task *t, struct err *err) {
+    int r = hold(p, t, err);
+    if (r < 0)
+        return r;
+    struct call within = call_within(call, SPAWN_TIMEOUT_US);
+    r = ask(p, &within, 0, request(op, t), err);
+    if (r < 0) {
+        logpump_drop(p, t->task_id); /* whatever the pump has of it */
+        return r;
+    }
+    pthread_mutex_lock(&p->lock);
+    struct held *h = *held_find(p, t->task_id);
+    if (h)
+        h->following = false;
+    pthread_mutex_unlock(&p->lock);
+    revive(p); /* sets the watch when there is none */
+    return 0;
 }
 
-void logpump_follow_drop(struct logpump *p, const char *task_id, int begun) {
-    fd_close(begun);
+int logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t,
+                    struct err *err) {
+    return ask_to_carry(p, call, "prepare", t, err);
+}
+
+void logpump_begin(struct logpump *p, const char *task_id) {
+    AUTO_FD int fd = connect_pump(p);
+    AUTO_JSON json_t *rq = json_pack("{s:s,s:s}", "op", "begin", "task", task_id);
+    /* A pump that has died is started again, and begins with all that it finds. */
+    if (fd < 0 || !rq || send_line(fd, rq) < 0)
+        log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told, ignoring");
+}
+
+void logpump_drop(struct logpump *p, const char *task_id) {
     close_task(p, task_id);
     let_go(p, task_id);
 }
 
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
-                   int begun, struct err *err) {
-    int r = begun < 0 ? hold(p, t, err) : 0;
-    if (r < 0)
-        return r;
-    struct call within = call_within(call, SPAWN_TIMEOUT_US);
-    r = ask(p, &within, 0, begun, follow_request(t), err);
-    if (r < 0) {
-        if (r == -ETIMEDOUT || r == -ECANCELED)
-            close_task(p, t->task_id); /* it may be at it still */
-        let_go(p, t->task_id);
-    } else {
-        pthread_mutex_lock(&p->lock);
-        struct held *h = *held_find(p, t->task_id);
-        if (h)
-            h->following = false;
-        pthread_mutex_unlock(&p->lock);
-        revive(p); /* sets the watch when there is none */
-    }
-    return r;
+                   struct err *err) {
+    return ask_to_carry(p, call, "follow", t, err);
 }
 
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
@@ -560,8 +557,7 @@ int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us
     pthread_mutex_unlock(&p->lock);
     if (!followed)
         return 0;
-    int r = ask(p, call, quiet_us, -EBADF, json_pack("{s:s,s:s}", "op", "finish", "task", task_id),
-                err);
+    int r = ask(p, call, quiet_us, json_pack("{s:s,s:s}", "op", "finish", "task", task_id), err);
     if (r < 0 && r != -ECANCELED)
         close_task(p, task_id); /* not taken in time: closed all the same */
     let_go(p, task_id);

@@ -81,12 +81,12 @@ void pump_conn_answer_gone(struct entry *e) {
 
 /* ---- requests ---- */
 
-static void do_follow(struct conn *c, const json_t *rq) {
+static void do_follow(struct conn *c, const json_t *rq, bool prepare) {
     struct pump *p = c->pump;
     const char *task = json_string_value(json_object_get(rq, "task"));
     const char *id = json_string_value(json_object_get(rq, "container"));
     if (!task || !pump_entry_is_id(id)) {
-        answer(c, -EINVAL, "follow: task or container is not valid");
+        answer(c, -EINVAL, "task or container is not valid");
         return;
     }
     struct entry *e = pump_entry_find(p, task);
@@ -94,10 +94,12 @@ static void do_follow(struct conn *c, const json_t *rq) {
         pump_entry_forget(e, false); /* the task's earlier container: it was replaced */
         e = NULL;
     }
-    int r = e ? pump_task_reopen(e->task) : pump_entry_follow(p, id, rq, &e);
+    int r = e ? pump_task_reopen(e->task) : pump_entry_prepare(p, id, rq, &e);
+    if (r == 0 && !prepare)
+        pump_task_begin(e->task);
     if (r < 0)
         answer(c, r, strerror(-r));
-    else if (e->opened)
+    else if (prepare || e->opened)
         answer_opened(c, e);
     else
         c->waits_open = e;
@@ -121,7 +123,9 @@ void pump_conn_beat(void *arg) {
 static void do_task(struct conn *c, const char *op, const json_t *rq) {
     const char *task = json_string_value(json_object_get(rq, "task"));
     struct entry *e = task ? pump_entry_find(c->pump, task) : NULL;
-    if (!e) {
+    if (e && strcmp(op, "begin") == 0)
+        pump_task_begin(e->task);
+    if (!e || strcmp(op, "begin") == 0) {
         answer(c, 0, NULL);
     } else if (strcmp(op, "close") == 0) {
         c->waits_drained = e;
@@ -139,9 +143,9 @@ static void serve(struct conn *c) {
     const char *op = json_string_value(json_object_get(rq, "op"));
     if (!op)
         answer(c, -EINVAL, "no request");
-    else if (strcmp(op, "follow") == 0)
-        do_follow(c, rq);
-    else if (strcmp(op, "finish") == 0 || strcmp(op, "close") == 0)
+    else if (strcmp(op, "follow") == 0 || strcmp(op, "prepare") == 0)
+        do_follow(c, rq, op[0] == 'p');
+    else if (strcmp(op, "begin") == 0 || strcmp(op, "finish") == 0 || strcmp(op, "close") == 0)
         do_task(c, op, rq);
     else if (strcmp(op, "watch") != 0)
         answer(c, -EINVAL, "unknown op");

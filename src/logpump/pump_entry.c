@@ -154,7 +154,7 @@ static int take_record(struct pump *p, const char *id, const json_t *rq, struct 
     return r;
 }
 
-int pump_entry_follow(struct pump *p, const char *id, const json_t *rq, struct entry **ret) {
+int pump_entry_prepare(struct pump *p, const char *id, const json_t *rq, struct entry **ret) {
     struct pump_record *rec;
     bool fresh = false;
     const char *note = NULL;
@@ -188,6 +188,8 @@ int pump_entry_resume(struct pump *p) {
             pump_record_close(rec);
         else
             r = entry_add(p, rec, &entry);
+        if (r == 0)
+            pump_task_begin(entry->task);
         if (r < 0)
             log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
                      "its logs cannot be followed any more, ignoring");

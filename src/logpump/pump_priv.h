@@ -43,10 +43,10 @@ void pump_idle_check(struct pump *p);
 bool pump_entry_is_id(const char *id);
 /** NULL: not followed. */
 struct entry *pump_entry_find(struct pump *p, const char *task_id);
-/** Begins to carry the task of the request @rq. Returns 0; as pump_record_open and pump_task_new.
- */
-int pump_entry_follow(struct pump *p, const char *container_id, const json_t *rq,
-                      struct entry **ret) MUST_CHECK;
+/** Gets ready to carry the task of the request @rq (pump_task_begin). Returns 0; as
+ * pump_record_open and pump_task_new. */
+int pump_entry_prepare(struct pump *p, const char *container_id, const json_t *rq,
+                       struct entry **ret) MUST_CHECK;
 /** Ends it and releases @e; those that wait for it are answered. @ended: its position is kept until
  * DestroyTask. */
 void pump_entry_forget(struct entry *e, bool ended);

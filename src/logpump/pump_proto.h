@@ -4,6 +4,9 @@
  *   {"op":"follow","task":ID,"container":ID,"stdout":PATH,"stderr":PATH,"tty":BOOL,"since_ns":N}
  *       -> {"ok":true} when the stream is open, with "note":TEXT for the plugin's log;
  *       {"errno":N,"error":TEXT}
+ *   {"op":"prepare", as follow} -> as follow, when FIFOs and position file are open: the container
+ * is about to be started
+ *   {"op":"begin","task":ID}    -> {"ok":true}: it was, what is prepared is followed
  *   {"op":"finish","task":ID}   -> {"ok":true} when all is delivered, with a PUMP_MOVES before it
  *       each second in which output is delivered or Docker has yet to send it; closing the
  *       connection gives up

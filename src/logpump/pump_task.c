@@ -29,6 +29,8 @@
 #define RESUME_SKEW_NS (2 * NS_PER_SEC)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
+/* Who prepares a task starts its container and asks again, or has died. */
+#define BEGIN_MAX_US (60 * US_PER_SEC)
 /* After `finish`: a stream that says nothing for so long is opened again. */
 #define FINISH_QUIET_US (2 * US_PER_SEC)
 /* At `finish`, one that has said something within this time is left to its own end. */
@@ -58,7 +60,7 @@ struct pump_task {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool open, moved, paused, opened_told, finishing, last_pass, ended;
+    bool begun, open, moved, paused, opened_told, finishing, last_pass, ended;
     bool eof; /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
@@ -464,6 +466,7 @@ static int64_t begin_ns(const struct pump_task *t) {
 }
 
 static void open_stream(struct pump_task *t) {
+    t->begun = true;
     docker_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = t->open = false;
     t->last_pass = t->finishing;
@@ -570,9 +573,14 @@ int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_reco
         pump_task_free(t);
         return r;
     }
+    loop_timer_at(t->retry, clock_now_us() + BEGIN_MAX_US);
     *ret = t;
-    open_stream(t);
     return 0;
+}
+
+void pump_task_begin(struct pump_task *t) {
+    if (!t->begun)
+        open_stream(t);
 }
 
 void pump_task_free(struct pump_task *t) {

@@ -126,12 +126,16 @@ void exit_task_leaves(struct driver *d, struct task *t);
 void exit_settle_later(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
-/** @begun: of logs_begin, or -EBADF. */
-int logs_follow(struct driver *d, const struct call *call, struct task *t, int begun,
+/** Its container is about to run: what its output needs is made ready. logs_begin or logs_follow
+ * comes next, or logs_drop. -EINVAL: logs_follow alone can do it. */
+int logs_prepare(struct driver *d, const struct call *call, const struct task *t,
+                 struct err *err) MUST_CHECK;
+/** It runs, and its log driver is one that can be read: waits for nobody. */
+void logs_begin(struct driver *d, struct task *t);
+/** It does not come to run. */
+void logs_drop(struct driver *d, const struct task *t);
+int logs_follow(struct driver *d, const struct call *call, struct task *t,
                 struct err *err) MUST_CHECK;
-/** Begins with it and waits for nothing; logs_follow or logs_drop takes what it returns. */
-int logs_begin(struct driver *d, const struct task *t) MUST_CHECK;
-void logs_drop(struct driver *d, const struct task *t, int begun);
 /** Follows a task of the built-in driver: its lines after @since_ns. */
 int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,
                struct err *err) MUST_CHECK;

@@ -15,9 +15,14 @@ static struct logpump_task wanted(const struct task *t, const struct task_look *
                                  .tty = now->tty};
 }
 
+static int failed(const struct task *t, int r, struct err *err) {
+    err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
+    return err_wrap(err, r, "logs of task %s", t->id);
+}
+
 static int follow(struct driver *d, const struct call *call, struct task *t,
-                  const struct logpump_task *want, int begun, struct err *err) {
-    int r = logpump_follow(d->pump, call, want, begun, err);
+                  const struct logpump_task *want, struct err *err) {
+    int r = logpump_follow(d->pump, call, want, err);
     if (r == -ENOSYS) { /* logging { type = "none" } and the like: the task itself is well */
         err_clear(err);
         store_set_logs(t, false);
@@ -27,26 +32,34 @@ static int follow(struct driver *d, const struct call *call, struct task *t,
     /* It ended before it was followed: that end did not know of any logs. */
     if (r == 0 && store_look(t).phase == TASK_EXITED)
         exit_settle_later(d, t);
-    err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
-    return err_wrap(err, r, "logs of task %s", t->id);
+    return failed(t, r, err);
 }
 
-int logs_begin(struct driver *d, const struct task *t) {
+int logs_prepare(struct driver *d, const struct call *call, const struct task *t, struct err *err) {
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
-    return now.logs ? logpump_follow_begin(d->pump, &want) : -EBADF;
+    int r = now.logs ? logpump_prepare(d->pump, call, &want, err) : 0;
+    return r == -EINVAL ? r : failed(t, r, err);
 }
 
-void logs_drop(struct driver *d, const struct task *t, int begun) {
-    if (begun >= 0)
-        logpump_follow_drop(d->pump, t->id, begun);
-}
-
-int logs_follow(struct driver *d, const struct call *call, struct task *t, int begun,
-                struct err *err) {
+int logs_follow(struct driver *d, const struct call *call, struct task *t, struct err *err) {
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
-    return now.logs ? follow(d, call, t, &want, begun, err) : 0;
+    return now.logs ? follow(d, call, t, &want, err) : 0;
+}
+
+void logs_begin(struct driver *d, struct task *t) {
+    struct task_look now = store_look(t);
+    if (!now.logs)
+        return;
+    logpump_begin(d->pump, t->id);
+    if (now.phase == TASK_EXITED) /* perhaps before it was prepared: that end knew of no logs */
+        exit_settle_later(d, t);
+}
+
+void logs_drop(struct driver *d, const struct task *t) {
+    if (store_look(t).logs && d->pump)
+        logpump_drop(d->pump, t->id);
 }
 
 int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,
@@ -55,7 +68,7 @@ int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_
     struct logpump_task want = wanted(t, &now);
     want.adopted = true;
     want.since_ns = since_ns;
-    return now.logs ? follow(d, call, t, &want, -EBADF, err) : 0;
+    return now.logs ? follow(d, call, t, &want, err) : 0;
 }
 
 void logs_give_up(struct driver *d, struct task *t) {

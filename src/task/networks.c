@@ -155,7 +155,7 @@ static int infra_image(struct driver *d, const struct call *call, const struct p
                                      .server_address = "",
                                      .pull_timeout_us = (uint64_t)c->infra_image_pull_timeout_us,
                                      .user_id = alloc_id};
-    return docker_images_acquire(d->images, call, &want, ret, err);
+    return docker_images_acquire(d->images, call, &want, NULL, ret, err);
 }
 
 static int fill_network(const struct docker_pause *p, const char *hostname,

@@ -148,7 +148,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         return err_oom(err);
     exit_task_runs(d, t, container.pid, container.started_ns);
 
-    r = state->ours ? logs_follow(d, call, t, -EBADF, err) : take_over_logs(d, call, t, state, err);
+    r = state->ours ? logs_follow(d, call, t, err) : take_over_logs(d, call, t, state, err);
     if (r < 0)
         return r;
     /* It may have ended since. It is known by now, so a Docker that does not answer is no failure

@@ -1,6 +1,6 @@
-/* StartTask, as the recipe that it is: image - create request with the wanted cpuset in it - mounts
- * of what the job may mount - create - start - log pump told - inspect - store - reconciler woken -
- * log pump has its stream - handle out.
+/* StartTask, as the recipe that it is: image asked for - create request with the wanted cpuset in
+ * it - mounts of what the job may mount - create - image held - start - log pump told - inspect -
+ * store - reconciler woken - log pump has its stream - handle out.
  *
  * What fails is undone: no container, no image hold, no entry in the store is left behind.
  * Retries and error classes: docker-driver 4.10. */
@@ -25,10 +25,14 @@ struct start {
     const struct plugin_config *plugin;
     struct job_config job;
     struct task *task;
+    char *load; /* path of the archive, NULL = none */
+    struct docker_image_want want;
+    struct docker_image_look *look; /* the image is asked for, the answer not waited for yet */
     struct docker_image image;
     bool image_held;
     char *name; /* of the container */
     char container_id[65];
+    bool prepared, started; /* the log pump; the container */
     bool unanswered; /* a create was asked for and not answered: there may be a container of this
                         name */
     struct docker_state state;
@@ -39,9 +43,11 @@ struct start {
 
 static void start_done(struct start *s) {
     config_job_done(&s->job);
+    free(s->load);
     free(s->name);
     json_decref(s->body);
     docker_create_sources_done(&s->sources);
+    docker_images_look_free(s->look);
     json_decref(s->inspect);
     task_unref(s->task);
 }
@@ -58,16 +64,15 @@ static void image_event(void *ctx, const char *message, const char *image) {
                     image);
 }
 
-static int acquire_image(struct start *s, struct err *err) {
-    AUTO_FREE char *load = NULL;
-    if (!str_empty(s->job.load) &&
-        asprintf(&load, "%s/%s/local/%s", s->config->alloc_dir, s->config->name, s->job.load) < 0) {
-        load = NULL;
+static int want_image(struct start *s, struct err *err) {
+    if (!str_empty(s->job.load) && asprintf(&s->load, "%s/%s/local/%s", s->config->alloc_dir,
+                                            s->config->name, s->job.load) < 0) {
+        s->load = NULL;
         return err_oom(err);
     }
-    struct docker_image_want want = {
+    s->want = (struct docker_image_want){
         .image = s->job.image,
-        .load_path = load,
+        .load_path = s->load,
         .load_root = s->plugin->volumes_enabled ? NULL : s->config->alloc_dir,
         .force_pull = s->job.force_pull,
         .username = s->job.auth_username,
@@ -81,7 +86,12 @@ static int acquire_image(struct start *s, struct err *err) {
         .event = image_event,
         .ctx = s,
     };
-    int r = docker_images_acquire(s->d->images, s->call, &want, &s->image, err);
+    return 0;
+}
+
+static int hold_image(struct start *s, struct err *err) {
+    int r =
+        docker_images_acquire(s->d->images, s->call, &s->want, TAKE_PTR(s->look), &s->image, err);
     s->image_held = r == 0;
     return r;
 }
@@ -138,8 +148,7 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
         return err_oom(err);
     wanted_cpuset(s, cpus, CPUSET_TEXT_MAX);
     wanted_mems(s, cpus, mems, CPUSET_TEXT_MAX);
-    struct docker_create_host host = {.image_id = s->image.id,
-                                      .cpuset = cpus,
+    struct docker_create_host host = {.cpuset = cpus,
                                       .mems = mems,
                                       .runtimes = runtimes,
                                       .cgroup_v2 = s->d->cgroup_v2,
@@ -152,9 +161,11 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
     return docker_create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
 }
 
-/* The request, and the mounts that it speaks of. */
+/* The request, and the mounts that it speaks of; what there was of an earlier time goes. */
 static int prepare(struct start *s, struct err *err) {
     AUTO_FREE char *dir = NULL;
+    json_decref(TAKE_PTR(s->body));
+    free(TAKE_PTR(s->name));
     s->name = docker_create_name(s->config);
     if (!s->name)
         return err_oom(err);
@@ -252,14 +263,39 @@ static int create_container(struct start *s, struct err *err) {
     }
 }
 
+/* The image is most often here: it is asked for, the container is made meanwhile, and then the
+ * answer is looked at. */
+static int make_container(struct start *s, struct err *err) {
+    int r = want_image(s, err);
+    if (r == 0 && !(s->look = docker_images_look(s->d->images, &s->want)))
+        r = hold_image(s, err);
+    if (r == 0)
+        r = prepare(s, err);
+    if (r < 0)
+        return r;
+    r = create_container(s, err);
+    if (!s->look || (r < 0 && r != -ENOENT))
+        return r;
+    bool made = r == 0;
+    err_clear(err);
+    r = hold_image(s, err);
+    if (r < 0 || made)
+        return r;
+    /* It was not here. The pull took its time: the wanted cpuset may be another one by now. */
+    r = prepare(s, err);
+    return r < 0 ? r : create_container(s, err);
+}
+
 /* ---- start ---- */
 
-static int start_container(struct start *s, struct err *err) {
+/* @asked: taken; NULL = Docker is to be asked. */
+static int wait_started(struct start *s, struct docker_begun *asked, struct err *err) {
     uint64_t backoff = START_BACKOFF_US;
     for (unsigned tries = 1;; tries++) {
         struct call call = slow_call(s);
         struct err failed = {0};
-        int r = docker_container_start(s->d->docker, &call, s->container_id, &failed);
+        int r = asked ? docker_container_start_end(TAKE_PTR(asked), &call, &failed)
+                      : docker_container_start(s->d->docker, &call, s->container_id, &failed);
         if (r == 0 || r == -EEXIST) /* 409: somebody was faster */
             return 0;
         if (!is_transient(r))
@@ -270,6 +306,19 @@ static int start_container(struct start *s, struct err *err) {
             return err_set(err, ERR_RECOVERABLE, -r, "Failed to start container %s: %s",
                            s->container_id, failed.text);
     }
+}
+
+/* While Docker starts it, what its output needs is made ready. */
+static int start_container(struct start *s, struct err *err) {
+    struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
+    struct err failed = {0};
+    int logs = logs_prepare(s->d, s->call, s->task, &failed);
+    int r = wait_started(s, asked, err);
+    s->prepared = logs == 0;
+    s->started = r == 0;
+    return r < 0 || logs == 0 || logs == -EINVAL
+               ? r
+               : err_set(err, failed.cls, -logs, "%s", failed.text);
 }
 
 /* ---- after it ---- */
@@ -291,14 +340,11 @@ static int look_at_container(struct start *s, struct err *err) {
                : 0;
 }
 
-/* The pump asks Docker for the output while Docker is asked for the container. */
-static int look_and_follow(struct start *s, struct err *err) {
-    int begun = logs_begin(s->d, s->task);
-    int r = look_at_container(s, err);
-    if (r == 0)
-        return logs_follow(s->d, s->call, s->task, begun, err);
-    logs_drop(s->d, s->task, begun);
-    return r;
+/* Docker's own files can be read, so what it says to the pump does not matter to the start. Of the
+ * others only Docker can tell. */
+static bool is_readable(const struct start *s) {
+    const char *type = s->state.log_driver;
+    return strcmp(type, "json-file") == 0 || strcmp(type, "local") == 0;
 }
 
 static bool wants_logs(const struct start *s) {
@@ -358,7 +404,10 @@ static void undo(struct start *s) {
     if (s->image_held)
         docker_images_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
-        logs_give_up(s->d, s->task);
+        if (s->started)
+            logs_give_up(s->d, s->task);
+        else if (s->prepared)
+            logs_drop(s->d, s->task);
         if (s->d->pump && s->container_id[0])
             logpump_forget(s->d->pump, s->container_id);
         sources_leave(s->d, s->task);
@@ -367,18 +416,16 @@ static void undo(struct start *s) {
 }
 
 static int run(struct start *s, struct driver_started *ret, struct err *err) {
-    int r = acquire_image(s, err);
-    if (r == 0)
-        r = prepare(s, err);
-    if (r == 0)
-        r = create_container(s, err);
+    int r = make_container(s, err);
     if (r < 0)
         return r;
     /* Known by its container id before it runs: an end that comes at once finds its task. */
     store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
     r = start_container(s, err);
     if (r == 0)
-        r = look_and_follow(s, err);
+        r = look_at_container(s, err);
+    if (r == 0 && !(s->prepared && is_readable(s)))
+        r = logs_follow(s->d, s->call, s->task, err);
     if (r == 0)
         r = fill_result(s, ret, err);
     if (r == 0)
@@ -406,17 +453,25 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
     }
     if (r == 0) {
         r = run(&s, &result, err);
-        if (r < 0)
+        if (r < 0) {
             undo(&s);
-        else
+        } else {
+            result.task = TAKE_PTR(s.task);
             *ret = TAKE_STRUCT(result);
+        }
     }
     driver_started_done(&result);
     start_done(&s);
     return r;
 }
 
+void driver_started_told(struct driver *d, struct driver_started *s) {
+    AUTO_TASK struct task *t = TAKE_PTR(s->task);
+    logs_begin(d, t);
+}
+
 void driver_started_done(struct driver_started *s) {
+    task_unref(s->task);
     free(s->state);
     kvs_done(&s->port_map);
     *s = (struct driver_started){0};

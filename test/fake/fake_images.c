@@ -13,6 +13,8 @@ struct docker_images {
 
 static struct docker_images *live;
 static int fail_next;
+static bool looks_ahead;
+static atomic_uint looks;
 static char told[512], wanted[1024];
 
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) {
@@ -50,10 +52,23 @@ int docker_images_hold(struct docker_images *im, const char *image_id, const cha
     return 0;
 }
 
+struct docker_image_look *docker_images_look(struct docker_images *im,
+                                             const struct docker_image_want *want) {
+    (void)im;
+    (void)want;
+    looks += looks_ahead;
+    return looks_ahead ? (struct docker_image_look *)&looks : NULL;
+}
+
+void docker_images_look_free(struct docker_image_look *look) {
+    looks -= look != NULL;
+}
+
 int docker_images_acquire(struct docker_images *im, const struct call *call,
-                          const struct docker_image_want *want, struct docker_image *ret,
-                          struct err *err) {
+                          const struct docker_image_want *want, struct docker_image_look *look,
+                          struct docker_image *ret, struct err *err) {
     (void)call;
+    docker_images_look_free(look);
     pthread_mutex_lock(&im->lock);
     snprintf(wanted, sizeof(wanted),
              "%s load=%s below=%s force=%d auth=%s:%s@%s soft=%d within=%.6g", want->image,
@@ -88,6 +103,14 @@ unsigned fake_images_held(void) {
 
 void fake_images_fail(int r) {
     fail_next = r;
+}
+
+void fake_images_look_ahead(bool ahead) {
+    looks_ahead = ahead;
+}
+
+unsigned fake_images_looks(void) {
+    return looks;
 }
 
 const char *fake_images_told(void) {

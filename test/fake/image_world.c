@@ -106,7 +106,8 @@ void image_user_done(struct image_user *u) {
 void image_user_acquire(struct image_user *u) {
     struct call outer = {.cancel = &u->cancel};
     struct call call = call_within(&outer, IMAGE_WAIT_US);
-    u->r = docker_images_acquire(u->x->images, &call, &u->want, &u->image, &u->err);
+    u->r = docker_images_acquire(u->x->images, &call, &u->want, u->look, &u->image, &u->err);
+    u->look = NULL;
 }
 
 static void *run_user(void *arg) {

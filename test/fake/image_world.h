@@ -57,7 +57,8 @@ void image_wait_count(const struct image_world *x, const char *request, int n);
 /* ---- one who wants an image ---- */
 struct image_user {
     struct image_world *x;
-    struct docker_image_want want; /* may be changed before it is acquired */
+    struct docker_image_want want;  /* may be changed before it is acquired */
+    struct docker_image_look *look; /* NULL = it is not asked for ahead */
     struct docker_image image;
     struct cancel cancel;
     pthread_t thread;

@@ -209,6 +209,7 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
     struct err err = {0};
     if (driver_start_task(w->d, &call, c, &started, &err) < 0)
         fail_msg("StartTask: %s", err.text);
+    driver_started_told(w->d, &started);
     if (ret)
         *ret = started;
     else
@@ -299,6 +300,15 @@ void world_exit(const struct world *w, const struct task_config *c, int code) {
 }
 
 /* ---- the pump ---- */
+
+size_t world_positions(const struct world *w) {
+    char pattern[128];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*/positions/*", w->run_dir);
+    size_t n = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+    globfree(&found);
+    return n;
+}
 
 int world_pump_connect(const struct world *w) {
     char pattern[128];

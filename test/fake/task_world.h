@@ -89,6 +89,8 @@ void world_until_let_go(const struct task_config *c);
 /** Until "METHOD PATH" was asked @n times. */
 void world_until_count(const struct world *w, const char *request, int n);
 
+/** How many position files there are. */
+size_t world_positions(const struct world *w);
 /** A connection to the pump; < 0 = none answers. */
 int world_pump_connect(const struct world *w);
 /** The pump's process, 0 = none answers. */
@@ -111,6 +113,10 @@ void reader_done(struct reader *r);
 unsigned fake_images_held(void);
 /** The next acquire fails with @r. */
 void fake_images_fail(int r);
+/** Whether it lets itself be asked ahead, as the real one does with a fixed tag; and how many wait
+ * for their answer. */
+void fake_images_look_ahead(bool ahead);
+unsigned fake_images_looks(void);
 /** Of the plugin's configuration: "gc=1 delay=SECONDS activity=SECONDS config=FILE helper=NAME". */
 const char *fake_images_told(void);
 /** By the last acquire: "IMAGE load=FILE below=FOLDER force=0 auth=USER:PASSWORD@SERVER soft=0

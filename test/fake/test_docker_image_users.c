@@ -197,6 +197,77 @@ static void test_docker_images_acquire__removed_behind_the_look__pulled(void **s
     image_user_done(&u);
 }
 
+/* ---- asked for ahead ---- */
+
+static void on_passed(void *arg) {
+    struct timer *t = arg;
+    t->timer = loop_timer_del(t->timer);
+    cancel_fire(&t->fired);
+}
+
+static void arm_passing(void *arg) {
+    struct timer *t = arg;
+    assert_int_equal(loop_timer_new(t->loop, on_passed, t, &t->timer), 0);
+    loop_timer_at(t->timer, t->at_us);
+}
+
+/* Until the timer of what was released before this call has fired. */
+static void pass_the_delay(struct image_world *x) {
+    struct timer t = {.loop = x->loop, .at_us = clock_now_us() + 2 * x->o.gc_delay_us};
+    struct call call = {.cancel = &t.fired, .deadline_us = clock_now_us() + IMAGE_WAIT_US};
+    assert_int_equal(cancel_init(&t.fired), 0);
+    assert_int_equal(loop_post(x->loop, arm_passing, &t), 0);
+    assert_int_equal(call_sleep(&call, IMAGE_WAIT_US), -ECANCELED);
+    cancel_done(&t.fired);
+}
+
+static struct docker_image_look *look(struct image_world *x) {
+    return docker_images_look(x->images, &(struct docker_image_want){.image = "app:1"});
+}
+
+/* What it says "present" of is there until it is held. */
+static void test_docker_images_look__no_removal_before_the_answer(void **state) {
+    struct image_world *x = *state;
+    fake_rules(&x->fake, "DELETE /images/* body=[]");
+    image_acquire(x, "a", "app:1");
+    struct image_user u;
+    image_user_init(&u, x, "b", "app:1");
+    u.look = look(x);
+    assert_non_null(u.look);
+    image_release(x, "a");
+    pass_the_delay(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    image_user_acquire(&u);
+    assert_int_equal(u.r, 0);
+    image_fence(x);
+    assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    image_release(x, "b");
+    image_wait_count(x, IMAGE_DELETE, 1);
+    assert_int_equal(fake_count(&x->fake, "GET /images/app:1/json"), 2);
+    image_user_done(&u);
+}
+
+/* One that is not wanted any more holds nothing up. */
+static void test_docker_images_look__given_up__removals_go_on(void **state) {
+    struct image_world *x = *state;
+    fake_rules(&x->fake, "GET /images/app:1/json skip=1 hang\nDELETE /images/* body=[]");
+    image_acquire(x, "a", "app:1");
+    struct docker_image_look *l = look(x);
+    assert_non_null(l);
+    docker_images_look_free(l);
+    image_release(x, "a");
+    image_wait_count(x, IMAGE_DELETE, 1);
+}
+
+static void test_docker_images_look__during_a_removal__not_asked(void **state) {
+    struct image_world *x = *state;
+    image_acquire(x, "a", "app:1");
+    fake_rules(&x->fake, IMAGE_DELETE " delay=500 body=[]");
+    image_release(x, "a");
+    image_wait_count(x, IMAGE_DELETE, 1);
+    assert_null(look(x));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, image_setup, image_teardown)
 
 int main(void) {
@@ -210,6 +281,9 @@ int main(void) {
         T(test_docker_images_release__several_names__by_force_unless_used),
         T(test_docker_images_acquire__during_the_removal__pulled_after_it),
         T(test_docker_images_acquire__removed_behind_the_look__pulled),
+        T(test_docker_images_look__no_removal_before_the_answer),
+        T(test_docker_images_look__given_up__removals_go_on),
+        T(test_docker_images_look__during_a_removal__not_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -336,15 +336,6 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
 }
 
 /* How many files the pump's folder has for the containers' positions. */
-static size_t count_records(const struct world *w) {
-    char pattern[128];
-    glob_t found;
-    snprintf(pattern, sizeof(pattern), "%s/*/positions/*", w->run_dir);
-    size_t n = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
-    globfree(&found);
-    return n;
-}
-
 /* Plugin and agent both died behind the last line: what was delivered is not told again. */
 static void test_recover__delivered_before_the_crash__not_told_again(void **state) {
     struct fixture *x = *state;
@@ -370,7 +361,7 @@ static void test_recover__delivered_before_the_crash__not_told_again(void **stat
     assert_int_equal(count_lines(&out), 0);
     reader_done(&out);
     assert_int_equal(driver_destroy_task(x->w.d, &call, two.id, false, NULL), 0);
-    assert_int_equal(count_records(&x->w), 1); /* the fixture's own task */
+    assert_int_equal(world_positions(&x->w), 1); /* the fixture's own task */
     driver_started_done(&s);
     task_config_done(&two);
 }
@@ -491,7 +482,7 @@ static void *follow_thread(void *arg) {
                              .container_id = "c",
                              .stdout_path = u->task->stdout_path,
                              .stderr_path = u->task->stderr_path};
-    return logpump_follow(u->pump, &call, &t, -EBADF, NULL) < 0 ? u : NULL;
+    return logpump_follow(u->pump, &call, &t, NULL) < 0 ? u : NULL;
 }
 
 static bool has_writer(void *ctx) {
@@ -534,6 +525,108 @@ static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state
 }
 
 /* ---- FIFOs ---- */
+
+/* ---- made ready before the container runs ---- */
+
+/* A task that ends, and is destroyed, before the pump has heard of its begin: all is delivered, and
+ * what is heard then makes nothing. */
+static void test_logs__ended_before_the_begin__delivered_and_closed(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct reader out;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    world_task(&x->w, &two, "two", RUNS);
+    reader_start(&out, two.stdout_path);
+    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
+    world_exit(&x->w, &two, 0);
+    world_wait(&x->w, two.id);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, two.id, false, NULL), 0);
+    reader_until_eof(&out);
+    assert_int_equal(count_lines(&out), 30);
+    driver_started_told(x->w.d, &s);
+    assert_int_equal(world_positions(&x->w), 1); /* the fixture's own task */
+    driver_started_done(&s);
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+/* The plugin dies between its answer and the begin: whoever recovers the task begins. */
+static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct reader out;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    world_task(&x->w, &two, "two", RUNS);
+    reader_start(&out, two.stdout_path);
+    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    task_unref(TAKE_PTR(s.task));
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{}");
+    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    world_exit(&x->w, &two, 0);
+    world_wait(&x->w, two.id);
+    reader_until_eof(&out);
+    assert_int_equal(count_lines(&out), 30);
+    driver_started_done(&s);
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+/* A pump of an earlier version: it refuses what it does not know, and is asked as it can be. */
+static void *old_pump(void *arg) {
+    int listen_fd = *(int *)arg;
+    for (;;) {
+        AUTO_FD int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        char line[2048];
+        ssize_t n = fd < 0 ? -1 : recv(fd, line, sizeof(line) - 1, 0);
+        if (n <= 0)
+            return NULL;
+        line[n] = '\0';
+        bool knows = !strstr(line, "\"prepare\"");
+        const char *answer =
+            knows ? "{\"ok\":true}\n" : "{\"errno\":22,\"error\":\"unknown op\"}\n";
+        assert_true(send(fd, answer, strlen(answer), MSG_NOSIGNAL) > 0);
+    }
+}
+
+static void test_prepare__older_pump__einval_and_followed(void **state) {
+    struct fixture *x = *state;
+    struct loop *loop;
+    struct pool *pool;
+    struct logpump *pump;
+    pthread_t thread;
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/pump.sock", x->w.dir);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(pthread_create(&thread, NULL, old_pump, &fd), 0);
+    assert_int_equal(loop_new(&loop), 0);
+    assert_int_equal(pool_new(2, &pool), 0);
+    struct logpump_options o = {.program = "/bin/false",
+                                .run_dir = x->w.dir,
+                                .endpoint = x->w.fake.endpoint,
+                                .loop = loop,
+                                .pool = pool};
+    assert_int_equal(logpump_new(&o, &pump, NULL), 0);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct logpump_task t = {.task_id = "t",
+                             .container_id = "c",
+                             .stdout_path = x->task.stdout_path,
+                             .stderr_path = x->task.stderr_path};
+    assert_int_equal(logpump_prepare(pump, &call, &t, NULL), -EINVAL);
+    assert_int_equal(logpump_follow(pump, &call, &t, NULL), 0);
+    shutdown(fd, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    pool_free(pool);
+    logpump_free(pump);
+    loop_free(loop);
+    unlink(addr.sun_path);
+}
 
 static void test_logs__fifo_is_a_link__refused(void **state) {
     struct fixture *x = *state;
@@ -991,6 +1084,8 @@ static void *begin_thread(void *arg) {
     struct driver_started s = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
     int r = driver_start_task(b->x->w.d, &call, &b->task, &s, NULL);
+    if (r == 0)
+        driver_started_told(b->x->w.d, &s);
     driver_started_done(&s);
     return r < 0 ? b : NULL;
 }
@@ -1159,6 +1254,9 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__stopped_reader__others_go_on_memory_bounded),
     T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
     T(test_finish__while_follow_is_under_way__fifos_stay_open),
+    T(test_logs__ended_before_the_begin__delivered_and_closed),
+    T(test_logs__plugin_dies_before_the_begin__recovered),
+    T(test_prepare__older_pump__einval_and_followed),
     T(test_logs__fifo_is_a_link__refused),
     T(test_logs__fifos_folder_is_a_link__refused),
     T(test_logs__fifo_is_a_file__refused),

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define SYSLOG_JOB "{\"image\":\"busybox\",\"command\":\"sleep\",\"logging\":{\"type\":\"syslog\"}}"
+
 static int setup(void **state) {
     return world_web_setup(state, "{}", 0, false);
 }
@@ -33,6 +35,7 @@ static void assert_undone(struct world_web *x, unsigned containers_left) {
                      -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until_let_go(&x->task);
+    assert_int_equal(world_positions(&x->w), 0);
     if (containers_left != UINT32_MAX)
         assert_int_equal(world_containers(&x->w), containers_left);
 }
@@ -373,6 +376,69 @@ static void test_start__image_fails__nothing_made(void **state) {
     assert_undone(x, 0);
 }
 
+/* ---- an image that is most likely here: the container is made before its answer is known ---- */
+
+static void look_ahead(struct world_web *x) {
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{}");
+    fake_images_look_ahead(true);
+}
+
+static int teardown_look_ahead(void **state) {
+    fake_images_look_ahead(false);
+    assert_int_equal(fake_images_looks(), 0);
+    return world_web_teardown(state);
+}
+
+static void test_start__image_is_here__one_create(void **state) {
+    struct world_web *x = *state;
+    look_ahead(x);
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 1);
+    assert_int_equal(fake_images_held(), 1);
+}
+
+/* Docker knows no such image; by the time it was pulled the request is made anew. */
+static void test_start__image_is_not_here__created_behind_the_pull(void **state) {
+    struct world_web *x = *state;
+    look_ahead(x);
+    fake_rules(&x->w.fake, "POST /containers/create times=1 status=404 "
+                           "body={\"message\":\"No such image: busybox\"}\n");
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
+    assert_int_equal(world_containers(&x->w), 1);
+    assert_int_equal(fake_images_held(), 1);
+}
+
+/* The container is there already, or not: neither it nor the question is left. */
+static void test_start__image_cannot_be_held__undone(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    for (int made = 0; made < 2; made++) {
+        look_ahead(x);
+        fake_images_fail(-EIO);
+        fake_rules(&x->w.fake, made ? "GET /none status=404\n"
+                                    : "POST /containers/create times=1 status=404\n");
+        assert_int_equal(start_fails(x, &err), -EIO);
+        assert_int_equal(err.cls, ERR_RECOVERABLE);
+        assert_undone(x, 0);
+    }
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
+}
+
+/* What Docker refuses otherwise has nothing to do with the image: it is told as it is. */
+static void test_start__create_refused__image_not_waited_for(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    look_ahead(x);
+    fake_images_fail(-EIO);
+    fake_rules(&x->w.fake, "POST /containers/create status=400 body={\"message\":\"bad\"}\n");
+    assert_int_equal(start_fails(x, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "bad"));
+    assert_undone(x, 0);
+    fake_images_fail(0);
+}
+
 /* ---- what the image module is told ---- */
 
 /* "=@" in @want: = the alloc folder. */
@@ -456,6 +522,9 @@ static void test_start__no_fifo__recoverable_and_undone(void **state) {
 
 static void test_start__log_driver_unreadable__runs_without_logs(void **state) {
     struct world_web *x = *state;
+    struct task_config task = TAKE_STRUCT(x->task);
+    world_task(&x->w, &x->task, "web", SYSLOG_JOB);
+    task_config_done(&task);
     fake_rules(&x->w.fake,
                "GET /containers/*/logs status=501 body={\"message\":\"configured logging driver "
                "does not support reading\"}\n");
@@ -481,8 +550,30 @@ static void *attempt_thread(void *arg) {
     struct call call = fake_call();
     call.cancel = &a->cancel;
     a->r = driver_start_task(a->x->w.d, &call, a->task, &started, NULL);
+    if (a->r == 0)
+        driver_started_told(a->x->w.d, &started);
     driver_started_done(&started);
     return NULL;
+}
+
+static bool has_position(void *ctx) {
+    return world_positions(ctx) == 1;
+}
+
+/* The FIFOs are known to be good before the container runs, and the pump is made ready meanwhile.
+ */
+static void test_start__docker_starts_slowly__pump_is_there(void **state) {
+    struct world_web *x = *state;
+    struct attempt a = {.x = x, .task = &x->task, .cancel = {-EBADF}};
+    fake_rules(&x->w.fake, "POST /containers/*/start hang\n");
+    assert_int_equal(cancel_init(&a.cancel), 0);
+    assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
+    world_until(has_position, &x->w, "a position file");
+    assert_int_equal(fake_count(&x->w.fake, "GET " NTH("1") "/logs"), 0);
+    cancel_fire(&a.cancel);
+    pthread_join(a.thread, NULL);
+    cancel_done(&a.cancel);
+    assert_undone(x, 0);
 }
 
 static void another(struct world_web *x, struct task_config *task, const char *name) {
@@ -490,26 +581,20 @@ static void another(struct world_web *x, struct task_config *task, const char *n
     world_task(&x->w, task, name, WORLD_WEB_JOB);
 }
 
-/* The pump that is there asks for the output while Docker's word on the container is waited for. */
-static void test_start__inspect_hangs__logs_asked_for_and_undone(void **state) {
+/* Of Docker's own files it is not waited for that the stream is open, nor do they fail a start. */
+static void test_start__logs_hang__runs_and_they_come_later(void **state) {
     struct world_web *x = *state;
-    struct task_config two;
-    another(x, &two, "two");
-    struct attempt a = {.x = x, .task = &two};
-    assert_int_equal(cancel_init(&a.cancel), 0);
-    fake_rules(&x->w.fake, "GET " NTH("2") "/json hang\n");
-    assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
-    world_until_count(&x->w, "GET " NTH("2") "/json", 1);
-    world_until_count(&x->w, "GET " NTH("2") "/logs", 1);
-    cancel_fire(&a.cancel);
-    pthread_join(a.thread, NULL);
-    assert_int_equal(a.r, -ECANCELED);
-    cancel_done(&a.cancel);
-    world_until_let_go(&two);
-    assert_int_equal(world_containers(&x->w), 1);
-    task_config_done(&two);
+    struct reader out;
+    reader_start(&out, x->task.stdout_path);
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=1 status=500 delay=300\n");
+    world_run(&x->w, &x->task, NULL);
+    assert_true(world_look(&x->w, x->task.id).logs);
+    fake_control(&x->w.fake, "POST", "print/web-a1", "hello\n", NULL, 0);
+    reader_until(&out, "hello\n");
+    reader_done(&out);
 }
 
+/* It was made ready and is not there any more when the container runs. */
 static void test_start__pump_dies_while_inspected__logs_whole(void **state) {
     struct world_web *x = *state;
     struct task_config two;
@@ -517,10 +602,9 @@ static void test_start__pump_dies_while_inspected__logs_whole(void **state) {
     struct attempt a = {.x = x, .task = &two, .cancel = {-EBADF}};
     struct reader out = {0};
     reader_start(&out, two.stdout_path);
-    fake_rules(&x->w.fake,
-               "GET " NTH("2") "/json times=1 delay=500\nGET " NTH("2") "/logs times=1 hang\n");
+    fake_rules(&x->w.fake, "GET " NTH("2") "/json times=1 delay=500\n");
     assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
-    world_until_count(&x->w, "GET " NTH("2") "/logs", 1);
+    world_until_count(&x->w, "GET " NTH("2") "/json", 1);
     world_pump_kill(&x->w);
     fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
     pthread_join(a.thread, NULL);
@@ -589,6 +673,10 @@ static void test_start__destroyed_meanwhile__undone(void **state) {
 /* Whatever StartTask is at when its client goes: it ends at once and leaves nothing. */
 static void test_start__cancelled_at_each_step__undone(void **state) {
     struct world_web *x = *state;
+    struct task_config task = TAKE_STRUCT(x->task);
+    /* one whose start waits for what Docker says of its logs */
+    world_task(&x->w, &x->task, "web", SYSLOG_JOB);
+    task_config_done(&task);
     /* the create that is not answered makes none: the containers are 1, 2 and 3 */
     static const struct {
         const char *rule, *asked;
@@ -617,6 +705,7 @@ static void test_start__cancelled_at_each_step__undone(void **state) {
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 #define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, world_web_teardown)
+#define AHEAD(f) cmocka_unit_test_setup_teardown(f, setup, teardown_look_ahead)
 static const struct CMUnitTest tests[] = {
     T(test_start__fine__runs_with_state_and_pid),
     T(test_start__same_id_twice__refused_and_first_goes_on),
@@ -647,11 +736,16 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_start__start_hangs__recoverable),
     HASTY(test_start__inspect_hangs__recoverable),
     T(test_start__image_fails__nothing_made),
+    AHEAD(test_start__image_is_here__one_create),
+    AHEAD(test_start__image_is_not_here__created_behind_the_pull),
+    AHEAD(test_start__image_cannot_be_held__undone),
+    AHEAD(test_start__create_refused__image_not_waited_for),
     T(test_start__image_fields__reach_the_image_module),
     T(test_start__plugins_image_fields__reach_the_image_module),
     T(test_start__no_fifo__recoverable_and_undone),
     T(test_start__log_driver_unreadable__runs_without_logs),
-    T(test_start__inspect_hangs__logs_asked_for_and_undone),
+    T(test_start__logs_hang__runs_and_they_come_later),
+    T(test_start__docker_starts_slowly__pump_is_there),
     T(test_start__pump_dies_while_inspected__logs_whole),
     T(test_start__no_log_collection__fifos_left_alone),
     T(test_start__same_id_at_once__one_container),

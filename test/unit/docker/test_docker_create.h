@@ -136,7 +136,6 @@ static inline void input_complete(struct input *in) {
     in->task.resources.nomad_present = in->task.resources.linux_present = !in->no_resources;
     if (!in->task.resources.memory_mb)
         in->task.resources.memory_mb = 64;
-    in->host.image_id = "sha256:1234";
     if (!in->host.owner_label)
         in->host.owner_label = "node-1/docker";
     in->host.cgroup_v2 = !in->cgroup_v1;
