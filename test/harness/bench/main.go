@@ -161,5 +161,5 @@ func (b *bench) begin(paddock, reference string) {
 		check(err, "%s", p.name)
 		b.peers = append(b.peers, d)
 	}
-	b.peers = append(b.peers, &raw{b: b})
+	b.peers = append(b.peers, &raw{b: b, docker: b.docker})
 }

@@ -49,7 +49,7 @@ func (b *bench) output() {
 		}
 	}
 	b.figures.get("200 MB of output: rate", "MB/s").ofRawAtLeast(0.95)
-	timed, _, _ := b.print(&raw{b: b, times: true}, bytes)
+	timed, _, _ := b.print(&raw{b: b, docker: b.docker, times: true}, bytes)
 	b.figures.set("200 MB of output with its times: rate", "MB/s", "raw", timed)
 }
 

@@ -337,8 +337,9 @@ func (d *driver) follow(*job, func(int)) {} /* its FIFOs tell: driver.logs */
 
 /* The calls that a driver cannot do without, and no others. */
 type raw struct {
-	b     *bench
-	times bool /* asks for each line's time, as a driver that goes on after a loss must */
+	b      *bench
+	docker docker
+	times  bool /* asks for each line's time, as a driver that goes on after a loss must */
 }
 
 func (r *raw) label() string { return "raw" }
@@ -367,26 +368,26 @@ func (r *raw) start(line string, folders ...string) *job {
 		},
 	}
 	begin := time.Now()
-	check(r.b.docker.call("POST", "/containers/create?name="+j.container, body, nil), "create")
-	check(r.b.docker.call("POST", "/containers/"+j.container+"/start", nil, nil), "start")
+	check(r.docker.call("POST", "/containers/create?name="+j.container, body, nil), "create")
+	check(r.docker.call("POST", "/containers/"+j.container+"/start", nil, nil), "start")
 	j.took = time.Since(begin)
 	return j
 }
 
 func (r *raw) end(j *job) {
-	check(r.b.docker.call("POST", "/containers/"+j.container+"/stop?t=5", nil, nil), "stop")
+	check(r.docker.call("POST", "/containers/"+j.container+"/stop?t=5", nil, nil), "stop")
 	r.remove(j)
 }
 
 func (r *raw) remove(j *job) {
-	check(r.b.docker.call("DELETE", "/containers/"+j.container+"?force=1", nil, nil), "remove")
+	check(r.docker.call("DELETE", "/containers/"+j.container+"?force=1", nil, nil), "remove")
 }
 
 func (r *raw) discard(j *job) { r.remove(j) }
 
 func (r *raw) wait(j *job) <-chan time.Time {
 	out := make(chan time.Time, 1)
-	resp, err := r.b.docker.open("POST", "/containers/"+j.container+"/wait?condition=not-running")
+	resp, err := r.docker.open("POST", "/containers/"+j.container+"/wait?condition=not-running")
 	check(err, "wait")
 	go func() {
 		_, _ = io.Copy(io.Discard, resp.Body)
@@ -400,15 +401,15 @@ func (r *raw) exec(j *job, command ...string) error {
 	var made struct {
 		ID string `json:"Id"`
 	}
-	err := r.b.docker.call("POST", "/containers/"+j.container+"/exec",
+	err := r.docker.call("POST", "/containers/"+j.container+"/exec",
 		map[string]any{"AttachStdout": true, "AttachStderr": true, "Cmd": command}, &made)
 	if err == nil {
 		/* without an upgrade the same stream comes as the answer's body */
-		err = r.b.docker.call("POST", "/exec/"+made.ID+"/start", map[string]any{}, nil)
+		err = r.docker.call("POST", "/exec/"+made.ID+"/start", map[string]any{}, nil)
 	}
 	var state struct{ Running bool }
 	if err == nil {
-		err = r.b.docker.call("GET", "/exec/"+made.ID+"/json", nil, &state)
+		err = r.docker.call("GET", "/exec/"+made.ID+"/json", nil, &state)
 	}
 	return err
 }
@@ -423,7 +424,7 @@ func (r *raw) follow(j *job, got func(int)) {
 		path += "&timestamps=1"
 		count.time = len("2006-01-02T15:04:05.000000000Z ")
 	}
-	resp, err := r.b.docker.open("GET", path)
+	resp, err := r.docker.open("GET", path)
 	check(err, "logs")
 	defer resp.Body.Close()
 	_, err = io.CopyBuffer(count, resp.Body, make([]byte, 64<<10))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ type figure struct {
 	target     *float64
 	judged     *float64 /* what the target is for, when it is not paddock's value itself */
 	how        string   /* the target's text then, with a verb for it */
+	give       string   /* by how much it may be off by chance */
 }
 
 type figures struct{ list []*figure }
@@ -50,7 +52,7 @@ func (f *figure) atMost(v float64) { f.target = &v }
 func (f *figure) overRawAtMost(s samples, v float64) {
 	if ms, have := s.overRaw().median("paddock"); have {
 		f.atMost(v)
-		f.judged, f.how = &ms, "raw + %s"
+		f.judged, f.how, f.give = &ms, "raw + %s", " ± "+number(s.overRaw().error("paddock"))
 	}
 }
 
@@ -94,7 +96,7 @@ func (f *figure) verdict() (target, ok string) {
 	if f.judged != nil {
 		target = sign + " " + fmt.Sprintf(f.how, number(*f.target))
 		v, have = *f.judged, true
-		defer func() { ok = number(v) + " " + ok }()
+		defer func() { ok = number(v) + f.give + " " + ok }()
 	}
 	switch {
 	case !have:
@@ -187,6 +189,18 @@ func (s samples) median(peer string) (ms float64, have bool) {
 		list = append(list, float64(d.Nanoseconds())/1e6)
 	}
 	return middle(list), true
+}
+
+/* The median's standard error: that of a mean, and a quarter more (a normal distribution's). In ms. */
+func (s samples) error(peer string) float64 {
+	n := float64(len(s[peer]))
+	var sum, squares float64
+	for _, d := range s[peer] {
+		ms := float64(d.Nanoseconds()) / 1e6
+		sum += ms
+		squares += ms * ms
+	}
+	return 1.25 * math.Sqrt(max(0, squares/n-sum/n*sum/n)/n)
 }
 
 func middle(list []float64) float64 {
