@@ -85,6 +85,17 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
     return logs_adopt(d, call, t, now, err);
 }
 
+/* That its output can be read is known from its start, so Docker need not be there for it. */
+static int resume_logs(struct driver *d, const struct call *call, struct task *t, struct err *err) {
+    struct err failed = {0};
+    int r = logs_prepare(d, call, t, &failed);
+    if (r == -EINVAL)
+        return logs_follow(d, call, t, err);
+    if (r == 0)
+        logs_begin(d, t);
+    return r < 0 ? err_set(err, failed.cls, -r, "%s", failed.text) : 0;
+}
+
 /* A Docker that is just being started again gets its time. */
 static int inspect_patiently(struct driver *d, const struct call *call, const char *id,
                              struct docker_state *ret, struct err *err) {
@@ -148,7 +159,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         return err_oom(err);
     exit_task_runs(d, t, container.pid, container.started_ns);
 
-    r = state->ours ? logs_follow(d, call, t, err) : take_over_logs(d, call, t, state, err);
+    r = state->ours ? resume_logs(d, call, t, err) : take_over_logs(d, call, t, state, err);
     if (r < 0)
         return r;
     /* It may have ended since. It is known by now, so a Docker that does not answer is no failure

@@ -579,6 +579,28 @@ static void test_recover__docker_down_and_task_ended__code_told_when_it_is_back(
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
 }
 
+/* Nothing is there but the plugin: the FIFOs are held and a pump waits for Docker with it. */
+static void test_recover__docker_down_and_pump_dead__recovered_and_logs_whole(void **state) {
+    struct world_web *x = *state;
+    struct reader out;
+    world_driver_free(&x->w);
+    world_pump_kill(&x->w);
+    world_driver_new(&x->w, "{}");
+    fake_rules(&x->w.fake, "* * drop\n");
+    uint64_t before = clock_now_us();
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    assert_true(world_look(&x->w, x->task.id).logs);
+    reader_start(&out, x->task.stdout_path);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "print/web-a1", "hello\n", NULL, 0);
+    reader_until(&out, "hello\n");
+    world_exit(&x->w, &x->task, 3);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 3);
+    reader_until_eof(&out);
+    reader_done(&out);
+}
+
 static void test_recover__docker_hangs_and_client_goes__error_and_nothing_held(void **state) {
     struct world_web *x = *state;
     struct cancel gone;
@@ -774,6 +796,7 @@ static const struct CMUnitTest tests[] = {
     T(test_recover__docker_away_for_a_moment__recovered),
     HASTY(test_recover__docker_hangs__taken_to_run_until_it_answers),
     HASTY(test_recover__docker_down_and_task_ended__code_told_when_it_is_back),
+    HASTY(test_recover__docker_down_and_pump_dead__recovered_and_logs_whole),
     HASTY(test_recover__docker_hangs_and_client_goes__error_and_nothing_held),
     HASTY(test_recover__built_in_drivers_and_docker_hangs__error_in_time),
     T(test_recover__docker_fails_at_the_last_look__looked_at_later),
