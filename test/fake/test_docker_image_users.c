@@ -199,26 +199,37 @@ static void test_docker_images_acquire__removed_behind_the_look__pulled(void **s
 
 /* ---- asked for ahead ---- */
 
+struct passing {
+    struct timer t;
+    pthread_mutex_t lock; /* held until the loop's thread is done with it */
+};
+
 static void on_passed(void *arg) {
-    struct timer *t = arg;
-    t->timer = loop_timer_del(t->timer);
-    cancel_fire(&t->fired);
+    struct passing *p = arg;
+    pthread_mutex_lock(&p->lock);
+    p->t.timer = loop_timer_del(p->t.timer);
+    cancel_fire(&p->t.fired);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static void arm_passing(void *arg) {
-    struct timer *t = arg;
-    assert_int_equal(loop_timer_new(t->loop, on_passed, t, &t->timer), 0);
-    loop_timer_at(t->timer, t->at_us);
+    struct passing *p = arg;
+    assert_int_equal(loop_timer_new(p->t.loop, on_passed, p, &p->t.timer), 0);
+    loop_timer_at(p->t.timer, p->t.at_us);
 }
 
 /* Until the timer of what was released before this call has fired. */
 static void pass_the_delay(struct image_world *x) {
-    struct timer t = {.loop = x->loop, .at_us = clock_now_us() + 2 * x->o.gc_delay_us};
-    struct call call = {.cancel = &t.fired, .deadline_us = clock_now_us() + IMAGE_WAIT_US};
-    assert_int_equal(cancel_init(&t.fired), 0);
-    assert_int_equal(loop_post(x->loop, arm_passing, &t), 0);
+    struct passing p = {.t = {.loop = x->loop, .at_us = clock_now_us() + 2 * x->o.gc_delay_us}};
+    struct call call = {.cancel = &p.t.fired, .deadline_us = clock_now_us() + IMAGE_WAIT_US};
+    pthread_mutex_init(&p.lock, NULL);
+    assert_int_equal(cancel_init(&p.t.fired), 0);
+    assert_int_equal(loop_post(x->loop, arm_passing, &p), 0);
     assert_int_equal(call_sleep(&call, IMAGE_WAIT_US), -ECANCELED);
-    cancel_done(&t.fired);
+    pthread_mutex_lock(&p.lock);
+    cancel_done(&p.t.fired);
+    pthread_mutex_unlock(&p.lock);
+    pthread_mutex_destroy(&p.lock);
 }
 
 static struct docker_image_look *look(struct image_world *x) {

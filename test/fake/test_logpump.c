@@ -623,6 +623,7 @@ static void test_prepare__older_pump__einval_and_followed(void **state) {
     shutdown(fd, SHUT_RDWR);
     pthread_join(thread, NULL);
     pool_free(pool);
+    loop_run_posted(loop);
     logpump_free(pump);
     loop_free(loop);
     unlink(addr.sun_path);
