@@ -44,6 +44,7 @@ struct docker_image_want {
 struct docker_image {
     char id[80];
     char user[128]; /* Config.User of the image */
+    bool fetched;   /* it was not here before */
 };
 /** Asks for an image that is most likely here and waits for nothing, so that its caller can go on
  * as if it were, and let docker_images_acquire tell. Until then no image is removed. NULL: it

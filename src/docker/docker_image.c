@@ -227,6 +227,7 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
     }
     int r = -ENOENT;
     const char *name = name_of(want, &ref);
+    ret->fetched = false;
     if (may_be_here(want, &ref))
         r = hold_looked(im, call, look, name, want->user_id, ret, err);
     if (r == -ENOENT) {
@@ -237,6 +238,7 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
         if (r < 0)
             return r;
         r = hold_present(im, call, name, want->user_id, ret, err);
+        ret->fetched = true;
         if (r == -ENOENT && load) {
             err_clear(err);
             return err_set(err, ERR_PLAIN, ENOENT, "image archive %s does not hold image %s",

@@ -263,6 +263,11 @@ static int create_container(struct start *s, struct err *err) {
     }
 }
 
+/* 404 is also what Docker says of a volume's driver, after a quarter of a minute. */
+static bool wants_image(const struct start *s, const struct err *refused) {
+    return s->image.fetched || strstr(refused->text, "No such image");
+}
+
 /* The image is most often here: it is asked for, the container is made meanwhile, and then the
  * answer is looked at. */
 static int make_container(struct start *s, struct err *err) {
@@ -273,17 +278,17 @@ static int make_container(struct start *s, struct err *err) {
         r = prepare(s, err);
     if (r < 0)
         return r;
-    r = create_container(s, err);
-    if (!s->look || (r < 0 && r != -ENOENT))
-        return r;
-    bool made = r == 0;
-    err_clear(err);
-    r = hold_image(s, err);
-    if (r < 0 || made)
-        return r;
-    /* It was not here. The pull took its time: the wanted cpuset may be another one by now. */
-    r = prepare(s, err);
-    return r < 0 ? r : create_container(s, err);
+    struct err refused = {0};
+    bool ahead = s->look != NULL;
+    int made = create_container(s, &refused);
+    if (ahead && (made == 0 || made == -ENOENT))
+        r = hold_image(s, err);
+    if (ahead && r == 0 && made == -ENOENT && wants_image(s, &refused)) {
+        /* A pull takes its time: the wanted cpuset may be another one by now. */
+        r = prepare(s, err);
+        return r < 0 ? r : create_container(s, err);
+    }
+    return r < 0 || made == 0 ? r : err_set(err, refused.cls, -made, "%s", refused.text);
 }
 
 /* ---- start ---- */

@@ -126,6 +126,7 @@ static void test_docker_images_look__order_of_ways(void **state) {
         assert_string_equal(u.err.text, "");
         assert_int_equal(u.r, 0);
         assert_string_equal(u.image.id, "sha256:5ca1ab1e");
+        assert_int_equal(u.image.fetched, rows[i].pulls > 0);
         image_user_done(&u);
         char request[160];
         bool both = strncmp(rows[i].image, "app:7@", 6) == 0;

@@ -439,6 +439,20 @@ static void test_start__create_refused__image_not_waited_for(void **state) {
     fake_images_fail(0);
 }
 
+/* Something else is not there. Docker may have looked for it for long: it is not asked twice. */
+static void test_start__create_404_and_image_is_here__told_at_once(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    look_ahead(x);
+    fake_rules(&x->w.fake, "POST /containers/create status=404 "
+                           "body={\"message\":\"plugin \\\"nfs\\\" not found\"}\n");
+    assert_int_equal(start_fails(x, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "plugin \"nfs\" not found"));
+    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 1);
+    assert_undone(x, 0);
+}
+
 /* ---- what the image module is told ---- */
 
 /* "=@" in @want: = the alloc folder. */
@@ -740,6 +754,7 @@ static const struct CMUnitTest tests[] = {
     AHEAD(test_start__image_is_not_here__created_behind_the_pull),
     AHEAD(test_start__image_cannot_be_held__undone),
     AHEAD(test_start__create_refused__image_not_waited_for),
+    AHEAD(test_start__create_404_and_image_is_here__told_at_once),
     T(test_start__image_fields__reach_the_image_module),
     T(test_start__plugins_image_fields__reach_the_image_module),
     T(test_start__no_fifo__recoverable_and_undone),
