@@ -71,8 +71,8 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
               int *ret_status, json_t **ret_body, struct err *err) MUST_CHECK;
 
 /** Sends a request without a body and waits for nothing: Docker answers while the caller does
- * something else on the same thread. NULL: not sent (no memory; no API version is negotiated yet):
- * docker_do has it. */
+ * something else on the same thread (over TCP it may go out in docker_end only). NULL: not sent (no
+ * memory; no API version is negotiated yet): docker_do has it. */
 struct docker_begun *docker_begin(struct docker *d, const char *method,
                                   const char *path) MUST_CHECK;
 /** The answer, and the end of @b. @call has a deadline. As docker_do. */

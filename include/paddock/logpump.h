@@ -5,8 +5,9 @@
  *
  * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to
  * spawn it;
- * 2. logpump_prepare for a task that is about to be started, logpump_begin behind its start;
- * 3. logpump_follow for every recovered task, or where Docker's answer matters: idempotent;
+ * 2. logpump_prepare for a task that is about to be started, or is recovered, and logpump_begin;
+ * 3. logpump_follow where that does not do (see there), or where Docker's answer matters:
+ * idempotent;
  * 4. logpump_finish when the container has ended: drained, FIFOs closed;
  * 5. logpump_forget when the task is destroyed.
  *
@@ -50,12 +51,12 @@ struct logpump_task {
     bool adopted; /* taken over from another driver: start behind since_ns, not at the first line */
     int64_t since_ns; /* with adopted: since 1970 */
 };
-/** Before the container runs: a pump is there, and the FIFOs are open in it and here. What cannot
- * be is known by then. logpump_begin or logpump_follow comes next, or logpump_drop; a container
- * that has ended in the meantime may be finished as any other. -EINVAL: an older pump does not know
- * this, logpump_follow does all. Context: as logpump_follow. */
-int logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t,
-                    struct err *err) MUST_CHECK;
+/** Before the container runs: a pump is there, and the FIFOs are open in it and here. Then comes
+ * logpump_begin; false: it could not be (the pump may be one of an older version), logpump_follow
+ * does all, and tells why not. Or logpump_drop, in both cases: the FIFOs are held. A container that
+ * has ended meanwhile may be finished as any other. Context: any thread, blocks up to 2 s. */
+bool logpump_prepare(struct logpump *p, const struct call *call,
+                     const struct logpump_task *t) MUST_CHECK;
 /** It runs: the output of what is prepared is followed. Waits for no answer, Docker's neither; what
  * Docker cannot give now is asked for again. Unknown tasks, and those that are followed: nothing.
  * Context: any thread; blocks up to 2 s for a pump that is busy. */

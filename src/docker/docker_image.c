@@ -131,7 +131,7 @@ struct docker_image_look *docker_images_look(struct docker_images *im,
     if (!look)
         return NULL;
     pthread_mutex_lock(&im->lock);
-    if (!image_users_removing(im)) {
+    if (!im->put_off && !image_users_removing(im)) {
         look->im = im;
         im->looks++;
     }
@@ -201,19 +201,19 @@ static int hold_present(struct docker_images *im, const struct call *call, const
     return r;
 }
 
-/* As hold_present, by the answer to @look when it has one. Taken. */
+/* As hold_present, by the answer to @look where that says that it is here. Taken. */
 static int hold_looked(struct docker_images *im, const struct call *call,
                        struct docker_image_look *look, const char *name, const char *user_id,
                        struct docker_image *ret, struct err *err) {
     struct err failed = {0};
-    int r = -EAGAIN;
+    int r = -ENOENT;
     if (look) {
         r = look_answer(look, call, ret, &failed);
         if (r == 0) /* none has begun since */
             r = hold_seen(im, call, removals_now(im), ret->id, user_id, &failed);
         docker_images_look_free(look);
     }
-    return r == 0 || r == -ENOENT ? r : hold_present(im, call, name, user_id, ret, err);
+    return r == 0 ? 0 : hold_present(im, call, name, user_id, ret, err);
 }
 
 int docker_images_acquire(struct docker_images *im, const struct call *call,

@@ -18,6 +18,7 @@ struct docker_images {
     struct image_shared *shared;
     unsigned removals; /* that have ended: what was seen before one may be gone */
     unsigned looks;    /* that wait for their answer: no removal begins */
+    bool put_off;      /* a removal was, because of them: no more of them until it has begun */
 };
 
 /* ---- docker_image.c ---- */

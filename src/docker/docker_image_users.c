@@ -170,9 +170,11 @@ void image_users_on_timer(void *arg) {
     struct docker_images *im = arg;
     uint64_t now = clock_now_us();
     pthread_mutex_lock(&im->lock);
+    im->put_off = false;
     for (struct image_held *h = im->held; h; h = h->next) {
         if (!h->remove_at_us || h->removing || h->remove_at_us > now)
             continue;
+        im->put_off |= im->looks > 0;
         struct removal *x = im->looks == 0 ? calloc(1, sizeof(*x)) : NULL;
         if (x) {
             x->im = im;

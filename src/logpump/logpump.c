@@ -30,12 +30,14 @@
 #include <sys/wait.h>
 
 #define SPAWN_TIMEOUT_US (10 * US_PER_SEC)
+#define PREPARE_TIMEOUT_US (2 * US_PER_SEC) /* a container that runs is not looked at before */
 #define RESPAWN_PAUSE_US (50 * US_PER_MS)
 #define REVIVE_PAUSE_US (5 * US_PER_SEC) /* after all attempts to start it have failed */
 #define CONNECT_LIMIT_SEC 2
 
 struct held {
     char *task_id;
+    unsigned long number; /* this hold's: the task may be held anew while an end is waited for */
     int fd[2];
     bool following; /* the pump is being told: its end is not to be asked for yet */
     struct held *next;
@@ -48,7 +50,8 @@ struct logpump {
     pthread_mutex_t spawning; /* held while a pump is started: many tasks begin at once */
     pthread_mutex_t lock;     /* of held, watched and children */
     struct held *held;
-    bool watched; /* there is a watch, or somebody is about to set one */
+    unsigned long holds; /* so far */
+    bool watched;        /* there is a watch, or somebody is about to set one */
     pid_t children[8];
     /* the loop's thread's */
     int watch_fd;
@@ -473,6 +476,7 @@ static int hold(struct logpump *p, const struct logpump_task *t, struct err *err
     }
     pthread_mutex_lock(&p->lock);
     struct held **at = held_find(p, t->task_id), *old = *at;
+    h->number = ++p->holds;
     h->next = old ? old->next : NULL;
     *at = h;
     pthread_mutex_unlock(&p->lock);
@@ -481,9 +485,12 @@ static int hold(struct logpump *p, const struct logpump_task *t, struct err *err
     return 0;
 }
 
-static void let_go(struct logpump *p, const char *task_id) {
+/* @number: of the hold; 0 = whichever there is. */
+static void let_go(struct logpump *p, const char *task_id, unsigned long number) {
     pthread_mutex_lock(&p->lock);
     struct held **at = held_find(p, task_id), *h = *at;
+    if (h && number && h->number != number)
+        h = NULL;
     if (h)
         *at = h->next;
     pthread_mutex_unlock(&p->lock);
@@ -505,30 +512,27 @@ static json_t *request(const char *op, const struct logpump_task *t) {
                      t->tty, "since_ns", t->adopted ? (json_int_t)t->since_ns : (json_int_t)0);
 }
 
-/* @op: prepare or follow. */
-static int ask_to_carry(struct logpump *p, const struct call *call, const char *op,
-                        const struct logpump_task *t, struct err *err) {
-    int r = hold(p, t, err);
-    if (r < 0)
-        return r;
-    struct call within = call_within(call, SPAWN_TIMEOUT_US);
-    r = ask(p, &within, 0, request(op, t), err);
-    if (r < 0) {
-        logpump_drop(p, t->task_id); /* whatever the pump has of it */
-        return r;
-    }
+static void is_carried(struct logpump *p, const char *task_id) {
     pthread_mutex_lock(&p->lock);
-    struct held *h = *held_find(p, t->task_id);
+    struct held *h = *held_find(p, task_id);
     if (h)
         h->following = false;
     pthread_mutex_unlock(&p->lock);
     revive(p); /* sets the watch when there is none */
-    return 0;
 }
 
-int logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t,
-                    struct err *err) {
-    return ask_to_carry(p, call, "prepare", t, err);
+bool logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t) {
+    struct err err = {0};
+    struct call within = call_within(call, PREPARE_TIMEOUT_US);
+    int r = hold(p, t, &err);
+    if (r == 0)
+        r = ask(p, &within, 0, request("prepare", t), &err);
+    /* It stays held: a FIFO without a writer for a moment is one that logmon is done with. */
+    if (r < 0)
+        log_debug("logpump", LOG_KV("task_id", t->task_id, "error", err.text), "not prepared");
+    else
+        is_carried(p, t->task_id);
+    return r == 0;
 }
 
 void logpump_begin(struct logpump *p, const char *task_id) {
@@ -541,26 +545,34 @@ void logpump_begin(struct logpump *p, const char *task_id) {
 
 void logpump_drop(struct logpump *p, const char *task_id) {
     close_task(p, task_id);
-    let_go(p, task_id);
+    let_go(p, task_id, 0);
 }
 
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
                    struct err *err) {
-    return ask_to_carry(p, call, "follow", t, err);
+    struct call within = call_within(call, SPAWN_TIMEOUT_US);
+    int r = hold(p, t, err);
+    if (r == 0)
+        r = ask(p, &within, 0, request("follow", t), err);
+    if (r < 0)
+        logpump_drop(p, t->task_id); /* whatever the pump has of it */
+    else
+        is_carried(p, t->task_id);
+    return r;
 }
 
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
                    const char *task_id, struct err *err) {
     pthread_mutex_lock(&p->lock);
     const struct held *h = *held_find(p, task_id);
-    bool followed = h && !h->following;
+    unsigned long number = h && !h->following ? h->number : 0;
     pthread_mutex_unlock(&p->lock);
-    if (!followed)
+    if (!number)
         return 0;
     int r = ask(p, call, quiet_us, json_pack("{s:s,s:s}", "op", "finish", "task", task_id), err);
     if (r < 0 && r != -ECANCELED)
         close_task(p, task_id); /* not taken in time: closed all the same */
-    let_go(p, task_id);
+    let_go(p, task_id, number);
     return r;
 }
 

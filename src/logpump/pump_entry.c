@@ -82,7 +82,7 @@ static int entry_add(struct pump *p, struct pump_record *record, struct entry **
         return -ENOMEM;
     }
     e->pump = p;
-    int r = pump_task_new(p->loop, p->http, record, &task_ops, e, &e->task);
+    int r = pump_task_new(p->loop, p->http, record, p->patience_us, &task_ops, e, &e->task);
     if (r < 0) {
         free(e);
         return r;

@@ -80,15 +80,16 @@ static int take_sigterm(struct pump *p) {
 }
 
 /* PADDOCK_DOCKER_TIMEOUT_MS shortens it, as every wait for Docker. */
-static uint64_t alone_limit_us(void) {
+static uint64_t patience_us(void) {
     const char *text = getenv("PADDOCK_DOCKER_TIMEOUT_MS");
     uint64_t ms;
     bool given = text && parse_u64(text, 3600000, &ms) == 0 && ms > 0;
-    return ALONE_LOOKS * (given ? ms * US_PER_MS : ANSWER_US);
+    return given ? ms * US_PER_MS : ANSWER_US;
 }
 
 static int start(struct pump *p, const struct docker_options *o, struct err *err) {
-    p->alone_us = alone_limit_us();
+    p->patience_us = patience_us();
+    p->alone_us = ALONE_LOOKS * p->patience_us;
     int r = docker_global_init();
     if (r == 0)
         r = docker_new(o, &p->docker, err);

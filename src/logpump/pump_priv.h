@@ -29,6 +29,7 @@ struct pump {
     int listen_fd, signal_fd, inotify_fd, proc_fd;
     struct loop_watch *listen_watch, *signal_watch, *inotify_watch;
     struct loop_timer *idle, *alone, *beat, *rival_look, *accept_again;
+    uint64_t patience_us;              /* with who prepares a task, and with Docker */
     uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
     struct conn *conns;
     struct entry *entries;

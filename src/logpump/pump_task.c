@@ -29,8 +29,6 @@
 #define RESUME_SKEW_NS (2 * NS_PER_SEC)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
-/* Who prepares a task starts its container and asks again, or has died. */
-#define BEGIN_MAX_US (60 * US_PER_SEC)
 /* After `finish`: a stream that says nothing for so long is opened again. */
 #define FINISH_QUIET_US (2 * US_PER_SEC)
 /* At `finish`, one that has said something within this time is left to its own end. */
@@ -60,7 +58,7 @@ struct pump_task {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool begun, open, moved, paused, opened_told, finishing, last_pass, ended;
+    bool open, moved, paused, opened_told, finishing, last_pass, ended;
     bool eof; /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
@@ -466,7 +464,6 @@ static int64_t begin_ns(const struct pump_task *t) {
 }
 
 static void open_stream(struct pump_task *t) {
-    t->begun = true;
     docker_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = t->open = false;
     t->last_pass = t->finishing;
@@ -550,7 +547,8 @@ int pump_task_reopen(struct pump_task *t) {
 }
 
 int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_record *record,
-                  const struct pump_task_ops *ops, void *ctx, struct pump_task **ret) {
+                  uint64_t patience_us, const struct pump_task_ops *ops, void *ctx,
+                  struct pump_task **ret) {
     struct pump_task *t = calloc(1, sizeof(*t));
     if (!t) {
         pump_record_close(record);
@@ -573,14 +571,18 @@ int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_reco
         pump_task_free(t);
         return r;
     }
-    loop_timer_at(t->retry, clock_now_us() + BEGIN_MAX_US);
+    loop_timer_at(t->retry, clock_now_us() + patience_us);
     *ret = t;
     return 0;
 }
 
 void pump_task_begin(struct pump_task *t) {
-    if (!t->begun)
-        open_stream(t);
+    if (t->get || t->eof || t->finishing)
+        return; /* under way, or what came is not delivered yet */
+    /* Perhaps it was asked for too early, by a pump that was started before the container. */
+    loop_timer_at(t->retry, 0);
+    t->backoff_us = RETRY_FIRST_US;
+    open_stream(t);
 }
 
 void pump_task_free(struct pump_task *t) {

@@ -20,11 +20,13 @@ struct pump_task_ops {
 };
 
 /** @record: taken over (pump_record_close'd by the task). Opens the FIFOs; the stream with
- * pump_task_begin, or after a minute in which nobody has asked for it.
- *  Returns 0; -ENXIO/-ENOENT/-ELOOP/-EINVAL a FIFO cannot be opened as one; -ENOMEM. */
+ * pump_task_begin, or after @patience_us in which nobody has asked for it (who prepares a task
+ * starts its container then, or has died). Returns 0; -ENXIO/-ENOENT/-ELOOP/-EINVAL a FIFO cannot
+ * be opened as one; -ENOMEM. */
 int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_record *record,
-                  const struct pump_task_ops *ops, void *ctx, struct pump_task **ret) MUST_CHECK;
-/** The container runs, or did: its output is to come. Again: nothing. */
+                  uint64_t patience_us, const struct pump_task_ops *ops, void *ctx,
+                  struct pump_task **ret) MUST_CHECK;
+/** The container runs, or did: its output is to come, now. One that is open already: nothing. */
 void pump_task_begin(struct pump_task *t);
 /** Closes the FIFOs; the record's file stays. */
 void pump_task_free(struct pump_task *t);

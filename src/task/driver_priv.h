@@ -126,10 +126,9 @@ void exit_task_leaves(struct driver *d, struct task *t);
 void exit_settle_later(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
-/** Its container is about to run: what its output needs is made ready. logs_begin or logs_follow
- * comes next, or logs_drop. -EINVAL: logs_follow alone can do it. */
-int logs_prepare(struct driver *d, const struct call *call, const struct task *t,
-                 struct err *err) MUST_CHECK;
+/** Its container is about to run, or is known to: what its output needs is made ready. Then comes
+ * logs_begin; false: logs_follow. Or logs_drop. */
+bool logs_prepare(struct driver *d, const struct call *call, const struct task *t) MUST_CHECK;
 /** It runs, and its log driver is one that can be read: waits for nobody. */
 void logs_begin(struct driver *d, struct task *t);
 /** It does not come to run. */

@@ -15,11 +15,6 @@ static struct logpump_task wanted(const struct task *t, const struct task_look *
                                  .tty = now->tty};
 }
 
-static int failed(const struct task *t, int r, struct err *err) {
-    err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
-    return err_wrap(err, r, "logs of task %s", t->id);
-}
-
 static int follow(struct driver *d, const struct call *call, struct task *t,
                   const struct logpump_task *want, struct err *err) {
     int r = logpump_follow(d->pump, call, want, err);
@@ -32,14 +27,14 @@ static int follow(struct driver *d, const struct call *call, struct task *t,
     /* It ended before it was followed: that end did not know of any logs. */
     if (r == 0 && store_look(t).phase == TASK_EXITED)
         exit_settle_later(d, t);
-    return failed(t, r, err);
+    err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
+    return err_wrap(err, r, "logs of task %s", t->id);
 }
 
-int logs_prepare(struct driver *d, const struct call *call, const struct task *t, struct err *err) {
+bool logs_prepare(struct driver *d, const struct call *call, const struct task *t) {
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
-    int r = now.logs ? logpump_prepare(d->pump, call, &want, err) : 0;
-    return r == -EINVAL ? r : failed(t, r, err);
+    return !now.logs || logpump_prepare(d->pump, call, &want);
 }
 
 int logs_follow(struct driver *d, const struct call *call, struct task *t, struct err *err) {

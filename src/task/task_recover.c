@@ -87,13 +87,10 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
 
 /* That its output can be read is known from its start, so Docker need not be there for it. */
 static int resume_logs(struct driver *d, const struct call *call, struct task *t, struct err *err) {
-    struct err failed = {0};
-    int r = logs_prepare(d, call, t, &failed);
-    if (r == -EINVAL)
+    if (!logs_prepare(d, call, t))
         return logs_follow(d, call, t, err);
-    if (r == 0)
-        logs_begin(d, t);
-    return r < 0 ? err_set(err, failed.cls, -r, "%s", failed.text) : 0;
+    logs_begin(d, t);
+    return 0;
 }
 
 /* A Docker that is just being started again gets its time. */

@@ -32,7 +32,7 @@ struct start {
     bool image_held;
     char *name; /* of the container */
     char container_id[65];
-    bool prepared, started; /* the log pump; the container */
+    bool prepared;   /* the log pump is ready for its output */
     bool unanswered; /* a create was asked for and not answered: there may be a container of this
                         name */
     struct docker_state state;
@@ -165,9 +165,7 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
 static int prepare(struct start *s, struct err *err) {
     AUTO_FREE char *dir = NULL;
     json_decref(TAKE_PTR(s->body));
-    free(TAKE_PTR(s->name));
-    s->name = docker_create_name(s->config);
-    if (!s->name)
+    if (!s->name && !(s->name = docker_create_name(s->config)))
         return err_oom(err);
     int r = sources_plan(s->d, s->plugin, &s->job, s->name, &dir, err);
     if (r >= 0)
@@ -316,14 +314,8 @@ static int wait_started(struct start *s, struct docker_begun *asked, struct err 
 /* While Docker starts it, what its output needs is made ready. */
 static int start_container(struct start *s, struct err *err) {
     struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
-    struct err failed = {0};
-    int logs = logs_prepare(s->d, s->call, s->task, &failed);
-    int r = wait_started(s, asked, err);
-    s->prepared = logs == 0;
-    s->started = r == 0;
-    return r < 0 || logs == 0 || logs == -EINVAL
-               ? r
-               : err_set(err, failed.cls, -logs, "%s", failed.text);
+    s->prepared = logs_prepare(s->d, s->call, s->task);
+    return wait_started(s, asked, err);
 }
 
 /* ---- after it ---- */
@@ -402,6 +394,9 @@ static void undo(struct start *s) {
     struct call call = call_within(NULL, s->d->timeout_us);
     struct err err = {0};
     const char *container = s->container_id[0] ? s->container_id : s->unanswered ? s->name : "";
+    docker_images_look_free(TAKE_PTR(s->look));
+    if (s->inspect) /* it has run: what it had to say, perhaps why */
+        logs_give_up(s->d, s->task);
     int r = container[0] ? docker_container_remove(s->d->docker, &call, container, true, &err) : 0;
     if (r < 0 && r != -ENOENT)
         log_warn("start", LOG_KV("container", container, "error", err.text),
@@ -409,10 +404,7 @@ static void undo(struct start *s) {
     if (s->image_held)
         docker_images_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
-        if (s->started)
-            logs_give_up(s->d, s->task);
-        else if (s->prepared)
-            logs_drop(s->d, s->task);
+        logs_drop(s->d, s->task);
         if (s->d->pump && s->container_id[0])
             logpump_forget(s->d->pump, s->container_id);
         sources_leave(s->d, s->task);

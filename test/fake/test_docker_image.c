@@ -97,7 +97,8 @@ static void test_docker_images_look__order_of_ways(void **state) {
         int looks, pulls;
     } rows[] = {
         {"app:1", "", false, true, 1, 0},
-        {"app:2", IMAGE_ABSENT(1), false, true, 2, 1},
+        {"app:2", IMAGE_ABSENT(2), false, true, 3, 1},
+        {"app:8", IMAGE_ABSENT(1), false, true, 2, 0}, /* somebody's pull has ended */
         {"app:3", "GET /images/*/json times=1 status=500\n", false, true, 2, 0},
         {"app:4", "GET /images/*/json times=1 body={}\n", false, true, 2, 0},
         {"app:5", "GET /images/*/json times=1 drop\n", false, true, 2, 0},

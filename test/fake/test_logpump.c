@@ -23,6 +23,9 @@
 #define RUNS "{\"image\":\"busybox\",\"command\":\"sleep\"}"
 #define TERMINAL "{\"image\":\"busybox\",\"command\":\"sleep\",\"tty\":true}"
 
+/* the container that is created as the Nth */
+#define ID_OF(n) "/containers/c0de0000000" n "000000000000000000000000000000000000000000000000feed"
+
 struct fixture {
     struct world w;
     struct task_config task;
@@ -335,7 +338,6 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
     task_config_done(&two);
 }
 
-/* How many files the pump's folder has for the containers' positions. */
 /* Plugin and agent both died behind the last line: what was delivered is not told again. */
 static void test_recover__delivered_before_the_crash__not_told_again(void **state) {
     struct fixture *x = *state;
@@ -576,7 +578,7 @@ static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     task_config_done(&two);
 }
 
-/* A pump of an earlier version: it refuses what it does not know, and is asked as it can be. */
+/* A pump of an earlier version: it refuses what it does not know. */
 static void *old_pump(void *arg) {
     int listen_fd = *(int *)arg;
     for (;;) {
@@ -593,7 +595,8 @@ static void *old_pump(void *arg) {
     }
 }
 
-static void test_prepare__older_pump__einval_and_followed(void **state) {
+/* It is asked as it can be, and in between nobody lets go of the FIFO, which would end logmon. */
+static void test_prepare__older_pump__held_until_followed(void **state) {
     struct fixture *x = *state;
     struct loop *loop;
     struct pool *pool;
@@ -614,12 +617,21 @@ static void test_prepare__older_pump__einval_and_followed(void **state) {
                                 .pool = pool};
     assert_int_equal(logpump_new(&o, &pump, NULL), 0);
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    struct logpump_task t = {.task_id = "t",
+    struct task_config two;
+    world_task(&x->w, &two, "two", RUNS);
+    struct logpump_task t = {.task_id = two.id,
                              .container_id = "c",
-                             .stdout_path = x->task.stdout_path,
-                             .stderr_path = x->task.stderr_path};
-    assert_int_equal(logpump_prepare(pump, &call, &t, NULL), -EINVAL);
+                             .stdout_path = two.stdout_path,
+                             .stderr_path = two.stderr_path};
+    AUTO_FD int out = open(two.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_false(has_writer(&out));
+    assert_false(logpump_prepare(pump, &call, &t));
+    assert_true(has_writer(&out));
     assert_int_equal(logpump_follow(pump, &call, &t, NULL), 0);
+    assert_true(has_writer(&out));
+    assert_int_equal(logpump_finish(pump, &call, 0, t.task_id, NULL), 0);
+    assert_false(has_writer(&out));
+    task_config_done(&two);
     shutdown(fd, SHUT_RDWR);
     pthread_join(thread, NULL);
     pool_free(pool);
@@ -627,6 +639,46 @@ static void test_prepare__older_pump__einval_and_followed(void **state) {
     logpump_free(pump);
     loop_free(loop);
     unlink(addr.sun_path);
+}
+
+/* Who prepared it has died, as far as the pump knows: it begins by itself, after its patience. One
+ * that has begun is not asked for again by then. */
+static void test_prepare__nobody_begins__begun_after_a_while(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    world_task(&x->w, &two, "two", RUNS);
+    int before = fake_count(&x->w.fake, "GET " ID_OF("1") "/logs");
+    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    world_until_count(&x->w, "GET " ID_OF("2") "/logs", 1);
+    assert_int_equal(fake_count(&x->w.fake, "GET " ID_OF("1") "/logs"), before);
+    driver_started_done(&s);
+    task_config_done(&two);
+}
+
+/* A pump that is started again before the container runs asks Docker too early. */
+static void test_begin__asked_too_early__asked_at_once(void **state) {
+    struct fixture *x = *state;
+    struct task_config two;
+    struct driver_started s = {0};
+    struct reader out;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    world_task(&x->w, &two, "two", RUNS);
+    fake_rules(&x->w.fake, "GET " ID_OF("2") "/logs times=6 body=\n");
+    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    world_pump_kill(&x->w);
+    world_until_count(&x->w, "GET " ID_OF("2") "/logs", 6);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
+    uint64_t begun = clock_now_us();
+    driver_started_told(x->w.d, &s);
+    reader_start(&out, two.stdout_path);
+    reader_until(&out, "hello\n");
+    assert_true(clock_now_us() - begun < 1200 * US_PER_MS); /* its own next question: 1.6 s */
+    driver_started_done(&s);
+    reader_done(&out);
+    task_config_done(&two);
 }
 
 static void test_logs__fifo_is_a_link__refused(void **state) {
@@ -1257,7 +1309,9 @@ static const struct CMUnitTest tests[] = {
     T(test_finish__while_follow_is_under_way__fifos_stay_open),
     T(test_logs__ended_before_the_begin__delivered_and_closed),
     T(test_logs__plugin_dies_before_the_begin__recovered),
-    T(test_prepare__older_pump__einval_and_followed),
+    T(test_prepare__older_pump__held_until_followed),
+    HASTY(test_prepare__nobody_begins__begun_after_a_while),
+    T(test_begin__asked_too_early__asked_at_once),
     T(test_logs__fifo_is_a_link__refused),
     T(test_logs__fifos_folder_is_a_link__refused),
     T(test_logs__fifo_is_a_file__refused),
