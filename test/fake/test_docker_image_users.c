@@ -248,6 +248,7 @@ static void test_docker_images_look__no_removal_before_the_answer(void **state) 
     image_release(x, "a");
     pass_the_delay(x);
     assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
+    assert_null(look(x)); /* it is its turn next */
     image_user_acquire(&u);
     assert_int_equal(u.r, 0);
     image_fence(x);
