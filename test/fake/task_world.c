@@ -210,6 +210,11 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
     if (driver_start_task(w->d, &call, c, &started, &err) < 0)
         fail_msg("StartTask: %s", err.text);
     driver_started_told(w->d, &started);
+    struct task_look look = world_look(w, c->id);
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/logs", look.container_id);
+    if (look.logs)
+        world_until_count(w, request, 1);
     if (ret)
         *ret = started;
     else
