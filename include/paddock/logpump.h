@@ -54,7 +54,8 @@ struct logpump_task {
 /** Before the container runs: a pump is there, and the FIFOs are open in it and here. Then comes
  * logpump_begin; false: it could not be (the pump may be one of an older version), logpump_follow
  * does all, and tells why not. Or logpump_drop, in both cases: the FIFOs are held. A container that
- * has ended meanwhile may be finished as any other. Context: any thread, blocks up to 2 s. */
+ * has ended meanwhile may be finished as any other. Context: as logpump_follow; does not wait for
+ * Docker. */
 bool logpump_prepare(struct logpump *p, const struct call *call,
                      const struct logpump_task *t) MUST_CHECK;
 /** It runs: the output of what is prepared is followed. Waits for no answer, Docker's neither; what

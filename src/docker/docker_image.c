@@ -205,14 +205,15 @@ static int hold_present(struct docker_images *im, const struct call *call, const
 static int hold_looked(struct docker_images *im, const struct call *call,
                        struct docker_image_look *look, const char *name, const char *user_id,
                        struct docker_image *ret, struct err *err) {
+    if (!look)
+        return hold_present(im, call, name, user_id, ret, err);
     struct err failed = {0};
-    int r = -ENOENT;
-    if (look) {
-        r = look_answer(look, call, ret, &failed);
-        if (r == 0) /* none has begun since */
-            r = hold_seen(im, call, removals_now(im), ret->id, user_id, &failed);
-        docker_images_look_free(look);
-    }
+    int r = look_answer(look, call, ret, &failed);
+    if (r == 0) /* none has begun since */
+        r = hold_seen(im, call, removals_now(im), ret->id, user_id, &failed);
+    docker_images_look_free(look);
+    if (r == -ETIMEDOUT || r == -ECANCELED)
+        return err_set(err, failed.cls, -r, "%s", failed.text);
     return r == 0 ? 0 : hold_present(im, call, name, user_id, ret, err);
 }
 

@@ -82,6 +82,8 @@ static void arm_posted(void *arg) {
     for (struct image_held *h = im->held; h; h = h->next)
         if (h->remove_at_us && !h->removing && (!first || h->remove_at_us < first))
             first = h->remove_at_us;
+    if (im->put_off && (!first || first > clock_now_us() + REMOVE_PAUSE_US))
+        first = clock_now_us() + REMOVE_PAUSE_US; /* whose turn it was may be in use again */
     pthread_mutex_unlock(&im->lock);
     loop_timer_at(im->timer, first);
 }

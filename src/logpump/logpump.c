@@ -30,7 +30,6 @@
 #include <sys/wait.h>
 
 #define SPAWN_TIMEOUT_US (10 * US_PER_SEC)
-#define PREPARE_TIMEOUT_US (2 * US_PER_SEC) /* a container that runs is not looked at before */
 #define RESPAWN_PAUSE_US (50 * US_PER_MS)
 #define REVIVE_PAUSE_US (5 * US_PER_SEC) /* after all attempts to start it have failed */
 #define CONNECT_LIMIT_SEC 2
@@ -523,7 +522,7 @@ static void is_carried(struct logpump *p, const char *task_id) {
 
 bool logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t) {
     struct err err = {0};
-    struct call within = call_within(call, PREPARE_TIMEOUT_US);
+    struct call within = call_within(call, SPAWN_TIMEOUT_US);
     int r = hold(p, t, &err);
     if (r == 0)
         r = ask(p, &within, 0, request("prepare", t), &err);

@@ -375,6 +375,18 @@ static void after_eof(struct pump_task *t) {
     }
 }
 
+/* What came of it is delivered first. */
+static void stream_ended(struct pump_task *t, int r, int status) {
+    t->paused = t->open = false;
+    t->eof = true;
+    t->eof_r = r;
+    t->eof_status = status;
+    if (t->inbox.len == 0 && t->out[0].len == 0 && t->out[1].len == 0)
+        after_eof(t);
+    else
+        run(t);
+}
+
 static void run(struct pump_task *t) {
     int r = deliver_inbox(t);
     if (r == -EPROTO) {
@@ -382,9 +394,7 @@ static void run(struct pump_task *t) {
                  "the log stream is damaged, reading it again, retrying");
         docker_get_cancel(TAKE_PTR(t->get));
         buf_done(&t->inbox);
-        t->eof_r = r;
-        t->eof_status = 0;
-        after_eof(t);
+        stream_ended(t, r, 0);
     } else if (r == 0 && t->eof) {
         after_eof(t);
     } else if (r == 0 && t->paused) {
@@ -430,14 +440,7 @@ static void on_open(void *ctx, int status) {
 static void on_done(void *ctx, int r, int status, const struct err *err) {
     struct pump_task *t = ctx;
     t->get = NULL; /* released by the one who calls */
-    t->paused = t->open = false;
-    t->eof = true;
-    t->eof_r = r < 0 && err && is_unreadable(err) ? -ENOSYS : r;
-    t->eof_status = status;
-    if (t->inbox.len == 0 && t->out[0].len == 0 && t->out[1].len == 0)
-        after_eof(t);
-    else
-        run(t);
+    stream_ended(t, r < 0 && err && is_unreadable(err) ? -ENOSYS : r, status);
 }
 
 /* What follows is asked for again however it ended; of the last pass the end has to be known. */
@@ -577,11 +580,11 @@ int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_reco
 }
 
 void pump_task_begin(struct pump_task *t) {
+    /* Perhaps it was asked for too early, by a pump that was started before the container. */
+    t->backoff_us = RETRY_FIRST_US;
     if (t->get || t->eof || t->finishing)
         return; /* under way, or what came is not delivered yet */
-    /* Perhaps it was asked for too early, by a pump that was started before the container. */
     loop_timer_at(t->retry, 0);
-    t->backoff_us = RETRY_FIRST_US;
     open_stream(t);
 }
 

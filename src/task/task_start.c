@@ -1,6 +1,7 @@
 /* StartTask, as the recipe that it is: image asked for - create request with the wanted cpuset in
- * it - mounts of what the job may mount - create - image held - start - log pump told - inspect -
- * store - reconciler woken - log pump has its stream - handle out.
+ * it - mounts of what the job may mount - create - image held - start, and the log pump made ready
+ * meanwhile - inspect - store - reconciler woken - handle out - log pump begins (before the handle
+ * goes out where Docker has to tell whether there are logs at all).
  *
  * What fails is undone: no container, no image hold, no entry in the store is left behind.
  * Retries and error classes: docker-driver 4.10. */
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #define START_TRANSIENT_TRIES 5
+#define START_LOGS_US (2 * US_PER_SEC)    /* the container runs by then and is to be looked at */
 #define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
 
 struct start {
@@ -314,7 +316,8 @@ static int wait_started(struct start *s, struct docker_begun *asked, struct err 
 /* While Docker starts it, what its output needs is made ready. */
 static int start_container(struct start *s, struct err *err) {
     struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
-    s->prepared = logs_prepare(s->d, s->call, s->task);
+    struct call soon = call_within(s->call, START_LOGS_US);
+    s->prepared = logs_prepare(s->d, &soon, s->task);
     return wait_started(s, asked, err);
 }
 

@@ -20,7 +20,8 @@
  *
  * Control, on the same socket: POST /_fake/rules (body: rules, put before those there are),
  * POST /_fake/reset (no rules), POST /_fake/exit/ID?code=N[&oom=1] (its process ends),
- * POST /_fake/print/ID[?stream=2] (body: one message of output), POST
+ * POST /_fake/print/ID[?stream=2] (body: one message of output), POST /_fake/damage/ID (what is no
+ * frame, to the log streams that are open), POST
  * /_fake/lines/ID?count=N&max=BYTES (numbered lines on both streams), POST /_fake/clock/ID?ms=N
  * (the clock of its log is set so far before or behind the machine's), POST /_fake/restart/ID
  * (another process, by Docker itself), POST /_fake/oom/ID (a child is killed for want of memory),

@@ -234,6 +234,12 @@ static void print_at(struct engine *e, struct container *c, int channel, int64_t
             conn_chunk(e->streams[i].conn, framed.data, framed.len);
 }
 
+static void damage(struct engine *e, const struct container *c) {
+    for (unsigned i = 0; i < e->stream_count; i++)
+        if (e->streams[i].kind == STREAM_LOGS && e->streams[i].of == c)
+            conn_chunk(e->streams[i].conn, "no frame", 8);
+}
+
 static void print(struct engine *e, struct container *c, int channel, const char *text,
                   size_t len) {
     int64_t ns = log_clock(c);
@@ -724,6 +730,9 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
         c->running = false; /* Docker's own doing: no exit that counts */
         e->pid++;
         start(e, c);
+        conn_reply(conn, 204, NULL);
+    } else if (strcmp(what, "damage") == 0) {
+        damage(e, c);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "print") == 0) {
         AUTO_FREE char *stream = request_param(rq, "stream");

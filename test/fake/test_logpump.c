@@ -814,6 +814,24 @@ static void test_logs__damaged_stream__read_again(void **state) {
     task_config_done(&two);
 }
 
+/* What damages the stream stands between lines that a slow reader has not taken yet. */
+static void test_logs__damaged_behind_a_slow_reader__each_line_once(void **state) {
+    struct fixture *x = *state;
+    read_both(x);
+    for (unsigned round = 1; round <= 5; round++) {
+        reader_pause(&x->out, true);
+        lines(x, 1000, 200); /* more than the FIFO takes */
+        fake_control(&x->w.fake, "POST", "damage/web-a1", "", NULL, 0);
+        lines(x, 1000, 200);
+        reader_pause(&x->out, false);
+        reader_until_len(&x->out, 1); /* it moves */
+        reader_pause(&x->out, true);
+        lines(x, 400, 200);
+        reader_pause(&x->out, false);
+    }
+    end_and_check(x, 5 * 1800, 5 * 600);
+}
+
 /* StartTask again with the same id after a crash: another container, whose log is another one. */
 static void test_logs__same_task_other_container__followed(void **state) {
     struct fixture *x = *state;
@@ -1318,6 +1336,7 @@ static const struct CMUnitTest tests[] = {
     T(test_logs__404_and_409__end_quietly),
     T(test_logs__ended_without_finish__asked_at_leisure),
     T(test_logs__damaged_stream__read_again),
+    T(test_logs__damaged_behind_a_slow_reader__each_line_once),
     T(test_logs__same_task_other_container__followed),
     T(test_logs__last_pass_alone__framed),
     T(test_pump__last_task_gone__ends_and_its_folder_goes),
