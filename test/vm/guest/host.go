@@ -296,6 +296,26 @@ func (k *task) repairs(t *T, want set, when string) {
 	t.inTime(when+" outside writes stood for", all)
 }
 
+func (k *task) unit() string { return "docker-" + k.box.ID + ".scope" }
+
+/*
+ * On exactly this set, and nothing of an earlier one is under way: what systemd is
+ * told while it is still at the set before goes behind that one. The unit's own record
+ * is asked for through systemd, not through the driver.
+ */
+func (k *task) settles(t *T, want set) {
+	k.becomes(t, want, 5*time.Second)
+	if cgroupDriver() != "systemd" {
+		return
+	}
+	t.eventually(10*time.Second, "AllowedCPUs of "+k.cfg.Name, func() (bool, string) {
+		out := t.sh("systemctl", "show", "-P", "AllowedCPUs", k.unit())
+		got, err := parseSet(strings.ReplaceAll(out, " ", ","))
+		return err == nil && got == want, out
+	})
+	k.becomes(t, want, 5*time.Second)
+}
+
 /* Waits until the container is on exactly this set. */
 func (k *task) becomes(t *T, want set, limit time.Duration) {
 	t.eventually(limit, fmt.Sprintf("%s on cores %s", k.cfg.Name, want), func() (bool, string) {

@@ -121,6 +121,7 @@ func caseAllReserved(t *T) {
 	k := start(t, h, l, "shared", "", "exec sleep 100000")
 	l.reserve(t, mustSet("1"))
 	k.becomes(t, mustSet("2-3"), tickLimit)
+	k.settles(t, mustSet("2-3"))
 	o := observe()
 	t.atEnd(o.end)
 	t.ok(o.expect(k.cpusFile(), mustSet("2-3")), "observer")
