@@ -526,56 +526,66 @@ static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state
     task_config_done(&two);
 }
 
-/* ---- FIFOs ---- */
-
 /* ---- made ready before the container runs ---- */
+
+/* A task whose start is answered, and the pump has not heard of it. */
+struct unheard {
+    struct task_config task;
+    struct driver_started started;
+    struct reader out;
+};
+
+static void unheard_start(struct fixture *x, struct unheard *u) {
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    *u = (struct unheard){0};
+    world_task(&x->w, &u->task, "two", RUNS);
+    reader_start(&u->out, u->task.stdout_path);
+    assert_int_equal(driver_start_task(x->w.d, &call, &u->task, &u->started, NULL), 0);
+}
+
+/* With so many lines on stdout when it has ended. */
+static void unheard_end(struct fixture *x, struct unheard *u, unsigned lines) {
+    world_exit(&x->w, &u->task, 0);
+    world_wait(&x->w, u->task.id);
+    reader_until_eof(&u->out);
+    assert_int_equal(count_lines(&u->out), lines);
+}
+
+static void unheard_done(struct unheard *u) {
+    driver_started_done(&u->started);
+    reader_done(&u->out);
+    task_config_done(&u->task);
+}
 
 /* A task that ends, and is destroyed, before the pump has heard of its begin: all is delivered, and
  * what is heard then makes nothing. */
 static void test_logs__ended_before_the_begin__delivered_and_closed(void **state) {
     struct fixture *x = *state;
-    struct task_config two;
-    struct driver_started s = {0};
-    struct reader out;
+    struct unheard u;
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    world_task(&x->w, &two, "two", RUNS);
-    reader_start(&out, two.stdout_path);
-    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    unheard_start(x, &u);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
-    world_exit(&x->w, &two, 0);
-    world_wait(&x->w, two.id);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, two.id, false, NULL), 0);
-    reader_until_eof(&out);
-    assert_int_equal(count_lines(&out), 30);
-    driver_started_told(x->w.d, &s);
+    unheard_end(x, &u, 30);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, u.task.id, false, NULL), 0);
+    driver_started_told(x->w.d, &u.started);
     assert_int_equal(world_positions(&x->w), 1); /* the fixture's own task */
-    driver_started_done(&s);
-    reader_done(&out);
-    task_config_done(&two);
+    unheard_done(&u);
 }
 
 /* The plugin dies between its answer and the begin: whoever recovers the task begins. */
 static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     struct fixture *x = *state;
-    struct task_config two;
-    struct driver_started s = {0};
-    struct reader out;
+    struct unheard u;
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    world_task(&x->w, &two, "two", RUNS);
-    reader_start(&out, two.stdout_path);
-    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
-    task_unref(TAKE_PTR(s.task));
+    unheard_start(x, &u);
+    task_unref(TAKE_PTR(u.started.task));
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
     world_driver_free(&x->w);
     world_driver_new(&x->w, "{}");
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
-    world_exit(&x->w, &two, 0);
-    world_wait(&x->w, two.id);
-    reader_until_eof(&out);
-    assert_int_equal(count_lines(&out), 30);
-    driver_started_done(&s);
-    reader_done(&out);
-    task_config_done(&two);
+    assert_int_equal(
+        driver_recover_task(x->w.d, &call, &u.task, u.started.state, u.started.state_len, NULL), 0);
+    unheard_end(x, &u, 30);
+    unheard_done(&u);
 }
 
 /* A pump of an earlier version: it refuses what it does not know. */
@@ -645,40 +655,31 @@ static void test_prepare__older_pump__held_until_followed(void **state) {
  * that has begun is not asked for again by then. */
 static void test_prepare__nobody_begins__begun_after_a_while(void **state) {
     struct fixture *x = *state;
-    struct task_config two;
-    struct driver_started s = {0};
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    world_task(&x->w, &two, "two", RUNS);
-    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    struct unheard u;
+    unheard_start(x, &u);
     world_until_count(&x->w, "GET " ID_OF("2") "/logs", 1);
     assert_int_equal(fake_count(&x->w.fake, "GET " ID_OF("1") "/logs"), 1);
-    driver_started_done(&s);
-    task_config_done(&two);
+    unheard_done(&u);
 }
 
 /* A pump that is started again before the container runs asks Docker too early. */
 static void test_begin__asked_too_early__asked_at_once(void **state) {
     struct fixture *x = *state;
-    struct task_config two;
-    struct driver_started s = {0};
-    struct reader out;
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    world_task(&x->w, &two, "two", RUNS);
+    struct unheard u;
     fake_rules(&x->w.fake, "GET " ID_OF("2") "/logs times=6 body=\n");
-    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), 0);
+    unheard_start(x, &u);
     world_pump_kill(&x->w);
     world_until_count(&x->w, "GET " ID_OF("2") "/logs", 6);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
     uint64_t begun = clock_now_us();
-    driver_started_told(x->w.d, &s);
-    reader_start(&out, two.stdout_path);
-    reader_until(&out, "hello\n");
+    driver_started_told(x->w.d, &u.started);
+    reader_until(&u.out, "hello\n");
     assert_true(clock_now_us() - begun < 1200 * US_PER_MS); /* its own next question: 1.6 s */
-    driver_started_done(&s);
-    reader_done(&out);
-    task_config_done(&two);
+    unheard_done(&u);
 }
+
+/* ---- FIFOs ---- */
 
 static void test_logs__fifo_is_a_link__refused(void **state) {
     struct fixture *x = *state;
