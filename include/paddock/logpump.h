@@ -1,7 +1,7 @@
 #pragma once
 /* The log pump: one process for all tasks (`paddock logpump`) that carries container output to
  * Nomad's FIFOs and outlives plugin and agent. This is the plugin's side of it; the process is in
- * src/logpump too. Facts: docker-driver 4.11, plugin-protocol 7.2; issue: a task's whole life.
+ * src/pump. Facts: docker-driver 4.11, plugin-protocol 7.2; issue: a task's whole life.
  *
  * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to
  * spawn it;

@@ -1,7 +1,7 @@
 /* Docker's streams of output, as one piece and cut anywhere: the same bytes of the same messages
  * come out. The first byte says TTY or frames, the second where to cut. */
 #include "paddock/docker.h"
-#include "src/logpump/log_parser.h"
+#include "src/pump/log_parser.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* A docker_logger that has the FIFO, in a /proc made for the test. */
-#include "../../../src/logpump/pump_rival.h"
+#include "../../../src/pump/pump_rival.h"
 #include "paddock/logpump.h"
 #include "unit/cm.h"
 

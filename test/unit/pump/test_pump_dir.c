@@ -1,8 +1,8 @@
 /* Folders of pumps that were killed and whose Nomad client never came back: the next client's
  * plugin takes away what nobody can need any more, and nothing else. */
-#include "../../../src/logpump/pump_dir.h"
-#include "../../../src/logpump/pump_proto.h"
-#include "../../../src/logpump/pump_record.h"
+#include "../../../src/pump/pump_dir.h"
+#include "../../../src/pump/pump_proto.h"
+#include "../../../src/pump/pump_record.h"
 #include "unit/cm.h"
 
 #include <ftw.h>

@@ -1,4 +1,4 @@
-#include "../../../src/logpump/pump_record.h"
+#include "../../../src/pump/pump_record.h"
 #include "unit/cm.h"
 
 #include <fcntl.h>

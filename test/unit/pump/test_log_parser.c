@@ -1,4 +1,4 @@
-#include "../../../src/logpump/log_parser.h"
+#include "../../../src/pump/log_parser.h"
 #include "unit/cm.h"
 
 #include "paddock/buf.h"

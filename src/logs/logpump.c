@@ -5,14 +5,14 @@
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
+#include "paddock/docker.h"
 #include "paddock/log.h"
 #include "paddock/loop.h"
 #include "paddock/pool.h"
 #include "paddock/strv.h"
 
-#include "pump_dir.h"
-#include "pump_proto.h"
-#include "pump_task.h"
+#include "src/pump/pump_dir.h"
+#include "src/pump/pump_proto.h"
 
 #include <fcntl.h>
 #include <jansson.h>
