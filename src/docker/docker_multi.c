@@ -202,7 +202,7 @@ static void after_ping(struct docker_get *g, CURLcode code, int status) {
     struct docker *d = g->multi->docker;
     struct err err = {0};
     struct curl_header *h = NULL;
-    int r = docker_curl_error(d, code, g->detail, &err);
+    int r = docker_curl_error(d, g->easy, code, g->detail, &err);
     if (r == 0)
         r = docker_status_error(status, &g->error_body, "GET", "/_ping", &err);
     if (r == 0) {
@@ -230,7 +230,7 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
     }
     if (r < 0)
         err_set(&err, ERR_PLAIN, -r, "GET %.200s: %s", g->path, strerror(-r));
-    else if ((r = docker_curl_error(d, code, g->detail, &err)) == 0)
+    else if ((r = docker_curl_error(d, g->easy, code, g->detail, &err)) == 0)
         r = docker_status_error(status, &g->error_body, "GET", g->path, &err);
     if (r == -ENOTCONN)
         docker_minor_forget(d);

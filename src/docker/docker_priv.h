@@ -72,8 +72,10 @@ int docker_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t
 /** The answer's status as -errno (0 for 2xx and 304), with the "message" of its body. */
 int docker_status_error(int status, const struct buf *body, const char *method, const char *path,
                         struct err *err) MUST_CHECK;
-/** A failed transfer as -errno. @detail: CURLOPT_ERRORBUFFER's text. */
-int docker_curl_error(const struct docker *d, CURLcode code, const char *detail,
+/** The result @code of a transfer as -errno; 0 for CURLE_OK. The text contains nothing that is
+ * measured, for it becomes the node's health description: the same fault gives the same text.
+ * @detail: CURLOPT_ERRORBUFFER's text, used for TLS errors only. */
+int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const char *detail,
                       struct err *err) MUST_CHECK;
 
 /* ---- docker_containers.c ---- */

@@ -113,7 +113,7 @@ static int connect_it(struct docker *d, const struct call *call, struct docker_s
         code = curl_easy_getinfo(s->easy, CURLINFO_ACTIVESOCKET, &fd);
     if (code != CURLE_OK) {
         docker_minor_forget(d);
-        return docker_curl_error(d, code, s->detail, err);
+        return docker_curl_error(d, s->easy, code, s->detail, err);
     }
     if (fd == CURL_SOCKET_BAD)
         return wait_failed(-ENOTCONN, path, err);

@@ -116,9 +116,19 @@ int docker_status_error(int status, const struct buf *body, const char *method, 
                    start[0] ? ": " : "", start);
 }
 
-int docker_curl_error(const struct docker *d, CURLcode code, const char *detail, struct err *err) {
+/* The reason of a failed connection: curl's own text contains the milliseconds that it took, and a
+ * port even for a Unix socket. */
+static const char *connect_reason(CURL *easy, CURLcode code) {
+    long os = 0;
+    if (code == CURLE_COULDNT_CONNECT &&
+        curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os) == CURLE_OK && os > 0)
+        return strerror((int)os);
+    return curl_easy_strerror(code);
+}
+
+int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const char *detail,
+                      struct err *err) {
     const char *where = d->socket_path ? d->socket_path : d->base;
-    const char *text = detail && detail[0] ? detail : curl_easy_strerror(code);
     switch (code) {
     case CURLE_OK:
         return 0;
@@ -126,22 +136,24 @@ int docker_curl_error(const struct docker *d, CURLcode code, const char *detail,
         return err_oom(err);
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+        return err_set(err, ERR_PLAIN, ENOTCONN, "cannot connect to Docker at %s: %s", where,
+                       connect_reason(easy, code));
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
-        return err_set(err, ERR_PLAIN, ENOTCONN, "cannot connect to Docker at %s: %s", where, text);
+        return err_set(err, ERR_PLAIN, ENOTCONN, "cannot connect to Docker at %s: %s", where,
+                       detail && detail[0] ? detail : curl_easy_strerror(code));
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
-        return err_set(err, ERR_PLAIN, ENOTCONN, "the connection to Docker at %s was lost: %s",
-                       where, text);
+        return err_set(err, ERR_PLAIN, ENOTCONN, "the connection to Docker at %s was lost", where);
     case CURLE_OPERATION_TIMEDOUT:
         return err_set(err, ERR_DEADLINE, ETIMEDOUT, "Docker at %s did not answer in time", where);
     default:
         return err_set(err, ERR_PLAIN, EPROTO, "Docker at %s gave no valid answer: %s", where,
-                       text);
+                       curl_easy_strerror(code));
     }
 }
 
@@ -364,7 +376,7 @@ static int judge(struct docker_transfer *x, CURLcode code, int *ret_status, stru
         return err_set(err, ERR_PLAIN, -x->r, "%s %.200s: %s", x->rq->method, x->rq->path,
                        strerror(-x->r));
     if (code != CURLE_OK && !x->cut)
-        return docker_curl_error(x->docker, code, x->detail, err);
+        return docker_curl_error(x->docker, x->easy, code, x->detail, err);
     return docker_status_error((int)status, &x->body, x->rq->method, x->rq->path, err);
 }
 

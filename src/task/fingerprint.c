@@ -1,7 +1,12 @@
-/* Is Docker there and well? One probe at a time, every 30 s (5 s while it is not well), its answer
- * told to whoever listens. With hysteresis: one answer that is too late from a loaded dockerd says
- * nothing, two in a row do; a refused connection says it at once. Facts: docker-driver 1.3;
- * attributes as the built-in's, and driver.<name>.cpuset.* beside them. */
+/* The fingerprint: whether Docker is healthy, and the node's attributes.
+ *
+ * Probes Docker every 30 s, every 5 s while it is not healthy, one probe at a time, and sends each
+ * result to the subscribers. A refused connection makes Docker unhealthy immediately. An answer
+ * that is too late does so only when the next one is late, too, for a loaded dockerd is sometimes
+ * slow. Nomad writes a node event for each new description and a node update for each new
+ * attribute. Therefore neither changes while Docker's state is the same: see settle_description()
+ * and keep_info(). The attributes are the built-in driver's, and driver.<name>.cpuset.* beside
+ * them. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -23,18 +28,20 @@ struct fingerprint {
     bool was_connected;
     unsigned late;
     struct driver_fingerprint last;
-    char runtimes[512];
-    bool info_known;
+    char next_description[256]; /* came once; not sent yet. "" = none */
+    struct node_info {
+        char runtimes[512], os_type[32], bridge_ip[64];
+        bool info, bridge;    /* Docker has answered GET /info, GET /networks/bridge */
+    } info;                   /* the last answers */
     struct loop_timer *timer; /* the streams thread's */
 };
 
-/* What one probe saw. */
+/* The result of one probe. */
 struct probe {
     int r;
     struct err err;
     struct docker_version version;
-    char runtimes[512], os_type[32], bridge_ip[64];
-    bool info;
+    struct node_info info;
 };
 
 int fingerprint_new(struct driver *d, struct fingerprint **ret) {
@@ -77,27 +84,28 @@ static void join_keys(const json_t *object, char *out, size_t size) {
         len += (size_t)snprintf(out + len, size - len, "%s%s", i ? "," : "", names[i]);
 }
 
-static int read_info(struct driver *d, const struct call *call, struct probe *p, struct err *err) {
+static int read_info(struct driver *d, const struct call *call, struct node_info *n,
+                     struct err *err) {
     AUTO_JSON json_t *info = NULL;
     int r = docker_info_get(d->docker, call, &info, err);
     if (r < 0)
         return r;
-    join_keys(json_object_get(info, "Runtimes"), p->runtimes, sizeof(p->runtimes));
+    join_keys(json_object_get(info, "Runtimes"), n->runtimes, sizeof(n->runtimes));
     const char *os = json_string_value(json_object_get(info, "OSType"));
-    snprintf(p->os_type, sizeof(p->os_type), "%s", os ? os : "");
-    p->info = true;
+    snprintf(n->os_type, sizeof(n->os_type), "%s", os ? os : "");
+    n->info = true;
     return 0;
 }
 
-/* The gateway of the network "bridge"; absent on a daemon without it. */
-static void read_bridge(struct driver *d, const struct call *call, struct probe *p) {
+/* The gateway of the network "bridge". A daemon without that network answers 404. */
+static void read_bridge(struct driver *d, const struct call *call, struct node_info *n) {
     AUTO_JSON json_t *net = NULL;
     struct docker_request rq = {.method = "GET", .path = "/networks/bridge"};
-    if (docker_do(d->docker, call, &rq, NULL, &net, NULL) < 0)
-        return;
+    int r = docker_do(d->docker, call, &rq, NULL, &net, NULL);
+    n->bridge = r == 0 || r == -ENOENT;
     json_t *config = json_object_get(json_object_get(net, "IPAM"), "Config");
     const char *ip = json_string_value(json_object_get(json_array_get(config, 0), "Gateway"));
-    snprintf(p->bridge_ip, sizeof(p->bridge_ip), "%s", ip ? ip : "");
+    snprintf(n->bridge_ip, sizeof(n->bridge_ip), "%s", ip ? ip : "");
 }
 
 static void probe_docker(struct driver *d, struct probe *p) {
@@ -106,9 +114,9 @@ static void probe_docker(struct driver *d, struct probe *p) {
     p->r = docker_version_get(d->docker, &call, &p->version, &p->err);
     if (p->r < 0)
         return;
-    if (read_info(d, &call, p, NULL) < 0)
+    if (read_info(d, &call, &p->info, NULL) < 0)
         log_debug("fingerprint", NULL, "/info failed, ignoring");
-    read_bridge(d, &call, p);
+    read_bridge(d, &call, &p->info);
 }
 
 /* ---- what it means ---- */
@@ -147,13 +155,39 @@ static void describe_healthy(struct fingerprint *f, const struct probe *p,
         add_attr(f, fp, "pids.limit", ATTR_INT, NULL, c->c.pids_limit);
     if (c && c->c.volumes_enabled)
         add_attr(f, fp, "volumes.enabled", ATTR_BOOL, NULL, 1);
-    if (p->bridge_ip[0])
-        add_attr(f, fp, "bridge_ip", ATTR_STRING, p->bridge_ip, 0);
-    if (p->info) {
-        add_attr(f, fp, "runtimes", ATTR_STRING, p->runtimes, 0);
-        add_attr(f, fp, "os_type", ATTR_STRING, p->os_type, 0);
+    if (f->info.bridge_ip[0])
+        add_attr(f, fp, "bridge_ip", ATTR_STRING, f->info.bridge_ip, 0);
+    if (f->info.info) {
+        add_attr(f, fp, "runtimes", ATTR_STRING, f->info.runtimes, 0);
+        add_attr(f, fp, "os_type", ATTR_STRING, f->info.os_type, 0);
     }
     add_cpuset_attrs(f, fp);
+}
+
+/* Under the lock. Stores what Docker answered. What it did not answer this time keeps its last
+ * value: an attribute that comes and goes would be a node update each time. */
+static void keep_info(struct fingerprint *f, const struct node_info *n) {
+    if (n->info) {
+        snprintf(f->info.runtimes, sizeof(f->info.runtimes), "%s", n->runtimes);
+        snprintf(f->info.os_type, sizeof(f->info.os_type), "%s", n->os_type);
+        f->info.info = true;
+    }
+    if (n->bridge)
+        snprintf(f->info.bridge_ip, sizeof(f->info.bridge_ip), "%s", n->bridge_ip);
+}
+
+/* Under the lock. While Docker stays unhealthy, a new description replaces the last one only when
+ * it came twice in a row. Some faults alternate (a proxy that closes or resets the connection), and
+ * Docker's own words of an error may contain a time or a request's id. */
+static void settle_description(struct fingerprint *f, struct driver_fingerprint *fp) {
+    char fresh[sizeof(fp->description)];
+    snprintf(fresh, sizeof(fresh), "%s", fp->description);
+    bool settled = !f->known || f->last.health != fp->health ||
+                   strcmp(fresh, f->last.description) == 0 ||
+                   strcmp(fresh, f->next_description) == 0;
+    if (!settled)
+        snprintf(fp->description, sizeof(fp->description), "%s", f->last.description);
+    snprintf(f->next_description, sizeof(f->next_description), "%s", settled ? "" : fresh);
 }
 
 /* Under the lock. Returns true when the answer counts (a first late one does not). */
@@ -170,6 +204,7 @@ static bool judge(struct fingerprint *f, const struct probe *p, struct driver_fi
     fp->health = f->was_connected ? DRIVER_UNHEALTHY : DRIVER_UNDETECTED;
     snprintf(fp->description, sizeof(fp->description), "Failed to connect to docker daemon: %.180s",
              p->err.text);
+    settle_description(f, fp);
     return true;
 }
 
@@ -198,10 +233,7 @@ static void probe_work(void *arg) {
         probe_docker(f->d, &p);
         pthread_mutex_lock(&f->fan.lock);
         struct driver_fingerprint fp = {0};
-        if (p.info) {
-            snprintf(f->runtimes, sizeof(f->runtimes), "%s", p.runtimes);
-            f->info_known = true;
-        }
+        keep_info(f, &p.info);
         if (judge(f, &p, &fp)) {
             log_change(f, &fp);
             f->last = fp;
@@ -257,17 +289,17 @@ bool fingerprint_healthy(struct fingerprint *f) {
 int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
                      size_t runtimes_size, struct err *err) {
     pthread_mutex_lock(&f->fan.lock);
-    bool known = f->info_known;
-    snprintf(ret_runtimes, runtimes_size, "%s", f->runtimes);
+    bool known = f->info.info;
+    snprintf(ret_runtimes, runtimes_size, "%s", f->info.runtimes);
     pthread_mutex_unlock(&f->fan.lock);
     if (known)
         return 0;
-    struct probe p = {0};
+    struct node_info n = {0};
     struct call within = call_within(call, f->d->timeout_us);
-    int r = read_info(f->d, &within, &p, err);
+    int r = read_info(f->d, &within, &n, err);
     if (r < 0)
         return err_reclass(err, r, ERR_RECOVERABLE);
-    snprintf(ret_runtimes, runtimes_size, "%s", p.runtimes);
+    snprintf(ret_runtimes, runtimes_size, "%s", n.runtimes);
     return 0;
 }
 
