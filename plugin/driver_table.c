@@ -1,3 +1,6 @@
+/* The Driver service's methods: their messages, their handlers, and where each handler runs.
+ * RPC_INLINE is for every method whose handler asks Docker for nothing. Its answer then does not
+ * depend on Docker, however many other calls wait for it. */
 #include "plugin/driver_table.h"
 #include "plugin/svc.h"
 
@@ -5,27 +8,27 @@
 
 #define UNARY(name, lane, req, fn)                                                                 \
     { DRIVER_SERVICE name, RPC_UNARY, lane, &driver__##req##_request__descriptor, fn, NULL }
-#define STREAM(name, kind, req, fn)                                                                \
-    { DRIVER_SERVICE name, kind, RPC_QUICK, &driver__##req##_request__descriptor, NULL, fn }
+#define STREAM(name, kind, lane, req, fn)                                                          \
+    { DRIVER_SERVICE name, kind, lane, &driver__##req##_request__descriptor, NULL, fn }
 
 /* Fingerprint and TaskEvents never end: Nomad opens them again at once, without a pause. */
 static const struct rpc_method rows[] = {
-    UNARY("Init", RPC_QUICK, init, svc_init),
-    UNARY("Shutdown", RPC_QUICK, shutdown, svc_shutdown),
-    UNARY("TaskConfigSchema", RPC_QUICK, task_config_schema, svc_task_config_schema),
-    UNARY("Capabilities", RPC_QUICK, capabilities, svc_capabilities),
-    STREAM("Fingerprint", RPC_STREAM, fingerprint, svc_fingerprint),
-    STREAM("TaskEvents", RPC_STREAM, task_events, svc_task_events),
+    UNARY("Init", RPC_INLINE, init, svc_init),
+    UNARY("Shutdown", RPC_INLINE, shutdown, svc_shutdown),
+    UNARY("TaskConfigSchema", RPC_INLINE, task_config_schema, svc_task_config_schema),
+    UNARY("Capabilities", RPC_INLINE, capabilities, svc_capabilities),
+    STREAM("Fingerprint", RPC_STREAM, RPC_INLINE, fingerprint, svc_fingerprint),
+    STREAM("TaskEvents", RPC_STREAM, RPC_INLINE, task_events, svc_task_events),
     UNARY("StartTask", RPC_IMAGES, start_task, svc_start_task),
     UNARY("RecoverTask", RPC_QUICK, recover_task, svc_recover_task),
-    UNARY("WaitTask", RPC_QUICK, wait_task, svc_wait_task),
+    UNARY("WaitTask", RPC_INLINE, wait_task, svc_wait_task),
     UNARY("StopTask", RPC_QUICK, stop_task, svc_stop_task),
     UNARY("DestroyTask", RPC_QUICK, destroy_task, svc_destroy_task),
-    UNARY("InspectTask", RPC_QUICK, inspect_task, svc_inspect_task),
+    UNARY("InspectTask", RPC_INLINE, inspect_task, svc_inspect_task),
     UNARY("SignalTask", RPC_QUICK, signal_task, svc_signal_task),
-    STREAM("TaskStats", RPC_STREAM, task_stats, svc_task_stats),
+    STREAM("TaskStats", RPC_STREAM, RPC_INLINE, task_stats, svc_task_stats),
     UNARY("ExecTask", RPC_EXECS, exec_task, svc_exec_task),
-    STREAM("ExecTaskStreaming", RPC_BIDI, exec_task_streaming, svc_exec_task_streaming),
+    STREAM("ExecTaskStreaming", RPC_BIDI, RPC_QUICK, exec_task_streaming, svc_exec_task_streaming),
     UNARY("CreateNetwork", RPC_IMAGES, create_network, svc_create_network),
     UNARY("DestroyNetwork", RPC_QUICK, destroy_network, svc_destroy_network),
 };

@@ -2,10 +2,11 @@
 /* The gRPC server as its handlers see it: a table of methods, calls and streams. No gRPC type
  * passes here.
  *
- * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers run on
- * worker threads as sequential C and may block within their call's deadline and cancel. Whatever
- * waits long (WaitTask, StopTask, streams) costs no thread: the handler returns and somebody
- * finishes the call later.
+ * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers that
+ * need no Docker run on it as well (RPC_INLINE), so no pending call can delay them. All other
+ * handlers run on worker threads as sequential C and may block within their call's deadline and
+ * cancel. Whatever waits long (WaitTask, StopTask, streams) costs no thread: the handler returns
+ * and somebody finishes the call later.
  *
  * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods that may hang for
  * long have a lane: they hold at most so many workers of the pool and queue among themselves
@@ -43,6 +44,7 @@ enum rpc_kind {
 
 enum rpc_lane {
     RPC_QUICK,  /* whatever Docker answers at once */
+    RPC_INLINE, /* needs no Docker: runs on the rpc thread and must not block */
     RPC_IMAGES, /* may pull */
     RPC_EXECS,  /* runs somebody's command to its end */
     RPC_LANES,

@@ -26,7 +26,7 @@ struct rpc_base_ops {
     void (*received)(struct rpc_base *b);
     void (*sent)(struct rpc_base *b, bool ok);
     void (*woken)(struct rpc_base *b);
-    /* On a worker: the handler. Owns a reference. */
+    /* The handler, on the thread that its lane asks for. Owns a reference. */
     void (*run)(struct rpc_base *b);
     /* Nobody knows it any more. */
     void (*destroy)(struct rpc_base *b);
@@ -92,7 +92,8 @@ void rpc_server_released(struct rpc_server *s);
 /* Any thread: its memory is gone. */
 void rpc_server_died(struct rpc_server *s);
 
-/** Runs b->ops->run on a worker, by the rule of rpc.h; takes a reference for it. 0, -errno. */
+/** Runs b->ops->run on a worker, or here for RPC_INLINE (the rule is in rpc.h); takes a reference
+ * for it. Call it from the rpc thread, without the lock. Returns 0 or -errno. */
 int rpc_work_run(struct rpc_base *b) MUST_CHECK;
 
 struct rpc_work;

@@ -10,7 +10,7 @@ struct gate {
 struct rpc_work {
     struct pool *pool;
     pthread_mutex_t lock;
-    struct gate gates[RPC_LANES]; /* RPC_QUICK has none */
+    struct gate gates[RPC_LANES]; /* RPC_QUICK and RPC_INLINE do not use theirs */
 };
 
 static const unsigned limits[RPC_LANES] = {
@@ -90,6 +90,10 @@ int rpc_work_run(struct rpc_base *b) {
     struct rpc_work *w = rpc_server_work(b->server);
     enum rpc_lane lane = b->method->lane;
     rpc_base_ref(b);
+    if (lane == RPC_INLINE) {
+        b->ops->run(b);
+        return 0;
+    }
     if (lane != RPC_QUICK && work_queue(w, b))
         return 0;
     int r = pool_run(w->pool, lane != RPC_QUICK ? work_in_lane : work_quick, b);

@@ -70,11 +70,11 @@ static void set_config(struct rpc_call *c, const ProtobufCMessage *req) {
 }
 
 static const struct rpc_method rows[] = {
-    {BASE_SERVICE "PluginInfo", RPC_UNARY, RPC_QUICK, &base__plugin_info_request__descriptor,
+    {BASE_SERVICE "PluginInfo", RPC_UNARY, RPC_INLINE, &base__plugin_info_request__descriptor,
      .unary = plugin_info},
-    {BASE_SERVICE "ConfigSchema", RPC_UNARY, RPC_QUICK, &base__config_schema_request__descriptor,
+    {BASE_SERVICE "ConfigSchema", RPC_UNARY, RPC_INLINE, &base__config_schema_request__descriptor,
      .unary = config_schema},
-    {BASE_SERVICE "SetConfig", RPC_UNARY, RPC_QUICK, &base__set_config_request__descriptor,
+    {BASE_SERVICE "SetConfig", RPC_UNARY, RPC_INLINE, &base__set_config_request__descriptor,
      .unary = set_config},
 };
 

@@ -29,15 +29,15 @@ static void controller_shutdown(struct rpc_call *c, const ProtobufCMessage *req)
 }
 
 static const struct rpc_method rows[] = {
-    {"/grpc.health.v1.Health/Check", RPC_UNARY, RPC_QUICK,
+    {"/grpc.health.v1.Health/Check", RPC_UNARY, RPC_INLINE,
      &health__health_check_request__descriptor, .unary = health_check},
-    {"/plugin.GRPCController/Shutdown", RPC_UNARY, RPC_QUICK, &goplugin__empty__descriptor,
+    {"/plugin.GRPCController/Shutdown", RPC_UNARY, RPC_INLINE, &goplugin__empty__descriptor,
      .unary = controller_shutdown},
     /* Opened by the host at once; ended they cost a line in its log, and nothing is ever said on
        them. */
-    {"/plugin.GRPCStdio/StreamStdio", RPC_STREAM, RPC_QUICK, &google__protobuf__empty__descriptor,
+    {"/plugin.GRPCStdio/StreamStdio", RPC_STREAM, RPC_INLINE, &google__protobuf__empty__descriptor,
      .stream = NULL},
-    {"/plugin.GRPCBroker/StartStream", RPC_BIDI, RPC_QUICK, &goplugin__conn_info__descriptor,
+    {"/plugin.GRPCBroker/StartStream", RPC_BIDI, RPC_INLINE, &goplugin__conn_info__descriptor,
      .stream = NULL},
 };
 

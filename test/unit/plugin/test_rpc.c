@@ -76,6 +76,14 @@ static void echo(struct rpc_call *c, const ProtobufCMessage *req) {
     rpc_reply(c, req);
 }
 
+static void inline_echo(struct rpc_call *c, const ProtobufCMessage *req) {
+    struct world *w = rpc_call_app(c);
+    pthread_mutex_lock(&w->lock);
+    w->told_by = pthread_self();
+    pthread_mutex_unlock(&w->lock);
+    rpc_reply(c, req);
+}
+
 static void fail_again(struct rpc_call *c, const ProtobufCMessage *req) {
     struct err err = {.set = false};
     (void)req;
@@ -221,6 +229,10 @@ static void refuse(struct rpc_stream *s, const ProtobufCMessage *req) {
     { "/test/" name, kind, lane, &goplugin__conn_info__descriptor, .field = handler }
 static const struct rpc_method rows[] = {
     ROW("Echo", RPC_UNARY, RPC_QUICK, unary, echo),
+    ROW("Inline", RPC_UNARY, RPC_INLINE, unary, inline_echo),
+    ROW("Block", RPC_UNARY, RPC_QUICK, unary, block),
+    ROW("InlineCount", RPC_STREAM, RPC_INLINE, stream, count),
+    ROW("InlineTalk", RPC_BIDI, RPC_INLINE, stream, keep),
     ROW("Fail", RPC_UNARY, RPC_QUICK, unary, fail_again),
     ROW("Forget", RPC_UNARY, RPC_QUICK, unary, forget),
     ROW("Pull", RPC_UNARY, RPC_IMAGES, unary, block),
@@ -488,6 +500,64 @@ static void test_unary__lanes_are_full__others_answered(void **state) {
         assert_int_equal(k[i].status, GRPC_STATUS_OK);
         client_call_done(&k[i]);
     }
+    grpc_completion_queue_shutdown(cq);
+    assert_int_equal(grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
+                     GRPC_QUEUE_SHUTDOWN);
+    grpc_completion_queue_destroy(cq);
+}
+
+/* Every worker is taken and more calls wait: calls of RPC_INLINE are answered, on the rpc thread.
+ */
+static void test_unary__no_worker_left__inline_ones_answered(void **state) {
+    struct fixture *f = *state;
+    enum { N = RPC_WORKERS + 72 };
+    static struct client_call k[N];
+    grpc_completion_queue *cq = grpc_completion_queue_create_for_next(NULL);
+    for (int i = 0; i < N; i++) {
+        client_open(&f->client, &k[i], cq, "/test/Block", 0);
+        client_unary_start(&k[i], "", 0, true);
+    }
+    assert_true(world_wait(&f->w, &f->w.running, RPC_WORKERS));
+
+    struct client_call c;
+    Goplugin__ConnInfo m = info(9);
+    assert_int_equal(client_unary(&f->client, &c, "/test/Inline", &m.base), GRPC_STATUS_OK);
+    assert_int_equal(take_id(client_decode(&c, INFO)), 9);
+    client_call_done(&c);
+    pthread_mutex_lock(&f->w.lock);
+    assert_true(pthread_equal(f->w.told_by, f->thread));
+    pthread_mutex_unlock(&f->w.lock);
+
+    m.service_id = 3;
+    client_open(&f->client, &c, NULL, "/test/InlineCount", 0);
+    assert_true(client_stream_start(&c, &m.base, true));
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(take_id(client_read(&c, INFO)), i);
+    assert_int_equal(client_status(&c), GRPC_STATUS_OK);
+    client_call_done(&c);
+    assert_true(world_wait(&f->w, &f->w.closed, 1));
+
+    client_open(&f->client, &c, NULL, "/test/InlineTalk", 0);
+    assert_true(client_stream_start(&c, &m.base, false));
+    assert_true(client_send(&c, &m.base));
+    assert_int_equal(take_id(client_read(&c, INFO)), 3);
+    assert_true(client_send_close(&c));
+    assert_int_equal(client_status(&c), GRPC_STATUS_OK);
+    client_call_done(&c);
+    assert_true(world_wait(&f->w, &f->w.closed, 2));
+
+    Goplugin__Empty none = GOPLUGIN__EMPTY__INIT;
+    assert_int_equal(client_unary(&f->client, &c, "/plugin.GRPCController/Shutdown", &none.base),
+                     GRPC_STATUS_OK);
+    client_call_done(&c);
+    pthread_mutex_lock(&f->w.lock);
+    f->w.release = true;
+    pthread_cond_broadcast(&f->w.changed);
+    pthread_mutex_unlock(&f->w.lock);
+    for (int i = 0; i < N; i++)
+        client_wait(cq, NULL);
+    for (int i = 0; i < N; i++)
+        client_call_done(&k[i]);
     grpc_completion_queue_shutdown(cq);
     assert_int_equal(grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
                      GRPC_QUEUE_SHUTDOWN);
@@ -850,6 +920,7 @@ int main(int argc, char **argv) {
         WITH(test_unary__client_cancels__handler_wakes),
         WITH(test_unary__deadline__reaches_the_handler),
         WITH(test_unary__lanes_are_full__others_answered),
+        WITH(test_unary__no_worker_left__inline_ones_answered),
         WITH(test_defer__hundreds_at_once__all_answered),
         WITH(test_defer__answered_by_another_thread),
         WITH(test_stream__client_cancels__closed_once),

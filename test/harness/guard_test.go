@@ -1,0 +1,121 @@
+/*
+ * The plugin's server among things that go wrong around it: a dockerd that
+ * hangs under many calls.
+ */
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang/protobuf/ptypes/duration"
+	"github.com/hashicorp/nomad/plugins/drivers"
+	pb "github.com/hashicorp/nomad/plugins/drivers/proto"
+)
+
+/* Sends a raw stream's one request and reads its first answer when it @answers. */
+func openStream(ctx context.Context, p *plug, method string, request []byte, answers bool) error {
+	s, err := rawStream(ctx, p.conn, method)
+	if err != nil {
+		return err
+	}
+	if err = s.SendMsg(&request); err == nil {
+		err = s.CloseSend()
+	}
+	if err != nil || !answers {
+		return err
+	}
+	var reply []byte
+	return s.RecvMsg(&reply)
+}
+
+/*
+ * Two hundred stops wait for a dockerd that hangs, more than there are workers. Calls that need no Docker are
+ * answered, and the agent can end the plugin in its own time.
+ */
+func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
+	paddockOnly(t, "has no workers to run out of")
+	const stops = 200
+	p := launch(t)
+	k := newTask(t, p, "hung", sleeper).start(p)
+	k.stdout.waitFor(t, 10*time.Second, "up\n")
+	config := p.configBytes(t, baseConfig(""))
+	run.dockerd.Pause()
+	defer run.dockerd.Resume()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var all sync.WaitGroup
+	for i := 0; i < stops; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			_, _ = pb.NewDriverClient(p.conn).StopTask(ctx, &pb.StopTaskRequest{TaskId: k.id(), Timeout: &duration.Duration{Seconds: 5}})
+		}()
+	}
+	eventually(t, 30*time.Second, "every worker waits for dockerd", func() (bool, string) {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid))
+		return err == nil && len(threads) >= 128, fmt.Sprint(len(threads), " threads")
+	})
+
+	raw := func(method string, request []byte) func() error {
+		return func() error { _, err := p.raw(ctx, method, request); return err }
+	}
+	stream := func(method string, request []byte, answers bool) func() error {
+		return func() error { return openStream(ctx, p, method, request, answers) }
+	}
+	unknown := func(method string) func() error {
+		return func() error {
+			if _, err := p.raw(ctx, driverService+method, pbBytes(1, "unknown")); err == nil {
+				return fmt.Errorf("an unknown task was found")
+			}
+			return nil
+		}
+	}
+	calls := []struct {
+		name string
+		call func() error
+	}{
+		{"PluginInfo", raw(baseService+"PluginInfo", nil)},
+		{"ConfigSchema", raw(baseService+"ConfigSchema", nil)},
+		{"SetConfig", func() error { return p.setConfigBytes(t, config, true) }},
+		{"Init", raw(driverService+"Init", nil)},
+		{"TaskConfigSchema", raw(driverService+"TaskConfigSchema", nil)},
+		{"Capabilities", raw(driverService+"Capabilities", nil)},
+		{"InspectTask", func() error { _, err := p.InspectTask(k.id()); return err }},
+		{"InspectTask of an unknown task", unknown("InspectTask")},
+		{"WaitTask of an unknown task", unknown("WaitTask")},
+		{"Fingerprint", stream(driverService+"Fingerprint", nil, true)},
+		{"TaskEvents", stream(driverService+"TaskEvents", nil, false)},
+		{"TaskStats of an unknown task", func() error {
+			if err := openStream(ctx, p, driverService+"TaskStats", pbBytes(1, "unknown"), true); err == nil || err == io.EOF {
+				return fmt.Errorf("an unknown task was found: %v", err)
+			}
+			return nil
+		}},
+		{"Health", raw("/grpc.health.v1.Health/Check", pbBytes(1, "plugin"))},
+		{"StreamStdio", stream("/plugin.GRPCStdio/StreamStdio", nil, false)},
+		{"Driver.Shutdown", raw(driverService+"Shutdown", nil)},
+	}
+	for _, c := range calls {
+		begun := time.Now()
+		ok(t, errWithin(t, 5*time.Second, c.name, c.call), c.name)
+		t.Logf("%-30s %v", c.name, time.Since(begun))
+	}
+	if s, err := p.InspectTask(k.id()); err != nil || s.State != drivers.TaskStateRunning {
+		t.Errorf("InspectTask: %+v, %v; want a running task", s, err)
+	}
+
+	begun := time.Now()
+	_, err := p.raw(ctx, "/plugin.GRPCController/Shutdown", nil)
+	ok(t, err, "Shutdown")
+	eventually(t, 2*time.Second-time.Since(begun), "the plugin's end after Shutdown",
+		func() (bool, string) { return !alive(p.pid), "running" })
+	t.Logf("%-30s %v", "Shutdown and the end", time.Since(begun))
+	within(t, 10*time.Second, "the end of all stops", all.Wait)
+}
