@@ -1,7 +1,8 @@
 /* Is this machine fit? One line each: ok, warning or failure, and what to do. Needs no running
- * driver. check_rules.c judges what is read here. */
+ * driver, but asks those that run. check_rules.c judges what is read here. */
 #include "plugin/check_rules.h"
 #include "plugin/cli.h"
+#include "plugin/cli_ask.h"
 
 #include "paddock/cleanup.h"
 #include "paddock/docker.h"
@@ -21,7 +22,7 @@
 #define CHECK_WAIT_US 5000000u
 
 struct check {
-    const char *cgroup_root, *proc_root, *endpoint;
+    const char *cgroup_root, *proc_root, *endpoint, *socket;
     unsigned warnings, failures;
 };
 
@@ -172,8 +173,36 @@ static void check_root(struct check *c) {
             "user: not root, cpusets cannot be written. Run the Nomad client (and this) as root");
 }
 
+/* ---- running drivers ---- */
+
+static void check_driver(struct check *c, const json_t *doc) {
+    const json_t *driver = json_object_get(doc, "driver"),
+                 *metrics = json_object_get(doc, "metrics");
+    int pid = (int)json_integer_value(json_object_get(driver, "pid"));
+    if (cli_text(metrics, "error")[0])
+        say(c, CHECK_WARNING,
+            "running driver: %s (pid %d) cannot serve metrics on %s: %s. Free that port or set "
+            "another metrics.listen; the driver tries again every 2 s",
+            cli_text(driver, "name"), pid, cli_text(metrics, "listen"), cli_text(metrics, "error"));
+    else
+        say(c, CHECK_OK, "running driver: %s %s (pid %d)", cli_text(driver, "name"),
+            cli_text(driver, "version"), pid);
+}
+
+static void check_drivers(struct check *c) {
+    json_t *all = cli_ask(CLI_RUN_DIR, c->socket, "status", CHECK_WAIT_US);
+    const json_t *doc;
+    size_t i;
+    json_array_foreach(all, i, doc) {
+        check_driver(c, doc);
+    }
+    if (json_array_size(all) == 0)
+        say(c, CHECK_OK, "running driver: none answers");
+    json_decref(all);
+}
+
 static int usage(FILE *to, int status) {
-    fputs("usage: paddock check [--docker ENDPOINT] [--cgroup-root DIR]\n"
+    fputs("usage: paddock check [--docker ENDPOINT] [--cgroup-root DIR] [--socket PATH]\n"
           "Exit status: 0 all is well, 1 a failure, 3 nothing but warnings.\n",
           to);
     return status;
@@ -182,6 +211,7 @@ static int usage(FILE *to, int status) {
 int cli_check(int argc, char **argv) {
     static const struct option options[] = {{"docker", required_argument, NULL, 'd'},
                                             {"cgroup-root", required_argument, NULL, 'c'},
+                                            {"socket", required_argument, NULL, 's'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     struct check k = {.cgroup_root = "/sys/fs/cgroup", .proc_root = "/proc"};
@@ -191,6 +221,8 @@ int cli_check(int argc, char **argv) {
             k.endpoint = optarg;
         else if (c == 'c')
             k.cgroup_root = optarg;
+        else if (c == 's')
+            k.socket = optarg;
         else
             return c == 'h' ? usage(stdout, 0) : usage(stderr, 2);
     }
@@ -203,6 +235,8 @@ int cli_check(int argc, char **argv) {
     check_bus(&k);
     check_inotify(&k);
     check_other_agents(&k);
+    fflush(stdout); /* before what may be said on stderr */
+    check_drivers(&k);
     printf("%u failure%s, %u warning%s\n", k.failures, k.failures == 1 ? "" : "s", k.warnings,
            k.warnings == 1 ? "" : "s");
     return check_rules_status(k.failures, k.warnings);

@@ -1,30 +1,36 @@
+/* Answers `paddock status` and Prometheus, on two listeners that live on the driver's loop.
+ *
+ * The two do not depend on each other: a port that is in use leaves the Unix socket as it is. A
+ * listener that cannot be opened is tried again every 2 s. The status document names the port and
+ * why it is not open, so that `paddock status` and `paddock check` can report it. */
 #include "plugin/control.h"
+#include "plugin/control_socket.h"
 
 #include "paddock/clock.h"
-#include "paddock/parse.h"
+#include "paddock/log.h"
+#include "paddock/strv.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
-#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #define CONNS_MAX 16u
 #define REQUEST_MAX 4096u
 #define CONN_LIMIT_US (5 * US_PER_SEC)
 #define ACCEPT_REST_US US_PER_SEC /* when no fd was free */
+#define OPEN_RETRY_US (2 * US_PER_SEC)
+#define LOCK_RETRY_US (20 * US_PER_MS) /* another plugin opens its socket at this moment */
 
 struct listener {
     struct control *control;
-    int fd;
+    int fd;    /* < 0: not open */
+    int error; /* why not, as -errno */
     bool http;
     struct loop_watch *watch;
-    struct loop_timer *rest;
+    struct loop_timer *timer; /* to accept again, or to open it again */
     unsigned conns_n;
 };
 
@@ -42,9 +48,9 @@ struct conn {
 
 struct control {
     struct loop *loop;
-    struct control_options o;
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    bool bound;
+    struct control_options o;   /* its strings are ours */
+    struct sockaddr_un address; /* the Unix socket's, valid once `bound` */
+    atomic_bool bound;
     unsigned port;
     struct listener local, http;
     struct conn *conns;
@@ -52,16 +58,15 @@ struct control {
 
 /* ---- accepting or not: a client that cannot be taken now would be told again and again ---- */
 
-static void listener_go_on(void *ctx) {
-    struct listener *l = ctx;
+static void listener_go_on(struct listener *l) {
     if (loop_watch_set(l->watch, EPOLLIN) < 0)
-        loop_timer_at(l->rest, clock_now_us() + ACCEPT_REST_US);
+        loop_timer_at(l->timer, clock_now_us() + ACCEPT_REST_US);
 }
 
 /* @us 0: until a connection has gone. */
 static void listener_rest(struct listener *l, uint64_t us) {
     if (loop_watch_set(l->watch, 0) == 0 && us > 0)
-        loop_timer_at(l->rest, clock_now_us() + us);
+        loop_timer_at(l->timer, clock_now_us() + us);
 }
 
 /* ---- connections ---- */
@@ -105,10 +110,23 @@ static void conn_answer(struct conn *c, char *text) {
     conn_write(c);
 }
 
+/* What the status says of the port; nothing where none is wanted. */
+static int add_metrics(const struct control *k, json_t *doc) {
+    const char *error = k->http.error < 0 ? strerror(-k->http.error) : "";
+    if (!k->o.listen[0])
+        return 0;
+    return json_object_set_new(doc, "metrics",
+                               json_pack("{s:s,s:s}", "listen", k->o.listen, "error", error));
+}
+
 static char *answer_local(const struct control *k, const char *what) {
     json_t *doc = NULL;
     if (what[0] == '\0' || strcmp(what, "status") == 0) {
         doc = k->o.status(k->o.ctx);
+        if (doc && add_metrics(k, doc) < 0) {
+            json_decref(doc);
+            doc = NULL;
+        }
     } else if (strcmp(what, "metrics") == 0) {
         AUTO_FREE char *text = k->o.metrics(k->o.ctx);
         doc = text ? json_pack("{s:s}", "metrics", text) : NULL;
@@ -205,161 +223,103 @@ static void on_listener(void *ctx, uint32_t events) {
         listener_rest(l, ACCEPT_REST_US);
 }
 
-/* ---- the unix socket ---- */
+/* ---- opening ---- */
 
-static bool is_alive(const struct sockaddr_un *a) {
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return true; /* not known: leave it */
-    return connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN;
+static int open_listener(struct listener *l) {
+    struct control *c = l->control;
+    if (l->http)
+        return control_socket_port(c->o.listen, &c->port, &l->fd);
+    int r = control_socket_local(c->o.dir, c->o.name, &c->address, &l->fd);
+    if (r == 0)
+        atomic_store(&c->bound, true);
+    return r;
 }
 
-static int set_path(const char *dir, const char *file, struct sockaddr_un *ret) {
-    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int n = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s", dir, file);
-    return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
+/* Each reason is logged once. */
+static void log_opening(const struct listener *l, int r) {
+    const char *what = l->http ? "the metrics listener" : "the socket for `paddock status`";
+    const char *where = l->http ? l->control->o.listen : l->control->o.dir;
+    if (r < 0 && r != l->error && r != -EWOULDBLOCK)
+        log_warn("control", LOG_KV("where", where, "errno", strerror(-r)),
+                 "%s cannot be opened, retrying", what);
+    else if (r == 0 && l->error < 0 && l->error != -EWOULDBLOCK)
+        log_info("control", LOG_KV("where", where), "%s is open now", what);
 }
 
-/* What plugins left that were killed. */
-static void remove_dead(const char *dir, const char *name) {
-    char prefix[256];
-    int len = snprintf(prefix, sizeof(prefix), "control-%s", name);
-    DIR *d = opendir(dir);
-    struct dirent *e;
-    while (d && len > 0 && (e = readdir(d))) {
-        struct sockaddr_un a;
-        const char *rest = e->d_name + len;
-        if (strncmp(e->d_name, prefix, (size_t)len) == 0 && (*rest == '.' || *rest == '-') &&
-            set_path(dir, e->d_name, &a) == 0 && !is_alive(&a))
-            unlink(a.sun_path);
+static void listener_open(struct listener *l) {
+    struct control *c = l->control;
+    int r = open_listener(l);
+    if (r == 0)
+        r = loop_watch_add(c->loop, l->fd, EPOLLIN, on_listener, l, &l->watch);
+    if (r < 0) {
+        if (!l->http)
+            control_unlink(c);
+        l->fd = fd_close(l->fd);
+        loop_timer_at(l->timer,
+                      clock_now_us() + (r == -EWOULDBLOCK ? LOCK_RETRY_US : OPEN_RETRY_US));
     }
-    if (d)
-        closedir(d);
+    log_opening(l, r);
+    l->error = r;
 }
 
-static int bind_to(int fd, const char *dir, const char *file, struct sockaddr_un *ret) {
-    int r = set_path(dir, file, ret);
-    if (r < 0)
-        return r;
-    /* On the fd: between bind and a chmod of the path others could connect. */
-    if (fchmod(fd, 0600) < 0)
-        return -errno;
-    return bind(fd, (const struct sockaddr *)ret, sizeof(*ret)) < 0 ? -errno : 0;
-}
-
-static int open_local(struct control *c) {
-    char file[128];
-    struct sockaddr_un a;
-    const char *dir = c->o.dir, *name = c->o.name;
-    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    remove_dead(dir, name);
-    c->local.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (c->local.fd < 0)
-        return -errno;
-    snprintf(file, sizeof(file), "control-%s.sock", name);
-    int r = bind_to(c->local.fd, dir, file, &a);
-    if (r == -EADDRINUSE) {
-        snprintf(file, sizeof(file), "control-%s-%d.sock", name, (int)getpid());
-        r = bind_to(c->local.fd, dir, file, &a);
-    }
-    if (r < 0)
-        return r;
-    snprintf(c->path, sizeof(c->path), "%s", a.sun_path);
-    c->bound = true;
-    return chmod(c->path, 0600) < 0 || listen(c->local.fd, CONNS_MAX) < 0 ? -errno : 0;
-}
-
-/* ---- the port ---- */
-
-static int parse_listen(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len) {
-    char host[64];
-    uint64_t port;
-    const char *colon = strrchr(text, ':');
-    if (!colon || parse_u64(colon + 1, 65535, &port) < 0)
-        return -EINVAL;
-    bool v6 = text[0] == '[' && colon[-1] == ']';
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - (v6 ? 2 : 0), text + v6);
-    if (strcmp(host, "localhost") == 0)
-        snprintf(host, sizeof(host), "127.0.0.1");
-    *ret = (struct sockaddr_storage){0};
-    struct sockaddr_in *in = (void *)ret;
-    struct sockaddr_in6 *in6 = (void *)ret;
-    if (v6) {
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons((uint16_t)port);
-        *ret_len = sizeof(*in6);
-        return inet_pton(AF_INET6, host, &in6->sin6_addr) == 1 ? 0 : -EINVAL;
-    }
-    in->sin_family = AF_INET;
-    in->sin_port = htons((uint16_t)port);
-    *ret_len = sizeof(*in);
-    return inet_pton(AF_INET, host, &in->sin_addr) == 1 ? 0 : -EINVAL;
-}
-
-static int open_http(struct control *c) {
-    struct sockaddr_storage a;
-    socklen_t len;
-    int one = 1, r = parse_listen(c->o.listen, &a, &len);
-    if (r < 0)
-        return r;
-    c->http.fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (c->http.fd < 0)
-        return -errno;
-    if (setsockopt(c->http.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-        bind(c->http.fd, (const struct sockaddr *)&a, len) < 0 ||
-        listen(c->http.fd, CONNS_MAX) < 0 ||
-        getsockname(c->http.fd, (struct sockaddr *)&a, &len) < 0)
-        return -errno;
-    c->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                            : ((struct sockaddr_in *)&a)->sin_port);
-    return 0;
+static void on_timer(void *ctx) {
+    struct listener *l = ctx;
+    if (l->fd < 0)
+        listener_open(l);
+    else
+        listener_go_on(l);
 }
 
 /* ---- life ---- */
 
-static int watch_listener(struct control *c, struct listener *l) {
-    int r = loop_timer_new(c->loop, listener_go_on, l, &l->rest);
-    return r < 0 ? r : loop_watch_add(c->loop, l->fd, EPOLLIN, on_listener, l, &l->watch);
+static int copy_options(struct control *c, const struct control_options *o) {
+    int r = 0;
+    c->o = *o;
+    c->o.dir = str_dup(o->dir, &r);
+    c->o.name = str_dup(o->name, &r);
+    c->o.listen = str_dup(o->listen ? o->listen : "", &r);
+    return r;
 }
 
 int control_new(struct loop *l, const struct control_options *o, struct control **ret) {
+    struct sockaddr_storage a;
+    socklen_t len;
+    if (o->listen && o->listen[0] && control_socket_parse(o->listen, &a, &len) < 0)
+        return -EINVAL;
     struct control *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
     c->loop = l;
-    c->o = *o;
     c->local = (struct listener){.control = c, .fd = -EBADF};
     c->http = (struct listener){.control = c, .fd = -EBADF, .http = true};
-    int r = open_local(c);
+    int r = copy_options(c, o);
     if (r == 0)
-        r = watch_listener(c, &c->local);
-    if (r == 0 && o->listen && o->listen[0]) {
-        r = open_http(c);
-        if (r == 0)
-            r = watch_listener(c, &c->http);
-    }
-    c->o.dir = c->o.name = c->o.listen = NULL; /* the caller's, for this call */
+        r = loop_timer_new(l, on_timer, &c->local, &c->local.timer);
+    if (r == 0)
+        r = loop_timer_new(l, on_timer, &c->http, &c->http.timer);
     if (r < 0) {
         control_free(c);
         return r;
     }
+    listener_open(&c->local);
+    if (c->o.listen[0])
+        listener_open(&c->http);
     *ret = c;
     return 0;
 }
 
 const char *control_path(const struct control *c) {
-    return c->path;
+    return c->address.sun_path;
 }
 
 unsigned control_port(const struct control *c) {
     return c->port;
 }
 
-void control_unlink(const struct control *c) {
+void control_unlink(struct control *c) {
     int keep = errno;
-    if (c && c->bound)
-        unlink(c->path);
+    if (c && atomic_exchange(&c->bound, false))
+        unlink(c->address.sun_path);
     errno = keep;
 }
 
@@ -371,9 +331,12 @@ void control_free(struct control *c) {
         conn_free(c->conns);
     loop_watch_del(c->local.watch);
     loop_watch_del(c->http.watch);
-    loop_timer_del(c->local.rest);
-    loop_timer_del(c->http.rest);
+    loop_timer_del(c->local.timer);
+    loop_timer_del(c->http.timer);
     fd_close(c->local.fd);
     fd_close(c->http.fd);
+    free((char *)c->o.dir);
+    free((char *)c->o.name);
+    free((char *)c->o.listen);
     free(c);
 }

@@ -116,7 +116,7 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
     int r = control_new(loop, &o, &s->control);
     if (r < 0)
         log_warn("control", LOG_KV("errno", strerror(-r), "listen", metrics_listen),
-                 "`paddock status` and the metrics listener cannot be served, ignoring");
+                 "`paddock status` and the metrics cannot be served, ignoring");
     code_pages_release();
 }
 

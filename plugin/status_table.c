@@ -214,7 +214,8 @@ static int put_line(struct buf *out, const struct table *t, const struct row *ro
 }
 
 static int put_head(struct buf *out, const json_t *doc, const json_t *pin, size_t n) {
-    const json_t *driver = json_object_get(doc, "driver");
+    const json_t *driver = json_object_get(doc, "driver"),
+                 *metrics = json_object_get(doc, "metrics");
     const char *disabled = cli_text(json_object_get(pin, "host"), "disabled");
     int r = buf_printf(out, "%s %s, pid %" JSON_INTEGER_FORMAT ", %zu task%s\n",
                        cli_text(driver, "name"), cli_text(driver, "version"),
@@ -223,6 +224,9 @@ static int put_head(struct buf *out, const json_t *doc, const json_t *pin, size_
         return buf_puts(out, "no Nomad client has put it to work yet\n");
     if (r == 0 && disabled[0])
         r = buf_printf(out, "cpusets are not kept: %s\n", disabled);
+    if (r == 0 && cli_text(metrics, "error")[0])
+        r = buf_printf(out, "metrics are not served on %s: %s\n", cli_text(metrics, "listen"),
+                       cli_text(metrics, "error"));
     return r;
 }
 

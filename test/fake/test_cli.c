@@ -412,6 +412,23 @@ static void test_check__nothing_is_there__every_line_says_what_to_do(void **stat
     assert_int_equal(lines_with(r.out, "FAILURE "), 2);
 }
 
+/* A driver that runs and cannot have its port is a warning that names the port. */
+static void test_check__port_of_a_running_driver_is_taken__warning(void **state) {
+    struct ran r;
+    (void)state;
+    peer_says("{\"driver\": {\"name\": \"docker\", \"version\": \"1.2\", \"pid\": 7},"
+              " \"pin\": {\"tasks\": []}, \"metrics\": {\"listen\": \"127.0.0.1:9103\","
+              " \"error\": \"Address already in use\"}}");
+    RUN(&r, "check", "--docker", "unix:///nonexistent/docker.sock", "--socket", path);
+    assert_says(r.out, "warning running driver: docker (pid 7) cannot serve metrics on "
+                       "127.0.0.1:9103: Address already in use. Free that port or ");
+    RUN(&r, "status", "--socket", path);
+    assert_says(r.out, "metrics are not served on 127.0.0.1:9103: Address already in use\n");
+    peer_says(status_doc);
+    RUN(&r, "check", "--docker", "unix:///nonexistent/docker.sock", "--socket", path);
+    assert_says(r.out, "ok      running driver: docker 1.2 (pid 7)\n");
+}
+
 static void test_check__dockerd_answers_and_another_agent_runs(void **state) {
     struct fake fake;
     struct ran r;
@@ -452,6 +469,7 @@ int main(int argc, char **argv) {
         TEST(test_ask__silent_or_slow__given_up_in_time),
         TEST(test_ask__somebody_elses__permission_denied),
         TEST(test_check__nothing_is_there__every_line_says_what_to_do),
+        TEST(test_check__port_of_a_running_driver_is_taken__warning),
         TEST(test_check__dockerd_answers_and_another_agent_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,10 +4,12 @@
 #include "unit/cm.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -109,11 +111,12 @@ static int dial(void) {
 }
 
 static void assert_answered(int fd) {
-    char answer[64] = "";
+    char answer[256] = "";
     struct pollfd p = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&p, 1, 10000), 1);
     assert_true(recv(fd, answer, sizeof(answer) - 1, 0) > 0);
-    assert_string_equal(answer, "{\"hello\":\"status\"}");
+    assert_string_equal(answer, "{\"hello\":\"status\",\"metrics\":"
+                                "{\"listen\":\"127.0.0.1:0\",\"error\":\"\"}}");
 }
 
 /* As many as it serves, all silent: the next one is served when one of them goes. */
@@ -212,21 +215,103 @@ static void test_control__bad_listen__einval(void **state) {
     }
 }
 
-static void test_control__port_in_use__eaddrinuse(void **state) {
-    char listen[64];
-    struct control_options o = options();
-    struct loop *l;
-    struct control *c;
-    (void)state;
-    snprintf(listen, sizeof(listen), "127.0.0.1:%u", control_port(control));
-    o.name = "other";
-    o.listen = listen;
-    assert_int_equal(loop_new(&l), 0);
-    assert_int_equal(control_new(l, &o, &c), -EADDRINUSE);
-    loop_free(l);
+/* ---- what cannot be opened at first ---- */
+
+/* A second plugin of the name "other" with its own loop, while the fixture's runs. */
+struct second {
+    struct loop *loop;
+    struct control *control;
+    pthread_t thread;
+};
+
+static void *run_second(void *arg) {
+    struct second *x = arg;
+    assert_int_equal(loop_run(x->loop), 0);
+    return NULL;
 }
 
-int main(void) {
+static void second_start(struct second *x, const char *name, const char *listen) {
+    struct control_options o = options();
+    o.name = name;
+    o.listen = listen;
+    assert_int_equal(loop_new(&x->loop), 0);
+    assert_int_equal(control_new(x->loop, &o, &x->control), 0);
+    assert_int_equal(pthread_create(&x->thread, NULL, run_second, x), 0);
+}
+
+static void second_end(struct second *x) {
+    loop_stop(x->loop);
+    pthread_join(x->thread, NULL);
+    control_free(x->control);
+    loop_free(x->loop);
+}
+
+/* What the status of the driver on @path says of its port; "-" when nobody answers. */
+static void metrics_error(const char *path, char *ret, size_t size) {
+    json_auto_t *all = cli_ask(dir, path, "status", CLI_WAIT_US);
+    const json_t *metrics = json_object_get(json_array_get(all, 0), "metrics");
+    snprintf(ret, size, "%s", json_array_size(all) ? cli_text(metrics, "error") : "-");
+}
+
+static void await_metrics_error(const char *path, const char *want) {
+    struct timespec nap = {.tv_nsec = 10000000};
+    char error[128];
+    for (int i = 0; i < 2000; i++) {
+        metrics_error(path, error, sizeof(error));
+        if (strcmp(error, want) == 0)
+            return;
+        nanosleep(&nap, NULL);
+    }
+    fail_msg("the port's error is \"%s\", want \"%s\"", error, want);
+}
+
+static void test_control__port_in_use__status_served_and_port_opened_later(void **state) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    struct second x;
+    char listen_on[64], error[128], path[128];
+    (void)state;
+    int holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(holder, (const struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(holder, 1), 0);
+    assert_int_equal(getsockname(holder, (struct sockaddr *)&a, &len), 0);
+    snprintf(listen_on, sizeof(listen_on), "127.0.0.1:%u", ntohs(a.sin_port));
+    second_start(&x, "other", listen_on);
+    snprintf(path, sizeof(path), "%s/control-other.sock", dir);
+    metrics_error(path, error, sizeof(error));
+    assert_string_equal(error, "Address already in use");
+    close(holder);
+    await_metrics_error(path, "");
+    AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    second_end(&x);
+}
+
+/* Another plugin is between bind and listen: its socket looks dead and must stay. */
+static void test_control__other_plugin_opens_its_socket__left_alone(void **state) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct second x;
+    char own[128];
+    (void)state;
+    int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(folder, LOCK_EX), 0);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s/control-other.sock", dir);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    second_start(&x, "other", "127.0.0.1:0");
+    assert_int_equal(access(a.sun_path, F_OK), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    close(folder);
+    snprintf(own, sizeof(own), "%s/control-other-%d.sock", dir, (int)getpid());
+    await_metrics_error(own, "");
+    assert_int_equal(access(a.sun_path, F_OK), 0);
+    second_end(&x);
+    assert_int_equal(unlink(a.sun_path), 0);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_control__status_and_metrics, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__two_plugins_and_a_dead_one, setup, teardown),
@@ -235,7 +320,10 @@ int main(void) {
                                         teardown),
         cmocka_unit_test_setup_teardown(test_http__metrics_and_nothing_else, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__bad_listen__einval, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_control__port_in_use__eaddrinuse, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_control__port_in_use__status_served_and_port_opened_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_control__other_plugin_opens_its_socket__left_alone,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
