@@ -1,0 +1,207 @@
+/* Scanner for one record of Docker's json-file log.
+ *
+ * The file reader calls it for each line, at the rate at which dockerd writes. scan() accepts only
+ * the order of keys and the kind of escapes that dockerd writes, and copies eight bytes at a time.
+ * When scan() refuses a line, jansson decides whether it is a record. */
+#include "log_record.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define START "{\"log\":\""
+#define WORD_OF(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+struct cursor {
+    const char *at, *end;
+};
+
+static bool take(struct cursor *c, const char *text) {
+    size_t n = strlen(text);
+    if ((size_t)(c->end - c->at) < n || memcmp(c->at, text, n) != 0)
+        return false;
+    c->at += n;
+    return true;
+}
+
+/* ---- strings ---- */
+
+/* True when none of the eight bytes is a quote, a backslash, a control character or not ASCII. A
+ * subtraction sets the top bit of a byte that was too small. It can also set it in bytes above that
+ * one, which does no harm: the answer is "no" already. */
+static bool is_plain(uint64_t w) {
+    uint64_t quote = w ^ WORD_OF('"'), backslash = w ^ WORD_OF('\\');
+    return !((w | (w - WORD_OF(0x20)) | (quote - WORD_OF(1)) | (backslash - WORD_OF(1))) &
+             WORD_OF(0x80));
+}
+
+/* Length of the UTF-8 sequence of two to four bytes at @s; 0: it is not valid. */
+static size_t utf8_length(const unsigned char *s, size_t room) {
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || room < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
+    bool too_large = s[0] == 0xf4 && s[1] >= 0x90;
+    return overlong || surrogate || too_large ? 0 : n;
+}
+
+static int hex_digit(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* The four digits after "\u". Surrogate pairs are refused: dockerd does not write them. */
+static bool take_unicode(struct cursor *c, char **out) {
+    unsigned code = 0;
+    if (c->end - c->at < 4)
+        return false;
+    for (int i = 0; i < 4; i++) {
+        int digit = hex_digit(c->at[i]);
+        if (digit < 0)
+            return false;
+        code = code << 4 | (unsigned)digit;
+    }
+    c->at += 4;
+    if (code >= 0xd800 && code <= 0xdfff)
+        return false;
+    char *o = *out;
+    if (code < 0x80) {
+        *o++ = (char)code;
+    } else if (code < 0x800) {
+        *o++ = (char)(0xc0 | code >> 6);
+        *o++ = (char)(0x80 | (code & 0x3f));
+    } else {
+        *o++ = (char)(0xe0 | code >> 12);
+        *o++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *o++ = (char)(0x80 | (code & 0x3f));
+    }
+    *out = o;
+    return true;
+}
+
+static bool take_escape(struct cursor *c, char **out) {
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    if (c->at == c->end)
+        return false;
+    char name = *c->at++;
+    if (name == 'u')
+        return take_unicode(c, out);
+    const char *at = name ? strchr(names, name) : NULL;
+    if (at)
+        *(*out)++ = values[at - names];
+    return at != NULL;
+}
+
+/* The rest of a string, and its closing quote. Up to 8 bytes more than the string has are written
+ * to @out. */
+static bool take_string(struct cursor *c, char *out, size_t *ret_len) {
+    char *o = out;
+    for (;;) {
+        uint64_t w;
+        while (c->end - c->at >= (ptrdiff_t)sizeof(w)) {
+            memcpy(&w, c->at, sizeof(w));
+            if (!is_plain(w))
+                break;
+            memcpy(o, &w, sizeof(w));
+            o += sizeof(w);
+            c->at += sizeof(w);
+        }
+        if (c->at == c->end)
+            return false;
+        unsigned char b = (unsigned char)*c->at;
+        if (b == '"') {
+            c->at++;
+            *ret_len = (size_t)(o - out);
+            return true;
+        }
+        if (b == '\\') {
+            c->at++;
+            if (!take_escape(c, &o))
+                return false;
+            continue;
+        }
+        size_t n = b < 0x20   ? 0
+                   : b < 0x80 ? 1
+                              : utf8_length((const unsigned char *)c->at, (size_t)(c->end - c->at));
+        if (n == 0)
+            return false;
+        memcpy(o, c->at, n);
+        o += n;
+        c->at += n;
+    }
+}
+
+/* ---- the record ---- */
+
+/* The labels and variables of the log options "labels", "env" and "tag": a map of strings. They
+ * are checked and not kept: @scratch is overwritten. */
+static bool take_attrs(struct cursor *c, char *scratch) {
+    size_t len;
+    if (take(c, "}"))
+        return true;
+    do {
+        if (!take(c, "\"") || !take_string(c, scratch, &len) || !take(c, ":\"") ||
+            !take_string(c, scratch, &len))
+            return false;
+    } while (take(c, ","));
+    return take(c, "}");
+}
+
+static bool keep_time(const char *time, size_t len, struct log_record *r) {
+    if (len >= sizeof(r->time))
+        return false;
+    memcpy(r->time, time, len);
+    r->time[len] = '\0';
+    return strspn(r->time, "0123456789-:.+TZ") == len;
+}
+
+static bool scan(const char *line, size_t len, char *text, struct log_record *r) {
+    struct cursor c = {line, line + len};
+    if (!take(&c, START) || !take_string(&c, text, &r->text_len) || !take(&c, ",\"stream\":\"std"))
+        return false;
+    r->stream = take(&c, "err\",\"");
+    if (!r->stream && !take(&c, "out\",\""))
+        return false;
+    /* The attributes decode to less than their own text, and follow the message's. */
+    if (take(&c, "attrs\":{") && (!take_attrs(&c, text + r->text_len) || !take(&c, ",\"")))
+        return false;
+    if (!take(&c, "time\":\""))
+        return false;
+    const char *quote = memchr(c.at, '"', (size_t)(c.end - c.at));
+    return quote && c.end - quote == 2 && quote[1] == '}' &&
+           keep_time(c.at, (size_t)(quote - c.at), r);
+}
+
+/* A record without "log" is one of an empty message. */
+static bool decode(const char *line, size_t len, char *text, struct log_record *r) {
+    json_t *root = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
+    const json_t *log = json_object_get(root, "log"), *time = json_object_get(root, "time");
+    const char *stream = json_string_value(json_object_get(root, "stream"));
+    bool ok = (!log || json_is_string(log)) && json_is_string(time) && stream &&
+              (strcmp(stream, "stdout") == 0 || strcmp(stream, "stderr") == 0) &&
+              keep_time(json_string_value(time), json_string_length(time), r);
+    if (ok) {
+        r->stream = strcmp(stream, "stderr") == 0;
+        r->text_len = log ? json_string_length(log) : 0;
+        if (r->text_len > 0)
+            memcpy(text, json_string_value(log), r->text_len);
+    }
+    json_decref(root);
+    return ok;
+}
+
+int log_record_parse(const char *line, size_t len, char *text, struct log_record *ret) {
+    return scan(line, len, text, ret) || decode(line, len, text, ret) ? 0 : -EPROTO;
+}
+
+size_t log_record_resync(const char *line, size_t len) {
+    const char *at = len > 1 ? memmem(line + 1, len - 1, START, strlen(START)) : NULL;
+    return at ? (size_t)(at - line) : len;
+}
