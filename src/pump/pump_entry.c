@@ -122,7 +122,7 @@ static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_
     if (known_ns)
         since = known_ns;
     /* Taken over from another driver: what it has delivered is behind us. */
-    rec->stream[0].at.time_ns = rec->stream[1].at.time_ns = since;
+    rec->stream[0].at.time.time_ns = rec->stream[1].at.time.time_ns = since;
     atomic_store(&rec->resume_ns, since);
     rec->magic = PUMP_RECORD_MAGIC; /* last: now it counts */
     return 0;

@@ -1,7 +1,14 @@
+/* Records of how far a task's output was delivered: opening, checking and converting their files,
+ * and the two steps of a write (intent, commit).
+ *
+ * pump_entry.c opens them, the readers write them. A record can be damaged in any way (a crash of
+ * the host, another program): pump_record_open checks whatever is used as text or as a name. */
 #include "pump_record.h"
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -13,13 +20,100 @@ int log_position_compare(const struct log_position *a, const struct log_position
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, bool *ret_fresh) {
-    AUTO_FD int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
+/* ---- the layout before ---- */
+
+#define MAGIC_2 UINT32_C(0x70616432)
+#define NEW_NAME_MAX 128
+
+/* Positions were times only. */
+struct record_2 {
+    uint32_t magic, tty;
+    char task_id[512], container_id[65], path[2][1024];
+    int64_t resume_ns;
+    struct {
+        struct log_position at, intent;
+        uint32_t intent_open, top_sec;
+    } stream[2];
+};
+
+static int write_beside(int dir_fd, const char *name, const void *data, size_t len) {
+    char beside[NEW_NAME_MAX];
+    snprintf(beside, sizeof(beside), "%s.new", name);
+    AUTO_FD int fd =
+        openat(dir_fd, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
         return -errno;
+    ssize_t n = write(fd, data, len);
+    int r = n < 0 ? -errno : (size_t)n < len ? -ENOSPC : 0;
+    if (r == 0 && renameat(dir_fd, beside, dir_fd, name) < 0)
+        r = -errno;
+    if (r < 0)
+        unlinkat(dir_fd, beside, 0);
+    return r;
+}
+
+/* Returns 0 when @name is of the present layout now; -EPROTO: it was not of the one before. */
+static int convert(int dir_fd, const char *name, int fd) {
+    struct record_2 old;
+    if (pread(fd, &old, sizeof(old), 0) != (ssize_t)sizeof(old) || old.magic != MAGIC_2)
+        return -EPROTO;
+    AUTO_FREE struct pump_record *r = calloc(1, sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    r->magic = PUMP_RECORD_MAGIC;
+    r->tty = old.tty;
+    memcpy(r->task_id, old.task_id, sizeof(r->task_id));
+    memcpy(r->container_id, old.container_id, sizeof(r->container_id));
+    memcpy(r->path, old.path, sizeof(r->path));
+    atomic_store(&r->resume_ns, old.resume_ns);
+    for (int s = 0; s < 2; s++) {
+        r->stream[s].at.time = old.stream[s].at;
+        r->stream[s].intent.time = old.stream[s].intent;
+        r->stream[s].top_sec = old.stream[s].top_sec;
+        atomic_store(&r->stream[s].intent_open, old.stream[s].intent_open);
+    }
+    return write_beside(dir_fd, name, r, sizeof(*r));
+}
+
+/* ---- open ---- */
+
+static bool is_text(const char *text, size_t size) {
+    return memchr(text, '\0', size) != NULL;
+}
+
+/* @name is the container's id. */
+static bool is_sound(const struct pump_record *r, const char *name) {
+    return r->magic == PUMP_RECORD_MAGIC && r->tty <= 1 &&
+           is_text(r->task_id, sizeof(r->task_id)) && r->task_id[0] != '\0' &&
+           is_text(r->container_id, sizeof(r->container_id)) &&
+           strcmp(r->container_id, name) == 0 && is_text(r->path[0], sizeof(r->path[0])) &&
+           is_text(r->path[1], sizeof(r->path[1])) && is_text(r->log_path, sizeof(r->log_path));
+}
+
+/* Something else than a file is in its place. */
+static int open_error(void) {
+    return errno == EISDIR || errno == ELOOP || errno == ENXIO ? -EPROTO : -errno;
+}
+
+int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, bool *ret_fresh) {
+    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    AUTO_FD int fd = openat(dir_fd, name, flags, 0600);
+    struct stat st;
+    if (fd < 0)
+        return open_error();
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof(struct record_2)) {
+        int r = convert(dir_fd, name, fd);
+        if (r < 0)
+            return r;
+        fd_close(fd);
+        fd = openat(dir_fd, name, flags, 0600);
+        if (fd < 0 || fstat(fd, &st) < 0)
+            return -errno;
+    }
     bool fresh = st.st_size == 0;
-    if (!fresh && st.st_size != (off_t)sizeof(struct pump_record))
+    if (!S_ISREG(st.st_mode) || (!fresh && st.st_size != (off_t)sizeof(struct pump_record)))
         return -EPROTO;
     /* With its blocks: a store into the mapping of a file that the full file system has no block
      * for is a SIGBUS, which would end all tasks' logs. */
@@ -32,7 +126,7 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, boo
     /* Killed between making the file and filling it: as good as fresh. */
     if (!fresh && r->magic == 0)
         fresh = true;
-    if (!fresh && r->magic != PUMP_RECORD_MAGIC) {
+    if (!fresh && !is_sound(r, name)) {
         pump_record_close(r);
         return -EPROTO;
     }
@@ -46,10 +140,10 @@ int pump_record_drop(int dir_fd, const char *name, int64_t now_ns, int64_t *ret_
         uint32_t magic;
         int64_t resume_ns;
     } old = {0};
-    AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || unlinkat(dir_fd, name, 0) < 0)
+    AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (unlinkat(dir_fd, name, 0) < 0 && unlinkat(dir_fd, name, AT_REMOVEDIR) < 0)
         return -errno;
-    bool known = pread(fd, &old.magic, sizeof(old.magic), 0) == sizeof(old.magic) &&
+    bool known = fd >= 0 && pread(fd, &old.magic, sizeof(old.magic), 0) == sizeof(old.magic) &&
                  (old.magic ^ PUMP_RECORD_MAGIC) <= UINT8_MAX &&
                  pread(fd, &old.resume_ns, sizeof(old.resume_ns),
                        offsetof(struct pump_record, resume_ns)) == sizeof(old.resume_ns) &&
@@ -66,7 +160,7 @@ void pump_record_close(struct pump_record *r) {
     }
 }
 
-void pump_record_begin(struct pump_record *r, int s, const struct log_position *behind) {
+void pump_record_begin(struct pump_record *r, int s, const struct pump_position *behind) {
     r->stream[s].intent = *behind;
     atomic_store(&r->stream[s].intent_open, 1);
 }

@@ -5,21 +5,11 @@
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
+#include "pump_out.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 
-/* What is sure to be taken whole or not at all: PIPE_BUF when the FIFO has a free page, everything
- * when it is empty. So output is gathered in blocks of PIPE_BUF, each with the position behind it:
- * one is written at a time, or all of them in one go, for each write wakes the reader. */
-#define BLOCK PIPE_BUF
-#define BLOCKS 8
-#define CHUNK_MAX ((size_t)BLOCKS * BLOCK)
 /* Bytes from Docker that wait for a slow reader before the connection is paused. */
 #define INBOX_MAX ((size_t)64 << 10)
 /* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
@@ -34,18 +24,14 @@
 /* At `finish`, one that has said something within this time is left to its own end. */
 #define FINISH_BUSY_US (100 * US_PER_MS)
 
+/* One of the streams, on this connection. */
 struct out {
-    int fd;
-    struct loop_watch *watch; /* while the FIFO is full */
-    bool blocked;
-    char *chunk; /* CHUNK_MAX bytes; NULL while nothing waits */
-    size_t len;
-    int64_t first_ns;                   /* no message in the chunk is older */
-    int64_t high_ns;                    /* no message of this connection is newer */
-    struct log_position behind[BLOCKS]; /* the position when this block is written */
-    struct log_position cursor;         /* the message that is being read */
-    bool any;                           /* cursor is valid on this connection */
-    bool replay;                        /* what was delivered before is coming again */
+    struct pump_out fifo;
+    int64_t first_ns;           /* no message in the chunk is older */
+    int64_t high_ns;            /* no message of this connection is newer */
+    struct log_position cursor; /* the message that is being read */
+    bool any;                   /* cursor is valid on this connection */
+    bool replay;                /* what was delivered before is coming again */
 };
 
 struct pump_task {
@@ -58,7 +44,7 @@ struct pump_task {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool open, moved, paused, opened_told, finishing, last_pass, ended;
+    bool open, paused, opened_told, finishing, last_pass, ended;
     bool eof; /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
@@ -81,56 +67,25 @@ bool pump_task_is_open(const struct pump_task *t) {
 }
 
 bool pump_task_moves(struct pump_task *t) {
-    bool moved = t->moved;
-    t->moved = false;
-    return moved || (t->get && !t->out[0].blocked && !t->out[1].blocked);
+    bool moved = t->out[0].fifo.moved || t->out[1].fifo.moved;
+    t->out[0].fifo.moved = t->out[1].fifo.moved = false;
+    return moved || (t->get && !t->out[0].fifo.blocked && !t->out[1].fifo.blocked);
 }
 
 /* ---- the FIFOs ---- */
 
-static void on_writable(void *arg, uint32_t events) {
-    struct out *o = arg;
-    (void)events;
-    o->blocked = false;
-}
-
-/* The watch's context must lead to the task: two small trampolines instead of a back pointer each.
- */
-static void on_writable0(void *arg, uint32_t events) {
-    struct pump_task *t = arg;
-    on_writable(&t->out[0], events);
-    t->out[0].watch = loop_watch_del(t->out[0].watch);
-    run(t);
-}
-
-static void on_writable1(void *arg, uint32_t events) {
-    struct pump_task *t = arg;
-    on_writable(&t->out[1], events);
-    t->out[1].watch = loop_watch_del(t->out[1].watch);
-    run(t);
+static void on_room(void *task) {
+    run(task);
 }
 
 static int64_t top_ns(const struct pump_task *t, int s) {
     return t->record->stream[s].top_sec * NS_PER_SEC;
 }
 
-/* How many bytes of the chunk a write is sure to take now; 0 = the FIFO is full. We are its only
- * writer. */
-static size_t sure_bytes(const struct out *o) {
-    int unread = 1;
-    if (o->len > BLOCK && ioctl(o->fd, FIONREAD, &unread) == 0 && unread == 0 &&
-        fcntl(o->fd, F_GETPIPE_SZ) >= (int)CHUNK_MAX)
-        return o->len;
-    struct pollfd p = {.fd = o->fd, .events = POLLOUT};
-    if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT))
-        return 0;
-    return o->len < BLOCK ? o->len : BLOCK;
-}
-
 static void note_resume(struct pump_task *t) {
     int64_t oldest = t->newest_ns;
     for (int s = 0; s < 2; s++)
-        if (t->out[s].len > 0 && t->out[s].first_ns < oldest)
+        if (t->out[s].fifo.len > 0 && t->out[s].first_ns < oldest)
             oldest = t->out[s].first_ns;
     if (oldest)
         atomic_store(&t->record->resume_ns, oldest);
@@ -139,59 +94,16 @@ static void note_resume(struct pump_task *t) {
             t->record->stream[s].top_sec = 0;
 }
 
-static void block(struct pump_task *t, int s) {
-    struct out *o = &t->out[s];
-    o->blocked = true;
-    if (!o->watch && loop_watch_add(t->loop, o->fd, EPOLLOUT, s == 0 ? on_writable0 : on_writable1,
-                                    t, &o->watch) < 0) {
-        /* No memory for a watch: the retry timer looks again. */
-        loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US);
-    }
-}
-
-static void drop_chunk(struct out *o) {
-    cleanup_free(&o->chunk);
-    o->chunk = NULL;
-    o->len = 0;
-}
-
-/* The first @n bytes (whole blocks, or all) are gone. */
-static void shift(struct out *o, size_t n, bool rising) {
-    size_t blocks = (n + BLOCK - 1) / BLOCK;
-    if (rising)
-        o->first_ns = o->behind[blocks - 1].time_ns;
-    o->len -= n;
-    memmove(o->chunk, o->chunk + n, o->len);
-    memmove(o->behind, o->behind + blocks, (BLOCKS - blocks) * sizeof(o->behind[0]));
-}
-
 /* Writes what the FIFO takes. False: it is full, something waits. */
 static bool flush(struct pump_task *t, int s) {
     struct out *o = &t->out[s];
-    while (o->len > 0) {
-        size_t n = o->len;
-        const struct log_position *behind = &o->behind[(n - 1) / BLOCK];
-        if (o->fd < 0) { /* nobody wants it */
-            t->record->stream[s].at = *behind;
-            o->len = 0;
-            break;
-        }
-        n = o->blocked ? 0 : sure_bytes(o);
-        if (n == 0) {
-            block(t, s);
-            return false;
-        }
-        pump_record_begin(t->record, s, &o->behind[(n - 1) / BLOCK]);
-        if (write(o->fd, o->chunk, n) != (ssize_t)n) {
-            pump_record_abort(t->record, s);
-            block(t, s);
-            return false;
-        }
-        pump_record_commit(t->record, s);
-        t->moved = true;
-        shift(o, n, t->record->stream[s].top_sec == 0);
-    }
-    return true;
+    bool all = pump_out_flush(&o->fifo);
+    if (!all && t->record->stream[s].top_sec == 0 &&
+        o->first_ns < t->record->stream[s].at.time.time_ns)
+        o->first_ns = t->record->stream[s].at.time.time_ns; /* times rise */
+    if (!all && !o->fifo.watch)
+        loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US); /* out of memory */
+    return all;
 }
 
 /* ---- messages ---- */
@@ -212,7 +124,7 @@ static size_t already_delivered(struct pump_task *t, const struct log_piece *p) 
     o->cursor.offset = (uint32_t)p->offset;
     if (!o->replay)
         return 0;
-    struct log_position *at = &t->record->stream[s].at;
+    struct log_position *at = &t->record->stream[s].at.time;
     struct log_position end = o->cursor;
     end.offset += (uint32_t)p->len;
     if (o->cursor.time_ns == at->time_ns && o->cursor.nth == at->nth) {
@@ -250,40 +162,31 @@ static void follow_clock(struct pump_task *t, const struct log_piece *p) {
 
 static int add_piece(struct pump_task *t, const struct log_piece *p) {
     struct out *o = &t->out[p->channel - 1];
-    if (!o->chunk && !(o->chunk = malloc(CHUNK_MAX)))
-        return -ENOMEM;
     size_t skip = already_delivered(t, p);
     follow_clock(t, p);
     if (skip == p->len)
         return 0;
     t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
-    if (o->len == 0 || p->time_ns < o->first_ns)
+    if (o->fifo.len == 0 || p->time_ns < o->first_ns)
         o->first_ns = p->time_ns;
-    struct log_position *behind =
-        &o->behind[o->len / BLOCK]; /* no piece crosses blocks: see room */
-    memcpy(o->chunk + o->len, p->data + skip, p->len - skip);
-    o->len += p->len - skip;
-    *behind = o->cursor;
-    behind->offset = (uint32_t)(p->offset + p->len);
+    struct pump_position behind = {.time = o->cursor};
+    behind.time.offset = (uint32_t)(p->offset + p->len);
     if (p->end)
-        *behind = (struct log_position){.time_ns = p->time_ns, .nth = o->cursor.nth + 1};
-    return 0;
+        behind.time = (struct log_position){.time_ns = p->time_ns, .nth = o->cursor.nth + 1};
+    return pump_out_add(&o->fifo, p->data + skip, p->len - skip, &behind);
 }
 
 /* To the end of the present block of either stream, for whose the next piece is, is not known. */
 static size_t room(const struct pump_task *t) {
-    size_t least = BLOCK;
-    for (int s = 0; s < 2; s++) {
-        size_t len = t->out[s].len, left = len == CHUNK_MAX ? 0 : BLOCK - len % BLOCK;
-        least = left < least ? left : least;
-    }
-    return least;
+    size_t out = pump_out_room(&t->out[0].fifo), err = pump_out_room(&t->out[1].fifo);
+    return out < err ? out : err;
 }
 
 /* True when there is room in both, after a flush of what is full. */
 static bool make_room(struct pump_task *t) {
     for (int s = 0; s < 2; s++)
-        if (t->out[s].len == CHUNK_MAX && !flush(t, s) && t->out[s].len == CHUNK_MAX)
+        if (pump_out_room(&t->out[s].fifo) == 0 && !flush(t, s) &&
+            pump_out_room(&t->out[s].fifo) == 0)
             return false;
     return true;
 }
@@ -311,11 +214,8 @@ static int gather(struct pump_task *t, const char *data, size_t len, size_t *ret
 /* Delivers what was gathered. True: all. */
 static bool deliver(struct pump_task *t) {
     bool all = true;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < 2; s++)
         all = flush(t, s) && all;
-        if (t->out[s].len == 0)
-            drop_chunk(&t->out[s]);
-    }
     note_resume(t);
     return all;
 }
@@ -381,7 +281,7 @@ static void stream_ended(struct pump_task *t, int r, int status) {
     t->eof = true;
     t->eof_r = r;
     t->eof_status = status;
-    if (t->inbox.len == 0 && t->out[0].len == 0 && t->out[1].len == 0)
+    if (t->inbox.len == 0 && t->out[0].fifo.len == 0 && t->out[1].fifo.len == 0)
         after_eof(t);
     else
         run(t);
@@ -459,7 +359,7 @@ static int64_t begin_ns(const struct pump_task *t) {
     if (begin > now)
         begin = now; /* set back in the meantime */
     for (int s = 0; s < 2; s++) {
-        int64_t at = t->record->stream[s].at.time_ns;
+        int64_t at = t->record->stream[s].at.time.time_ns;
         if (t->record->stream[s].top_sec && at < begin)
             begin = at;
     }
@@ -477,9 +377,9 @@ static void open_stream(struct pump_task *t) {
         struct out *o = &t->out[s];
         o->any = false;
         o->high_ns = 0;
-        drop_chunk(o);
+        pump_out_drop(&o->fifo);
         o->cursor = (struct log_position){0};
-        o->replay = t->record->stream[s].at.time_ns != 0;
+        o->replay = t->record->stream[s].at.time.time_ns != 0;
     }
     char path[512];
     int n =
@@ -500,9 +400,9 @@ static void open_stream(struct pump_task *t) {
 static void on_retry(void *arg) {
     struct pump_task *t = arg;
     for (int s = 0; s < 2; s++)
-        if (t->out[s].blocked && !t->out[s].watch)
-            t->out[s].blocked = false;
-    if (t->out[0].blocked || t->out[1].blocked || t->eof) {
+        if (t->out[s].fifo.blocked && !t->out[s].fifo.watch)
+            t->out[s].fifo.blocked = false;
+    if (t->out[0].fifo.blocked || t->out[1].fifo.blocked || t->eof) {
         if (t->finishing)
             wait_quiet(t);
         run(t); /* the reader has it in hand, not Docker */
@@ -531,22 +431,8 @@ void pump_task_finish(struct pump_task *t) {
 /* ---- life ---- */
 
 int pump_task_reopen(struct pump_task *t) {
-    for (int s = 0; s < 2; s++) {
-        AUTO_FD int fd = -EBADF;
-        int r = logpump_fifo_open(t->record->path[s], &fd);
-        if (r < 0)
-            return r;
-        struct stat now, before;
-        struct out *o = &t->out[s];
-        if (fd < 0 || (o->fd >= 0 && fstat(fd, &now) == 0 && fstat(o->fd, &before) == 0 &&
-                       now.st_ino == before.st_ino && now.st_dev == before.st_dev))
-            continue;
-        o->watch = loop_watch_del(o->watch);
-        o->blocked = false;
-        fd_close(o->fd);
-        o->fd = TAKE_FD(fd);
-    }
-    return 0;
+    int r = pump_out_open(&t->out[0].fifo);
+    return r < 0 ? r : pump_out_open(&t->out[1].fifo);
 }
 
 int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_record *record,
@@ -563,7 +449,8 @@ int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_reco
                             .ops = *ops,
                             .ctx = ctx,
                             .backoff_us = RETRY_FIRST_US};
-    t->out[0].fd = t->out[1].fd = -EBADF;
+    for (int s = 0; s < 2; s++)
+        pump_out_init(&t->out[s].fifo, loop, record, s, on_room, t);
     buf_init(&t->inbox, INBOX_MAX * 4);
     pump_record_settle(record);
     t->newest_ns = atomic_load(&record->resume_ns);
@@ -593,11 +480,8 @@ void pump_task_free(struct pump_task *t) {
         return;
     docker_get_cancel(t->get);
     loop_timer_del(t->retry);
-    for (int s = 0; s < 2; s++) {
-        loop_watch_del(t->out[s].watch);
-        fd_close(t->out[s].fd);
-        drop_chunk(&t->out[s]);
-    }
+    pump_out_done(&t->out[0].fifo);
+    pump_out_done(&t->out[1].fifo);
     buf_done(&t->inbox);
     pump_record_close(t->record);
     free(t);

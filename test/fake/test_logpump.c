@@ -1203,7 +1203,7 @@ static void test_logs__position_file_cannot_be_made__recoverable(void **state) {
     struct driver_started s = {0};
     struct err err = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    char pattern[128], path[512];
+    char pattern[128], path[512], inside[520];
     glob_t found;
     world_task(&x->w, &two, "two", RUNS);
     snprintf(pattern, sizeof(pattern), "%s/*/positions", x->w.run_dir);
@@ -1212,9 +1212,12 @@ static void test_logs__position_file_cannot_be_made__recoverable(void **state) {
              "%s/c0de00000002000000000000000000000000000000000000000000000000feed",
              found.gl_pathv[0]);
     globfree(&found);
+    snprintf(inside, sizeof(inside), "%s/kept", path);
     assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(mkdir(inside, 0700), 0);
     assert_true(driver_start_task(x->w.d, &call, &two, &s, &err) < 0);
     assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_int_equal(rmdir(inside), 0);
     assert_int_equal(rmdir(path), 0);
     task_config_done(&two);
 }
