@@ -49,6 +49,13 @@ static inline void docker_json_done(json_t **j) {
 }
 #define AUTO_JSON __attribute__((cleanup(docker_json_done)))
 
+/* What was left out because it could not be parsed, since docker_new. */
+struct docker_skipped {
+    uint64_t events;     /* lines of the event stream */
+    uint64_t containers; /* elements of lists of containers */
+};
+void docker_skipped_get(const struct docker *d, struct docker_skipped *ret);
+
 struct docker_request {
     const char *method;
     const char *path;   /* below /v1.xx, with its query, escaped ("/containers/json?all=1") */
@@ -129,9 +136,14 @@ int docker_container_kill(struct docker *d, const struct call *call, const char 
 /** Its anonymous volumes go with it. */
 int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,
                             struct err *err) MUST_CHECK;
-/** @filters: Docker's filters object ({"label": ["k=v"]}), NULL = none. */
+/** Lists containers. Of each only Id, Names, Created, and Nomad's and our own Labels are kept.
+ * @filters: Docker's filters object ({"label": ["k=v"]}), NULL = none.
+ * @ret_skipped: how many containers are not in @ret because their part of the list is longer than
+ * 1 MiB or cannot be parsed. A caller that concludes from a container's absence must look at it.
+ * Owner of @ret: caller. */
 int docker_container_list(struct docker *d, const struct call *call, bool all,
-                          const json_t *filters, json_t **ret, struct err *err) MUST_CHECK;
+                          const json_t *filters, json_t **ret, size_t *ret_skipped,
+                          struct err *err) MUST_CHECK;
 /** Docker's one-shot stats (stream=false&one-shot=1): only where cgroup files cannot be read. */
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,
                            struct err *err) MUST_CHECK;
@@ -197,6 +209,9 @@ struct docker_events_ops {
      * meanwhile was not told. */
     void (*connected)(void *ctx);
     void (*event)(void *ctx, const struct docker_event *e);
+    /* A line that is longer than 1 MiB or cannot be parsed: @why. @container_id: "" when the line's
+     * beginning does not contain it. The caller checks that container. NULL allowed. */
+    void (*skipped)(void *ctx, const char *container_id, const char *why);
     void (*disconnected)(void *ctx, const char *why); /* retried with back-off 100 ms .. 5 s */
 };
 struct loop;

@@ -97,6 +97,11 @@ static int configure(struct docker *d, const struct docker_options *o, struct er
     return set_endpoint(d, text_or(getenv("DOCKER_HOST"), DEFAULT_ENDPOINT), err);
 }
 
+void docker_skipped_get(const struct docker *d, struct docker_skipped *ret) {
+    *ret = (struct docker_skipped){.events = atomic_load(&d->skipped_events),
+                                   .containers = atomic_load(&d->skipped_items)};
+}
+
 int docker_global_init(void) {
     return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -ENOMEM;
 }

@@ -1,6 +1,7 @@
 /* The calls about the system and about one container: path, body, and what of the answer is wanted.
  */
-#include "docker_priv.h"
+#include "docker_list.h"
+#include "paddock/clock.h"
 #include "paddock/parse.h"
 
 #include <stdio.h>
@@ -188,8 +189,13 @@ int docker_container_remove(struct docker *d, const struct call *call, const cha
     return docker_do(d, call, &rq, NULL, NULL, err);
 }
 
+static int on_list_data(void *ctx, const char *data, size_t len) {
+    return docker_list_feed(ctx, data, len);
+}
+
 int docker_container_list(struct docker *d, const struct call *call, bool all,
-                          const json_t *filters, json_t **ret, struct err *err) {
+                          const json_t *filters, json_t **ret, size_t *ret_skipped,
+                          struct err *err) {
     AUTO_FREE char *text = filters ? json_dumps(filters, JSON_COMPACT) : strdup("{}");
     AUTO_FREE char *escaped = text ? docker_escape(text) : NULL;
     AUTO_FREE char *path = NULL;
@@ -197,14 +203,27 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
         path = NULL;
         return err_oom(err);
     }
-    AUTO_JSON json_t *list = NULL;
-    int r = get_json(d, call, path, &list, err);
-    if (r < 0)
-        return r;
-    if (!json_is_array(list)) /* "none" would be a conclusion that costs somebody a container */
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's list of containers is no list");
-    *ret = TAKE_PTR(list);
-    return 0;
+    struct docker_list list;
+    docker_list_init(&list);
+    struct docker_request rq = {
+        .method = "GET", .path = path, .on_data = on_list_data, .ctx = &list};
+    struct call mine = call ? *call : (struct call){0};
+    if (!mine.deadline_us)
+        mine.deadline_us = clock_now_us() + d->timeout_us;
+    struct err failed = {0};
+    int r = docker_do(d, &mine, &rq, NULL, NULL, &failed);
+    /* "none" would be a conclusion that costs somebody a container. */
+    if (list.broken || (r == 0 && !docker_list_is_whole(&list)))
+        r = err_set(err, ERR_PLAIN, EPROTO, "Docker's list of containers is no list");
+    else if (r < 0)
+        err_set(err, failed.cls, -r, "%s", failed.text);
+    if (r == 0) {
+        atomic_fetch_add(&d->skipped_items, list.skipped);
+        *ret_skipped = list.skipped;
+        *ret = TAKE_PTR(list.items);
+    }
+    docker_list_done(&list);
+    return r;
 }
 
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,

@@ -33,9 +33,14 @@ int docker_dangling_run(struct docker *d, const struct call *call,
     AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", DOCKER_LABEL_OWNER);
     AUTO_JSON json_t *list = NULL;
     AUTO_STRV struct strv ids = {0};
-    int r = docker_container_list(d, call, false, filters, &list, err);
+    size_t skipped = 0;
+    int r = docker_container_list(d, call, false, filters, &list, &skipped, err);
     if (r == 0)
         r = docker_dangling_decide(list, rule, &ids);
+    if (skipped > 0)
+        log_warn("dangling", NULL,
+                 "%zu containers in Docker's list cannot be read and are not removed, ignoring",
+                 skipped);
     if (r < 0)
         return r;
     int count = 0;

@@ -1,5 +1,7 @@
 /* The one event stream: GET /events for all containers, opened again whenever it ends.
  *
+ * The labels and command lines in it are those of everybody who uses this dockerd. So a line that
+ * is too long or cannot be parsed is counted and reported to the owner, and the stream goes on.
  * Back-off 100 ms, doubled up to 5 s, from the start again once a stream was open for 5 s: one that
  * ends at once is not opened ten times a second, for each time the owner looks at all containers.
  * An answer that does not begin within 10 s counts as lost. When it is opened again it asks since
@@ -9,6 +11,7 @@
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,13 +19,15 @@
 #define RETRY_FIRST_US (100 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
 #define OPEN_US (10 * US_PER_SEC)
-/* Of an event. An exec's event carries its whole command line: what is longer is somebody else's
- * and passed over. */
+/* Of one event. It carries all labels of the container, an exec's also its command line. */
 #define LINE_MAX_BYTES (1u << 20)
+/* How much of a line's beginning is searched for the container's id. */
+#define LINE_HEAD_BYTES 512
 /* {"type":["container"]} */
 #define EVENTS_PATH "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
 
 struct docker_events {
+    struct docker *docker;
     struct docker_multi *multi;
     struct docker_get *get;
     struct docker_events_ops ops;
@@ -99,26 +104,52 @@ static void tell(struct docker_events *e, const json_t *j, const char *text) {
     e->ops.event(e->ctx, &event);
 }
 
+/* Copies the first "id" or "ID" of @line to @out, "" when none is in its head. Dockerd writes the
+ * container's before all that a container's owner can choose, but for an exec's command line; in
+ * that, quotes are escaped. */
+static void find_id(const char *line, size_t len, char out[65]) {
+    size_t head = len < LINE_HEAD_BYTES ? len : LINE_HEAD_BYTES;
+    out[0] = '\0';
+    for (size_t i = 0; i + 6 <= head && !out[0]; i++) {
+        if (memcmp(line + i, "\"id\":\"", 6) != 0 && memcmp(line + i, "\"ID\":\"", 6) != 0)
+            continue;
+        size_t n = 0;
+        while (i + 6 + n < head && n < 64 && isalnum((unsigned char)line[i + 6 + n]))
+            n++;
+        memcpy(out, line + i + 6, n);
+        out[n] = '\0';
+    }
+}
+
+static void skip(struct docker_events *e, const char *line, size_t len, const char *why) {
+    char id[65];
+    atomic_fetch_add(&e->docker->skipped_events, 1);
+    find_id(line, len, id);
+    if (e->ops.skipped)
+        e->ops.skipped(e->ctx, id, why);
+}
+
 /* One line; a record separator (application/json-seq) before it is skipped. */
-static int take_line(struct docker_events *e, char *line, size_t len) {
+static void take_line(struct docker_events *e, char *line, size_t len) {
     while (len > 0 && (line[0] == 0x1e || line[0] == ' ')) {
         line++;
         len--;
     }
     if (len == 0 || line[0] == '\r')
-        return 0;
+        return;
     char why[JSON_ERROR_TEXT_LENGTH];
     line[len] = '\0'; /* over the line's end */
     AUTO_JSON json_t *j = docker_json_parse(line, len, why, sizeof(why));
-    if (!json_is_object(j))
-        return -EPROTO;
-    tell(e, j, line);
-    return 0;
+    if (json_is_object(j))
+        tell(e, j, line);
+    else
+        skip(e, line, len, j ? "it is no object" : why);
 }
 
 static int on_data(void *ctx, const char *data, size_t len) {
     struct docker_events *e = ctx;
     if (e->line.len + len > LINE_MAX_BYTES) {
+        skip(e, buf_text(&e->line), e->line.len, "it is longer than 1 MiB");
         buf_done(&e->line);
         e->passing_over = true;
     }
@@ -136,7 +167,7 @@ static int on_data(void *ctx, const char *data, size_t len) {
         char *end = memchr(e->line.data + from, '\n', e->line.len - from);
         if (!end)
             break;
-        r = take_line(e, e->line.data + from, (size_t)(end - (e->line.data + from)));
+        take_line(e, e->line.data + from, (size_t)(end - (e->line.data + from)));
         from = (size_t)(end - e->line.data) + 1;
     }
     buf_consume(&e->line, from);
@@ -193,7 +224,7 @@ int docker_events_new(struct docker *d, struct loop *loop, const struct docker_e
     struct docker_events *e = calloc(1, sizeof(*e));
     if (!e)
         return -ENOMEM;
-    *e = (struct docker_events){.ops = *ops, .ctx = ctx, .backoff_us = RETRY_FIRST_US};
+    *e = (struct docker_events){.docker = d, .ops = *ops, .ctx = ctx, .backoff_us = RETRY_FIRST_US};
     buf_init(&e->line, LINE_MAX_BYTES);
     int r = docker_multi_new(d, loop, &e->multi);
     if (r == 0)

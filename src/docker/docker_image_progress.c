@@ -1,6 +1,6 @@
 #include "docker_image_progress.h"
 
-#include "paddock/docker.h"
+#include "docker_priv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -84,8 +84,9 @@ int image_progress_feed(struct image_progress *p, const char *data, size_t len) 
     while (r == 0 && p->line.len > 0 && (end = memchr(p->line.data, '\n', p->line.len))) {
         size_t n = (size_t)(end - p->line.data);
         bool blank = strspn(p->line.data, " \t\r\n") > n;
-        AUTO_JSON json_t *j = blank ? NULL : json_loadb(p->line.data, n, 0, NULL);
-        if (j)
+        char why[JSON_ERROR_TEXT_LENGTH];
+        AUTO_JSON json_t *j = blank ? NULL : docker_json_parse(p->line.data, n, why, sizeof(why));
+        if (json_is_object(j) || json_is_array(j))
             take_document(p, j);
         else if (!blank)
             r = -EPROTO;

@@ -134,8 +134,10 @@ static bool has_containers(struct docker_images *im, const char *id) {
     AUTO_JSON json_t *filters = json_pack("{s:[s]}", "ancestor", id);
     AUTO_JSON json_t *list = NULL;
     struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
-    return !filters || docker_container_list(im->o.docker, &call, true, filters, &list, NULL) < 0 ||
-           json_array_size(list) > 0;
+    size_t skipped = 0;
+    return !filters ||
+           docker_container_list(im->o.docker, &call, true, filters, &list, &skipped, NULL) < 0 ||
+           json_array_size(list) + skipped > 0;
 }
 
 static void remove_work(void *arg) {

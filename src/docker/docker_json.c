@@ -1,3 +1,9 @@
+/* Docker's JSON: parsing, and reading values from it.
+ *
+ * Labels, command lines and image settings come from anybody who uses this dockerd. They may
+ * contain NULs, which jansson refuses in keys, and which would cut every C string. So a NUL becomes
+ * U+FFFD before the text is parsed: a text that contained one equals no text of ours, and is never
+ * cut. */
 #include "docker_priv.h"
 
 #include <stdio.h>
@@ -27,8 +33,39 @@ bool docker_json_bool(const json_t *object, const char *key) {
     return json_is_true(json_object_get(object, key));
 }
 
+/* A copy of @data with each escaped NUL ("\u0000") replaced by U+FFFD, which has the same length.
+ * Returns 0 with NULL when there is none; -ENOMEM. */
+static int replace_nul(const char *data, size_t len, char **ret) {
+    *ret = NULL;
+    if (!memmem(data, len, "\\u0000", 6))
+        return 0;
+    char *copy = malloc(len);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, data, len);
+    for (size_t i = 0; i + 6 <= len;) {
+        if (copy[i] != '\\') {
+            i++;
+        } else if (memcmp(copy + i, "\\u0000", 6) == 0) {
+            memcpy(copy + i, "\\ufffd", 6);
+            i += 6;
+        } else {
+            i += 2; /* another escape: of "\\u0000" the backslash is the text */
+        }
+    }
+    *ret = copy;
+    return 0;
+}
+
 json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_size) {
     json_error_t e;
+    AUTO_FREE char *copy = NULL;
+    if (replace_nul(data, len, &copy) < 0) {
+        snprintf(text, text_size, "out of memory");
+        return NULL;
+    }
+    if (copy)
+        data = copy;
     json_t *j = json_loadb(data, len, JSON_DECODE_ANY, &e);
     if (!j && json_error_code(&e) == json_error_numeric_overflow)
         j = json_loadb(data, len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &e);

@@ -7,6 +7,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define DOCKER_MINOR_MIN 41    /* DOCKER_API_MIN */
 #define DOCKER_MINOR_MAX 47    /* the newest whose changes we have read */
@@ -25,6 +26,7 @@ struct docker {
     int minor;                    /* API 1.minor; 0 = not negotiated */
     CURLM *idle[DOCKER_IDLE_MAX]; /* each holds one open connection; last in, first out */
     unsigned idle_count;
+    atomic_ulong skipped_events, skipped_items; /* of docker_skipped_get */
 };
 
 /* ---- docker.c ---- */
@@ -90,5 +92,6 @@ const char *docker_json_text(const json_t *object, const char *key); /* "" when 
 void docker_json_copy(const json_t *object, const char *key, char *out, size_t size);
 int64_t docker_json_int(const json_t *object, const char *key); /* 0 when absent; reals are cut */
 bool docker_json_bool(const json_t *object, const char *key);
-/** Parses; numbers beyond int64 become reals rather than an error. NULL with @text filled. */
+/** Parses. A number beyond int64 becomes a real, a NUL in a text becomes U+FFFD. Returns NULL with
+ * the reason in @text. */
 json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_size);

@@ -1,11 +1,13 @@
 /* The driver as a whole: what it is made of, when it comes to life, in which order it ends. */
 #include "driver_priv.h"
 
+#include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 #include "paddock/parse.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <sys/statfs.h>
 
 #define POOL_THREADS_MAX 16
+#define METRICS_LIMIT (16u << 20)
 /* Tasks that Docker is slow to kill, and ended ones whose readers take their time: they must not
  * hold up those that look at containers. */
 #define DRAIN_THREADS_MAX 64
@@ -470,9 +473,30 @@ json_t *driver_status(struct driver *d) {
                      pinned);
 }
 
+/* @pins: the reconciler's metrics. */
+static int all_metrics(struct buf *b, struct driver *d, const char *pins) {
+    struct docker_skipped skipped;
+    docker_skipped_get(d->docker, &skipped);
+    int r = buf_puts(b, pins);
+    if (r == 0)
+        r = buf_printf(b,
+                       "# HELP paddock_docker_skipped_total parts of Docker's answers that could "
+                       "not be read\n"
+                       "# TYPE paddock_docker_skipped_total counter\n"
+                       "paddock_docker_skipped_total{kind=\"event\"} %" PRIu64 "\n"
+                       "paddock_docker_skipped_total{kind=\"container\"} %" PRIu64 "\n",
+                       skipped.events, skipped.containers);
+    return r;
+}
+
 char *driver_metrics(struct driver *d) {
     pthread_mutex_lock(&d->lock);
     struct pin *pin = d->active ? d->pin : NULL;
     pthread_mutex_unlock(&d->lock);
-    return pin ? pin_metrics(pin) : strdup("");
+    if (!pin)
+        return strdup("");
+    AUTO_FREE char *pins = pin_metrics(pin);
+    AUTO_BUF struct buf b;
+    buf_init(&b, METRICS_LIMIT);
+    return pins && all_metrics(&b, d, pins) == 0 ? buf_take(&b) : NULL;
 }

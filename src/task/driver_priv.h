@@ -62,8 +62,9 @@ struct driver {
     struct cancel ended; /* fires with it */
     atomic_uint resyncs; /* how often all containers were to be looked at */
     struct loop_timer *resync_again;
-    bool resync_asked; /* it is set; the streams thread's */
-    struct loop *loop; /* the streams thread's */
+    bool resync_asked;          /* it is set; the streams thread's */
+    uint64_t skipped_logged_us; /* when a skipped event was logged; the streams thread's */
+    struct loop *loop;          /* the streams thread's */
     pthread_t loop_thread;
     bool loop_runs;
     struct docker_events *docker_events;

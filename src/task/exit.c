@@ -28,6 +28,9 @@
 /* Until a thread is asked for again when there was none. */
 #define EXIT_THREAD_US US_PER_SEC
 
+/* Skipped events are logged once in this time; the metrics count them. */
+#define SKIPPED_LOG_US (60 * US_PER_SEC)
+
 struct exit_job {
     struct driver *d;
     struct task *task;
@@ -268,6 +271,20 @@ static void on_disconnected(void *ctx, const char *why) {
     fingerprint_docker_gone(d->fingerprint);
 }
 
+/* The event was somebody's, perhaps one of our tasks' end: its container is inspected. */
+static void on_skipped(void *ctx, const char *container_id, const char *why) {
+    struct driver *d = ctx;
+    uint64_t now = clock_now_us();
+    if (!d->skipped_logged_us || now - d->skipped_logged_us >= SKIPPED_LOG_US) {
+        d->skipped_logged_us = now;
+        log_warn("exit", LOG_KV("container_id", container_id, "error", why),
+                 "an event from Docker cannot be read, ignoring");
+    }
+    AUTO_TASK struct task *t = container_id[0] ? store_get_container(d->store, container_id) : NULL;
+    if (t)
+        exit_look_later(d, t);
+}
+
 /* exec_die carries the exec's id and code beside the container's. */
 static void on_exec_die(struct driver *d, const struct docker_event *e) {
     const char *id = json_string_value(json_object_get(e->attributes, "execID"));
@@ -317,6 +334,7 @@ static void on_event(void *ctx, const struct docker_event *e) {
 const struct docker_events_ops exit_events_ops = {
     .connected = resync,
     .event = on_event,
+    .skipped = on_skipped,
     .disconnected = on_disconnected,
 };
 

@@ -172,6 +172,14 @@ static bool is_listed(const json_t *list, const char *container) {
     return false;
 }
 
+/* Where a container could not be read from the list. */
+static bool is_gone(struct driver *d, const char *container) {
+    struct call call = call_within(NULL, d->timeout_us);
+    call.cancel = &d->ended;
+    struct docker_state state;
+    return docker_container_inspect(d->docker, &call, container, &state, NULL, NULL) == -ENOENT;
+}
+
 /* The folders first, then Docker's list: what comes after is not looked at. */
 static void sweep(void *arg) {
     struct sources *s = arg;
@@ -179,19 +187,20 @@ static void sweep(void *arg) {
     AUTO_STRV struct strv names = {0};
     AUTO_JSON json_t *list = NULL;
     struct err err = {0};
+    size_t skipped = 0;
     int r = source_mounts_list(s->dir, &names);
     if (r < 0)
         err_set(&err, ERR_PLAIN, -r, "%s: %s", s->dir, strerror(-r));
     if (r == 0 && names.n > 0) {
         struct call call = call_within(NULL, d->timeout_us);
         call.cancel = &d->ended;
-        r = docker_container_list(d->docker, &call, true, NULL, &list, &err);
+        r = docker_container_list(d->docker, &call, true, NULL, &list, &skipped, &err);
     }
     if (r < 0)
         log_warn("start", LOG_KV("error", err.text),
                  "mounts of volumes may be left from before, ignoring");
     for (size_t i = 0; r == 0 && i < names.n; i++)
-        if (!is_listed(list, names.v[i]))
+        if (!is_listed(list, names.v[i]) && (skipped == 0 || is_gone(d, names.v[i])))
             remove_unused(s, names.v[i], NULL);
 }
 

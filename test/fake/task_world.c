@@ -245,7 +245,8 @@ unsigned world_containers(const struct world *w) {
     struct docker *docker = fake_docker(&w->fake);
     AUTO_JSON json_t *list = NULL;
     struct call call = fake_call();
-    assert_int_equal(docker_container_list(docker, &call, true, NULL, &list, NULL), 0);
+    assert_int_equal(docker_container_list(docker, &call, true, NULL, &list, &(size_t){0}, NULL),
+                     0);
     docker_free(docker);
     return (unsigned)json_array_size(list);
 }

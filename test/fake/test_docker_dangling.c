@@ -137,6 +137,44 @@ static void test_docker_dangling_run__no_list__nothing_removed(void **state) {
     assert_true(is_there(x, "forgotten"));
 }
 
+/* One container whose labels cannot be read, or are endless, keeps no other one alive. */
+static void test_docker_dangling_run__hostile_neighbour__others_are_removed(void **state) {
+    static const char *const hostile[] = {
+        "{\"Id\":\"h\",\"Labels\":{\"io.paddock.owner\":\"me\\u0000\"}}",
+        "{\"Id\":\"h\",\"Labels\":{\"a\\u0000b\":\"x\"}}",
+        "{\"Id\":\"h\",\"Labels\":{\"x\":\"\xff\"}}",
+        "{\"Id\":\"h\",\"Labels\":{\"x\":\"\\ud800\"}}",
+        "{\"Id\":\"h\",\"Labels\":{\"x\":1e999}}",
+        NULL, /* ten megabytes */
+    };
+    struct fake_pair *x = *state;
+    for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
+        char id[65];
+        container(x, "forgotten", "me", true, id);
+        size_t len = hostile[i] ? strlen(hostile[i]) : 10u << 20;
+        AUTO_FREE char *rule = malloc(len + 1024);
+        assert_non_null(rule);
+        size_t n = (size_t)snprintf(rule, 1024,
+                                    "GET /containers/json times=1 type=application/json body=[");
+        if (hostile[i]) {
+            memcpy(rule + n, hostile[i], len);
+        } else {
+            memset(rule + n, 'x', len);
+            memcpy(rule + n, "{\"Id\":\"", 7);
+            memcpy(rule + n + len - 2, "\"}", 2);
+        }
+        snprintf(rule + n + len, 512,
+                 ",{\"Id\":\"%s\",\"Created\":1,\"Labels\":{\"io.paddock.owner\":\"me\"}}]\n", id);
+        fake_rules(&x->fake, rule);
+        print_message("%s\n", hostile[i] ? hostile[i] : "ten megabytes");
+        assert_int_equal(search(x, 0, false, NULL), 1);
+        assert_false(is_there(x, "forgotten"));
+    }
+    struct docker_skipped skipped;
+    docker_skipped_get(x->docker, &skipped);
+    assert_int_equal(skipped.containers, 4);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, fake_pair_teardown)
 
 int main(void) {
@@ -146,6 +184,7 @@ int main(void) {
         T(test_docker_dangling_run__young__kept),
         T(test_docker_dangling_run__one_cannot_be_removed__the_others_are),
         T(test_docker_dangling_run__no_list__nothing_removed),
+        T(test_docker_dangling_run__hostile_neighbour__others_are_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

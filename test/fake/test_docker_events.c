@@ -21,6 +21,8 @@ struct fixture {
     /* seen */
     unsigned connected, disconnected, count;
     char seen[64][96]; /* "action name code" */
+    unsigned skipped;
+    char skipped_ids[8][65];
     unsigned stop_at_connected, stop_at_disconnected, stop_at_count;
     char why[256];
     /* of a GET */
@@ -70,7 +72,16 @@ static void on_disconnected(void *ctx, const char *why) {
     check_stop(x);
 }
 
-static const struct docker_events_ops ops = {on_connected, on_event, on_disconnected};
+static void on_skipped(void *ctx, const char *container_id, const char *why) {
+    struct fixture *x = ctx;
+    assert_true(why[0] && x->skipped < ARRAY_LEN(x->skipped_ids));
+    snprintf(x->skipped_ids[x->skipped++], sizeof(x->skipped_ids[0]), "%s", container_id);
+}
+
+static const struct docker_events_ops ops = {.connected = on_connected,
+                                             .event = on_event,
+                                             .skipped = on_skipped,
+                                             .disconnected = on_disconnected};
 
 static int setup(void **state) {
     struct fixture *x = calloc(1, sizeof(*x));
@@ -174,7 +185,8 @@ static void stop_fake(void *ctx) {
 
 static void test_docker_events__dockerd_restarted__connected_again(void **state) {
     struct fixture *x = *state;
-    struct docker_events_ops mine = {stop_fake, on_event, restart_fake};
+    struct docker_events_ops mine = {
+        .connected = stop_fake, .event = on_event, .disconnected = restart_fake};
     begin_loop(x);
     x->stop_at_connected = 2;
     assert_int_equal(docker_events_new(x->docker, x->loop, &mine, x, &x->events), 0);
@@ -185,7 +197,8 @@ static void test_docker_events__dockerd_restarted__connected_again(void **state)
 
 static void test_docker_events__nobody_there__told_once_and_tried_again(void **state) {
     struct fixture *x = *state;
-    struct docker_events_ops mine = {on_connected, on_event, restart_fake};
+    struct docker_events_ops mine = {
+        .connected = on_connected, .event = on_event, .disconnected = restart_fake};
     begin_loop(x);
     fake_stop(&x->fake);
     x->stop_at_connected = 1;
@@ -195,7 +208,7 @@ static void test_docker_events__nobody_there__told_once_and_tried_again(void **s
     assert_non_null(strstr(x->why, "cannot connect"));
 }
 
-static void test_docker_events__garbage__opened_again(void **state) {
+static void test_docker_events__garbage_and_an_end__opened_again(void **state) {
     struct fixture *x = *state;
     begin_loop(x);
     fake_rules(&x->fake, "GET /events times=1 chunked body={\"Type\":\"container\"} nonsense\n");
@@ -205,11 +218,48 @@ static void test_docker_events__garbage__opened_again(void **state) {
     assert_int_equal(x->disconnected, 1);
 }
 
+#define DIE(id, labels)                                                                            \
+    "{\"status\":\"die\",\"id\":\"" id                                                             \
+    "\",\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" id                         \
+    "\",\"Attributes\":{" labels "\"name\":\"t\",\"exitCode\":\"3\"}},\"time\":7}\\n"
+
+/* Whatever one container's labels are, the others' events are told, on the same stream. The fake
+ * takes a backslash of a rule's text away. */
+static void test_docker_events__hostile_lines__others_are_told(void **state) {
+    struct fixture *x = *state;
+    char text[8192];
+    fake_rules(&x->fake, "GET /events times=1 every=1 stall body=" /* NULs: read */
+               DIE("aa1", "\"x\":\"a\\\\u0000b\",") DIE("aa2", "\"a\\\\u0000b\":\"x\",")
+               /* read */
+               DIE("aa3", "\"x\":\"1\",\"x\":\"2\",") DIE("aa4", "\"x\":99999999999999999999,")
+               /* skipped */
+               DIE("bb1", "\"x\":\"\xff\",") DIE("bb2", "\"x\":\"\\\\ud800\",")
+                   DIE("bb3", "\"x\":1e999,")
+                       DIE("bb4", "\"x\":\"\x01\",") "nonsense\\n"
+                                                     "[]\\n" DIE("cc1", "") "\n");
+    begin_loop(x);
+    x->stop_at_count = 5;
+    assert_int_equal(docker_events_new(x->docker, x->loop, &ops, x, &x->events), 0);
+    run(x);
+    assert_int_equal(x->connected, 1);
+    assert_int_equal(x->disconnected, 0);
+    for (unsigned i = 0; i < x->count; i++)
+        assert_string_equal(x->seen[i], "die t 3");
+    text[0] = '\0';
+    for (unsigned i = 0; i < x->skipped; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s;", x->skipped_ids[i]);
+    assert_string_equal(text, "bb1;bb2;bb3;bb4;;;");
+    struct docker_skipped skipped;
+    docker_skipped_get(x->docker, &skipped);
+    assert_int_equal(skipped.events, 6);
+}
+
 /* Somebody's exec with two megabytes of arguments: passed over, and not asked for again and again.
  */
 static void test_docker_events__line_beyond_all_bounds__passed_over(void **state) {
     struct fixture *x = *state;
-    static const char head[] = "GET /events times=1 every=1 stall body=";
+    static const char head[] = "GET /events times=1 every=1 stall body={\"status\":\"die\",\"id\":"
+                               "\"abc123\",\"from\":\"";
     static const char tail[] =
         "\\n{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"c1\","
         "\"Attributes\":{\"name\":\"task-1\",\"exitCode\":\"3\"}}}\\n\n";
@@ -226,6 +276,8 @@ static void test_docker_events__line_beyond_all_bounds__passed_over(void **state
     run(x);
     assert_int_equal(x->connected, 1);
     assert_string_equal(x->seen[0], "die task-1 3");
+    assert_int_equal(x->skipped, 1);
+    assert_string_equal(x->skipped_ids[0], "abc123");
 }
 
 /* What takes the request and ends it at once is not asked ten times a second: each time all
@@ -371,7 +423,8 @@ int main(int argc, char **argv) {
         T(test_docker_events__cut__nothing_between_is_lost_nothing_told_twice),
         T(test_docker_events__dockerd_restarted__connected_again),
         T(test_docker_events__nobody_there__told_once_and_tried_again),
-        T(test_docker_events__garbage__opened_again),
+        T(test_docker_events__garbage_and_an_end__opened_again),
+        T(test_docker_events__hostile_lines__others_are_told),
         T(test_docker_events__line_beyond_all_bounds__passed_over),
         T(test_docker_events__ended_at_once_again_and_again__at_leisure),
         T(test_docker_get__paused_at_each_piece__all_comes),

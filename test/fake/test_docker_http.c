@@ -379,7 +379,7 @@ static void test_docker_container__whole_life(void **state) {
     assert_true(s.running && s.pid == 999999999 && s.started_ns > 0 && s.finished_ns == 0);
     AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", "k=v");
     AUTO_JSON json_t *list = NULL;
-    assert_int_equal(docker_container_list(d, &call, false, filters, &list, NULL), 0);
+    assert_int_equal(docker_container_list(d, &call, false, filters, &list, &(size_t){0}, NULL), 0);
     assert_int_equal(json_array_size(list), 1);
     AUTO_JSON json_t *stats = NULL; /* with a number beyond int64 */
     assert_int_equal(docker_container_stats(d, &call, id, &stats, NULL), 0);

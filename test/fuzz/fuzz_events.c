@@ -24,8 +24,18 @@ static void on_event(void *ctx, const struct docker_event *event) {
     s->events++;
 }
 
+static void on_skipped(void *ctx, const char *container_id, const char *why) {
+    struct seen *s = ctx;
+    if (strlen(container_id) > 64 || !why[0])
+        abort();
+    add(s, container_id);
+    s->events++;
+}
+
 static int feed(const char *data, size_t len, size_t step, struct seen *ret) {
-    struct docker_events e = {.ops.event = on_event, .ctx = ret};
+    struct docker d = {.minor = 0};
+    struct docker_events e = {
+        .docker = &d, .ops = {.event = on_event, .skipped = on_skipped}, .ctx = ret};
     int r = 0;
     buf_init(&e.line, LINE_MAX_BYTES);
     for (size_t at = 0; r == 0 && at < len; at += step)

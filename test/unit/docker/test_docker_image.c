@@ -98,6 +98,18 @@ static void test_image_progress_feed__error__the_first_is_kept(void **state) {
     }
 }
 
+/* A registry's text with a NUL is an error as any other. */
+static void test_image_progress_feed__nul_in_an_error__told(void **state) {
+    static const char text[] = "{\"error\":\"denied\\u0000by us\",\"n\":99999999999999999999}\n";
+    (void)state;
+    struct image_progress p;
+    image_progress_init(&p);
+    assert_int_equal(image_progress_feed(&p, text, sizeof(text) - 1), 0);
+    assert_string_equal(p.error, "denied\xef\xbf\xbd"
+                                 "by us");
+    image_progress_done(&p);
+}
+
 static void test_image_progress_feed__hostile__bounded(void **state) {
     (void)state;
     static const char *const bad[] = {"<html>\n", "{\"a\":\n", "{} {}\n", "\x00\n", "\xff\xff\n"};
@@ -175,6 +187,7 @@ int main(void) {
         cmocka_unit_test(test_image_progress_feed__cut_at_any_byte__the_same_figures),
         cmocka_unit_test(test_image_progress_text__each_state__counted),
         cmocka_unit_test(test_image_progress_feed__error__the_first_is_kept),
+        cmocka_unit_test(test_image_progress_feed__nul_in_an_error__told),
         cmocka_unit_test(test_image_progress_feed__hostile__bounded),
         cmocka_unit_test(test_image_pull_is_absent__rows),
         cmocka_unit_test(test_image_pull_is_due__two_minutes_unless_told),

@@ -1,0 +1,26 @@
+#pragma once
+/* GET /containers/json, cut into its elements as it comes; see docker_list.c. Pure; one thread. */
+#include "docker_priv.h"
+
+/* Of one container's part of the list. */
+#define DOCKER_LIST_ITEM_MAX (1u << 20)
+
+struct docker_list {
+    json_t
+        *items; /* an array of objects with Id, Names, Created, and the Labels of Nomad and ours */
+    size_t skipped; /* elements that are too long or no JSON object */
+    /* ---- the cutting ---- */
+    enum { LIST_NOT_BEGUN, LIST_OPEN, LIST_ENDED } state;
+    struct buf item; /* what has come of the element */
+    bool in_item, too_long, in_string, escaped;
+    bool broken;  /* it is no array */
+    size_t depth; /* open brackets inside of the element */
+};
+
+void docker_list_init(struct docker_list *l);
+void docker_list_done(struct docker_list *l);
+
+/** Takes bytes as they come. Returns 0; -EPROTO when this is no JSON array; -ENOMEM. */
+int docker_list_feed(struct docker_list *l, const char *data, size_t len) MUST_CHECK;
+/** Whether the array's end has come. */
+bool docker_list_is_whole(const struct docker_list *l);
