@@ -1,5 +1,6 @@
 #include "docker_create_path.h"
 #include "paddock/buf.h"
+#include "paddock/path.h"
 #include "paddock/strv.h"
 
 #include <fcntl.h>
@@ -331,28 +332,12 @@ static int read_fd(int fd, size_t limit, char **ret_text) {
 int docker_create_path_open(const char *root, const char *path, int *ret_fd) {
     AUTO_FD int at = -EBADF;
     AUTO_FREE char *real = NULL;
-    char link[64];
-    if (root) {
-        int r = docker_create_path_resolve(root, path, &real, &at);
-        if (r < 0)
-            return r;
-        if (at < 0)
-            return -ENOENT;
-        /* The very file that was found, whatever its name leads to by now. */
-        snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
-        path = link;
-    }
-    /* O_NONBLOCK: a FIFO in its place must not hold us. */
-    AUTO_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode))
-        return -EINVAL;
-    *ret_fd = TAKE_FD(fd);
-    return 0;
+    int r = root ? docker_create_path_resolve(root, path, &real, &at) : path_find(path, &at);
+    if (r < 0)
+        return r;
+    if (at < 0)
+        return -ENOENT;
+    return path_open_regular(at, ret_fd);
 }
 
 int docker_create_path_read(const char *root, const char *path, size_t limit, char **ret_text) {

@@ -3,6 +3,7 @@
 #include "fake/image_world.h"
 #include "paddock/docker_auth.h"
 #include "paddock/strv.h"
+#include "unit/opens.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -326,6 +327,7 @@ static void test_docker_images_acquire__load_fails__plain_with_dockers_words(voi
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
     assert_int_equal(mkfifo(fifo, 0600), 0);
+    AUTO_FD int opens = opens_watch(fifo);
     const struct {
         const char *path, *rules;
         int r;
@@ -333,7 +335,7 @@ static void test_docker_images_acquire__load_fails__plain_with_dockers_words(voi
     } rows[] = {
         {absent, LOAD_OK, -ENOENT, "unable to open image archive"},
         {x->fake.dir, LOAD_OK, -EINVAL, "not a regular file"},
-        {fifo, LOAD_OK, -EINVAL, "not a regular file"}, /* opening it would wait for a writer */
+        {fifo, LOAD_OK, -EINVAL, "not a regular file"}, /* it stands for a device node */
         {file, "POST /images/load status=500 body={\"message\":\"no space\"}", -EIO, "no space"},
         {file, "POST /images/load body={\"error\":\"invalid tar header\"}", -EIO,
          "invalid tar header"},
@@ -353,6 +355,7 @@ static void test_docker_images_acquire__load_fails__plain_with_dockers_words(voi
         assert_non_null(strstr(u.err.text, rows[i].path));
         image_user_done(&u);
     }
+    assert_false(opens_seen(opens));
     unlink(file);
     unlink(fifo);
 }

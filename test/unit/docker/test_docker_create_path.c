@@ -4,6 +4,7 @@
 
 #include "src/docker/docker_create_path.h"
 #include "src/docker/docker_create_priv.h"
+#include "unit/opens.h"
 
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -312,6 +313,22 @@ static void test_docker_create_path_read__kinds(void **state) {
     assert_int_equal(docker_create_path_read(NULL, "/etc/passwd", 1 << 20, &text), 0);
 }
 
+/* A device node that a task made must not even be opened: that alone can start a watchdog. The FIFO
+ * stands for the node, which only root can make. */
+static void test_docker_create_path_open__no_regular_file__not_opened(void **state) {
+    (void)state;
+    char path[256];
+    with_alloc(path, "@/web/local/node");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const char *const roots[] = {alloc_dir, NULL};
+    for (size_t i = 0; i < ARRAY_LEN(roots); i++) {
+        AUTO_FD int opens = opens_watch(path);
+        AUTO_FD int fd = -EBADF;
+        assert_int_equal(docker_create_path_open(roots[i], path, &fd), -EINVAL);
+        assert_false(opens_seen(opens));
+    }
+}
+
 /* ---- write ---- */
 
 static void test_docker_create_path_write__replace__link_is_not_followed(void **state) {
@@ -375,6 +392,7 @@ int main(int argc, char **argv) {
         TEST(test_docker_create_path_resolve__swapped_at_any_moment__never_outside),
         TEST(test_docker_create_path_write__swapped_at_any_moment__never_outside),
         TEST(test_docker_create_path_read__kinds),
+        TEST(test_docker_create_path_open__no_regular_file__not_opened),
         TEST(test_docker_create_path_write__replace__link_is_not_followed),
         TEST(test_docker_create_path_write__if_absent),
         TEST(test_docker_create_path_write__folder_outside__refused),
