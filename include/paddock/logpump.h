@@ -78,9 +78,13 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
                    const char *task_id, struct err *err) MUST_CHECK;
 
-/** Opens a FIFO for writing below its folder, following no link: O_RDWR, so that the reader may
- * come and go.
- *  "" and /dev/null give -EBADF with 0: nothing is written. */
+/** Opens one of Nomad's log FIFOs for writing: O_RDWR, so that its reader may come and go.
+ *  @path: absolute, as Nomad gives it: <client's alloc_dir>/<alloc id>/alloc/logs/<FIFO>. Links are
+ * followed up to the client's alloc_dir, and not below it. In a path of another layout none is
+ * followed. "" and /dev/null mean that nothing is to be written.
+ *  Returns 0 (@ret_fd -EBADF when nothing is to be written); -ELOOP a folder or the FIFO is a link;
+ * -EINVAL no FIFO, which is then not opened, or @path is not absolute; -ENOENT; -errno.
+ *  Owner: caller. Context: any thread. */
 int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
 
 /** The task is destroyed: what is noted of its container's output goes. Any thread. */

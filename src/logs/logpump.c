@@ -470,7 +470,10 @@ static int hold(struct logpump *p, const struct logpump_task *t, struct err *err
         int r = logpump_fifo_open(paths[s], &h->fd[s]);
         if (r < 0) {
             held_free(h);
-            return err_set(err, ERR_RECOVERABLE, -r, "log FIFO %s: %s", paths[s], strerror(-r));
+            return err_set(err, ERR_RECOVERABLE, -r, "log FIFO %s: %s", paths[s],
+                           r == -ELOOP ? "it, or a folder of the allocation on the way to it, is a "
+                                         "symbolic link"
+                                       : strerror(-r));
         }
     }
     pthread_mutex_lock(&p->lock);

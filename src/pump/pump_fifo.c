@@ -1,38 +1,53 @@
+/* Opens Nomad's log FIFOs, in the pump and, to hold them, in the plugin.
+ *
+ * A task that has its allocation's folder can put a link in the place of any folder in it. Followed
+ * by this process, which is root, the link would lead to the FIFO of another allocation's task, and
+ * one job's lines would land in the log of another. So no link is followed below the client's
+ * folder. Nomad's layout shows in the path itself where that folder ends; therefore neither the
+ * pump's requests nor its records have to carry it. */
 #include "paddock/logpump.h"
 
-#include "paddock/cleanup.h"
+#include "paddock/path.h"
 
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-/* A task can write to its alloc's log folder on old clients, and put another in its place wherever
- * it has its alloc's folder: a link in the place of the FIFO or of that folder must not lead the
- * pump, which is root, to other tasks' FIFOs. What stands above belongs to Nomad and may be reached
- * through links. */
+#define LOGS "alloc/logs/"
+
+/* The part of @path below the client's folder: "<alloc id>/alloc/logs/<FIFO>". Returns NULL when
+ * the path is laid out otherwise. */
+static const char *below_client(const char *path) {
+    const char *part[4], *end = path + strlen(path);
+    for (size_t i = ARRAY_LEN(part); i-- > 0; end = part[i] - 1) {
+        const char *slash = memrchr(path, '/', (size_t)(end - path));
+        if (!slash)
+            return NULL;
+        part[i] = slash + 1;
+    }
+    return strncmp(part[1], LOGS, strlen(LOGS)) == 0 ? part[0] : NULL;
+}
+
 int logpump_fifo_open(const char *path, int *ret_fd) {
     *ret_fd = -EBADF;
     if (path[0] == '\0' || strcmp(path, "/dev/null") == 0)
         return 0;
-    char dir_copy[PATH_MAX], name_copy[PATH_MAX];
-    if (strlen(path) >= PATH_MAX)
-        return -ENAMETOOLONG;
-    snprintf(dir_copy, sizeof(dir_copy), "%s", path);
-    snprintf(name_copy, sizeof(name_copy), "%s", path);
-    AUTO_FD int dir = open(dirname(dir_copy), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (dir < 0)
-        return -errno;
-    AUTO_FD int fd = openat(dir, basename(name_copy), O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISFIFO(st.st_mode))
+    if (path[0] != '/')
         return -EINVAL;
-    *ret_fd = TAKE_FD(fd);
-    return 0;
+    /* In another layout nothing shows which folders are the operator's: links are not followed in
+     * any of them. */
+    const char *below = below_client(path);
+    if (!below)
+        below = path + 1;
+    char client[PATH_MAX];
+    if ((size_t)(below - path) >= sizeof(client))
+        return -ENAMETOOLONG;
+    snprintf(client, sizeof(client), "%.*s", (int)(below - path), path);
+    AUTO_FD int dir = -EBADF;
+    AUTO_FD int at = -EBADF;
+    int r = path_find(client, &dir);
+    if (r == 0)
+        r = path_walk(dir, below, &at);
+    return r < 0 ? r : path_open_fifo(at, ret_fd);
 }

@@ -177,24 +177,31 @@ static void make_dir(const char *dir, const char *below) {
 
 void world_task(const struct world *w, struct task_config *c, const char *name,
                 const char *job_json) {
+    world_task_in(w, c, "a1", name, job_json);
+}
+
+void world_task_in(const struct world *w, struct task_config *c, const char *alloc,
+                   const char *name, const char *job_json) {
     char below[256];
-    static const char *const parts[] = {"alloc", "alloc/a1", "alloc/a1/alloc",
-                                        "alloc/a1/alloc/logs"};
+    static const char *const parts[] = {"", "/alloc", "/alloc/logs"};
     static const char *const own[] = {"", "/local", "/secrets"};
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        make_dir(w->dir, parts[i]);
+    make_dir(w->dir, "alloc");
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        snprintf(below, sizeof(below), "alloc/%s%s", alloc, parts[i]);
+        make_dir(w->dir, below);
+    }
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        snprintf(below, sizeof(below), "alloc/a1/%s%s", name, own[i]);
+        snprintf(below, sizeof(below), "alloc/%s/%s%s", alloc, name, own[i]);
         make_dir(w->dir, below);
     }
     struct buf b = pack(job_json);
     *c = (struct task_config){
-        .id = text_of("a1/%s/0123", name),
+        .id = text_of("%s/%s/0123", alloc, name),
         .name = strdup(name),
-        .alloc_id = strdup("a1"),
-        .alloc_dir = text_of("%s/alloc/a1", w->dir),
-        .stdout_path = text_of("%s/alloc/a1/alloc/logs/.%s.stdout.fifo", w->dir, name),
-        .stderr_path = text_of("%s/alloc/a1/alloc/logs/.%s.stderr.fifo", w->dir, name),
+        .alloc_id = strdup(alloc),
+        .alloc_dir = text_of("%s/alloc/%s", w->dir, alloc),
+        .stdout_path = text_of("%s/alloc/%s/alloc/logs/.%s.stdout.fifo", w->dir, alloc, name),
+        .stderr_path = text_of("%s/alloc/%s/alloc/logs/.%s.stderr.fifo", w->dir, alloc, name),
         .driver_config_len = b.len};
     c->driver_config = buf_take(&b);
     c->resources.present = c->resources.nomad_present = c->resources.linux_present = true;

@@ -56,6 +56,9 @@ void world_done(struct world *w);
 /** FIFOs and folders for task @name, its config with @job as the config block. */
 void world_task(const struct world *w, struct task_config *c, const char *name,
                 const char *job_json);
+/** The same in the allocation @alloc; world_task's is "a1". */
+void world_task_in(const struct world *w, struct task_config *c, const char *alloc,
+                   const char *name, const char *job_json);
 /** StartTask that must succeed, until the output is asked for; @ret NULL = not wanted. */
 void world_run(struct world *w, const struct task_config *c, struct driver_started *ret);
 struct task_look world_look(struct world *w, const char *task_id);
