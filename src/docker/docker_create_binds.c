@@ -1,4 +1,8 @@
-/* HostConfig.Binds: the folders that Nomad gives each task, then the job's `volumes`. */
+/* HostConfig.Binds: the folders that Nomad gives each task, then the job's `volumes`.
+ *
+ * docker_create_build() calls docker_create_binds(). Docker parses a bind as source:target:mode, so
+ * every bind is made by create_add_bind(), which refuses a ':' inside of a part. A source may
+ * contain one although the job's text does not: the text of a symlink can. */
 #include "docker_create_path.h"
 #include "docker_create_priv.h"
 
@@ -28,11 +32,29 @@ int docker_create_volume_parse(const char *text, char **ret_src, char **ret_dst,
     return 0;
 }
 
-/* src:dst[:mode][:label], mode and label with a comma between. */
-static int add_bind(struct create *c, const char *src, const char *dst, const char *mode) {
+/* Docker splits a bind at each ':' and knows no escape. */
+static int refuse_colon(struct create *c, const char *field, const char *value, const char *part,
+                        const char *text) {
+    if (!strchr(text, ':'))
+        return 0;
+    return create_fail(c, EINVAL,
+                       "%s \"%s\": the %s \"%s\" contains \":\", which Docker reads as the end "
+                       "of it",
+                       field, value, part, text);
+}
+
+int create_add_bind(struct create *c, const char *field, const char *value, const char *src,
+                    const char *dst, const char *mode) {
     const char *label = text_of(c->plugin->volumes_selinuxlabel);
     bool options = mode[0] || label[0];
     AUTO_FREE char *bind = NULL;
+    int r = refuse_colon(c, field, value, "source", src);
+    if (r == 0)
+        r = refuse_colon(c, field, value, "target", dst);
+    if (r == 0)
+        r = refuse_colon(c, field, value, "mode", mode);
+    if (r < 0)
+        return r;
     if (asprintf(&bind, "%s:%s%s%s%s%s", src, dst, options ? ":" : "", mode,
                  mode[0] && label[0] ? "," : "", label) < 0) {
         bind = NULL;
@@ -40,57 +62,6 @@ static int add_bind(struct create *c, const char *src, const char *dst, const ch
     }
     create_add_text(c, create_array(c, c->host_config, "Binds"), bind);
     return create_status(c);
-}
-
-/* ---- Nomad's own folders ---- */
-
-/* @host_path is the path below the allocation's folder. A task that was given the whole folder
- * (volumes =
- * ["../:/x"]) could have put a symlink in place of a folder before a sibling starts. */
-static int add_own(struct create *c, const char *host_path, const char *env_name,
-                   const char *otherwise, const char *below, const char *mode) {
-    const char *target = kvs_get(&c->task->env, env_name);
-    if (str_empty(target))
-        target = otherwise;
-    AUTO_FREE char *real = NULL;
-    AUTO_FREE char *dst = NULL;
-    int r = docker_create_path_resolve(c->alloc_dir, host_path, &real, NULL);
-    if (create_shortage(c, r, host_path) < 0)
-        return c->r;
-    if (r < 0)
-        return create_fail(c, r == -EXDEV ? EACCES : -r,
-                           "the folder \"%s\" leads out of the allocation: %s", host_path,
-                           strerror(-r));
-    if (asprintf(&dst, "%s%s", target, below) < 0) {
-        dst = NULL;
-        return err_oom(c->err);
-    }
-    return add_bind(c, real, dst, mode);
-}
-
-static int add_own_folders(struct create *c) {
-    static const struct {
-        bool in_task; /* below the task's folder, else the allocation's */
-        const char *name, *env, *otherwise, *below, *mode;
-    } folders[] = {
-        {false, "alloc", "NOMAD_ALLOC_DIR", "/alloc", "", ""},
-        {true, "local", "NOMAD_TASK_DIR", "/local", "", ""},
-        {true, "secrets", "NOMAD_SECRETS_DIR", "/secrets", "", ""},
-        /* Read-only, so that a task cannot put symlinks in place of its log FIFOs (CVE-2026-6959).
-         */
-        {false, "alloc/logs", "NOMAD_ALLOC_DIR", "/alloc", "/logs", "ro"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        AUTO_FREE char *path = docker_create_path_join(
-            folders[i].in_task ? c->task_dir : c->alloc_dir, folders[i].name);
-        if (!path)
-            return err_oom(c->err);
-        int r = add_own(c, path, folders[i].env, folders[i].otherwise, folders[i].below,
-                        folders[i].mode);
-        if (r < 0)
-            return r;
-    }
-    return 0;
 }
 
 /* ---- volumes ---- */
@@ -120,12 +91,13 @@ static int add_volume(struct create *c, const char *text) {
         return err_oom(c->err);
     AUTO_FREE char *source = NULL;
     r = docker_create_source(c, path, text, mode, true, &source);
-    return r < 0 ? refuse_volume(c, text, r) : add_bind(c, source, dst, mode);
+    return r < 0 ? refuse_volume(c, text, r)
+                 : create_add_bind(c, "volumes", text, source, dst, mode);
 }
 
 int docker_create_binds(struct create *c) {
     const struct job_config *job = c->job;
-    int r = add_own_folders(c);
+    int r = docker_create_own_folders(c);
     if (r == 0 && !str_empty(job->volume_driver) && !c->plugin->volumes_enabled)
         r = create_fail(c, EACCES, "volumes are not enabled; cannot use volume driver \"%s\"",
                         job->volume_driver);

@@ -68,7 +68,19 @@ bool create_glob(const char *pattern, const char *text);
 int docker_create_source(struct create *c, const char *path, const char *text, const char *options,
                          bool make, char **ret_source) MUST_CHECK;
 
+/** Adds source:target[:mode][,label] to HostConfig.Binds. @field and @value name it in an error:
+ * the job's field and its text. Returns 0; -EINVAL with @err when a part contains ':', which Docker
+ * would split; -ENOMEM. */
+int create_add_bind(struct create *c, const char *field, const char *value, const char *src,
+                    const char *dst, const char *mode) MUST_CHECK;
+
+/** Opens the directory @below (relative, "web/local") of @root. Links are followed in @root only.
+ * Returns 0 with an O_PATH descriptor (owner: caller); -ELOOP a symlink on the way; -ENOTDIR;
+ * -ENOENT; -EXDEV "." or ".." in @below; other -errno. Context: any thread, local file system. */
+int docker_create_own_open(const char *root, const char *below, int *ret_fd) MUST_CHECK;
+
 /* ---- the steps ---- */
+int docker_create_own_folders(struct create *c) MUST_CHECK; /* called by docker_create_binds */
 int docker_create_binds(struct create *c) MUST_CHECK;
 int docker_create_runtime(struct create *c) MUST_CHECK;
 int docker_create_memory_check(struct create *c) MUST_CHECK;

@@ -116,16 +116,6 @@ static void test_volumes__absolute_below_the_allocation__taken(void **state) {
     assert_value("mount", body, "HostConfig>Mounts>0>Source", "\"@/web/local\"");
 }
 
-static void test_binds__folder_swapped_for_a_link__refused(void **state) {
-    (void)state;
-    char path[256];
-    snprintf(path, sizeof(path), "%s/web/secrets", alloc_dir);
-    assert_int_equal(rmdir(path), 0);
-    make_link("/etc", "a1/web/secrets");
-    struct input in = {.job.image = "x"};
-    assert_refused(&in, -EACCES, "leads out of the allocation");
-}
-
 /* The fds that are left are taken one by one: each look that fails for want of one says so. */
 static void test_build__out_of_fds__recoverable(void **state) {
     (void)state;
@@ -429,7 +419,6 @@ int main(int argc, char **argv) {
         TEST(test_volumes__link_out__refused),
         TEST(test_volumes__link_inside__told_without_it),
         TEST(test_volumes__absolute_below_the_allocation__taken),
-        TEST(test_binds__folder_swapped_for_a_link__refused),
         TEST(test_build__out_of_fds__recoverable),
         TEST(test_build__relative_alloc_dir__refused),
         TEST(test_dns__given__written_and_mounted),
