@@ -32,9 +32,11 @@ int handshake_driver_name(const char *argv0, char *ret, size_t size) MUST_CHECK;
 struct handshake_socket {
     char dir[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* ours alone, 0700; "" = none */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    int lock_fd; /* held as long as we live: the folder is in use */
 };
 /** Makes the private folder in @wanted_dir (PLUGIN_UNIX_SOCKET_DIR), else @tmp_dir (TMPDIR), else
- * /tmp; NULL and "" are not given. The socket is made by whoever listens. Returns 0; -ENAMETOOLONG
+ * /tmp; NULL and "" are not given. Removes there the folders that killed plugins of the same user
+ * left. The socket is made by whoever listens. Returns 0; -ENAMETOOLONG
  * or -EINVAL ('|' or a newline in it) for @wanted_dir, while a @tmp_dir like that is passed over;
  * -errno of mkdtemp. */
 int handshake_socket_make(const char *wanted_dir, const char *tmp_dir, struct handshake_socket *ret,

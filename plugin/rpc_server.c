@@ -13,6 +13,7 @@
 
 /* Calls that gRPC may hand over before we ask for more. */
 #define ACCEPTS 4
+#define ADDRESS_MAX (3 * sizeof(((struct sockaddr_un *)0)->sun_path) + 8)
 #define STOP_LIMIT_US (1500 * US_PER_MS)
 
 struct rpc_accept {
@@ -103,6 +104,16 @@ static grpc_arg int_arg(const char *key, int value) {
     return a;
 }
 
+/* "unix:PATH" is a URI for gRPC, which decodes it: all but plain characters are sent as %XX. */
+static void server_address(const char *socket_path, char ret[static ADDRESS_MAX]) {
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+    int n = snprintf(ret, ADDRESS_MAX, "unix:");
+    for (const char *p = socket_path; *p; p++)
+        n += snprintf(ret + n, ADDRESS_MAX - (size_t)n, strchr(plain, *p) ? "%c" : "%%%02X",
+                      (unsigned char)*p);
+}
+
 static int server_listen(struct rpc_server *s, const char *socket_path, struct err *err) {
     grpc_arg args[] = {
         int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS,
@@ -117,8 +128,8 @@ static int server_listen(struct rpc_server *s, const char *socket_path, struct e
     s->grpc = grpc_server_create(&all, NULL);
     grpc_server_register_completion_queue(s->grpc, s->cq, NULL);
 
-    char address[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
-    snprintf(address, sizeof(address), "unix:%s", socket_path);
+    char address[ADDRESS_MAX];
+    server_address(socket_path, address);
     grpc_server_credentials *creds = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(s->grpc, address, creds);
     grpc_server_credentials_release(creds);

@@ -1,6 +1,7 @@
 /*
  * The plugin's server among things that go wrong around it: a dockerd that
- * hangs under many calls.
+ * hangs under many calls, a port that is in use, odd folders for its socket and
+ * folders of plugins that were killed.
  */
 package harness
 
@@ -8,8 +9,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,4 +124,68 @@ func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
 		func() (bool, string) { return !alive(p.pid), "running" })
 	t.Logf("%-30s %v", "Shutdown and the end", time.Since(begun))
 	within(t, 10*time.Second, "the end of all stops", all.Wait)
+}
+
+/*
+ * The name of the socket's folder is no part of a URI. A plugin that was killed leaves its folder, and the next start
+ * removes it; the folder of one that lives stays, so that an agent that comes back finds it.
+ */
+func TestSocketFolderOfAnyNameIsClearedOfDeadPlugins(t *testing.T) {
+	paddockOnly(t, "leaves its socket")
+	dir, err := os.MkdirTemp(run.dir, "s%41 #?")
+	ok(t, err, "a folder")
+	env := launchOptions{env: []string{"PLUGIN_UNIX_SOCKET_DIR=" + dir}}
+	killed := launchWith(t, env)
+	folder := filepath.Dir(killed.socket)
+	if filepath.Dir(folder) != dir {
+		t.Fatalf("the socket is %q, not below %q", killed.socket, dir)
+	}
+	ok(t, syscall.Kill(killed.pid, syscall.SIGKILL), "kill -9 of the plugin")
+	eventually(t, 10*time.Second, "the plugin's end", func() (bool, string) { return killed.client.Exited(), "running" })
+	if _, err := os.Lstat(killed.socket); err != nil {
+		t.Fatalf("the killed plugin's socket: %v; the test's ground is gone", err)
+	}
+
+	lives := launchWith(t, env)
+	if _, err := os.Lstat(folder); !os.IsNotExist(err) {
+		t.Errorf("the killed plugin's folder %s is still there: %v", folder, err)
+	}
+	launchWith(t, env)
+	conn, err := net.Dial("unix", lives.socket)
+	ok(t, err, "the socket of a plugin that lives, after another one's start")
+	conn.Close()
+	lives.mustLive(t, "another one's start")
+}
+
+/* A port that is in use costs the metrics alone, and those until it is free. */
+func TestBusyMetricsPortLeavesStatusAndIsTriedAgain(t *testing.T) {
+	paddockOnly(t, "has no metrics")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err, "a port")
+	address := busy.Addr().String()
+	/* a name of its own: its socket is told from those of other tests' plugins */
+	p := launchWith(t, launchOptions{name: "busyport", config: baseConfig(fmt.Sprintf("metrics { listen = %q }", address))})
+	socket := filepath.Join("/run/paddock", "control-busyport.sock")
+	command := func(name string) string {
+		out, _ := exec.Command(binaryAs(t, run.subject, "busyport"), name, "--socket", socket).CombinedOutput()
+		return string(out)
+	}
+	const why = "Address already in use"
+	if out := command("status"); !strings.Contains(out, fmt.Sprintf("pid %d", p.pid)) || !strings.Contains(out, why) {
+		t.Errorf("status: %s", out)
+	}
+	if out := command("check"); !strings.Contains(out, "warning running driver: busyport") || !strings.Contains(out, address) {
+		t.Errorf("check: %s", out)
+	}
+	busy.Close()
+	eventually(t, 20*time.Second, "the metrics listener", func() (bool, string) {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil, fmt.Sprint(err)
+	})
+	if out := command("status"); strings.Contains(out, why) {
+		t.Errorf("status with the port open: %s", out)
+	}
 }

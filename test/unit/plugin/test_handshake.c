@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* ---- role ---- */
@@ -147,6 +148,88 @@ static void test_socket__wanted_folder_unfit__said(void **state) {
     assert_string_equal(s.dir, "kept");
 }
 
+static void make_socket(const char *dir, bool listens, int *ret_fd) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s/plugin.sock", dir);
+    *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(*ret_fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+    if (listens)
+        assert_int_equal(listen(*ret_fd, 1), 0);
+}
+
+/* A killed plugin's folder has its socket and nobody's lock. */
+static void test_socket__folder_of_a_killed_plugin__removed(void **state) {
+    struct folder *f = *state;
+    struct handshake_socket s;
+    char dead[128];
+    int fd;
+    snprintf(dead, sizeof(dead), "%s/paddock-aB3dEf", f->path);
+    assert_int_equal(mkdir(dead, 0700), 0);
+    make_socket(dead, false, &fd);
+    close(fd);
+    assert_int_equal(handshake_socket_make(f->path, NULL, &s, NULL), 0);
+    assert_int_equal(access(dead, F_OK), -1);
+    assert_int_equal(access(s.dir, F_OK), 0);
+    handshake_socket_remove(&s);
+}
+
+/* Also one that has bound its socket and does not listen yet, and one of an older version. */
+static void test_socket__folders_of_living_plugins__stay(void **state) {
+    struct folder *f = *state;
+    struct handshake_socket binding, s;
+    char older[128], older_socket[160];
+    int fd, older_fd;
+    assert_int_equal(handshake_socket_make(f->path, NULL, &binding, NULL), 0);
+    make_socket(binding.dir, false, &fd);
+    snprintf(older, sizeof(older), "%s/paddock-older1", f->path);
+    snprintf(older_socket, sizeof(older_socket), "%s/plugin.sock", older);
+    assert_int_equal(mkdir(older, 0700), 0);
+    make_socket(older, true, &older_fd);
+    assert_int_equal(handshake_socket_make(f->path, NULL, &s, NULL), 0);
+    assert_int_equal(access(binding.path, F_OK), 0);
+    assert_int_equal(access(older_socket, F_OK), 0);
+    close(fd);
+    close(older_fd);
+    handshake_socket_remove(&s);
+    handshake_socket_remove(&binding);
+    assert_int_equal(handshake_socket_make(f->path, NULL, &s, NULL), 0);
+    assert_int_equal(access(older, F_OK), -1); /* dead by now */
+    handshake_socket_remove(&s);
+}
+
+/* Other names, other things, other users', and a folder that holds more than a socket. */
+static void test_socket__what_is_not_a_plugins_folder__stays(void **state) {
+    struct folder *f = *state;
+    struct handshake_socket s;
+    char path[6][128];
+    static const char *const names[] = {"paddock-toolong", "paddock-ab_def", "paddock-linked",
+                                        "paddock-others",  "paddock-filled", "target"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path[i], sizeof(path[i]), "%s/%s", f->path, names[i]);
+        if (i != 2)
+            assert_int_equal(mkdir(path[i], 0700), 0);
+    }
+    assert_int_equal(symlink("target", path[2]), 0);
+    if (geteuid() == 0)
+        assert_int_equal(chown(path[3], 65534, 65534), 0);
+    char file[160];
+    snprintf(file, sizeof(file), "%s/file", path[4]);
+    assert_int_equal(mkdir(file, 0700), 0);
+    assert_int_equal(handshake_socket_make(f->path, NULL, &s, NULL), 0);
+    handshake_socket_remove(&s);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct stat st;
+        if (i == 3 && geteuid() != 0)
+            continue;
+        assert_int_equal(lstat(path[i], &st), 0);
+    }
+    assert_int_equal(rmdir(file), 0);
+    assert_int_equal(unlink(path[2]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (i != 2)
+            (void)rmdir(path[i]);
+}
+
 /* Just fitting: 107 bytes of path and the NUL. */
 static void test_socket__longest_path__fits(void **state) {
     struct folder *f = *state;
@@ -179,6 +262,9 @@ int main(int argc, char **argv) {
         WITH(test_socket__tmpdir),
         cmocka_unit_test(test_socket__tmpdir_unfit__tmp),
         cmocka_unit_test(test_socket__wanted_folder_unfit__said),
+        WITH(test_socket__folder_of_a_killed_plugin__removed),
+        WITH(test_socket__folders_of_living_plugins__stay),
+        WITH(test_socket__what_is_not_a_plugins_folder__stays),
         WITH(test_socket__longest_path__fits),
     };
     if (argc > 1)

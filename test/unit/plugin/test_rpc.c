@@ -19,6 +19,7 @@
 #include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -895,6 +896,27 @@ static void test_new__folder_missing__fails(void **state) {
     assert_null(s);
 }
 
+/* A folder's name is no part of a URI: the socket is made where the path says, and answers. */
+static void test_new__percent_and_other_signs_in_the_path__listens_there(void **state) {
+    struct handshake_socket socket;
+    struct rpc_server *s = NULL;
+    struct rpc_service none = {.methods = NULL};
+    char parent[] = "/tmp/rpc-test-XXXXXX", odd[64];
+    struct stat st;
+    (void)state;
+    assert_non_null(mkdtemp(parent));
+    snprintf(odd, sizeof(odd), "%s/a%%41 #?b\xc3\xa9", parent);
+    assert_int_equal(mkdir(odd, 0700), 0);
+    assert_int_equal(handshake_socket_make(odd, NULL, &socket, NULL), 0);
+    assert_int_equal(rpc_server_new(socket.path, &none, &s, NULL), 0);
+    assert_int_equal(stat(socket.path, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode));
+    rpc_server_free(s);
+    handshake_socket_remove(&socket);
+    assert_int_equal(rmdir(odd), 0);
+    assert_int_equal(rmdir(parent), 0);
+}
+
 static void test_free__never_run(void **state) {
     struct handshake_socket socket;
     struct rpc_server *s = NULL;
@@ -935,6 +957,7 @@ int main(int argc, char **argv) {
         WITH(test_stop__handler_that_hangs__timeout),
         cmocka_unit_test(test_new__path_too_long__einval),
         cmocka_unit_test(test_new__folder_missing__fails),
+        cmocka_unit_test(test_new__percent_and_other_signs_in_the_path__listens_there),
         cmocka_unit_test(test_free__never_run),
     };
     if (argc > 1)
