@@ -147,6 +147,9 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
 /** Docker's one-shot stats (stream=false&one-shot=1): only where cgroup files cannot be read. */
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,
                            struct err *err) MUST_CHECK;
+/** Whether Docker has network @name (or id). Returns 1 or 0; -errno without an answer. */
+int docker_network_exists(struct docker *d, const struct call *call, const char *name,
+                          struct err *err) MUST_CHECK;
 int docker_container_resize_exec(struct docker *d, const struct call *call, const char *exec_id,
                                  unsigned height, unsigned width, struct err *err) MUST_CHECK;
 

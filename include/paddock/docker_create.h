@@ -72,3 +72,13 @@ struct docker_network_override {
 };
 void docker_create_override(const struct job_config *job, const json_t *inspect,
                             struct docker_network_override *ret);
+
+/** Compares the networks and published ports of @inspect (the JSON of a container that runs) with
+ * those of @request (the body that docker_create_build returned). Returns 0; -ENETUNREACH when the
+ * container is in no network, which is right only when Docker has no network
+ * docker_create_wanted_network(); -EADDRNOTAVAIL when a port is not published. Errors are
+ * ERR_RECOVERABLE and name the port. Context: pure, any thread. */
+int docker_create_compare(const json_t *request, const json_t *inspect, struct err *err) MUST_CHECK;
+/** The name or id of the network that @request asks for ("bridge" for the default one). Owner:
+ * @request. */
+const char *docker_create_wanted_network(const json_t *request);

@@ -27,6 +27,13 @@ struct task_exit {
     char err[512]; /* "" = none; "Docker container exited with non-zero exit code: 3" */
 };
 
+/* The end of a container, as it was reported. */
+struct task_end {
+    bool known;
+    struct task_exit exit;
+    int64_t when_ns; /* since 1970 */
+};
+
 /* What a task is at one moment: a copy, for whoever looks. */
 struct task_look {
     enum task_phase phase;
@@ -46,6 +53,7 @@ struct task {
     /* ---- under the store's lock ---- */
     struct kvs port_map; /* of the network override: label -> port */
     struct task_look now;
+    struct task_end early; /* reported in phase STARTING */
     struct task_waiter *waiters;
     bool stored;
     unsigned refs;
@@ -80,22 +88,30 @@ int store_all(struct store *s, struct task ***ret, size_t *ret_n) MUST_CHECK;
 
 struct task_look store_look(const struct task *t);
 
-/** From here on its events are found by the container's id. Texts are copied. */
+/** From here on its events are found by the container's id. Texts are copied. An end and an OOM
+ * kill reported for an earlier container are forgotten. */
 void store_set_container(struct task *t, const char *container_id, const char *image_id, bool tty,
                          bool logs);
-/** The container runs (again): its pid may be new. A task that has exited only
- *  learns when it had started. */
-void store_set_running(struct task *t, pid_t pid, int64_t started_ns);
+/** The container runs (again); @pid may be new. Without effect on a task that has exited. Returns
+ * true with *@ret_early when an end was reported while the task was STARTING: the caller records it
+ * with store_set_exited. */
+bool store_set_running(struct task *t, pid_t pid, int64_t started_ns,
+                       struct task_end *ret_early) MUST_CHECK;
 /** @port_map and @addr are copied. Returns 0; -ENOMEM. */
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,
                       bool auto_advertise) MUST_CHECK;
 /** A copy of the port map. Returns 0; -ENOMEM. Owner: caller, kvs_done. */
 int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
-void store_set_oom(struct task *t);
+/** Something in the container was killed when out of memory. Without effect when the task has
+ * another container by now. */
+void store_set_oom(struct task *t, const char *container_id);
 void store_set_logs(struct task *t, bool logs);
-/** Records the end, once: a second call changes nothing. Waiters are called from this thread,
- * without the lock. Returns true when this call recorded it. */
-bool store_set_exited(struct task *t, const struct task_exit *exit, int64_t completed_ns);
+/** Records the end of a RUNNING task, once: a second call changes nothing. Waiters are called from
+ * this thread, without the lock. Returns true when this call recorded it. In phase STARTING the
+ * first end is only kept for store_set_running: the start may still fail and be repeated with
+ * another container. The end of a container that is not the task's is ignored. */
+bool store_set_exited(struct task *t, const char *container_id, const struct task_exit *exit,
+                      int64_t completed_ns);
 
 /* ---- waiting for the end ---- */
 struct task_waiter {

@@ -231,3 +231,20 @@ int docker_container_stats(struct docker *d, const struct call *call, const char
     AUTO_FREE char *path = container_path(id, "/stats?stream=false&one-shot=1");
     return path ? get_json(d, call, path, ret, err) : err_oom(err);
 }
+
+int docker_network_exists(struct docker *d, const struct call *call, const char *name,
+                          struct err *err) {
+    AUTO_FREE char *escaped = docker_escape(name);
+    AUTO_FREE char *path = NULL;
+    AUTO_JSON json_t *network = NULL;
+    if (!escaped || asprintf(&path, "/networks/%s", escaped) < 0) {
+        path = NULL;
+        return err_oom(err);
+    }
+    int r = get_json(d, call, path, &network, err);
+    if (r == -ENOENT) {
+        err_clear(err);
+        return 0;
+    }
+    return r < 0 ? r : 1;
+}

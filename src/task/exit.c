@@ -99,12 +99,6 @@ void exit_settle_later(struct driver *d, struct task *t) {
                  "no thread to wait for the last log lines: DestroyTask does, ignoring");
 }
 
-void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns) {
-    store_set_running(t, pid, started_ns);
-    pin_wake(d->pin);
-    oom_watch(d->oom, pid, store_look(t).container_id);
-}
-
 void exit_task_leaves(struct driver *d, struct task *t) {
     oom_forget(d->oom, store_look(t).container_id);
     store_remove(d->store, t);
@@ -116,22 +110,35 @@ static bool oom_seen(struct driver *d, const struct task *t) {
     return store_look(t).oom_seen;
 }
 
-static void record(struct driver *d, struct task *t, const struct task_exit *e, int64_t when_ns) {
-    if (!store_set_exited(t, e, when_ns ? when_ns : clock_wall_ns()))
+static void record(struct driver *d, struct task *t, const char *container_id,
+                   const struct task_exit *e, int64_t when_ns) {
+    if (!store_set_exited(t, container_id, e, when_ns ? when_ns : clock_wall_ns()))
         return;
-    oom_forget(d->oom, store_look(t).container_id);
+    oom_forget(d->oom, container_id);
     pin_wake(d->pin);
     stats_task_ended(d->stats, t->id);
     exit_settle_later(d, t);
 }
 
+void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns) {
+    const struct task_look now = store_look(t);
+    struct task_end early;
+    if (store_set_running(t, pid, started_ns, &early)) {
+        record(d, t, now.container_id, &early.exit, early.when_ns);
+        return;
+    }
+    pin_wake(d->pin);
+    oom_watch(d->oom, pid, now.container_id);
+}
+
 /* The container is gone: its end can only be guessed from the event, when there was one. */
-static void record_gone(struct driver *d, struct task *t, int event_code, bool oom) {
+static void record_gone(struct driver *d, struct task *t, const char *container_id, int event_code,
+                        bool oom) {
     struct task_exit e;
     fill_exit(&e, event_code == EXIT_UNKNOWN_CODE ? 137 : event_code, oom);
     if (event_code == EXIT_UNKNOWN_CODE)
         snprintf(e.err, sizeof(e.err), "the container was removed outside of Nomad");
-    record(d, t, &e, 0);
+    record(d, t, container_id, &e, 0);
 }
 
 static int check_within(struct driver *d, struct task *t, int event_code, uint64_t limit_us) {
@@ -144,7 +151,7 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
     struct err err = {0};
     int r = docker_container_inspect(d->docker, &call, now.container_id, &s, NULL, &err);
     if (r == -ENOENT) {
-        record_gone(d, t, event_code, oom_seen(d, t));
+        record_gone(d, t, now.container_id, event_code, oom_seen(d, t));
         return 0;
     }
     if (r < 0) {
@@ -153,14 +160,14 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
     }
     if (s.running || s.restarting || s.paused) {
         if (s.oom_killed) /* and its event was not told: the stream was lost */
-            store_set_oom(t);
+            store_set_oom(t, now.container_id);
         if (now.phase == TASK_RUNNING && s.pid != now.pid) {
             exit_task_runs(d, t, s.pid, s.started_ns);
         }
     } else if (strcmp(s.status, "created") != 0) {
         struct task_exit e;
         fill_exit(&e, s.exit_code, s.oom_killed || oom_seen(d, t));
-        record(d, t, &e, s.finished_ns);
+        record(d, t, now.container_id, &e, s.finished_ns);
     }
     return 0;
 }
@@ -311,7 +318,7 @@ static void on_die(struct driver *d, struct task *t, const struct docker_event *
     }
     struct task_exit exit;
     fill_exit(&exit, e->exit_code, oom_seen(d, t));
-    record(d, t, &exit, e->time_ns);
+    record(d, t, e->container_id, &exit, e->time_ns);
 }
 
 static void on_event(void *ctx, const struct docker_event *e) {
@@ -324,7 +331,7 @@ static void on_event(void *ctx, const struct docker_event *e) {
     if (!t)
         return;
     if (strcmp(e->action, "oom") == 0)
-        store_set_oom(t);
+        store_set_oom(t, e->container_id);
     else if (strcmp(e->action, "die") == 0)
         on_die(d, t, e);
     else if (strcmp(e->action, "destroy") == 0 || is_new_start(t, e->action))

@@ -185,19 +185,23 @@ void store_set_container(struct task *t, const char *container_id, const char *i
     snprintf(t->now.image_id, sizeof(t->now.image_id), "%s", image_id);
     t->now.tty = tty;
     t->now.logs = logs;
+    t->early.known = false;
+    t->now.oom_seen = false;
     pthread_mutex_unlock(&t->store->lock);
 }
 
-void store_set_running(struct task *t, pid_t pid, int64_t started_ns) {
+bool store_set_running(struct task *t, pid_t pid, int64_t started_ns, struct task_end *ret_early) {
     pthread_mutex_lock(&t->store->lock);
     if (t->now.phase != TASK_EXITED) {
         t->now.phase = TASK_RUNNING;
         t->now.pid = pid;
         t->now.started_ns = started_ns;
-    } else if (t->now.started_ns == 0) {
-        t->now.started_ns = started_ns; /* it has ended before anybody looked */
     }
+    bool ended = t->early.known;
+    *ret_early = t->early;
+    t->early.known = false;
     pthread_mutex_unlock(&t->store->lock);
+    return ended;
 }
 
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,
@@ -223,9 +227,10 @@ int store_ports(const struct task *t, struct kvs *ret) {
     return r;
 }
 
-void store_set_oom(struct task *t) {
+void store_set_oom(struct task *t, const char *container_id) {
     pthread_mutex_lock(&t->store->lock);
-    t->now.oom_seen = true;
+    if (strcmp(t->now.container_id, container_id) == 0)
+        t->now.oom_seen = true;
     pthread_mutex_unlock(&t->store->lock);
 }
 
@@ -235,10 +240,14 @@ void store_set_logs(struct task *t, bool logs) {
     pthread_mutex_unlock(&t->store->lock);
 }
 
-bool store_set_exited(struct task *t, const struct task_exit *exit, int64_t completed_ns) {
+bool store_set_exited(struct task *t, const char *container_id, const struct task_exit *exit,
+                      int64_t completed_ns) {
     pthread_mutex_lock(&t->store->lock);
-    bool first = t->now.phase != TASK_EXITED;
+    bool mine = strcmp(t->now.container_id, container_id) == 0;
+    bool first = mine && t->now.phase == TASK_RUNNING;
     struct task_waiter *waiters = NULL;
+    if (mine && t->now.phase == TASK_STARTING && !t->early.known)
+        t->early = (struct task_end){.known = true, .exit = *exit, .when_ns = completed_ns};
     if (first) {
         t->now.phase = TASK_EXITED;
         t->now.pid = 0;

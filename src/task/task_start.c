@@ -37,6 +37,7 @@ struct start {
     bool prepared;   /* the log pump is ready for its output */
     bool unanswered; /* a create was asked for and not answered: there may be a container of this
                         name */
+    int fifos[2];    /* stdout, stderr; open while a container is replaced */
     struct docker_state state;
     json_t *body; /* of the create request */
     struct docker_create_sources sources;
@@ -51,6 +52,8 @@ static void start_done(struct start *s) {
     docker_create_sources_done(&s->sources);
     docker_images_look_free(s->look);
     json_decref(s->inspect);
+    fd_close(s->fifos[0]);
+    fd_close(s->fifos[1]);
     task_unref(s->task);
 }
 
@@ -293,64 +296,139 @@ static int make_container(struct start *s, struct err *err) {
 
 /* ---- start ---- */
 
-/* @asked: taken; NULL = Docker is to be asked. */
-static int wait_started(struct start *s, struct docker_begun *asked, struct err *err) {
-    uint64_t backoff = START_BACKOFF_US;
-    for (unsigned tries = 1;; tries++) {
-        struct call call = slow_call(s);
-        struct err failed = {0};
-        int r = asked ? docker_container_start_end(TAKE_PTR(asked), &call, &failed)
-                      : docker_container_start(s->d->docker, &call, s->container_id, &failed);
-        if (r == 0 || r == -EEXIST) /* 409: somebody was faster */
-            return 0;
-        if (!is_transient(r))
-            return err_set(err, r == -ETIMEDOUT ? ERR_RECOVERABLE : ERR_PLAIN, -r,
-                           "Failed to start container %s: %s", s->container_id, failed.text);
-        backoff *= 2;
-        if (tries >= START_TRANSIENT_TRIES || call_sleep(s->call, backoff) < 0)
-            return err_set(err, ERR_RECOVERABLE, -r, "Failed to start container %s: %s",
-                           s->container_id, failed.text);
-    }
+/* Sets *@ret_again when another container may start. */
+static int wait_started(struct start *s, struct docker_begun *asked, bool *ret_again,
+                        struct err *err) {
+    struct call call = slow_call(s);
+    struct err failed = {0};
+    int r = asked ? docker_container_start_end(asked, &call, &failed)
+                  : docker_container_start(s->d->docker, &call, s->container_id, &failed);
+    *ret_again = is_transient(r);
+    if (r == 0)
+        return 0;
+    return err_set(err, r == -ETIMEDOUT || *ret_again ? ERR_RECOVERABLE : ERR_PLAIN, -r,
+                   "Failed to start container %s: %s", s->container_id, failed.text);
 }
 
-/* While Docker starts it, what its output needs is made ready. */
-static int start_container(struct start *s, struct err *err) {
+/* While Docker starts the container, the log pump is made ready for its output. */
+static int ask_for_start(struct start *s, bool *ret_again, struct err *err) {
     struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
     struct call soon = call_within(s->call, START_LOGS_US);
     s->prepared = logs_prepare(s->d, &soon, s->task);
-    return wait_started(s, asked, err);
+    return wait_started(s, asked, ret_again, err);
 }
 
-/* ---- after it ---- */
+/* A dockerd that runs without a bridge (--bridge=none) has no network "bridge". Its containers
+ * start without one. */
+static bool lacks_network(const struct start *s) {
+    struct call call = call_within(s->call, s->d->timeout_us);
+    return docker_network_exists(s->d->docker, &call, docker_create_wanted_network(s->body),
+                                 NULL) == 0;
+}
 
-static int look_at_container(struct start *s, struct err *err) {
+/* A container that still is "created" does not run and will never end. One that runs must have the
+ * networks and ports of the request. */
+static int check_started(struct start *s, struct err *err) {
+    struct err failed = {0};
+    if (strcmp(s->state.status, "created") == 0)
+        return err_set(err, ERR_RECOVERABLE, ESRCH,
+                       "Failed to start container %s: it was not started%s%s", s->container_id,
+                       s->state.error[0] ? ": " : "", s->state.error);
+    int r = s->state.running ? docker_create_compare(s->body, s->inspect, &failed) : 0;
+    if (r == 0 || (r == -ENETUNREACH && lacks_network(s)))
+        return 0;
+    return err_set(err, failed.cls, -r, "Failed to start container %s: %s", s->container_id,
+                   failed.text);
+}
+
+static int look_at_container(struct start *s, bool *ret_again, struct err *err) {
     struct call call = call_within(s->call, s->d->timeout_us);
     int r =
         docker_container_inspect(s->d->docker, &call, s->container_id, &s->state, &s->inspect, err);
+    *ret_again = false;
     if (r < 0) {
         err_reclass(err, r, ERR_RECOVERABLE);
         return err_wrap(err, r, "Failed to inspect container %s", s->container_id);
     }
+    r = check_started(s, err);
+    *ret_again = r < 0;
+    if (r < 0)
+        return r;
     /* From here on it is pinned, whatever else takes its time. */
     exit_task_runs(s->d, s->task, s->state.pid, s->state.started_ns);
-    if (!s->state.running) /* short-lived: its die event may have come before it was RUNNING */
+    if (!s->state.running) /* short-lived: its die event may not have come yet */
         r = exit_check(s->d, s->task, s->state.exit_code);
     return r < 0
                ? err_set(err, ERR_RECOVERABLE, -r, "container %s does not answer", s->container_id)
                : 0;
 }
 
+static bool wants_logs(const struct start *s) {
+    return !s->plugin->disable_log_collection &&
+           !(strcmp(s->config->stdout_path, "/dev/null") == 0 &&
+             strcmp(s->config->stderr_path, "/dev/null") == 0);
+}
+
+/* Keeps the FIFOs open until the start has ended: Nomad's logmon stops reading when the last writer
+ * closes. A FIFO that cannot be opened is reported by logs_follow. */
+static void hold_fifos(struct start *s) {
+    if (store_look(s->task).logs && s->fifos[0] < 0 &&
+        (logpump_fifo_open(s->task->stdout_path, &s->fifos[0]) < 0 ||
+         logpump_fifo_open(s->task->stderr_path, &s->fifos[1]) < 0))
+        log_debug("start", LOG_KV("task_id", s->task->id), "log FIFOs are not there");
+}
+
+/* The container whose start failed is not started again: Docker 29 would leave its networks out. */
+static int replace_container(struct start *s, struct err *err) {
+    struct call call = slow_call(s);
+    hold_fifos(s);
+    logs_drop(s->d, s->task);
+    if (s->d->pump)
+        logpump_forget(s->d->pump, s->container_id);
+    json_decref(TAKE_PTR(s->inspect));
+    int r = docker_container_remove(s->d->docker, &call, s->container_id, true, err);
+    if (r == -ENOENT || r == -EEXIST) { /* removed, or somebody is at it: its name is asked for */
+        err_clear(err);
+        r = 0;
+    }
+    if (r < 0)
+        return err_wrap(err, r, "Failed to remove container %s after a failed start",
+                        s->container_id);
+    s->container_id[0] = '\0';
+    return create_container(s, err);
+}
+
+/* Starts the container, and replaces it when its start failed and may succeed the next time. */
+static int start_container(struct start *s, struct err *err) {
+    uint64_t backoff = START_BACKOFF_US;
+    for (unsigned tries = 1;; tries++) {
+        struct err failed = {0};
+        bool again;
+        /* Known by its container id before it runs: an end that comes at once finds its task. */
+        store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
+        int r = ask_for_start(s, &again, &failed);
+        if (r == 0)
+            r = look_at_container(s, &again, &failed);
+        if (r == 0)
+            return 0;
+        backoff *= 2;
+        if (!again || tries >= START_TRANSIENT_TRIES || call_sleep(s->call, backoff) < 0)
+            return err_set(err, failed.cls, -r, "%s", failed.text);
+        log_info("start", LOG_KV("task_id", s->config->id, "error", failed.text),
+                 "the container is made anew, retrying");
+        r = replace_container(s, err);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* ---- after it ---- */
+
 /* Docker's own files can be read, so what it says to the pump does not matter to the start. Of the
  * others only Docker can tell. */
 static bool is_readable(const struct start *s) {
     const char *type = s->state.log_driver;
     return strcmp(type, "json-file") == 0 || strcmp(type, "local") == 0;
-}
-
-static bool wants_logs(const struct start *s) {
-    return !s->plugin->disable_log_collection &&
-           !(strcmp(s->config->stdout_path, "/dev/null") == 0 &&
-             strcmp(s->config->stderr_path, "/dev/null") == 0);
 }
 
 static int fill_result(struct start *s, struct driver_started *ret, struct err *err) {
@@ -419,11 +497,7 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
     int r = make_container(s, err);
     if (r < 0)
         return r;
-    /* Known by its container id before it runs: an end that comes at once finds its task. */
-    store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
     r = start_container(s, err);
-    if (r == 0)
-        r = look_at_container(s, err);
     if (r == 0 && !(s->prepared && is_readable(s)))
         r = logs_follow(s->d, s->call, s->task, err);
     if (r == 0)
@@ -439,7 +513,8 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
     if (r < 0)
         return r;
     AUTO_CONFIG struct config_snapshot *plugin = driver_config_get(d);
-    struct start s = {.d = d, .call = call, .config = config, .plugin = &plugin->c};
+    struct start s = {
+        .d = d, .call = call, .config = config, .plugin = &plugin->c, .fifos = {-EBADF, -EBADF}};
     struct driver_started result = {0};
     r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
     if (r == 0)

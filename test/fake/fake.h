@@ -24,7 +24,10 @@
  * frame, to the log streams that are open), POST
  * /_fake/lines/ID?count=N&max=BYTES (numbered lines on both streams), POST /_fake/clock/ID?ms=N
  * (the clock of its log is set so far before or behind the machine's), POST /_fake/restart/ID
- * (another process, by Docker itself), POST /_fake/oom/ID (a child is killed for want of memory),
+ * (another process, by Docker itself), POST /_fake/busy/PORT[?times=N] (the next N starts of
+ * containers that publish PORT fail, and as with Docker 29 a second start of the same container
+ * runs it without networks), POST /_fake/netless/N (the next N starts leave the networks out), POST
+ * /_fake/oom/ID (a child is killed for want of memory),
  * POST /_fake/drop (all streams cut), GET /_fake/requests
  * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",
  * "auth": X-Registry-Auth, "type": Content-Type, "unframed": HTTP/1.0, "body", "bytes": of the

@@ -19,6 +19,8 @@ struct container {
     char id[65], name[256];
     json_t *create; /* the body */
     bool running, oom;
+    bool spoiled; /* a start failed: as Docker 29, the next one leaves the networks out */
+    bool netless; /* runs without networks */
     int exit_code;
     int64_t started_ns, finished_ns;
     struct buf log;           /* frames */
@@ -62,6 +64,9 @@ struct engine {
     unsigned event_count; /* ever */
     unsigned next_id;
     int pid;
+    char busy_port[16];  /* somebody else's on the host */
+    unsigned busy_times; /* for so many starts */
+    unsigned netless_times;
 };
 
 /* ---- small things ---- */
@@ -409,15 +414,64 @@ static json_t *state_json(struct engine *e, const struct container *c) {
 
 static json_t *inspect_json(struct engine *e, const struct container *c) {
     json_t *host = json_deep_copy(get(c, "HostConfig"));
+    json_t *networks = json_object(), *ports = NULL;
     if (!host)
         host = json_object();
+    if (!c->netless) {
+        json_object_set_new(networks, "bridge",
+                            json_pack("{s:s,s:s,s:s}", "EndpointID", c->running ? "e9d" : "",
+                                      "IPAddress", c->running ? "172.17.0.2" : "",
+                                      "GlobalIPv6Address", ""));
+        ports = c->running ? json_deep_copy(json_object_get(host, "PortBindings")) : NULL;
+    }
     if (!json_object_get(host, "LogConfig"))
         json_object_set_new(host, "LogConfig", json_pack("{s:s}", "Type", "json-file"));
-    return json_pack("{s:s,s:s+,s:s,s:o,s:o,s:O,s:{s:s,s:{s:{s:s,s:s}}}}", "Id", c->id, "Name", "/",
+    return json_pack("{s:s,s:s+,s:s,s:o,s:o,s:O,s:{s:s,s:o,s:o}}", "Id", c->id, "Name", "/",
                      c->name, "Image", "sha256:5ca1ab1e", "State", state_json(e, c), "HostConfig",
                      host, "Config", c->create, "NetworkSettings", "SandboxKey",
-                     "/var/run/docker/netns/fake", "Networks", "bridge", "IPAddress", "172.17.0.2",
-                     "GlobalIPv6Address", "");
+                     "/var/run/docker/netns/fake", "Networks", networks, "Ports",
+                     ports ? ports : json_object());
+}
+
+static bool binds(const struct container *c, const char *port) {
+    const char *key;
+    json_t *list;
+    json_object_foreach(json_object_get(get(c, "HostConfig"), "PortBindings"), key, list) {
+        const char *text = json_string_value(json_object_get(json_array_get(list, 0), "HostPort"));
+        if (text && strcmp(text, port) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The container whose network it is to join, when that one does not run; NULL = fine. */
+static const char *stopped_host(struct engine *e, const struct container *c) {
+    const char *mode = json_string_value(json_object_get(get(c, "HostConfig"), "NetworkMode"));
+    if (!mode || strncmp(mode, "container:", 10) != 0)
+        return NULL;
+    const struct container *host = find(e, mode + 10);
+    return host && host->running ? NULL : mode + 10;
+}
+
+static void answer_start(struct engine *e, struct conn *conn, struct container *c) {
+    const char *host = stopped_host(e, c);
+    if (c->running) {
+        conn_reply(conn, 304, NULL);
+    } else if (host) {
+        conn_error(conn, 409, "cannot join network of a non running container: %s", host);
+    } else if (e->busy_times > 0 && binds(c, e->busy_port)) {
+        e->busy_times--;
+        c->spoiled = true;
+        conn_error(conn, 500,
+                   "driver failed programming external connectivity on endpoint %s: Bind for "
+                   "0.0.0.0:%s failed: port is already allocated",
+                   c->name, e->busy_port);
+    } else {
+        c->netless = c->spoiled || e->netless_times > 0;
+        e->netless_times -= e->netless_times > 0;
+        start(e, c);
+        conn_reply(conn, 204, NULL);
+    }
 }
 
 /* {"label": ["k=v", "k"], "name": [...]}: all must match. */
@@ -618,10 +672,7 @@ static bool handle_container(struct engine *e, struct conn *conn, const struct r
     if (strcmp(what, "json") == 0 && is_get) {
         conn_reply(conn, 200, inspect_json(e, c));
     } else if (strcmp(what, "start") == 0) {
-        bool was = c->running;
-        if (!was)
-            start(e, c);
-        conn_reply(conn, was ? 304 : 204, NULL);
+        answer_start(e, conn, c);
     } else if (strcmp(what, "stop") == 0) {
         stop(e, conn, c);
     } else if (strcmp(what, "kill") == 0) {
@@ -705,6 +756,18 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
     char what[16], id[300];
     if (sscanf(rq->path, "/_fake/%15[^/]/%299s", what, id) != 2)
         return false;
+    if (strcmp(what, "busy") == 0) {
+        AUTO_FREE char *times = request_param(rq, "times");
+        snprintf(e->busy_port, sizeof(e->busy_port), "%s", id);
+        e->busy_times = times ? (unsigned)strtoul(times, NULL, 10) : UINT32_MAX;
+        conn_reply(conn, 204, NULL);
+        return true;
+    }
+    if (strcmp(what, "netless") == 0) {
+        e->netless_times = (unsigned)strtoul(id, NULL, 10);
+        conn_reply(conn, 204, NULL);
+        return true;
+    }
     struct container *c = find(e, id);
     if (!c) {
         conn_error(conn, 404, "No such container: %s", id);

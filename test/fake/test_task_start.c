@@ -345,12 +345,12 @@ static void test_start__start_400__plain(void **state) {
 static void test_start__start_500__recoverable(void **state) {
     refuse(*state, &(struct refusal){
                        "POST /containers/*/start status=500 body={\"message\":\"no device\"}\n",
-                       "no device", ERR_RECOVERABLE, "POST /containers/create", 1});
+                       "no device", ERR_RECOVERABLE, "POST /containers/create", 5});
 }
 
 static void test_start__start_cut_off__recoverable(void **state) {
     refuse(*state, &(struct refusal){"POST /containers/*/start drop\n", "Failed to start container",
-                                     ERR_RECOVERABLE, "POST /containers/create", 1});
+                                     ERR_RECOVERABLE, "POST /containers/create", 5});
 }
 
 static void test_start__start_hangs__recoverable(void **state) {

@@ -332,28 +332,6 @@ func TestReattach(t *testing.T) {
 	ok(t, k.destroy(again), "DestroyTask")
 }
 
-/* The agent asks for StartTask again with the same id when the plugin died during it. */
-func TestStartAgainAfterCrashDuringStart(t *testing.T) {
-	p := launch(t)
-	k := newTask(t, p, "crash", sleeper).start(p)
-	first := k.inspect().str("Id")
-	p.crash(t)
-	p2 := launch(t)
-	k.start(p2)
-	d := k.inspect()
-	if !d.running() {
-		t.Fatal("the container does not run")
-	}
-	t.Logf("adopted: %v", d.str("Id") == first)
-	list, err := run.docker.List()
-	ok(t, err, "docker ps")
-	if len(list) != 1 {
-		t.Errorf("%d containers, want 1: %v", len(list), list)
-	}
-	ok(t, k.stop(p2, 10*time.Second, ""), "StopTask")
-	ok(t, k.destroy(p2), "DestroyTask")
-}
-
 /* ---- adoption: one driver's tasks under the other ---- */
 
 func TestAdoptionOfTheReferencesTasks(t *testing.T) {

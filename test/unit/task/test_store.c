@@ -25,6 +25,12 @@ static struct task *add(const char *id) {
     return t;
 }
 
+static void run(struct task *t) {
+    struct task_end early;
+    store_set_container(t, "c1", "img", false, true);
+    assert_false(store_set_running(t, 7, 1, &early));
+}
+
 static void test_store_add__id_taken__eexist(void **state) {
     struct task *t = add("a/web/1"), *again = NULL;
     struct task_config c = {.id = (char *)"a/web/1"};
@@ -58,9 +64,10 @@ static void test_store_wait__before_and_after_the_end__same_answer(void **state)
     (void)state;
     store_wait(t, &w1);
     assert_int_equal(early, -1);
-    assert_true(store_set_exited(t, &exit, 5));
+    run(t);
+    assert_true(store_set_exited(t, "c1", &exit, 5));
     assert_int_equal(early, 30);
-    assert_false(store_set_exited(t, &other, 6)); /* the first record stays */
+    assert_false(store_set_exited(t, "c1", &other, 6)); /* the first record stays */
     store_wait(t, &w2);
     assert_int_equal(late, 30);
     assert_false(store_wait_cancel(t, &w2));
@@ -75,7 +82,8 @@ static void test_store_wait_cancel__queued__never_called(void **state) {
     (void)state;
     store_wait(t, &w);
     assert_true(store_wait_cancel(t, &w));
-    store_set_exited(t, &exit, 1);
+    run(t);
+    assert_true(store_set_exited(t, "c1", &exit, 1));
     assert_int_equal(seen, -1);
 }
 
@@ -98,21 +106,62 @@ static void test_store_remove__somebody_waits__told_that_it_was_destroyed(void *
 static void test_store_set_running__after_the_end__stays_ended(void **state) {
     AUTO_TASK struct task *t = add("a");
     struct task_exit exit = {.code = 0};
+    struct task_end early;
     (void)state;
-    store_set_exited(t, &exit, 1);
-    store_set_running(t, 42, 1);
+    run(t);
+    assert_true(store_set_exited(t, "c1", &exit, 1));
+    assert_false(store_set_running(t, 42, 7, &early));
     assert_int_equal(store_look(t).phase, TASK_EXITED);
     assert_int_equal(store_look(t).pid, 0);
-    assert_int_equal(store_look(t).started_ns, 1); /* ended before anybody had looked */
+    assert_int_equal(store_look(t).started_ns, 1);
+}
+
+/* The end may be reported before StartTask has seen the container run. */
+static void test_store_set_running__end_came_first__handed_out(void **state) {
+    AUTO_TASK struct task *t = add("a");
+    int seen = -1;
+    struct task_waiter w = {.done = told, .ctx = &seen};
+    struct task_exit exit = {.code = 30}, other = {.code = 4};
+    struct task_end early;
+    (void)state;
+    store_wait(t, &w);
+    store_set_container(t, "c1", "img", false, true);
+    assert_false(store_set_exited(t, "c1", &exit, 5));
+    assert_false(store_set_exited(t, "c1", &other, 6));
+    assert_int_equal(seen, -1);
+    assert_true(store_set_running(t, 42, 1, &early));
+    assert_int_equal(early.exit.code, 30);
+    assert_int_equal(early.when_ns, 5);
+    assert_true(store_set_exited(t, "c1", &early.exit, early.when_ns));
+    assert_int_equal(seen, 300);
+    assert_int_equal(store_look(t).started_ns, 1);
+}
+
+/* The start failed, and another container was made for the task. */
+static void test_store_set_container__end_of_an_earlier_one__forgotten(void **state) {
+    AUTO_TASK struct task *t = add("a");
+    struct task_exit exit = {.code = 128};
+    struct task_end early;
+    (void)state;
+    store_set_container(t, "c1", "img", false, true);
+    store_set_oom(t, "c1");
+    assert_false(store_set_exited(t, "c1", &exit, 5));
+    store_set_container(t, "c2", "img", false, true);
+    assert_false(store_set_exited(t, "c1", &exit, 5)); /* late */
+    store_set_oom(t, "c1");
+    assert_false(store_set_running(t, 42, 1, &early));
+    assert_int_equal(store_look(t).phase, TASK_RUNNING);
+    assert_false(store_look(t).oom_seen);
 }
 
 static void test_store_snapshot__mixed_phases__running_only(void **state) {
     AUTO_TASK struct task *a = add("a"), *b = add("b");
     struct pin_coord *coords;
+    struct task_end early;
     size_t n;
     (void)state;
     store_set_container(a, "c1", "img", false, true);
-    store_set_running(a, 7, 1);
+    assert_false(store_set_running(a, 7, 1, &early));
     assert_int_equal(store_snapshot(store, &coords, &n), 0);
     assert_int_equal(n, 1);
     assert_string_equal(coords[0].task_id, "a");
@@ -130,6 +179,7 @@ struct race {
     struct task *t;
     struct task_waiter w;
     int told;
+    pthread_barrier_t *begin; /* NULL = immediately */
 };
 
 static void race_told(void *ctx, const struct task_exit *exit) {
@@ -140,23 +190,48 @@ static void race_told(void *ctx, const struct task_exit *exit) {
 static void *race_end(void *ctx) {
     struct race *r = ctx;
     struct task_exit exit = {.code = 1};
-    store_set_exited(r->t, &exit, 1);
+    if (r->begin)
+        pthread_barrier_wait(r->begin);
+    if (!store_set_exited(r->t, "c1", &exit, 1))
+        abort();
     return NULL;
+}
+
+enum order { END_FIRST, CANCEL_FIRST, BOTH_AT_ONCE };
+
+/* Returns whether the cancel won. */
+static bool race_once(enum order order) {
+    AUTO_TASK struct task *t = add("race");
+    pthread_barrier_t begin;
+    struct race r = {.t = t,
+                     .w = {.done = race_told, .ctx = &r},
+                     .begin = order == BOTH_AT_ONCE ? &begin : NULL};
+    pthread_t thread;
+    run(t);
+    store_wait(t, &r.w);
+    assert_int_equal(pthread_barrier_init(&begin, NULL, 2), 0);
+    bool cancelled = order == CANCEL_FIRST && store_wait_cancel(t, &r.w);
+    assert_int_equal(pthread_create(&thread, NULL, race_end, &r), 0);
+    if (order == BOTH_AT_ONCE)
+        pthread_barrier_wait(&begin);
+    else
+        pthread_join(thread, NULL);
+    if (order != CANCEL_FIRST)
+        cancelled = store_wait_cancel(t, &r.w);
+    if (order == BOTH_AT_ONCE)
+        pthread_join(thread, NULL);
+    assert_int_equal(r.told, cancelled ? 0 : 1);
+    pthread_barrier_destroy(&begin);
+    store_remove(store, t);
+    return cancelled;
 }
 
 static void test_store_wait_cancel__races_with_the_end__exactly_one(void **state) {
     (void)state;
-    for (int i = 0; i < 200; i++) {
-        AUTO_TASK struct task *t = add("race");
-        struct race r = {.t = t, .w = {.done = race_told, .ctx = &r}};
-        pthread_t thread;
-        store_wait(t, &r.w);
-        assert_int_equal(pthread_create(&thread, NULL, race_end, &r), 0);
-        bool cancelled = store_wait_cancel(t, &r.w);
-        pthread_join(thread, NULL);
-        assert_int_equal(r.told, cancelled ? 0 : 1);
-        store_remove(store, t);
-    }
+    assert_false(race_once(END_FIRST));
+    assert_true(race_once(CANCEL_FIRST));
+    for (int i = 0; i < 500; i++)
+        (void)race_once(BOTH_AT_ONCE);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -169,6 +244,8 @@ int main(void) {
         CASE(test_store_wait_cancel__queued__never_called),
         CASE(test_store_remove__somebody_waits__told_that_it_was_destroyed),
         CASE(test_store_set_running__after_the_end__stays_ended),
+        CASE(test_store_set_running__end_came_first__handed_out),
+        CASE(test_store_set_container__end_of_an_earlier_one__forgotten),
         CASE(test_store_snapshot__mixed_phases__running_only),
         CASE(test_store_wait_cancel__races_with_the_end__exactly_one),
     };

@@ -1,0 +1,190 @@
+/* Starts that Docker refuses or carries out only in part. A port can be taken for a moment, and
+ * Docker 29 answers a second start of the same container with a container that has no network. A
+ * task runs only when its container runs and has what the job asked for. */
+#include "fake/task_world.h"
+#include "paddock/docker_create.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PORT_JOB "{\"image\":\"busybox\",\"command\":\"sleep\",\"ports\":[\"http\"]}"
+#define JOIN_JOB                                                                                   \
+    "{\"image\":\"busybox\",\"command\":\"sleep\",\"network_mode\":\"container:other\"}"
+
+static int setup(void **state) {
+    return world_web_setup(state, "{}", 0, false);
+}
+
+static void job(struct world_web *x, const char *json) {
+    task_config_done(&x->task);
+    world_task(&x->w, &x->task, "web", json);
+}
+
+static void job_with_port(struct world_web *x, const char *json) {
+    job(x, json);
+    x->task.resources.ports = calloc(1, sizeof(*x->task.resources.ports));
+    assert_non_null(x->task.resources.ports);
+    x->task.resources.n_ports = 1;
+    x->task.resources.ports[0] =
+        (struct task_port){.label = strdup("http"), .value = 8080, .host_ip = strdup("")};
+}
+
+static void fails(struct world_web *x, enum err_class cls, const char *words) {
+    struct driver_started started = {0};
+    struct call call = fake_call();
+    struct err err = {0};
+    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
+    if (err.cls != cls || !strstr(err.text, words))
+        fail_msg("class %d: %s", err.cls, err.text);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
+    assert_int_equal(fake_images_held(), 0);
+    world_until_let_go(&x->task);
+    assert_int_equal(world_positions(&x->w), 0);
+}
+
+static void busy(struct world_web *x, const char *what) {
+    fake_control(&x->w.fake, "POST", what, "", NULL, 0);
+}
+
+/* ---- a port that is taken ---- */
+
+static void test_start__port_taken_once__runs_with_its_network(void **state) {
+    struct world_web *x = *state;
+    struct driver_started started = {0};
+    struct reader r;
+    job_with_port(x, PORT_JOB);
+    reader_start(&r, x->task.stdout_path);
+    busy(x, "busy/8080?times=1");
+    world_run(&x->w, &x->task, &started);
+    assert_string_equal(started.addr, "172.17.0.2");
+    assert_int_equal(world_containers(&x->w), 1);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
+    assert_int_equal(fake_images_held(), 1);
+    /* the new container's output, end and code are the task's */
+    fake_control(&x->w.fake, "POST", "print/web-a1", "hello\n", NULL, 0);
+    reader_until(&r, "hello\n");
+    world_exit(&x->w, &x->task, 5);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 5);
+    reader_until_eof(&r);
+    reader_done(&r);
+    driver_started_done(&started);
+}
+
+static void test_start__port_stays_taken__error_names_it_and_nothing_left(void **state) {
+    struct world_web *x = *state;
+    job_with_port(x, PORT_JOB);
+    busy(x, "busy/8080");
+    fails(x, ERR_RECOVERABLE, "Bind for 0.0.0.0:8080 failed: port is already allocated");
+    assert_int_equal(world_containers(&x->w), 0);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 5);
+}
+
+/* libcurl repeats a request whose kept connection was lost: the second start of the same container
+ * comes without our doing. */
+static void test_start__started_without_network_once__made_anew(void **state) {
+    struct world_web *x = *state;
+    struct driver_started started = {0};
+    job_with_port(x, PORT_JOB);
+    busy(x, "netless/1");
+    world_run(&x->w, &x->task, &started);
+    assert_string_equal(started.addr, "172.17.0.2");
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    assert_int_equal(world_containers(&x->w), 1);
+    world_exit(&x->w, &x->task, 6);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
+    driver_started_done(&started);
+}
+
+static void test_start__always_without_network__error_and_nothing_left(void **state) {
+    struct world_web *x = *state;
+    job_with_port(x, PORT_JOB);
+    busy(x, "netless/1000");
+    fails(x, ERR_RECOVERABLE, "network");
+    assert_int_equal(world_containers(&x->w), 0);
+}
+
+/* dockerd with --bridge=none. */
+static void test_start__docker_has_no_bridge__runs(void **state) {
+    struct world_web *x = *state;
+    struct driver_started started = {0};
+    job_with_port(x, PORT_JOB);
+    busy(x, "netless/1");
+    fake_rules(&x->w.fake,
+               "GET /networks/bridge status=404 body={\"message\":\"network bridge not found\"}\n");
+    world_run(&x->w, &x->task, &started);
+    assert_string_equal(started.addr, "");
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 1);
+    driver_started_done(&started);
+}
+
+/* The first container's end is reported late, while the second one is made: it is not the task's.
+ */
+static void test_start__end_of_the_failed_container__is_not_the_tasks(void **state) {
+    struct world_web *x = *state;
+    job_with_port(x, PORT_JOB);
+    busy(x, "netless/1");
+    fake_rules(&x->w.fake, "POST /containers/create skip=1 delay=300\n");
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    world_exit(&x->w, &x->task, 7);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 7);
+}
+
+/* ---- a start that is refused ---- */
+
+static void make_other(struct world_web *x) {
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = fake_call();
+    AUTO_JSON json_t *body = json_pack("{s:s}", "Image", "busybox");
+    char id[65];
+    assert_int_equal(docker_container_create(docker, &call, "other", body, id, NULL), 0);
+    docker_free(docker);
+}
+
+static void test_start__network_of_a_stopped_container__dockers_words(void **state) {
+    struct world_web *x = *state;
+    job(x, JOIN_JOB);
+    make_other(x);
+    fails(x, ERR_PLAIN, "cannot join network of a non running container: other");
+    assert_int_equal(world_containers(&x->w), 1); /* the other one */
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
+}
+
+/* Whatever Docker answers to the start. */
+static void test_start__still_created__never_running(void **state) {
+    struct world_web *x = *state;
+    fake_rules(&x->w.fake, "POST /containers/*/start status=204\n");
+    fails(x, ERR_RECOVERABLE, "was not started");
+    assert_int_equal(world_containers(&x->w), 0);
+}
+
+/* 304: it runs already. */
+static void test_start__started_by_somebody_else__runs(void **state) {
+    struct world_web *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = fake_call();
+    AUTO_JSON json_t *body =
+        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, x->task.id);
+    char id[65];
+    assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL),
+                     0);
+    assert_int_equal(docker_container_start(docker, &call, id, NULL), 0);
+    docker_free(docker);
+    world_run(&x->w, &x->task, NULL);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_start__port_taken_once__runs_with_its_network),
+    T(test_start__port_stays_taken__error_names_it_and_nothing_left),
+    T(test_start__started_without_network_once__made_anew),
+    T(test_start__always_without_network__error_and_nothing_left),
+    T(test_start__docker_has_no_bridge__runs),
+    T(test_start__end_of_the_failed_container__is_not_the_tasks),
+    T(test_start__network_of_a_stopped_container__dockers_words),
+    T(test_start__still_created__never_running),
+    T(test_start__started_by_somebody_else__runs),
+};
+WORLD_MAIN(tests)
