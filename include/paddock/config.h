@@ -152,6 +152,7 @@ struct config_field {
     const char *name;
     enum config_type type;
     bool required;
+    bool secret;                 /* no text shows its value, nor that of a field below it */
     const char *default_literal; /* JSON, which HCL2 reads too ("true", "\"3m\""), NULL = none */
     const struct config_field *fields; /* of a block; ends with name == NULL */
     size_t offset;                     /* where the value goes in the struct */

@@ -27,6 +27,11 @@
         .name = (field_name), .type = (kind), .default_literal = (literal),                        \
         .offset = offsetof(struct struct_name, member), .help = (text)                             \
     }
+#define SECRET(field_name, kind, struct_name, member, text)                                        \
+    {                                                                                              \
+        .name = (field_name), .type = (kind), .secret = true,                                      \
+        .offset = offsetof(struct struct_name, member), .help = (text)                             \
+    }
 #define END                                                                                        \
     { .name = NULL }
 
@@ -56,7 +61,7 @@ static const struct config_field healthchecks_fields[] = {
 static const struct config_field logging_fields[] = {
     ROW("type", CONFIG_STRING, logging_type, NULL, "Docker log driver"),
     ROW("driver", CONFIG_STRING, logging_driver, NULL, "old name of `type`, which wins"),
-    ROW("config", CONFIG_MAP_STRING, logging_config, NULL, "its options"), END};
+    SECRET("config", CONFIG_MAP_STRING, job_config, logging_config, "its options"), END};
 
 static const struct config_field bind_fields[] = {
     OF(job_mount, "propagation", CONFIG_STRING, propagation, NULL, "`rprivate`, `rshared`, ..."),
@@ -68,7 +73,7 @@ static const struct config_field tmpfs_fields[] = {
 
 static const struct config_field volume_driver_fields[] = {
     OF(job_mount, "name", CONFIG_STRING, volume_driver_name, NULL, "volume driver"),
-    OF(job_mount, "options", CONFIG_MAP_STRING, volume_driver_options, NULL, "its options"), END};
+    SECRET("options", CONFIG_MAP_STRING, job_mount, volume_driver_options, "its options"), END};
 
 static const struct config_field volume_fields[] = {
     OF(job_mount, "no_copy", CONFIG_BOOL, no_copy, NULL, "do not fill it from the image"),
@@ -94,7 +99,11 @@ static const struct config_field table[] = {
     ROW("advertise_ipv6_address", CONFIG_BOOL, advertise_ipv6_address, NULL,
         "advertise the container's IPv6 address"),
     ROW("args", CONFIG_LIST_STRING, args, NULL, "arguments, behind `command` if there is one"),
-    BLOCK("auth", auth_fields, "credentials for the image's registry"),
+    {.name = "auth",
+     .type = CONFIG_BLOCK,
+     .secret = true,
+     .fields = auth_fields,
+     .help = "credentials for the image's registry"},
     ROW("auth_soft_fail", CONFIG_BOOL, auth_soft_fail, NULL,
         "pull without credentials when they cannot be found"),
     ROW("cap_add", CONFIG_LIST_STRING, cap_add, NULL,

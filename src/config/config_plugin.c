@@ -52,7 +52,12 @@ static const struct config_field tls_fields[] = {
 
 static const struct config_field logging_fields[] = {
     ROW("type", CONFIG_STRING, logging_type, NULL, "Docker log driver of tasks that name none"),
-    ROW("config", CONFIG_ATTRS, logging_config, NULL, "options of that log driver"), END};
+    {.name = "config",
+     .type = CONFIG_ATTRS,
+     .secret = true,
+     .offset = AT(logging_config),
+     .help = "options of that log driver"},
+    END};
 
 static const struct config_field dangling_fields[] = {
     ROW("enabled", CONFIG_BOOL, dangling_enabled, "true",
@@ -108,7 +113,11 @@ static const struct config_field metrics_fields[] = {
 static const struct config_field table[] = {
     ROW("endpoint", CONFIG_STRING, endpoint, NULL,
         "Docker's address; not given: `DOCKER_HOST`, else `unix:///var/run/docker.sock`"),
-    BLOCK("auth", auth_fields, NULL, "where credentials for registries come from"),
+    {.name = "auth",
+     .type = CONFIG_BLOCK,
+     .secret = true,
+     .fields = auth_fields,
+     .help = "where credentials for registries come from"},
     BLOCK("tls", tls_fields, NULL, "TLS towards Docker over TCP"),
     ROW("extra_labels", CONFIG_LIST_STRING, extra_labels, NULL,
         "more labels on containers (globs over `job_name`, `task_name`, `node_id`, ...)"),

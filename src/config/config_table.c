@@ -12,6 +12,7 @@
 
 struct place {
     const struct config_field *field;
+    bool secret;      /* the field, or a block around it, is one whose values are not shown */
     const char *path; /* "gc.image_delay", "mount[1].type" */
     void *at;
     struct err *err;
@@ -21,8 +22,14 @@ int config_refuse(struct err *err, const char *key, const char *value, const cha
     return err_set(err, ERR_INVALID, EINVAL, "%s: \"%.*s\" %s", key, VALUE_SHOWN_MAX, value, text);
 }
 
+/* A block's list or map can contain a secret in one of its fields. */
+static bool is_shown(const struct place *p, const json_t *v) {
+    bool compound = json_is_object(v) || json_is_array(v);
+    return !p->secret && !(p->field->fields && compound);
+}
+
 static int wrong(const struct place *p, const json_t *v, const char *text) {
-    if (strcmp(p->field->name, "password") == 0)
+    if (!is_shown(p, v))
         return err_set(p->err, ERR_INVALID, EINVAL, "%s: the value %s", p->path, text);
     AUTO_FREE char *shown = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
     if (!shown)
@@ -188,8 +195,7 @@ static int set_map(const struct place *p, const json_t *v) {
     return 0;
 }
 
-static int decode_fields(const struct config_field *table, const json_t *object, const char *path,
-                         void *base, struct err *err);
+static int decode_fields(const struct place *block, const json_t *object, void *base);
 
 static int set_block_list(const struct place *p, const json_t *v) {
     if (!json_is_array(v))
@@ -210,9 +216,11 @@ static int set_block_list(const struct place *p, const json_t *v) {
     json_array_foreach(v, i, one) {
         char path[256];
         snprintf(path, sizeof(path), "%s[%zu]", p->path, i);
+        struct place inner = *p;
+        inner.path = path;
         void *element = memset(grown + *count * size, 0, size);
         (*count)++;
-        int r = json_is_object(one) ? decode_fields(p->field->fields, one, path, element, p->err)
+        int r = json_is_object(one) ? decode_fields(&inner, one, element)
                                     : wrong(p, v, "is not a list of blocks");
         if (r < 0)
             return r;
@@ -228,7 +236,7 @@ static int set_block(const struct place *p, const json_t *v, void *base, bool gi
         return wrong(p, v, "is not a block");
     if (p->field->aux)
         *(bool *)((char *)base + p->field->aux) = given && json_is_object(v);
-    return decode_fields(p->field->fields, v, p->path, base, p->err);
+    return decode_fields(p, v, base);
 }
 
 static int set_value(const struct place *p, const json_t *v, void *base, bool given) {
@@ -255,28 +263,32 @@ static int set_value(const struct place *p, const json_t *v, void *base, bool gi
     return -EINVAL;
 }
 
-static int decode_one(const struct config_field *f, const json_t *v, const char *path, void *base,
-                      struct err *err) {
-    struct place p = {.field = f, .path = path, .at = (char *)base + f->offset, .err = err};
-    if (f->type == CONFIG_STRING && f->aux == 0 && !*(char **)p.at && str_set(p.at, "") < 0)
-        return err_oom(err);
+static int decode_one(const struct place *p, const json_t *v, void *base) {
+    const struct config_field *f = p->field;
+    if (f->type == CONFIG_STRING && f->aux == 0 && !*(char **)p->at && str_set(p->at, "") < 0)
+        return err_oom(p->err);
     if (v && !json_is_null(v))
-        return set_value(&p, v, base, true);
+        return set_value(p, v, base, true);
     if (f->default_literal) {
         AUTO_CONFIG_JSON json_t *fallback = json_loads(f->default_literal, JSON_DECODE_ANY, NULL);
         if (!fallback)
-            return err_oom(err);
-        return set_value(&p, fallback, base, false);
+            return err_oom(p->err);
+        return set_value(p, fallback, base, false);
     }
-    return f->type == CONFIG_BLOCK ? set_block(&p, NULL, base, false) : 0;
+    return f->type == CONFIG_BLOCK ? set_block(p, NULL, base, false) : 0;
 }
 
-static int decode_fields(const struct config_field *table, const json_t *object, const char *path,
-                         void *base, struct err *err) {
-    for (const struct config_field *f = table; f->name; f++) {
-        char inner[256];
-        snprintf(inner, sizeof(inner), "%s%s%s", path, path[0] ? "." : "", f->name);
-        int r = decode_one(f, json_object_get(object, f->name), inner, base, err);
+/* All fields of @block, from @object. */
+static int decode_fields(const struct place *block, const json_t *object, void *base) {
+    for (const struct config_field *f = block->field->fields; f->name; f++) {
+        char path[256];
+        snprintf(path, sizeof(path), "%s%s%s", block->path, block->path[0] ? "." : "", f->name);
+        const struct place p = {.field = f,
+                                .secret = block->secret || f->secret,
+                                .path = path,
+                                .at = (char *)base + f->offset,
+                                .err = block->err};
+        int r = decode_one(&p, json_object_get(object, f->name), base);
         if (r < 0)
             return r;
     }
@@ -287,7 +299,9 @@ int config_table_decode(const struct config_field *table, const json_t *object, 
                         struct err *err) {
     if (object && !json_is_object(object) && !json_is_null(object))
         return err_set(err, ERR_INVALID, EINVAL, "configuration: not a map");
-    return decode_fields(table, object, "", base, err);
+    const struct config_field all = {.fields = table};
+    const struct place top = {.field = &all, .path = "", .err = err};
+    return decode_fields(&top, object, base);
 }
 
 static void done_block_list(const struct config_field *f, void *at) {

@@ -210,7 +210,7 @@ static void test_job__mounts__old_name_behind_the_new(void **state) {
 static const struct row job_rows[] = {
     {"{\"image\": \"i\", \"mount\": [{}, {\"readonly\": 3}]}",
      "mount[1].readonly: 3 is not a bool"},
-    {"{\"image\": \"i\", \"mount\": [7]}", "mount: [7] is not a list of blocks"},
+    {"{\"image\": \"i\", \"mount\": [7]}", "mount: the value is not a list of blocks"},
     {"{\"image\": \"i\", \"labels\": [{\"a\": \"1\"}, null, {\"b\": null}]}", NULL},
     {"{\"image\": \"i\", \"labels\": {\"a\": \"1\"}}", NULL},
     {"{\"image\": \"i\", \"labels\": [3]}", "labels: [3] is not a map"},
@@ -219,10 +219,54 @@ static const struct row job_rows[] = {
     {"{\"image\": \"i\", \"port_map\": [{\"a\": 0.5}]}", "port_map: 0.5 is not a whole number"},
     {"{\"image\": \"i\", \"args\": [1]}", "args: [1] is not a list of strings"},
     {"{\"image\": \"i\", \"auth\": [{\"username\": \"u\"}]}", NULL},
-    {"{\"image\": \"i\", \"auth\": [{}, {}]}", "auth: [{},{}] is not a block"},
+    {"{\"image\": \"i\", \"auth\": [{}, {}]}", "auth: the value is not a block"},
     {"{\"image\": \"i\", \"auth\": {\"password\": 4711}}",
      "auth.password: the value is not a string"},
 };
+
+/* A value of the wrong type is quoted, unless it can be a secret: all below `auth`, whatever the
+ * field's name, and options of drivers, which contain tokens and passwords. */
+static void test_config__wrong_value_that_can_be_secret__not_quoted(void **state) {
+    (void)state;
+    static const struct {
+        bool plugin;
+        const char *config, *text;
+    } rows[] = {
+        {false, "{\"auth\": \"4711\"}", "auth: the value is not a block"},
+        {false, "{\"auth\": [{\"password\": \"4711\"}, {}]}", "auth: the value is not a block"},
+        {false, "{\"auth\": {\"password\": 4711}}", "auth.password: the value is not a string"},
+        {false, "{\"auth\": {\"username\": [\"4711\"]}}",
+         "auth.username: the value is not a string"},
+        {false, "{\"auth\": {\"email\": 4711}}", "auth.email: the value is not a string"},
+        {false, "{\"auth\": {\"server_address\": {\"a\": 4711}}}",
+         "auth.server_address: the value is not a string"},
+        {true, "{\"auth\": 4711}", "auth: the value is not a block"},
+        {true, "{\"auth\": {\"config\": {\"auths\": 4711}}}",
+         "auth.config: the value is not a string"},
+        {true, "{\"auth\": {\"helper\": 4711}}", "auth.helper: the value is not a string"},
+        {false, "{\"logging\": {\"config\": {\"splunk-token\": \"4711\", \"x\": []}}}",
+         "logging.config: the value is not a map of strings"},
+        {false, "{\"mount\": [{\"volume_options\": [{\"labels\": {\"a\": \"4711\"}}, {}]}]}",
+         "mount[0].volume_options: the value is not a block"},
+        {false, "{\"mount\": [7, {\"source\": \"4711\"}]}",
+         "mount: the value is not a list of blocks"},
+        {true, "{\"logging\": {\"config\": [{\"splunk-token\": \"4711\"}, 1]}}",
+         "logging.config: the value is not a map"},
+        {false, "{\"mount\": [{\"volume_options\": {\"driver_config\": {\"options\": \"4711\"}}}]}",
+         "mount[0].volume_options.driver_config.options: the value is not a map"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO_JOB_CONFIG struct job_config job = {0};
+        AUTO_PLUGIN_CONFIG struct plugin_config plugin = {0};
+        struct err err = {0};
+        int r = rows[i].plugin ? plugin_from(rows[i].config, &plugin, &err)
+                               : job_from(rows[i].config, &job, &err);
+        print_message("%s: %s\n", rows[i].config, err.text);
+        assert_int_equal(r, -EINVAL);
+        assert_non_null(strstr(err.text, rows[i].text));
+        assert_null(strstr(err.text, "4711"));
+    }
+}
 
 static void test_job__types(void **state) {
     (void)state;
@@ -260,6 +304,7 @@ int main(void) {
         cmocka_unit_test(test_job__no_image__refused),
         cmocka_unit_test(test_job__only_image__defaults),
         cmocka_unit_test(test_job__mounts__old_name_behind_the_new),
+        cmocka_unit_test(test_config__wrong_value_that_can_be_secret__not_quoted),
         cmocka_unit_test(test_job__types),
         cmocka_unit_test(test_job__too_many_entries__refused),
     };
