@@ -1,5 +1,5 @@
 #pragma once
-/* Credentials for a registry, looked up as Nomad's docker driver does (facts: docker-driver 4.2):
+/* Credentials for a registry, looked up as Nomad's docker driver does:
  * the task's auth block, then the plugin's config file, then its helper program; the first one that
  * has some, or fails, decides. Identity tokens are sent too. Context: any thread; runs helper
  * programs. */

@@ -1,26 +1,18 @@
 #include "paddock/docker_auth.h"
 
+#include "docker_auth_helper.h"
 #include "docker_image_ref.h"
-#include "paddock/buf.h"
-#include "paddock/clock.h"
 #include "paddock/docker.h"
+#include "paddock/json_reason.h"
+#include "paddock/path.h"
 #include "paddock/strv.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define HUB "docker.io"
 #define HUB_KEY "https://index.docker.io/v1/" /* how config.json names it */
-#define HELPER_TIMEOUT_US (30 * US_PER_SEC)
-#define HELPER_OUTPUT_MAX (64u << 10)
-#define HELPER_TOKEN_USER "<token>" /* "Secret" is an identity token then */
 
 void docker_auth_done(struct docker_auth *a) {
     free(a->username);
@@ -54,189 +46,15 @@ static bool is_empty(const struct docker_auth *a) {
     return str_empty(a->username) && str_empty(a->password) && str_empty(a->identity_token);
 }
 
-/* ---- helper programs ---- */
-
-struct helper {
-    pid_t pid; /* leads a process group of its own */
-    int pid_fd, out_fd, err_fd;
-    struct buf out, err;
-};
-
-static int spawn_helper(const char *program, int in, int out, int err, pid_t *ret_pid) {
-    extern char **environ;
-    char *argv[] = {(char *)program, (char *)"get", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                        POSIX_SPAWN_SETPGROUP);
-    int r = posix_spawn_file_actions_adddup2(&actions, in, 0);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, out, 1);
-    if (r == 0)
-        r = posix_spawn_file_actions_adddup2(&actions, err, 2);
-    if (r == 0)
-        r = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    if (r == 0)
-        r = posix_spawnp(ret_pid, program, &actions, &attr, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
-    return -r;
-}
-
-/* Starts `docker-credential-@name get` with the registry on its stdin. */
-static int start_helper(const char *name, const char *registry, struct helper *h) {
-    AUTO_FREE char *program = NULL;
-    if (asprintf(&program, "docker-credential-%s", name) < 0) {
-        program = NULL;
-        return -ENOMEM;
-    }
-    int ends[6];
-    AUTO_FD int in_read = -EBADF;
-    AUTO_FD int in_write = -EBADF;
-    AUTO_FD int out_write = -EBADF;
-    AUTO_FD int err_write = -EBADF;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
-    in_read = ends[0];
-    in_write = ends[1];
-    if (pipe2(ends + 2, O_CLOEXEC) < 0)
-        return -errno;
-    h->out_fd = ends[2];
-    out_write = ends[3];
-    if (pipe2(ends + 4, O_CLOEXEC) < 0)
-        return -errno;
-    h->err_fd = ends[4];
-    err_write = ends[5];
-    /* A registry's name fits into an empty pipe: this does not block. */
-    if (write(in_write, registry, strlen(registry)) < 0)
-        return -errno;
-    int r = spawn_helper(program, in_read, out_write, err_write, &h->pid);
-    if (r < 0)
-        return r;
-    h->pid_fd = (int)syscall(SYS_pidfd_open, h->pid, 0);
-    return h->pid_fd < 0 ? -errno : 0;
-}
-
-/* What is there now; the pipe may stay open in something that the helper has left behind. */
-static int drain(int *fd, struct buf *b) {
-    char data[4096];
-    ssize_t got = read(*fd, data, sizeof(data));
-    if (got < 0)
-        return errno == EINTR || errno == EAGAIN ? 0 : -errno;
-    if (got == 0)
-        *fd = fd_close(*fd);
-    return got > 0 ? buf_append(b, data, (size_t)got) : 0;
-}
-
-/* Reads until the helper has ended. Its stderr is for the error's text: what is too much is
- * dropped. */
-static int follow_helper(struct helper *h, const struct call *call) {
-    for (;;) {
-        struct pollfd p[4] = {{.fd = h->out_fd, .events = POLLIN},
-                              {.fd = h->err_fd, .events = POLLIN},
-                              {.fd = h->pid_fd, .events = POLLIN},
-                              {.fd = call->cancel ? call->cancel->fd : -1, .events = POLLIN}};
-        int n = poll(p, ARRAY_LEN(p), call_remaining_ms(call));
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n < 0)
-            continue;
-        if (p[3].revents)
-            return -ECANCELED;
-        if (n == 0 || call_remaining_ms(call) == 0)
-            return -ETIMEDOUT;
-        int r = p[0].revents ? drain(&h->out_fd, &h->out) : 0;
-        if (r == 0 && p[1].revents) {
-            r = drain(&h->err_fd, &h->err);
-            if (r == -EMSGSIZE)
-                r = 0;
-        }
-        if (r < 0)
-            return r;
-        if (p[2].revents && !((p[0].revents | p[1].revents) & POLLIN))
-            return 0;
-    }
-}
-
-/* @ret_status: of waitpid. What a helper has started ends with it when it had to be killed. */
-static int run_helper(const char *name, const char *registry, const struct call *call,
-                      struct helper *h, int *ret_status) {
-    int r = start_helper(name, registry, h);
-    if (r == 0)
-        r = follow_helper(h, call);
-    if (h->pid > 0) {
-        if (r < 0)
-            kill(-h->pid, SIGKILL);
-        while (waitpid(h->pid, ret_status, 0) < 0 && errno == EINTR)
-            ;
-    }
-    return r;
-}
-
-static void helper_done(struct helper *h) {
-    h->pid_fd = fd_close(h->pid_fd);
-    h->out_fd = fd_close(h->out_fd);
-    h->err_fd = fd_close(h->err_fd);
-    buf_done(&h->out);
-    buf_done(&h->err);
-}
-
-/* Returns 1 found; 0 it knows none: the registry may be public; -errno. */
-static int take_answer(const char *name, const char *registry, int status, const struct helper *h,
-                       struct docker_auth *ret, struct err *err) {
-    if (status != 0) {
-        if (strstr(buf_text(&h->out), "credentials not found"))
-            return 0;
-        return err_set(err, ERR_PLAIN, EACCES, "docker-credential-%s for %s failed: %.200s%.200s",
-                       name, registry, buf_text(&h->out), buf_text(&h->err));
-    }
-    AUTO_JSON json_t *j = json_loadb(buf_text(&h->out), h->out.len, 0, NULL);
-    if (!json_is_object(j))
-        return err_set(err, ERR_PLAIN, EPROTO,
-                       "docker-credential-%s for %s did not answer with JSON", name, registry);
-    const char *user = json_string_value(json_object_get(j, "Username"));
-    const char *secret = json_string_value(json_object_get(j, "Secret"));
-    if (str_empty(user) && str_empty(secret))
-        return 0;
-    bool token = user && strcmp(user, HELPER_TOKEN_USER) == 0;
-    int r = token ? str_set(&ret->identity_token, secret) : str_set(&ret->username, user);
-    if (r == 0 && !token)
-        r = str_set(&ret->password, secret);
-    if (r == 0)
-        r = str_set(&ret->server_address, registry);
-    return r < 0 ? err_oom(err) : 1;
-}
-
-static int ask_by_name(const char *name, const char *registry, const struct call *call,
-                       struct docker_auth *ret, struct err *err) {
-    struct helper h = {.pid_fd = -EBADF, .out_fd = -EBADF, .err_fd = -EBADF};
-    buf_init(&h.out, HELPER_OUTPUT_MAX);
-    buf_init(&h.err, HELPER_OUTPUT_MAX);
-    struct call within = call_within(call, HELPER_TIMEOUT_US);
-    int status = 0;
-    int r = strchr(name, '/') ? -EINVAL : run_helper(name, registry, &within, &h, &status);
-    r = r < 0 ? err_set(err, ERR_PLAIN, -r, "docker-credential-%s for %s: %s", name, registry,
-                        strerror(-r))
-              : take_answer(name, registry, status, &h, ret, err);
-    helper_done(&h);
-    return r;
-}
+/* ---- helpers ---- */
 
 /* The hub has two names among helpers: Nomad's driver asks for "docker.io", `docker login` stores
  * an address. */
 static int ask_helper(const char *name, const char *registry, const struct call *call,
                       struct docker_auth *ret, struct err *err) {
-    int r = ask_by_name(name, registry, call, ret, err);
+    int r = docker_auth_helper_ask(name, registry, call, ret, err);
     if (r == 0 && strcmp(registry, HUB) == 0)
-        r = ask_by_name(name, HUB_KEY, call, ret, err);
+        r = docker_auth_helper_ask(name, HUB_KEY, call, ret, err);
     return r;
 }
 
@@ -324,14 +142,35 @@ static int read_entry(const json_t *entry, struct docker_auth *ret) {
     return r;
 }
 
-static int from_config(const char *path, const char *registry, const struct call *call,
-                       struct docker_auth *ret, struct err *err) {
-    json_error_t error;
-    AUTO_JSON json_t *config = json_load_file(path, 0, &error);
+/* Reads the file. An error of its JSON does not quote it. */
+static int load_config(const char *path, json_t **ret, struct err *err) {
+    AUTO_FD int at = -EBADF;
+    AUTO_FD int fd = -EBADF;
+    int r = path_find(path, &at);
+    if (r == 0)
+        r = path_open_regular(at, &fd);
+    if (r < 0)
+        return err_set(err, ERR_PLAIN, -r, "auth config %s: %s", path,
+                       r == -EINVAL ? "not a regular file" : strerror(-r));
+    json_error_t e;
+    char why[JSON_REASON_MAX];
+    AUTO_JSON json_t *config = json_loadfd(fd, 0, &e);
+    if (!config)
+        json_reason(&e, why);
     if (!json_is_object(config))
         return err_set(err, ERR_PLAIN, EINVAL, "auth config %s: %s", path,
-                       config ? "not an object" : error.text);
-    int r = read_entry(find_entry(json_object_get(config, "auths"), registry), ret);
+                       config ? "not an object" : why);
+    *ret = TAKE_PTR(config);
+    return 0;
+}
+
+static int from_config(const char *path, const char *registry, const struct call *call,
+                       struct docker_auth *ret, struct err *err) {
+    AUTO_JSON json_t *config = NULL;
+    int r = load_config(path, &config, err);
+    if (r < 0)
+        return r;
+    r = read_entry(find_entry(json_object_get(config, "auths"), registry), ret);
     if (r < 0)
         return err_set(err, ERR_PLAIN, -r, "auth config %s: the entry of %s cannot be read", path,
                        registry);

@@ -1,6 +1,7 @@
 /* Runtimes, namespaces and security_opt: what the client's configuration must allow. */
 #include "docker_create_path.h"
 #include "docker_create_priv.h"
+#include "paddock/json_reason.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -122,10 +123,12 @@ static int add_seccomp(struct create *c, const char *path) {
         return r;
     json_error_t where;
     AUTO_JSON json_t *profile = json_loads(text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &where);
-    if (!profile)
-        return create_fail(c, EINVAL,
-                           "%s: compacting json for seccomp profile (%s) failed: line %d: %s",
-                           security_prefix, path, where.line, where.text);
+    if (!profile) {
+        char why[JSON_REASON_MAX];
+        json_reason(&where, why);
+        return create_fail(c, EINVAL, "%s: compacting json for seccomp profile (%s) failed: %s",
+                           security_prefix, path, why);
+    }
     compact(text);
     AUTO_FREE char *option = NULL;
     if (asprintf(&option, "seccomp=%s", text) < 0) {

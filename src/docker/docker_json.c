@@ -5,6 +5,7 @@
  * U+FFFD before the text is parsed: a text that contained one equals no text of ours, and is never
  * cut. */
 #include "docker_priv.h"
+#include "paddock/json_reason.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -69,7 +70,10 @@ json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_
     json_t *j = json_loadb(data, len, JSON_DECODE_ANY, &e);
     if (!j && json_error_code(&e) == json_error_numeric_overflow)
         j = json_loadb(data, len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &e);
-    if (!j)
-        snprintf(text, text_size, "%s", e.text);
+    if (!j) {
+        char why[JSON_REASON_MAX];
+        json_reason(&e, why);
+        snprintf(text, text_size, "%s", why);
+    }
     return j;
 }

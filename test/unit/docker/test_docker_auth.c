@@ -4,7 +4,7 @@
 
 #include "paddock/clock.h"
 #include "paddock/docker.h"
-#include "unit/cm.h"
+#include "unit/opens.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -246,6 +246,40 @@ static void test_docker_auth_lookup__error_of_a_source__decides(void **state) {
 
 /* ---- config.json ---- */
 
+/* jansson quotes what it met; here that is a password. */
+static void test_docker_auth_lookup__config_json_is_damaged__not_quoted(void **state) {
+    struct fixture *x = *state;
+    static const char *const configs[] = {"hunter2", "{\"auths\":{\"r.io\":{\"auth\":\n hunter2",
+                                          "{\"auths\":{\"hunter2\":1,\"hunter2\":\"hunter2"};
+    char path[160];
+    path_of(x, "config.json", path);
+    struct docker_auth_sources s = {.config = path};
+    for (size_t i = 0; i < ARRAY_LEN(configs); i++) {
+        write_file(x, "config.json", configs[i], 0600);
+        struct docker_auth a = {0};
+        struct err err = {0};
+        assert_int_equal(lookup(&s, "r.io", &a, &err), -EINVAL);
+        print_message("%s\n", err.text);
+        assert_null(strstr(err.text, "hunter"));
+        assert_non_null(strstr(err.text, "line "));
+    }
+}
+
+/* A FIFO would hold us for ever, and stands for a device node. */
+static void test_docker_auth_lookup__config_json_is_no_file__not_opened(void **state) {
+    struct fixture *x = *state;
+    char path[160];
+    path_of(x, "config.json", path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    AUTO_FD int opens = opens_watch(path);
+    struct docker_auth_sources s = {.config = path};
+    struct docker_auth a = {0};
+    struct err err = {0};
+    assert_int_equal(lookup(&s, "r.io", &a, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "not a regular file"));
+    assert_false(opens_seen(opens));
+}
+
 static void test_docker_auth_lookup__forms_of_config_json(void **state) {
     struct fixture *x = *state;
     static const struct {
@@ -371,16 +405,20 @@ static void test_docker_auth_lookup__helper_answers(void **state) {
     assert_int_equal(strncmp(asked, "r.io:5000\nr.io:5000\n", 20), 0);
 }
 
-static void test_docker_auth_lookup__helper_fails__its_name_and_words(void **state) {
+/* What a helper prints on stdout can be the secret; only its stderr is quoted. */
+static void test_docker_auth_lookup__helper_fails__its_name_and_stderr(void **state) {
     struct fixture *x = *state;
     static const struct {
         const char *script, *say;
     } rows[] = {
-        {"echo told on stdout; exit 1", "told on stdout"},
-        {"echo told on stderr >&2; exit 1", "told on stderr"},
-        {"exit 3", "docker-credential-x"},
-        {"kill -9 $$", "docker-credential-x"},
-        {"echo no json", "JSON"},
+        {"echo hunter2; exit 1", "exited with status 1"},
+        {"echo '{\"Username\":\"u\",\"Secret\":\"hunter2\"}'; exit 3", "exited with status 3"},
+        {"echo hunter2; echo told on stderr >&2; exit 1", "exited with status 1: told on stderr"},
+        {"printf '\n one\n\ttwo\n\n' >&2; exit 1", ": one  two"},
+        {"exit 3", "docker-credential-x for r.io exited with status 3"},
+        {"kill -9 $$", "was ended by signal 9"},
+        {"echo hunter2", "JSON"},
+        {"echo '{\"Secret\":\"hunter2\"'", "JSON"},
         {"true", "JSON"},
         {"echo '[]'", "JSON"},
     };
@@ -389,13 +427,81 @@ static void test_docker_auth_lookup__helper_fails__its_name_and_words(void **sta
         write_helper(x, "x", rows[i].script);
         struct docker_auth a = {0};
         struct err err = {0};
-        print_message("%s\n", rows[i].script);
         assert_true(lookup(&s, "r.io", &a, &err) < 0);
+        print_message("%s: %s\n", rows[i].script, err.text);
         assert_non_null(strstr(err.text, "docker-credential-x"));
         assert_non_null(strstr(err.text, "r.io"));
         assert_non_null(strstr(err.text, rows[i].say));
+        assert_null(strstr(err.text, "hunter2"));
+        assert_null(strchr(err.text, '\n'));
         assert_null(a.username);
     }
+}
+
+/* Cut, and not in the middle of a character (\303\244 is one). */
+static void test_docker_auth_lookup__helper_has_much_to_say__cut(void **state) {
+    struct fixture *x = *state;
+    struct docker_auth_sources s = {.helper = "x"};
+    for (int shift = 0; shift < 2; shift++) {
+        char script[256];
+        snprintf(script, sizeof(script),
+                 "{ printf '%.*s'; i=0; while [ $i -lt 5000 ]; do printf '\\303\\244'; "
+                 "i=$((i+1)); done; } >&2; exit 1",
+                 shift, "a");
+        write_helper(x, "x", script);
+        struct docker_auth a = {0};
+        struct err err = {0};
+        assert_int_equal(lookup(&s, "r.io", &a, &err), -EACCES);
+        const char *said = strstr(err.text, "status 1: ");
+        assert_non_null(said);
+        size_t len = strlen(said + 10);
+        assert_int_equal(len, shift ? 199 : 200);
+        AUTO_JSON json_t *utf8 = json_stringn(said + 10, len);
+        assert_non_null(utf8);
+    }
+}
+
+/* The agent's environment contains tokens for other services. */
+static void test_docker_auth_lookup__helper__small_environment(void **state) {
+    struct fixture *x = *state;
+    static const char *const withheld[] = {"VAULT_TOKEN",
+                                           "NOMAD_TOKEN",
+                                           "CONSUL_HTTP_TOKEN",
+                                           "NOMAD_PLUGIN_MAGIC_COOKIE",
+                                           "DATABASE_PASSWORD",
+                                           "PATHS",
+                                           "XPATH",
+                                           "AWS_",
+                                           "GOOGLE_APPLICATION_CREDENTIALS_OLD"};
+    static const char *const passed_on[] = {"AWS_PROFILE", "AZURE_CLIENT_ID", "CLOUDSDK_CONFIG",
+                                            "LC_ALL",      "XDG_RUNTIME_DIR", "HTTPS_PROXY",
+                                            "no_proxy",    "DOCKER_CONFIG",   "GNUPGHOME"};
+    char script[512], text[8192];
+    /* env itself adds nothing; the shell adds PWD, SHLVL and _ */
+    snprintf(script, sizeof(script), "env >%s/env; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'",
+             x->dir);
+    write_helper(x, "x", script);
+    for (size_t i = 0; i < ARRAY_LEN(withheld); i++)
+        setenv(withheld[i], "hunter2", 1);
+    for (size_t i = 0; i < ARRAY_LEN(passed_on); i++)
+        setenv(passed_on[i], "given", 1);
+    struct docker_auth_sources s = {.helper = "x"};
+    AUTO_DOCKER_AUTH struct docker_auth a = {0};
+    int r = lookup(&s, "r.io", &a, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(withheld); i++)
+        unsetenv(withheld[i]);
+    for (size_t i = 0; i < ARRAY_LEN(passed_on); i++)
+        unsetenv(passed_on[i]);
+    assert_int_equal(r, 1);
+    read_file(x, "env", text, sizeof(text));
+    assert_null(strstr(text, "hunter2"));
+    for (size_t i = 0; i < ARRAY_LEN(passed_on); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "%s=given\n", passed_on[i]);
+        assert_non_null(strstr(text, line));
+    }
+    assert_non_null(strstr(text, "PATH="));
+    assert_non_null(strstr(text, "HOME="));
 }
 
 static void test_docker_auth_lookup__helper_that_is_not_there__its_name(void **state) {
@@ -562,11 +668,15 @@ int main(void) {
         T(test_docker_auth_lookup__no_source__none),
         T(test_docker_auth_lookup__task_before_config_before_helper),
         T(test_docker_auth_lookup__error_of_a_source__decides),
+        T(test_docker_auth_lookup__config_json_is_damaged__not_quoted),
+        T(test_docker_auth_lookup__config_json_is_no_file__not_opened),
         T(test_docker_auth_lookup__forms_of_config_json),
         T(test_docker_auth_lookup__auths_before_credhelpers_before_credsstore),
         T(test_docker_auth_lookup__hub_from_a_helper__both_names_are_asked),
         T(test_docker_auth_lookup__helper_answers),
-        T(test_docker_auth_lookup__helper_fails__its_name_and_words),
+        T(test_docker_auth_lookup__helper_fails__its_name_and_stderr),
+        T(test_docker_auth_lookup__helper_has_much_to_say__cut),
+        T(test_docker_auth_lookup__helper__small_environment),
         T(test_docker_auth_lookup__helper_that_is_not_there__its_name),
         T(test_docker_auth_lookup__helper_hangs__ended_at_the_deadline),
         T(test_docker_auth_lookup__helper_leaves_a_child__does_not_delay),

@@ -1,0 +1,11 @@
+#include "paddock/json_reason.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void json_reason(const json_error_t *e, char ret[JSON_REASON_MAX]) {
+    const char *met = strstr(e->text, " near '");
+    size_t len = met ? (size_t)(met - e->text) : strlen(e->text);
+    snprintf(ret, JSON_REASON_MAX, "line %d, column %d: %.*s", e->line, e->column, (int)len,
+             e->text);
+}
