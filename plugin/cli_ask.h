@@ -3,7 +3,6 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#define CLI_RUN_DIR "/run/paddock"
 #define CLI_WAIT_US 10000000u /* for one plugin's whole answer */
 
 /** Asks each plugin that answers ("status", "metrics"). @socket: the one to ask; NULL = all of

@@ -3,6 +3,7 @@
 #include "plugin/check_rules.h"
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
+#include "plugin/run_dir.h"
 
 #include "paddock/cleanup.h"
 #include "paddock/docker.h"
@@ -165,12 +166,19 @@ static void check_other_agents(struct check *c) {
         say(c, CHECK_OK, "other agents: none that is known to set cpusets");
 }
 
-static void check_root(struct check *c) {
+static void check_user(struct check *c) {
+    static struct err err;
+    char dir[RUN_DIR_MAX];
     if (geteuid() == 0)
         say(c, CHECK_OK, "user: root");
     else
-        say(c, CHECK_FAILURE,
-            "user: not root, cpusets cannot be written. Run the Nomad client (and this) as root");
+        say(c, CHECK_WARNING,
+            "user: not root, cpusets are set at start and not kept. Run the Nomad client (and "
+            "this) as root");
+    if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), dir, &err) < 0)
+        say(c, CHECK_FAILURE, "run folder: %s", err.text);
+    else
+        say(c, CHECK_OK, "run folder: %s", dir);
 }
 
 /* ---- running drivers ---- */
@@ -190,7 +198,9 @@ static void check_driver(struct check *c, const json_t *doc) {
 }
 
 static void check_drivers(struct check *c) {
-    json_t *all = cli_ask(CLI_RUN_DIR, c->socket, "status", CHECK_WAIT_US);
+    char dir[RUN_DIR_MAX];
+    run_dir_for_commands(dir);
+    json_t *all = cli_ask(dir, c->socket, "status", CHECK_WAIT_US);
     const json_t *doc;
     size_t i;
     json_array_foreach(all, i, doc) {
@@ -228,7 +238,7 @@ int cli_check(int argc, char **argv) {
     }
     if (optind != argc)
         return usage(stderr, 2);
-    check_root(&k);
+    check_user(&k);
     if (check_cgroup(&k))
         check_nomad_cores(&k);
     check_docker(&k);

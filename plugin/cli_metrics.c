@@ -1,5 +1,6 @@
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
+#include "plugin/run_dir.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -25,16 +26,16 @@ int cli_metrics(int argc, char **argv) {
     }
     if (optind != argc)
         return usage(stderr, 2);
-    json_t *all = cli_ask(CLI_RUN_DIR, socket, "metrics", CLI_WAIT_US);
+    char dir[RUN_DIR_MAX];
+    run_dir_for_commands(dir);
+    json_t *all = cli_ask(dir, socket, "metrics", CLI_WAIT_US);
     size_t n = json_array_size(all);
     const char *text = json_string_value(json_object_get(json_array_get(all, 0), "metrics"));
     if (n == 0)
         fputs("paddock: no running driver answers\n", stderr);
     else if (n > 1) /* two of them in one text are no Prometheus text */
-        fprintf(stderr,
-                "paddock: %zu drivers answer, name one: --socket " CLI_RUN_DIR
-                "/control-NAME.sock\n",
-                n);
+        fprintf(stderr, "paddock: %zu drivers answer, name one: --socket %s/control-NAME.sock\n", n,
+                dir);
     else if (!text)
         fputs("paddock: the driver's answer has no metrics in it\n", stderr);
     bool written = n == 1 && text && fputs(text, stdout) >= 0 && fflush(stdout) == 0;

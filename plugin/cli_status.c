@@ -1,6 +1,7 @@
 /* What the running drivers do with their tasks' cores, at a glance. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
+#include "plugin/run_dir.h"
 #include "plugin/status_table.h"
 
 #include "paddock/clock.h"
@@ -64,10 +65,12 @@ static int print_tables(const json_t *all) {
 
 static int show(const struct status_args *a) {
     int status = 0;
+    char dir[RUN_DIR_MAX];
+    run_dir_for_commands(dir);
     if (a->watch && !a->json)
         fputs("\033[H\033[2J", stdout);
     fflush(stdout); /* before what may be said on stderr */
-    json_t *all = cli_ask(CLI_RUN_DIR, a->socket, "status", CLI_WAIT_US);
+    json_t *all = cli_ask(dir, a->socket, "status", CLI_WAIT_US);
     if (!json_array_size(all)) {
         json_decref(all);
         fputs("paddock: no running driver answers\n", stderr);

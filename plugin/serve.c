@@ -3,6 +3,7 @@
 #include "plugin/driver_table.h"
 #include "plugin/handshake.h"
 #include "plugin/rpc.h"
+#include "plugin/run_dir.h"
 #include "plugin/svc_base.h"
 #include "plugin/svc_go_plugin.h"
 
@@ -23,10 +24,10 @@
 /* From the end of the calls to the end of the process, for the host kills what lives 2 s after its
  * order. */
 #define LEAVE_LIMIT_US 300000
-#define SERVE_RUN_DIR "/run/paddock"
 
 struct serve {
     char name[HANDSHAKE_NAME_MAX], program[PATH_MAX];
+    char run_dir[RUN_DIR_MAX]; /* "" = no folder can be used */
     struct driver *driver;
     struct control *control; /* made when the driver comes to life */
     struct handshake_socket socket;
@@ -107,13 +108,13 @@ static char *serve_metrics(void *ctx) {
 /* Without its control socket the driver does all of its work: a warning is enough. */
 static void serve_activated(void *ctx, struct loop *loop, const char *metrics_listen) {
     struct serve *s = ctx;
-    struct control_options o = {.dir = SERVE_RUN_DIR,
+    struct control_options o = {.dir = s->run_dir,
                                 .name = s->name,
                                 .listen = metrics_listen,
                                 .status = serve_status,
                                 .metrics = serve_metrics,
                                 .ctx = s};
-    int r = control_new(loop, &o, &s->control);
+    int r = s->run_dir[0] ? control_new(loop, &o, &s->control) : -EACCES;
     if (r < 0)
         log_warn("control", LOG_KV("errno", strerror(-r), "listen", metrics_listen),
                  "`paddock status` and the metrics cannot be served, ignoring");
@@ -135,11 +136,17 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
     int r = serve_program(s->program, err);
     if (r < 0)
         return r;
+    /* Without a folder the plugin starts all the same: an agent does not start without its
+     * plugins. */
+    struct err unfit = {.set = false};
+    if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), s->run_dir, &unfit) < 0)
+        log_error("plugin", NULL, "%s", unfit.text);
     struct driver_options o = {
         .name = s->name,
         .program = s->program,
         .cgroup_root = "/sys/fs/cgroup",
-        .run_dir = SERVE_RUN_DIR,
+        .run_dir = s->run_dir,
+        .unfit = unfit.set ? unfit.text : NULL,
         .activated = serve_activated,
         .ctx = s,
     };

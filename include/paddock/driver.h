@@ -21,6 +21,8 @@ struct driver_options {
     const char *program;     /* path of the executable, for the log pump */
     const char *cgroup_root; /* "/sys/fs/cgroup" */
     const char *run_dir;     /* parent of our sockets: "/run/paddock" */
+    const char *unfit; /* why no task can run here, NULL = it can; the fingerprint is unhealthy with
+                        * this text, so it must stay the same, and starts fail with it */
     /* Called once, when the driver comes to life and before its streams thread runs on @loop:
      * whoever has sockets of its own (control, metrics) puts them there. @metrics_listen: of the
      * configuration, "" = off. NULL allowed. */

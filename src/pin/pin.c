@@ -243,6 +243,10 @@ static void find_reason(struct pin *p) {
         if (!has_word(text, "cpuset"))
             why = "the cpuset controller is not there (cgroup.controllers)";
     }
+    /* An agent that is not root, or a cgroup file system that is mounted read-only. */
+    if (!why && faccessat(p->o.cgroup_root_fd, "cgroup.procs", W_OK, AT_EACCESS) < 0 &&
+        errno != ENOENT)
+        why = "this user may not write cgroup files";
     snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
 }
 

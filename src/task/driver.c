@@ -54,6 +54,7 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     d->program = str_dup(o->program, &r);
     d->cgroup_root = str_dup(o->cgroup_root, &r);
     d->run_dir = str_dup(o->run_dir, &r);
+    d->unfit = str_dup(o->unfit ? o->unfit : "", &r);
     d->cgroup_root_fd = d->proc_fd = d->ended.fd = -EBADF;
     d->activated = o->activated;
     d->activated_ctx = o->ctx;
@@ -126,6 +127,7 @@ void driver_free(struct driver *d) {
     free(d->program);
     free(d->cgroup_root);
     free(d->run_dir);
+    free(d->unfit);
     free(d);
 }
 
@@ -377,6 +379,8 @@ static int start_sources(struct driver *d, const char *dir, struct err *err) {
 }
 
 int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) {
+    if (d->unfit[0])
+        return err_set(err, ERR_PLAIN, EACCES, "%s", d->unfit);
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     AUTO_FREE char *owner = owner_text(d, task);
     AUTO_FREE char *dir = owner && c ? client_dir(d, &c->c, owner) : NULL;

@@ -37,6 +37,7 @@ struct recovery;
 
 struct driver {
     char *name, *program, *cgroup_root, *run_dir;
+    char *unfit; /* "" = tasks can run */
     uint64_t timeout_us, timeout_slow_us;
 
     pthread_mutex_t lock; /* of config, active, owner, recoveries */

@@ -192,6 +192,11 @@ static void settle_description(struct fingerprint *f, struct driver_fingerprint 
 
 /* Under the lock. Returns true when the answer counts (a first late one does not). */
 static bool judge(struct fingerprint *f, const struct probe *p, struct driver_fingerprint *fp) {
+    if (f->d->unfit[0]) {
+        fp->health = DRIVER_UNHEALTHY;
+        snprintf(fp->description, sizeof(fp->description), "%s", f->d->unfit);
+        return true;
+    }
     if (p->r == 0) {
         f->late = 0;
         f->was_connected = true;

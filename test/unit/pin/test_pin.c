@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #define HOUR (3600 * US_PER_SEC)
 
@@ -274,6 +275,21 @@ static void test_pin__no_controller__says_why(void **state) {
     json_decref(doc);
 }
 
+/* An agent that is not root: its tasks run, and the reconciler does not try to write. */
+static void test_pin__no_right_to_write__says_why(void **state) {
+    struct pin_options o = tree_options(&tree);
+    (void)state;
+    tree_put(&tree, "cgroup.procs", "");
+    if (geteuid() != 0)
+        fail_msg("needs root: it becomes somebody else");
+    /* Of this thread alone, as the kernel sees it. */
+    assert_int_equal(syscall(SYS_setresuid, -1, 65534, -1), 0);
+    int r = pin_new(&o, &pin);
+    assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
+    assert_int_equal(r, 0);
+    assert_string_equal(pin_disabled_reason(pin), "this user may not write cgroup files");
+}
+
 /* ---- metrics: read as Prometheus reads them ---- */
 
 static size_t name_len(const char *p, bool metric) {
@@ -401,6 +417,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__process_is_elsewhere__untouched),
         TEST(test_pin__mems_follow),
         TEST(test_pin__no_controller__says_why),
+        TEST(test_pin__no_right_to_write__says_why),
         TEST(test_pin__metrics),
         TEST(test_wanted_now__each_layout),
     };

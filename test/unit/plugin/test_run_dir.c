@@ -1,0 +1,112 @@
+/* Which folder a user's plugin gets, for root and for another user. */
+#include "plugin/run_dir.h"
+#include "unit/cm.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define OTHER 65534
+
+static char base[64], system_dir[128], user_dir[32], got[RUN_DIR_MAX];
+static struct err err;
+
+/* Of this thread alone, as the kernel sees it. */
+static void become(uid_t user) {
+    assert_int_equal(syscall(SYS_setresuid, -1, user, -1), 0);
+}
+
+static int setup(void **state) {
+    (void)state;
+    if (geteuid() != 0) {
+        print_error("needs root: it becomes somebody else\n");
+        return -1;
+    }
+    snprintf(base, sizeof(base), "/tmp/run-dir-XXXXXX");
+    if (!mkdtemp(base) || chmod(base, 0755) < 0)
+        return -1;
+    snprintf(system_dir, sizeof(system_dir), "%s/system", base);
+    snprintf(user_dir, sizeof(user_dir), "%s/u", base);
+    err = (struct err){.set = false};
+    got[0] = '\0';
+    return mkdir(user_dir, 0700) < 0 || chown(user_dir, OTHER, OTHER) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    rmdir(system_dir);
+    rmdir(user_dir);
+    return rmdir(base);
+}
+
+static int choose_as(uid_t user, const char *xdg) {
+    become(user);
+    int r = run_dir_choose(system_dir, xdg, got, &err);
+    become(0);
+    return r;
+}
+
+static void test_choose__root__system_folder(void **state) {
+    (void)state;
+    assert_int_equal(choose_as(0, user_dir), 0); /* it can be made */
+    assert_string_equal(got, system_dir);
+    assert_int_equal(mkdir(system_dir, 0700), 0);
+    assert_int_equal(choose_as(0, user_dir), 0);
+    assert_string_equal(got, system_dir);
+}
+
+static void test_choose__root_and_somebody_elses_folder__refused(void **state) {
+    (void)state;
+    assert_int_equal(mkdir(system_dir, 0700), 0);
+    assert_int_equal(chown(system_dir, OTHER, OTHER), 0);
+    assert_int_equal(choose_as(0, user_dir), -EACCES);
+    assert_non_null(strstr(err.text, "it belongs to user 65534"));
+}
+
+static void test_choose__other_user__system_folder_made_for_it(void **state) {
+    (void)state;
+    assert_int_equal(mkdir(system_dir, 0700), 0);
+    assert_int_equal(chown(system_dir, OTHER, OTHER), 0);
+    assert_int_equal(choose_as(OTHER, user_dir), 0);
+    assert_string_equal(got, system_dir);
+}
+
+static void test_choose__other_user__runtime_dir(void **state) {
+    char want[RUN_DIR_MAX];
+    (void)state;
+    snprintf(want, sizeof(want), "%s/paddock", user_dir);
+    assert_int_equal(choose_as(OTHER, user_dir), 0);
+    assert_string_equal(got, want);
+    assert_int_equal(mkdir(system_dir, 0700), 0); /* root's */
+    assert_int_equal(choose_as(OTHER, user_dir), 0);
+    assert_string_equal(got, want);
+}
+
+static void test_choose__other_user_without_one__says_what_to_do(void **state) {
+    static const char *const none[] = {NULL, "", "relative", "/nonexistent"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        err = (struct err){.set = false};
+        assert_int_equal(choose_as(OTHER, none[i]), -EACCES);
+        assert_non_null(strstr(err.text, "user 65534 cannot use "));
+        assert_non_null(strstr(err.text, "XDG_RUNTIME_DIR"));
+        assert_int_equal(err.cls, ERR_PLAIN);
+    }
+    assert_string_equal(got, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        TEST(test_choose__root__system_folder),
+        TEST(test_choose__root_and_somebody_elses_folder__refused),
+        TEST(test_choose__other_user__system_folder_made_for_it),
+        TEST(test_choose__other_user__runtime_dir),
+        TEST(test_choose__other_user_without_one__says_what_to_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
