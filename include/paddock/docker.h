@@ -112,6 +112,8 @@ struct docker_state { /* of GET /containers/{id}/json */
     char error[256];                 /* State.Error */
     char image_id[80];
     char log_driver[64]; /* HostConfig.LogConfig.Type */
+    /* No label of it replaces an attribute of its die and exec_die events that we read. */
+    bool events_tell_exits;
 };
 /** @ret_json (may be NULL): the whole reply, owner caller. */
 int docker_container_inspect(struct docker *d, const struct call *call, const char *id_or_name,
@@ -203,9 +205,11 @@ int docker_demux_feed(struct docker_demux *x, const char *data, size_t len,
 struct docker_event {
     const char *action; /* start die oom kill destroy pause unpause restart ... */
     const char *container_id;
-    int exit_code; /* of die; -1 = not told */
+    int exit_code; /* of die and exec_die; -1 = none. See attributes. */
     int64_t time_ns;
-    const json_t *attributes; /* Actor.Attributes: labels, name, image */
+    /* Actor.Attributes. The container's labels are in it, too, and Docker lets a label win over an
+     * attribute of the same name; only "name" and "image" are always Docker's own. */
+    const json_t *attributes;
 };
 struct docker_events_ops {
     /* The stream is open (again): whoever tracks containers inspects them now, for what happened

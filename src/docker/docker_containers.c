@@ -70,6 +70,11 @@ static int64_t time_of(const json_t *object, const char *key) {
     return parse_rfc3339_ns(docker_json_text(object, key), &ns) == 0 ? ns : 0;
 }
 
+/* Docker copies the labels over an event's attributes. These are the attributes that we read. */
+static bool events_tell_exits(const json_t *labels) {
+    return !json_object_get(labels, "exitCode") && !json_object_get(labels, "execID");
+}
+
 static void fill_state(const json_t *j, struct docker_state *s) {
     const json_t *state = json_object_get(j, "State");
     const json_t *config = json_object_get(j, "Config");
@@ -86,6 +91,7 @@ static void fill_state(const json_t *j, struct docker_state *s) {
         .pid = (pid_t)docker_json_int(state, "Pid"),
         .started_ns = time_of(state, "StartedAt"),
         .finished_ns = time_of(state, "FinishedAt"),
+        .events_tell_exits = events_tell_exits(json_object_get(config, "Labels")),
     };
     docker_json_copy(j, "Id", s->id, sizeof(s->id));
     snprintf(s->name, sizeof(s->name), "%s", name[0] == '/' ? name + 1 : name);

@@ -119,8 +119,8 @@ extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on th
 int exit_check(struct driver *d, struct task *t, int event_code);
 /** The same on a thread of the pool, again and again until Docker answers. */
 void exit_look_later(struct driver *d, struct task *t);
-/** Its container runs, as this process; pinned from here on. */
-void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns);
+/** The container of @t runs as @s says. From here on it is pinned. */
+void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s);
 /** It leaves the store. */
 void exit_task_leaves(struct driver *d, struct task *t);
 /** What comes after the record, on a thread of the drains: logs drained, image hold stays until
@@ -182,8 +182,11 @@ void stop_list_free(struct stop_list *l);
 
 int exec_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
 void exec_list_free(struct exec_list *x);
-/** exec_die of the event stream: on the streams thread. */
-void exec_list_died(struct exec_list *x, const char *exec_id, int code);
+/** An exec of @container_id has ended with @code. Context: the streams thread. */
+void exec_list_died(struct exec_list *l, const char *container_id, const char *exec_id, int code);
+/** Some exec of @container_id has ended, and the event does not say which, or with which code:
+ * Docker is asked about each. Context: the streams thread. */
+void exec_list_ask(struct exec_list *l, const char *container_id);
 
 int networks_new(struct driver *d, struct networks **ret) MUST_CHECK;
 /** Before the loop runs: the first search for dangling containers is set. */

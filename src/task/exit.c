@@ -2,8 +2,9 @@
  *
  * One event stream for all containers tells it; whenever that stream (re)connects every tracked
  * container is inspected, for what happened in between was not told. A die event is an end, with
- * the code that it tells; only where there is none, as after a lost stream, Docker's inspect
- * decides. While Docker does not answer nothing is concluded, and it is asked again. */
+ * the code that it tells. Docker's inspect decides where there is none, as after a lost stream, and
+ * where a label of the container replaced the code: a job or an image could choose it otherwise.
+ * While Docker does not answer nothing is concluded, and it is asked again. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -120,15 +121,16 @@ static void record(struct driver *d, struct task *t, const char *container_id,
     exit_settle_later(d, t);
 }
 
-void exit_task_runs(struct driver *d, struct task *t, pid_t pid, int64_t started_ns) {
+void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s) {
     const struct task_look now = store_look(t);
     struct task_end early;
-    if (store_set_running(t, pid, started_ns, &early)) {
+    store_set_events_tell_exits(t, s->events_tell_exits);
+    if (store_set_running(t, s->pid, s->started_ns, &early)) {
         record(d, t, now.container_id, &early.exit, early.when_ns);
         return;
     }
     pin_wake(d->pin);
-    oom_watch(d->oom, pid, now.container_id);
+    oom_watch(d->oom, s->pid, now.container_id);
 }
 
 /* The container is gone: its end can only be guessed from the event, when there was one. */
@@ -161,9 +163,8 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
     if (s.running || s.restarting || s.paused) {
         if (s.oom_killed) /* and its event was not told: the stream was lost */
             store_set_oom(t, now.container_id);
-        if (now.phase == TASK_RUNNING && s.pid != now.pid) {
-            exit_task_runs(d, t, s.pid, s.started_ns);
-        }
+        if (now.phase == TASK_RUNNING && s.pid != now.pid)
+            exit_task_runs(d, t, &s);
     } else if (strcmp(s.status, "created") != 0) {
         struct task_exit e;
         fill_exit(&e, s.exit_code, s.oom_killed || oom_seen(d, t));
@@ -288,16 +289,19 @@ static void on_skipped(void *ctx, const char *container_id, const char *why) {
                  "an event from Docker cannot be read, ignoring");
     }
     AUTO_TASK struct task *t = container_id[0] ? store_get_container(d->store, container_id) : NULL;
-    if (t)
+    if (t) {
         exit_look_later(d, t);
+        exec_list_ask(d->execs, container_id);
+    }
 }
 
-/* exec_die carries the exec's id and code beside the container's. */
-static void on_exec_die(struct driver *d, const struct docker_event *e) {
+/* Only an event whose attributes no label replaced says which exec has ended, and how. */
+static void on_exec_die(struct driver *d, const struct task *t, const struct docker_event *e) {
     const char *id = json_string_value(json_object_get(e->attributes, "execID"));
-    const char *code = json_string_value(json_object_get(e->attributes, "exitCode"));
-    if (id)
-        exec_list_died(d->execs, id, code ? (int)strtol(code, NULL, 10) : 0);
+    if (store_look(t).events_tell_exits && id && e->exit_code >= 0)
+        exec_list_died(d->execs, e->container_id, id, e->exit_code);
+    else
+        exec_list_ask(d->execs, e->container_id);
 }
 
 /* Docker has started it anew: another pid. The first start is StartTask's own. */
@@ -312,7 +316,7 @@ static bool is_new_start(const struct task *t, const char *action) {
  * (880 OOM kills on 20.10, first process or child, idle and loaded: the inspect never knew of one
  * that the stream had not told). */
 static void on_die(struct driver *d, struct task *t, const struct docker_event *e) {
-    if (e->exit_code < 0) {
+    if (e->exit_code < 0 || !store_look(t).events_tell_exits) {
         exit_look_later(d, t);
         return;
     }
@@ -323,14 +327,12 @@ static void on_die(struct driver *d, struct task *t, const struct docker_event *
 
 static void on_event(void *ctx, const struct docker_event *e) {
     struct driver *d = ctx;
-    if (strcmp(e->action, "exec_die") == 0) {
-        on_exec_die(d, e);
-        return;
-    }
     AUTO_TASK struct task *t = store_get_container(d->store, e->container_id);
     if (!t)
         return;
-    if (strcmp(e->action, "oom") == 0)
+    if (strcmp(e->action, "exec_die") == 0)
+        on_exec_die(d, t, e);
+    else if (strcmp(e->action, "oom") == 0)
         store_set_oom(t, e->container_id);
     else if (strcmp(e->action, "die") == 0)
         on_die(d, t, e);

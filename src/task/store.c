@@ -187,6 +187,7 @@ void store_set_container(struct task *t, const char *container_id, const char *i
     t->now.logs = logs;
     t->early.known = false;
     t->now.oom_seen = false;
+    t->now.events_tell_exits = false;
     pthread_mutex_unlock(&t->store->lock);
 }
 
@@ -202,6 +203,12 @@ bool store_set_running(struct task *t, pid_t pid, int64_t started_ns, struct tas
     t->early.known = false;
     pthread_mutex_unlock(&t->store->lock);
     return ended;
+}
+
+void store_set_events_tell_exits(struct task *t, bool yes) {
+    pthread_mutex_lock(&t->store->lock);
+    t->now.events_tell_exits = yes;
+    pthread_mutex_unlock(&t->store->lock);
 }
 
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,

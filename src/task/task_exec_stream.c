@@ -55,6 +55,7 @@ struct driver_exec {
     struct docker_demux demux;
     uint32_t events;
     bool paused, eof, asking, finished, in_closed;
+    bool ask_when_attached;
     uint64_t ask_pause_us; /* before the next question for the code */
 
     atomic_bool died; /* `code` is known */
@@ -196,7 +197,10 @@ static void asked_posted(void *arg) {
     struct driver_exec *x = arg;
     x->asking = false;
     if (!x->finished && atomic_load(&x->died)) {
-        finish(x, NULL);
+        if (x->eof)
+            finish(x, NULL);
+        else
+            await_quiet(x); /* a TTY's */
     } else if (!x->finished) {
         loop_timer_at(x->quiet, clock_now_us() + x->ask_pause_us);
         x->ask_pause_us *= 2;
@@ -355,6 +359,8 @@ static void attach_posted(void *arg) {
             on_stream(x, EPOLLIN); /* what came with the reply's head is in the stream already */
         if (!x->eof)
             await_quiet(x); /* it may have ended before we were here */
+        if (r == 0 && x->ask_when_attached && x->tty && !x->finished && !atomic_load(&x->died))
+            ask_code(x);
     }
     exec_unref(x);
 }
@@ -398,10 +404,29 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
     return 0;
 }
 
-void exec_list_died(struct exec_list *l, const char *exec_id, int code) {
+/* Asks earlier than the next time. Without a TTY nothing is asked before the output's end. */
+static void ask_posted(void *arg) {
+    struct driver_exec *x = arg;
+    x->ask_when_attached = !x->quiet;
+    if (x->quiet && (x->tty || x->eof) && !x->finished && !atomic_load(&x->died)) {
+        x->ask_pause_us = EXEC_ASK_FIRST_US;
+        ask_code(x);
+    }
+    exec_unref(x);
+}
+
+void exec_list_ask(struct exec_list *l, const char *container_id) {
+    pthread_mutex_lock(&l->lock);
+    for (struct driver_exec *x = l->first; x; x = x->next)
+        if (strcmp(x->container_id, container_id) == 0)
+            post(x, ask_posted);
+    pthread_mutex_unlock(&l->lock);
+}
+
+void exec_list_died(struct exec_list *l, const char *container_id, const char *exec_id, int code) {
     pthread_mutex_lock(&l->lock);
     struct driver_exec *x = l->first;
-    while (x && strcmp(x->id, exec_id) != 0)
+    while (x && (strcmp(x->id, exec_id) != 0 || strcmp(x->container_id, container_id) != 0))
         x = x->next;
     if (x)
         atomic_fetch_add(&x->refs, 1);

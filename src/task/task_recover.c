@@ -154,7 +154,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         r = docker_images_hold(d->images, container.image_id, t->id);
     if (r < 0)
         return err_oom(err);
-    exit_task_runs(d, t, container.pid, container.started_ns);
+    exit_task_runs(d, t, &container);
 
     r = state->ours ? resume_logs(d, call, t, err) : take_over_logs(d, call, t, state, err);
     if (r < 0)

@@ -355,7 +355,7 @@ static int look_at_container(struct start *s, bool *ret_again, struct err *err) 
     if (r < 0)
         return r;
     /* From here on it is pinned, whatever else takes its time. */
-    exit_task_runs(s->d, s->task, s->state.pid, s->state.started_ns);
+    exit_task_runs(s->d, s->task, &s->state);
     if (!s->state.running) /* short-lived: its die event may not have come yet */
         r = exit_check(s->d, s->task, s->state.exit_code);
     return r < 0

@@ -142,13 +142,10 @@ void engine_conn_gone(struct engine *e, struct conn *c) {
 
 /* @extra: attributes to add, taken; NULL = none. */
 static void emit(struct engine *e, const struct container *c, const char *action, json_t *extra) {
-    json_t *attributes = json_deep_copy(get(c, "Labels"));
-    if (!attributes)
-        attributes = json_object();
+    json_t *attributes = extra ? extra : json_object();
+    json_object_update(attributes, get(c, "Labels")); /* as in dockerd, they win */
     json_object_set_new(attributes, "name", json_string(c->name));
     json_object_set(attributes, "image", get(c, "Image"));
-    json_object_update(attributes, extra);
-    json_decref(extra);
     int64_t ns = clock_wall_ns();
     json_t *j =
         json_pack("{s:s,s:s,s:s,s:{s:s,s:o},s:s,s:I,s:I}", "status", action, "id", c->id, "Type",
