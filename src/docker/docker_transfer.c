@@ -126,6 +126,16 @@ static const char *connect_reason(CURL *easy, CURLcode code) {
     return curl_easy_strerror(code);
 }
 
+/* A peer that goes away within the handshake has several texts, by chance of timing. */
+static const char *tls_reason(CURLcode code, const char *detail) {
+    if (!detail || !detail[0])
+        return curl_easy_strerror(code);
+    bool lost = code == CURLE_SSL_CONNECT_ERROR &&
+                (strstr(detail, "SYSCALL") || strstr(detail, "failure: ") ||
+                 strstr(detail, "unexpected eof"));
+    return lost ? "the connection was lost during the TLS handshake" : detail;
+}
+
 int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const char *detail,
                       struct err *err) {
     const char *where = d->socket_path ? d->socket_path : d->base;
@@ -143,7 +153,7 @@ int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const c
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
         return err_set(err, ERR_PLAIN, ENOTCONN, "cannot connect to Docker at %s: %s", where,
-                       detail && detail[0] ? detail : curl_easy_strerror(code));
+                       tls_reason(code, detail));
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:

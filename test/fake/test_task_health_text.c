@@ -108,13 +108,21 @@ static bool has_come(void *ctx) {
     return yes;
 }
 
-static int setup(void **state) {
+static int setup_with(void **state, unsigned timeout_ms) {
     struct fixture *x = calloc(1, sizeof(*x));
     assert_non_null(x);
     pthread_mutex_init(&x->lock, NULL);
-    world_start(&x->w, "{}", 300);
+    world_start(&x->w, "{}", timeout_ms);
     *state = x;
     return 0;
+}
+
+static int setup(void **state) {
+    return setup_with(state, 10000);
+}
+
+static int setup_hasty(void **state) {
+    return setup_with(state, 300);
 }
 
 static int teardown(void **state) {
@@ -306,13 +314,14 @@ static void test_health_text__info_fails_at_times__attributes_stay(void **state)
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define HASTY(name) cmocka_unit_test_setup_teardown(name, setup_hasty, teardown)
 
 static const struct CMUnitTest tests[] = {
     CASE(test_health_text__no_socket__one_text),
     CASE(test_health_text__nobody_behind_the_socket__one_text),
     CASE(test_health_text__port_refuses__one_text),
-    CASE(test_health_text__hangs_from_the_start__one_text),
-    CASE(test_health_text__healthy_then_hangs__one_text),
+    HASTY(test_health_text__hangs_from_the_start__one_text),
+    HASTY(test_health_text__healthy_then_hangs__one_text),
     CASE(test_health_text__closes_each_connection__one_text),
     CASE(test_health_text__resets_each_connection__one_text),
     CASE(test_health_text__closes_and_resets_by_turns__one_text),
