@@ -17,6 +17,10 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 void log_write(enum log_level level, const char *module, const char *const *kv, const char *fmt,
                ...) PRINTF_LIKE(4, 5);
 
+/** Writes a line that another process of ours made with log_write, without its newline. Longer than
+ * PIPE_BUF: dropped. Context: any thread. */
+void log_pass(const char *line, size_t len);
+
 /** Where stderr is a pipe: what it cannot take is dropped from now on, and the next line says how
  * many were. Without it a host that is stopped and reads nothing would stop whoever logs. Before
  * the first thread. Other holders of the pipe's end are not touched. Returns 0; -errno. */

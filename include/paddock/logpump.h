@@ -20,6 +20,7 @@
  * next comes more than 2 s later. */
 #include "paddock/call.h"
 #include "paddock/err.h"
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -34,12 +35,18 @@ struct logpump_options {
     const char
         *run_dir; /* private folder (0700) for socket, lock and position files; made if absent */
     const char *endpoint, *tls_cert, *tls_key, *tls_ca; /* Docker's, as in docker_options */
-    struct loop *loop; /* a running loop: watches whether the pump lives */
-    struct pool *pool; /* starts it again when it has died */
+    const char *allocs_dir; /* the Nomad client's: tasks of earlier pumps below it are taken over;
+                               NULL = of none */
+    struct loop *loop;      /* a running loop: watches whether the pump lives */
+    struct pool *pool;      /* starts it again when it has died */
+    /* A sentence for a task's events: lines that were lost, for example. Comes on the loop's
+     * thread; must not block. NULL allowed. */
+    void (*report)(void *ctx, const char *task_id, const char *text);
+    void *ctx;
 };
 
-/** Makes nothing but the folder, and tidies up what other clients' pumps have left beside it; no
- * process is started before the first follow. */
+/** Makes nothing but the folder; no process is started before the first task. A pump of another
+ * version or with other options is ended then, and the new one goes on with its tasks. */
 int logpump_new(const struct logpump_options *o, struct logpump **ret, struct err *err) MUST_CHECK;
 /** Ends our side only: the process goes on. After loop and pool have ended. */
 void logpump_free(struct logpump *p);
@@ -48,12 +55,13 @@ struct logpump_task {
     const char *task_id, *container_id;
     const char *stdout_path, *stderr_path; /* Nomad's FIFOs */
     bool tty;
+    bool recovered; /* not new: where nothing is known of it, its old output may be delivered */
     bool adopted; /* taken over from another driver: start behind since_ns, not at the first line */
     int64_t since_ns; /* with adopted: since 1970 */
 };
 /** Before the container runs: a pump is there, and the FIFOs are open in it and here. Then comes
- * logpump_begin; false: it could not be (the pump may be one of an older version), logpump_follow
- * does all, and tells why not. Or logpump_drop, in both cases: the FIFOs are held. A container that
+ * logpump_begin; false: it could not be, logpump_follow
+ * does all, and says why not. Or logpump_drop, in both cases: the FIFOs are held. A container that
  * has ended meanwhile may be finished as any other. Context: as logpump_follow; does not wait for
  * Docker. */
 bool logpump_prepare(struct logpump *p, const struct call *call,
@@ -86,6 +94,10 @@ int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us
  * -EINVAL no FIFO, which is then not opened, or @path is not absolute; -ENOENT; -errno.
  *  Owner: caller. Context: any thread. */
 int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
+
+/** {"version":..., "settings":{...}, "starts":N, "tasks":[...]} of the running pump, or
+ * {"error":..., "starts":N}. Any thread; blocks up to the call's deadline. Owner: caller. */
+json_t *logpump_status(struct logpump *p, const struct call *call);
 
 /** The task is destroyed: what is noted of its container's output goes. Any thread. */
 void logpump_forget(struct logpump *p, const char *container_id);

@@ -1,11 +1,15 @@
-/* The pump's socket: a connection carries one request, then waits for its answer or its end. */
-#include "pump_priv.h"
+/* Reads the plugin's requests and answers them, for pump_main.c. The answer to a request about a
+ * task comes from pump_entry.c, when it is due; a `watch` stays open and carries reports. Nothing
+ * here blocks: what a socket does not take waits in the connection's buffer. */
+#include "pump_conn.h"
 
+#include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
 #include "pump_proto.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,153 +17,206 @@
 #include <sys/un.h>
 
 #define ACCEPT_REST_US (100 * US_PER_MS) /* when no fd was free */
-#define BEAT_US (1 * US_PER_SEC)         /* well below the patience of who waits for a task's end */
+#define REPORTS_MAX 64
+#define OUT_MAX (4u << 20)
 
-/* A connection: its request, then waiting for its answer or its end. */
 struct conn {
-    struct pump *pump;
+    struct pump_conns *all;
+    struct pump_waiter waiter;
     int fd;
+    int passed_fd; /* came with the request */
     struct loop_watch *watch;
     char line[PUMP_LINE_MAX];
     size_t len;
-    bool asked;
-    struct entry *waits_open, *waits_drained;
+    struct buf out; /* what the socket did not take */
+    bool asked, watches, answered;
     struct conn *next;
 };
 
-void pump_conn_free(struct conn *c) {
-    for (struct conn **at = &c->pump->conns; *at; at = &(*at)->next) {
-        if (*at == c) {
-            *at = c->next;
-            break;
-        }
-    }
+struct pump_conns {
+    struct pump_conns_options o;
+    int fd;
+    struct loop_watch *watch;
+    struct loop_timer *accept_again;
+    struct conn *first;
+    json_t *reports; /* that no plugin has heard */
+};
+
+static void conn_free(struct conn *c) {
+    struct pump_conns *s = c->all;
+    struct conn **at = &s->first;
+    while (*at && *at != c)
+        at = &(*at)->next;
+    if (*at)
+        *at = c->next;
+    pump_waiter_leave(&c->waiter);
     loop_watch_del(c->watch);
     fd_close(c->fd);
-    pump_idle_check(c->pump);
+    fd_close(c->passed_fd);
+    buf_done(&c->out);
     free(c);
+    s->o.changed(s->o.ctx);
 }
 
-/* Answers and ends the connection. @text: the error's; of a success a note, or NULL. */
+/* ---- what is said ---- */
+
+/* Sends what waits. An answered connection ends with it. */
+static void conn_flush(struct conn *c) {
+    while (c->out.len > 0) {
+        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN && loop_watch_set(c->watch, EPOLLIN | EPOLLOUT) == 0)
+            return;
+        if (n <= 0)
+            break;
+        buf_consume(&c->out, (size_t)n);
+    }
+    if (c->answered || c->out.len > 0)
+        conn_free(c);
+    else if (loop_watch_set(c->watch, EPOLLIN) < 0)
+        log_debug("logpump", NULL, "a connection is still watched for writing");
+}
+
+/* @doc is taken over. False: out of memory, or a plugin that does not read. */
+static bool conn_put(struct conn *c, json_t *doc) {
+    AUTO_FREE char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+    json_decref(doc);
+    return text && buf_printf(&c->out, "%s\n", text) == 0;
+}
+
+static void conn_answer(struct conn *c, json_t *doc) {
+    c->answered = true;
+    if (conn_put(c, doc))
+        conn_flush(c);
+    else
+        conn_free(c);
+}
+
 static void answer(struct conn *c, int r, const char *text) {
-    char line[512];
-    int n = r < 0  ? snprintf(line, sizeof(line), "{\"errno\":%d,\"error\":\"%s\"}\n", -r, text)
-            : text ? snprintf(line, sizeof(line), "{\"ok\":true,\"note\":\"%s\"}\n", text)
-                   : snprintf(line, sizeof(line), "{\"ok\":true}\n");
-    /* A few bytes into an empty socket: taken, or nobody is there. */
-    if (send(c->fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody reads the answer");
-    pump_conn_free(c);
+    conn_answer(c, r < 0  ? json_pack("{s:i,s:s}", "errno", -r, "error", text)
+                   : text ? json_pack("{s:b,s:s}", "ok", true, "note", text)
+                          : json_pack("{s:b}", "ok", true));
 }
 
-static void answer_opened(struct conn *c, const struct entry *e) {
-    int r = e->open_r;
-    answer(c, r,
-           r == -ENOSYS ? "the container's log driver cannot be read"
-           : r < 0      ? strerror(-r)
-                        : e->note);
+static struct conn *conn_of(struct pump_waiter *w) {
+    return (struct conn *)(void *)((char *)w - offsetof(struct conn, waiter));
 }
 
-void pump_conn_answer(struct entry *e) {
-    for (struct conn *c = e->pump->conns, *next; c; c = next) {
+static void on_answer(struct pump_waiter *w, int r, const char *text) {
+    answer(conn_of(w), r, text);
+}
+
+static void on_moves(struct pump_waiter *w) {
+    if (send(conn_of(w)->fd, &(char){PUMP_MOVES}, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody waits any more");
+}
+
+/* ---- reports ---- */
+
+/* From now on our own log lines are this plugin's to pass on. */
+static void take_stderr(int fd) {
+    if (fd >= 0 && (dup2(fd, STDERR_FILENO) < 0 || log_never_wait() < 0))
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "log lines may not arrive");
+}
+
+static void do_watch(struct conn *c) {
+    struct pump_conns *s = c->all;
+    size_t i;
+    json_t *report;
+    c->watches = true;
+    take_stderr(c->passed_fd);
+    c->passed_fd = fd_close(c->passed_fd);
+    json_array_foreach(s->reports, i, report) if (!conn_put(c, json_incref(report)))
+        log_debug("logpump", NULL, "out of memory: a report is lost");
+    json_array_clear(s->reports);
+    conn_flush(c);
+}
+
+void pump_conns_report(struct pump_conns *s, const char *task_id, const char *text) {
+    json_t *report = json_pack("{s:s,s:s}", "task", task_id, "text", text);
+    bool heard = false;
+    for (struct conn *c = s->first, *next; c; c = next) {
         next = c->next;
-        if (c->waits_open == e && e->opened)
-            answer_opened(c, e);
-        else if (c->waits_drained == e && e->drained)
-            answer(c, 0, NULL);
+        if (!c->watches)
+            continue;
+        heard = true;
+        if (conn_put(c, json_incref(report)))
+            conn_flush(c);
+        else
+            conn_free(c);
     }
-}
-
-void pump_conn_answer_gone(struct entry *e) {
-    struct pump *p = e->pump;
-    for (struct conn *c = p->conns, *next; c; c = next) {
-        next = c->next;
-        if (c->waits_open == e || c->waits_drained == e)
-            answer(c, 0, NULL);
-    }
+    if (!heard && json_array_size(s->reports) >= REPORTS_MAX)
+        json_array_remove(s->reports, 0);
+    if (!heard)
+        json_array_append(s->reports, report);
+    json_decref(report);
 }
 
 /* ---- requests ---- */
 
-static void do_follow(struct conn *c, const json_t *rq, bool prepare) {
-    struct pump *p = c->pump;
-    const char *task = json_string_value(json_object_get(rq, "task"));
-    const char *id = json_string_value(json_object_get(rq, "container"));
-    if (!task || !pump_entry_is_id(id)) {
-        answer(c, -EINVAL, "task or container is not valid");
-        return;
-    }
-    struct entry *e = pump_entry_find(p, task);
-    if (e && strcmp(pump_task_record(e->task)->container_id, id) != 0) {
-        pump_entry_forget(e, false); /* the task's earlier container: it was replaced */
-        e = NULL;
-    }
-    int r = e ? pump_task_reopen(e->task) : pump_entry_prepare(p, id, rq, &e);
-    if (r == 0 && !prepare)
-        pump_task_begin(e->task);
-    if (r < 0)
-        answer(c, r, strerror(-r));
-    else if (prepare || e->opened)
-        answer_opened(c, e);
-    else
-        c->waits_open = e;
-}
-
-void pump_conn_beat(void *arg) {
-    struct pump *p = arg;
-    bool any = false;
-    for (struct entry *e = p->entries; e; e = e->next)
-        e->moves = !e->drained && pump_task_moves(e->task);
-    for (const struct conn *c = p->conns; c; c = c->next) {
-        any = any || c->waits_drained;
-        if (c->waits_drained && c->waits_drained->moves &&
-            send(c->fd, &(char){PUMP_MOVES}, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-            log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody waits any more");
-    }
-    if (any)
-        loop_timer_at(p->beat, clock_now_us() + BEAT_US);
-}
-
-static void do_task(struct conn *c, const char *op, const json_t *rq) {
-    const char *task = json_string_value(json_object_get(rq, "task"));
-    struct entry *e = task ? pump_entry_find(c->pump, task) : NULL;
-    if (e && strcmp(op, "begin") == 0)
-        pump_task_begin(e->task);
-    if (!e || strcmp(op, "begin") == 0) {
-        answer(c, 0, NULL);
-    } else if (strcmp(op, "close") == 0) {
-        c->waits_drained = e;
-        pump_entry_forget(e, true); /* answers too */
-    } else {
-        c->waits_drained = e;
-        loop_timer_at(c->pump->beat, clock_now_us() + BEAT_US);
-        pump_task_finish(e->task);
-    }
+static json_t *status(const struct pump_conns *s) {
+    json_t *doc = json_copy((json_t *)s->o.hello);
+    json_object_set_new(doc, "tasks", pump_entries_status(s->o.entries));
+    return doc;
 }
 
 static void serve(struct conn *c) {
-    c->asked = true;
-    json_t *rq = json_loadb(c->line, c->len, 0, NULL);
+    struct pump_entries *entries = c->all->o.entries;
+    AUTO_JSON json_t *rq = json_loadb(c->line, c->len, 0, NULL);
     const char *op = json_string_value(json_object_get(rq, "op"));
-    if (!op)
+    const char *task = json_string_value(json_object_get(rq, "task"));
+    c->asked = true;
+    if (!op) {
         answer(c, -EINVAL, "no request");
-    else if (strcmp(op, "follow") == 0 || strcmp(op, "prepare") == 0)
-        do_follow(c, rq, op[0] == 'p');
-    else if (strcmp(op, "begin") == 0 || strcmp(op, "finish") == 0 || strcmp(op, "close") == 0)
-        do_task(c, op, rq);
-    else if (strcmp(op, "watch") != 0)
+    } else if (strcmp(op, "hello") == 0) {
+        conn_answer(c, json_incref((json_t *)c->all->o.hello));
+    } else if (strcmp(op, "status") == 0) {
+        conn_answer(c, status(c->all));
+    } else if (strcmp(op, "watch") == 0) {
+        do_watch(c);
+    } else if (!task) {
+        answer(c, -EINVAL, "unknown op, or no task");
+    } else if (strcmp(op, "carry") == 0) {
+        pump_entries_carry(entries, rq, &c->waiter);
+    } else if (strcmp(op, "finish") == 0) {
+        pump_entries_finish(entries, task, &c->waiter);
+    } else if (strcmp(op, "close") == 0) {
+        pump_entries_close(entries, task);
+        answer(c, 0, NULL);
+    } else {
         answer(c, -EINVAL, "unknown op");
-    json_decref(rq);
+    }
+}
+
+static ssize_t receive(struct conn *c) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = {.iov_base = c->line + c->len, .iov_len = sizeof(c->line) - c->len};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof(control.bytes)};
+    ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *passed = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+    if (passed && passed->cmsg_level == SOL_SOCKET && passed->cmsg_type == SCM_RIGHTS) {
+        fd_close(c->passed_fd);
+        memcpy(&c->passed_fd, CMSG_DATA(passed), sizeof(c->passed_fd));
+    }
+    return n;
 }
 
 static void on_conn(void *arg, uint32_t events) {
     struct conn *c = arg;
-    (void)events;
-    ssize_t n = recv(c->fd, c->line + c->len, sizeof(c->line) - c->len, MSG_DONTWAIT);
+    if (events & EPOLLOUT) {
+        conn_flush(c);
+        return;
+    }
+    ssize_t n = receive(c);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0 || c->asked) {
-        pump_conn_free(c);
+        conn_free(c);
         return;
     }
     c->len += (size_t)n;
@@ -169,46 +226,95 @@ static void on_conn(void *arg, uint32_t events) {
         answer(c, -EMSGSIZE, "request too long");
 }
 
-void pump_conn_go_on(void *arg) {
-    struct pump *p = arg;
-    if (loop_watch_set(p->listen_watch, EPOLLIN) < 0)
-        loop_timer_at(p->accept_again, clock_now_us() + ACCEPT_REST_US);
+/* ---- listening ---- */
+
+/* There may be a free fd for those that wait to connect. */
+static void on_accept_again(void *arg) {
+    struct pump_conns *s = arg;
+    if (loop_watch_set(s->watch, EPOLLIN) < 0)
+        loop_timer_at(s->accept_again, clock_now_us() + ACCEPT_REST_US);
 }
 
 static void on_listen(void *arg, uint32_t events) {
-    struct pump *p = arg;
+    struct pump_conns *s = arg;
     (void)events;
-    AUTO_FD int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    AUTO_FD int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     /* One that cannot be taken now stays pending, and would be told again and again. */
-    if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED &&
-        loop_watch_set(p->listen_watch, 0) == 0)
-        loop_timer_at(p->accept_again, clock_now_us() + ACCEPT_REST_US);
+    if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED && loop_watch_set(s->watch, 0) == 0)
+        loop_timer_at(s->accept_again, clock_now_us() + ACCEPT_REST_US);
     struct conn *c = fd < 0 ? NULL : calloc(1, sizeof(*c));
     if (!c)
         return;
-    *c = (struct conn){.pump = p, .fd = fd};
-    if (loop_watch_add(p->loop, fd, EPOLLIN, on_conn, c, &c->watch) < 0) {
+    *c = (struct conn){.all = s,
+                       .fd = fd,
+                       .passed_fd = -EBADF,
+                       .waiter = {.answer = on_answer, .moves = on_moves}};
+    buf_init(&c->out, OUT_MAX);
+    if (loop_watch_add(s->o.loop, fd, EPOLLIN, on_conn, c, &c->watch) < 0) {
         free(c);
         return;
     }
     fd = -EBADF;
-    c->next = p->conns;
-    p->conns = c;
-    pump_idle_check(p);
+    c->next = s->first;
+    s->first = c;
+    s->o.changed(s->o.ctx);
 }
 
 /* Bound beside its place and moved there: a plugin that connects finds a pump that listens. */
-int pump_conn_listen(struct pump *p) {
-    const char *dir = p->dir.path;
+static int bind_at(const char *dir, int fd) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX}, place = {.sun_family = AF_UNIX};
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.new", dir, PUMP_SOCKET);
     if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
     snprintf(place.sun_path, sizeof(place.sun_path), "%s/%s", dir, PUMP_SOCKET);
     unlink(addr.sun_path);
-    p->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (p->listen_fd < 0 || bind(p->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(p->listen_fd, 128) < 0 || rename(addr.sun_path, place.sun_path) < 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 128) < 0 ||
+        rename(addr.sun_path, place.sun_path) < 0)
         return -errno;
-    return loop_watch_add(p->loop, p->listen_fd, EPOLLIN, on_listen, p, &p->listen_watch);
+    return 0;
+}
+
+int pump_conns_listen(struct pump_conns *s) {
+    struct loop_watch *watch = NULL;
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int r = bind_at(s->o.dir, fd);
+    if (r == 0)
+        r = loop_watch_add(s->o.loop, fd, EPOLLIN, on_listen, s, &watch);
+    if (r < 0)
+        return r;
+    loop_watch_del(s->watch);
+    fd_close(s->fd);
+    s->watch = watch;
+    s->fd = TAKE_FD(fd);
+    return 0;
+}
+
+bool pump_conns_any(const struct pump_conns *s) {
+    return s->first != NULL;
+}
+
+int pump_conns_new(const struct pump_conns_options *o, struct pump_conns **ret) {
+    struct pump_conns *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    *s = (struct pump_conns){.o = *o, .fd = -EBADF, .reports = json_array()};
+    int r = s->reports ? loop_timer_new(o->loop, on_accept_again, s, &s->accept_again) : -ENOMEM;
+    if (r == 0)
+        r = pump_conns_listen(s);
+    if (r < 0)
+        pump_conns_free(TAKE_PTR(s));
+    *ret = s;
+    return r;
+}
+
+void pump_conns_free(struct pump_conns *s) {
+    if (!s)
+        return;
+    while (s->first)
+        conn_free(s->first);
+    loop_watch_del(s->watch);
+    loop_timer_del(s->accept_again);
+    fd_close(s->fd);
+    json_decref(s->reports);
+    free(s);
 }

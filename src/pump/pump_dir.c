@@ -29,8 +29,23 @@ static int open_records(struct pump_dir *d) {
     return d->records_fd < 0 ? -errno : 0;
 }
 
+int pump_dir_make(const char *path) {
+    AUTO_FREE char *copy = strdup(path);
+    if (!copy)
+        return -ENOMEM;
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        *p = '/';
+    }
+    return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
 int pump_dir_open(const char *path, struct pump_dir *d) {
-    *d = (struct pump_dir){.path = path, .lock_fd = -EBADF, .records_fd = -EBADF};
+    *d = (struct pump_dir){.path = path, .fd = -EBADF, .lock_fd = -EBADF, .records_fd = -EBADF};
     d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (d->fd < 0)
         return -errno;
@@ -57,18 +72,45 @@ void pump_dir_close(struct pump_dir *d) {
     errno = keep;
 }
 
+static bool is_at(int fd, const char *dir, const char *name) {
+    char path[PATH_MAX];
+    struct stat ours, there;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
+}
+
+int pump_dir_restore(struct pump_dir *d) {
+    char socket[PATH_MAX];
+    snprintf(socket, sizeof(socket), "%s/%s", d->path, PUMP_SOCKET);
+    if (is_at(d->lock_fd, d->path, PUMP_LOCK) && is_at(d->records_fd, d->path, PUMP_RECORDS) &&
+        access(socket, F_OK) == 0)
+        return 0;
+    struct pump_dir new;
+    bool locked = is_at(d->lock_fd, d->path, PUMP_LOCK);
+    int r = pump_dir_make(d->path);
+    if (r == 0 && locked)
+        flock(d->lock_fd, LOCK_UN);
+    if (r == 0)
+        r = pump_dir_open(d->path, &new);
+    if (r != 0)
+        return r < 0 ? r : -EBUSY;
+    fd_close(d->fd);
+    fd_close(d->lock_fd);
+    fd_close(d->records_fd);
+    *d = new;
+    return 1;
+}
+
 /* ---- what others have left ---- */
 
 #define HASH_DIGITS 16
 
 /* The folder of its FIFOs went with the allocation. */
 static bool is_forlorn(int records_fd, const char *name) {
-    struct pump_record r;
-    AUTO_FD int fd = openat(records_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || read(fd, &r, sizeof(r)) != (ssize_t)sizeof(r) || r.magic != PUMP_RECORD_MAGIC)
-        return false;
-    r.path[0][sizeof(r.path[0]) - 1] = '\0';
-    return access(dirname(r.path[0]), F_OK) < 0 && errno == ENOENT;
+    char paths[2][PUMP_FIFO_PATH_MAX];
+    return pump_record_read_paths(records_fd, name, paths) == 0 &&
+           access(dirname(paths[0]), F_OK) < 0 && errno == ENOENT;
 }
 
 static void sweep(const char *path) {
@@ -86,7 +128,7 @@ static void sweep(const char *path) {
     pump_dir_close(&dir);
 }
 
-void pump_dir_sweep(const char *own) {
+void pump_dir_each_sibling(const char *own, void (*visit)(void *ctx, const char *path), void *ctx) {
     char path[PATH_MAX];
     const char *name = strrchr(own, '/'), *hash = strrchr(own, '-');
     if (!name || !hash || hash < name || strlen(hash + 1) != HASH_DIGITS)
@@ -100,8 +142,17 @@ void pump_dir_sweep(const char *own) {
             strspn(rest, "0123456789abcdef") != HASH_DIGITS || strcmp(rest, hash + 1) == 0)
             continue;
         snprintf(path, sizeof(path), "%.*s/%s", (int)(name - own), own, e->d_name);
-        sweep(path);
+        visit(ctx, path);
     }
     if (d)
         closedir(d);
+}
+
+static void sweep_one(void *ctx, const char *path) {
+    (void)ctx;
+    sweep(path);
+}
+
+void pump_dir_sweep(const char *own) {
+    pump_dir_each_sibling(own, sweep_one, NULL);
 }

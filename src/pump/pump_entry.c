@@ -1,106 +1,183 @@
-/* The tasks that the pump carries, each with its position file: made by a plugin's request or found
- * at the start, and left when all is delivered, or when another driver carries them. */
-#include "pump_priv.h"
+/* Keeps the list of tasks for pump_conn.c (requests) and pump_main.c (start, end, reports).
+ *
+ * An entry ends in two steps: pump_task.c says `drained` from within its own callback, so the entry
+ * is taken out of the list later, from the loop. Waiters hang on their entry and are answered by
+ * it; who they are, this file does not know. */
+#include "pump_entry.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
 #include "pump_proto.h"
 #include "pump_rival.h"
+#include "pump_rival_watch.h"
+#include "pump_task.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/inotify.h>
 
-struct entry *pump_entry_find(struct pump *p, const char *task_id) {
-    for (struct entry *e = p->entries; e; e = e->next)
+#define BEAT_US (1 * US_PER_SEC) /* well below the patience of a plugin that waits for an end */
+
+struct pump_entry {
+    struct pump_entries *all;
+    struct pump_task *task;
+    bool opened, drained;
+    int open_r;
+    const char *note; /* for a plugin that asks to carry it; NULL */
+    struct pump_waiter *waiters;
+    struct pump_entry *next;
+};
+
+struct pump_entries {
+    struct pump_entries_options o;
+    int proc_fd;
+    struct pump_rival_watch *rivals;
+    struct loop_timer *beat;
+    struct pump_entry *first;
+};
+
+static struct pump_entry *find(struct pump_entries *s, const char *task_id) {
+    for (struct pump_entry *e = s->first; e; e = e->next)
         if (!e->drained && strcmp(pump_task_record(e->task)->task_id, task_id) == 0)
             return e;
     return NULL;
 }
 
-/* How far a task's output was delivered is kept beyond its end, for a plugin that has died may ask
- * for it once more: DestroyTask takes it away. */
-static void put_away(struct pump *p, const char *container_id) {
-    char done[PUMP_DONE_MAX];
-    snprintf(done, sizeof(done), "%s%s", container_id, PUMP_DONE);
-    if (renameat(p->dir.records_fd, container_id, p->dir.records_fd, done) < 0)
-        log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
+/* ---- those that wait ---- */
+
+static void wait_for(struct pump_entry *e, struct pump_waiter *w, bool for_end) {
+    w->entry = e;
+    w->for_end = for_end;
+    w->next = e->waiters;
+    e->waiters = w;
 }
 
-/* The FIFOs are closed before those that wait for it are told. */
-void pump_entry_forget(struct entry *e, bool ended) {
-    struct pump *p = e->pump;
-    for (struct entry **at = &p->entries; *at; at = &(*at)->next) {
-        if (*at == e) {
-            *at = e->next;
+void pump_waiter_leave(struct pump_waiter *w) {
+    for (struct pump_waiter **at = w->entry ? &w->entry->waiters : NULL; at && *at;
+         at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
             break;
         }
     }
+    w->entry = NULL;
+}
+
+static void answer_opened(const struct pump_entry *e, struct pump_waiter *w) {
+    int r = e->open_r;
+    w->answer(w, r,
+              r == -ENOSYS ? "the container's log driver cannot be read"
+              : r < 0      ? strerror(-r)
+                           : e->note);
+}
+
+/* @gone: the entry goes, so all are answered; else those that wait for the open stream. */
+static void answer_waiters(struct pump_entry *e, bool gone) {
+    for (struct pump_waiter *w = e->waiters, *next; w; w = next) {
+        next = w->next;
+        if (w->for_end && !gone)
+            continue;
+        pump_waiter_leave(w);
+        if (w->for_end || !e->opened)
+            w->answer(w, 0, NULL);
+        else
+            answer_opened(e, w);
+    }
+}
+
+static void on_beat(void *arg) {
+    struct pump_entries *s = arg;
+    bool any = false;
+    for (struct pump_entry *e = s->first; e; e = e->next) {
+        bool moves = !e->drained && pump_task_moves(e->task);
+        for (struct pump_waiter *w = e->waiters; w; w = w->next) {
+            any = any || w->for_end;
+            if (w->for_end && moves)
+                w->moves(w);
+        }
+    }
+    if (any)
+        loop_timer_at(s->beat, clock_now_us() + BEAT_US);
+}
+
+/* ---- the end of one ---- */
+
+/* How far a task's output was delivered is kept beyond its end, for a plugin that has died may ask
+ * for it once more: DestroyTask takes it away. */
+static void put_away(const struct pump_entries *s, const char *container_id) {
+    char done[PUMP_DONE_MAX];
+    snprintf(done, sizeof(done), "%s%s", container_id, PUMP_DONE);
+    if (renameat(s->o.records_fd, container_id, s->o.records_fd, done) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
+}
+
+/* @ended: its position is kept until DestroyTask. The FIFOs are closed before the answers. */
+static void forget(struct pump_entry *e, bool ended) {
+    struct pump_entries *s = e->all;
+    struct pump_entry **at = &s->first;
+    while (*at && *at != e)
+        at = &(*at)->next;
+    if (*at)
+        *at = e->next;
     const char *container_id = pump_task_record(e->task)->container_id;
     if (ended)
-        put_away(p, container_id);
-    else if (unlinkat(p->dir.records_fd, container_id, 0) < 0)
+        put_away(s, container_id);
+    else if (unlinkat(s->o.records_fd, container_id, 0) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
     pump_task_free(e->task);
-    pump_conn_answer_gone(e);
+    answer_waiters(e, true);
     free(e);
-    pump_idle_check(p);
+    s->o.changed(s->o.ctx);
 }
 
 static void on_opened(void *ctx, struct pump_task *t, int r) {
-    struct entry *e = ctx;
+    struct pump_entry *e = ctx;
     (void)t;
     e->opened = true;
     e->open_r = r;
-    pump_conn_answer(e);
+    answer_waiters(e, false);
 }
 
 static void forget_posted(void *ctx) {
-    pump_entry_forget(ctx, true);
+    forget(ctx, true);
 }
 
 /* Not freed from within its own callback. */
 static void on_drained(void *ctx, struct pump_task *t) {
-    struct entry *e = ctx;
+    struct pump_entry *e = ctx;
     (void)t;
     e->drained = true;
-    if (loop_post(e->pump->loop, forget_posted, e) < 0)
+    if (loop_post(e->all->o.loop, forget_posted, e) < 0)
         log_warn("logpump", NULL, "out of memory: a task's FIFOs stay open, ignoring");
 }
 
 static const struct pump_task_ops task_ops = {.opened = on_opened, .drained = on_drained};
 
+/* ---- the beginning of one ---- */
+
 /* @record is taken over. */
-static int entry_add(struct pump *p, struct pump_record *record, struct entry **ret) {
-    struct entry *e = calloc(1, sizeof(*e));
+static int add(struct pump_entries *s, struct pump_record *record, struct pump_entry **ret) {
+    struct pump_entry *e = calloc(1, sizeof(*e));
     if (!e) {
         pump_record_close(record);
         return -ENOMEM;
     }
-    e->pump = p;
-    int r = pump_task_new(p->loop, p->http, record, p->patience_us, &task_ops, e, &e->task);
+    e->all = s;
+    int r = pump_task_new(s->o.loop, s->o.http, record, s->o.patience_us, &task_ops, e, &e->task);
     if (r < 0) {
         free(e);
         return r;
     }
-    e->next = p->entries;
-    p->entries = e;
-    /* A watch goes with its FIFO. Refused ones cost nothing but the notice. */
-    for (int s = 0; s < 2; s++)
-        if (p->inotify_fd >= 0 && record->path[s][0] &&
-            inotify_add_watch(p->inotify_fd, record->path[s], IN_OPEN) < 0)
-            log_debug("logpump", LOG_KV("errno", strerror(errno), "path", record->path[s]),
-                      "no watch");
-    pump_idle_check(p);
+    e->next = s->first;
+    s->first = e;
+    for (int i = 0; i < 2; i++)
+        pump_rival_watch_add(s->rivals, record->path[i]);
+    s->o.changed(s->o.ctx);
     *ret = e;
     return 0;
 }
-
-/* ---- records ---- */
 
 /* @known_ns: what is older was delivered; 0 = as the request says. */
 static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_ns) {
@@ -128,24 +205,25 @@ static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_
     return 0;
 }
 
-bool pump_entry_is_id(const char *id) {
+static bool is_id(const char *id) {
     return id && strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
 }
 
 /* The task's record: as an earlier pump left it, or a fresh one. One whose layout is not known
  * gives way to a fresh one, for the task must not fail because of it. */
-static int take_record(struct pump *p, const char *id, const json_t *rq, struct pump_record **ret,
-                       bool *ret_fresh, const char **ret_note) {
+static int take_record(struct pump_entries *s, const char *id, const json_t *rq,
+                       struct pump_record **ret, bool *ret_fresh, const char **ret_note) {
     char done[PUMP_DONE_MAX];
+    int fd = s->o.records_fd;
     int64_t known_ns = 0;
     snprintf(done, sizeof(done), "%s%s", id, PUMP_DONE);
-    if (renameat(p->dir.records_fd, done, p->dir.records_fd, id) == 0)
+    if (renameat(fd, done, fd, id) == 0)
         log_debug("logpump", LOG_KV("container_id", id), "asked for again after its end");
-    int r = pump_record_open(p->dir.records_fd, id, ret, ret_fresh);
+    int r = pump_record_open(fd, id, ret, ret_fresh);
     if (r == -EPROTO) {
-        r = pump_record_drop(p->dir.records_fd, id, clock_wall_ns(), &known_ns);
+        r = pump_record_drop(fd, id, clock_wall_ns(), &known_ns);
         if (r == 0)
-            r = pump_record_open(p->dir.records_fd, id, ret, ret_fresh);
+            r = pump_record_open(fd, id, ret, ret_fresh);
         *ret_note = "its position file was written by another version: some log lines may be "
                     "missing or come twice";
     }
@@ -154,98 +232,185 @@ static int take_record(struct pump *p, const char *id, const json_t *rq, struct 
     return r;
 }
 
-int pump_entry_prepare(struct pump *p, const char *id, const json_t *rq, struct entry **ret) {
+static int prepare(struct pump_entries *s, const char *id, const json_t *rq,
+                   struct pump_entry **ret) {
     struct pump_record *rec;
     bool fresh = false;
     const char *note = NULL;
-    int r = take_record(p, id, rq, &rec, &fresh, &note);
+    int r = take_record(s, id, rq, &rec, &fresh, &note);
     if (r == 0)
-        r = entry_add(p, rec, ret);
+        r = add(s, rec, ret);
     if (r == 0)
         (*ret)->note = note;
     else if (fresh)
-        unlinkat(p->dir.records_fd, id, 0);
+        unlinkat(s->o.records_fd, id, 0);
     return r;
 }
 
-/* Goes on with what an earlier pump was at. What cannot be (its FIFOs are gone) is dropped. */
-int pump_entry_resume(struct pump *p) {
-    int fd = openat(p->dir.fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+/* ---- requests ---- */
+
+void pump_entries_carry(struct pump_entries *s, const json_t *rq, struct pump_waiter *w) {
+    const char *task = json_string_value(json_object_get(rq, "task"));
+    const char *id = json_string_value(json_object_get(rq, "container"));
+    bool runs = json_is_true(json_object_get(rq, "runs"));
+    if (!task || !is_id(id)) {
+        w->answer(w, -EINVAL, "task or container is not valid");
+        return;
+    }
+    struct pump_entry *e = find(s, task);
+    if (e && strcmp(pump_task_record(e->task)->container_id, id) != 0) {
+        forget(e, false); /* the task's earlier container: it was replaced */
+        e = NULL;
+    }
+    int r = e ? pump_task_reopen(e->task) : prepare(s, id, rq, &e);
+    if (r == 0 && runs)
+        pump_task_begin(e->task);
+    if (r < 0)
+        log_warn("logpump", LOG_KV("task_id", task, "errno", strerror(-r)),
+                 "the task's output cannot be carried, ignoring");
+    if (r < 0)
+        w->answer(w, r, strerror(-r));
+    else if (!runs || e->opened)
+        answer_opened(e, w);
+    else
+        wait_for(e, w, false);
+}
+
+void pump_entries_finish(struct pump_entries *s, const char *task_id, struct pump_waiter *w) {
+    struct pump_entry *e = find(s, task_id);
+    if (!e) {
+        w->answer(w, 0, NULL);
+        return;
+    }
+    wait_for(e, w, true);
+    loop_timer_at(s->beat, clock_now_us() + BEAT_US);
+    pump_task_finish(e->task);
+}
+
+void pump_entries_close(struct pump_entries *s, const char *task_id) {
+    struct pump_entry *e = find(s, task_id);
+    if (e)
+        forget(e, true);
+}
+
+/* ---- all of them ---- */
+
+/* What cannot be followed any more (its FIFOs are gone) is dropped. */
+static int resume(struct pump_entries *s, const char *name) {
+    struct pump_record *rec;
+    struct pump_entry *e;
+    bool fresh;
+    int r = pump_record_open(s->o.records_fd, name, &rec, &fresh);
+    if (r == 0 && fresh) {
+        pump_record_close(rec);
+        return -ENODATA;
+    }
+    if (r == 0)
+        r = add(s, rec, &e);
+    if (r == 0)
+        pump_task_begin(e->task);
+    return r;
+}
+
+int pump_entries_resume(struct pump_entries *s) {
+    int fd = openat(s->o.records_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d) {
         fd_close(fd);
         return -errno;
     }
-    for (struct dirent *e; (e = readdir(d));) {
-        struct pump_record *rec;
-        struct entry *entry;
-        bool fresh;
-        if (!pump_entry_is_id(e->d_name) ||
-            pump_record_open(p->dir.records_fd, e->d_name, &rec, &fresh) < 0)
+    for (const struct dirent *e; (e = readdir(d));) {
+        int r = is_id(e->d_name) ? resume(s, e->d_name) : -EPROTO;
+        if (r == 0 || r == -EPROTO)
             continue;
-        int r = fresh ? -ENODATA : 0;
-        if (fresh)
-            pump_record_close(rec);
-        else
-            r = entry_add(p, rec, &entry);
-        if (r == 0)
-            pump_task_begin(entry->task);
-        if (r < 0)
-            log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
-                     "its logs cannot be followed any more, ignoring");
-        if (r < 0 && r != -ENOMEM && r != -EMFILE && r != -ENFILE) /* the next pump may have room */
-            unlinkat(p->dir.records_fd, e->d_name, 0);
+        log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
+                 "its logs cannot be followed any more, ignoring");
+        if (r != -ENOMEM && r != -EMFILE && r != -ENFILE) /* the next pump may have room */
+            unlinkat(s->o.records_fd, e->d_name, 0);
     }
     closedir(d);
     return 0;
 }
 
-/* ---- the built-in driver ---- */
-
-/* The notice of an opening comes a moment before /proc shows it, and docker_logger opens one FIFO
- * after the other. Until then the task has two collectors: a few lines come twice, none is lost. */
-#define RIVAL_LOOK_US (100 * US_PER_MS)
+void pump_entries_move(struct pump_entries *s, int records_fd) {
+    s->o.records_fd = records_fd;
+    for (struct pump_entry *e = s->first; e; e = e->next) {
+        int r = pump_task_move_record(e->task, records_fd);
+        if (r < 0)
+            log_warn("logpump",
+                     LOG_KV("errno", strerror(-r), "task_id", pump_task_record(e->task)->task_id),
+                     "the task's position file was removed and cannot be written again, ignoring");
+    }
+}
 
 static bool is_taken(const struct pump_rivals *rivals, const struct pump_record *rec) {
     /* With one of the two it still waits for the other's reader, which must not see an end. */
     return pump_rivals_have(rivals, rec->path[0]) && pump_rivals_have(rivals, rec->path[1]);
 }
 
-/* With a plugin there, it was logmon or the plugin; without one it may be the built-in driver,
- * which took the tasks over: then their logs are no longer ours. */
-static void on_rival_look(void *arg) {
-    struct pump *p = arg;
+void pump_entries_yield(struct pump_entries *s) {
     struct pump_rivals rivals;
-    if (p->conns || pump_rivals_find(p->proc_fd, &rivals) < 0)
+    if (pump_rivals_find(s->proc_fd, &rivals) < 0)
         return;
-    for (struct entry *e = p->entries, *next; e; e = next) {
+    for (struct pump_entry *e = s->first, *next; e; e = next) {
         next = e->next;
         const struct pump_record *rec = pump_task_record(e->task);
         if (e->drained || !is_taken(&rivals, rec))
             continue;
         log_info("logpump", LOG_KV("task_id", rec->task_id),
                  "the built-in driver has taken over the task's logs");
-        pump_entry_forget(e, false);
+        forget(e, false);
     }
     pump_rivals_done(&rivals);
 }
 
-static void on_fifo_opened(void *arg, uint32_t events) {
-    struct pump *p = arg;
-    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    (void)events;
-    while (read(p->inotify_fd, buf, sizeof(buf)) > 0) {
-    }
-    loop_timer_at(p->rival_look, clock_now_us() + RIVAL_LOOK_US);
+bool pump_entries_any(const struct pump_entries *s) {
+    return s->first != NULL;
 }
 
-int pump_entry_watch_rivals(struct pump *p) {
-    p->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    p->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (p->inotify_fd < 0)
-        return 0; /* all instances are in use: it goes without */
-    int r = loop_timer_new(p->loop, on_rival_look, p, &p->rival_look);
-    return r < 0 ? r
-                 : loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_fifo_opened, p,
-                                  &p->inotify_watch);
+bool pump_entries_any_open(const struct pump_entries *s) {
+    for (const struct pump_entry *e = s->first; e; e = e->next)
+        if (pump_task_is_open(e->task))
+            return true;
+    return false;
+}
+
+json_t *pump_entries_status(const struct pump_entries *s) {
+    json_t *list = json_array();
+    for (const struct pump_entry *e = s->first; e; e = e->next)
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s}", "task", pump_task_record(e->task)->task_id,
+                                        "way", pump_task_is_open(e->task) ? "api" : "none"));
+    return list;
+}
+
+int pump_entries_new(const struct pump_entries_options *o, struct pump_entries **ret) {
+    struct pump_entries *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->o = *o;
+    s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = pump_rival_watch_new(o->loop, o->fifo_opened, o->ctx, &s->rivals);
+    if (r == 0)
+        r = loop_timer_new(o->loop, on_beat, s, &s->beat);
+    if (r < 0)
+        pump_entries_free(TAKE_PTR(s));
+    *ret = s;
+    return r;
+}
+
+void pump_entries_free(struct pump_entries *s) {
+    if (!s)
+        return;
+    for (struct pump_entry *e = s->first, *next; e; e = next) {
+        next = e->next;
+        while (e->waiters)
+            pump_waiter_leave(e->waiters);
+        pump_task_free(e->task);
+        free(e);
+    }
+    pump_rival_watch_free(s->rivals);
+    loop_timer_del(s->beat);
+    fd_close(s->proc_fd);
+    free(s);
 }

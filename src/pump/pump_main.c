@@ -1,24 +1,32 @@
-/* `paddock logpump RUN_DIR ENDPOINT [CERT KEY CA]`: the process.
+/* `paddock logpump RUN_DIR SETTINGS`: the process.
  *
- * One thread, one loop. It takes the lock of its folder (a second pump there ends at once), goes on
- * with every task whose position it finds, and serves its socket. It ends 2 s after the last task
- * and the last connection are gone; after ten minutes in which no plugin was connected and no log
- * stream open (Docker is away for good, or all containers have ended); or at SIGTERM. What is not
- * delivered then is the next pump's, by its position file; without one the folder goes too.
- * Started by the plugin with a session and stdio of its own; a byte on fd 3 says ready. */
+ * One thread, one loop. It takes the lock of its folder (where a pump of another kind has it, that
+ * one ends), goes on with every task whose position it finds, and serves its socket. It ends 2 s
+ * after the last task and the last connection are gone; after ten minutes in which no plugin was
+ * connected and no log stream open (Docker is away for good, or all containers have ended); or at
+ * SIGTERM. What is not delivered then is the next pump's, by its position file; without one the
+ * folder goes too. Started by the plugin with a session and stdio of its own; a byte on fd 3 says
+ * ready. */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
+#include "paddock/docker.h"
+#include "paddock/docker_multi.h"
 #include "paddock/log.h"
+#include "paddock/loop.h"
 #include "paddock/parse.h"
 
-#include "pump_priv.h"
+#include "pump_conn.h"
+#include "pump_dir.h"
+#include "pump_entry.h"
+#include "pump_succeed.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
@@ -33,12 +41,34 @@
  */
 #define ALONE_LOOKS 10
 #define ANSWER_US (60 * US_PER_SEC)
+#define FOLDER_LOOK_US (100 * US_PER_MS) /* from a removal in the folder to the look at it */
 #define READY_FD 3
 
-void pump_idle_check(struct pump *p) {
+struct pump {
+    struct loop *loop;
+    struct docker *docker;
+    struct docker_multi *http;
+    struct pump_dir dir;
+    json_t *hello; /* {"version":..., "settings":...} */
+    struct pump_held held;
+    struct pump_entries *entries;
+    struct pump_conns *conns;
+    int signal_fd, inotify_fd;
+    struct loop_watch *signal_watch, *folder_watch;
+    struct loop_timer *idle, *alone, *folder_look;
+    uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
+};
+
+/* ---- whether it is still wanted ---- */
+
+/* Connections or entries have changed. */
+static void on_changed(void *ctx) {
+    struct pump *p = ctx;
     uint64_t now = clock_now_us();
-    loop_timer_at(p->idle, p->conns || p->entries ? 0 : now + IDLE_EXIT_US);
-    loop_timer_at(p->alone, p->conns || !p->entries ? 0 : now + p->alone_us / ALONE_LOOKS);
+    bool conns = p->conns && pump_conns_any(p->conns);
+    bool entries = p->entries && pump_entries_any(p->entries);
+    loop_timer_at(p->idle, conns || entries ? 0 : now + IDLE_EXIT_US);
+    loop_timer_at(p->alone, conns || !entries ? 0 : now + p->alone_us / ALONE_LOOKS);
     p->alone_since_us = now;
 }
 
@@ -51,13 +81,71 @@ static void on_idle(void *arg) {
 static void on_alone(void *arg) {
     struct pump *p = arg;
     uint64_t now = clock_now_us();
-    for (const struct entry *e = p->entries; e; e = e->next)
-        if (pump_task_is_open(e->task))
-            p->alone_since_us = now;
+    if (pump_entries_any_open(p->entries))
+        p->alone_since_us = now;
     if (now - p->alone_since_us >= p->alone_us)
         loop_stop(p->loop);
     else
         loop_timer_at(p->alone, now + p->alone_us / ALONE_LOOKS);
+}
+
+/* With a plugin there, it was logmon or the plugin; without one it may be the built-in driver,
+ * which took the tasks over: then their logs are no longer ours. */
+static void on_fifo_opened(void *ctx) {
+    struct pump *p = ctx;
+    if (!pump_conns_any(p->conns))
+        pump_entries_yield(p->entries);
+}
+
+static void on_report(void *ctx, const char *task_id, const char *text) {
+    struct pump *p = ctx;
+    pump_conns_report(p->conns, task_id, text);
+}
+
+/* ---- its folder ---- */
+
+static void folder_watch(struct pump *p) {
+    if (p->inotify_fd >= 0 &&
+        inotify_add_watch(p->inotify_fd, p->dir.path, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "the folder is not watched");
+}
+
+/* Somebody tidied /run. The positions are still in memory. */
+static void on_folder_look(void *arg) {
+    struct pump *p = arg;
+    int r = pump_dir_restore(&p->dir);
+    if (r == 1) {
+        log_warn("logpump", LOG_KV("folder", p->dir.path),
+                 "the pump's folder was removed, retrying");
+        pump_entries_move(p->entries, p->dir.records_fd);
+        r = pump_conns_listen(p->conns);
+        folder_watch(p);
+    }
+    if (r < 0) {
+        log_error("logpump", LOG_KV("folder", p->dir.path, "errno", strerror(-r)),
+                  "the pump's folder was removed and cannot be made again: the pump ends");
+        loop_stop(p->loop);
+    }
+}
+
+static void on_folder(void *arg, uint32_t events) {
+    struct pump *p = arg;
+    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    (void)events;
+    while (read(p->inotify_fd, buf, sizeof(buf)) > 0) {
+    }
+    loop_timer_at(p->folder_look, clock_now_us() + FOLDER_LOOK_US);
+}
+
+static int start_folder(struct pump *p) {
+    p->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (p->inotify_fd < 0)
+        return 0; /* all instances are in use: it goes without */
+    int r = loop_timer_new(p->loop, on_folder_look, p, &p->folder_look);
+    if (r == 0)
+        r = loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_folder, p, &p->folder_watch);
+    folder_watch(p);
+    return r;
 }
 
 /* ---- start ---- */
@@ -87,12 +175,44 @@ static uint64_t patience_us(void) {
     return given ? ms * US_PER_MS : ANSWER_US;
 }
 
-static int start(struct pump *p, const struct docker_options *o, struct err *err) {
-    p->patience_us = patience_us();
-    p->alone_us = ALONE_LOOKS * p->patience_us;
+static const char *setting(const struct pump *p, const char *name) {
+    const char *text =
+        json_string_value(json_object_get(json_object_get(p->hello, "settings"), name));
+    return text ? text : "";
+}
+
+static int start_tasks(struct pump *p) {
+    const struct pump_entries_options entries = {.loop = p->loop,
+                                                 .http = p->http,
+                                                 .records_fd = p->dir.records_fd,
+                                                 .patience_us = patience_us(),
+                                                 .changed = on_changed,
+                                                 .fifo_opened = on_fifo_opened,
+                                                 .report = on_report,
+                                                 .ctx = p};
+    int r = pump_entries_new(&entries, &p->entries);
+    const struct pump_conns_options conns = {.loop = p->loop,
+                                             .dir = p->dir.path,
+                                             .entries = p->entries,
+                                             .hello = p->hello,
+                                             .changed = on_changed,
+                                             .ctx = p};
+    if (r == 0)
+        r = pump_conns_new(&conns, &p->conns);
+    if (r == 0)
+        r = pump_entries_resume(p->entries);
+    return r;
+}
+
+static int start(struct pump *p, struct err *err) {
+    struct docker_options o = {.endpoint = setting(p, "endpoint"),
+                               .tls_cert = setting(p, "cert"),
+                               .tls_key = setting(p, "key"),
+                               .tls_ca = setting(p, "ca")};
+    p->alone_us = ALONE_LOOKS * patience_us();
     int r = docker_global_init();
     if (r == 0)
-        r = docker_new(o, &p->docker, err);
+        r = docker_new(&o, &p->docker, err);
     if (r == 0)
         r = loop_new(&p->loop);
     if (r == 0)
@@ -100,53 +220,40 @@ static int start(struct pump *p, const struct docker_options *o, struct err *err
     if (r == 0)
         r = docker_multi_new(p->docker, p->loop, &p->http);
     if (r == 0)
-        r = pump_entry_watch_rivals(p);
-    if (r == 0)
         docker_multi_gather(p->http, GATHER_US);
     if (r == 0)
         r = loop_timer_new(p->loop, on_idle, p, &p->idle);
     if (r == 0)
         r = loop_timer_new(p->loop, on_alone, p, &p->alone);
     if (r == 0)
-        r = loop_timer_new(p->loop, pump_conn_beat, p, &p->beat);
+        r = start_tasks(p);
     if (r == 0)
-        r = loop_timer_new(p->loop, pump_conn_go_on, p, &p->accept_again);
+        r = start_folder(p);
     if (r == 0)
-        r = pump_entry_resume(p);
-    if (r == 0)
-        r = pump_conn_listen(p);
-    if (r == 0)
-        pump_idle_check(p);
+        on_changed(p);
     return r;
 }
 
 static void stop(struct pump *p) {
     if (p->loop)
         loop_run_posted(p->loop); /* while the entries are there */
-    while (p->conns)
-        pump_conn_free(p->conns);
-    for (struct entry *e = p->entries, *next; e; e = next) {
-        next = e->next;
-        pump_task_free(e->task);
-        free(e);
-    }
+    pump_conns_free(TAKE_PTR(p->conns));
+    pump_entries_free(TAKE_PTR(p->entries));
     docker_multi_free(p->http);
     loop_timer_del(p->idle);
     loop_timer_del(p->alone);
-    loop_timer_del(p->beat);
-    loop_timer_del(p->rival_look);
-    loop_timer_del(p->accept_again);
-    loop_watch_del(p->listen_watch);
+    loop_timer_del(p->folder_look);
     loop_watch_del(p->signal_watch);
-    loop_watch_del(p->inotify_watch);
+    loop_watch_del(p->folder_watch);
     loop_free(p->loop);
     docker_free(p->docker);
-    fd_close(p->listen_fd);
     fd_close(p->signal_fd);
     fd_close(p->inotify_fd);
-    fd_close(p->proc_fd);
+    pump_held_done(&p->held);
     pump_dir_close(&p->dir);
 }
+
+/* ---- the process ---- */
 
 /* Says ready to the plugin that waits. */
 static void say_ready(int ready_fd) {
@@ -165,44 +272,71 @@ static void raise_fd_limit(void) {
     }
 }
 
-int logpump_main(int argc, char **argv) {
-    if (argc < 3) {
-        fprintf(stderr, "usage: paddock logpump RUN_DIR ENDPOINT [CERT KEY CA]\n"
-                        "Started by the plugin; carries container output to Nomad.\n");
-        return 2;
-    }
-    /* Before anything is opened, which would take its number. */
-    int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
-    raise_fd_limit();
+static void set_signals(void) {
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &term, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the agent */
-    struct pump p = {
-        .listen_fd = -EBADF, .signal_fd = -EBADF, .inotify_fd = -EBADF, .proc_fd = -EBADF};
-    int r = pump_dir_open(argv[1], &p.dir);
-    if (r != 0) {
-        if (r < 0)
-            fprintf(stderr, "paddock logpump: %s: %s\n", argv[1], strerror(-r));
-        else
-            say_ready(ready_fd); /* another one serves this folder */
-        pump_dir_close(&p.dir);
-        return r < 0;
+}
+
+/* Takes the folder, from an older pump where one has it. Returns 0; 1: another one serves it well;
+ * -errno. */
+static int take_folder(struct pump *p, const char *path) {
+    int r = pump_dir_open(path, &p->dir);
+    if (r == 1) {
+        pump_dir_close(&p->dir);
+        r = pump_succeed_here(path, p->hello, &p->held);
+        if (r == 0)
+            r = pump_dir_open(path, &p->dir);
     }
-    struct docker_options o = {.endpoint = argv[2],
-                               .tls_cert = argc > 3 ? argv[3] : "",
-                               .tls_key = argc > 4 ? argv[4] : "",
-                               .tls_ca = argc > 5 ? argv[5] : ""};
+    if (r == 0) {
+        pump_succeed_siblings(&p->dir, setting(p, "allocs"), &p->held);
+        pump_dir_sweep(path);
+    }
+    return r;
+}
+
+static int serve(struct pump *p, const char *run_dir, int ready_fd) {
     struct err err = {0};
-    r = start(&p, &o, &err);
-    if (r < 0) {
-        log_error("logpump", LOG_KV("errno", strerror(-r)), "cannot start: %s", err.text);
-    } else {
+    int r = take_folder(p, run_dir);
+    if (r == 1) {
         say_ready(ready_fd);
-        r = loop_run(p.loop);
+        return 0;
     }
+    if (r == 0)
+        r = start(p, &err);
+    pump_held_done(&p->held); /* the tasks have opened their own */
+    if (r < 0) {
+        log_error("logpump", LOG_KV("folder", run_dir, "errno", strerror(-r)),
+                  "the log pump cannot start: %s", err.text);
+        return r;
+    }
+    say_ready(ready_fd);
+    return loop_run(p->loop);
+}
+
+int logpump_main(int argc, char **argv) {
+    json_t *settings = argc == 3 ? json_loads(argv[2], 0, NULL) : NULL;
+    if (!settings) {
+        fprintf(stderr, "usage: paddock logpump RUN_DIR SETTINGS\n"
+                        "Started by the plugin; carries container output to Nomad.\n");
+        return 2;
+    }
+    /* Before anything is opened, which would take its number. */
+    int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
+    raise_fd_limit();
+    set_signals();
+    if (log_never_wait() < 0)
+        log_debug("logpump", NULL, "its stderr may make it wait");
+    struct pump p = {.signal_fd = -EBADF,
+                     .inotify_fd = -EBADF,
+                     .dir = {.fd = -EBADF, .lock_fd = -EBADF, .records_fd = -EBADF},
+                     .hello =
+                         json_pack("{s:s,s:o}", "version", PADDOCK_VERSION, "settings", settings)};
+    int r = p.hello ? serve(&p, argv[1], ready_fd) : -ENOMEM;
     stop(&p);
+    json_decref(p.hello);
     return r < 0 ? 1 : 0;
 }

@@ -152,6 +152,34 @@ int pump_record_drop(int dir_fd, const char *name, int64_t now_ns, int64_t *ret_
     return 0;
 }
 
+int pump_record_read_paths(int dir_fd, const char *name, char ret_paths[2][PUMP_FIFO_PATH_MAX]) {
+    uint32_t magic;
+    AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    const size_t size = 2 * (size_t)PUMP_FIFO_PATH_MAX;
+    if (pread(fd, &magic, sizeof(magic), 0) != sizeof(magic) ||
+        (magic ^ PUMP_RECORD_MAGIC) > UINT8_MAX ||
+        pread(fd, ret_paths, size, offsetof(struct pump_record, path)) != (ssize_t)size)
+        return -EPROTO;
+    for (int s = 0; s < 2; s++)
+        ret_paths[s][PUMP_FIFO_PATH_MAX - 1] = '\0';
+    return 0;
+}
+
+int pump_record_move(struct pump_record *r, int dir_fd, const char *name) {
+    AUTO_FD int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno == EEXIST ? 0 : -errno;
+    if (write(fd, r, sizeof(*r)) != (ssize_t)sizeof(*r) ||
+        mmap(r, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        int failed = -errno;
+        unlinkat(dir_fd, name, 0);
+        return failed;
+    }
+    return 0;
+}
+
 void pump_record_close(struct pump_record *r) {
     if (r) {
         int keep = errno;

@@ -47,12 +47,14 @@ struct pump_position {
 /* The lowest byte is the layout's number. What stands up to resume_ns stays where it is in all. */
 #define PUMP_RECORD_MAGIC UINT32_C(0x70616433)
 
+#define PUMP_FIFO_PATH_MAX 1024
+
 struct pump_record {
     uint32_t magic;
     uint32_t tty;
     char task_id[512];
     char container_id[65];
-    char path[2][1024]; /* FIFOs of stdout and stderr; "" = none */
+    char path[2][PUMP_FIFO_PATH_MAX]; /* FIFOs of stdout and stderr; "" = none */
     /* The time of the oldest message that is not delivered. The API's log is asked for from there.
      */
     _Atomic int64_t resume_ns;
@@ -79,6 +81,12 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret,
  *  Returns 0; -errno. */
 int pump_record_drop(int dir_fd, const char *name, int64_t now_ns,
                      int64_t *ret_known_ns) MUST_CHECK;
+/** The FIFOs that the record @name of any layout is about. Returns 0; -EPROTO; -errno. */
+int pump_record_read_paths(int dir_fd, const char *name,
+                           char ret_paths[2][PUMP_FIFO_PATH_MAX]) MUST_CHECK;
+/** Writes @r as the file @name below @dir_fd and maps that in its place, at the same address. A
+ * file that is there is taken for this record: nothing. Returns 0; -errno, and @r is as before. */
+int pump_record_move(struct pump_record *r, int dir_fd, const char *name) MUST_CHECK;
 /** NULL allowed. The file stays. */
 void pump_record_close(struct pump_record *r);
 

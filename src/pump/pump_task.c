@@ -62,6 +62,10 @@ const struct pump_record *pump_task_record(const struct pump_task *t) {
     return t->record;
 }
 
+int pump_task_move_record(struct pump_task *t, int dir_fd) {
+    return pump_record_move(t->record, dir_fd, t->record->container_id);
+}
+
 bool pump_task_is_open(const struct pump_task *t) {
     return t->open;
 }

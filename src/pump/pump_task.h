@@ -32,10 +32,13 @@ void pump_task_begin(struct pump_task *t);
 void pump_task_free(struct pump_task *t);
 
 const struct pump_record *pump_task_record(const struct pump_task *t);
+/** The record's file was removed: it is written again, below @dir_fd. Returns 0; -errno. */
+int pump_task_move_record(struct pump_task *t, int dir_fd) MUST_CHECK;
 /** Is there a log stream? Not while Docker is away, or has no more of a container that has ended.
  */
 bool pump_task_is_open(const struct pump_task *t);
-/** Was something delivered since the last question, or is it Docker that is waited for? */
+/** Was something delivered since the last question, or is it Docker that is waited for? False only
+ * while a reader takes nothing. */
 bool pump_task_moves(struct pump_task *t);
 /** The container has ended: read to the end, then `drained` is told. */
 void pump_task_finish(struct pump_task *t);

@@ -340,31 +340,42 @@ static char *owner_text(const struct driver *d, const struct task_config *task) 
     return text;
 }
 
-/* The pump's folder. One pump for each Docker that is spoken to: a changed endpoint must not find
- * the old one's. */
-static char *client_dir(const struct driver *d, const struct plugin_config *c, const char *owner) {
-    AUTO_FREE char *key = NULL;
+static char *allocs_dir(const struct task_config *task) {
+    const char *slash = strrchr(task->alloc_dir, '/');
+    return strndup(task->alloc_dir, slash ? (size_t)(slash - task->alloc_dir) : 0);
+}
+
+/* The pump's folder: one for each driver of each client. Not Docker's endpoint and not the host's
+ * name, which may change while tasks run. */
+static char *client_dir(const struct driver *d, const char *allocs) {
     char *dir = NULL;
-    if (asprintf(&key, "%s\n%s", owner, c->endpoint) < 0) {
-        key = NULL;
-        return NULL;
-    }
-    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name, (unsigned long long)hash_text(key)) <
-        0)
+    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name,
+                 (unsigned long long)hash_text(allocs)) < 0)
         return NULL;
     return dir;
 }
 
+/* What the pump has to say about a task. */
+static void on_pump_report(void *ctx, const char *task_id, const char *text) {
+    struct driver *d = ctx;
+    AUTO_TASK struct task *t = store_get(d->store, task_id);
+    if (t)
+        driver_tell(d, t, text);
+}
+
 static int start_pump(struct driver *d, const struct plugin_config *c, const char *dir,
-                      struct err *err) {
+                      const char *allocs, struct err *err) {
     struct logpump_options o = {.program = d->program,
                                 .run_dir = dir,
                                 .endpoint = c->endpoint,
                                 .tls_cert = c->tls_cert,
                                 .tls_key = c->tls_key,
                                 .tls_ca = c->tls_ca,
+                                .allocs_dir = allocs,
                                 .loop = d->loop,
-                                .pool = d->pool};
+                                .pool = d->pool,
+                                .report = on_pump_report,
+                                .ctx = d};
     return logpump_new(&o, &d->pump, err);
 }
 
@@ -383,7 +394,8 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
         return err_set(err, ERR_PLAIN, EACCES, "%s", d->unfit);
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     AUTO_FREE char *owner = owner_text(d, task);
-    AUTO_FREE char *dir = owner && c ? client_dir(d, &c->c, owner) : NULL;
+    AUTO_FREE char *allocs = allocs_dir(task);
+    AUTO_FREE char *dir = owner && allocs && c ? client_dir(d, allocs) : NULL;
     if (!dir)
         return err_oom(err);
     int r = 0;
@@ -391,7 +403,7 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
     if (!d->owner) {
         r = start_sources(d, dir, err);
         if (r == 0)
-            r = start_pump(d, &c->c, dir, err);
+            r = start_pump(d, &c->c, dir, allocs, err);
         if (r < 0) {
             sources_free(TAKE_PTR(d->sources));
         } else {

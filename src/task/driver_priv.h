@@ -129,13 +129,14 @@ void exit_settle_later(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
 /** Its container is about to run, or is known to: what its output needs is made ready. Then comes
- * logs_begin; false: logs_follow. Or logs_drop. */
-bool logs_prepare(struct driver *d, const struct call *call, const struct task *t) MUST_CHECK;
+ * logs_begin; false: logs_follow. Or logs_drop. @recovered: the task is not new. */
+bool logs_prepare(struct driver *d, const struct call *call, const struct task *t,
+                  bool recovered) MUST_CHECK;
 /** It runs, and its log driver is one that can be read: waits for nobody. */
 void logs_begin(struct driver *d, struct task *t);
 /** It does not come to run. */
 void logs_drop(struct driver *d, const struct task *t);
-int logs_follow(struct driver *d, const struct call *call, struct task *t,
+int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,
                 struct err *err) MUST_CHECK;
 /** Follows a task of the built-in driver: its lines after @since_ns. */
 int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,

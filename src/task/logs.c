@@ -31,15 +31,18 @@ static int follow(struct driver *d, const struct call *call, struct task *t,
     return err_wrap(err, r, "logs of task %s", t->id);
 }
 
-bool logs_prepare(struct driver *d, const struct call *call, const struct task *t) {
+bool logs_prepare(struct driver *d, const struct call *call, const struct task *t, bool recovered) {
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
+    want.recovered = recovered;
     return !now.logs || logpump_prepare(d->pump, call, &want);
 }
 
-int logs_follow(struct driver *d, const struct call *call, struct task *t, struct err *err) {
+int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,
+                struct err *err) {
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
+    want.recovered = recovered;
     return now.logs ? follow(d, call, t, &want, err) : 0;
 }
 
@@ -61,7 +64,7 @@ int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_
                struct err *err) {
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
-    want.adopted = true;
+    want.adopted = want.recovered = true;
     want.since_ns = since_ns;
     return now.logs ? follow(d, call, t, &want, err) : 0;
 }

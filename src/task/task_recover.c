@@ -87,8 +87,8 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
 
 /* That its output can be read is known from its start, so Docker need not be there for it. */
 static int resume_logs(struct driver *d, const struct call *call, struct task *t, struct err *err) {
-    if (!logs_prepare(d, call, t))
-        return logs_follow(d, call, t, err);
+    if (!logs_prepare(d, call, t, true))
+        return logs_follow(d, call, t, true, err);
     logs_begin(d, t);
     return 0;
 }

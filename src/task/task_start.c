@@ -314,7 +314,7 @@ static int wait_started(struct start *s, struct docker_begun *asked, bool *ret_a
 static int ask_for_start(struct start *s, bool *ret_again, struct err *err) {
     struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
     struct call soon = call_within(s->call, START_LOGS_US);
-    s->prepared = logs_prepare(s->d, &soon, s->task);
+    s->prepared = logs_prepare(s->d, &soon, s->task, false);
     return wait_started(s, asked, ret_again, err);
 }
 
@@ -499,7 +499,7 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
         return r;
     r = start_container(s, err);
     if (r == 0 && !(s->prepared && is_readable(s)))
-        r = logs_follow(s->d, s->call, s->task, err);
+        r = logs_follow(s->d, s->call, s->task, false, err);
     if (r == 0)
         r = fill_result(s, ret, err);
     if (r == 0)

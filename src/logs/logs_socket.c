@@ -1,0 +1,93 @@
+/* The plugin's end of a connection to the pump, for logs_process.c (hello), logs_watch.c (watch)
+ * and logpump.c (requests). Blocks at most as long as its caller's deadline says. */
+#include "logs_socket.h"
+
+#include "paddock/buf.h"
+#include "paddock/clock.h"
+
+#include "src/pump/pump_proto.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define CONNECT_LIMIT_SEC 2
+#define ANSWER_MAX (4u << 20) /* of `status` with some thousand tasks */
+
+int logs_socket_connect(const char *run_dir) {
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", run_dir, PUMP_SOCKET);
+    if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
+        return -ENAMETOOLONG;
+    /* A pump that does not accept must not hold us: connect() honours the send timeout. */
+    struct timeval limit = {.tv_sec = CONNECT_LIMIT_SEC};
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
+        connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+        return -errno;
+    return TAKE_FD(fd);
+}
+
+pid_t logs_socket_pid(int fd) {
+    struct ucred who;
+    socklen_t len = sizeof(who);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 ? who.pid : 0;
+}
+
+static void attach_fd(struct msghdr *m, void *control, size_t size, int fd) {
+    m->msg_control = control;
+    m->msg_controllen = size;
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(fd));
+    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+}
+
+int logs_socket_send(int fd, const json_t *rq, int pass_fd) {
+    AUTO_FREE char *text = json_dumps(rq, JSON_COMPACT);
+    size_t len = text ? strlen(text) : 0;
+    if (!text)
+        return -ENOMEM;
+    text[len] = '\n';
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct iovec line = {.iov_base = text, .iov_len = len + 1};
+    struct msghdr m = {.msg_iov = &line, .msg_iovlen = 1};
+    if (pass_fd >= 0)
+        attach_fd(&m, control.bytes, sizeof(control.bytes), pass_fd);
+    return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -EPIPE;
+}
+
+int logs_socket_read(int fd, const struct call *call, uint64_t quiet_us, json_t **ret,
+                     struct err *err) {
+    AUTO_BUF struct buf line;
+    char part[4096];
+    buf_init(&line, ANSWER_MAX);
+    struct call within = quiet_us ? call_within(call, quiet_us) : *call;
+    while (!memchr(buf_text(&line), '\n', line.len)) {
+        int r = call_wait_fd(&within, fd, POLLIN);
+        if (r == -ETIMEDOUT)
+            return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the log pump did not answer in time");
+        if (r < 0)
+            return err_set(err, ERR_PLAIN, -r, "the log pump: %s", strerror(-r));
+        ssize_t n = recv(fd, part, sizeof(part), MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            continue;
+        if (n <= 0)
+            return -EPIPE;
+        if (quiet_us)
+            within = call_within(call, quiet_us);
+        size_t moves = 0;
+        while (line.len == 0 && moves < (size_t)n && part[moves] == PUMP_MOVES)
+            moves++;
+        if (buf_append(&line, part + moves, (size_t)n - moves) < 0)
+            return err_set(err, ERR_PLAIN, EPROTO, "the log pump's answer is too long");
+    }
+    *ret = json_loadb(line.data, line.len, 0, NULL);
+    return *ret ? 0 : err_set(err, ERR_PLAIN, EPROTO, "the log pump's answer is not valid");
+}

@@ -1,0 +1,23 @@
+#pragma once
+/* One connection to the pump: made, asked, answered. Knows nothing of processes and tasks. */
+#include "paddock/call.h"
+#include "paddock/err.h"
+
+#include <jansson.h>
+#include <sys/types.h>
+
+/** Connects to the pump of the folder @run_dir. Returns the fd; -ENOENT, -ECONNREFUSED: none
+ * listens there; another -errno. Blocks up to 2 s. */
+int logs_socket_connect(const char *run_dir) MUST_CHECK;
+
+/** The process at the other end; 0 = not known. */
+pid_t logs_socket_pid(int fd);
+
+/** Sends @rq as a line. @pass_fd: a descriptor that goes with it; -1 = none. Returns 0; -ENOMEM;
+ * -EPIPE. */
+int logs_socket_send(int fd, const json_t *rq, int pass_fd) MUST_CHECK;
+
+/** Reads one line. @quiet_us: gives up sooner when nothing comes for so long; 0 = not. Returns 0;
+ * -ETIMEDOUT; -ECANCELED; -EPIPE the pump has ended; -EPROTO. Owner: caller, json_decref. */
+int logs_socket_read(int fd, const struct call *call, uint64_t quiet_us, json_t **ret,
+                     struct err *err) MUST_CHECK;

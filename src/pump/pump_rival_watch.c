@@ -1,0 +1,66 @@
+/* Watches the FIFOs with inotify for pump_entry.c, which then looks whether the built-in driver's
+ * log processes have opened them (pump_rival.c). The notice of an opening comes a moment before
+ * /proc shows it, and docker_logger opens one FIFO after the other, so the call comes RIVAL_LOOK_US
+ * later. Until then the task has two collectors: a few lines come twice, none is lost. */
+#include "pump_rival_watch.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+
+#define RIVAL_LOOK_US (100 * US_PER_MS)
+
+struct pump_rival_watch {
+    void (*opened)(void *ctx);
+    void *ctx;
+    int fd;
+    struct loop_watch *watch;
+    struct loop_timer *look;
+};
+
+static void on_event(void *arg, uint32_t events) {
+    struct pump_rival_watch *w = arg;
+    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    (void)events;
+    while (read(w->fd, buf, sizeof(buf)) > 0) {
+    }
+    loop_timer_at(w->look, clock_now_us() + RIVAL_LOOK_US);
+}
+
+static void on_look(void *arg) {
+    struct pump_rival_watch *w = arg;
+    w->opened(w->ctx);
+}
+
+int pump_rival_watch_new(struct loop *loop, void (*opened)(void *ctx), void *ctx,
+                         struct pump_rival_watch **ret) {
+    struct pump_rival_watch *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    *w = (struct pump_rival_watch){.opened = opened, .ctx = ctx};
+    w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK); /* all instances may be in use */
+    int r = loop_timer_new(loop, on_look, w, &w->look);
+    if (r == 0 && w->fd >= 0)
+        r = loop_watch_add(loop, w->fd, EPOLLIN, on_event, w, &w->watch);
+    if (r < 0)
+        pump_rival_watch_free(TAKE_PTR(w));
+    *ret = w;
+    return r;
+}
+
+void pump_rival_watch_free(struct pump_rival_watch *w) {
+    if (!w)
+        return;
+    loop_watch_del(w->watch);
+    loop_timer_del(w->look);
+    fd_close(w->fd);
+    free(w);
+}
+
+void pump_rival_watch_add(struct pump_rival_watch *w, const char *fifo) {
+    if (w->fd >= 0 && fifo[0] && inotify_add_watch(w->fd, fifo, IN_OPEN) < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(errno), "path", fifo), "no watch");
+}
