@@ -113,6 +113,7 @@ void driver_free(struct driver *d) {
     docker_images_free(d->images);
     logpump_free(d->pump);
     sources_free(d->sources);
+    claim_free(d->claim);
     loop_free(d->loop);
     docker_free(d->docker);
     store_free(d->store);
@@ -389,6 +390,15 @@ static int start_sources(struct driver *d, const char *dir, struct err *err) {
     return sources_new(d, beside, &d->sources) < 0 ? err_oom(err) : 0;
 }
 
+static int start_claim(struct driver *d, const char *dir, struct err *err) {
+    AUTO_FREE char *beside = NULL;
+    if (asprintf(&beside, "%s.claim", dir) < 0) {
+        beside = NULL;
+        return err_oom(err);
+    }
+    return claim_new(beside, &d->claim) < 0 ? err_oom(err) : 0;
+}
+
 int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) {
     if (d->unfit[0])
         return err_set(err, ERR_PLAIN, EACCES, "%s", d->unfit);
@@ -403,15 +413,20 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
     if (!d->owner) {
         r = start_sources(d, dir, err);
         if (r == 0)
+            r = start_claim(d, dir, err);
+        if (r == 0)
             r = start_pump(d, &c->c, dir, allocs, err);
         if (r < 0) {
             sources_free(TAKE_PTR(d->sources));
+            claim_free(TAKE_PTR(d->claim));
         } else {
             d->owner = TAKE_PTR(owner);
             sources_sweep_later(d->sources);
         }
     }
     pthread_mutex_unlock(&d->lock);
+    if (r == 0 && claim_take(d->claim) < 0)
+        log_debug("dangling", NULL, "the claim could not be written, retrying");
     return r;
 }
 

@@ -3,6 +3,7 @@
  *
  * Fixed after activation: everything but the config. The config is a counted snapshot, so that a
  * SetConfig in the middle of a StartTask does no harm. */
+#include "claim.h"
 #include "fan.h"
 #include "oom.h"
 #include "paddock/docker.h"
@@ -73,6 +74,7 @@ struct driver {
     struct oom *oom;         /* NULL on cgroup v1 */
     struct logpump *pump;    /* made with the owner, under lock */
     struct sources *sources; /* likewise */
+    struct claim *claim;     /* likewise */
 
     struct task_events events;
     struct fingerprint *fingerprint;
@@ -95,8 +97,8 @@ static inline void driver_config_putp(struct config_snapshot **c) {
  *  Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; what else failed. */
 int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
 
-/** The first task tells which Nomad client this is: owner label, log pump. Returns 0; -errno with
- * @err. */
+/** For each task that the agent starts or recovers. The first one says which Nomad client this is:
+ * owner label, log pump. Each takes the claim (claim.h). Returns 0; -errno with @err. */
 int driver_meet_client(struct driver *d, const struct task_config *task,
                        struct err *err) MUST_CHECK;
 /** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */

@@ -23,6 +23,7 @@ struct networks {
     struct loop_timer *timer; /* the next search for dangling containers */
     bool adopted;             /* those of before our start are in the list; the search's own */
     atomic_bool searching;    /* one search at a time: a slow dockerd may outlast the period */
+    bool superseded;          /* another plugin process has the claim; the search's own */
 };
 
 static void on_timer(void *arg);
@@ -246,10 +247,24 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
 
 /* ---- dangling containers ---- */
 
+/* Also when another process may have started it by now. */
 static bool is_tracked(void *ctx, const char *container_id) {
     struct networks *n = ctx;
     AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
-    return t || is_network(n, container_id);
+    return t || is_network(n, container_id) || claim_is_ours(n->d->claim) != 1;
+}
+
+static bool may_search(struct networks *n) {
+    int r = claim_is_ours(n->d->claim);
+    if (r < 0)
+        log_warn("dangling", LOG_KV("errno", strerror(-r)),
+                 "it is not known which plugin process serves this client, so no dangling "
+                 "containers are removed, retrying");
+    if (r == 0 && !n->superseded)
+        log_info("dangling", NULL,
+                 "another plugin process serves this client and removes dangling containers");
+    n->superseded = r == 0;
+    return r == 1;
 }
 
 static void search(struct networks *n) {
@@ -258,7 +273,8 @@ static void search(struct networks *n) {
     const char *owner = driver_owner(d);
     /* Before the first task it is not known who we are, and while Docker is not well nobody is
      * judged. */
-    if (!owner || !fingerprint_healthy(d->fingerprint) || (!n->adopted && adopt_running(n) < 0))
+    if (!owner || !fingerprint_healthy(d->fingerprint) || !may_search(n) ||
+        (!n->adopted && adopt_running(n) < 0))
         return;
     n->adopted = true;
     uint64_t timeout = (uint64_t)c->c.dangling_period_us > 30 * US_PER_SEC
@@ -274,7 +290,7 @@ static void search(struct networks *n) {
     int r = docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err);
     if (r < 0)
         log_warn("dangling", LOG_KV("error", err.text), "containers could not be listed, retrying");
-    else if (r > 0)
+    else if (r > 0 && claim_is_ours(d->claim) == 1)
         sources_sweep_later(d->sources);
 }
 

@@ -169,8 +169,8 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
 static int recover(struct driver *d, const struct call *call, const struct task_config *task,
                    const void *data, size_t len, struct err *err) {
     AUTO_TASK struct task *known = store_get(d->store, task->id);
-    if (known)
-        return 0; /* reattached: this process never lost it */
+    if (known) /* reattached: this process never lost it */
+        return driver_meet_client(d, task, err);
     struct task_state state = {0};
     int r = task_state_decode(data, len, &state, err);
     if (r < 0)

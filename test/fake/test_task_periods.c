@@ -7,6 +7,7 @@
 #include "fake/task_world.h"
 #include "paddock/docker_create.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,6 +103,11 @@ static void test_dangling__first_look__after_the_longer_of_both(void **state) {
     assert_int_equal(atomic_load(&armed[GRACE]), !is_long);
 }
 
+static bool has_two(void *ctx) {
+    struct world_web *x = ctx;
+    return world_containers(&x->w) == 2;
+}
+
 static bool is_gone(void *ctx) {
     struct world_web *x = ctx;
     return world_containers(&x->w) == 1;
@@ -147,11 +153,68 @@ static void test_dangling__docker_not_well__nobody_is_judged_until_it_is(void **
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
+static void remove_claims(const struct world *w) {
+    char pattern[160];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*.claim", w->run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        assert_int_equal(unlink(found.gl_pathv[i]), 0);
+    globfree(&found);
+}
+
+/* The agent was killed and has not found the old plugin again: that one runs on beside the new one,
+ * and knows none of its containers. */
+static void test_dangling__another_process_has_the_next_task__its_containers_stay(void **state) {
+    struct world_web *x = *state;
+    struct task_config other;
+    world_run(&x->w, &x->task, NULL);
+    struct driver *orphan = TAKE_PTR(x->w.d);
+    await_armed(PERIOD, 3);
+    int looks = fake_count(&x->w.fake, "GET /containers/json");
+    assert_true(looks > 0);
+    world_driver_new(&x->w, "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}");
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    looks = await_no_looks(x);
+    for (int i = 0; i < 2; i++) { /* for good, also when the folder is tidied up */
+        await_armed(PERIOD, 20);
+        assert_int_equal(world_containers(&x->w), 2);
+        assert_int_equal(world_look(&x->w, other.id).phase, TASK_RUNNING);
+        if (i == 0)
+            remove_claims(&x->w);
+    }
+    assert_int_equal(fake_count(&x->w.fake, "GET /containers/json"), looks + 2); /* the test's */
+    driver_free(orphan);
+    task_config_done(&other);
+}
+
+/* And when the agent gives the old one a task again, that one searches again. */
+static void test_dangling__given_a_task_again__searches(void **state) {
+    struct world_web *x = *state;
+    struct task_config other, third;
+    world_run(&x->w, &x->task, NULL);
+    struct driver *old = TAKE_PTR(x->w.d);
+    world_driver_new(&x->w, "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}");
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    await_no_looks(x);
+    world_driver_free(&x->w);
+    x->w.d = old;
+    world_task(&x->w, &third, "third", WORLD_WEB_JOB);
+    world_run(&x->w, &third, NULL);
+    world_until(has_two, x, "the end of the other plugin's container");
+    task_config_done(&other);
+    task_config_done(&third);
+}
+
 #define T(f, s) cmocka_unit_test_setup_teardown(f, s, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_fingerprint__period__30_s_and_5_s_while_not_well, setup),
     T(test_dangling__first_look__after_the_longer_of_both, setup),
     T(test_dangling__first_look__after_the_longer_of_both, setup_long),
     T(test_dangling__docker_not_well__nobody_is_judged_until_it_is, setup),
+    T(test_dangling__another_process_has_the_next_task__its_containers_stay, setup),
+    T(test_dangling__given_a_task_again__searches, setup),
 };
 WORLD_MAIN(tests)
