@@ -1,0 +1,135 @@
+/* What Docker answers to the log pump: errors, damage, ends that are none. */
+#include "fake/pump_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Docker's answers ---- */
+
+static void test_logs__404_and_409__end_quietly(void **state) {
+    struct pump_world *x = *state;
+    static const char *const rules[] = {
+        "GET /containers/*/logs status=404 body={\"message\":\"No such container\"}\n",
+        "GET /containers/*/logs status=409 body={\"message\":\"can not get logs from container "
+        "which is dead\"}\n"};
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        struct task_config two;
+        char name[16];
+        snprintf(name, sizeof(name), "t%zu", i);
+        world_task(&x->w, &two, name, PUMP_WORLD_RUNS);
+        fake_rules(&x->w.fake, rules[i]);
+        world_run(&x->w, &two, NULL);
+        fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+        assert_int_equal(world_look(&x->w, two.id).phase, TASK_RUNNING);
+        task_config_done(&two);
+    }
+}
+
+/* A container that has ended while no plugin is there to finish it: the pump asks at leisure, not
+ * in a loop. */
+static void test_logs__ended_without_finish__asked_at_leisure(void **state) {
+    struct pump_world *x = *state;
+    char request[128];
+    pump_world_read(x);
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, x->task.id).container_id);
+    pump_world_lines(x, 40, 80);
+    reader_until(&x->out, "00000029 ");
+    world_driver_free(&x->w);
+    uint64_t before = clock_now_us();
+    world_exit(&x->w, &x->task, 0);
+    world_until_count(&x->w, request, 6); /* 50, 100, 200, 400, 800 ms */
+    assert_true(clock_now_us() - before >= 1550 * US_PER_MS);
+    world_driver_new(&x->w, "{}");
+}
+
+static void test_logs__damaged_stream__read_again(void **state) {
+    struct pump_world *x = *state;
+    struct task_config two;
+    struct reader out;
+    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
+    fake_rules(
+        &x->w.fake,
+        "GET /containers/*/logs times=2 status=200 type=application/x body=garbage that is no "
+        "frame\n");
+    world_run(&x->w, &two, NULL);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "print/two-a1", "well\n", NULL, 0);
+    reader_until(&out, "well\n");
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+/* What damages the stream stands between lines that a slow reader has not taken yet. */
+static void test_logs__damaged_behind_a_slow_reader__each_line_once(void **state) {
+    struct pump_world *x = *state;
+    pump_world_read(x);
+    for (unsigned round = 1; round <= 5; round++) {
+        reader_pause(&x->out, true);
+        pump_world_lines(x, 1000, 200); /* more than the FIFO takes */
+        fake_control(&x->w.fake, "POST", "damage/web-a1", "", NULL, 0);
+        pump_world_lines(x, 1000, 200);
+        reader_pause(&x->out, false);
+        reader_until_len(&x->out, 1); /* it moves */
+        reader_pause(&x->out, true);
+        pump_world_lines(x, 400, 200);
+        reader_pause(&x->out, false);
+    }
+    pump_world_end(x, 5 * 1800, 5 * 600);
+}
+
+/* StartTask again with the same id after a crash: another container, whose log is another one. */
+static void test_logs__same_task_other_container__followed(void **state) {
+    struct pump_world *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    pump_world_read(x);
+    pump_world_print(x, "first\n");
+    reader_until(&x->out, "first\n");
+    world_driver_free(&x->w); /* its pump still follows the first one */
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=1 hang\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(
+        &x->w,
+        "GET /containers/c0de00000001000000000000000000000000000000000000000000000000feed/logs", 2);
+    assert_int_equal(docker_container_remove(docker, &call, "web-a1", true, NULL), 0);
+    docker_free(docker);
+    world_driver_new(&x->w, "{}");
+    world_run(&x->w, &x->task, NULL);
+    pump_world_print(x, "second\n");
+    reader_until(&x->out, "second\n");
+}
+
+/* What follows is not framed, so a cut looks like an end; the last pass must tell them apart. */
+static void test_logs__last_pass_alone__framed(void **state) {
+    struct pump_world *x = *state;
+    char request[128];
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, x->task.id).container_id);
+    pump_world_read(x);
+    pump_world_lines(x, 40, 80);
+    pump_world_end(x, 30, 10);
+    json_t *log = fake_log(&x->w.fake, request);
+    size_t i, follows = 0, passes = 0;
+    json_t *row;
+    json_array_foreach(log, i, row) {
+        const char *query = json_string_value(json_object_get(row, "query"));
+        bool unframed = json_is_true(json_object_get(row, "unframed"));
+        bool follow = strstr(query, "follow=1");
+        follows += follow;
+        passes += strstr(query, "follow=0") != NULL;
+        assert_int_equal(unframed, follow);
+    }
+    json_decref(log);
+    assert_true(follows > 0 && passes > 0);
+}
+
+static const struct CMUnitTest tests[] = {
+    PUMP_WORLD_T(test_logs__404_and_409__end_quietly),
+    PUMP_WORLD_T(test_logs__ended_without_finish__asked_at_leisure),
+    PUMP_WORLD_T(test_logs__damaged_stream__read_again),
+    PUMP_WORLD_T(test_logs__damaged_behind_a_slow_reader__each_line_once),
+    PUMP_WORLD_T(test_logs__same_task_other_container__followed),
+    PUMP_WORLD_T(test_logs__last_pass_alone__framed),
+};
+WORLD_MAIN(tests)
