@@ -5,11 +5,11 @@
  * one job's lines would land in the log of another. So no link is followed below the client's
  * folder. Nomad's layout shows in the path itself where that folder ends; therefore neither the
  * pump's requests nor its records have to carry it. */
-#include "paddock/logpump.h"
+#include "pump_fifo.h"
 
+#include "paddock/logpump.h"
 #include "paddock/path.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static const char *below_client(const char *path) {
     return strncmp(part[1], LOGS, strlen(LOGS)) == 0 ? part[0] : NULL;
 }
 
-int logpump_fifo_open(const char *path, int *ret_fd) {
+int pump_fifo_find(const char *path, int *ret_fd) {
     *ret_fd = -EBADF;
     if (path[0] == '\0' || strcmp(path, "/dev/null") == 0)
         return 0;
@@ -45,9 +45,13 @@ int logpump_fifo_open(const char *path, int *ret_fd) {
         return -ENAMETOOLONG;
     snprintf(client, sizeof(client), "%.*s", (int)(below - path), path);
     AUTO_FD int dir = -EBADF;
-    AUTO_FD int at = -EBADF;
     int r = path_find(client, &dir);
-    if (r == 0)
-        r = path_walk(dir, below, &at);
-    return r < 0 ? r : path_open_fifo(at, ret_fd);
+    return r < 0 ? r : path_walk(dir, below, ret_fd);
+}
+
+int logpump_fifo_open(const char *path, int *ret_fd) {
+    *ret_fd = -EBADF;
+    AUTO_FD int at = -EBADF;
+    int r = pump_fifo_find(path, &at);
+    return r < 0 || at < 0 ? r : path_open_fifo(at, ret_fd);
 }

@@ -1,5 +1,7 @@
 #include "pump_rival.h"
 
+#include "pump_fifo.h"
+
 #include "paddock/logpump.h"
 #include "paddock/parse.h"
 
@@ -83,7 +85,8 @@ void pump_rivals_done(struct pump_rivals *r) {
 
 bool pump_rivals_have(const struct pump_rivals *r, const char *fifo) {
     struct stat st;
-    if (r->n == 0 || stat(fifo, &st) < 0)
+    AUTO_FD int fd = -EBADF;
+    if (r->n == 0 || pump_fifo_find(fifo, &fd) < 0 || fd < 0 || fstat(fd, &st) < 0)
         return false;
     for (size_t i = 0; i < r->n; i++)
         if (r->fifos[i].dev == st.st_dev && r->fifos[i].ino == st.st_ino)

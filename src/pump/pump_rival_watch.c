@@ -4,9 +4,12 @@
  * later. Until then the task has two collectors: a few lines come twice, none is lost. */
 #include "pump_rival_watch.h"
 
+#include "pump_fifo.h"
+
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
@@ -61,6 +64,13 @@ void pump_rival_watch_free(struct pump_rival_watch *w) {
 }
 
 void pump_rival_watch_add(struct pump_rival_watch *w, const char *fifo) {
-    if (w->fd >= 0 && fifo[0] && inotify_add_watch(w->fd, fifo, IN_OPEN) < 0)
-        log_debug("logpump", LOG_KV("errno", strerror(errno), "path", fifo), "no watch");
+    AUTO_FD int fd = -EBADF;
+    char link[64];
+    int r = w->fd < 0 ? 0 : pump_fifo_find(fifo, &fd);
+    if (r == 0 && fd >= 0) {
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        r = inotify_add_watch(w->fd, link, IN_OPEN) < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(-r), "path", fifo), "no watch");
 }

@@ -86,12 +86,25 @@ static void test_rival__no_such_fifo__none(void **state) {
     assert_false(has(root));
 }
 
+/* Where a link leads, a FIFO of another allocation's task is meant. */
+static void test_rival__fifo_through_a_link__none(void **state) {
+    (void)state;
+    char path[80];
+    process(ARGS("/opt/nomad\0docker_logger"), fifo);
+    assert_int_equal(symlinkat(".", proc_fd, "link"), 0);
+    snprintf(path, sizeof(path), "%s/link/fifo", root);
+    bool found = has(path);
+    unlinkat(proc_fd, "link", 0);
+    assert_false(found);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rival__logger_with_the_fifo__found),
         cmocka_unit_test(test_rival__logger_of_another_task__none),
         cmocka_unit_test(test_rival__logmon_with_the_fifo__none),
         cmocka_unit_test(test_rival__no_such_fifo__none),
+        cmocka_unit_test(test_rival__fifo_through_a_link__none),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
