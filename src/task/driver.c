@@ -100,6 +100,7 @@ void driver_free(struct driver *d) {
     }
     pool_free(d->pool);
     pool_free(d->drains);
+    fingerprint_stop(d->fingerprint);
     if (d->loop)
         loop_run_posted(d->loop);
     pin_free(d->pin); /* the pools' work wakes it and asks it */

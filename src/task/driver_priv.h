@@ -166,6 +166,9 @@ void sources_sweep_later(struct sources *s);
 
 /* ---- parts with a life of their own ---- */
 int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;
+/** Waits for the probe. The streams thread and the pools, which ask for probes, have ended. NULL
+ * allowed. */
+void fingerprint_stop(struct fingerprint *f);
 void fingerprint_free(struct fingerprint *f);
 void fingerprint_start(struct fingerprint *f);       /* with the streams loop */
 void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look now */

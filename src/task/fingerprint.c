@@ -34,6 +34,7 @@ struct fingerprint {
         bool info, bridge;    /* Docker has answered GET /info, GET /networks/bridge */
     } info;                   /* the last answers */
     struct loop_timer *timer; /* the streams thread's */
+    struct pool *prober;      /* one thread: a probe waits for no other call to Docker */
 };
 
 /* The result of one probe. */
@@ -48,15 +49,26 @@ int fingerprint_new(struct driver *d, struct fingerprint **ret) {
     struct fingerprint *f = calloc(1, sizeof(*f));
     if (!f)
         return -ENOMEM;
+    int r = pool_new(1, &f->prober);
+    if (r < 0) {
+        free(f);
+        return r;
+    }
     f->d = d;
     fan_init(&f->fan);
     *ret = f;
     return 0;
 }
 
+void fingerprint_stop(struct fingerprint *f) {
+    if (f)
+        pool_free(TAKE_PTR(f->prober));
+}
+
 void fingerprint_free(struct fingerprint *f) {
     if (!f)
         return;
+    fingerprint_stop(f);
     loop_timer_del(f->timer);
     fan_done(&f->fan);
     free(f);
@@ -263,7 +275,7 @@ static void probe_now(struct fingerprint *f, bool again) {
     if (!start && again)
         f->again = true;
     pthread_mutex_unlock(&f->fan.lock);
-    if (start && pool_run(f->d->pool, probe_work, f) < 0) {
+    if (start && pool_run(f->prober, probe_work, f) < 0) {
         pthread_mutex_lock(&f->fan.lock);
         f->probing = false;
         pthread_mutex_unlock(&f->fan.lock);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define POOL_THREADS 16 /* as many as the driver's pool may have */
+
 struct fixture {
     struct world w;
     struct driver_sub *sub;
@@ -241,6 +243,51 @@ static void test_fingerprint__dockerd_gone__unhealthy_at_once(void **state) {
     await(x, DRIVER_HEALTHY, "healthy again");
 }
 
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int inside;
+    bool open;
+};
+
+static void wait_at_gate(void *arg) {
+    struct gate *g = arg;
+    pthread_mutex_lock(&g->lock);
+    g->inside++;
+    while (!g->open)
+        pthread_cond_wait(&g->changed, &g->lock);
+    g->inside--;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static bool gate_full(void *ctx) {
+    struct gate *g = ctx;
+    pthread_mutex_lock(&g->lock);
+    bool full = g->inside == POOL_THREADS;
+    pthread_mutex_unlock(&g->lock);
+    return full;
+}
+
+/* All threads of the pool wait, as for a dockerd that hangs: the probe does not wait for them. */
+static void test_fingerprint__pool_is_busy__unhealthy_at_once(void **state) {
+    struct fixture *x = *state;
+    struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    for (int i = 0; i < POOL_THREADS; i++)
+        assert_int_equal(pool_run(x->w.d->pool, wait_at_gate, &g), 0);
+    world_until(gate_full, &g, "every thread of the pool waits");
+    fake_stop(&x->w.fake);
+    await(x, DRIVER_UNHEALTHY, "unhealthy");
+    pthread_mutex_lock(&g.lock);
+    g.open = true;
+    pthread_cond_broadcast(&g.changed);
+    while (g.inside > 0)
+        pthread_cond_wait(&g.changed, &g.lock);
+    pthread_mutex_unlock(&g.lock);
+    fake_start_again(&x->w.fake, NULL);
+    await(x, DRIVER_HEALTHY, "healthy again");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 #define QUIET(name) cmocka_unit_test_setup_teardown(name, setup_quiet, teardown)
@@ -254,5 +301,6 @@ static const struct CMUnitTest tests[] = {
     CASE(test_fingerprint__one_late_answer__still_healthy),
     CASE(test_fingerprint__two_late_answers__unhealthy_and_back),
     CASE(test_fingerprint__dockerd_gone__unhealthy_at_once),
+    CASE(test_fingerprint__pool_is_busy__unhealthy_at_once),
 };
 WORLD_MAIN(tests)
