@@ -1,6 +1,7 @@
 /* The Driver service's methods: their messages, their handlers, and where each handler runs.
- * RPC_INLINE is for every method whose handler asks Docker for nothing. Its answer then does not
- * depend on Docker, however many other calls wait for it. */
+ * RPC_INLINE is for every method whose handler asks Docker for nothing, or does not wait for
+ * Docker's answer (StopTask). Such a call is not held up by other calls, however many wait for
+ * Docker. */
 #include "plugin/driver_table.h"
 #include "plugin/svc.h"
 
@@ -22,7 +23,7 @@ static const struct rpc_method rows[] = {
     UNARY("StartTask", RPC_IMAGES, start_task, svc_start_task),
     UNARY("RecoverTask", RPC_QUICK, recover_task, svc_recover_task),
     UNARY("WaitTask", RPC_INLINE, wait_task, svc_wait_task),
-    UNARY("StopTask", RPC_QUICK, stop_task, svc_stop_task),
+    UNARY("StopTask", RPC_INLINE, stop_task, svc_stop_task),
     UNARY("DestroyTask", RPC_QUICK, destroy_task, svc_destroy_task),
     UNARY("InspectTask", RPC_INLINE, inspect_task, svc_inspect_task),
     UNARY("SignalTask", RPC_QUICK, signal_task, svc_signal_task),

@@ -44,7 +44,7 @@ enum rpc_kind {
 
 enum rpc_lane {
     RPC_QUICK,  /* whatever Docker answers at once */
-    RPC_INLINE, /* needs no Docker: runs on the rpc thread and must not block */
+    RPC_INLINE, /* waits for no Docker: runs on the rpc thread and must not block */
     RPC_IMAGES, /* may pull */
     RPC_EXECS,  /* runs somebody's command to its end */
     RPC_LANES,

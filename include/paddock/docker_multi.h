@@ -1,7 +1,8 @@
 #pragma once
-/* Streaming GETs of the Docker API on one event loop: no thread for each. The event stream and the
- * log pump are built on it. All functions are called from the loop's thread, or before it runs and
- * after it has ended; callbacks run on the loop's thread and must not block.
+/* Streaming GETs of the Docker API, and POSTs whose answer takes long, on one event loop: no thread
+ * for each. The event stream, the log pump and StopTask are built on it. All functions are called
+ * from the loop's thread, or before it runs and after it has ended; callbacks run on the loop's
+ * thread and must not block.
  *
  * Numbers: a stream costs one connection and about 25 KiB while it is open. It has no deadline: how
  * long silence is allowed is its owner's to say (a timer and docker_get_cancel). */
@@ -49,6 +50,19 @@ struct docker_get_ops {
  * called from any callback. Returns 0; -ENOMEM. */
 int docker_multi_get(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
                      void *ctx, struct docker_get **ret) MUST_CHECK;
+/** The same for POST @path without a body. A request that Docker answers late costs no thread.
+ * on_data of @ops may be NULL: the body of the answer is ignored. */
+int docker_multi_post(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
+                      void *ctx, struct docker_get **ret) MUST_CHECK;
+/** POST /containers/@id/stop: Docker sends the container's stop signal, and SIGKILL @timeout_s
+ * later. It goes on with that when this process has ended. As docker_multi_post. */
+int docker_multi_stop(struct docker_multi *m, const char *id, unsigned timeout_s,
+                      const struct docker_get_ops *ops, void *ctx,
+                      struct docker_get **ret) MUST_CHECK;
+/** POST /containers/@id/kill with @signal. As docker_multi_post. */
+int docker_multi_kill(struct docker_multi *m, const char *id, const char *signal,
+                      const struct docker_get_ops *ops, void *ctx,
+                      struct docker_get **ret) MUST_CHECK;
 /** Ends the stream without another callback. NULL allowed; also from its own callbacks. */
 void docker_get_cancel(struct docker_get *g);
 /** Goes on after DOCKER_GET_PAUSE; the piece is offered from the loop, not from in here. */

@@ -15,6 +15,7 @@
 
 struct driver;
 struct loop;
+struct stop_request;
 
 struct driver_options {
     const char *name;        /* of the executable file: Nomad's name of the driver */
@@ -112,8 +113,8 @@ int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *
 /* One StopTask, which waits as long as the task's kill_timeout and holds no thread meanwhile.
  * Caller's memory, zeroed but for the first two, until driver_stop_done. */
 struct driver_stop {
-    /* Exactly once; from any thread, also from within driver_stop_task. @r: 0 also for a task that
-     * is unknown or has ended, else -errno with @err. */
+    /* Exactly once; from any thread, also from within driver_stop_task. @r: 0 when the task is
+     * unknown or its end is recorded, else -errno with @err. */
     void (*ended)(void *ctx, int r, const struct err *err);
     void *ctx;
     /* ---- the driver's ---- */
@@ -121,15 +122,29 @@ struct driver_stop {
     struct task *task;
     struct task_waiter waiter;
     struct call call;
-    uint64_t kill_at_us;
+    enum driver_stop_step {
+        STOP_BEGIN,
+        STOP_BY_DOCKER, /* Docker stops it; it answers after the end */
+        STOP_SIGNAL,    /* the signal is on its way */
+        STOP_GRACE,     /* until SIGKILL */
+        STOP_KILL,      /* SIGKILL is on its way */
+        STOP_RECORD,    /* Docker has answered: until the end is recorded */
+    } step;
+    uint64_t timeout_us, kill_at_us;
+    uint64_t at_us; /* when the step is over; clock_now_us() time */
+    char signal[64];
+    struct stop_request *request;
+    int r;
+    struct err err;
     struct driver_stop *next;
 };
-/** Sends @signal ("" = the container's own) and returns; SIGKILL follows @timeout_us later.
- *  Context: blocks for the signal alone. @call's cancel must live until `ended` was called. */
+/** Stops the task: @signal, or the container's own stop signal when @signal is ""; SIGKILL follows
+ *  @timeout_us later. Context: any thread, does not block. @call's cancel must live until `ended`
+ *  was called. */
 void driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
                       int64_t timeout_us, const char *signal, struct driver_stop *s);
-/** After driver_stop_task has returned: `ended` is told -ECANCELED when it still waits; what comes
- * after the wait listens to @call's cancel. Any thread. */
+/** After driver_stop_task has returned: `ended` gets -ECANCELED when the stop still waits. Docker
+ * goes on with a stop that it has begun. Any thread. */
 void driver_stop_cancel(struct driver_stop *s);
 /** After `ended`: releases what it holds, not @s itself. */
 void driver_stop_done(struct driver_stop *s);

@@ -2,6 +2,7 @@
  */
 #include "docker_list.h"
 #include "paddock/clock.h"
+#include "paddock/docker_multi.h"
 #include "paddock/parse.h"
 
 #include <stdio.h>
@@ -168,22 +169,44 @@ int docker_container_start_end(struct docker_begun *b, const struct call *call, 
     return docker_end(b, call, NULL, err);
 }
 
-int docker_container_stop(struct docker *d, const struct call *call, const char *id,
-                          unsigned timeout_s, struct err *err) {
+static char *stop_path(const char *id, unsigned timeout_s) {
     char rest[32];
     snprintf(rest, sizeof(rest), "/stop?t=%u", timeout_s);
-    return post_container(d, call, id, rest, err);
+    return container_path(id, rest);
 }
 
-int docker_container_kill(struct docker *d, const struct call *call, const char *id,
-                          const char *signal, struct err *err) {
+static char *kill_path(const char *id, const char *signal) {
     AUTO_FREE char *escaped = docker_escape(signal && signal[0] ? signal : "SIGKILL");
     AUTO_FREE char *rest = NULL;
     if (!escaped || asprintf(&rest, "/kill?signal=%s", escaped) < 0) {
         rest = NULL;
-        return err_oom(err);
+        return NULL;
     }
-    return post_container(d, call, id, rest, err);
+    return container_path(id, rest);
+}
+
+int docker_container_stop(struct docker *d, const struct call *call, const char *id,
+                          unsigned timeout_s, struct err *err) {
+    AUTO_FREE char *path = stop_path(id, timeout_s);
+    return path ? post(d, call, path, err) : err_oom(err);
+}
+
+int docker_container_kill(struct docker *d, const struct call *call, const char *id,
+                          const char *signal, struct err *err) {
+    AUTO_FREE char *path = kill_path(id, signal);
+    return path ? post(d, call, path, err) : err_oom(err);
+}
+
+int docker_multi_stop(struct docker_multi *m, const char *id, unsigned timeout_s,
+                      const struct docker_get_ops *ops, void *ctx, struct docker_get **ret) {
+    AUTO_FREE char *path = stop_path(id, timeout_s);
+    return path ? docker_multi_post(m, path, ops, ctx, ret) : -ENOMEM;
+}
+
+int docker_multi_kill(struct docker_multi *m, const char *id, const char *signal,
+                      const struct docker_get_ops *ops, void *ctx, struct docker_get **ret) {
+    AUTO_FREE char *path = kill_path(id, signal);
+    return path ? docker_multi_post(m, path, ops, ctx, ret) : -ENOMEM;
 }
 
 int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,

@@ -40,6 +40,7 @@ struct docker_get {
     const struct docker_get_ops *ops;
     void *ctx;
     char *path;
+    bool post;
     CURL *easy; /* NULL in GET_NEW */
     struct curl_slist *headers;
     enum get_state state;
@@ -149,7 +150,7 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg) {
     if (g->multi->fed != g) /* curl went on to another one's socket */
         tell_pause(g->multi);
     g->multi->fed = g;
-    int r = g->ops->on_data(g->ctx, data, len);
+    int r = g->ops->on_data ? g->ops->on_data(g->ctx, data, len) : 0;
     if (r == DOCKER_GET_PAUSE)
         return CURL_WRITEFUNC_PAUSE;
     g->r = r;
@@ -171,6 +172,8 @@ static int start_easy(struct docker_get *g, int minor) {
     c |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, g->detail);
     if (!minor)
         c |= curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, PING_TIMEOUT_MS);
+    else if (g->post)
+        c |= curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, ""); /* the method, and no body */
     else if (g->ops->unframed)
         c |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_0);
     if (r < 0 || c != CURLE_OK)
@@ -215,6 +218,10 @@ static void after_ping(struct docker_get *g, CURLcode code, int status) {
         start_over(g);
 }
 
+static const char *method_of(const struct docker_get *g) {
+    return g->post ? "POST" : "GET";
+}
+
 static void after_transfer(struct docker_get *g, CURLcode code) {
     struct docker *d = g->multi->docker;
     struct err err = {0};
@@ -229,9 +236,9 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
         return;
     }
     if (r < 0)
-        err_set(&err, ERR_PLAIN, -r, "GET %.200s: %s", g->path, strerror(-r));
+        err_set(&err, ERR_PLAIN, -r, "%s %.200s: %s", method_of(g), g->path, strerror(-r));
     else if ((r = docker_curl_error(d, g->easy, code, g->detail, &err)) == 0)
-        r = docker_status_error(status, &g->error_body, "GET", g->path, &err);
+        r = docker_status_error(status, &g->error_body, method_of(g), g->path, &err);
     if (r == -ENOTCONN)
         docker_minor_forget(d);
     if (docker_is_other_version(status, &err) && !g->negotiated) {
@@ -451,8 +458,8 @@ void docker_multi_gather(struct docker_multi *m, uint64_t us) {
     m->gather_us = us;
 }
 
-int docker_multi_get(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
-                     void *ctx, struct docker_get **ret) {
+static int add_request(struct docker_multi *m, bool post, const char *path,
+                       const struct docker_get_ops *ops, void *ctx, struct docker_get **ret) {
     struct docker_get *g = calloc(1, sizeof(*g));
     char *copy = strdup(path);
     if (!g || !copy) {
@@ -460,7 +467,8 @@ int docker_multi_get(struct docker_multi *m, const char *path, const struct dock
         free(copy);
         return -ENOMEM;
     }
-    *g = (struct docker_get){.multi = m, .ops = ops, .ctx = ctx, .path = copy, .next = m->first};
+    *g = (struct docker_get){
+        .multi = m, .ops = ops, .ctx = ctx, .path = copy, .post = post, .next = m->first};
     buf_init(&g->error_body, DOCKER_ERROR_MAX);
     if (m->first)
         m->first->prev = g;
@@ -468,6 +476,16 @@ int docker_multi_get(struct docker_multi *m, const char *path, const struct dock
     kick(m);
     *ret = g;
     return 0;
+}
+
+int docker_multi_get(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
+                     void *ctx, struct docker_get **ret) {
+    return add_request(m, false, path, ops, ctx, ret);
+}
+
+int docker_multi_post(struct docker_multi *m, const char *path, const struct docker_get_ops *ops,
+                      void *ctx, struct docker_get **ret) {
+    return add_request(m, true, path, ops, ctx, ret);
 }
 
 void docker_get_cancel(struct docker_get *g) {

@@ -3,6 +3,7 @@
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"
+#include "paddock/docker_multi.h"
 #include "paddock/log.h"
 #include "paddock/parse.h"
 
@@ -105,10 +106,12 @@ void driver_free(struct driver *d) {
         loop_run_posted(d->loop);
     pin_free(d->pin); /* the pools' work wakes it and asks it */
     networks_free(d->networks);
+    roll_call_free(d->roll_call);
     exec_list_free(d->execs);
     stop_list_free(d->stops);
     stats_free(d->stats);
     oom_free(d->oom);
+    docker_multi_free(d->requests);
     docker_events_free(d->docker_events);
     fingerprint_free(d->fingerprint);
     docker_images_free(d->images);
@@ -271,6 +274,10 @@ static int start_streams(struct driver *d, const struct plugin_config *c) {
     int r = 0;
     if (!d->networks)
         r = networks_new(d, &d->networks);
+    if (r == 0 && !d->roll_call)
+        r = roll_call_new(d, &d->roll_call);
+    if (r == 0 && !d->requests)
+        r = docker_multi_new(d->docker, d->loop, &d->requests);
     if (r == 0 && !d->docker_events)
         r = docker_events_new(d->docker, d->loop, &exit_events_ops, d, &d->docker_events);
     if (r < 0)

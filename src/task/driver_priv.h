@@ -32,6 +32,7 @@ struct stats_list;
 struct fingerprint;
 struct exec_list;
 struct stop_list;
+struct roll_call;
 struct networks;
 struct sources;
 struct recovery;
@@ -70,6 +71,7 @@ struct driver {
     pthread_t loop_thread;
     bool loop_runs;
     struct docker_events *docker_events;
+    struct docker_multi *requests; /* that wait long for Docker's answer; the streams thread's */
     struct pin *pin;
     struct oom *oom;         /* NULL on cgroup v1 */
     struct logpump *pump;    /* made with the owner, under lock */
@@ -81,6 +83,7 @@ struct driver {
     struct stats_list *stats;
     struct exec_list *execs;
     struct stop_list *stops;
+    struct roll_call *roll_call;
     struct networks *networks;
 };
 
@@ -181,6 +184,10 @@ int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_r
 int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
 void stats_free(struct stats_list *s);
 void stats_task_ended(struct stats_list *s, const char *task_id);
+
+/** Before the loop runs. Looks for ends that no event reported. */
+int roll_call_new(struct driver *d, struct roll_call **ret) MUST_CHECK;
+void roll_call_free(struct roll_call *c); /* after the pool */
 
 int stop_list_new(struct driver *d, struct stop_list **ret) MUST_CHECK;
 /** Stops that still wait are not told: their calls have ended before. */

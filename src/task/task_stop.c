@@ -1,14 +1,17 @@
-/* StopTask and SignalTask. What has stopped or is unknown is success for the first: Nomad repeats
- * it for minutes otherwise. Facts: docker-driver 5.4, 5.9.
+/* StopTask and SignalTask.
  *
- * A stop is the signal that was given, or else the container's own; then the task's timeout for its
- * end; then Docker's stop without any grace, which is SIGKILL. In the long part in between it holds
- * no thread, so any number can be under way: the task's end completes it, or one timer of the
- * streams thread hands it to the drains for the last part, where those that Docker cannot kill hold
- * up no look at a container. */
+ * StopTask without a kill_signal is one POST /stop: Docker sends the container's own stop signal,
+ * waits for the task's kill_timeout and then sends SIGKILL, also when this process has ended by
+ * then. StopTask with a kill_signal is that signal, a wait, and SIGKILL. Neither holds a thread:
+ * the requests and the one timer belong to the streams thread.
+ *
+ * Success means that the task's end is recorded (or the task unknown), because Nomad then waits for
+ * WaitTask's answer. Docker's answer alone is not enough: after it the container is inspected, and
+ * the stop waits for the record. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
+#include "paddock/docker_multi.h"
 #include "paddock/log.h"
 
 #include <ctype.h>
@@ -17,14 +20,29 @@
 #include <string.h>
 #include <strings.h>
 
-#define STOP_WAITS 1
+/* After Docker's answer: until the end is recorded. The die event has usually come before. */
+#define STOP_RECORD_US (5 * US_PER_SEC)
+/* Docker's limit for a timeout is 2^63 ns; some versions read 32 bits. */
+#define STOP_TIMEOUT_MAX_S INT32_MAX
+
+/* A request to Docker. It outlives the stop that sent it when the task ends before Docker answers:
+ * only the streams thread may cancel it. */
+struct stop_request {
+    struct stop_list *list;
+    struct driver_stop *stop; /* NULL = nobody waits for the answer */
+    struct docker_get *get;
+    struct stop_request *next;
+};
 
 struct stop_list {
     struct driver *d;
-    pthread_mutex_t lock;
-    struct driver_stop *first; /* those that wait for their task's end */
-    struct loop_timer *timer;  /* the streams thread's */
+    pthread_mutex_t lock; /* of the lists and of what the stops in them contain */
+    struct driver_stop *first;
+    struct stop_request *requests;
+    struct loop_timer *timer; /* the streams thread's */
 };
+
+static void on_timer(void *arg);
 
 int stop_list_new(struct driver *d, struct stop_list **ret) {
     struct stop_list *l = calloc(1, sizeof(*l));
@@ -39,10 +57,17 @@ int stop_list_new(struct driver *d, struct stop_list **ret) {
 void stop_list_free(struct stop_list *l) {
     if (!l)
         return;
+    for (struct stop_request *q = l->requests, *next; q; q = next) {
+        next = q->next;
+        docker_get_cancel(q->get);
+        free(q);
+    }
     loop_timer_del(l->timer);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }
+
+#define STOP_WAITS 1
 
 /* "SIGHUP", "hup", "1": what the kernel knows. */
 static bool signal_is_known(const char *name) {
@@ -68,39 +93,69 @@ static int check_signal(const char *name, struct err *err) {
     return err_set(err, ERR_INVALID, EINVAL, "signal: \"%s\" is not a signal", name);
 }
 
-/* ---- the last part ---- */
+/* ---- requests ----
+ * All on the streams thread, under the list's lock. */
 
-static int stop_now(struct driver_stop *s, struct err *err) {
-    struct driver *d = s->driver;
-    /* Docker's SIGKILL, the unmounts, a loaded host. Then it is reported. */
-    struct call within = call_within(&s->call, d->timeout_us);
+static void request_free(struct stop_list *l, struct stop_request *q) {
+    struct stop_request **at = &l->requests;
+    while (*at != q)
+        at = &(*at)->next;
+    *at = q->next;
+    free(q);
+}
+
+/* Cancels the requests whose stop has ended. */
+static void drop_orphans(struct stop_list *l) {
+    for (struct stop_request *q = l->requests, *next; q; q = next) {
+        next = q->next;
+        if (q->stop)
+            continue;
+        docker_get_cancel(q->get);
+        request_free(l, q);
+    }
+}
+
+static void detach(struct driver_stop *s) {
+    if (s->request)
+        s->request->stop = NULL;
+    s->request = NULL;
+}
+
+static void on_answer(void *ctx, int r, int status, const struct err *err);
+
+static const struct docker_get_ops request_ops = {.on_done = on_answer};
+
+/* Rounded up: a task gets at least its timeout. */
+static unsigned whole_seconds(uint64_t us) {
+    uint64_t s = us / US_PER_SEC + (us % US_PER_SEC ? 1 : 0);
+    return s > STOP_TIMEOUT_MAX_S ? STOP_TIMEOUT_MAX_S : (unsigned)s;
+}
+
+/* @signal NULL = POST /stop with the stop's timeout. */
+static int send_request(struct driver_stop *s, const char *signal) {
+    struct stop_list *l = s->driver->stops;
+    struct stop_request *q = calloc(1, sizeof(*q));
+    if (!q)
+        return -ENOMEM;
     const struct task_look now = store_look(s->task);
-    int r = docker_container_stop(d->docker, &within, now.container_id, 0, err);
-    if (r == -ENOENT) {
-        err_clear(err);
-        r = 0;
+    *q = (struct stop_request){.list = l, .stop = s};
+    struct docker_multi *m = s->driver->requests;
+    int r = signal ? docker_multi_kill(m, now.container_id, signal, &request_ops, q, &q->get)
+                   : docker_multi_stop(m, now.container_id, whole_seconds(s->timeout_us),
+                                       &request_ops, q, &q->get);
+    if (r < 0) {
+        free(q);
+        return r;
     }
-    bool conflict = r == -EEXIST; /* 409: being removed; well when it has ended */
-    int known = r == 0 || conflict ? exit_check(d, s->task, -1) : 0;
-    if (conflict && store_look(s->task).phase == TASK_EXITED) {
-        err_clear(err);
-        return 0;
-    }
-    if (known < 0)
-        log_debug("stop", LOG_KV("task_id", s->task->id), "the end is not known yet, retrying");
-    return err_wrap(err, r, "Failed to stop container %s", now.container_id);
+    q->next = l->requests;
+    l->requests = q;
+    s->request = q;
+    return 0;
 }
 
-static void stop_work(void *arg) {
-    struct driver_stop *s = arg;
-    struct err err = {0};
-    int r = stop_now(s, &err);
-    s->ended(s->ctx, r, &err);
-}
-
-/* ---- the wait for the end ----
- * Whoever takes the waiter out of the store owns the stop: the timer, a cancel, or, when it is too
- * late for both, the task's end. */
+/* ---- one stop's way ----
+ * The code that takes the waiter out of the store owns the stop and ends it: the timer, a cancel,
+ * or, when it is too late for both, the task's end. */
 
 static void list_remove(struct stop_list *l, const struct driver_stop *s) {
     struct driver_stop **at = &l->first;
@@ -116,86 +171,153 @@ static void on_end(void *ctx, const struct task_exit *exit) {
     (void)exit;
     pthread_mutex_lock(&l->lock);
     list_remove(l, s);
+    detach(s);
     pthread_mutex_unlock(&l->lock);
+    if (loop_post(l->d->loop, on_timer, l) < 0) /* cancels the request */
+        log_debug("stop", NULL, "out of memory: a request to Docker is cancelled later");
     s->ended(s->ctx, 0, NULL);
 }
 
-/* Takes those whose time has come out of the list. *@ret_next: when the next one's will; 0 = none.
+static uint64_t within(const struct driver_stop *s, uint64_t us) {
+    return call_within(&s->call, us).deadline_us;
+}
+
+/* The next step of a stop whose time has come. Returns 0; -errno with s->err: the stop has failed.
  */
-static struct driver_stop *take_due(struct stop_list *l, uint64_t now, uint64_t *ret_next) {
-    struct driver_stop *due = NULL, **at = &l->first;
+static int step(struct driver_stop *s) {
+    const struct driver *d = s->driver;
+    int r = 0;
+    if (cancel_fired(s->call.cancel))
+        return err_set(&s->err, ERR_PLAIN, ECANCELED, "the stop was cancelled");
+    switch (s->step) {
+    case STOP_BEGIN:
+        s->step = s->signal[0] ? STOP_SIGNAL : STOP_BY_DOCKER;
+        s->at_us = within(s, s->signal[0] ? d->timeout_us : s->timeout_us + d->timeout_us);
+        r = send_request(s, s->signal[0] ? s->signal : NULL);
+        break;
+    case STOP_GRACE:
+        s->step = STOP_KILL;
+        s->at_us = call_within(NULL, d->timeout_us).deadline_us;
+        r = send_request(s, "SIGKILL");
+        break;
+    case STOP_RECORD:
+        return s->err.set ? -s->err.code
+                          : err_set(&s->err, ERR_RECOVERABLE, ETIMEDOUT,
+                                    "Docker has stopped the container, but its end is not known");
+    default:
+        return err_set(&s->err, ERR_DEADLINE, ETIMEDOUT,
+                       "Docker did not answer in time when it was asked to stop the container");
+    }
+    return r < 0 ? err_oom(&s->err) : 0;
+}
+
+/* Makes the due steps. Returns the stops that have failed, taken out of the list. *@ret_next: when
+ * the next step is due; 0 = no stop waits. */
+static struct driver_stop *make_steps(struct stop_list *l, uint64_t *ret_next) {
+    struct driver_stop *failed = NULL, **at = &l->first;
+    uint64_t now = clock_now_us();
     *ret_next = 0;
     while (*at) {
         struct driver_stop *s = *at;
-        if (s->kill_at_us > now && (!*ret_next || s->kill_at_us < *ret_next))
-            *ret_next = s->kill_at_us;
-        if (s->kill_at_us > now || !store_wait_cancel(s->task, &s->waiter)) {
-            at = &s->next;
+        if (s->at_us <= now && s->r == 0)
+            s->r = step(s);
+        if (s->r < 0 && store_wait_cancel(s->task, &s->waiter)) {
+            *at = s->next;
+            detach(s);
+            s->next = failed;
+            failed = s;
             continue;
         }
-        *at = s->next;
-        s->next = due;
-        due = s;
+        if (s->r == 0 && (!*ret_next || s->at_us < *ret_next))
+            *ret_next = s->at_us;
+        at = &s->next;
     }
-    return due;
+    return failed;
 }
 
+static void end_failed(struct driver_stop *s) {
+    char id[65];
+    snprintf(id, sizeof(id), "%s", store_look(s->task).container_id);
+    s->ended(s->ctx, err_wrap(&s->err, s->r, "Failed to stop container %s", id), &s->err);
+}
+
+/* On the streams thread. */
 static void on_timer(void *arg) {
     struct stop_list *l = arg;
     uint64_t next;
+    if (!l->timer && loop_timer_new(l->d->loop, on_timer, l, &l->timer) < 0)
+        return; /* the next stop tries again */
     pthread_mutex_lock(&l->lock);
-    struct driver_stop *due = take_due(l, clock_now_us(), &next);
+    struct driver_stop *failed = make_steps(l, &next);
+    drop_orphans(l);
     pthread_mutex_unlock(&l->lock);
     loop_timer_at(l->timer, next);
-    while (due) {
-        struct driver_stop *s = due;
-        due = s->next; /* the stop's memory is not ours once it is told */
-        if (pool_run(l->d->drains, stop_work, s) < 0) {
-            struct err err = {0};
-            s->ended(s->ctx, err_oom(&err), &err);
-        }
+    while (failed) {
+        struct driver_stop *s = failed;
+        failed = s->next; /* the stop's memory is not ours once it has ended */
+        end_failed(s);
     }
 }
 
-/* On the streams thread: a new one may be due before what the timer waits for. */
-static void arm(void *arg) {
-    struct stop_list *l = arg;
-    if (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0)
-        on_timer(l);
+/* Docker has answered. The end is recorded, or a look at the container is needed: it may be gone
+ * (404), have ended or be about to be removed (409). */
+static void await_record(struct driver_stop *s, int r, const struct err *err) {
+    uint64_t limit = s->driver->timeout_us;
+    s->step = STOP_RECORD;
+    s->at_us = within(s, limit < STOP_RECORD_US ? limit : STOP_RECORD_US);
+    if (r == -EEXIST && err)
+        s->err = *err; /* Docker's words, for a container that runs on */
 }
 
-/* True: it waits no more, and nobody else tells its end. @s is not looked at when it is not in the
- * list. */
+static void on_answer(void *ctx, int r, int status, const struct err *err) {
+    struct stop_request *q = ctx;
+    struct stop_list *l = q->list;
+    AUTO_TASK struct task *look = NULL;
+    (void)status;
+    pthread_mutex_lock(&l->lock);
+    struct driver_stop *s = q->stop;
+    request_free(l, q);
+    if (s) {
+        s->request = NULL;
+        if (r == 0 && s->step == STOP_SIGNAL) {
+            s->step = STOP_GRACE;
+            s->at_us = s->kill_at_us;
+        } else if (r == 0 || r == -ENOENT || r == -EEXIST) {
+            await_record(s, r, err);
+            look = store_get(l->d->store, s->task->id);
+        } else {
+            s->r = r;
+            s->err = *err;
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    if (look)
+        exit_look_later(l->d, look);
+    on_timer(l);
+}
+
+/* True: it waits no more, and nothing else ends it. @s is not read when it is not in the list. */
 static bool take(struct stop_list *l, struct driver_stop *s) {
     pthread_mutex_lock(&l->lock);
     const struct driver_stop *at = l->first;
     while (at && at != s)
         at = at->next;
     bool taken = at && store_wait_cancel(s->task, &s->waiter);
-    if (taken)
+    if (taken) {
         list_remove(l, s);
+        detach(s);
+    }
     pthread_mutex_unlock(&l->lock);
     return taken;
 }
 
-static int wait_end(struct driver_stop *s, uint64_t timeout_us, struct err *err) {
-    struct stop_list *l = s->driver->stops;
-    s->kill_at_us = call_within(&s->call, timeout_us).deadline_us;
-    s->waiter = (struct task_waiter){.done = on_end, .ctx = s};
-    pthread_mutex_lock(&l->lock);
-    s->next = l->first;
-    l->first = s;
-    pthread_mutex_unlock(&l->lock);
-    store_wait(s->task, &s->waiter); /* may tell the end at once */
-    if (loop_post(l->d->loop, arm, l) < 0 && take(l, s))
-        return err_oom(err);
-    return STOP_WAITS;
-}
-
 void driver_stop_cancel(struct driver_stop *s) {
-    if (!take(s->driver->stops, s))
+    struct stop_list *l = s->driver->stops;
+    if (!take(l, s))
         return;
     struct err err = {0};
+    if (loop_post(l->d->loop, on_timer, l) < 0)
+        log_debug("stop", NULL, "out of memory: a request to Docker is cancelled later");
     s->ended(s->ctx, err_set(&err, ERR_PLAIN, ECANCELED, "the stop was cancelled"), &err);
 }
 
@@ -205,52 +327,28 @@ void driver_stop_done(struct driver_stop *s) {
 
 /* ---- StopTask ---- */
 
-/* What Docker would send: the image's or the job's StopSignal. */
-static int own_signal(struct driver_stop *s, const char *container_id, char ret[64],
-                      struct err *err) {
-    struct call within = call_within(&s->call, s->driver->timeout_us);
-    struct docker_state state;
-    AUTO_JSON json_t *j = NULL;
-    int r = docker_container_inspect(s->driver->docker, &within, container_id, &state, &j, err);
-    if (r < 0)
-        return r;
-    const char *text =
-        json_string_value(json_object_get(json_object_get(j, "Config"), "StopSignal"));
-    snprintf(ret, 64, "%s", str_empty(text) ? "SIGTERM" : text);
-    return 0;
-}
-
-static int send_signal(struct driver_stop *s, const char *container_id, const char *signal,
-                       struct err *err) {
-    char own[64];
-    if (str_empty(signal)) {
-        int r = own_signal(s, container_id, own, err);
-        if (r < 0)
-            return r;
-        signal = own;
-    }
-    struct call within = call_within(&s->call, s->driver->timeout_us);
-    return docker_container_kill(s->driver->docker, &within, container_id, signal, err);
-}
-
-static int begin(struct driver_stop *s, uint64_t timeout_us, const char *signal, struct err *err) {
+/* Returns STOP_WAITS, 0 when there is nothing to stop, or -errno. */
+static int begin(struct driver_stop *s, const char *signal, struct err *err) {
+    struct stop_list *l = s->driver->stops;
     int r = str_empty(signal) ? 0 : check_signal(signal, err);
     if (r < 0)
         return r;
     const struct task_look now = store_look(s->task);
-    if (now.phase == TASK_EXITED || !now.container_id[0])
+    if (now.phase == TASK_EXITED)
         return 0;
-    if (str_empty(signal) && timeout_us == 0)
-        return stop_now(s, err);
-    r = send_signal(s, now.container_id, signal, err);
-    if (r == -ENOENT || r == -EEXIST) { /* gone, or not running: that is what is wanted */
-        err_clear(err);
-        exit_check(s->driver, s->task, -1);
-        return 0;
-    }
-    if (r < 0)
-        return err_wrap(err, r, "Failed to signal container %s", now.container_id);
-    return wait_end(s, timeout_us, err);
+    if (now.phase == TASK_STARTING)
+        return err_set(err, ERR_RECOVERABLE, EAGAIN, "task %s is still being started", s->task->id);
+    snprintf(s->signal, sizeof(s->signal), "%s", str_empty(signal) ? "" : signal);
+    s->kill_at_us = within(s, s->timeout_us);
+    s->waiter = (struct task_waiter){.done = on_end, .ctx = s};
+    pthread_mutex_lock(&l->lock);
+    s->next = l->first;
+    l->first = s;
+    pthread_mutex_unlock(&l->lock);
+    store_wait(s->task, &s->waiter); /* may end it immediately */
+    if (loop_post(l->d->loop, on_timer, l) < 0 && take(l, s))
+        return err_oom(err);
+    return STOP_WAITS;
 }
 
 void driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
@@ -258,8 +356,9 @@ void driver_stop_task(struct driver *d, const struct call *call, const char *tas
     struct err err = {0};
     s->driver = d;
     s->call = *call;
+    s->timeout_us = timeout_us > 0 ? (uint64_t)timeout_us : 0;
     s->task = store_get(d->store, task_id);
-    int r = s->task ? begin(s, timeout_us > 0 ? (uint64_t)timeout_us : 0, signal, &err) : 0;
+    int r = s->task ? begin(s, signal, &err) : 0;
     if (r != STOP_WAITS)
         s->ended(s->ctx, r, &err);
 }

@@ -26,7 +26,8 @@
  * (the clock of its log is set so far before or behind the machine's), POST /_fake/restart/ID
  * (another process, by Docker itself), POST /_fake/busy/PORT[?times=N] (the next N starts of
  * containers that publish PORT fail, and as with Docker 29 a second start of the same container
- * runs it without networks), POST /_fake/netless/N (the next N starts leave the networks out), POST
+ * runs it without networks), POST /_fake/netless/N (the next N starts leave the networks out),
+ * POST /_fake/mute/on and off (events are lost, as dockerd loses them for a slow listener), POST
  * /_fake/oom/ID (a child is killed for want of memory),
  * POST /_fake/drop (all streams cut), GET /_fake/requests
  * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",

@@ -67,6 +67,7 @@ struct engine {
     char busy_port[16];  /* somebody else's on the host */
     unsigned busy_times; /* for so many starts */
     unsigned netless_times;
+    bool mute; /* events are lost */
 };
 
 /* ---- small things ---- */
@@ -146,6 +147,10 @@ static void emit(struct engine *e, const struct container *c, const char *action
     json_object_update(attributes, get(c, "Labels")); /* as in dockerd, they win */
     json_object_set_new(attributes, "name", json_string(c->name));
     json_object_set(attributes, "image", get(c, "Image"));
+    if (e->mute) {
+        json_decref(attributes);
+        return;
+    }
     int64_t ns = clock_wall_ns();
     json_t *j =
         json_pack("{s:s,s:s,s:s,s:{s:s,s:o},s:s,s:I,s:I}", "status", action, "id", c->id, "Type",
@@ -757,6 +762,11 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
         AUTO_FREE char *times = request_param(rq, "times");
         snprintf(e->busy_port, sizeof(e->busy_port), "%s", id);
         e->busy_times = times ? (unsigned)strtoul(times, NULL, 10) : UINT32_MAX;
+        conn_reply(conn, 204, NULL);
+        return true;
+    }
+    if (strcmp(what, "mute") == 0) {
+        e->mute = strcmp(id, "on") == 0;
         conn_reply(conn, 204, NULL);
         return true;
     }

@@ -98,21 +98,50 @@ static bool container_is_there(struct world_web *x) {
 
 /* ---- stop ---- */
 
-static void test_stop__running__exit_is_told(void **state) {
+/* Docker sends the signal, waits and kills: one request, also when this process ends meanwhile. */
+static void test_stop__running__one_request_and_exit_is_told(void **state) {
     struct world_web *x = *state;
-    assert_int_equal(stop(x, 10 * US_PER_SEC, "", NULL), 0);
-    assert_int_equal(asked(x, "POST", "/stop"), 0);
+    char request[128];
+    assert_int_equal(stop(x, 10 * US_PER_SEC + 1, "", NULL), 0);
+    assert_int_equal(asked(x, "POST", "/stop"), 1);
+    assert_int_equal(asked(x, "POST", "/kill"), 0);
+    snprintf(request, sizeof(request), "POST /containers/%s/stop",
+             world_look(&x->w, x->task.id).container_id);
+    AUTO_JSON json_t *log = fake_log(&x->w.fake, request);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 0), "query")),
+                        "t=11"); /* at least the timeout */
     assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
 }
 
-/* The image's STOPSIGNAL. */
-static void test_stop__own_signal__is_sent(void **state) {
+static void test_stop__six_hours__docker_gets_them(void **state) {
     struct world_web *x = *state;
-    fake_rules(&x->w.fake, "GET /containers/*/json times=1 status=200 type=application/json "
-                           "body={\"Id\":\"x\",\"State\":{\"Running\":true},"
-                           "\"Config\":{\"StopSignal\":\"SIGKILL\"}}\n");
-    assert_int_equal(stop(x, 10 * US_PER_SEC, "", NULL), 0);
-    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
+    struct stopping s;
+    struct call call = {0};
+    char request[128];
+    fake_rules(&x->w.fake, "POST /containers/*/stop hang\n");
+    snprintf(request, sizeof(request), "POST /containers/%s/stop",
+             world_look(&x->w, x->task.id).container_id);
+    stop_begin(&s, x->w.d, &call, x->task.id, 6 * 3600 * (int64_t)US_PER_SEC, "");
+    world_until_count(&x->w, request, 1);
+    AUTO_JSON json_t *log = fake_log(&x->w.fake, request);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 0), "query")),
+                        "t=21600");
+    assert_false(has_ended(&s));
+    world_exit(&x->w, &x->task, 0); /* the end counts, not Docker's answer */
+    assert_int_equal(stop_end(&s, NULL), 0);
+}
+
+/* Beyond what Docker can count. */
+static void test_stop__longest_timeout__dockers_limit(void **state) {
+    struct world_web *x = *state;
+    struct call call = {0};
+    char request[128];
+    assert_int_equal(stop_id(x->w.d, &call, x->task.id, INT64_MAX, "", NULL), 0);
+    snprintf(request, sizeof(request), "POST /containers/%s/stop",
+             world_look(&x->w, x->task.id).container_id);
+    AUTO_JSON json_t *log = fake_log(&x->w.fake, request);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(log, 0), "query")),
+                        "t=2147483647");
 }
 
 static void test_stop__unknown_or_ended__success(void **state) {
@@ -125,23 +154,71 @@ static void test_stop__unknown_or_ended__success(void **state) {
     assert_int_equal(asked(x, "POST", "/stop"), 0);
 }
 
-static void test_stop__404__success(void **state) {
-    fake_rules(&((struct world_web *)*state)->w.fake,
-               "POST /containers/*/stop status=404 body={\"message\":\"No such container\"}\n");
-    assert_int_equal(stop(*state, 0, "", NULL), 0);
+/* ---- success means that the end is known ----
+ * No event stream: nothing but Docker's answers tells of the end. */
+
+static void deaf(struct world_web *x) {
+    fake_rules(&x->w.fake, "GET /events hang\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    world_until_count(&x->w, "GET /events", 2);
 }
 
-static void test_stop__304__success(void **state) {
-    fake_rules(&((struct world_web *)*state)->w.fake, "POST /containers/*/stop status=304\n");
-    assert_int_equal(stop(*state, 0, "", NULL), 0);
+static void test_stop__gone__end_is_told(void **state) {
+    struct world_web *x = *state;
+    deaf(x);
+    fake_rules(&x->w.fake, "* /containers/* status=404 body={\"message\":\"No such container\"}\n");
+    assert_int_equal(stop(x, 0, "", NULL), 0);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 137);
+    assert_string_equal(e.err, "the container was removed outside of Nomad");
 }
 
-/* 409 on stop: somebody removes it already; it is success when it has ended indeed. */
+static void test_stop__signal_to_gone__end_is_told(void **state) {
+    struct world_web *x = *state;
+    deaf(x);
+    fake_rules(&x->w.fake, "* /containers/* status=404 body={\"message\":\"No such container\"}\n");
+    assert_int_equal(stop(x, 10 * US_PER_SEC, "SIGINT", NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
+}
+
+static void test_stop__404_and_inspect_hangs__no_success(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    deaf(x);
+    fake_rules(&x->w.fake,
+               "POST /containers/*/stop status=404 body={\"message\":\"No such container\"}\n"
+               "GET /containers/*/json hang\n");
+    assert_int_equal(stop(x, 0, "", &err), -ETIMEDOUT);
+    assert_non_null(strstr(err.text, "its end is not known"));
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    /* and the next one finds out */
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    assert_int_equal(stop(x, 0, "", NULL), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+}
+
+static void test_stop__304__end_is_told(void **state) {
+    struct world_web *x = *state;
+    deaf(x);
+    world_exit(&x->w, &x->task, 4);
+    assert_int_equal(stop(x, 0, "", NULL), 0); /* the fake says 304 */
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
+}
+
+static void test_stop__answered_and_still_running__no_success(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    fake_rules(&x->w.fake, "POST /containers/*/stop status=204\n");
+    assert_int_equal(stop(x, 0, "", &err), -ETIMEDOUT);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+/* 409 on stop: the container is being removed. */
 static void test_stop__409_and_ended__success(void **state) {
     struct world_web *x = *state;
+    deaf(x);
     fake_rules(&x->w.fake,
                "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
-    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_exit(&x->w, &x->task, 7);
     assert_int_equal(stop(x, 0, "", NULL), 0);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 7);
@@ -152,6 +229,18 @@ static void test_stop__409_and_running__error(void **state) {
     struct err err;
     fake_rules(&x->w.fake,
                "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n");
+    assert_true(stop(x, 0, "", &err) < 0);
+    assert_non_null(strstr(err.text, "removal in progress"));
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
+static void test_stop__409_and_inspect_fails__error(void **state) {
+    struct world_web *x = *state;
+    struct err err;
+    deaf(x);
+    fake_rules(&x->w.fake,
+               "POST /containers/*/stop status=409 body={\"message\":\"removal in progress\"}\n"
+               "GET /containers/*/json status=500 body={\"message\":\"no\"}\n");
     assert_true(stop(x, 0, "", &err) < 0);
     assert_non_null(strstr(err.text, "removal in progress"));
 }
@@ -172,13 +261,14 @@ static void test_stop__hangs__deadline(void **state) {
     struct err err;
     uint64_t before = clock_now_us();
     fake_rules(&x->w.fake, "POST /containers/*/stop hang\nPOST /containers/*/kill skip=1 hang\n");
-    assert_int_equal(stop(x, 200 * US_PER_MS, "SIGINT", &err), -ETIMEDOUT);
+    assert_int_equal(stop(x, 200 * US_PER_MS, "SIGINT", &err), -ETIMEDOUT); /* the SIGKILL */
     assert_int_equal(err.cls, ERR_DEADLINE);
-    assert_int_equal(asked(x, "POST", "/stop"), 1);
+    assert_int_equal(asked(x, "POST", "/kill"), 2);
+    assert_int_equal(stop(x, 200 * US_PER_MS, "SIGINT", &err), -ETIMEDOUT); /* the signal */
     assert_int_equal(stop(x, 200 * US_PER_MS, "", &err), -ETIMEDOUT);
-    fake_rules(&x->w.fake, "GET /containers/*/json times=1 hang\n");
-    assert_int_equal(stop(x, 200 * US_PER_MS, "", &err), -ETIMEDOUT);
-    assert_true(clock_now_us() - before < 5 * US_PER_SEC);
+    assert_int_equal(err.cls, ERR_DEADLINE);
+    assert_true(clock_now_us() - before >= 4 * 300 * US_PER_MS);
+    assert_true(clock_now_us() - before < 10 * US_PER_SEC);
 }
 
 static void test_stop__signal_is_enough__no_stop(void **state) {
@@ -188,22 +278,24 @@ static void test_stop__signal_is_enough__no_stop(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
 }
 
-static void test_stop__signal_ignored__stopped_after_timeout(void **state) {
+/* SIGKILL and no second stop signal. */
+static void test_stop__signal_ignored__killed_after_timeout(void **state) {
     struct world_web *x = *state;
     uint64_t before = clock_now_us();
     assert_int_equal(stop(x, 300 * US_PER_MS, "SIGINT", NULL), 0);
     assert_true(clock_now_us() - before >= 300 * US_PER_MS);
-    assert_int_equal(asked(x, "POST", "/kill"), 1);
-    assert_int_equal(asked(x, "POST", "/stop"), 1);
-    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+    assert_int_equal(asked(x, "POST", "/kill"), 2);
+    assert_int_equal(asked(x, "POST", "/stop"), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
 }
 
-static void test_stop__signal_to_ended__success(void **state) {
+static void test_stop__signal_to_ended__end_is_told(void **state) {
     struct world_web *x = *state;
-    fake_rules(&x->w.fake,
-               "POST /containers/*/kill status=409 body={\"message\":\"is not running\"}\n");
-    assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0);
+    deaf(x);
+    world_exit(&x->w, &x->task, 6);
+    assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0); /* the fake says 409 */
     assert_int_equal(asked(x, "POST", "/stop"), 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
 }
 
 static void test_stop__unknown_signal__refused(void **state) {
@@ -268,11 +360,11 @@ static void test_stop__timeouts__in_their_order(void **state) {
     assert_int_equal(stop_end(&late, NULL), 0);
     uint64_t took = clock_now_us() - before;
     assert_in_range(took, 200 * US_PER_MS, 10 * US_PER_SEC);
-    assert_int_equal(asked(x, "POST", "/stop"), 1);
+    assert_int_equal(asked(x, "POST", "/kill"), 3);
 }
 
 /* kill_timeout may be as long as a number can tell. */
-static void test_stop__longest_timeout__waits_for_the_end(void **state) {
+static void test_stop__longest_timeout_and_signal__waits_for_the_end(void **state) {
     struct world_web *x = *state;
     struct stopping s;
     struct task_config other;
@@ -289,7 +381,7 @@ static void test_stop__longest_timeout__waits_for_the_end(void **state) {
 }
 
 static bool all_kills_hang(void *ctx) {
-    return asked(ctx, "POST", "/stop") >= 16;
+    return asked(ctx, "POST", "/kill") >= 40;
 }
 
 static bool other_is_looked_at(void *ctx) {
@@ -308,15 +400,17 @@ static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **stat
     world_run(&x->w, &other, NULL);
     assert_int_equal(cancel_init(&cancel), 0);
     call.cancel = &cancel;
-    fake_rules(&x->w.fake, "POST /containers/*/stop hang\n");
+    fake_rules(&x->w.fake, "POST /containers/*/kill skip=20 hang\n");
     for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
         stop_begin(&stuck[i], x->w.d, &call, x->task.id, US_PER_MS, "SIGINT");
     world_until(all_kills_hang, x, "Docker's kills");
     fake_control(&x->w.fake, "POST", "restart/other-a1", "", NULL, 0);
     world_until(other_is_looked_at, x, "the look at another one");
     cancel_fire(&cancel);
-    for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
+    for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {
+        driver_stop_cancel(&stuck[i].stop);
         assert_int_equal(stop_end(&stuck[i], NULL), -ECANCELED);
+    }
     cancel_done(&cancel);
     task_config_done(&other);
 }
@@ -456,9 +550,15 @@ static void test_destroy__gc_off_ended__container_stays(void **state) {
 
 static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
     struct world_web *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = fake_call();
+    struct docker_state now;
     assert_int_equal(destroy(x, true, NULL), 0);
-    assert_true(container_is_there(x));
-    fake_control(&x->w.fake, "GET", "requests", "", NULL, 0);
+    assert_int_equal(
+        docker_container_inspect(docker, &call, world_name(&x->task), &now, NULL, NULL), 0);
+    assert_string_equal(now.status, "exited");
+    assert_int_equal(now.exit_code, 137);
+    docker_free(docker);
 }
 
 /* `docker restart` by hand: told as the end it was, and what runs since then is not left to run. */
@@ -481,23 +581,28 @@ static void test_destroy__gc_off_started_again_by_hand__stopped(void **state) {
 #define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, world_web_teardown)
 #define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, world_web_teardown)
 static const struct CMUnitTest tests[] = {
-    T(test_stop__running__exit_is_told),
-    T(test_stop__own_signal__is_sent),
+    T(test_stop__running__one_request_and_exit_is_told),
+    T(test_stop__six_hours__docker_gets_them),
+    T(test_stop__longest_timeout__dockers_limit),
     T(test_stop__unknown_or_ended__success),
-    T(test_stop__404__success),
-    T(test_stop__304__success),
+    T(test_stop__gone__end_is_told),
+    T(test_stop__signal_to_gone__end_is_told),
+    HASTY(test_stop__404_and_inspect_hangs__no_success),
+    T(test_stop__304__end_is_told),
+    HASTY(test_stop__answered_and_still_running__no_success),
     T(test_stop__409_and_ended__success),
-    T(test_stop__409_and_running__error),
+    HASTY(test_stop__409_and_running__error),
+    HASTY(test_stop__409_and_inspect_fails__error),
     T(test_stop__500__error_with_dockers_words),
     HASTY(test_stop__hangs__deadline),
     T(test_stop__signal_is_enough__no_stop),
-    T(test_stop__signal_ignored__stopped_after_timeout),
-    T(test_stop__signal_to_ended__success),
+    T(test_stop__signal_ignored__killed_after_timeout),
+    T(test_stop__signal_to_ended__end_is_told),
     T(test_stop__unknown_signal__refused),
     T(test_stop__client_gone__ends_early),
     T(test_stop__many_wait__cost_no_thread),
     T(test_stop__timeouts__in_their_order),
-    T(test_stop__longest_timeout__waits_for_the_end),
+    T(test_stop__longest_timeout_and_signal__waits_for_the_end),
     T(test_stop__twenty_cannot_be_killed__another_is_looked_at),
     T(test_signal__cases),
     T(test_destroy__running_without_force__refused),
