@@ -197,7 +197,7 @@ static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_
     snprintf(rec->path[1], sizeof(rec->path[1]), "%s", err);
     rec->tty = tty != 0;
     if (known_ns)
-        since = known_ns;
+        since = known_ns + 1; /* a gap is better than what was delivered once more */
     /* Taken over from another driver: what it has delivered is behind us. */
     rec->stream[0].at.time.time_ns = rec->stream[1].at.time.time_ns = since;
     atomic_store(&rec->resume_ns, since);
@@ -224,8 +224,8 @@ static int take_record(struct pump_entries *s, const char *id, const json_t *rq,
         r = pump_record_drop(fd, id, clock_wall_ns(), &known_ns);
         if (r == 0)
             r = pump_record_open(fd, id, ret, ret_fresh);
-        *ret_note = "its position file was written by another version: some log lines may be "
-                    "missing or come twice";
+        *ret_note = "its position file was damaged or written by another version: some log "
+                    "lines may be missing";
     }
     if (r == 0 && *ret_fresh && (r = fill_record(*ret, rq, known_ns)) < 0)
         pump_record_close(*ret);

@@ -26,15 +26,24 @@ int log_position_compare(const struct log_position *a, const struct log_position
 #define NEW_NAME_MAX 128
 
 /* Positions were times only. */
+struct position_2 {
+    int64_t time_ns;
+    uint32_t nth, offset;
+};
+
 struct record_2 {
     uint32_t magic, tty;
     char task_id[512], container_id[65], path[2][1024];
     int64_t resume_ns;
     struct {
-        struct log_position at, intent;
+        struct position_2 at, intent;
         uint32_t intent_open, top_sec;
     } stream[2];
 };
+
+static struct log_position convert_position(const struct position_2 *p) {
+    return (struct log_position){.time_ns = p->time_ns, .nth = p->nth, .offset = p->offset};
+}
 
 static int write_beside(int dir_fd, const char *name, const void *data, size_t len) {
     char beside[NEW_NAME_MAX];
@@ -67,8 +76,8 @@ static int convert(int dir_fd, const char *name, int fd) {
     memcpy(r->path, old.path, sizeof(r->path));
     atomic_store(&r->resume_ns, old.resume_ns);
     for (int s = 0; s < 2; s++) {
-        r->stream[s].at.time = old.stream[s].at;
-        r->stream[s].intent.time = old.stream[s].intent;
+        r->stream[s].at.time = convert_position(&old.stream[s].at);
+        r->stream[s].intent.time = convert_position(&old.stream[s].intent);
         r->stream[s].top_sec = old.stream[s].top_sec;
         atomic_store(&r->stream[s].intent_open, old.stream[s].intent_open);
     }

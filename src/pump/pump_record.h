@@ -25,6 +25,9 @@ struct log_position {
     int64_t time_ns;
     uint32_t nth;
     uint32_t offset;
+    /* Prints (log_replay.c) of the first message of that time, and of the last one that was
+     * delivered or of its delivered part. 0: not known. */
+    uint32_t first, last;
 };
 
 struct log_file_id {

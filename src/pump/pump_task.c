@@ -5,6 +5,7 @@
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
+#include "log_replay.h"
 #include "pump_out.h"
 
 #include <stdio.h>
@@ -27,11 +28,10 @@
 /* One of the streams, on this connection. */
 struct out {
     struct pump_out fifo;
-    int64_t first_ns;           /* no message in the chunk is older */
-    int64_t high_ns;            /* no message of this connection is newer */
-    struct log_position cursor; /* the message that is being read */
-    bool any;                   /* cursor is valid on this connection */
-    bool replay;                /* what was delivered before is coming again */
+    int64_t first_ns; /* no message in the chunk is older */
+    int64_t high_ns;  /* no message of this connection is newer */
+    int64_t line_ns;  /* not 0: of the line that has no end yet; its rest has this time */
+    struct log_replay replay;
 };
 
 struct pump_task {
@@ -45,7 +45,8 @@ struct pump_task {
     struct loop_timer *retry;
     uint64_t backoff_us;
     bool open, paused, opened_told, finishing, last_pass, ended;
-    bool eof; /* the stream has ended, the inbox may still hold some of it */
+    bool probing; /* the log is read once to see how much of its front is gone */
+    bool eof;     /* the stream has ended, the inbox may still hold some of it */
     int eof_r, eof_status;
 
     struct log_parser parser;
@@ -56,6 +57,7 @@ struct pump_task {
 };
 
 static void open_stream(struct pump_task *t);
+static void open_log(struct pump_task *t, const uint32_t *missing, bool probing);
 static void run(struct pump_task *t);
 
 const struct pump_record *pump_task_record(const struct pump_task *t) {
@@ -73,7 +75,7 @@ bool pump_task_is_open(const struct pump_task *t) {
 bool pump_task_moves(struct pump_task *t) {
     bool moved = t->out[0].fifo.moved || t->out[1].fifo.moved;
     t->out[0].fifo.moved = t->out[1].fifo.moved = false;
-    return moved || (t->get && !t->out[0].fifo.blocked && !t->out[1].fifo.blocked);
+    return moved || (!t->out[0].fifo.blocked && !t->out[1].fifo.blocked);
 }
 
 /* ---- the FIFOs ---- */
@@ -91,6 +93,9 @@ static void note_resume(struct pump_task *t) {
     for (int s = 0; s < 2; s++)
         if (t->out[s].fifo.len > 0 && t->out[s].first_ns < oldest)
             oldest = t->out[s].first_ns;
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].line_ns && t->out[s].line_ns < oldest)
+            oldest = t->out[s].line_ns;
     if (oldest)
         atomic_store(&t->record->resume_ns, oldest);
     for (int s = 0; s < 2; s++) /* the clock has caught up: nothing of before is read again */
@@ -112,43 +117,6 @@ static bool flush(struct pump_task *t, int s) {
 
 /* ---- messages ---- */
 
-/* Follows the position of the piece's message; returns how many of its bytes were delivered before.
- */
-static size_t already_delivered(struct pump_task *t, const struct log_piece *p) {
-    int s = p->channel - 1;
-    struct out *o = &t->out[s];
-    if (p->offset == 0) {
-        if (o->any && o->cursor.time_ns == p->time_ns) {
-            o->cursor.nth++;
-        } else {
-            o->cursor = (struct log_position){.time_ns = p->time_ns};
-            o->any = true;
-        }
-    }
-    o->cursor.offset = (uint32_t)p->offset;
-    if (!o->replay)
-        return 0;
-    struct log_position *at = &t->record->stream[s].at.time;
-    struct log_position end = o->cursor;
-    end.offset += (uint32_t)p->len;
-    if (o->cursor.time_ns == at->time_ns && o->cursor.nth == at->nth) {
-        if (end.offset > at->offset || p->end)
-            o->replay = false;
-        return at->offset > p->offset
-                   ? at->offset - p->offset < p->len ? at->offset - p->offset : p->len
-                   : 0;
-    }
-    bool last = at->offset == 0 && o->cursor.nth + 1 == at->nth && o->cursor.time_ns == at->time_ns;
-    if (last && p->end)
-        o->replay = false;                           /* whatever time follows */
-    bool is_message = at->nth > 0 || at->offset > 0; /* not the time of a take-over */
-    if (last || log_position_compare(&o->cursor, at) < 0 ||
-        (is_message && o->cursor.time_ns < top_ns(t, s)))
-        return p->len;
-    o->replay = false;
-    return 0;
-}
-
 /* Times rise within a stream, unless the clock is set back. That is noted before anything of after
  * it is delivered. */
 static void follow_clock(struct pump_task *t, const struct log_piece *p) {
@@ -166,18 +134,21 @@ static void follow_clock(struct pump_task *t, const struct log_piece *p) {
 
 static int add_piece(struct pump_task *t, const struct log_piece *p) {
     struct out *o = &t->out[p->channel - 1];
-    size_t skip = already_delivered(t, p);
+    size_t skip = log_replay_take(&o->replay, p);
+    if (t->probing)
+        return 0;
+    if (log_replay_is_front_lost(&o->replay))
+        return -ESTALE;
     follow_clock(t, p);
+    if (p->end && p->len > 0)
+        o->line_ns = p->data[p->len - 1] == '\n' ? 0 : p->time_ns;
     if (skip == p->len)
         return 0;
     t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
     if (o->fifo.len == 0 || p->time_ns < o->first_ns)
         o->first_ns = p->time_ns;
-    struct pump_position behind = {.time = o->cursor};
-    behind.time.offset = (uint32_t)(p->offset + p->len);
-    if (p->end)
-        behind.time = (struct log_position){.time_ns = p->time_ns, .nth = o->cursor.nth + 1};
-    return pump_out_add(&o->fifo, p->data + skip, p->len - skip, &behind);
+    struct pump_position after = {.time = log_replay_after(&o->replay, p)};
+    return pump_out_add(&o->fifo, p->data + skip, p->len - skip, &after);
 }
 
 /* To the end of the present block of either stream, for whose the next piece is, is not known. */
@@ -261,12 +232,29 @@ static void retry_later(struct pump_task *t) {
     t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
 }
 
+/* It is known now how much of the log's front is gone. */
+static void go_on_after_probe(struct pump_task *t) {
+    uint32_t missing[2] = {0};
+    for (int s = 0; s < 2; s++)
+        if (log_replay_is_front_lost(&t->out[s].replay))
+            missing[s] = log_replay_missing(&t->out[s].replay);
+    log_debug("logpump", LOG_KV("container_id", t->record->container_id),
+              "the log was rotated in the middle of a long line: reading goes on in what is left");
+    open_log(t, missing, false);
+}
+
 /* The stream has ended and everything that came is delivered: what now? */
 static void after_eof(struct pump_task *t) {
     int r = t->eof_r, status = t->eof_status;
     t->eof = false;
+    bool probed = t->probing && r == 0;
+    t->probing = false;
     if (status == 404 || status == 409 || r == -ENOENT) {
         end(t); /* removed: there is no more */
+    } else if (r == -ESTALE) {
+        open_log(t, NULL, true);
+    } else if (probed) {
+        go_on_after_probe(t);
     } else if (r == -ENOSYS) {
         tell_opened(t, r);
         end(t);
@@ -293,9 +281,10 @@ static void stream_ended(struct pump_task *t, int r, int status) {
 
 static void run(struct pump_task *t) {
     int r = deliver_inbox(t);
-    if (r == -EPROTO) {
+    if (r == -EPROTO)
         log_warn("logpump", LOG_KV("container_id", t->record->container_id),
                  "the log stream is damaged, reading it again, retrying");
+    if (r == -EPROTO || r == -ESTALE) {
         docker_get_cancel(TAKE_PTR(t->get));
         buf_done(&t->inbox);
         stream_ended(t, r, 0);
@@ -370,33 +359,39 @@ static int64_t begin_ns(const struct pump_task *t) {
     return begin - RESUME_SKEW_NS;
 }
 
-static void open_stream(struct pump_task *t) {
+/* @missing: of both streams' fronts, of a probe; NULL = nothing is known to be missing. @probing:
+ * nothing is delivered. */
+static void open_log(struct pump_task *t, const uint32_t *missing, bool probing) {
     docker_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = t->open = false;
     t->last_pass = t->finishing;
+    t->probing = probing;
     log_parser_init(&t->parser, t->record->tty);
     buf_done(&t->inbox);
     int64_t since = begin_ns(t);
     for (int s = 0; s < 2; s++) {
         struct out *o = &t->out[s];
-        o->any = false;
         o->high_ns = 0;
         pump_out_drop(&o->fifo);
-        o->cursor = (struct log_position){0};
-        o->replay = t->record->stream[s].at.time.time_ns != 0;
+        log_replay_begin(&o->replay, &t->record->stream[s].at.time, top_ns(t, s),
+                         missing ? missing[s] : 0);
     }
+    bool follow = !t->last_pass && !probing;
     char path[512];
     int n =
         snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
-                 t->record->container_id, !t->last_pass);
+                 t->record->container_id, follow);
     if (since > 0)
         snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
                  (long long)(since / NS_PER_SEC), (long long)(since % NS_PER_SEC));
-    if (docker_multi_get(t->http, path, t->last_pass ? &last_pass_ops : &follow_ops, t, &t->get) <
-        0)
+    if (docker_multi_get(t->http, path, follow ? &follow_ops : &last_pass_ops, t, &t->get) < 0)
         retry_later(t);
     else if (t->finishing)
         wait_quiet(t);
+}
+
+static void open_stream(struct pump_task *t) {
+    open_log(t, NULL, false);
 }
 
 /* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough.

@@ -23,7 +23,9 @@
  * POST /_fake/print/ID[?stream=2] (body: one message of output), POST /_fake/damage/ID (what is no
  * frame, to the log streams that are open), POST
  * /_fake/lines/ID?count=N&max=BYTES (numbered lines on both streams), POST /_fake/clock/ID?ms=N
- * (the clock of its log is set so far before or behind the machine's), POST /_fake/restart/ID
+ * (the clock of its log is set so far before or behind the machine's), POST
+ * /_fake/piece/ID?count=N (16 KiB pieces of a line without an end, on stdout), POST
+ * /_fake/rotate/ID?keep=N (all but the last N messages are gone from its log), POST /_fake/restart/ID
  * (another process, by Docker itself), POST /_fake/busy/PORT[?times=N] (the next N starts of
  * containers that publish PORT fail, and as with Docker 29 a second start of the same container
  * runs it without networks), POST /_fake/netless/N (the next N starts leave the networks out),

@@ -28,6 +28,9 @@ struct container {
     size_t n_messages;
     unsigned next_line[2]; /* of /_fake/lines */
     int64_t log_clock_ns;  /* how far the clock of its log was set, by /_fake/clock */
+    bool clock_set;        /* and no line has come since */
+    int64_t line_ns;       /* of /_fake/piece: the time of the line that has no end yet; 0 = none */
+    unsigned next_word;    /* of /_fake/piece */
     struct container *next;
 };
 
@@ -255,11 +258,23 @@ static void print(struct engine *e, struct container *c, int channel, const char
     print_at(e, c, channel, ns, text, len);
 }
 
+#define LINE_STEP_NS 10000000
+#define LINES_AGO_NS INT64_C(3600000000000)
+
+/* The first lines are an hour old, so that their times rise as a task's do, far apart. */
+static int64_t lines_begin(struct container *c) {
+    bool set = c->clock_set;
+    c->clock_set = false;
+    if (set)
+        return log_clock(c);
+    return c->n_messages ? c->messages[c->n_messages - 1].ns : clock_wall_ns() - LINES_AGO_NS;
+}
+
 /* @count numbered lines of up to @max bytes, every fourth on stderr; some have the time of the one
  * before, and one beyond 16 KiB is several messages of one time, as dockerd cuts them. */
 static void print_lines(struct engine *e, struct container *c, unsigned count, unsigned max) {
     AUTO_FREE char *line = malloc(max + 16);
-    int64_t ns = log_clock(c);
+    int64_t ns = lines_begin(c);
     if (!line)
         abort();
     for (unsigned i = 0; i < count; i++) {
@@ -271,10 +286,34 @@ static void print_lines(struct engine *e, struct container *c, unsigned count, u
         len = want > len ? want : len;
         line[len++] = '\n';
         if (number % 5 != 4)
-            ns++;
+            ns += LINE_STEP_NS;
         for (size_t at = 0; at < len; at += 16384)
             print_at(e, c, channel, ns, line + at, len - at < 16384 ? len - at : 16384);
     }
+}
+
+/* @count more pieces of a line without an end: numbered words. dockerd gives each the time of the
+ * line's first piece. */
+static void print_pieces(struct engine *e, struct container *c, unsigned count) {
+    char piece[16384 + 1];
+    if (!c->line_ns)
+        c->line_ns = log_clock(c);
+    for (; count > 0; count--) {
+        for (size_t at = 0; at < 16384; at += 8)
+            snprintf(piece + at, 9, "%08u", c->next_word++);
+        print_at(e, c, 1, c->line_ns, piece, 16384);
+    }
+}
+
+/* The log's files were rotated: the last @keep messages are left. */
+static void rotate(struct container *c, size_t keep) {
+    size_t gone = c->n_messages > keep ? c->n_messages - keep : 0;
+    size_t bytes = gone < c->n_messages ? c->messages[gone].at : c->log.len;
+    buf_consume(&c->log, bytes);
+    c->n_messages -= gone;
+    memmove(c->messages, c->messages + gone, c->n_messages * sizeof(*c->messages));
+    for (size_t i = 0; i < c->n_messages; i++)
+        c->messages[i].at -= bytes;
 }
 
 /* Docker up to 22 compares each message with `since`, from 23 on those before the first one that is
@@ -792,6 +831,15 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
     } else if (strcmp(what, "clock") == 0) {
         AUTO_FREE char *ms = request_param(rq, "ms");
         c->log_clock_ns = ms ? strtoll(ms, NULL, 10) * 1000000 : 0;
+        c->clock_set = true;
+        conn_reply(conn, 204, NULL);
+    } else if (strcmp(what, "piece") == 0) {
+        AUTO_FREE char *count = request_param(rq, "count");
+        print_pieces(e, c, count ? (unsigned)strtoul(count, NULL, 10) : 1);
+        conn_reply(conn, 204, NULL);
+    } else if (strcmp(what, "rotate") == 0) {
+        AUTO_FREE char *keep = request_param(rq, "keep");
+        rotate(c, keep ? strtoul(keep, NULL, 10) : 0);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "oom") == 0) {
         oom(e, c);

@@ -1,28 +1,55 @@
 /* What Docker answers to the log pump: errors, damage, ends that are none. */
 #include "fake/pump_world.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
 /* ---- Docker's answers ---- */
 
-static void test_logs__404_and_409__end_quietly(void **state) {
-    struct pump_world *x = *state;
-    static const char *const rules[] = {
-        "GET /containers/*/logs status=404 body={\"message\":\"No such container\"}\n",
-        "GET /containers/*/logs status=409 body={\"message\":\"can not get logs from container "
-        "which is dead\"}\n"};
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-        struct task_config two;
-        char name[16];
-        snprintf(name, sizeof(name), "t%zu", i);
-        world_task(&x->w, &two, name, PUMP_WORLD_RUNS);
-        fake_rules(&x->w.fake, rules[i]);
-        world_run(&x->w, &two, NULL);
-        fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
-        assert_int_equal(world_look(&x->w, two.id).phase, TASK_RUNNING);
-        task_config_done(&two);
-    }
+/* The pump is done with the task: its position is put away. */
+static bool is_put_away(void *ctx) {
+    const struct world *w = ctx;
+    glob_t found;
+    char pattern[128];
+    snprintf(pattern, sizeof(pattern), "%s/*/positions/*.done", w->run_dir);
+    bool is = glob(pattern, 0, NULL, &found) == 0;
+    globfree(&found);
+    return is;
+}
+
+/* The container's log cannot come any more: it is asked for once, and the task is left at that. Its
+ * FIFOs stay open for as long as it runs, for logmon must not see their end. */
+static void ends_quietly(struct pump_world *x, const char *answer) {
+    char rule[256], request[128];
+    struct task_config two;
+    struct reader out;
+    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
+    snprintf(rule, sizeof(rule), "GET /containers/*/logs %s\n", answer);
+    fake_rules(&x->w.fake, rule);
+    world_run(&x->w, &two, NULL);
+    snprintf(request, sizeof(request), "GET /containers/%s/logs",
+             world_look(&x->w, two.id).container_id);
+    world_until(is_put_away, &x->w, "the pump is done with it");
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    assert_int_equal(fake_count(&x->w.fake, request), 1);
+    assert_int_equal(world_look(&x->w, two.id).phase, TASK_RUNNING);
+    assert_false(world_is_let_go(two.stdout_path));
+    reader_start(&out, two.stdout_path);
+    world_exit(&x->w, &two, 7);
+    assert_int_equal(world_wait(&x->w, two.id).code, 7);
+    reader_until_eof(&out);
+    reader_done(&out);
+    task_config_done(&two);
+}
+
+static void test_logs__404__ends_quietly(void **state) {
+    ends_quietly(*state, "status=404 body={\"message\":\"No such container\"}");
+}
+
+static void test_logs__409__ends_quietly(void **state) {
+    ends_quietly(*state, "status=409 body={\"message\":\"can not get logs from container which is "
+                         "dead\"}");
 }
 
 /* A container that has ended while no plugin is there to finish it: the pump asks at leisure, not
@@ -124,8 +151,27 @@ static void test_logs__last_pass_alone__framed(void **state) {
     assert_true(follows > 0 && passes > 0);
 }
 
+/* Docker is away when the task is destroyed, for longer than a reader that takes nothing is waited
+ * for: that is no such reader. The pump asks again 50, 100, ... 3200 ms later,
+ * each time twice: libcurl repeats a request whose connection was used before. */
+static void test_destroy__docker_away_for_a_while__delivered(void **state) {
+    struct pump_world *x = *state;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    pump_world_read(x);
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=16 drop\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    pump_world_lines(x, 4000, 200);
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    reader_until_eof(&x->out);
+    reader_until_eof(&x->err);
+    assert_int_equal(pump_world_count(&x->out), 3000);
+    assert_int_equal(pump_world_count(&x->err), 1000);
+}
+
 static const struct CMUnitTest tests[] = {
-    PUMP_WORLD_T(test_logs__404_and_409__end_quietly),
+    PUMP_WORLD_T(test_logs__404__ends_quietly),
+    PUMP_WORLD_T(test_logs__409__ends_quietly),
+    PUMP_WORLD_T(test_destroy__docker_away_for_a_while__delivered),
     PUMP_WORLD_T(test_logs__ended_without_finish__asked_at_leisure),
     PUMP_WORLD_T(test_logs__damaged_stream__read_again),
     PUMP_WORLD_T(test_logs__damaged_behind_a_slow_reader__each_line_once),

@@ -122,7 +122,10 @@ static void test_pump_record_open__layout_before__converted(void **state) {
         char task_id[512], container_id[65], path[2][1024];
         int64_t resume_ns;
         struct {
-            struct log_position at, intent;
+            struct {
+                int64_t time_ns;
+                uint32_t nth, offset;
+            } at, intent;
             uint32_t intent_open, top_sec;
         } stream[2];
     } old = {.magic = 0x70616432,
@@ -237,7 +240,9 @@ static void test_pump_record_drop__other_layout__tells_what_was_delivered(void *
 
 static void test_log_position_compare__time_then_nth_then_offset(void **state) {
     (void)state;
-    struct log_position a = {1, 2, 3}, b = {1, 2, 4}, c = {1, 3, 0}, d = {2, 0, 0};
+    struct log_position a = {.time_ns = 1, .nth = 2, .offset = 3},
+                        b = {.time_ns = 1, .nth = 2, .offset = 4}, c = {.time_ns = 1, .nth = 3},
+                        d = {.time_ns = 2};
     assert_int_equal(log_position_compare(&a, &a), 0);
     assert_int_equal(log_position_compare(&a, &b), -1);
     assert_int_equal(log_position_compare(&c, &b), 1);
