@@ -29,7 +29,7 @@ static bool folder_is_gone(void *ctx) {
     struct world *w = ctx;
     char pattern[128];
     glob_t found;
-    snprintf(pattern, sizeof(pattern), "%s/*", w->run_dir);
+    snprintf(pattern, sizeof(pattern), "%s/docker-????????????????", w->run_dir);
     bool gone = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
     globfree(&found);
     return gone;
