@@ -48,8 +48,12 @@ func TestLinesStayInTheirAllocation(t *testing.T) {
 	paddockOnly(t, "its log process keeps the FIFOs")
 	p := launch(t)
 	victim := newTask(t, p, "web", shell(counter)).start(p)
-	attacker := newTask(t, p, "web", shell(fmt.Sprintf(`cd /whole; mv alloc away && ln -s ../%s/alloc alloc && echo swapped
-		while :; do echo secret; sleep 0.02; done`, victim.cfg.AllocID))+"\nvolumes = [\"..:/whole\"]").start(p)
+	/* it swaps when its own log is at work: else that is refused, and nothing comes of it */
+	attacker := newTask(t, p, "web", shell(fmt.Sprintf(`cd /whole; echo up; while [ ! -e alloc/go ]; do sleep 0.02; done
+		mv alloc away && ln -s ../%s/alloc alloc && echo swapped; while :; do echo secret; sleep 0.02; done`, victim.cfg.AllocID))+
+		"\nvolumes = [\"..:/whole\"]").start(p)
+	attacker.stdout.waitFor(t, 20*time.Second, "up\n")
+	ok(t, os.WriteFile(filepath.Join(attacker.cfg.AllocDir, "alloc/go"), nil, 0o644), "the word to go")
 	attacker.stdout.waitFor(t, 20*time.Second, "swapped\nsecret\n")
 	if s, err := os.Stat(attacker.cfg.StdoutPath); err != nil || s.Mode()&os.ModeNamedPipe == 0 {
 		t.Fatalf("the link does not lead to the other job's FIFO: %v", err)
@@ -113,6 +117,11 @@ func TestDeviceNodesAreNotOpened(t *testing.T) {
 	}
 	fifo := func(k *task, swap bool) {
 		if swap {
+			/* the test's own reader must have been there before, or it opens the node */
+			w, err := os.OpenFile(k.cfg.StdoutPath, os.O_WRONLY, 0)
+			ok(t, err, "the FIFO")
+			w.Close()
+			eventually(t, 10*time.Second, "the reader ends", func() (bool, string) { return k.stdout.ended(), "" })
 			ok(t, os.Rename(k.cfg.StdoutPath, k.cfg.StdoutPath+".away"), "moving the FIFO away")
 			ok(t, os.Rename(node, k.cfg.StdoutPath), "the node in its place")
 		} else {
