@@ -113,7 +113,7 @@ struct docker_state { /* of GET /containers/{id}/json */
     char image_id[80];
     char log_driver[64]; /* HostConfig.LogConfig.Type */
     /* No label of it replaces an attribute of its die and exec_die events that we read. */
-    bool events_tell_exits;
+    bool exit_in_events;
 };
 /** @ret_json (may be NULL): the whole reply, owner caller. */
 int docker_container_inspect(struct docker *d, const struct call *call, const char *id_or_name,

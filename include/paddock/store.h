@@ -42,9 +42,9 @@ struct task_look {
     bool tty, logs;
     int64_t started_ns, completed_ns; /* since 1970, 0 = not yet */
     bool addr_auto;
-    char addr[64];          /* network override */
-    bool oom_seen;          /* Docker told of an OOM kill inside */
-    bool events_tell_exits; /* of docker_state; false also while that is not known */
+    char addr[64];       /* network override */
+    bool oom_seen;       /* Docker told of an OOM kill inside */
+    bool exit_in_events; /* of docker_state; false also while that is not known */
     struct task_exit exit;
 };
 
@@ -99,7 +99,7 @@ void store_set_container(struct task *t, const char *container_id, const char *i
 bool store_set_running(struct task *t, pid_t pid, int64_t started_ns,
                        struct task_end *ret_early) MUST_CHECK;
 /** Until this is called for the task's container, it is false. */
-void store_set_events_tell_exits(struct task *t, bool yes);
+void store_set_exit_in_events(struct task *t, bool yes);
 /** @port_map and @addr are copied. Returns 0; -ENOMEM. */
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,
                       bool auto_advertise) MUST_CHECK;

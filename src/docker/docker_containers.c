@@ -72,7 +72,7 @@ static int64_t time_of(const json_t *object, const char *key) {
 }
 
 /* Docker copies the labels over an event's attributes. These are the attributes that we read. */
-static bool events_tell_exits(const json_t *labels) {
+static bool exit_in_events(const json_t *labels) {
     return !json_object_get(labels, "exitCode") && !json_object_get(labels, "execID");
 }
 
@@ -92,7 +92,7 @@ static void fill_state(const json_t *j, struct docker_state *s) {
         .pid = (pid_t)docker_json_int(state, "Pid"),
         .started_ns = time_of(state, "StartedAt"),
         .finished_ns = time_of(state, "FinishedAt"),
-        .events_tell_exits = events_tell_exits(json_object_get(config, "Labels")),
+        .exit_in_events = exit_in_events(json_object_get(config, "Labels")),
     };
     docker_json_copy(j, "Id", s->id, sizeof(s->id));
     snprintf(s->name, sizeof(s->name), "%s", name[0] == '/' ? name + 1 : name);

@@ -1,13 +1,14 @@
-/* Which of several plugin processes of one Nomad client searches for dangling containers.
+/* Decides which of several plugin processes of one Nomad client searches for dangling containers.
  *
- * When the agent was killed and its successor does not find the old plugin again, the old one runs
- * on, and knows none of the containers that the new one starts: it would remove them all. So the
- * process that an agent gave a task last has the claim, and only that one searches. StartTask and
- * RecoverTask take it, before there is a container; a plugin that the agent only probes never does.
+ * An agent that was killed can leave its plugin running, and the next agent then starts a second
+ * one. The old plugin does not know the containers of the new one, and would remove them all. The
+ * simple idea: the process that received a task last holds the claim, and only the holder searches.
+ * StartTask and RecoverTask take the claim before the container exists. A plugin that the agent
+ * only probes receives no task and never takes it.
  *
- * The claim is a line in a file: pid and time. It is written into the file that is there, and each
- * process keeps the file open. So an old one sees the new claim even when the file, or all of
- * /run/paddock, was removed since. The living one makes the file anew. */
+ * The claim is one line in a file: pid and time. A new claim is written into the existing file, and
+ * each process keeps the file open. So an old process sees the new claim even after the file, or
+ * all of /run/paddock, was removed. The holder creates the file again. */
 #include "claim.h"
 
 #include "paddock/clock.h"
@@ -68,7 +69,7 @@ static int make_parent(const char *path) {
 static int open_file(const char *path, int flags) {
     flags |= O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     int fd = open(path, flags, 0600);
-    if (fd < 0 && errno == ENOENT && (flags & O_CREAT)) { /* /run was tidied up */
+    if (fd < 0 && errno == ENOENT && (flags & O_CREAT)) { /* the folder was removed */
         int r = make_parent(path);
         if (r < 0)
             return r;
@@ -148,8 +149,9 @@ int claim_take(struct claim *c) {
 
 /* ---- check ---- */
 
-/* The file is away, or holds an older claim than ours: someone older has made it anew. It becomes
- * ours, but only the next check says so: a newer process may be about to do the same. */
+/* The file is missing or contains a claim older than ours, because an older process created it
+ * again. Writes our claim. The caller still reports 0 this time: a process with a newer claim may
+ * be about to do the same, and the next check sees it. */
 static int put_back(struct claim *c, int fd) {
     if (fd < 0)
         return fd;

@@ -124,7 +124,7 @@ static void record(struct driver *d, struct task *t, const char *container_id,
 void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s) {
     const struct task_look now = store_look(t);
     struct task_end early;
-    store_set_events_tell_exits(t, s->events_tell_exits);
+    store_set_exit_in_events(t, s->exit_in_events);
     if (store_set_running(t, s->pid, s->started_ns, &early)) {
         record(d, t, now.container_id, &early.exit, early.when_ns);
         return;
@@ -298,7 +298,7 @@ static void on_skipped(void *ctx, const char *container_id, const char *why) {
 /* Only an event whose attributes no label replaced says which exec has ended, and how. */
 static void on_exec_die(struct driver *d, const struct task *t, const struct docker_event *e) {
     const char *id = json_string_value(json_object_get(e->attributes, "execID"));
-    if (store_look(t).events_tell_exits && id && e->exit_code >= 0)
+    if (store_look(t).exit_in_events && id && e->exit_code >= 0)
         exec_list_died(d->execs, e->container_id, id, e->exit_code);
     else
         exec_list_ask(d->execs, e->container_id);
@@ -316,7 +316,7 @@ static bool is_new_start(const struct task *t, const char *action) {
  * (880 OOM kills on 20.10, first process or child, idle and loaded: the inspect never knew of one
  * that the stream had not told). */
 static void on_die(struct driver *d, struct task *t, const struct docker_event *e) {
-    if (e->exit_code < 0 || !store_look(t).events_tell_exits) {
+    if (e->exit_code < 0 || !store_look(t).exit_in_events) {
         exit_look_later(d, t);
         return;
     }

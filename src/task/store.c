@@ -187,7 +187,7 @@ void store_set_container(struct task *t, const char *container_id, const char *i
     t->now.logs = logs;
     t->early.known = false;
     t->now.oom_seen = false;
-    t->now.events_tell_exits = false;
+    t->now.exit_in_events = false;
     pthread_mutex_unlock(&t->store->lock);
 }
 
@@ -205,9 +205,9 @@ bool store_set_running(struct task *t, pid_t pid, int64_t started_ns, struct tas
     return ended;
 }
 
-void store_set_events_tell_exits(struct task *t, bool yes) {
+void store_set_exit_in_events(struct task *t, bool yes) {
     pthread_mutex_lock(&t->store->lock);
-    t->now.events_tell_exits = yes;
+    t->now.exit_in_events = yes;
     pthread_mutex_unlock(&t->store->lock);
 }
 
