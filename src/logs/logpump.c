@@ -322,11 +322,10 @@ int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us
 json_t *logpump_status(struct logpump *p, const struct call *call) {
     json_t *doc = NULL;
     pid_t pump;
-    unsigned starts = logs_process_starts(p->process);
     int r = ask(p, call, 0, json_pack("{s:s}", "op", "status"), &doc, &pump, NULL);
     if (r < 0)
         doc = json_pack("{s:s}", "error", strerror(-r));
-    json_object_set_new(doc, "starts", json_integer(starts));
+    json_object_set_new(doc, "starts", json_integer(logs_process_starts(p->process)));
     return doc;
 }
 

@@ -1,0 +1,286 @@
+/* One pump for each client: one of another kind is ended, and the next goes on with its tasks at
+ * the very byte; a folder that is removed is made again; what the pump has to say is heard. */
+#include "fake/pump_world.h"
+
+#include "paddock/logpump.h"
+#include "paddock/loop.h"
+#include "paddock/pool.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+/* A second task, whose recovery is what a plugin begins with. */
+struct recovery {
+    struct task_config task;
+    struct driver_started started;
+    struct reader out;
+};
+
+static void recovery_start(struct pump_world *x, struct recovery *u) {
+    *u = (struct recovery){0};
+    world_task(&x->w, &u->task, "two", PUMP_WORLD_RUNS);
+    world_run(&x->w, &u->task, &u->started);
+    reader_start(&u->out, u->task.stdout_path);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
+    reader_until(&u->out, "00000299 ");
+}
+
+static void recovery_recover(struct pump_world *x, struct recovery *u) {
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct err err = {0};
+    if (driver_recover_task(x->w.d, &call, &u->task, u->started.state, u->started.state_len, &err) <
+        0)
+        fail_msg("RecoverTask: %s", err.text);
+}
+
+/* Its output goes on, and all of it has come once. */
+static void recovery_end(struct pump_world *x, struct recovery *u) {
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
+    reader_until(&u->out, "00000599 ");
+    world_exit(&x->w, &u->task, 0);
+    world_wait(&x->w, u->task.id);
+    reader_until_eof(&u->out);
+    assert_int_equal(pump_world_count(&u->out), 600);
+    reader_done(&u->out);
+    driver_started_done(&u->started);
+    task_config_done(&u->task);
+}
+
+/* The path of the one pump's folder. */
+static void folder_of(const struct pump_world *x, char path[static 512]) {
+    char pattern[128];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/docker-????????????????", x->w.run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 1);
+    snprintf(path, 512, "%s", found.gl_pathv[0]);
+    globfree(&found);
+}
+
+/* Docker's endpoint is written in another way: the tasks that run go over to one new pump. The
+ * fixture's task is not recovered yet then, and its FIFO must not end either. */
+static void test_pump__other_settings__succeeded(void **state) {
+    struct pump_world *x = *state;
+    struct recovery u;
+    char folder[512], same[512];
+    recovery_start(x, &u);
+    pump_world_read(x);
+    pump_world_lines(x, 40, 80);
+    reader_until(&x->out, "00000029 ");
+    pid_t first = world_pump(&x->w);
+    folder_of(x, folder);
+    world_driver_free(&x->w);
+    char *slash = strstr(x->w.fake.endpoint, "/tmp/");
+    assert_non_null(slash);
+    memmove(slash + 2, slash, strlen(slash) + 1);
+    memcpy(slash, "/.", 2);
+    world_driver_new(&x->w, "{}");
+    recovery_recover(x, &u);
+    pump_world_until_other(x, first);
+    world_until(pump_world_has_ended, &first, "the first pump's end");
+    folder_of(x, same);
+    assert_string_equal(folder, same);
+    pump_world_lines(x, 40, 80);
+    reader_until(&x->out, "00000059 ");
+    assert_int_equal(pump_world_count(&x->out), 60);
+    recovery_end(x, &u);
+}
+
+/* Up to version 0.2 the folder's name depended on the endpoint and on the host's name. */
+static void test_pump__in_another_folder__succeeded(void **state) {
+    struct pump_world *x = *state;
+    struct recovery u;
+    char folder[512], other[600], again[512];
+    recovery_start(x, &u);
+    pump_world_read(x);
+    pid_t first = world_pump(&x->w);
+    folder_of(x, folder);
+    world_driver_free(&x->w);
+    snprintf(other, sizeof(other), "%s/docker-0123456789abcdef", x->w.run_dir);
+    assert_int_equal(rename(folder, other), 0);
+    world_driver_new(&x->w, "{}");
+    recovery_recover(x, &u);
+    pump_world_until_other(x, first);
+    world_until(pump_world_has_ended, &first, "the first pump's end");
+    folder_of(x, again); /* the other one is gone */
+    assert_string_equal(folder, again);
+    pump_world_lines(x, 40, 80);
+    reader_until(&x->out, "00000029 ");
+    recovery_end(x, &u);
+}
+
+/* Another client of the same machine has its own. */
+static void test_pump__of_another_client__left_alone(void **state) {
+    struct pump_world *x = *state;
+    char folder[512], other[600], record[700];
+    folder_of(x, folder);
+    pid_t first = world_pump(&x->w);
+    world_driver_free(&x->w);
+    snprintf(other, sizeof(other), "%s/docker-0123456789abcdef", x->w.run_dir);
+    assert_int_equal(rename(folder, other), 0);
+    struct logpump_options o = {.program = "/proc/self/exe",
+                                .run_dir = folder,
+                                .endpoint = x->w.fake.endpoint,
+                                .allocs_dir = "/elsewhere"};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct logpump *pump;
+    assert_int_equal(loop_new(&o.loop), 0);
+    assert_int_equal(pool_new(2, &o.pool), 0);
+    assert_int_equal(logpump_new(&o, &pump, NULL), 0);
+    json_t *status = logpump_status(pump, &call);
+    assert_int_equal(json_integer_value(json_object_get(status, "starts")), 1);
+    assert_null(json_object_get(status, "error"));
+    json_decref(status);
+    snprintf(record, sizeof(record), "%s/positions/%s", other,
+             "c0de00000001000000000000000000000000000000000000000000000000feed");
+    assert_int_equal(access(record, F_OK), 0);
+    assert_false(pump_world_has_ended(&first));
+    kill(first, SIGKILL);
+    pool_free(o.pool);
+    loop_run_posted(o.loop);
+    logpump_free(pump);
+    loop_free(o.loop);
+    world_driver_new(&x->w, "{}");
+}
+
+/* ---- a removed folder ---- */
+
+static void remove_folder(struct pump_world *x) {
+    char command[300];
+    snprintf(command, sizeof(command), "rm -r %s/docker-*", x->w.run_dir);
+    assert_int_equal(system(command), 0);
+}
+
+static bool is_there_again(void *ctx) {
+    struct pump_world *x = ctx;
+    return world_pump(&x->w) != 0 && world_positions(&x->w) == 2;
+}
+
+/* Somebody tidied /run. The same pump goes on, and the next one knows where. */
+static void test_pump__folder_removed__made_again_with_positions(void **state) {
+    struct pump_world *x = *state;
+    struct recovery u;
+    recovery_start(x, &u);
+    pid_t first = world_pump(&x->w);
+    remove_folder(x);
+    world_until(is_there_again, x, "socket and positions");
+    assert_int_equal(world_pump(&x->w), first);
+    world_pump_kill(&x->w);
+    pump_world_until_other(x, first);
+    recovery_end(x, &u);
+}
+
+/* ---- what is heard of it ---- */
+
+/* What this process writes to stderr goes to a file. */
+struct heard {
+    char path[300];
+    int before;
+};
+
+static void heard_start(const struct pump_world *x, struct heard *h) {
+    snprintf(h->path, sizeof(h->path), "%s/stderr", x->w.dir);
+    h->before = dup(STDERR_FILENO);
+    AUTO_FD int fd = open(h->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(h->before >= 0 && fd >= 0);
+    assert_true(dup2(fd, STDERR_FILENO) >= 0);
+}
+
+static void heard_done(struct heard *h) {
+    dup2(h->before, STDERR_FILENO);
+    close(h->before);
+}
+
+struct line_wait {
+    const char *path, *text, *more;
+};
+
+static bool has_line(void *ctx) {
+    const struct line_wait *w = ctx;
+    char line[4096];
+    bool has = false;
+    FILE *f = fopen(w->path, "re");
+    while (f && !has && fgets(line, sizeof(line), f))
+        has = strstr(line, w->text) && strstr(line, w->more);
+    if (f)
+        fclose(f);
+    return has;
+}
+
+static void test_pump__killed__end_is_reported_with_its_status(void **state) {
+    struct pump_world *x = *state;
+    struct heard h;
+    heard_start(x, &h);
+    struct line_wait w = {h.path, "the log pump has ended", "signal 9 (Killed)"};
+    world_pump_kill(&x->w);
+    world_until(has_line, &w, "the end in the agent's log");
+    heard_done(&h);
+}
+
+/* Also of a pump that another plugin process has started: the FIFO became a link, which it says
+ * when it is to open it again. */
+static void test_pump__its_log_lines__in_the_agents_log(void **state) {
+    struct pump_world *x = *state;
+    struct recovery u;
+    struct heard h;
+    recovery_start(x, &u);
+    pid_t first = world_pump(&x->w);
+    world_driver_free(&x->w);
+    heard_start(x, &h);
+    world_driver_new(&x->w, "{}");
+    recovery_recover(x, &u); /* now it is watched */
+    assert_int_equal(world_pump(&x->w), first);
+    char id[] = "{\"op\":\"carry\",\"task\":\"t\",\"container\":"
+                "\"c0de00000009000000000000000000000000000000000000000000000000feed\"}\n";
+    struct line_wait w = {h.path, "\"@module\":\"logpump\"", "cannot be carried"};
+    AUTO_FD int fd = world_pump_connect(&x->w);
+    assert_int_equal(send(fd, id, strlen(id), MSG_NOSIGNAL), strlen(id));
+    world_until(has_line, &w, "the pump's line in the agent's log");
+    heard_done(&h);
+    recovery_end(x, &u);
+}
+
+/* One that ends at its start is started more and more slowly: 100, 200, 400 ... ms later. */
+static void test_pump__ends_at_its_start__started_slowly(void **state) {
+    struct pump_world *x = *state;
+    struct logpump_options o = {
+        .program = "/bin/false", .run_dir = x->w.dir, .endpoint = x->w.fake.endpoint};
+    struct call call = call_within(NULL, 3 * US_PER_SEC);
+    struct logpump *pump;
+    struct heard h;
+    assert_int_equal(loop_new(&o.loop), 0);
+    assert_int_equal(pool_new(2, &o.pool), 0);
+    assert_int_equal(logpump_new(&o, &pump, NULL), 0);
+    heard_start(x, &h);
+    struct line_wait w = {h.path, "the log pump has ended", "exit status 1"};
+    json_t *status = logpump_status(pump, &call);
+    assert_non_null(json_object_get(status, "error"));
+    json_decref(status);
+    call = call_within(NULL, 1);
+    status = logpump_status(pump, &call);
+    json_int_t starts = json_integer_value(json_object_get(status, "starts"));
+    json_decref(status);
+    heard_done(&h);
+    assert_true(has_line(&w));
+    assert_true(starts >= 2 && starts <= 6); /* 0, 0.1, 0.3, 0.7, 1.5, (3.1) s */
+    pool_free(o.pool);
+    loop_run_posted(o.loop);
+    logpump_free(pump);
+    loop_free(o.loop);
+}
+
+static const struct CMUnitTest tests[] = {
+    PUMP_WORLD_T(test_pump__other_settings__succeeded),
+    PUMP_WORLD_T(test_pump__in_another_folder__succeeded),
+    PUMP_WORLD_T(test_pump__of_another_client__left_alone),
+    PUMP_WORLD_T(test_pump__folder_removed__made_again_with_positions),
+    PUMP_WORLD_T(test_pump__killed__end_is_reported_with_its_status),
+    PUMP_WORLD_T(test_pump__its_log_lines__in_the_agents_log),
+    PUMP_WORLD_T(test_pump__ends_at_its_start__started_slowly),
+};
+WORLD_MAIN(tests)
