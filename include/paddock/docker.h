@@ -112,7 +112,8 @@ struct docker_state { /* of GET /containers/{id}/json */
     char error[256];                 /* State.Error */
     char image_id[80];
     char log_driver[64]; /* HostConfig.LogConfig.Type */
-    /* No label of it replaces an attribute of its die and exec_die events that we read. */
+    /* True when the exit codes in the container's die and exec_die events are real: it has no label
+     * named exitCode or execID, which Docker would send instead. */
     bool exit_in_events;
 };
 /** @ret_json (may be NULL): the whole reply, owner caller. */

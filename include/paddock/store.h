@@ -44,7 +44,7 @@ struct task_look {
     bool addr_auto;
     char addr[64];       /* network override */
     bool oom_seen;       /* Docker told of an OOM kill inside */
-    bool exit_in_events; /* of docker_state; false also while that is not known */
+    bool exit_in_events; /* of docker_state; false while unknown */
     struct task_exit exit;
 };
 
@@ -98,7 +98,7 @@ void store_set_container(struct task *t, const char *container_id, const char *i
  * with store_set_exited. */
 bool store_set_running(struct task *t, pid_t pid, int64_t started_ns,
                        struct task_end *ret_early) MUST_CHECK;
-/** Until this is called for the task's container, it is false. */
+/** False until this is called for the task's container. */
 void store_set_exit_in_events(struct task *t, bool yes);
 /** @port_map and @addr are copied. Returns 0; -ENOMEM. */
 int store_set_network(struct task *t, const struct kvs *port_map, const char *addr,

@@ -1,7 +1,7 @@
 /* The one event stream: GET /events for all containers, opened again whenever it ends.
  *
- * The labels and command lines in it are those of everybody who uses this dockerd. So a line that
- * is too long or cannot be parsed is counted and reported to the owner, and the stream goes on.
+ * Labels and command lines in it are chosen by everybody who uses this dockerd. A line that is too
+ * long or cannot be parsed is therefore counted and reported to the owner, and the stream goes on.
  * Back-off 100 ms, doubled up to 5 s, from the start again once a stream was open for 5 s: one that
  * ends at once is not opened ten times a second, for each time the owner looks at all containers.
  * An answer that does not begin within 10 s counts as lost. When it is opened again it asks since
@@ -104,9 +104,9 @@ static void tell(struct docker_events *e, const json_t *j, const char *text) {
     e->ops.event(e->ctx, &event);
 }
 
-/* Copies the first "id" or "ID" of @line to @out, "" when none is in its head. Dockerd writes the
- * container's before all that a container's owner can choose, but for an exec's command line; in
- * that, quotes are escaped. */
+/* Copies the first "id" or "ID" of @line to @out; "" when its first bytes contain none. dockerd
+ * writes the container's id before everything that the container's owner can choose, except an
+ * exec's command line, in which quotes are escaped. */
 static void find_id(const char *line, size_t len, char out[65]) {
     size_t head = len < LINE_HEAD_BYTES ? len : LINE_HEAD_BYTES;
     out[0] = '\0';

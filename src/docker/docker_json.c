@@ -1,9 +1,9 @@
-/* Docker's JSON: parsing, and reading values from it.
+/* Parses Docker's JSON and reads values from it.
  *
- * Labels, command lines and image settings come from anybody who uses this dockerd. They may
- * contain NULs, which jansson refuses in keys, and which would cut every C string. So a NUL becomes
- * U+FFFD before the text is parsed: a text that contained one equals no text of ours, and is never
- * cut. */
+ * Labels, command lines and image settings are chosen by everybody who uses this dockerd. They can
+ * contain NULs, which jansson refuses in keys and which would end a C string early. So each NUL is
+ * replaced by U+FFFD before parsing. Such a text then differs from every text of ours, and is never
+ * cut short. */
 #include "docker_priv.h"
 #include "paddock/json_reason.h"
 

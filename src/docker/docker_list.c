@@ -1,10 +1,10 @@
-/* Docker's list of containers, read one container at a time.
+/* Docker's list of containers, parsed one container at a time.
  *
- * Every user of dockerd puts its own labels into this list. One container must not spoil it for all
- * others, so the list is not parsed as one document: this file cuts it into its elements while it
- * comes, and parses each on its own. An element that is too long or cannot be parsed is counted and
- * skipped. Of the others only the fields that our callers read are kept, so that the labels of
- * strangers cost no memory either. */
+ * Every user of dockerd puts labels into this list, and one container must not make it unreadable
+ * for all others. So the list is not parsed as one document. This file splits it into its elements
+ * while it arrives and parses each element separately. An element that is too long or cannot be
+ * parsed is counted and skipped. Only the fields that our callers read are kept, so that labels of
+ * other containers take no memory. */
 #include "docker_list.h"
 
 #include <string.h>
@@ -95,7 +95,7 @@ static bool ends_item(struct docker_list *l, char c) {
     return false;
 }
 
-/* Outside of an element. Returns 0; 1 when @c begins one; -EPROTO. */
+/* Handles a character between elements. Returns 0; 1 when @c begins an element; -EPROTO. */
 static int between(struct docker_list *l, char c) {
     if (strchr(" \t\r\n", c) && c)
         return 0;
@@ -111,7 +111,7 @@ static int between(struct docker_list *l, char c) {
         l->state = LIST_ENDED;
         return 0;
     }
-    if (c == ',') /* the element before it has been taken */
+    if (c == ',') /* the element before it is complete */
         return 0;
     l->in_item = true;
     return 1;

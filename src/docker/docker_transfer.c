@@ -126,7 +126,8 @@ static const char *connect_reason(CURL *easy, CURLcode code) {
     return curl_easy_strerror(code);
 }
 
-/* A peer that goes away within the handshake has several texts, by chance of timing. */
+/* When the peer closes the connection during the handshake, OpenSSL's and curl's text depends on
+ * the timing. */
 static const char *tls_reason(CURLcode code, const char *detail) {
     if (!detail || !detail[0])
         return curl_easy_strerror(code);

@@ -8,13 +8,14 @@ struct claim;
 /** @path: of the file that all plugin processes of the client share; its folder exists. Nothing is
  * opened yet. Returns 0; -ENOMEM. Owner: caller, claim_free. */
 int claim_new(const char *path, struct claim **ret) MUST_CHECK;
-/** The file stays: who claimed last does not change by an end. NULL allowed. */
+/** The file stays: a process that ends does not hand the claim back. NULL allowed. */
 void claim_free(struct claim *c);
 
-/** The agent has given this process a task: from now on the claim is its own. Returns 0; -errno
- * when the file cannot be written, which claim_is_ours tries again. */
+/** Takes the claim for this process. Call it for each task that the agent starts or recovers: about
+ * 5 us when the process holds it already. Returns 0, or -errno when the file cannot be written;
+ * claim_is_ours() then tries again. */
 int claim_take(struct claim *c) MUST_CHECK;
 
-/** Whether no other process has taken the claim after this one. Returns 1; 0, also when that cannot
- * be known now; -errno when the file cannot be used. */
+/** Returns 1 when this process holds the claim; 0 when another one took it later, or when that is
+ * not certain yet (the next call decides); -errno when the file cannot be used. */
 int claim_is_ours(struct claim *c) MUST_CHECK;

@@ -100,8 +100,9 @@ static inline void driver_config_putp(struct config_snapshot **c) {
  *  Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; what else failed. */
 int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
 
-/** For each task that the agent starts or recovers. The first one says which Nomad client this is:
- * owner label, log pump. Each takes the claim (claim.h). Returns 0; -errno with @err. */
+/** Call it for each task that the agent starts or recovers. The first task's alloc folder
+ * identifies the Nomad client: owner label, log pump. Each call takes the claim (claim.h). Returns
+ * 0; -errno with @err. */
 int driver_meet_client(struct driver *d, const struct task_config *task,
                        struct err *err) MUST_CHECK;
 /** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
@@ -197,8 +198,8 @@ int exec_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
 void exec_list_free(struct exec_list *x);
 /** An exec of @container_id has ended with @code. Context: the streams thread. */
 void exec_list_died(struct exec_list *l, const char *container_id, const char *exec_id, int code);
-/** Some exec of @container_id has ended, and the event does not say which, or with which code:
- * Docker is asked about each. Context: the streams thread. */
+/** Some exec of @container_id has ended, but the event does not reliably contain its id and code.
+ * Inspects each exec of that container. Context: the streams thread. */
 void exec_list_ask(struct exec_list *l, const char *container_id);
 
 int networks_new(struct driver *d, struct networks **ret) MUST_CHECK;

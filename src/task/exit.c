@@ -2,9 +2,9 @@
  *
  * One event stream for all containers tells it; whenever that stream (re)connects every tracked
  * container is inspected, for what happened in between was not told. A die event is an end, with
- * the code that it tells. Docker's inspect decides where there is none, as after a lost stream, and
- * where a label of the container replaced the code: a job or an image could choose it otherwise.
- * While Docker does not answer nothing is concluded, and it is asked again. */
+ * its code. Docker's inspect decides when there is no code, as after a lost stream, and when a
+ * label of the container replaced it: otherwise a job or an image could choose the code. While
+ * Docker does not answer nothing is concluded, and it is asked again. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -279,7 +279,7 @@ static void on_disconnected(void *ctx, const char *why) {
     fingerprint_docker_gone(d->fingerprint);
 }
 
-/* The event was somebody's, perhaps one of our tasks' end: its container is inspected. */
+/* The skipped event may have been the end of one of our tasks, so its container is inspected. */
 static void on_skipped(void *ctx, const char *container_id, const char *why) {
     struct driver *d = ctx;
     uint64_t now = clock_now_us();
@@ -295,7 +295,7 @@ static void on_skipped(void *ctx, const char *container_id, const char *why) {
     }
 }
 
-/* Only an event whose attributes no label replaced says which exec has ended, and how. */
+/* The event's execID and exitCode are the exec's own only when no label replaced them. */
 static void on_exec_die(struct driver *d, const struct task *t, const struct docker_event *e) {
     const char *id = json_string_value(json_object_get(e->attributes, "execID"));
     if (store_look(t).exit_in_events && id && e->exit_code >= 0)
