@@ -86,6 +86,24 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
                    const char *task_id, struct err *err) MUST_CHECK;
 
+/* The same without a thread that waits: begin, wait for the fd, read until the answer is there, and
+ * end. */
+struct logpump_finish;
+/** Asks the pump. Returns 1 with *@ret (owner: caller, logpump_finish_end or logpump_finish_free);
+ * 0 there is nothing to finish; -errno: not asked. Context: any thread; blocks up to the call's
+ * deadline while a pump is found or started. */
+int logpump_finish_begin(struct logpump *p, const struct call *call, const char *task_id,
+                         struct logpump_finish **ret, struct err *err) MUST_CHECK;
+/** To be watched for EPOLLIN. */
+int logpump_finish_fd(const struct logpump_finish *f);
+/** Reads what has come, without waiting. Returns 1 while the answer is not there; 0 everything is
+ * delivered; -EPIPE the pump has ended: begin again; other -errno. */
+int logpump_finish_read(struct logpump_finish *f, struct err *err) MUST_CHECK;
+/** Closes the FIFOs and releases @f. @delivered false: whatever is left; blocks up to 1 s then. */
+void logpump_finish_end(struct logpump_finish *f, bool delivered);
+/** Releases @f alone: the pump goes on. NULL allowed. */
+void logpump_finish_free(struct logpump_finish *f);
+
 /** Opens one of Nomad's log FIFOs for writing: O_RDWR, so that its reader may come and go.
  *  @path: absolute, as Nomad gives it: <client's alloc_dir>/<alloc id>/alloc/logs/<FIFO>. Links are
  * followed up to the client's alloc_dir, and not below it. In a path of another layout none is

@@ -302,21 +302,98 @@ static void tell_another(struct logpump *p, const struct call *call, const char 
 
 /* ---- the end ---- */
 
-int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
-                   const char *task_id, struct err *err) {
+static void give_up(struct logpump *p, const char *task_id, unsigned long number) {
+    close_task(p, task_id); /* not taken in time: closed all the same */
+    let_go(p, task_id, number);
+}
+
+/* The hold whose end can be asked for; 0 = none. */
+static unsigned long hold_to_end(struct logpump *p, const char *task_id) {
     pthread_mutex_lock(&p->lock);
     const struct held *h = *held_find(p, task_id);
     unsigned long number = h && !h->asking ? h->number : 0;
     pthread_mutex_unlock(&p->lock);
+    return number;
+}
+
+int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
+                   const char *task_id, struct err *err) {
+    unsigned long number = hold_to_end(p, task_id);
     if (!number)
         return 0;
     tell_another(p, call, task_id);
     pid_t pump;
     int r = ask_task(p, call, quiet_us, task_request("finish", task_id), task_id, &pump, err);
     if (r < 0 && r != -ECANCELED)
-        close_task(p, task_id); /* not taken in time: closed all the same */
-    let_go(p, task_id, number);
+        give_up(p, task_id, number);
+    else
+        let_go(p, task_id, number);
     return r;
+}
+
+struct logpump_finish {
+    struct logpump *p;
+    char *task_id;
+    unsigned long number;
+    int fd;
+    struct logs_answer answer;
+};
+
+int logpump_finish_begin(struct logpump *p, const struct call *call, const char *task_id,
+                         struct logpump_finish **ret, struct err *err) {
+    unsigned long number = hold_to_end(p, task_id);
+    if (!number)
+        return 0;
+    tell_another(p, call, task_id);
+    struct logpump_finish *f = calloc(1, sizeof(*f));
+    AUTO_JSON json_t *rq = task_request("finish", task_id);
+    if (f)
+        *f = (struct logpump_finish){
+            .p = p, .task_id = strdup(task_id), .number = number, .fd = -EBADF};
+    if (!f || !f->task_id || !rq) {
+        logpump_finish_free(f);
+        return err_oom(err);
+    }
+    logs_answer_init(&f->answer);
+    f->fd = logs_process_reach(p->process, call, err);
+    int r = f->fd < 0 ? f->fd : logs_socket_send(f->fd, rq, -1);
+    if (r < 0) {
+        logpump_finish_free(f);
+        return err_set(err, ERR_RECOVERABLE, -r, "the log pump: %s", strerror(-r));
+    }
+    *ret = f;
+    return 1;
+}
+
+int logpump_finish_fd(const struct logpump_finish *f) {
+    return f->fd;
+}
+
+int logpump_finish_read(struct logpump_finish *f, struct err *err) {
+    AUTO_JSON json_t *answer = NULL;
+    int r = logs_answer_read(&f->answer, f->fd, &answer, err);
+    int code = (int)json_integer_value(json_object_get(answer, "errno"));
+    const char *text = json_string_value(json_object_get(answer, "error"));
+    if (r == 0 && code > 0)
+        r = err_set(err, ERR_PLAIN, code, "%s", text ? text : strerror(code));
+    return r;
+}
+
+void logpump_finish_end(struct logpump_finish *f, bool delivered) {
+    if (delivered)
+        let_go(f->p, f->task_id, f->number);
+    else
+        give_up(f->p, f->task_id, f->number);
+    logpump_finish_free(f);
+}
+
+void logpump_finish_free(struct logpump_finish *f) {
+    if (!f)
+        return;
+    fd_close(f->fd);
+    logs_answer_done(&f->answer);
+    free(f->task_id);
+    free(f);
 }
 
 json_t *logpump_status(struct logpump *p, const struct call *call) {

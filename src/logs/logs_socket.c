@@ -63,31 +63,63 @@ int logs_socket_send(int fd, const json_t *rq, int pass_fd) {
     return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -EPIPE;
 }
 
+void logs_answer_init(struct logs_answer *a) {
+    *a = (struct logs_answer){.moved = false};
+    buf_init(&a->line, ANSWER_MAX);
+}
+
+void logs_answer_done(struct logs_answer *a) {
+    buf_done(&a->line);
+}
+
+static int answer_take(struct logs_answer *a, const char *part, size_t n, struct err *err) {
+    size_t moves = 0;
+    a->moved = true;
+    while (a->line.len == 0 && moves < n && part[moves] == PUMP_MOVES)
+        moves++;
+    return buf_append(&a->line, part + moves, n - moves) < 0
+               ? err_set(err, ERR_PLAIN, EPROTO, "the log pump's answer is too long")
+               : 0;
+}
+
+int logs_answer_read(struct logs_answer *a, int fd, json_t **ret, struct err *err) {
+    char part[4096];
+    while (!memchr(buf_text(&a->line), '\n', a->line.len)) {
+        ssize_t n = recv(fd, part, sizeof(part), MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return 1;
+        if (n <= 0)
+            return -EPIPE;
+        int r = answer_take(a, part, (size_t)n, err);
+        if (r < 0)
+            return r;
+    }
+    *ret = json_loadb(a->line.data, a->line.len, 0, NULL);
+    return *ret ? 0 : err_set(err, ERR_PLAIN, EPROTO, "the log pump's answer is not valid");
+}
+
+static void answer_donep(struct logs_answer *a) {
+    logs_answer_done(a);
+}
+
 int logs_socket_read(int fd, const struct call *call, uint64_t quiet_us, json_t **ret,
                      struct err *err) {
-    AUTO_BUF struct buf line;
-    char part[4096];
-    buf_init(&line, ANSWER_MAX);
+    __attribute__((cleanup(answer_donep))) struct logs_answer a;
     struct call within = quiet_us ? call_within(call, quiet_us) : *call;
-    while (!memchr(buf_text(&line), '\n', line.len)) {
+    logs_answer_init(&a);
+    for (;;) {
         int r = call_wait_fd(&within, fd, POLLIN);
         if (r == -ETIMEDOUT)
             return err_set(err, ERR_DEADLINE, ETIMEDOUT, "the log pump did not answer in time");
         if (r < 0)
             return err_set(err, ERR_PLAIN, -r, "the log pump: %s", strerror(-r));
-        ssize_t n = recv(fd, part, sizeof(part), MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
-        if (n <= 0)
-            return -EPIPE;
-        if (quiet_us)
+        a.moved = false;
+        r = logs_answer_read(&a, fd, ret, err);
+        if (r <= 0)
+            return r;
+        if (quiet_us && a.moved)
             within = call_within(call, quiet_us);
-        size_t moves = 0;
-        while (line.len == 0 && moves < (size_t)n && part[moves] == PUMP_MOVES)
-            moves++;
-        if (buf_append(&line, part + moves, (size_t)n - moves) < 0)
-            return err_set(err, ERR_PLAIN, EPROTO, "the log pump's answer is too long");
     }
-    *ret = json_loadb(line.data, line.len, 0, NULL);
-    return *ret ? 0 : err_set(err, ERR_PLAIN, EPROTO, "the log pump's answer is not valid");
 }

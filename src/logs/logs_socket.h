@@ -1,5 +1,6 @@
 #pragma once
 /* One connection to the pump: made, asked, answered. Knows nothing of processes and tasks. */
+#include "paddock/buf.h"
 #include "paddock/call.h"
 #include "paddock/err.h"
 
@@ -21,3 +22,14 @@ int logs_socket_send(int fd, const json_t *rq, int pass_fd) MUST_CHECK;
  * -ETIMEDOUT; -ECANCELED; -EPIPE the pump has ended; -EPROTO. Owner: caller, json_decref. */
 int logs_socket_read(int fd, const struct call *call, uint64_t quiet_us, json_t **ret,
                      struct err *err) MUST_CHECK;
+
+/* An answer that is read as it comes. */
+struct logs_answer {
+    struct buf line;
+    bool moved; /* a byte has come since this was last set to false */
+};
+void logs_answer_init(struct logs_answer *a);
+void logs_answer_done(struct logs_answer *a);
+/** Reads what is there, without waiting. Returns 0 with the answer (owner: caller); 1 it has not
+ * come whole; -EPIPE the pump has ended; -EPROTO. */
+int logs_answer_read(struct logs_answer *a, int fd, json_t **ret, struct err *err) MUST_CHECK;

@@ -17,10 +17,6 @@
 
 #define POOL_THREADS_MAX 16
 #define METRICS_LIMIT (16u << 20)
-/* Tasks that Docker is slow to kill, and ended ones whose readers take their time: they must not
- * hold up those that look at containers. */
-#define DRAIN_THREADS_MAX 64
-
 static unsigned count_cpus(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof(set), &set) == 0)
@@ -77,6 +73,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
         r = exec_list_new(d, &d->execs);
     if (r == 0)
         r = stop_list_new(d, &d->stops);
+    if (r == 0)
+        r = drains_new(d, &d->drains);
     if (r < 0) {
         driver_free(d);
         return err_oom(err);
@@ -86,8 +84,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     return 0;
 }
 
-/* What may still call into other parts ends first: the streams, then the pools, whose work uses the
- * reconciler, Docker, the images and the store. What was posted to the loop hands work to the pools
+/* What may still call into other parts ends first: the streams, then the pool, whose work uses the
+ * reconciler, Docker, the images and the store. What was posted to the loop hands work to the pool
  * and is posted by their work: it runs before and after them, while what it uses is there. */
 void driver_free(struct driver *d) {
     if (!d)
@@ -100,15 +98,15 @@ void driver_free(struct driver *d) {
         loop_run_posted(d->loop);
     }
     pool_free(d->pool);
-    pool_free(d->drains);
     fingerprint_stop(d->fingerprint);
     if (d->loop)
         loop_run_posted(d->loop);
-    pin_free(d->pin); /* the pools' work wakes it and asks it */
+    pin_free(d->pin); /* the pool's work wakes it and asks it */
     networks_free(d->networks);
     roll_call_free(d->roll_call);
     exec_list_free(d->execs);
     stop_list_free(d->stops);
+    drains_free(d->drains);
     stats_free(d->stats);
     oom_free(d->oom);
     docker_multi_free(d->requests);
@@ -265,8 +263,6 @@ static int start_loop(struct driver *d) {
     int r = d->loop ? 0 : loop_new(&d->loop);
     if (r == 0 && !d->pool)
         r = pool_new(POOL_THREADS_MAX, &d->pool);
-    if (r == 0 && !d->drains)
-        r = pool_new(DRAIN_THREADS_MAX, &d->drains);
     return r;
 }
 

@@ -33,6 +33,7 @@ struct fingerprint;
 struct exec_list;
 struct stop_list;
 struct roll_call;
+struct drains;
 struct networks;
 struct sources;
 struct recovery;
@@ -60,7 +61,6 @@ struct driver {
     struct docker *docker;
     struct docker_images *images;
     struct pool *pool;
-    struct pool *drains; /* tasks at their end: Docker's kill, the last log lines */
     atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
     struct cancel ended; /* fires with it */
     atomic_uint resyncs; /* how often all containers were to be looked at */
@@ -84,6 +84,7 @@ struct driver {
     struct exec_list *execs;
     struct stop_list *stops;
     struct roll_call *roll_call;
+    struct drains *drains;
     struct networks *networks;
 };
 
@@ -129,9 +130,12 @@ void exit_look_later(struct driver *d, struct task *t);
 void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s);
 /** It leaves the store. */
 void exit_task_leaves(struct driver *d, struct task *t);
-/** What comes after the record, on a thread of the drains: logs drained, image hold stays until
- * DestroyTask. */
-void exit_settle_later(struct driver *d, struct task *t);
+/* ---- drain.c ---- */
+int drains_new(struct driver *d, struct drains **ret) MUST_CHECK;
+void drains_free(struct drains *l); /* after the loop and the pool have ended */
+/** The task has ended: its last log lines are delivered and its FIFOs closed. Any thread; waits for
+ * nothing. */
+void drain_task(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
 /** Its container is about to run, or is known to: what its output needs is made ready. Then comes

@@ -14,11 +14,6 @@
 #include <string.h>
 
 #define EXIT_UNKNOWN_CODE (-1)
-/* How long the log pump gets to deliver what is left. A dockerd that has just come back reads its
- * whole files again for all its tasks at once, so this is long; it holds up nobody, for DestroyTask
- * has a limit of its own. */
-#define EXIT_DRAIN_US (60 * US_PER_SEC)
-
 /* The pauses between two looks at a container whose inspect fails, doubled up to the longest. Then
  * it is left to the look at all of them. */
 #define EXIT_RETRY_FIRST_US (100 * US_PER_MS)
@@ -44,24 +39,6 @@ static void fill_exit(struct task_exit *e, int code, bool oom) {
     else if (code != 0)
         snprintf(e->err, sizeof(e->err), "Docker container exited with non-zero exit code: %d",
                  code);
-}
-
-/* What comes after the record: logs drained, image hold stays until DestroyTask. */
-static void settle(struct driver *d, struct task *t) {
-    struct call call = call_within(NULL, EXIT_DRAIN_US);
-    call.cancel = &d->ended; /* the pump goes on without us */
-    struct err err = {0};
-    if (store_look(t).logs && d->pump && logpump_finish(d->pump, &call, 0, t->id, &err) < 0 &&
-        !atomic_load(&d->ending))
-        log_warn("logs", LOG_KV("task_id", t->id), "the last log lines may be missing: %s",
-                 err.text);
-}
-
-static void settle_work(void *arg) {
-    struct exit_job *job = arg;
-    settle(job->d, job->task);
-    task_unref(job->task);
-    free(job);
 }
 
 /* NULL: it is not there any more. */
@@ -94,12 +71,6 @@ static int run_later(struct driver *d, struct pool *pool, struct task *t, void (
     return r;
 }
 
-void exit_settle_later(struct driver *d, struct task *t) {
-    if (run_later(d, d->drains, t, settle_work) < 0)
-        log_warn("exit", LOG_KV("task_id", t->id),
-                 "no thread to wait for the last log lines: DestroyTask does, ignoring");
-}
-
 void exit_task_leaves(struct driver *d, struct task *t) {
     oom_forget(d->oom, store_look(t).container_id);
     store_remove(d->store, t);
@@ -118,7 +89,7 @@ static void record(struct driver *d, struct task *t, const char *container_id,
     oom_forget(d->oom, container_id);
     pin_wake(d->pin);
     stats_task_ended(d->stats, t->id);
-    exit_settle_later(d, t);
+    drain_task(d, t);
 }
 
 void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s) {

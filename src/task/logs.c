@@ -26,7 +26,7 @@ static int follow(struct driver *d, const struct call *call, struct task *t,
     }
     /* It ended before it was followed: that end did not know of any logs. */
     if (r == 0 && store_look(t).phase == TASK_EXITED)
-        exit_settle_later(d, t);
+        drain_task(d, t);
     err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
     return err_wrap(err, r, "logs of task %s", t->id);
 }
@@ -52,7 +52,7 @@ void logs_begin(struct driver *d, struct task *t) {
         return;
     logpump_begin(d->pump, t->id);
     if (now.phase == TASK_EXITED) /* perhaps before it was prepared: that end knew of no logs */
-        exit_settle_later(d, t);
+        drain_task(d, t);
 }
 
 void logs_drop(struct driver *d, const struct task *t) {

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -418,6 +419,66 @@ static void test_exit__twenty_stalled_readers__another_is_followed_to_its_end(vo
         task_config_done(&more[i]);
 }
 
+static unsigned threads(void) {
+    DIR *dir = opendir("/proc/self/task");
+    unsigned n = 0;
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+static bool has_few_threads(void *ctx) {
+    unsigned *most = ctx;
+    return threads() <= *most;
+}
+
+/* Ended tasks whose readers take nothing: their last lines wait without a thread. */
+static void test_exit__stalled_readers__cost_no_thread(void **state) {
+    struct world_web *x = *state;
+    enum { N = 12 };
+    static struct task_config more[N];
+    char name[32], path[64];
+    AUTO_FREE char *text = calloc(1, 200001);
+    memset(text, 'x', 200000);
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof(name), "full%d", i);
+        world_task(&x->w, &more[i], name, WORLD_WEB_JOB);
+        world_run(&x->w, &more[i], NULL);
+        snprintf(path, sizeof(path), "print/%s-a1", name);
+        fake_control(&x->w.fake, "POST", path, text, NULL, 0);
+        world_exit(&x->w, &more[i], 0);
+        world_wait(&x->w, more[i].id);
+    }
+    unsigned most =
+        8; /* with ".", "..", this one, streams, the reconciler and the last idle ones */
+    world_until(has_few_threads, &most, "the drains' threads end");
+    for (int i = 0; i < N; i++) {
+        assert_false(world_is_let_go(more[i].stdout_path));
+        task_config_done(&more[i]);
+    }
+}
+
+/* The pump is killed while a reader takes its time: the next one delivers the rest. */
+static void test_exit__pump_dies_while_draining__rest_delivered(void **state) {
+    struct world_web *x = *state;
+    struct reader r;
+    AUTO_FREE char *text = calloc(1, 300001);
+    memset(text, 'y', 300000);
+    reader_start(&r, x->task.stdout_path);
+    reader_until_len(&r, 0);
+    reader_pause(&r, true);
+    fake_control(&x->w.fake, "POST", "print/web-a1", text, NULL, 0);
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    world_pump_kill(&x->w);
+    reader_pause(&r, false);
+    reader_until_eof(&r);
+    reader_until_len(&r, 300000);
+    reader_done(&r);
+}
+
 /* ---- recover ---- */
 
 static void restart_plugin(struct world_web *x) {
@@ -786,6 +847,8 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__docker_down__nothing_concluded_fingerprint_says_so),
     T(test_wait__thousand__each_told_once),
     T(test_wait__unknown__not_found),
+    T(test_exit__stalled_readers__cost_no_thread),
+    T(test_exit__pump_dies_while_draining__rest_delivered),
     T(test_exit__twenty_stalled_readers__another_is_followed_to_its_end),
     T(test_recover__running__waits_on),
     T(test_recover__known_already__no_docker_call),

@@ -380,8 +380,8 @@ static void test_stop__longest_timeout_and_signal__waits_for_the_end(void **stat
     task_config_done(&other);
 }
 
-static bool all_kills_hang(void *ctx) {
-    return asked(ctx, "POST", "/kill") >= 40;
+static bool all_stops_hang(void *ctx) {
+    return asked(ctx, "POST", "/stop") >= 20;
 }
 
 static bool other_is_looked_at(void *ctx) {
@@ -400,10 +400,10 @@ static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **stat
     world_run(&x->w, &other, NULL);
     assert_int_equal(cancel_init(&cancel), 0);
     call.cancel = &cancel;
-    fake_rules(&x->w.fake, "POST /containers/*/kill skip=20 hang\n");
+    fake_rules(&x->w.fake, "POST /containers/*/stop hang\n");
     for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
-        stop_begin(&stuck[i], x->w.d, &call, x->task.id, US_PER_MS, "SIGINT");
-    world_until(all_kills_hang, x, "Docker's kills");
+        stop_begin(&stuck[i], x->w.d, &call, x->task.id, US_PER_MS, "");
+    world_until(all_stops_hang, x, "Docker's stops");
     fake_control(&x->w.fake, "POST", "restart/other-a1", "", NULL, 0);
     world_until(other_is_looked_at, x, "the look at another one");
     cancel_fire(&cancel);

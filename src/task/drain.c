@@ -1,0 +1,197 @@
+/* Delivers the last log lines of a task that has ended, and then closes its FIFOs.
+ *
+ * The log pump answers when everything is with the readers. A reader can take up to DRAIN_US, so
+ * the wait holds no thread: a thread of the pool asks the pump, the streams thread waits for the
+ * answer. A pump that ends meanwhile is asked again. When the time is over the FIFOs are closed
+ * with what is left, again by a thread of the pool, because the pump must be told.
+ *
+ * exit.c begins a drain; DestroyTask does not wait for it but asks the pump itself. */
+#include "driver_priv.h"
+
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include <sys/epoll.h>
+
+/* A dockerd that has just come back reads its whole files again for all its tasks, so this is long.
+ */
+#define DRAIN_US (60 * US_PER_SEC)
+/* Of one request to the pump, which may have to be started; then others get the thread. */
+#define DRAIN_ASK_US (2 * US_PER_SEC)
+#define DRAIN_RETRY_US (500 * US_PER_MS)
+
+struct drain {
+    struct drains *list;
+    struct task *task;
+    uint64_t deadline_us;
+    uint64_t at_us; /* the next step: the pump is asked again, or the time is over */
+    struct logpump_finish *finish;
+    struct loop_watch *watch;
+    struct drain *next;
+};
+
+struct drains {
+    struct driver *d;
+    struct drain *first; /* those that wait; the streams thread's */
+    struct loop_timer *timer;
+};
+
+static void ask_work(void *arg);
+
+int drains_new(struct driver *d, struct drains **ret) {
+    struct drains *l = calloc(1, sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    l->d = d;
+    *ret = l;
+    return 0;
+}
+
+static void drain_free(struct drain *n) {
+    loop_watch_del(n->watch);
+    logpump_finish_free(n->finish);
+    task_unref(n->task);
+    free(n);
+}
+
+/* The log pump goes on without us. */
+void drains_free(struct drains *l) {
+    if (!l)
+        return;
+    for (struct drain *n = l->first, *next; n; n = next) {
+        next = n->next;
+        drain_free(n);
+    }
+    loop_timer_del(l->timer);
+    free(l);
+}
+
+static void warn(const struct drain *n, const struct err *err) {
+    if (!atomic_load(&n->list->d->ending))
+        log_warn("logs", LOG_KV("task_id", n->task->id), "the last log lines may be missing: %s",
+                 err->text);
+}
+
+/* ---- on the streams thread ---- */
+
+static void unlink_drain(struct drain *n) {
+    struct drain **at = &n->list->first;
+    while (*at != n)
+        at = &(*at)->next;
+    *at = n->next;
+    n->watch = loop_watch_del(n->watch);
+}
+
+static void give_up_work(void *arg) {
+    struct drain *n = arg;
+    if (n->finish)
+        logpump_finish_end(TAKE_PTR(n->finish), false);
+    drain_free(n);
+}
+
+/* @n is in no list. Without a thread the pump closes the FIFOs when DestroyTask asks it. */
+static void hand_over(struct drain *n, void (*work)(void *ctx)) {
+    if (atomic_load(&n->list->d->ending) || pool_run(n->list->d->pool, work, n) < 0)
+        drain_free(n);
+}
+
+static void give_up(struct drain *n, const struct err *err) {
+    warn(n, err);
+    hand_over(n, give_up_work);
+}
+
+static void step(struct drain *n) {
+    unlink_drain(n);
+    if (clock_now_us() < n->deadline_us) {
+        hand_over(n, ask_work);
+    } else {
+        struct err err = {0};
+        err_set(&err, ERR_DEADLINE, ETIMEDOUT, "they were not taken in time");
+        give_up(n, &err);
+    }
+}
+
+static void on_timer(void *arg) {
+    struct drains *l = arg;
+    uint64_t now = clock_now_us(), next_at = 0;
+    for (struct drain *n = l->first, *next; n; n = next) {
+        next = n->next;
+        if (n->at_us <= now)
+            step(n);
+        else if (!next_at || n->at_us < next_at)
+            next_at = n->at_us;
+    }
+    loop_timer_at(l->timer, next_at);
+}
+
+static void on_readable(void *arg, uint32_t events) {
+    struct drain *n = arg;
+    struct err err = {0};
+    (void)events;
+    int r = logpump_finish_read(n->finish, &err);
+    if (r > 0)
+        return;
+    unlink_drain(n);
+    if (r == -EPIPE) { /* the pump has ended: another one goes on */
+        logpump_finish_free(TAKE_PTR(n->finish));
+        hand_over(n, ask_work);
+    } else if (r < 0) {
+        give_up(n, &err);
+    } else {
+        logpump_finish_end(TAKE_PTR(n->finish), true);
+        drain_free(n);
+    }
+}
+
+/* Posted by ask_work: waits for the pump's answer, or for the next attempt when it was not asked.
+ */
+static void wait_for_pump(void *arg) {
+    struct drain *n = arg;
+    struct drains *l = n->list;
+    n->next = l->first;
+    l->first = n;
+    n->at_us = n->deadline_us;
+    if (!n->finish)
+        n->at_us = clock_now_us() + DRAIN_RETRY_US;
+    else if (loop_watch_add(l->d->loop, logpump_finish_fd(n->finish), EPOLLIN, on_readable, n,
+                            &n->watch) < 0)
+        n->at_us = n->deadline_us = clock_now_us(); /* nothing can wait for it */
+    if (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0)
+        on_timer(l);
+}
+
+/* ---- on a thread of the pool ---- */
+
+static void ask_work(void *arg) {
+    struct drain *n = arg;
+    struct driver *d = n->list->d;
+    struct call call = call_within(&(struct call){.deadline_us = n->deadline_us}, DRAIN_ASK_US);
+    struct err err = {0};
+    call.cancel = &d->ended;
+    int r = logpump_finish_begin(d->pump, &call, n->task->id, &n->finish, &err);
+    if (r == 0 || atomic_load(&d->ending)) {
+        drain_free(n); /* not followed any more */
+    } else if (loop_post(d->loop, wait_for_pump, n) < 0) {
+        struct err oom = {0};
+        err_oom(&oom);
+        warn(n, &oom);
+        drain_free(n);
+    }
+}
+
+/* ---- the call ---- */
+
+void drain_task(struct driver *d, struct task *t) {
+    struct task *ref = store_get(d->store, t->id);
+    struct drain *n = ref == t && store_look(t).logs && d->pump ? calloc(1, sizeof(*n)) : NULL;
+    if (!n) { /* no logs, or DestroyTask has been there: it delivers them */
+        task_unref(ref);
+        return;
+    }
+    *n = (struct drain){.list = d->drains, .task = ref, .deadline_us = clock_now_us() + DRAIN_US};
+    if (pool_run(d->pool, ask_work, n) < 0) {
+        log_warn("logs", LOG_KV("task_id", t->id),
+                 "no thread to deliver the last log lines: DestroyTask does, ignoring");
+        drain_free(n);
+    }
+}
