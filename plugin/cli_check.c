@@ -7,10 +7,13 @@
 
 #include "paddock/cleanup.h"
 #include "paddock/docker.h"
+#include "paddock/logpump.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <glob.h>
+#include <libgen.h>
 #include <linux/magic.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -144,6 +147,41 @@ static void check_inotify(struct check *c) {
     say(c, v, "inotify: %s", text);
 }
 
+/* ---- log pumps: those that serve a folder now ---- */
+
+static void check_pump(struct check *c, const char *dir) {
+    json_t *status = logpump_peek(dir, CHECK_WAIT_US);
+    const json_t *version = json_object_get(status, "version");
+    size_t tasks = json_array_size(json_object_get(status, "tasks"));
+    if (!status)
+        say(c, CHECK_WARNING,
+            "log pump: the one of %s does not answer. Kill it, the driver starts another one and "
+            "nothing is lost",
+            dir);
+    else if (!json_is_string(version) || strcmp(json_string_value(version), PADDOCK_VERSION) != 0)
+        say(c, CHECK_WARNING,
+            "log pump: the one of %s has version %s, this is " PADDOCK_VERSION
+            ". The driver ends it with its next task: restart the Nomad client",
+            dir, json_is_string(version) ? json_string_value(version) : "0.2 or older");
+    else
+        say(c, CHECK_OK, "log pump: version " PADDOCK_VERSION ", carries the logs of %zu task%s",
+            tasks, tasks == 1 ? "" : "s");
+    json_decref(status);
+}
+
+static void check_pumps(struct check *c) {
+    char dir[RUN_DIR_MAX], pattern[RUN_DIR_MAX + 16];
+    struct err err = {0};
+    glob_t found;
+    if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), dir, &err) < 0)
+        return; /* there can be none */
+    snprintf(pattern, sizeof(pattern), "%s/*/pump.sock", dir);
+    if (glob(pattern, 0, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            check_pump(c, dirname(found.gl_pathv[i]));
+    globfree(&found);
+}
+
 static void check_other_agents(struct check *c) {
     DIR *d = opendir(c->proc_root);
     struct dirent *e;
@@ -244,6 +282,7 @@ int cli_check(int argc, char **argv) {
     check_docker(&k);
     check_bus(&k);
     check_inotify(&k);
+    check_pumps(&k);
     check_other_agents(&k);
     fflush(stdout); /* before what may be said on stderr */
     check_drivers(&k);

@@ -213,6 +213,25 @@ static int put_line(struct buf *out, const struct table *t, const struct row *ro
     return r < 0 ? r : buf_puts(out, "\n");
 }
 
+static json_int_t number(const json_t *of, const char *key) {
+    return json_integer_value(json_object_get(of, key));
+}
+
+static int put_pump(struct buf *out, const json_t *pump) {
+    const json_t *sum = json_object_get(pump, "sum");
+    const char *error = cli_text(pump, "error");
+    if (error[0])
+        return buf_printf(out, "log pump: %s, starts %d\n", error, (int)number(pump, "starts"));
+    return buf_printf(
+        out,
+        "log pump %s, starts %d: %d tasks by file, %d by API, %d not read; %lld bytes and "
+        "%.0f s behind, %lld lines skipped, %lld bytes dropped\n",
+        cli_text(pump, "version"), (int)number(pump, "starts"), (int)number(sum, "file"),
+        (int)number(sum, "api"), (int)number(sum, "none"), (long long)number(sum, "lag_bytes"),
+        json_number_value(json_object_get(sum, "lag_seconds")),
+        (long long)number(sum, "lines_skipped"), (long long)number(sum, "bytes_dropped"));
+}
+
 static int put_head(struct buf *out, const json_t *doc, const json_t *pin, size_t n) {
     const json_t *driver = json_object_get(doc, "driver"),
                  *metrics = json_object_get(doc, "metrics");
@@ -227,6 +246,8 @@ static int put_head(struct buf *out, const json_t *doc, const json_t *pin, size_
     if (r == 0 && cli_text(metrics, "error")[0])
         r = buf_printf(out, "metrics are not served on %s: %s\n", cli_text(metrics, "listen"),
                        cli_text(metrics, "error"));
+    if (r == 0 && json_is_object(json_object_get(doc, "log_pump")))
+        r = put_pump(out, json_object_get(doc, "log_pump"));
     return r;
 }
 

@@ -27,6 +27,7 @@
 
 struct logpump;
 
+struct buf;
 struct loop;
 struct pool;
 
@@ -113,9 +114,17 @@ void logpump_finish_free(struct logpump_finish *f);
  *  Owner: caller. Context: any thread. */
 int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
 
-/** {"version":..., "settings":{...}, "starts":N, "tasks":[...]} of the running pump, or
- * {"error":..., "starts":N}. Any thread; blocks up to the call's deadline. Owner: caller. */
-json_t *logpump_status(struct logpump *p, const struct call *call);
+/** What the pump of the folder @run_dir says of itself: {"version", "settings", "tasks": [{"task",
+ * "way": "file", "api" or "none", "lag_bytes", "lag_seconds", "lines_skipped", "bytes_dropped",
+ * "gaps"}]}, of each task's output. NULL: none answers within @timeout_us. Starts none. Any thread.
+ * Owner: caller. */
+json_t *logpump_peek(const char *run_dir, uint64_t timeout_us);
+/** As logpump_peek, of the plugin's own pump, or {"error":TEXT}; and "starts", how many this
+ * plugin has started, and "sum": {"file", "api", "none": tasks, and sums of what the tasks have;
+ * "lag_seconds": the longest}. Blocks for 0.1 s at most. */
+json_t *logpump_status(struct logpump *p);
+/** The same as Prometheus text, added to @b. Returns 0; -ENOMEM; -EMSGSIZE. */
+int logpump_metrics(struct logpump *p, struct buf *b) MUST_CHECK;
 
 /** The task is destroyed: what is noted of its container's output goes. Any thread. */
 void logpump_forget(struct logpump *p, const char *container_id);

@@ -12,6 +12,7 @@
 
 #include "logs_process.h"
 #include "logs_socket.h"
+#include "logs_status.h"
 #include "logs_watch.h"
 #include "src/pump/pump_dir.h"
 #include "src/pump/pump_proto.h"
@@ -396,14 +397,15 @@ void logpump_finish_free(struct logpump_finish *f) {
     free(f);
 }
 
-json_t *logpump_status(struct logpump *p, const struct call *call) {
-    json_t *doc = NULL;
-    pid_t pump;
-    int r = ask(p, call, 0, json_pack("{s:s}", "op", "status"), &doc, &pump, NULL);
-    if (r < 0)
-        doc = json_pack("{s:s}", "error", strerror(-r));
-    json_object_set_new(doc, "starts", json_integer(logs_process_starts(p->process)));
-    return doc;
+/* ---- status ---- */
+
+json_t *logpump_status(struct logpump *p) {
+    return logs_status_get(p->run_dir, logs_process_starts(p->process));
+}
+
+int logpump_metrics(struct logpump *p, struct buf *b) {
+    AUTO_JSON json_t *status = logpump_status(p);
+    return status ? logs_status_metrics(status, b) : -ENOMEM;
 }
 
 /* ---- for logs_watch.c ---- */

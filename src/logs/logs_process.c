@@ -271,7 +271,7 @@ static bool may_start(struct logs_process *p) {
 
 /* -EAGAIN: later. @starting is held. */
 static int find_or_start(struct logs_process *p, const struct call *call) {
-    int fd = logs_socket_connect(p->run_dir);
+    int fd = logs_socket_connect(p->run_dir, LOGS_CONNECT_US);
     if (fd >= 0 && atomic_load(&p->met))
         return fd;
     bool ours = fd >= 0 && is_ours(p, fd, call);
@@ -279,18 +279,18 @@ static int find_or_start(struct logs_process *p, const struct call *call) {
     if (!ours && !may_start(p))
         return -EAGAIN;
     int r = ours ? 0 : spawn(p, call);
-    fd = r < 0 ? r : logs_socket_connect(p->run_dir);
+    fd = r < 0 ? r : logs_socket_connect(p->run_dir, LOGS_CONNECT_US);
     if (fd < 0 || atomic_load(&p->met))
         return fd;
     ours = ours || is_ours(p, fd, call);
     atomic_store(&p->met, ours);
     fd_close(fd);
-    return ours ? logs_socket_connect(p->run_dir) : -EAGAIN;
+    return ours ? logs_socket_connect(p->run_dir, LOGS_CONNECT_US) : -EAGAIN;
 }
 
 int logs_process_reach(struct logs_process *p, const struct call *call, struct err *err) {
     for (;;) {
-        int r = atomic_load(&p->met) ? logs_socket_connect(p->run_dir) : -EAGAIN;
+        int r = atomic_load(&p->met) ? logs_socket_connect(p->run_dir, LOGS_CONNECT_US) : -EAGAIN;
         if (r < 0 && pthread_mutex_trylock(&p->starting) == 0) {
             r = find_or_start(p, call);
             pthread_mutex_unlock(&p->starting);

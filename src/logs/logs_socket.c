@@ -13,16 +13,16 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define CONNECT_LIMIT_SEC 2
 #define ANSWER_MAX (4u << 20) /* of `status` with some thousand tasks */
 
-int logs_socket_connect(const char *run_dir) {
+int logs_socket_connect(const char *run_dir, uint64_t limit_us) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", run_dir, PUMP_SOCKET);
     if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
     /* A pump that does not accept must not hold us: connect() honours the send timeout. */
-    struct timeval limit = {.tv_sec = CONNECT_LIMIT_SEC};
+    struct timeval limit = {.tv_sec = (time_t)(limit_us / US_PER_SEC),
+                            .tv_usec = (suseconds_t)(limit_us % US_PER_SEC)};
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
         connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)

@@ -5,11 +5,14 @@
 #include "paddock/err.h"
 
 #include <jansson.h>
+#include <stdint.h>
 #include <sys/types.h>
 
+#define LOGS_CONNECT_US UINT64_C(2000000)
+
 /** Connects to the pump of the folder @run_dir. Returns the fd; -ENOENT, -ECONNREFUSED: none
- * listens there; another -errno. Blocks up to 2 s. */
-int logs_socket_connect(const char *run_dir) MUST_CHECK;
+ * listens there; another -errno. Blocks up to @limit_us, when the pump accepts nothing. */
+int logs_socket_connect(const char *run_dir, uint64_t limit_us) MUST_CHECK;
 
 /** The process at the other end; 0 = not known. */
 pid_t logs_socket_pid(int fd);

@@ -495,17 +495,26 @@ static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
     free(all);
 }
 
+/* NULL before the first task. */
+static struct logpump *pump_of(struct driver *d) {
+    pthread_mutex_lock(&d->lock);
+    struct logpump *pump = d->pump;
+    pthread_mutex_unlock(&d->lock);
+    return pump;
+}
+
 json_t *driver_status(struct driver *d) {
     const char *owner = driver_owner(d);
+    struct logpump *pump = pump_of(d);
     pthread_mutex_lock(&d->lock);
     struct pin *pin = d->active ? d->pin : NULL;
     pthread_mutex_unlock(&d->lock);
     json_t *pinned = pin ? pin_status(pin) : NULL;
     if (pinned && pin_disabled_reason(pin)[0])
         show_unmanaged(d, pinned, pin_disabled_reason(pin));
-    return json_pack("{s:{s:s,s:s,s:i,s:s},s:o*}", "driver", "name", d->name, "version",
+    return json_pack("{s:{s:s,s:s,s:i,s:s},s:o*,s:o*}", "driver", "name", d->name, "version",
                      PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "pin",
-                     pinned);
+                     pinned, "log_pump", pump ? logpump_status(pump) : NULL);
 }
 
 /* @pins: the reconciler's metrics. */
@@ -521,7 +530,8 @@ static int all_metrics(struct buf *b, struct driver *d, const char *pins) {
                        "paddock_docker_skipped_total{kind=\"event\"} %" PRIu64 "\n"
                        "paddock_docker_skipped_total{kind=\"container\"} %" PRIu64 "\n",
                        skipped.events, skipped.containers);
-    return r;
+    struct logpump *pump = pump_of(d);
+    return r == 0 && pump ? logpump_metrics(pump, b) : r;
 }
 
 char *driver_metrics(struct driver *d) {

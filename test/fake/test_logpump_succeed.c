@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#define TWO_ID "c0de00000002000000000000000000000000000000000000000000000000feed"
+
 /* A second task, whose recovery is what a plugin begins with. */
 struct recovery {
     struct task_config task;
@@ -132,15 +134,26 @@ static void test_pump__of_another_client__left_alone(void **state) {
     assert_int_equal(loop_new(&o.loop), 0);
     assert_int_equal(pool_new(2, &o.pool), 0);
     assert_int_equal(logpump_new(&o, &pump, NULL), 0);
-    json_t *status = logpump_status(pump, &call);
+    struct task_config two;
+    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
+    struct logpump_task t = {.task_id = two.id,
+                             .container_id = TWO_ID,
+                             .stdout_path = two.stdout_path,
+                             .stderr_path = two.stderr_path};
+    assert_true(logpump_prepare(pump, &call, &t));
+    json_t *status = logpump_status(pump);
     assert_int_equal(json_integer_value(json_object_get(status, "starts")), 1);
-    assert_null(json_object_get(status, "error"));
+    assert_int_equal(json_array_size(json_object_get(status, "tasks")), 1);
+    assert_string_equal(json_string_value(json_object_get(status, "version")), PADDOCK_VERSION);
     json_decref(status);
     snprintf(record, sizeof(record), "%s/positions/%s", other,
              "c0de00000001000000000000000000000000000000000000000000000000feed");
     assert_int_equal(access(record, F_OK), 0);
     assert_false(pump_world_has_ended(&first));
     kill(first, SIGKILL);
+    logpump_drop(pump, two.id);
+    logpump_forget(pump, TWO_ID);
+    task_config_done(&two);
     pool_free(o.pool);
     loop_run_posted(o.loop);
     logpump_free(pump);
@@ -258,11 +271,13 @@ static void test_pump__ends_at_its_start__started_slowly(void **state) {
     assert_int_equal(logpump_new(&o, &pump, NULL), 0);
     heard_start(x, &h);
     struct line_wait w = {h.path, "the log pump has ended", "exit status 1"};
-    json_t *status = logpump_status(pump, &call);
-    assert_non_null(json_object_get(status, "error"));
-    json_decref(status);
-    call = call_within(NULL, 1);
-    status = logpump_status(pump, &call);
+    struct logpump_task t = {.task_id = x->task.id,
+                             .container_id = TWO_ID,
+                             .stdout_path = x->task.stdout_path,
+                             .stderr_path = x->task.stderr_path};
+    assert_false(logpump_prepare(pump, &call, &t));
+    json_t *status = logpump_status(pump);
+    assert_string_equal(json_string_value(json_object_get(status, "error")), "none answers");
     json_int_t starts = json_integer_value(json_object_get(status, "starts"));
     json_decref(status);
     heard_done(&h);
@@ -274,6 +289,27 @@ static void test_pump__ends_at_its_start__started_slowly(void **state) {
     loop_free(o.loop);
 }
 
+/* `paddock status` and the metrics ask the plugin, which asks the pump. */
+static void test_status__a_task_runs__pump_and_its_tasks_shown(void **state) {
+    struct pump_world *x = *state;
+    pump_world_read(x);
+    pump_world_print(x, "on\n");
+    reader_until(&x->out, "on\n");
+    json_t *doc = driver_status(x->w.d), *pump = json_object_get(doc, "log_pump");
+    const json_t *task = json_array_get(json_object_get(pump, "tasks"), 0);
+    assert_string_equal(json_string_value(json_object_get(pump, "version")), PADDOCK_VERSION);
+    assert_int_equal(json_integer_value(json_object_get(pump, "starts")), 1);
+    assert_string_equal(json_string_value(json_object_get(task, "task")), x->task.id);
+    assert_string_equal(json_string_value(json_object_get(task, "way")), "api");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(pump, "sum"), "api")), 1);
+    json_decref(doc);
+    AUTO_FREE char *metrics = driver_metrics(x->w.d);
+    assert_non_null(strstr(metrics, "\npaddock_log_pump_up 1\n"));
+    assert_non_null(strstr(metrics, "\npaddock_log_pump_starts_total 1\n"));
+    assert_non_null(strstr(metrics, "\npaddock_log_tasks{way=\"api\"} 1\n"));
+    assert_non_null(strstr(metrics, "\npaddock_log_lag_bytes 0\n"));
+}
+
 static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__other_settings__succeeded),
     PUMP_WORLD_T(test_pump__in_another_folder__succeeded),
@@ -282,5 +318,6 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__killed__end_is_reported_with_its_status),
     PUMP_WORLD_T(test_pump__its_log_lines__in_the_agents_log),
     PUMP_WORLD_T(test_pump__ends_at_its_start__started_slowly),
+    PUMP_WORLD_T(test_status__a_task_runs__pump_and_its_tasks_shown),
 };
 WORLD_MAIN(tests)

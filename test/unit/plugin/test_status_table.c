@@ -182,8 +182,30 @@ static void test_put__many_bytes_a_character__cut_between_them(void **state) {
     free(text);
 }
 
+static void test_put__log_pump__a_line_of_its_own(void **state) {
+    static const struct {
+        const char *pump, *line;
+    } rows[] = {
+        {"{\"error\":\"none answers\",\"starts\":9}", "log pump: none answers, starts 9\n"},
+        {"{\"version\":\"0.2.0\",\"starts\":1,\"sum\":{\"file\":3,\"api\":2,\"none\":1,"
+         "\"lag_bytes\":5000000000,\"lag_seconds\":1.6,\"lines_skipped\":4,"
+         "\"bytes_dropped\":7}}",
+         "log pump 0.2.0, starts 1: 3 tasks by file, 2 by API, 1 not read; 5000000000 bytes "
+         "and 2 s behind, 4 lines skipped, 7 bytes dropped\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_t *doc = doc_of(8, "", json_array());
+        json_object_set_new(doc, "log_pump", json_loads(rows[i].pump, 0, NULL));
+        char *text = render(doc, 80);
+        assert_non_null(strstr(text, rows[i].line));
+        free(text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_put__log_pump__a_line_of_its_own),
         cmocka_unit_test(test_put__no_limit__all_of_it),
         cmocka_unit_test(test_put__any_terminal__fits),
         cmocka_unit_test(test_put__80_columns__what_matters_stays),

@@ -1,0 +1,112 @@
+/* Asks a running pump for its status and sums it up, for logpump.c and `paddock check`. The
+ * question is put from an event loop, so it starts no pump and gives up soon; a pump answers from
+ * memory. */
+#include "logs_status.h"
+
+#include "paddock/clock.h"
+#include "paddock/docker.h"
+#include "paddock/logpump.h"
+
+#include "logs_socket.h"
+
+#include <string.h>
+
+#define TIMEOUT_US (100 * US_PER_MS)
+
+json_t *logpump_peek(const char *run_dir, uint64_t timeout_us) {
+    struct call call = call_within(NULL, timeout_us);
+    AUTO_FD int fd = logs_socket_connect(run_dir, timeout_us);
+    AUTO_JSON json_t *rq = json_pack("{s:s}", "op", "status");
+    json_t *doc = NULL;
+    if (fd < 0 || !rq || logs_socket_send(fd, rq, -1) < 0 ||
+        logs_socket_read(fd, &call, 0, &doc, NULL) < 0)
+        return NULL;
+    return doc;
+}
+
+/* ---- sums ---- */
+
+static const char *const ways[] = {"file", "api", "none"};
+static const char *const counts[] = {"lag_bytes", "lines_skipped", "bytes_dropped", "gaps"};
+
+static json_int_t sum_of(const json_t *tasks, const char *key) {
+    json_int_t sum = 0;
+    size_t i;
+    const json_t *task;
+    json_array_foreach(tasks, i, task) sum += json_integer_value(json_object_get(task, key));
+    return sum;
+}
+
+static json_int_t count_way(const json_t *tasks, const char *way) {
+    json_int_t n = 0;
+    size_t i;
+    const json_t *task;
+    json_array_foreach(tasks, i, task) {
+        const char *its = json_string_value(json_object_get(task, "way"));
+        n += its && strcmp(its, way) == 0;
+    }
+    return n;
+}
+
+static double longest_lag(const json_t *tasks) {
+    double longest = 0;
+    size_t i;
+    const json_t *task;
+    json_array_foreach(tasks, i, task) {
+        double lag = json_number_value(json_object_get(task, "lag_seconds"));
+        longest = lag > longest ? lag : longest;
+    }
+    return longest;
+}
+
+static json_t *sum_up(const json_t *tasks) {
+    json_t *sum = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+        json_object_set_new(sum, ways[i], json_integer(count_way(tasks, ways[i])));
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        json_object_set_new(sum, counts[i], json_integer(sum_of(tasks, counts[i])));
+    json_object_set_new(sum, "lag_seconds", json_real(longest_lag(tasks)));
+    return sum;
+}
+
+json_t *logs_status_get(const char *run_dir, unsigned starts) {
+    json_t *doc = logpump_peek(run_dir, TIMEOUT_US);
+    if (!doc)
+        doc = json_pack("{s:s}", "error", "none answers");
+    json_object_set_new(doc, "starts", json_integer(starts));
+    json_object_set_new(doc, "sum", sum_up(json_object_get(doc, "tasks")));
+    return doc;
+}
+
+/* ---- metrics ---- */
+
+static int put(struct buf *b, const char *name, const char *type, const char *help, double value) {
+    return buf_printf(b,
+                      "# HELP paddock_log_%s %s\n# TYPE paddock_log_%s %s\npaddock_log_%s %.15g\n",
+                      name, help, name, type, name, value);
+}
+
+int logs_status_metrics(const json_t *status, struct buf *b) {
+    static const char *const helps[] = {
+        "output that is not delivered yet", "damaged log lines of the present tasks",
+        "output of the present tasks that was dropped for a reader that stalls",
+        "gaps in the output of the present tasks"};
+    const json_t *sum = json_object_get(status, "sum");
+    int r = put(b, "pump_up", "gauge", "whether the log pump answers",
+                !json_object_get(status, "error"));
+    if (r == 0)
+        r = put(b, "pump_starts_total", "counter", "log pumps that this plugin has started",
+                json_number_value(json_object_get(status, "starts")));
+    if (r == 0)
+        r = buf_puts(b, "# HELP paddock_log_tasks tasks by how their output is read\n"
+                        "# TYPE paddock_log_tasks gauge\n");
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(ways); i++)
+        r = buf_printf(b, "paddock_log_tasks{way=\"%s\"} %" JSON_INTEGER_FORMAT "\n", ways[i],
+                       json_integer_value(json_object_get(sum, ways[i])));
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(counts); i++)
+        r = put(b, counts[i], "gauge", helps[i],
+                json_number_value(json_object_get(sum, counts[i])));
+    return r < 0 ? r
+                 : put(b, "lag_seconds", "gauge", "longest time that output waits for its delivery",
+                       json_number_value(json_object_get(sum, "lag_seconds")));
+}
