@@ -17,8 +17,11 @@
 #include "paddock/docker_create.h"
 #include "paddock/log.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
+
+#define HASH_DIGITS 16
 
 struct sources {
     struct driver *d;
@@ -143,9 +146,30 @@ static bool is_used(struct driver *d, const char *container, const struct task *
     return used;
 }
 
+/* Up to version 0.2 the folder's name depended on Docker's endpoint and the host's name, so the
+ * mounts of a task that was started then are in another one. No other client has a container of
+ * this name. */
+static int remove_from_all(const struct sources *s, const char *container) {
+    AUTO_FREE char *pattern = strdup(s->dir); /* ".../DRIVER-0123456789abcdef-volumes" */
+    char *hash = pattern ? strrchr(pattern, '-') : NULL;
+    glob_t found;
+    int r = source_mounts_remove(s->dir, container);
+    if (!hash || hash - pattern < HASH_DIGITS)
+        return r;
+    memset(hash - HASH_DIGITS, '?', HASH_DIGITS);
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            int other = source_mounts_remove(found.gl_pathv[i], container);
+            r = r < 0 ? r : other;
+        }
+    }
+    globfree(&found);
+    return r;
+}
+
 static void remove_unused(struct sources *s, const char *container, const struct task *except) {
     pthread_mutex_lock(&s->lock);
-    int r = is_used(s->d, container, except) ? 0 : source_mounts_remove(s->dir, container);
+    int r = is_used(s->d, container, except) ? 0 : remove_from_all(s, container);
     pthread_mutex_unlock(&s->lock);
     if (r < 0)
         log_warn("destroy", LOG_KV("container", container, "folder", s->dir, "errno", strerror(-r)),

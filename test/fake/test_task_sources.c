@@ -77,6 +77,22 @@ static void test_sources__mounted__until_the_task_is_destroyed(void **state) {
     assert_false(folder_is_there(x));
 }
 
+/* An earlier version had another folder for them. */
+static void test_sources__mounted_in_an_older_folder__taken_away(void **state) {
+    struct world_web *x = *state;
+    char pattern[256], older[256];
+    glob_t found;
+    world_run(&x->w, &x->task, NULL);
+    snprintf(pattern, sizeof(pattern), "%s/*-volumes", x->w.run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    snprintf(older, sizeof(older), "%s/docker-0123456789abcdef-volumes", x->w.run_dir);
+    assert_int_equal(rename(found.gl_pathv[0], older), 0);
+    globfree(&found);
+    assert_int_equal(points(x), 1);
+    destroy(x, x->task.id);
+    assert_false(folder_is_there(x));
+}
+
 static void test_sources__start_fails__taken_away(void **state) {
     struct world_web *x = *state;
     struct driver_started started = {0};
@@ -169,6 +185,7 @@ static void test_sources__docker_in_another_mount_namespace__by_name(void **stat
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_sources__mounted__until_the_task_is_destroyed),
+    T(test_sources__mounted_in_an_older_folder__taken_away),
     T(test_sources__start_fails__taken_away),
     T(test_sources__earlier_task_destroyed_late__the_new_ones_stay),
     T(test_sources__container_lost_with_the_plugin__swept),

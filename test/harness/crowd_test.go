@@ -298,3 +298,30 @@ func TestChangedEndpointIsUsedForLogsToo(t *testing.T) {
 	k.stdout.waitFor(t, 10*time.Second, "two\n")
 	ok(t, k.destroy(p), "DestroyTask")
 }
+
+/* The same while a task runs: its log goes over to the new endpoint at the very line, in one pump. */
+func TestChangedEndpointKeepsRunningTasksLogs(t *testing.T) {
+	paddockOnly(t, "has a log process for each task")
+	rec := record(t, run.dockerd.Socket())
+	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, "")})
+	k := newTask(t, p, "moves", shell(counter)).start(p)
+	k.stdout.waitFor(t, 20*time.Second, "n 5\n")
+	before := logPumps()
+	if len(before) != 1 {
+		t.Fatalf("log pumps %v, want one", before)
+	}
+	within(t, 5*time.Second, "Kill by the host", p.client.Kill)
+	rec.close()
+	p = launch(t)
+	ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask")
+	n := k.stdout.size()
+	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	now := logPumps()
+	if len(now) != 1 || now[0].pid == before[0].pid {
+		t.Fatalf("log pumps %v after %v, want another one", now, before)
+	}
+	ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
+	k.stdout.waitFor(t, 20*time.Second, "last\n")
+	checkCounter(t, k.stdout.text())
+	ok(t, k.destroy(p), "DestroyTask")
+}
