@@ -42,6 +42,8 @@ void docker_free(struct docker *d);
 /** The process that listens on Docker's Unix socket, 0 = one that this process cannot see. Returns
  * 0; -EPROTONOSUPPORT it is no Unix socket; -ENOTCONN. */
 int docker_peer(struct docker *d, pid_t *ret, struct err *err) MUST_CHECK;
+/** True when the endpoint is a Unix socket. */
+bool docker_has_socket(const struct docker *d);
 
 static inline void docker_json_done(json_t **j) {
     json_decref(*j);
@@ -147,6 +149,13 @@ int docker_container_remove(struct docker *d, const struct call *call, const cha
 int docker_container_list(struct docker *d, const struct call *call, bool all,
                           const json_t *filters, json_t **ret, size_t *ret_skipped,
                           struct err *err) MUST_CHECK;
+/** Asks for the running containers that have the label @label ("key=value"), in two steps as
+ * docker_begin and docker_end. The answer is Docker's whole list: an entry that cannot be read
+ * fails it. */
+struct docker_begun *docker_container_labelled_begin(struct docker *d,
+                                                     const char *label) MUST_CHECK;
+int docker_container_labelled_end(struct docker_begun *b, const struct call *call, json_t **ret,
+                                  struct err *err) MUST_CHECK;
 /** Docker's one-shot stats (stream=false&one-shot=1): only where cgroup files cannot be read. */
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,
                            struct err *err) MUST_CHECK;

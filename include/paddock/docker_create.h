@@ -11,10 +11,20 @@
  * all symlinks followed. Docker takes names, not descriptors, and a sibling task can put a symlink
  * in place of a folder between this and Docker's mount: so what was found is handed out as a list
  * of open descriptors, and Docker is told of the mount points that the caller gives them. The
- * folders that Nomad gives each task are told by name, without symlinks. */
+ * folders that Nomad gives each task and the generated files are told by name, without symlinks,
+ * unless @hold says otherwise. */
 #include "paddock/config.h"
 #include "paddock/task_config.h"
 #include <jansson.h>
+
+/* What Nomad and this driver put into a container, by the folder that it lies in: who can write to
+ * that folder can swap it. */
+enum docker_own {
+    DOCKER_OWN_IN_ALLOC = 1,  /* in the allocation's folder: alloc, hosts */
+    DOCKER_OWN_IN_SHARED = 2, /* in alloc: logs */
+    DOCKER_OWN_IN_TASK = 4,   /* in the task's folder: local, secrets, resolv.conf */
+    DOCKER_OWN_ALL = 7,
+};
 
 struct docker_create_host {
     const char *cpuset;   /* wanted set at start, list text, "" = none */
@@ -28,12 +38,16 @@ struct docker_create_host {
     const char *owner_label;    /* value of paddock's own label: node and driver that own it */
     const char *sources_dir; /* where the caller mounts what the job may mount; a path without ':';
                               * NULL = Docker is told the names */
+    unsigned hold; /* of enum docker_own: what is held and mounted, too; needs @sources_dir */
     const char *resolv_conf; /* path of the system's file, for tests; NULL = /etc/resolv.conf */
 };
 
 #define DOCKER_LABEL_ALLOC_ID "com.hashicorp.nomad.alloc_id"
 #define DOCKER_LABEL_OWNER "io.paddock.owner"
 #define DOCKER_LABEL_TASK_ID "io.paddock.task_id"
+/* On a container whose job loosens its confinement, so that it may be able to undo its own mounts.
+ */
+#define DOCKER_LABEL_UNCONFINED "io.paddock.unconfined"
 
 /* Something of the job's that is mounted at host->sources_dir/@name before Docker is told. */
 struct docker_create_source {
@@ -44,11 +58,37 @@ struct docker_create_source {
     bool shared; /* the job wants its mount shared or slave: then Docker insists on a source that is
                     shared */
 };
+/* Something of Nomad's or ours that Docker is sent by name. */
+struct docker_create_told {
+    char *below; /* the allocation's folder: "web/local" */
+    bool is_dir; /* else a regular file */
+};
 struct docker_create_sources {
     struct docker_create_source *v;
     size_t n;
+    struct docker_create_told *told;
+    size_t n_told;
+    bool reaches; /* the container can swap what a task of the allocation is given: by what it
+                     mounts (known only with a sources_dir), or because it is unconfined */
 };
 void docker_create_sources_done(struct docker_create_sources *s);
+/** They are mounted: closes and frees @v. */
+void docker_create_sources_close(struct docker_create_sources *s);
+
+/** Checks again that what Docker was sent by name is there, without a link on the way: for a caller
+ * that has seen to it that nothing can swap it from now on. Returns 0; -EACCES, -ENOENT and others
+ * with @err. Context: any thread, local files. */
+int docker_create_told_check(const char *alloc_dir, const struct docker_create_sources *s,
+                             struct err *err) MUST_CHECK;
+
+/** Which folders of the allocation of @task the containers of @list can write to, so that they can
+ * swap what Nomad and this driver put there.
+ *  @list: Docker's list of the allocation's running containers, with their mounts.
+ *  @run_dir: folder below which drivers of this kind mount sources
+ * (docker_create_host.sources_dir). Returns a mask of enum docker_own; what cannot be known counts
+ * as reached. Context: any thread, looks at local files. */
+unsigned docker_create_reach(const json_t *list, const struct task_config *task,
+                             const char *run_dir);
 
 /** Returns 0 with the body (owner: caller, json_decref) and the sources (owner: caller,
  * docker_create_sources_done; none without a sources_dir). -EINVAL bad value; -EACCES not allowed

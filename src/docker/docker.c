@@ -154,6 +154,10 @@ int docker_peer(struct docker *d, pid_t *ret, struct err *err) {
     return 0;
 }
 
+bool docker_has_socket(const struct docker *d) {
+    return d->socket_path != NULL;
+}
+
 int docker_minor(struct docker *d) {
     pthread_mutex_lock(&d->lock);
     int minor = d->minor;

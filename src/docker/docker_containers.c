@@ -255,6 +255,30 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
     return r;
 }
 
+struct docker_begun *docker_container_labelled_begin(struct docker *d, const char *label) {
+    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", label);
+    AUTO_FREE char *text = filters ? json_dumps(filters, JSON_COMPACT) : NULL;
+    AUTO_FREE char *escaped = text ? docker_escape(text) : NULL;
+    AUTO_FREE char *path = NULL;
+    if (!escaped || asprintf(&path, "/containers/json?filters=%s", escaped) < 0) {
+        path = NULL;
+        return NULL;
+    }
+    return docker_begin(d, "GET", path);
+}
+
+int docker_container_labelled_end(struct docker_begun *b, const struct call *call, json_t **ret,
+                                  struct err *err) {
+    AUTO_JSON json_t *list = NULL;
+    int r = docker_end(b, call, &list, err);
+    if (r < 0)
+        return r;
+    if (!json_is_array(list))
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's list of containers is no list");
+    *ret = TAKE_PTR(list);
+    return 0;
+}
+
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,
                            struct err *err) {
     AUTO_FREE char *path = container_path(id, "/stats?stream=false&one-shot=1");

@@ -10,6 +10,7 @@
 #include "paddock/buf.h"
 #include "paddock/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define RESOLV_CONF "/etc/resolv.conf"
@@ -131,19 +132,20 @@ static int system_resolv(struct create *c, char **ret) {
     return 0;
 }
 
-/* Mounts a generated file; it is there now. */
-static int mount_file(struct create *c, const char *dir, const char *name, const char *target,
-                      bool readonly) {
-    AUTO_FREE char *raw = docker_create_path_join(dir, name);
-    if (!raw)
-        return err_oom(c->err);
+/* Mounts a generated file, which exists. */
+static int mount_file(struct create *c, enum docker_own lies_in, const char *below,
+                      const char *target, bool readonly) {
+    AUTO_FREE char *source = NULL;
+    int r = create_own_source(c, lies_in, below, false, &source);
+    if (r < 0)
+        return r;
     json_t *m = json_object();
     create_add(c, c->mounts, m);
     if (create_status(c) < 0)
         return create_status(c);
     create_set_text(c, m, "Type", "bind");
     create_set_text(c, m, "Target", target);
-    create_set_text(c, m, "Source", raw);
+    create_set_text(c, m, "Source", source);
     create_set_true_if(c, m, "ReadOnly", readonly);
     create_set_text(c, create_object(c, m, "BindOptions"), "Propagation", "private");
     return create_status(c);
@@ -162,7 +164,12 @@ static int own_resolv(struct create *c) {
     if (r < 0)
         return create_fail(c, -r, "failed to build mount for resolv.conf: %s/resolv.conf: %s",
                            c->task_dir, strerror(-r));
-    return mount_file(c, c->task_dir, "resolv.conf", RESOLV_CONF, true);
+    AUTO_FREE char *below = NULL;
+    if (asprintf(&below, "%s/resolv.conf", text_of(c->task->name)) < 0) {
+        below = NULL;
+        return err_oom(c->err);
+    }
+    return mount_file(c, DOCKER_OWN_IN_TASK, below, RESOLV_CONF, true);
 }
 
 int docker_create_dns(struct create *c) {
@@ -239,5 +246,5 @@ int docker_create_hosts(struct create *c) {
         return create_fail(c, -r, "failed to build mount for /etc/hosts: %s/hosts: %s",
                            c->alloc_dir, r == -EEXIST ? "it is no regular file" : strerror(-r));
     c->own_hosts = true;
-    return mount_file(c, c->alloc_dir, "hosts", "/etc/hosts", false);
+    return mount_file(c, DOCKER_OWN_IN_ALLOC, "hosts", "/etc/hosts", false);
 }

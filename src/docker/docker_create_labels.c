@@ -19,6 +19,10 @@ int docker_create_labels(struct create *c) {
     create_set_text(c, labels, DOCKER_LABEL_ALLOC_ID, task->alloc_id);
     create_set_text(c, labels, DOCKER_LABEL_OWNER, c->host->owner_label);
     create_set_text(c, labels, DOCKER_LABEL_TASK_ID, task->id);
+    if (create_is_unconfined(c)) {
+        create_set_text(c, labels, DOCKER_LABEL_UNCONFINED, "true");
+        c->sources.reaches = true;
+    }
 
     const struct {
         const char *name, *value;

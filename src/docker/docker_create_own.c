@@ -1,107 +1,155 @@
-/* The folders that Nomad gives each task (alloc, local, secrets, alloc/logs) as HostConfig.Binds.
+/* What Nomad and this driver put into a task's container: the folders alloc, local, secrets and
+ * alloc/logs as HostConfig.Binds, and the sources of the generated files (docker_create_dns.c).
  *
  * docker_create_binds() calls docker_create_own_folders() first. A sibling task that mounts the
  * allocation's folder can put anything in the place of these folders. So each one is opened from
- * the allocation's folder down without following a link, and it must be a directory. Their targets
- * come from the task's environment, which the job can set. */
+ * the allocation's folder down without following a link, and must be of its kind. Docker is sent
+ * its path, or, where a sibling could swap it before Docker mounts it (host->hold), a mount point
+ * of its own. The targets come from the task's environment, which the job can set. */
 #include "docker_create_path.h"
 #include "docker_create_priv.h"
+#include "paddock/path.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* Replaces @fd by the directory @name in it. */
-static int step_into(int *fd, const char *name) {
+static int open_own(const char *root, const char *below, bool is_dir, int *ret_fd) {
+    AUTO_FD int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AUTO_FD int fd = -EBADF;
     struct stat st;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return -EXDEV;
-    int next = openat(*fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (next < 0)
+    if (root_fd < 0)
         return -errno;
-    fd_close(*fd);
-    *fd = next;
-    if (fstat(next, &st) < 0)
+    int r = path_walk(root_fd, below, &fd);
+    if (r < 0)
+        return r;
+    if (fstat(fd, &st) < 0)
         return -errno;
-    return S_ISDIR(st.st_mode) ? 0 : S_ISLNK(st.st_mode) ? -ELOOP : -ENOTDIR;
+    if (is_dir ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
+        return is_dir ? -ENOTDIR : -EINVAL;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
 }
 
-int docker_create_own_open(const char *root, const char *below, int *ret_fd) {
-    AUTO_FD int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    AUTO_FREE char *names = strdup(below);
-    char *rest = names;
-    int r = fd < 0 ? -errno : names ? 0 : -ENOMEM;
-    for (char *name; r == 0 && (name = strsep(&rest, "/"));)
-        if (name[0] != '\0')
-            r = step_into(&fd, name);
-    if (r == 0)
-        *ret_fd = TAKE_FD(fd);
-    return r;
+static const char *reason(int r) {
+    return r == -ELOOP ? "it is a symlink" : r == -EINVAL ? "it is no regular file" : strerror(-r);
 }
+
+static const char *kind(bool is_dir) {
+    return is_dir ? "folder" : "file";
+}
+
+static int code_of(int r) {
+    return r == -ELOOP || r == -EXDEV ? EACCES : -r;
+}
+
+/* ---- sources ---- */
+
+static int remember_told(struct create *c, const char *below, bool is_dir) {
+    struct docker_create_told told = {.below = strdup(below), .is_dir = is_dir};
+    void *more =
+        told.below ? reallocarray(c->sources.told, c->sources.n_told + 1, sizeof(told)) : NULL;
+    if (!more) {
+        free(told.below);
+        return -ENOMEM;
+    }
+    c->sources.told = more;
+    c->sources.told[c->sources.n_told++] = told;
+    return 0;
+}
+
+int create_own_source(struct create *c, enum docker_own lies_in, const char *below, bool is_dir,
+                      char **ret_source) {
+    AUTO_FD int fd = -EBADF;
+    AUTO_FREE char *path = docker_create_path_join(c->alloc_dir, below);
+    const char *slash = strrchr(below, '/');
+    if (!path)
+        return err_oom(c->err);
+    int r = open_own(c->alloc_dir, below, is_dir, &fd);
+    if (r < 0 && create_shortage(c, r, path) < 0)
+        return c->r;
+    if (r < 0)
+        return create_fail(c, code_of(r), "the %s \"%s\" is not as Nomad made it: %s", kind(is_dir),
+                           path, reason(r));
+    if (c->host->sources_dir && (c->host->hold & lies_in)) {
+        r = create_hold(c, &fd, slash ? slash + 1 : below, below, false, ret_source);
+    } else {
+        r = remember_told(c, below, is_dir);
+        if (r == 0)
+            *ret_source = TAKE_PTR(path);
+    }
+    if (r < 0 && create_shortage(c, r, below) == 0)
+        create_fail(c, -r, "the %s \"%s\" cannot be mounted: %s", kind(is_dir), below,
+                    strerror(-r));
+    return create_status(c);
+}
+
+int docker_create_told_check(const char *alloc_dir, const struct docker_create_sources *s,
+                             struct err *err) {
+    for (size_t i = 0; i < s->n_told; i++) {
+        AUTO_FD int fd = -EBADF;
+        int r = open_own(alloc_dir, s->told[i].below, s->told[i].is_dir, &fd);
+        if (r < 0)
+            return err_set(err, ERR_PLAIN, code_of(r),
+                           "the %s \"%s/%s\" is not as Nomad made it: %s", kind(s->told[i].is_dir),
+                           alloc_dir, s->told[i].below, reason(r));
+    }
+    return 0;
+}
+
+/* ---- folders ---- */
+
+struct own_folder {
+    const char *name;
+    bool of_task; /* below the task's folder, else the allocation's */
+    enum docker_own lies_in;
+    const char *env, *otherwise; /* where it is mounted: the variable's value, or this */
+    const char *suffix, *mode;
+};
 
 /* The path inside the container. Docker would read a ':' as the end of the target, and a text that
  * is no path as a mode. */
-static int target_of(struct create *c, const char *env, const char *otherwise, char **ret) {
-    const char *value = text_of(kvs_get(&c->task->env, env));
-    AUTO_FREE char *target = docker_create_path_clean(value[0] ? value : otherwise);
+static int target_of(struct create *c, const struct own_folder *f, char **ret) {
+    const char *value = text_of(kvs_get(&c->task->env, f->env));
+    AUTO_FREE char *target = docker_create_path_clean(value[0] ? value : f->otherwise);
     if (!target)
         return err_oom(c->err);
     if (target[0] != '/' || target[1] == '\0' || strchr(target, ':'))
         return create_fail(c, EINVAL,
                            "env: %s: \"%s\" is no absolute path without \":\", so the folder "
                            "cannot be mounted there",
-                           env, value);
-    *ret = TAKE_PTR(target);
+                           f->env, value);
+    if (asprintf(ret, "%s%s", target, f->suffix) < 0) {
+        *ret = NULL;
+        return err_oom(c->err);
+    }
     return 0;
-}
-
-struct own_folder {
-    const char *below; /* the allocation's folder, or the task's */
-    bool of_task;
-    const char *env, *otherwise; /* where it is mounted: the variable's value, or this */
-    const char *suffix, *mode;
-};
-
-static int refuse(struct create *c, const char *path, int r) {
-    if (create_shortage(c, r, path) < 0)
-        return c->r;
-    bool planted = r == -ELOOP || r == -EXDEV;
-    return create_fail(c, planted ? EACCES : -r, "the folder \"%s\" is not as Nomad made it: %s",
-                       path, r == -ELOOP ? "it is a symlink" : strerror(-r));
 }
 
 static int add_folder(struct create *c, const struct own_folder *f) {
     AUTO_FREE char *below = NULL;
+    AUTO_FREE char *source = NULL;
     AUTO_FREE char *target = NULL;
-    AUTO_FREE char *dst = NULL;
-    AUTO_FD int fd = -EBADF;
-    if (asprintf(&below, "%s/%s", f->of_task ? text_of(c->task->name) : ".", f->below) < 0)
+    if (asprintf(&below, "%s%s%s", f->of_task ? text_of(c->task->name) : "", f->of_task ? "/" : "",
+                 f->name) < 0) {
         below = NULL;
-    AUTO_FREE char *path = below ? docker_create_path_join(c->alloc_dir, below) : NULL;
-    if (!path)
-        return err_oom(c->err);
-    int r = docker_create_own_open(c->alloc_dir, f->of_task ? below : f->below, &fd);
-    if (r < 0)
-        return refuse(c, path, r);
-    r = target_of(c, f->env, f->otherwise, &target);
-    if (r < 0)
-        return r;
-    if (asprintf(&dst, "%s%s", target, f->suffix) < 0) {
-        dst = NULL;
         return err_oom(c->err);
     }
-    return create_add_bind(c, "the task's folder", path, path, dst, f->mode);
+    int r = create_own_source(c, f->lies_in, below, true, &source);
+    if (r == 0)
+        r = target_of(c, f, &target);
+    return r < 0 ? r : create_add_bind(c, "the task's folder", below, source, target, f->mode);
 }
 
 int docker_create_own_folders(struct create *c) {
     static const struct own_folder folders[] = {
-        {"alloc", false, "NOMAD_ALLOC_DIR", "/alloc", "", ""},
-        {"local", true, "NOMAD_TASK_DIR", "/local", "", ""},
-        {"secrets", true, "NOMAD_SECRETS_DIR", "/secrets", "", ""},
+        {"alloc", false, DOCKER_OWN_IN_ALLOC, "NOMAD_ALLOC_DIR", "/alloc", "", ""},
+        {"local", true, DOCKER_OWN_IN_TASK, "NOMAD_TASK_DIR", "/local", "", ""},
+        {"secrets", true, DOCKER_OWN_IN_TASK, "NOMAD_SECRETS_DIR", "/secrets", "", ""},
         /* Read-only, so that a task cannot put symlinks in the place of its log FIFOs
          * (CVE-2026-6959). */
-        {"alloc/logs", false, "NOMAD_ALLOC_DIR", "/alloc", "/logs", "ro"},
+        {"alloc/logs", false, DOCKER_OWN_IN_SHARED, "NOMAD_ALLOC_DIR", "/alloc", "/logs", "ro"},
     };
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(folders); i++)

@@ -74,10 +74,25 @@ int docker_create_source(struct create *c, const char *path, const char *text, c
 int create_add_bind(struct create *c, const char *field, const char *value, const char *src,
                     const char *dst, const char *mode) MUST_CHECK;
 
-/** Opens the directory @below (relative, "web/local") of @root. Links are followed in @root only.
- * Returns 0 with an O_PATH descriptor (owner: caller); -ELOOP a symlink on the way; -ENOTDIR;
- * -ENOENT; -EXDEV "." or ".." in @below; other -errno. Context: any thread, local file system. */
-int docker_create_own_open(const char *root, const char *below, int *ret_fd) MUST_CHECK;
+/** Puts *@fd into c->sources as the mount point @name, which the caller of docker_create_build
+ * mounts.
+ *  @text: for errors. @shared: see struct docker_create_source. Returns 0, and *@fd is taken;
+ *  -ENOMEM and other -errno, no @err is set. Owner of @ret_source, the path for Docker: caller,
+ *  free(). */
+int create_hold(struct create *c, int *fd, const char *name, const char *text, bool shared,
+                char **ret_source) MUST_CHECK;
+
+/** The source of one of Nomad's folders or of a generated file: @below (relative, "web/local") of
+ * the allocation's folder. It must be there, without a link on the way. Docker is sent its path, or
+ * a mount point when host->hold has @lies_in.
+ *  Returns 0; -EACCES a link; -ENOENT, -ENOTDIR and others; with @err. Owner of @ret_source:
+ * caller, free(). */
+int create_own_source(struct create *c, enum docker_own lies_in, const char *below, bool is_dir,
+                      char **ret_source) MUST_CHECK;
+
+/** True when the container may be able to undo mounts of its own: privileged, CAP_SYS_ADMIN, or a
+ * security_opt that loosens something. After docker_create_caps. Context: pure. */
+bool create_is_unconfined(const struct create *c);
 
 /* ---- the steps ---- */
 int docker_create_own_folders(struct create *c) MUST_CHECK; /* called by docker_create_binds */

@@ -3,6 +3,7 @@
 #include "docker_create_path.h"
 #include "docker_create_priv.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,14 +16,28 @@ static void source_done(struct docker_create_source *s) {
     cleanup_free(&s->text);
 }
 
-void docker_create_sources_done(struct docker_create_sources *s) {
+void docker_create_sources_close(struct docker_create_sources *s) {
     for (size_t i = 0; i < s->n; i++)
         source_done(&s->v[i]);
     free(s->v);
+    s->v = NULL;
+    s->n = 0;
+}
+
+void docker_create_sources_done(struct docker_create_sources *s) {
+    docker_create_sources_close(s);
+    for (size_t i = 0; i < s->n_told; i++)
+        free(s->told[i].below);
+    free(s->told);
     *s = (struct docker_create_sources){0};
 }
 
-/* "0-data": the last name is for people who look at the container. */
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* "0-data": begins with a digit, unlike the names of create_own_source. The last name is for people
+ * who look at the container. */
 static char *mount_point_name(size_t number, const char *path) {
     char *name = NULL;
     const char *slash = strrchr(path, '/');
@@ -48,17 +63,17 @@ static bool wants_shared(const char *options) {
     return false;
 }
 
-static int hold(struct create *c, int fd, const char *real, const char *text, const char *options,
+int create_hold(struct create *c, int *fd, const char *name, const char *text, bool shared,
                 char **ret_source) {
-    struct docker_create_source s = {.fd = fd, .shared = wants_shared(options)};
+    struct docker_create_source s = {.fd = *fd, .shared = shared};
     struct stat st;
     AUTO_FREE char *source = NULL;
-    if (fstat(fd, &st) < 0)
+    if (fstat(*fd, &st) < 0)
         return -errno;
     s.is_dir = S_ISDIR(st.st_mode);
-    AUTO_FREE char *name = mount_point_name(c->sources.n, real);
+    AUTO_FREE char *own_name = strdup(name);
     AUTO_FREE char *words = strdup(text);
-    if (!name || !words || asprintf(&source, "%s/%s", c->host->sources_dir, name) < 0) {
+    if (!own_name || !words || asprintf(&source, "%s/%s", c->host->sources_dir, name) < 0) {
         source = NULL;
         return -ENOMEM;
     }
@@ -66,11 +81,34 @@ static int hold(struct create *c, int fd, const char *real, const char *text, co
     if (!more)
         return -ENOMEM;
     c->sources.v = more;
-    s.name = TAKE_PTR(name);
+    s.name = TAKE_PTR(own_name);
     s.text = TAKE_PTR(words);
     c->sources.v[c->sources.n++] = s;
+    TAKE_FD(*fd);
     *ret_source = TAKE_PTR(source);
     return 0;
+}
+
+/* True when @fd is the allocation's folder or lies directly in it: then a folder of Nomad's, of
+ * this task or another one, may lie in @fd. */
+static int is_reach(const struct create *c, int fd, bool *ret) {
+    struct stat alloc, self, parent;
+    AUTO_FD int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (up < 0)
+        return errno == ENOTDIR ? 0 : -errno;
+    if (stat(c->alloc_dir, &alloc) < 0 || fstat(fd, &self) < 0 || fstat(up, &parent) < 0)
+        return -errno;
+    *ret |= same_file(&self, &alloc) || same_file(&parent, &alloc);
+    return 0;
+}
+
+static int hold(struct create *c, int *fd, const char *real, const char *text, const char *options,
+                char **ret_source) {
+    AUTO_FREE char *name = mount_point_name(c->sources.n, real);
+    if (!name)
+        return -ENOMEM;
+    int r = is_reach(c, *fd, &c->sources.reaches);
+    return r < 0 ? r : create_hold(c, fd, name, text, wants_shared(options), ret_source);
 }
 
 int docker_create_source(struct create *c, const char *path, const char *text, const char *options,
@@ -89,9 +127,7 @@ int docker_create_source(struct create *c, const char *path, const char *text, c
         if (r == 0 && fd < 0)
             r = -ENOENT;
         if (r == 0)
-            r = hold(c, fd, real, text, options, ret_source);
-        if (r == 0)
-            TAKE_FD(fd);
+            r = hold(c, &fd, real, text, options, ret_source);
         return r;
     }
     if (r == 0)

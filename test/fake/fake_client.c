@@ -107,8 +107,11 @@ json_t *fake_log(const struct fake *f, const char *request) {
     assert_non_null(all);
     json_t *out = json_array(), *row;
     size_t i;
-    json_array_foreach(all, i, row) if (strcmp(json_string_value(json_object_get(row, "request")),
-                                               request) == 0) json_array_append(out, row);
+    json_array_foreach(all, i, row) {
+        const char *what = json_string_value(json_object_get(row, "request"));
+        if (request[0] == '\0' || strcmp(what, request) == 0)
+            json_array_append(out, row);
+    }
     return out;
 }
 

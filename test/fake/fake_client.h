@@ -22,7 +22,7 @@ void fake_control(const struct fake *f, const char *method, const char *path, co
 void fake_rules(const struct fake *f, const char *rules);
 /** How often "METHOD PATH" was asked. */
 int fake_count(const struct fake *f, const char *request);
-/** What came with each "METHOD PATH", oldest first (fake.h: log). Owner: caller. */
+/** What came with each "METHOD PATH" ("" = any), oldest first (fake.h: log). Owner: caller. */
 json_t *fake_log(const struct fake *f, const char *request);
 struct docker *fake_docker(const struct fake *f);
 

@@ -530,6 +530,21 @@ static bool matches(const struct container *c, const json_t *filters) {
     return true;
 }
 
+/* Binds and bind mounts of the create request, as Docker lists them. */
+static json_t *mounts_of(struct container *c) {
+    json_t *out = json_array(), *host = get(c, "HostConfig"), *item;
+    size_t i;
+    json_array_foreach(json_object_get(host, "Binds"), i, item) {
+        const char *bind = json_string_value(item);
+        json_array_append_new(
+            out, json_pack("{s:s,s:s%}", "Type", "bind", "Source", bind, strcspn(bind, ":")));
+    }
+    json_array_foreach(json_object_get(host, "Mounts"), i, item)
+        json_array_append_new(out, json_pack("{s:O?,s:O?}", "Type", json_object_get(item, "Type"),
+                                             "Source", json_object_get(item, "Source")));
+    return out;
+}
+
 static void list(struct engine *e, struct conn *conn, const struct request *rq) {
     AUTO_FREE char *all = request_param(rq, "all"), *text = request_param(rq, "filters");
     AUTO_JSON json_t *filters = json_loads(text ? text : "{}", 0, NULL);
@@ -539,9 +554,9 @@ static void list(struct engine *e, struct conn *conn, const struct request *rq) 
             continue;
         json_t *labels = get(c, "Labels");
         json_t *row =
-            json_pack("{s:s,s:[s+],s:O?,s:I,s:s,s:[]}", "Id", c->id, "Names", "/", c->name, "Image",
+            json_pack("{s:s,s:[s+],s:O?,s:I,s:s,s:o}", "Id", c->id, "Names", "/", c->name, "Image",
                       get(c, "Image"), "Created", (json_int_t)(c->started_ns / 1000000000), "State",
-                      c->running ? "running" : "exited", "Mounts");
+                      c->running ? "running" : "exited", "Mounts", mounts_of(c));
         json_object_set_new(row, "Labels", labels ? json_incref(labels) : json_object());
         json_array_append_new(out, row);
     }

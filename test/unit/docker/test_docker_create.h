@@ -151,6 +151,7 @@ static inline int input_build(const struct input *given, json_t **ret, struct er
     int r = docker_create_build(&in.task, &in.job, &in.plugin, &in.host, ret, &sources, err);
     if (sources.n > 0)
         fail_msg("%zu sources", sources.n);
+    docker_create_sources_done(&sources);
     return r;
 }
 
