@@ -37,18 +37,20 @@ struct drains;
 struct networks;
 struct sources;
 struct recovery;
+struct sibling;
 
 struct driver {
     char *name, *program, *cgroup_root, *run_dir;
     char *unfit; /* "" = tasks can run */
     uint64_t timeout_us, timeout_slow_us;
 
-    pthread_mutex_t lock; /* of config, active, owner, recoveries */
+    pthread_mutex_t lock; /* of config, active, owner, recoveries, siblings */
     struct config_snapshot *config;
     bool active;
     char *owner; /* value of our container label; NULL until the first task tells the client's
                     folder */
     struct recovery *recoveries; /* under way */
+    struct sibling *siblings;    /* starts under way, those of siblings.h */
 
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void *activated_ctx;
@@ -159,10 +161,15 @@ struct docker_create_sources;
 /** @dir: where their mounts are; made with the first of them. */
 int sources_new(struct driver *d, const char *dir, struct sources **ret) MUST_CHECK;
 void sources_free(struct sources *s); /* after the pool */
-/** Returns 1 with the folder of the container's mounts (owner: caller, free()); 0: Docker is told
- * names, or there is nothing to mount; -errno with @err: Docker was not reached. */
+/** True when what a container of this configuration mounts may be held, as far as is known without
+ * Docker. */
+bool sources_possible(struct driver *d, const struct plugin_config *plugin);
+/** @hold: Nomad's own folders are to be mounted, too. Returns 1 with the folder of the container's
+ * mounts (owner: caller, free()); 0: Docker is told names, or there is nothing to mount; -errno
+ * with
+ * @err: Docker was not reached. */
 int sources_plan(struct driver *d, const struct plugin_config *plugin, const struct job_config *job,
-                 const char *container, char **ret_dir, struct err *err) MUST_CHECK;
+                 bool hold, const char *container, char **ret_dir, struct err *err) MUST_CHECK;
 /** Instead of those that are there. Returns 0; -EPERM this process may not mount: from now on
  * sources_plan says 0; other -errno. With @err. The task is in the store. */
 int sources_mount(struct driver *d, const char *container, const struct docker_create_sources *list,

@@ -1,9 +1,10 @@
-/* What a job may mount, as the very objects that were checked: who mounts them, when they go.
+/* What a task mounts, as the very objects that were checked: who mounts them, when they go.
  *
  * Only where a job is held below its allocation (volumes.enabled = false; else it may name any path
- * of the host anyway), and only `volumes` and bind mounts: a task without them costs nothing.
- * Between our check and Docker's mount a sibling task could put a symlink in place of a folder, so
- * Docker is told a name that no task can reach, below /run.
+ * of the host anyway), and only `volumes` and bind mounts, and Nomad's own folders where a sibling
+ * task can swap them (siblings.h): a usual task costs nothing. Between our check and Docker's mount
+ * a sibling task could put a symlink in place of a folder, so Docker is told a name that no task
+ * can reach, below /run.
  *
  * They live as long as the task, not only until its start: a restart by hand and `docker cp` mount
  * again. What a crash or another driver left is swept once, when it is known which Nomad client
@@ -60,7 +61,7 @@ void sources_free(struct sources *s) {
 static int by_name(struct sources *s, const char *why) {
     if (!atomic_exchange(&s->told, true))
         log_warn("start", LOG_KV("why", why),
-                 "volumes below the allocation are told to Docker by name: a task that swaps a "
+                 "folders of the allocation are told to Docker by name: a task that swaps a "
                  "folder for a symlink while another one starts is not noticed, ignoring");
     return 0;
 }
@@ -87,11 +88,16 @@ static bool same_mounts(int proc_fd, pid_t pid) {
     return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
 }
 
+bool sources_possible(struct driver *d, const struct plugin_config *plugin) {
+    return !plugin->volumes_enabled && docker_has_socket(d->docker) &&
+           !atomic_load(&d->sources->denied);
+}
+
 int sources_plan(struct driver *d, const struct plugin_config *plugin, const struct job_config *job,
-                 const char *container, char **ret_dir, struct err *err) {
+                 bool hold, const char *container, char **ret_dir, struct err *err) {
     struct sources *s = d->sources;
     pid_t pid;
-    if (plugin->volumes_enabled || !asks_for_any(job) || !is_container_name(container))
+    if (plugin->volumes_enabled || !(hold || asks_for_any(job)) || !is_container_name(container))
         return 0;
     if (atomic_load(&s->denied))
         return by_name(s, "this process may not mount");

@@ -6,6 +6,7 @@
  * What fails is undone: no container, no image hold, no entry in the store is left behind.
  * Retries and error classes: docker-driver 4.10. */
 #include "driver_priv.h"
+#include "siblings.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker_create.h"
@@ -41,10 +42,15 @@ struct start {
     struct docker_state state;
     json_t *body; /* of the create request */
     struct docker_create_sources sources;
+    struct sibling sibling;
+    unsigned hold; /* of enum docker_own: what is mounted for it, besides what the job mounts */
+    bool guarded;  /* against tasks of the same allocation, as siblings.h says */
+    bool adopted;  /* the container runs from before a crash */
     json_t *inspect;
 };
 
 static void start_done(struct start *s) {
+    siblings_leave(s->d, &s->sibling);
     config_job_done(&s->job);
     free(s->load);
     free(s->name);
@@ -162,29 +168,61 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
                                       .num_cpu = s->d->num_cpu,
                                       .total_compute_mhz = s->plugin->node_total_compute_mhz,
                                       .owner_label = driver_owner(s->d),
-                                      .sources_dir = sources_dir};
+                                      .sources_dir = sources_dir,
+                                      .hold = sources_dir ? s->hold : 0};
     return docker_create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
+}
+
+/* Where nothing can be mounted, names are used, and the task is not guarded. */
+static int plan_and_build(struct start *s, char **ret_dir, struct err *err) {
+    AUTO_FREE char *dir = NULL;
+    json_decref(TAKE_PTR(s->body));
+    docker_create_sources_done(&s->sources);
+    int r = sources_plan(s->d, s->plugin, &s->job, s->hold != 0, s->name, &dir, err);
+    if (r < 0)
+        return r;
+    if (r == 0 && s->hold) {
+        s->guarded = false;
+        s->hold = 0;
+    }
+    *ret_dir = TAKE_PTR(dir);
+    return build_request(s, *ret_dir, err);
+}
+
+/* The request, with what the task must be guarded against known as far as this process knows it. */
+static int build_guarded(struct start *s, struct err *err) {
+    AUTO_FREE char *dir = NULL;
+    if (s->guarded)
+        s->hold |= siblings_expose(s->d, &s->sibling);
+    int r = plan_and_build(s, &dir, err);
+    while (r == 0 && s->guarded && s->sources.reaches) {
+        r = siblings_reach(s->d, &s->sibling, s->call, err);
+        if (r <= 0)
+            break;
+        s->hold = DOCKER_OWN_ALL;
+        cleanup_free(&dir);
+        r = plan_and_build(s, &dir, err);
+    }
+    if (r == 0 && s->hold == DOCKER_OWN_ALL)
+        siblings_cover(s->d, &s->sibling);
+    return r;
 }
 
 /* The request, and the mounts that it speaks of; what there was of an earlier time goes. */
 static int prepare(struct start *s, struct err *err) {
-    AUTO_FREE char *dir = NULL;
-    json_decref(TAKE_PTR(s->body));
     if (!s->name && !(s->name = docker_create_name(s->config)))
         return err_oom(err);
-    int r = sources_plan(s->d, s->plugin, &s->job, s->name, &dir, err);
-    if (r >= 0)
-        r = build_request(s, dir, err);
+    s->guarded = sources_possible(s->d, s->plugin);
+    int r = build_guarded(s, err);
     if (r < 0)
         return r;
     struct err failed = {0};
     r = sources_mount(s->d, s->name, &s->sources, &failed);
-    docker_create_sources_done(&s->sources);
-    if (r == -EPERM) {
-        json_decref(TAKE_PTR(s->body));
-        r = sources_plan(s->d, s->plugin, &s->job, s->name, &dir,
-                         err); /* by name now, and says so */
-        return r < 0 ? r : build_request(s, NULL, err);
+    docker_create_sources_close(&s->sources);
+    if (r == -EPERM) { /* by name now, and says so */
+        AUTO_FREE char *dir = NULL;
+        s->guarded = false;
+        return plan_and_build(s, &dir, err);
     }
     return r < 0 ? err_set(err, failed.cls, -r, "%s", failed.text) : 0;
 }
@@ -249,6 +287,7 @@ static int create_container(struct start *s, struct err *err) {
         if (r == -EEXIST && ++conflicts <= s->plugin->container_exists_attempts) {
             err_clear(&failed);
             int c = resolve_conflict(s, &failed);
+            s->adopted = c > 0;
             if (c > 0)
                 return 0;
             retry = c == 0;
@@ -271,6 +310,40 @@ static bool wants_image(const struct start *s, const struct err *refused) {
     return s->image.fetched || strstr(refused->text, "No such image");
 }
 
+static int remove_container(struct start *s, const char *why, struct err *err) {
+    struct call call = slow_call(s);
+    int r = docker_container_remove(s->d->docker, &call, s->container_id, true, err);
+    if (r == -ENOENT || r == -EEXIST) { /* removed, or somebody is at it: its name is asked for */
+        err_clear(err);
+        r = 0;
+    }
+    if (r < 0)
+        return err_wrap(err, r, "Failed to remove container %s %s", s->container_id, why);
+    s->container_id[0] = '\0';
+    return 0;
+}
+
+/* The container is made and does not run yet. Docker has said by now which containers of the
+ * allocation run. When none of them can swap what Docker was sent by name, the names are checked
+ * once more; from here to Docker's mount nothing changes them. Otherwise the container is made
+ * anew, with mount points. */
+static int settle(struct start *s, struct err *err) {
+    while (s->guarded && !s->adopted) {
+        unsigned reach = siblings_running(s->d, &s->sibling, s->call);
+        if ((reach & ~s->hold) == 0)
+            return docker_create_told_check(s->config->alloc_dir, &s->sources, err);
+        s->hold |= reach;
+        int r = remove_container(s, "that would mount by name", err);
+        if (r == 0)
+            r = prepare(s, err);
+        if (r == 0)
+            r = create_container(s, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* The image is most often here: it is asked for, the container is made meanwhile, and then the
  * answer is looked at. */
 static int make_container(struct start *s, struct err *err) {
@@ -284,14 +357,19 @@ static int make_container(struct start *s, struct err *err) {
     struct err refused = {0};
     bool ahead = s->look != NULL;
     int made = create_container(s, &refused);
+    if (made < 0) /* nobody waits for a pull */
+        siblings_leave(s->d, &s->sibling);
     if (ahead && (made == 0 || made == -ENOENT))
         r = hold_image(s, err);
     if (ahead && r == 0 && made == -ENOENT && wants_image(s, &refused)) {
         /* A pull takes its time: the wanted cpuset may be another one by now. */
+        err_clear(&refused);
         r = prepare(s, err);
-        return r < 0 ? r : create_container(s, err);
+        made = r < 0 ? r : create_container(s, &refused);
     }
-    return r < 0 || made == 0 ? r : err_set(err, refused.cls, -made, "%s", refused.text);
+    if (r == 0 && made < 0)
+        return err_set(err, refused.cls, -made, "%s", refused.text);
+    return r < 0 ? r : settle(s, err);
 }
 
 /* ---- start ---- */
@@ -380,22 +458,13 @@ static void hold_fifos(struct start *s) {
 
 /* The container whose start failed is not started again: Docker 29 would leave its networks out. */
 static int replace_container(struct start *s, struct err *err) {
-    struct call call = slow_call(s);
     hold_fifos(s);
     logs_drop(s->d, s->task);
     if (s->d->pump)
         logpump_forget(s->d->pump, s->container_id);
     json_decref(TAKE_PTR(s->inspect));
-    int r = docker_container_remove(s->d->docker, &call, s->container_id, true, err);
-    if (r == -ENOENT || r == -EEXIST) { /* removed, or somebody is at it: its name is asked for */
-        err_clear(err);
-        r = 0;
-    }
-    if (r < 0)
-        return err_wrap(err, r, "Failed to remove container %s after a failed start",
-                        s->container_id);
-    s->container_id[0] = '\0';
-    return create_container(s, err);
+    int r = remove_container(s, "after a failed start", err);
+    return r < 0 ? r : create_container(s, err);
 }
 
 /* Starts the container, and replaces it when its start failed and may succeed the next time. */
@@ -498,6 +567,7 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
     if (r < 0)
         return r;
     r = start_container(s, err);
+    siblings_leave(s->d, &s->sibling);
     if (r == 0 && !(s->prepared && is_readable(s)))
         r = logs_follow(s->d, s->call, s->task, false, err);
     if (r == 0)
@@ -513,8 +583,12 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
     if (r < 0)
         return r;
     AUTO_CONFIG struct config_snapshot *plugin = driver_config_get(d);
-    struct start s = {
-        .d = d, .call = call, .config = config, .plugin = &plugin->c, .fifos = {-EBADF, -EBADF}};
+    struct start s = {.d = d,
+                      .call = call,
+                      .config = config,
+                      .plugin = &plugin->c,
+                      .fifos = {-EBADF, -EBADF},
+                      .sibling = {.task = config}};
     struct driver_started result = {0};
     r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
     if (r == 0)

@@ -6,11 +6,19 @@
 package harness
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
 /* A folder of the host, with a file in it, that no task may see. */
@@ -154,5 +162,214 @@ func TestTextsThatAreSplitReachNothing(t *testing.T) {
 			k := newTask(t, p, "texts", shell(lookAround)+"\n"+r.block)
 			wantNoEscape(t, p, k, k.tryStart(p), r.refusal)
 		})
+	}
+}
+
+/* ---- what is swapped while a task starts ---- */
+
+/* A second task of k's allocation. */
+func siblingOf(t testing.TB, p *plug, k *task, name, hclText string, mod ...func(*drivers.TaskConfig)) *task {
+	t.Helper()
+	return newTask(t, p, name, hclText, append([]func(*drivers.TaskConfig){func(c *drivers.TaskConfig) {
+		c.AllocID, c.AllocDir = k.cfg.AllocID, k.cfg.AllocDir
+		c.ID = c.AllocID + "/" + name + "/" + c.ID[len(c.ID)-8:]
+		for _, dir := range []string{"local", "secrets", "tmp"} {
+			ok(t, os.MkdirAll(filepath.Join(c.AllocDir, name, dir), 0o777), "the task's folder")
+		}
+		logs := filepath.Join(c.AllocDir, "alloc/logs")
+		c.StdoutPath, c.StderrPath = filepath.Join(logs, "."+name+".stdout.fifo"), filepath.Join(logs, "."+name+".stderr.fifo")
+		c.Env["NOMAD_ALLOC_ID"] = c.AllocID
+	}}, mod...)...)
+}
+
+/* A task in a group's network with a dns block: it has all that Nomad and the driver mount. */
+func withFiles(c *drivers.TaskConfig) {
+	c.DNS = &drivers.DNSConfig{Servers: []string{"192.0.2.9"}}
+	c.NetworkIsolation = &drivers.NetworkIsolationSpec{Mode: drivers.NetIsolationModeGroup, HostsConfig: &drivers.HostsConfig{Hostname: "group", Address: "192.0.2.55"}}
+}
+
+const wholeAllocation = "\nvolumes = [\"../:/x\"]"
+
+type swap struct {
+	path, target string /* of the host's folder */
+}
+
+var swaps = []swap{
+	{"alloc", ""}, {"alloc/logs", ""}, {"web", ""}, {"web/local", ""}, {"web/secrets", ""}, {"hosts", "/canary"}, {"web/resolv.conf", "/canary"},
+}
+
+/* What the sibling does, in its container, to the folder or file at /x/PATH. */
+func (s swap) command(host string) string {
+	return fmt.Sprintf("rm -rf /x/%s.away; mv /x/%s /x/%s.away; ln -s %s /x/%s", s.path, s.path, s.path, host+s.target, s.path)
+}
+
+func (s swap) undo(t testing.TB, allocDir string) {
+	t.Helper()
+	path := filepath.Join(allocDir, s.path)
+	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSymlink != 0 {
+		ok(t, os.Remove(path), "removing the link")
+		ok(t, os.Rename(path+".away", path), "moving it back")
+	}
+}
+
+/* Starts `web` in the allocation of the attacker, who swaps when Docker is asked for `when`. Either the start is refused or it sees what was checked. */
+func trySwap(t *testing.T, p *plug, rec *recorder, attacker *task, s swap, when string, inside func(command string) error) {
+	t.Helper()
+	host := hostFolder(t)
+	/* what the links lead to has all that is looked for, so that a start by name would work */
+	for _, dir := range []string{"logs", "local", "secrets"} {
+		ok(t, os.Mkdir(filepath.Join(host, dir), 0o755), "a folder of the host")
+		ok(t, os.WriteFile(filepath.Join(host, dir, "canary"), []byte("the host's\n"), 0o644), "a file of the host")
+	}
+	k := siblingOf(t, p, attacker, "web", shell(lookAround), withFiles, func(c *drivers.TaskConfig) {
+		c.StdoutPath, c.StderrPath = "/dev/null", "/dev/null" /* its FIFOs lie where the attacker swaps */
+	})
+	var once sync.Once
+	swapped := fmt.Errorf("not swapped")
+	rec.before = func(q *http.Request) {
+		if q.Method == "POST" && strings.Contains(q.URL.Path, "/containers/") && strings.HasSuffix(q.URL.Path, when) {
+			once.Do(func() { swapped = inside(s.command(host)) })
+		}
+	}
+	err := k.tryStart(p)
+	rec.before = nil
+	ok(t, swapped, "the swap")
+	defer s.undo(t, k.cfg.AllocDir)
+	if err != nil {
+		for _, words := range []string{"is not as Nomad made it", "it is no regular file", "bind source path does not exist"} {
+			if strings.Contains(err.Error(), words) {
+				return
+			}
+		}
+		t.Fatalf("StartTask: %v", err)
+	}
+	var text string
+	eventually(t, 10*time.Second, "the task has looked around", func() (bool, string) {
+		text = outputOf(t, k)
+		return strings.Contains(text, "looked\n"), text
+	})
+	if strings.Contains(text, "canary") || strings.Contains(text, "the host's") {
+		t.Errorf("the task sees the host:\n%s", text)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+	wantNoSources(t, k.container(), "after DestroyTask")
+}
+
+/* A container's output, as Docker has it. */
+func outputOf(t testing.TB, k *task) string {
+	t.Helper()
+	answer, err := run.docker.Open(context.Background(), "GET", "/containers/"+k.container()+"/logs?stdout=1", nil)
+	ok(t, err, "logs")
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	ok(t, err, "logs")
+	return string(text)
+}
+
+func execIn(t testing.TB, p *plug, k *task) func(string) error {
+	return func(command string) error {
+		r, err := p.ExecTask(k.id(), []string{"sh", "-c", command}, 10*time.Second)
+		if err == nil && r.ExitResult.ExitCode != 0 {
+			err = fmt.Errorf("%s: exit code %d: %s%s", command, r.ExitResult.ExitCode, r.Stdout, r.Stderr)
+		}
+		return err
+	}
+}
+
+func TestFoldersOfATaskAreWhatWasChecked(t *testing.T) {
+	paddockOnly(t, "Docker follows the link")
+	rec := record(t, run.dockerd.Socket())
+	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, "")})
+	for _, s := range swaps {
+		for _, when := range []string{"/create", "/start"} {
+			t.Run(strings.ReplaceAll(s.path, "/", " ")+" before"+when, func(t *testing.T) {
+				p.t = t
+				attacker := newTask(t, p, "evil", sleeper+wholeAllocation).start(p)
+				trySwap(t, p, rec, attacker, s, when, execIn(t, p, attacker))
+				ok(t, attacker.destroy(p), "DestroyTask")
+			})
+		}
+	}
+}
+
+/* Who else is in the allocation is Docker's to say: after a crash, and of containers of the other driver. */
+func TestFoldersOfATaskBesideAnUnknownContainer(t *testing.T) {
+	paddockOnly(t, "Docker follows the link")
+	rec := record(t, run.dockerd.Socket())
+	config := launchOptions{config: configAt(rec.endpoint, "")}
+	t.Run("of a plugin that crashed", func(t *testing.T) {
+		p := launchWith(t, config)
+		attacker := newTask(t, p, "evil", sleeper+wholeAllocation).start(p)
+		p.crash(t)
+		again := launchWith(t, config)
+		for _, s := range swaps {
+			trySwap(t, again, rec, attacker, s, "/start", inContainer(t, attacker))
+		}
+		ok(t, recoverWith(t, again, attacker.handle), "RecoverTask")
+		ok(t, attacker.destroy(again), "DestroyTask")
+	})
+	t.Run("of the reference", func(t *testing.T) {
+		t.Cleanup(tidyReference)
+		ref := launchWith(t, launchOptions{binary: needReference(t)})
+		attacker := newTask(t, ref, "evil", sleeper+wholeAllocation).start(ref)
+		p := launchWith(t, config)
+		for _, s := range swaps {
+			trySwap(t, p, rec, attacker, s, "/start", inContainer(t, attacker))
+		}
+		ok(t, attacker.destroy(ref), "DestroyTask")
+	})
+}
+
+/* As execIn, without a driver. */
+func inContainer(t testing.TB, k *task) func(string) error {
+	return func(command string) error {
+		pid := int(k.inspect().num("State.Pid"))
+		out, err := exec.Command("nsenter", "-t", itoa(pid), "-m", "-p", "-r", "-w", "sh", "-c", command).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%s: %v: %s", command, err, out)
+		}
+		return err
+	}
+}
+
+/* Two tasks that both mount the allocation's folder, and two that mount nothing of it, started side by side. */
+func TestStartsOfAnAllocationDoNotWaitForEachOther(t *testing.T) {
+	paddockOnly(t, "names")
+	p := launch(t)
+	first := newTask(t, p, "a", sleeper+wholeAllocation)
+	all := []*task{first, siblingOf(t, p, first, "b", sleeper+wholeAllocation), siblingOf(t, p, first, "c", sleeper, withFiles), siblingOf(t, p, first, "d", sleeper, withFiles)}
+	for round := 0; round < 3; round++ {
+		errs := make([]error, len(all))
+		within(t, 30*time.Second, "four starts", func() {
+			var w sync.WaitGroup
+			for i, k := range all {
+				w.Add(1)
+				go func(i int, k *task) {
+					defer w.Done()
+					k.handle, k.net, errs[i] = p.StartTask(k.cfg)
+				}(i, k)
+			}
+			w.Wait()
+		})
+		for i, k := range all {
+			ok(t, errs[i], k.cfg.Name)
+			ok(t, k.destroy(p), "DestroyTask")
+			wantNoSources(t, k.container(), "after DestroyTask")
+		}
+	}
+}
+
+/* systemd keeps a unit for every mount: tasks that nobody can reach have none. */
+func TestUsualTasksLeaveNoMounts(t *testing.T) {
+	paddockOnly(t, "has none")
+	p := launch(t)
+	first := newTask(t, p, "a", sleeper, withFiles).start(p)
+	second := siblingOf(t, p, first, "b", sleeper, withFiles).start(p)
+	for _, k := range []*task{first, second} {
+		wantNoSources(t, k.container(), "beside a sibling without volumes")
+		if m := mountAt(k.inspect(), "/local"); m == nil || m["Source"] != filepath.Join(k.cfg.AllocDir, k.cfg.Name, "local") {
+			t.Errorf("/local is %v", m)
+		}
+		ok(t, k.destroy(p), "DestroyTask")
 	}
 }

@@ -104,6 +104,7 @@ func (b *bench) crowd() {
 	}
 	grow(crowdFirst)
 	few := settled()
+	mounts := driverMounts()
 	begin := time.Now()
 	grow(crowdSize)
 	took := time.Since(begin)
@@ -113,6 +114,7 @@ func (b *bench) crowd() {
 	const name = "1,000 tasks: "
 	set := func(what, unit string, v float64) *figure { return b.figures.set(name+what, unit, "paddock", v) }
 	set("memory per task", "KiB", per(few, many, crowdSize-crowdFirst)).atMost(64)
+	set("mounts of 800 of them", "", float64(driverMounts()-mounts)).atMost(0)
 	set("processes", "", float64(many.processes)).atMost(float64(few.processes))
 	set("threads", "", float64(many.threads)).atMost(float64(few.threads))
 

@@ -43,6 +43,9 @@ func (b *bench) fleet() {
 				}
 			}
 			<-time.After(fleetSettle)
+			if p.label() == "paddock" {
+				b.figures.set("25 tasks: mounts", "", p.label(), float64(driverMounts())).atMost(0)
+			}
 			pids := p.tree()
 			cpu, cpuDaemon := cpuTimes(pids), cpuTime(b.daemon.Pid())
 			<-time.After(time.Duration(seconds) * time.Second / fleetTurns)

@@ -36,6 +36,13 @@ func killBelow(dir string) {
 	}
 }
 
+/* Mounts that drivers have made for tasks; systemd keeps a unit for each. */
+func driverMounts() int {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	check(err, "mountinfo")
+	return strings.Count(string(data), " /run/paddock/")
+}
+
 func unmountBelow(dir string) {
 	data, _ := os.ReadFile("/proc/self/mountinfo")
 	lines := strings.Split(string(data), "\n")

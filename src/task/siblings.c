@@ -1,0 +1,103 @@
+/* Keeps one task's start from being swapped under by another task of its allocation; the rules are
+ * in the header. StartTask calls these functions in the order of the header. Starts of this process
+ * are in the driver's list; containers that run, also those of another driver or from before a
+ * restart of the plugin, are Docker's to tell. Docker is asked before the names are checked and
+ * answers while it creates the container, so a usual start does not wait for it. */
+#include "siblings.h"
+
+#include "driver_priv.h"
+#include "paddock/clock.h"
+#include "paddock/docker_create.h"
+#include "paddock/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SIBLINGS_TURN_US (5 * US_PER_MS)    /* between two looks at the exposed starts */
+#define SIBLINGS_ANSWER_US (5 * US_PER_SEC) /* of Docker; without one, all is held */
+
+static bool is_sibling(const struct sibling *s, const struct sibling *other) {
+    return s != other && strcmp(s->task->alloc_id, other->task->alloc_id) == 0;
+}
+
+static struct docker_begun *ask(struct driver *d, const struct task_config *task) {
+    char label[sizeof(DOCKER_LABEL_ALLOC_ID) + 256];
+    int n = snprintf(label, sizeof(label), DOCKER_LABEL_ALLOC_ID "=%s", task->alloc_id);
+    return n < (int)sizeof(label) ? docker_container_labelled_begin(d->docker, label) : NULL;
+}
+
+unsigned siblings_expose(struct driver *d, struct sibling *s) {
+    bool reached = false;
+    pthread_mutex_lock(&d->lock);
+    if (!s->entered) {
+        s->next = d->siblings;
+        d->siblings = s;
+        s->entered = true;
+    }
+    for (const struct sibling *o = d->siblings; o; o = o->next)
+        reached |= is_sibling(s, o) && o->reaches;
+    s->exposed = !reached;
+    pthread_mutex_unlock(&d->lock);
+    docker_begun_free(s->asked);
+    s->asked = ask(d, s->task);
+    return reached ? DOCKER_OWN_ALL : 0;
+}
+
+void siblings_cover(struct driver *d, struct sibling *s) {
+    pthread_mutex_lock(&d->lock);
+    s->exposed = false;
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* Returns 1 when @s and another start would wait for each other; 0 when no other start is exposed;
+ * -EAGAIN. */
+static int look_around(struct driver *d, struct sibling *s) {
+    int r = 0;
+    pthread_mutex_lock(&d->lock);
+    s->reaches = true;
+    for (const struct sibling *o = d->siblings; o && r != 1; o = o->next)
+        if (is_sibling(s, o) && o->exposed)
+            r = s->exposed && o->reaches ? 1 : -EAGAIN;
+    if (r == 1)
+        s->exposed = false;
+    pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int siblings_reach(struct driver *d, struct sibling *s, const struct call *call, struct err *err) {
+    int r;
+    while ((r = look_around(d, s)) == -EAGAIN) {
+        r = call_sleep(call, SIBLINGS_TURN_US);
+        if (r < 0)
+            return err_set(err, ERR_RECOVERABLE, -r,
+                           "waiting for the start of another task of the allocation, whose folders "
+                           "task %s can write to: %s",
+                           s->task->id, strerror(-r));
+    }
+    return r;
+}
+
+unsigned siblings_running(struct driver *d, struct sibling *s, const struct call *call) {
+    AUTO_JSON json_t *list = NULL;
+    struct err err = {0};
+    struct call within = call_within(call, SIBLINGS_ANSWER_US);
+    struct docker_begun *asked = s->asked ? TAKE_PTR(s->asked) : ask(d, s->task);
+    int r = asked ? docker_container_labelled_end(asked, &within, &list, &err) : -ENOTCONN;
+    if (r == 0)
+        return docker_create_reach(list, s->task, d->run_dir);
+    log_debug("start", LOG_KV("task_id", s->task->id, "error", err.text),
+              "the allocation's containers are not known: Nomad's folders are held");
+    return DOCKER_OWN_ALL;
+}
+
+void siblings_leave(struct driver *d, struct sibling *s) {
+    pthread_mutex_lock(&d->lock);
+    for (struct sibling **at = &d->siblings; *at; at = &(*at)->next)
+        if (*at == s) {
+            *at = s->next;
+            break;
+        }
+    s->entered = s->exposed = s->reaches = false;
+    pthread_mutex_unlock(&d->lock);
+    docker_begun_free(TAKE_PTR(s->asked));
+}

@@ -1,0 +1,43 @@
+#pragma once
+/* Starts of tasks of one allocation, in an order that keeps their folders safe from each other.
+ *
+ * Docker is sent the names of Nomad's folders. Between our check of a name and Docker's mount, a
+ * container of the same allocation that mounts the folder above could swap it. Such a container is
+ * said to reach. So a start is exposed from its check to Docker's answer, and:
+ * - a start is not exposed while a container that reaches runs or is being started: what Docker is
+ *   sent is held instead (docker_create_host.hold);
+ * - a start whose container will reach waits until no other start of the allocation is exposed.
+ * In the usual allocation no container reaches, nothing is held and nobody waits. */
+#include "paddock/docker.h"
+#include "paddock/task_config.h"
+
+struct driver;
+
+/* One StartTask, on its thread's stack. Starts as {0} with the task. */
+struct sibling {
+    const struct task_config *task;
+    bool entered, exposed, reaches; /* under the driver's lock */
+    struct docker_begun *asked;     /* for the containers of the allocation */
+    struct sibling *next;
+};
+
+/** The names are about to be checked. Asks Docker for the allocation's containers.
+ *  Returns 0: the start is exposed now; a mask of enum docker_own: that must be held, because a
+ * start whose container reaches is under way. */
+unsigned siblings_expose(struct driver *d, struct sibling *s);
+
+/** No name that was checked is used: all is held, or the container is not started. */
+void siblings_cover(struct driver *d, struct sibling *s);
+
+/** The container of @s will reach. Waits for the exposed starts of the allocation.
+ *  Returns 0; 1 when @s is exposed to another start like it: it is covered now, hold all and call
+ * again; -ETIMEDOUT or -ECANCELED with @err. */
+int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
+                   struct err *err) MUST_CHECK;
+
+/** What the running containers of the allocation reach, as enum docker_own; all where Docker does
+ * not say. After siblings_expose. Blocks on Docker. */
+unsigned siblings_running(struct driver *d, struct sibling *s, const struct call *call);
+
+/** Docker has mounted, or the start has failed. Any number of times. */
+void siblings_leave(struct driver *d, struct sibling *s);
