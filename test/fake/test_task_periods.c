@@ -170,13 +170,11 @@ static void test_dangling__another_process_has_the_next_task__its_containers_sta
     struct task_config other;
     world_run(&x->w, &x->task, NULL);
     struct driver *orphan = TAKE_PTR(x->w.d);
-    await_armed(PERIOD, 3);
-    int looks = fake_count(&x->w.fake, "GET /containers/json");
-    assert_true(looks > 0);
+    world_until_count(&x->w, "GET /containers/json", 1); /* it searches */
     world_driver_new(&x->w, "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}");
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
-    looks = await_no_looks(x);
+    int looks = await_no_looks(x);
     for (int i = 0; i < 2; i++) { /* for good, also when the folder is tidied up */
         await_armed(PERIOD, 20);
         assert_int_equal(world_containers(&x->w), 2);
