@@ -10,7 +10,8 @@
 /* One cpuset file: the fd, and what was read last. Text that has not changed is not parsed again.
  */
 struct cgroup_file {
-    int fd;     /* -EBADF = not open */
+    int fd; /* -EBADF = not open */
+    bool read_only;
     int r;      /* of the last read: 0, -ENODATA blank, -errno; -EBADF before the first */
     size_t len; /* of the text in the file; the memo below holds it when it fits */
     char memo[192];
@@ -32,8 +33,9 @@ int cgroup_file_read(struct cgroup_file *f, char *scratch, size_t size) MUST_CHE
 
 /** Writes @set in one write(2), as list text with a newline; what a plain file holds behind it is
  *  overwritten by newlines, which the kernel strips. f->set is @set then.
- *  Returns 0; -ENODEV the cgroup is gone; -ENOSPC, -EBUSY, -EINVAL, -EACCES as the kernel says. The
- * empty set is -EINVAL: it would mean "the ancestor's". */
+ *  Returns 0; -ENODEV the cgroup is gone; -ENOSPC, -EBUSY, -EINVAL, -EACCES as the kernel says;
+ * -EACCES also for a file that could be opened for reading only. The empty set is -EINVAL: it would
+ * mean "the ancestor's". */
 int cgroup_file_write(struct cgroup_file *f, const struct cpuset *set, char *scratch,
                       size_t size) MUST_CHECK;
 
@@ -43,6 +45,7 @@ int cgroup_dir_open(int root_fd, const char *path) MUST_CHECK;
 
 /** The container's own folder: the path of /proc/<pid>/cgroup, cut back to the component that
  * contains the id (a container that runs systemd moves itself below), checked by cgroup.procs.
+ *  A process that moves between the two reads is looked for once more.
  *  @ret_path: PATH_MAX bytes, the path below the root without "/" in front.
  *  Returns its fd (O_PATH); -ESRCH no such process; -ENODATA it is in no cgroup of that name;
  * -ESTALE the process is not in the folder that /proc names; -EXDEV the folder is outside of our

@@ -10,12 +10,14 @@
 
 int cgroup_file_open(int dir_fd, const char *name, struct cgroup_file *ret) {
     int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC);
+    bool read_only = fd < 0;
     if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EROFS))
         fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     *ret = CGROUP_FILE_NONE;
     ret->fd = fd;
+    ret->read_only = read_only;
     return 0;
 }
 
@@ -69,6 +71,8 @@ int cgroup_file_write(struct cgroup_file *f, const struct cpuset *set, char *scr
         return -EINVAL;
     if (f->fd < 0)
         return -EBADF;
+    if (f->read_only)
+        return -EACCES;
     int n = cpuset_format(set, scratch, size);
     if (n < 0)
         return n;
@@ -133,7 +137,7 @@ static int check_procs(int root_fd, const char *path, pid_t pid) {
     return r;
 }
 
-int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
+static int find_container(int proc_fd, int root_fd, pid_t pid, const char *container_id,
                           char *ret_path) {
     char text[CGROUP_PATH_TEXT_MAX], own[PATH_MAX], cut[PATH_MAX];
     int r = cgroup_path_read(proc_fd, pid, text, sizeof(text));
@@ -151,4 +155,13 @@ int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *conta
     if (fd >= 0)
         snprintf(ret_path, PATH_MAX, "%s", cut + strspn(cut, "/"));
     return fd;
+}
+
+int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
+                          char *ret_path) {
+    int r = find_container(proc_fd, root_fd, pid, container_id, ret_path);
+    /* An init process that moves itself to init.scope is in neither folder for this reader. */
+    if (r == -ESTALE || r == -ENOENT)
+        r = find_container(proc_fd, root_fd, pid, container_id, ret_path);
+    return r;
 }
