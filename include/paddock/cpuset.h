@@ -33,6 +33,8 @@ bool cpuset_is_empty(const struct cpuset *s);
 bool cpuset_equal(const struct cpuset *a, const struct cpuset *b);
 bool cpuset_intersects(const struct cpuset *a, const struct cpuset *b);
 bool cpuset_contains(const struct cpuset *outer, const struct cpuset *inner);
+/** A hash of the set that is never 0 (FNV-1a over its words). */
+uint64_t cpuset_hash(const struct cpuset *s);
 unsigned cpuset_count(const struct cpuset *s);
 void cpuset_subtract(struct cpuset *s, const struct cpuset *minus);
 void cpuset_union(struct cpuset *s, const struct cpuset *plus);

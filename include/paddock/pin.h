@@ -32,6 +32,8 @@ enum pin_state {
     PIN_HELD,      /* pool-empty or source-gone or cores of others in it: the last good set stays */
     PIN_CONTESTED, /* another writer keeps putting its value back */
     PIN_FAILED,    /* the kernel refuses the write; backed off */
+    PIN_SPILLED,   /* every wanted CPU is offline: it runs on CPUs that nobody has reserved */
+    PIN_NO_CPU, /* every online CPU is reserved by other tasks: the container stays where it is */
     PIN_UNMANAGED, /* no source, no path, no cgroup v2 */
 };
 
@@ -71,11 +73,12 @@ void pin_wake(struct pin *p);
  * it is. Owner: @p. Any thread. */
 const char *pin_disabled_reason(const struct pin *p);
 
-/** The wanted set right now by the rule, for the create request.
- *  Returns 0; -ENODATA hold (empty pool, nothing to go by); -ENOENT no source; other -errno.
+/** The set for a create request, by the reconciler's own rule.
+ *  @p: its known tasks' cores count as reserved; NULL = none are known.
+ *  Returns 0; -ENODATA no CPU is left or nothing is known; -ENOENT no source; other -errno.
  *  Context: any thread, reads files only; works without a running thread (@cgroup_root_fd of the
  * options). */
-int pin_wanted_now(int cgroup_root_fd, const char *cgroup_root, const char *source,
+int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) MUST_CHECK;
 
 /** The memory nodes of @cpus; empty unless mems are followed, and without NUMA. Any thread. */

@@ -1,13 +1,16 @@
 #pragma once
 /* What is to be done about one task: pure, so that each row of the rule is a row of a test.
  *
- * The rule (cpuset.md part 2). Wanted:
- *  1. reserved cores given and the source under a reserve.slice (Nomad >= 1.7), or no source at
- * all: exactly those;
- *  2. else the source's cpuset.cpus when not blank (1.3 - 1.6), else its effective set (>= 1.7),
- * minus the cores that are reserved by others;
- *  3. else hold: what the container has is kept or narrowed, never widened.
- * Actual is what the container's file says, compared as a set. */
+ * The wanted set:
+ *  1. A task with cores of its own gets exactly those, except when an old client (1.3 - 1.6)
+ * manages the source: then its answer, pool and own cores, is followed.
+ *  2. A shared task of a client >= 1.7 gets the scope's effective set within the text of the pool.
+ *     Of an old client it gets the scope's cpuset.cpus. Cores of others are subtracted.
+ *  3. Else the task is held: it keeps the last good set without the cores of others.
+ *
+ * No task runs on a core that another task is known to have reserved. When a rule above leaves
+ * nothing, the task gets the online CPUs without the reserved ones. Only when those are none either
+ * the container stays where it is (PIN_NO_CPU). Sets are compared as sets, not as text. */
 #include "paddock/pin.h"
 
 /* Numbers of the policy. */
@@ -18,20 +21,24 @@
 
 /* Why there is no wanted set. */
 enum pin_hold {
-    PIN_HOLD_NOT,     /* there is one */
-    PIN_HOLD_EMPTY,   /* the pool is empty: every core is reserved */
-    PIN_HOLD_GONE,    /* the source cannot be read any more */
-    PIN_HOLD_NO_PATH, /* nobody said where to look, or it was never there */
+    PIN_HOLD_NOT,      /* there is one */
+    PIN_HOLD_EMPTY,    /* the pool is empty: every core is reserved */
+    PIN_HOLD_GONE,     /* the source cannot be read any more */
+    PIN_HOLD_NO_PATH,  /* nobody said where to look, or it was never there */
+    PIN_HOLD_NO_CORES, /* the source is under reserve.slice, but the task has no cores of its own */
 };
 
 /* What the files say that the wanted set comes from. */
 struct pin_source {
-    bool has_path, in_reserve;
+    bool has_path, in_reserve, in_share;
     const struct cpuset *own; /* the task's reserved cores; NULL = shared task */
     int cpus_r, effective_r;  /* of reading the source's files: 0, -ENODATA blank, -errno */
     const struct cpuset *cpus, *effective;
-    bool share_blank; /* of a share.slice, whose own cpuset.cpus is blank: its effective set is the
-                         ancestor's */
+    /* Of reading the share.slice's own cpuset.cpus, in the same pass as the files above: 0,
+     * -ENODATA blank (then the effective set is the ancestor's), -errno none can be read. Beside a
+     * source of an old client it exists after an upgrade of the client. */
+    int pool_r;
+    const struct cpuset *pool; /* valid with 0 */
     const struct cpuset
         *others; /* cores reserved by others (reserve.slice and known tasks); NULL = none */
 };
@@ -42,10 +49,11 @@ enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret);
 /* The cause of a correction. */
 enum pin_cause {
     PIN_CAUSE_NONE,
-    PIN_CAUSE_LATE_START,  /* found wrong when first seen */
-    PIN_CAUSE_SOURCE,      /* Nomad changed the wanted set */
-    PIN_CAUSE_OVERWRITTEN, /* somebody changed the container's set */
-    PIN_CAUSES,
+    PIN_CAUSE_LATE_START,        /* found wrong when first seen */
+    PIN_CAUSE_SOURCE,            /* Nomad changed the wanted set */
+    PIN_CAUSE_OVERWRITTEN,       /* somebody changed the container's set */
+    PIN_CAUSES,                  /* the causes above are counted and reported */
+    PIN_CAUSE_ECHO = PIN_CAUSES, /* systemd applied an earlier set of ours late */
 };
 
 struct pin_view {
@@ -54,6 +62,9 @@ struct pin_view {
     bool has_last_good;
     struct cpuset last_good;     /* what was wanted last */
     const struct cpuset *others; /* as in pin_source */
+    const struct cpuset *online; /* the machine's online CPUs; NULL = not known */
+    const struct cpuset *ours;   /* what this process wrote or confirmed last; NULL = nothing yet */
+    bool echo;                   /* @actual is a set that systemd was asked for earlier */
     int actual_r;                /* 0, -ENODATA blank (inherits the parent's), -errno */
     const struct cpuset *actual; /* valid with 0 */
     int effective_r;
@@ -69,14 +80,18 @@ enum pin_action { PIN_DO_NOTHING, PIN_DO_WRITE };
 
 struct pin_plan {
     enum pin_action action;
-    struct cpuset set; /* to be written */
+    enum pin_hold hold; /* as in pin_view; a source that was never there is no path */
+    bool has_set;
+    struct cpuset set; /* what the container is to have; valid with has_set, and with a write */
+    bool suppressed;   /* an overwrite that is left until the next tick, for it does no harm */
     enum pin_state
         state; /* when the write succeeds, or without one. PIN_PENDING: the cgroup is gone */
     enum pin_cause cause;
 };
 
-/** Decides. Pure; @ret is always set. What is written is never empty, never holds a core of
- * @others, and while holding never one that the task had not been given. */
+/** Decides. Pure; @ret is always set. What is written is never empty and never holds a core of
+ * @others. While holding it is never wider than the last good set, unless nothing of that is left.
+ */
 void pin_plan(const struct pin_view *v, struct pin_plan *ret);
 
 /** The wait after one of @backoff_us that was in vain (0 = the first). Pure. */

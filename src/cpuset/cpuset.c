@@ -142,6 +142,13 @@ bool cpuset_contains(const struct cpuset *outer, const struct cpuset *inner) {
     return true;
 }
 
+uint64_t cpuset_hash(const struct cpuset *s) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < WORDS; i++)
+        hash = (hash ^ s->bits[i]) * UINT64_C(1099511628211);
+    return hash ? hash : 1;
+}
+
 unsigned cpuset_count(const struct cpuset *s) {
     unsigned n = 0;
     for (size_t i = 0; i < WORDS; i++)

@@ -38,6 +38,14 @@ static void watch_parent(struct pin *p, struct pin_parent *x) {
         x->reserve_watch = pin_watch_add(p, &x->reserve);
 }
 
+/* One read per pass. The kernel reports no change of an effective set. */
+static void read_online(struct pin *p) {
+    if (p->online.fd < 0 &&
+        cgroup_file_open(p->o.cgroup_root_fd, "cpuset.cpus.effective", &p->online) < 0)
+        return;
+    p->online_changed = cgroup_file_read(&p->online, p->scratch, sizeof(p->scratch)) != 0;
+}
+
 static void read_parents(struct pin *p, bool at_tick) {
     for (struct pin_parent *x = p->parents; x; x = x->next) {
         bool dirty = x->dirty || at_tick;
@@ -53,9 +61,11 @@ static void read_parents(struct pin *p, bool at_tick) {
 void pin_pass(struct pin *p, bool at_tick) {
     uint64_t cpu = thread_cpu_ns(), now = clock_now_us();
     pthread_mutex_lock(&p->lock);
+    read_online(p);
     read_parents(p, at_tick);
     for (struct pin_task *t = p->tasks; t; t = t->next)
-        if (at_tick || t->dirty || t->source_dirty || (t->parent && t->parent->changed))
+        if (at_tick || p->online_changed || t->dirty || t->source_dirty ||
+            (t->parent && t->parent->changed))
             pin_task_look(p, t, at_tick, now);
     cpu = thread_cpu_ns() - cpu;
     p->counters.passes++;
@@ -301,6 +311,7 @@ int pin_new(const struct pin_options *o, struct pin **ret) {
     p->o = *o;
     if (p->o.interval_us == 0)
         p->o.interval_us = US_PER_SEC;
+    p->online = CGROUP_FILE_NONE;
     p->wake_fd = p->inotify_fd = p->fanotify_fd = -EBADF;
     p->notes_last = &p->notes;
     p->cgroup_root = strdup(o->cgroup_root ? o->cgroup_root : "");
@@ -340,6 +351,7 @@ void pin_free(struct pin *p) {
         loop_free(p->loop);
     }
     fd_close(p->wake_fd);
+    cgroup_file_close(&p->online);
     free(p->node_cpus);
     free(p->cgroup_root);
     free(p->bus_address);

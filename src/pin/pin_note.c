@@ -93,6 +93,16 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
         cause = pin_hold_name(t->hold);
         snprintf(message, sizeof(message), "cpuset held at %s: %s", new_set, cause);
         break;
+    case PIN_SPILLED:
+        pin_text(&t->last_good, old_set, sizeof(old_set));
+        snprintf(message, sizeof(message),
+                 "cpuset spilled: no CPU of %s is online or allowed, running on %s", old_set,
+                 new_set);
+        break;
+    case PIN_NO_CPU:
+        snprintf(message, sizeof(message),
+                 "cpuset left at %s: every online CPU is reserved by other tasks", new_set);
+        break;
     case PIN_CONTESTED: /* the last correction may be that of an earlier look */
         cause = pin_cause_name(PIN_CAUSE_OVERWRITTEN);
         snprintf(old_set, sizeof(old_set), "%s", t->fixes[(t->fixes_n - 1) % PIN_HISTORY].old_set);

@@ -2,25 +2,51 @@
 
 /* ---- wanted ---- */
 
+/* The client >= 1.7 gives each kind of task its own slice; share.slice exists from its first start
+ * on, and stays beside the scopes of an older client that it took over. */
+static bool has_pool(const struct pin_source *s) {
+    return s->pool_r == 0 || s->pool_r == -ENODATA;
+}
+
+/* Of a scope in share.slice: both texts of one pass. The effective set alone may be the ancestor's
+ * already, when the pool became blank between two reads. */
+static enum pin_hold shared_set(const struct pin_source *s, struct cpuset *set) {
+    if (s->pool_r < 0)
+        return s->pool_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
+    *set = *s->pool;
+    if (!s->in_share)
+        return PIN_HOLD_NOT;
+    if (s->effective_r < 0)
+        return s->effective_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
+    cpuset_intersect(set, s->effective);
+    return PIN_HOLD_NOT;
+}
+
+static enum pin_hold old_client_set(const struct pin_source *s, struct cpuset *set) {
+    if (s->cpus_r == 0)
+        *set = *s->cpus;
+    else if (s->cpus_r != -ENODATA)
+        return PIN_HOLD_GONE;
+    else if (s->effective_r == 0)
+        *set = *s->effective;
+    else
+        return s->effective_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
+    return PIN_HOLD_NOT;
+}
+
 enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret) {
-    if (s->own && (s->in_reserve || !s->has_path)) {
+    if (s->own && (s->in_reserve || !s->has_path || has_pool(s))) {
         *ret = *s->own;
         return PIN_HOLD_NOT;
     }
     if (!s->has_path)
         return PIN_HOLD_NO_PATH;
+    if (s->in_reserve)
+        return PIN_HOLD_NO_CORES;
     struct cpuset set;
-    if (s->cpus_r == 0)
-        set = *s->cpus;
-    else if (s->cpus_r != -ENODATA)
-        return PIN_HOLD_GONE;
-    else if (s->share_blank)
-        return PIN_HOLD_EMPTY; /* the effective set would be the ancestor's, cores kept from Nomad
-                                  too */
-    else if (s->effective_r == 0)
-        set = *s->effective;
-    else
-        return s->effective_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
+    enum pin_hold hold = s->in_share || has_pool(s) ? shared_set(s, &set) : old_client_set(s, &set);
+    if (hold != PIN_HOLD_NOT)
+        return hold;
     if (s->others)
         cpuset_subtract(&set, s->others);
     if (cpuset_is_empty(&set))
@@ -31,56 +57,100 @@ enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret) 
 
 /* ---- the decision ---- */
 
-/* What is kept while nothing is wanted: the last good set without what others own by now. */
-static bool held_set(const struct pin_view *v, struct cpuset *ret) {
-    if (!v->has_last_good)
+/* @base without the cores of others. Returns false when nothing is left, or without a base. */
+static bool without_others(const struct pin_view *v, const struct cpuset *base,
+                           struct cpuset *ret) {
+    if (!base)
         return false;
-    *ret = v->last_good;
+    *ret = *base;
     if (v->others)
         cpuset_subtract(ret, v->others);
     return !cpuset_is_empty(ret);
 }
 
-static void plan_hold(const struct pin_view *v, struct pin_plan *p) {
-    struct cpuset keep;
-    p->state = v->hold == PIN_HOLD_NO_PATH ? PIN_UNMANAGED : PIN_HELD;
-    if (p->state == PIN_UNMANAGED || !held_set(v, &keep))
-        return;
-    /* Narrower than what it had is somebody else's choice while nothing is known; wider is not. */
-    if (v->actual_r == 0 && cpuset_contains(&keep, v->actual))
-        return;
-    p->action = PIN_DO_WRITE;
-    p->set = keep;
-    bool as_before = v->actual_r == 0 && cpuset_equal(v->actual, &v->last_good);
-    p->cause = as_before ? PIN_CAUSE_SOURCE : PIN_CAUSE_OVERWRITTEN;
+static const struct cpuset *actual_or_all(const struct pin_view *v) {
+    return v->actual_r == 0 ? v->actual : v->online;
+}
+
+static bool touches_others(const struct pin_view *v) {
+    const struct cpuset *now = actual_or_all(v);
+    return v->others && (now ? cpuset_intersects(now, v->others) : !cpuset_is_empty(v->others));
+}
+
+static bool actual_is(const struct pin_view *v, const struct cpuset *set) {
+    return v->actual_r == 0 && cpuset_equal(v->actual, set);
 }
 
 static enum pin_cause cause_of(const struct pin_view *v) {
-    if (!v->has_last_good)
+    if (!v->has_last_good && !v->ours)
         return PIN_CAUSE_LATE_START;
-    /* Both may have changed: that the container is where it was left makes it Nomad's doing alone.
-     */
-    if (!cpuset_equal(&v->wanted, &v->last_good) && v->actual_r == 0 &&
-        cpuset_equal(v->actual, &v->last_good))
+    /* Both may have changed. When the container is where we left it, Nomad alone has. */
+    if ((v->ours && actual_is(v, v->ours)) || (v->has_last_good && actual_is(v, &v->last_good)))
         return PIN_CAUSE_SOURCE;
-    return PIN_CAUSE_OVERWRITTEN;
+    return v->actual_r == 0 && v->echo ? PIN_CAUSE_ECHO : PIN_CAUSE_OVERWRITTEN;
+}
+
+static void write_set(const struct pin_view *v, struct pin_plan *p, const struct cpuset *set) {
+    p->has_set = true;
+    p->set = *set;
+    if (actual_is(v, set))
+        return;
+    p->action = PIN_DO_WRITE;
+    p->cause = cause_of(v);
+}
+
+static void plan_hold(const struct pin_view *v, struct pin_plan *p) {
+    struct cpuset keep;
+    if (v->hold == PIN_HOLD_GONE && !v->has_last_good)
+        p->hold = PIN_HOLD_NO_PATH;
+    bool unmanaged = p->hold == PIN_HOLD_NO_PATH;
+    bool known = !unmanaged && v->has_last_good;
+    p->state = unmanaged ? PIN_UNMANAGED : PIN_HELD;
+    if (unmanaged && !touches_others(v))
+        return;
+    if (!without_others(v, known ? &v->last_good : actual_or_all(v), &keep) &&
+        !without_others(v, v->online, &keep)) {
+        if (touches_others(v))
+            p->state = PIN_NO_CPU;
+        return;
+    }
+    /* A narrower set is somebody else's choice, unless we narrowed it for cores that are free
+     * again.
+     */
+    bool ours = v->ours && actual_is(v, v->ours);
+    if (v->actual_r != 0 || !cpuset_contains(&keep, v->actual) || (known && ours))
+        write_set(v, p, &keep);
 }
 
 static void plan_wanted(const struct pin_view *v, struct pin_plan *p) {
+    struct cpuset set = v->wanted;
     bool constrained = v->effective_r == 0 && !cpuset_contains(v->effective, &v->wanted);
-    p->state = v->recent_overwrites ? PIN_CONTESTED : constrained ? PIN_CONSTRAINED : PIN_PINNED;
-    if (v->actual_r == 0 && cpuset_equal(v->actual, &v->wanted))
-        return;
-    p->action = PIN_DO_WRITE;
-    p->set = v->wanted;
-    p->cause = cause_of(v);
+    bool offline = v->online && !cpuset_intersects(v->online, &v->wanted);
+    /* The kernel would put the container on its parent's CPUs, those of others included. */
+    if (offline && !without_others(v, v->online, &set))
+        set = v->wanted;
+    write_set(v, p, &set);
     /* The effective set is that of the old value: the next look tells. */
-    if (p->state == PIN_CONSTRAINED)
-        p->state = PIN_PINNED;
+    if (p->action == PIN_DO_WRITE)
+        constrained = false;
+    if (offline || (constrained && !cpuset_intersects(v->effective, &v->wanted)))
+        p->state = PIN_SPILLED;
+    else if (v->recent_overwrites)
+        p->state = PIN_CONTESTED;
+    else
+        p->state = constrained ? PIN_CONSTRAINED : PIN_PINNED;
+}
+
+/* An overwrite of a contested task waits for the tick while the container is on nobody's cores. */
+static bool may_wait(const struct pin_view *v, const struct pin_plan *p) {
+    bool ordered =
+        v->hold == PIN_HOLD_NOT && v->has_last_good && !cpuset_equal(&v->wanted, &v->last_good);
+    return v->recent_overwrites && !v->at_tick && p->cause == PIN_CAUSE_OVERWRITTEN && !ordered &&
+           v->actual_r == 0 && !touches_others(v);
 }
 
 void pin_plan(const struct pin_view *v, struct pin_plan *ret) {
-    *ret = (struct pin_plan){.state = PIN_PENDING};
+    *ret = (struct pin_plan){.state = PIN_PENDING, .hold = v->hold};
     if (v->actual_r < 0 && v->actual_r != -ENODATA && v->actual_r != -EINVAL) {
         ret->state = v->actual_r == -ENODEV ? PIN_PENDING : PIN_FAILED;
         return;
@@ -91,13 +161,14 @@ void pin_plan(const struct pin_view *v, struct pin_plan *ret) {
         plan_wanted(v, ret);
     if (ret->action == PIN_DO_NOTHING)
         return;
-    /* A core that was reserved since then is left at once, whatever the kernel thought of the last
-     * set. */
+    /* Another set than the refused one is tried immediately: it may leave a core that was reserved
+     * since then. */
     bool backed_off = v->retry_at_us && v->now_us < v->retry_at_us && v->refused &&
                       cpuset_equal(v->refused, &ret->set);
+    ret->suppressed = !backed_off && may_wait(v, ret);
     if (backed_off)
         ret->state = PIN_FAILED;
-    if (backed_off || (v->recent_overwrites && !v->at_tick)) {
+    if (backed_off || ret->suppressed) {
         ret->action = PIN_DO_NOTHING;
         ret->cause = PIN_CAUSE_NONE;
     }
@@ -119,6 +190,8 @@ const char *pin_state_name(enum pin_state s) {
         [PIN_HELD] = "held",
         [PIN_CONTESTED] = "contested",
         [PIN_FAILED] = "failed",
+        [PIN_SPILLED] = "spilled",
+        [PIN_NO_CPU] = "no-cpu",
         [PIN_UNMANAGED] = "unmanaged",
     };
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "";
@@ -128,7 +201,8 @@ const char *pin_hold_name(enum pin_hold h) {
     static const char *const names[] = {[PIN_HOLD_NOT] = "",
                                         [PIN_HOLD_EMPTY] = "pool-empty",
                                         [PIN_HOLD_GONE] = "source-gone",
-                                        [PIN_HOLD_NO_PATH] = "unmanaged"};
+                                        [PIN_HOLD_NO_PATH] = "unmanaged",
+                                        [PIN_HOLD_NO_CORES] = "no-cores"};
     return (size_t)h < ARRAY_LEN(names) ? names[h] : "";
 }
 
@@ -136,6 +210,7 @@ const char *pin_cause_name(enum pin_cause c) {
     static const char *const names[] = {[PIN_CAUSE_NONE] = "",
                                         [PIN_CAUSE_LATE_START] = "late start",
                                         [PIN_CAUSE_SOURCE] = "source changed",
-                                        [PIN_CAUSE_OVERWRITTEN] = "overwritten"};
+                                        [PIN_CAUSE_OVERWRITTEN] = "overwritten",
+                                        [PIN_CAUSE_ECHO] = "own earlier set"};
     return (size_t)c < ARRAY_LEN(names) ? names[c] : "";
 }

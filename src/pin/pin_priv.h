@@ -54,6 +54,7 @@ struct pin_task {
     bool dirty,
         source_dirty; /* the container's, the source's files have to be read; at a tick all */
     bool gone;
+    uint64_t sent_hash[2]; /* of the sets that systemd was asked for, the last one first */
     bool quiet; /* at the last look nothing was to be done, and nothing will be until a file changes
                  */
     enum pin_state state;
@@ -118,7 +119,9 @@ struct pin {
     struct pin_task *tasks;
     struct pin_parent *parents;
     size_t tasks_n;
-    struct cpuset reserved;   /* by all tasks that we know */
+    struct cpuset reserved;    /* by all tasks that we know */
+    struct cgroup_file online; /* the root's effective set: the machine's online CPUs */
+    bool online_changed;
     struct cpuset *node_cpus; /* of node i; NULL unless mems are followed */
     unsigned nodes_n;
     struct pin_counters counters;
@@ -155,6 +158,9 @@ void pin_unit_stop(struct pin *p);
 /* Sends what is due. No lock held. */
 void pin_unit_send(struct pin *p);
 void pin_unit_forget(struct pin *p, struct pin_task *t);
+/* Whether systemd was asked for @set by one of the last two calls. It applies a set some
+ * milliseconds after its answer, when another set may be wanted already. */
+bool pin_unit_sent(const struct pin_task *t, const struct cpuset *set);
 
 /* pin_note.c */
 /* A set as short text, "..." at the end when cut, "-" for the empty set. */

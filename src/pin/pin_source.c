@@ -58,13 +58,44 @@ static int read_one(struct cgroup_file *f, int root_fd, const char *dir, char *s
     return changed;
 }
 
+static int read_slice(struct cgroup_file *f, int root_fd, const struct pin_parent *p,
+                      const char *name, char *scratch, size_t size) {
+    char path[PATH_MAX];
+    size_t len = strlen(p->path);
+    if (p->in_share || p->in_reserve) {
+        const char *slash = strrchr(p->path, '/');
+        len = slash ? (size_t)(slash - p->path) : 0;
+    }
+    int n = snprintf(path, sizeof(path), "%.*s/%s", (int)len, p->path, name);
+    return n < (int)sizeof(path) ? read_one(f, root_fd, path, scratch, size) : 0;
+}
+
 int pin_parent_read(struct pin_parent *p, int root_fd, char *scratch, size_t size) {
-    if (!p->in_share)
-        return 0;
-    char sibling[PATH_MAX];
-    const char *slash = strrchr(p->path, '/');
-    snprintf(sibling, sizeof(sibling), "%.*sreserve.slice", slash ? (int)(slash - p->path + 1) : 0,
-             p->path);
-    int changed = read_one(&p->cpus, root_fd, p->path, scratch, size);
-    return read_one(&p->reserve, root_fd, sibling, scratch, size) || changed;
+    int changed = 0;
+    if (!p->in_reserve)
+        changed = read_slice(&p->cpus, root_fd, p, "share.slice", scratch, size);
+    return read_slice(&p->reserve, root_fd, p, "reserve.slice", scratch, size) || changed;
+}
+
+enum pin_hold pin_source_want(const struct pin_parent *x, const struct cgroup_file *cpus,
+                              const struct cgroup_file *effective, bool has_path,
+                              const struct cpuset *own, struct cpuset *others, struct cpuset *ret) {
+    struct pin_source s = {.has_path = has_path,
+                           .own = own,
+                           .others = others,
+                           .cpus_r = cpus->r,
+                           .cpus = &cpus->set,
+                           .effective_r = effective->r,
+                           .effective = &effective->set,
+                           .pool_r = -ENOENT};
+    if (x) {
+        s.in_share = x->in_share;
+        s.in_reserve = x->in_reserve;
+        s.pool_r = x->cpus.r;
+        s.pool = &x->cpus.set;
+        cpuset_union(others, &x->reserve.set);
+    }
+    if (own)
+        cpuset_subtract(others, own);
+    return pin_source_wanted(&s, ret);
 }

@@ -197,25 +197,13 @@ static bool read_source(struct pin *p, struct pin_task *t) {
 
 static enum pin_hold wanted_of(struct pin *p, struct pin_task *t, struct cpuset *others,
                                struct cpuset *ret) {
-    struct pin_source s = {.has_path = t->c.source[0] != '\0', .own = t->has_own ? &t->own : NULL};
     *others = p->reserved;
-    if (t->parent) {
-        s.in_reserve = t->parent->in_reserve;
-        s.share_blank = t->parent->cpus.r == -ENODATA;
-        cpuset_union(others, &t->parent->reserve.set);
-    }
-    if (t->has_own)
-        cpuset_subtract(others, &t->own);
-    s.others = others;
-    s.cpus_r = t->parent && t->parent->in_share && t->source_effective.fd >= 0 ? -ENODATA
-                                                                               : t->source_cpus.r;
-    s.cpus = &t->source_cpus.set;
-    s.effective_r = t->source_effective.r;
-    s.effective = &t->source_effective.set;
-    enum pin_hold hold = pin_source_wanted(&s, ret);
-    if (s.cpus_r == -ENODEV || s.effective_r == -ENODEV)
+    enum pin_hold hold =
+        pin_source_want(t->parent, &t->source_cpus, &t->source_effective, t->below[0] != '\0',
+                        t->has_own ? &t->own : NULL, others, ret);
+    if (t->source_cpus.r == -ENODEV || t->source_effective.r == -ENODEV)
         close_source(p, t);
-    return hold == PIN_HOLD_GONE && !t->has_last_good ? PIN_HOLD_NO_PATH : hold;
+    return hold;
 }
 
 /* ---- doing ---- */
@@ -268,12 +256,14 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
     int r = cgroup_file_write(&t->cpus, &plan->set, p->scratch, sizeof(p->scratch));
     if (r < 0)
         return r;
+    t->unit_dirty = t->unit != NULL;
+    if (plan->cause == PIN_CAUSE_ECHO)
+        return 0;
     if (plan->cause == PIN_CAUSE_OVERWRITTEN) {
         t->overwrites[t->overwrites_n++ % PIN_CONTEST_COUNT] = now_us;
         pin_watch_writers(p);
         pin_watch_mark(p, t);
     }
-    t->unit_dirty = t->unit != NULL;
     pin_note_fix(p, t, old_set, &plan->set, plan->cause);
     return 0;
 }
@@ -291,9 +281,8 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
         t->last_good = v->wanted;
         t->has_last_good = true;
     }
-    bool written = plan->action == PIN_DO_WRITE;
-    if (written || v->hold == PIN_HOLD_NOT) {
-        t->target = written ? plan->set : v->wanted;
+    if (plan->has_set) {
+        t->target = plan->set;
         t->has_target = true;
     }
     if (plan->action == PIN_DO_WRITE || (t->cpus.r == 0 && v->hold == PIN_HOLD_NOT)) {
@@ -302,9 +291,12 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
     }
 }
 
-static void see(struct pin_task *t, struct pin_view *v) {
+static void see(const struct pin *p, const struct pin_task *t, struct pin_view *v) {
     v->has_last_good = t->has_last_good;
     v->last_good = t->last_good;
+    v->online = p->online.r == 0 ? &p->online.set : NULL;
+    v->ours = t->has_target ? &t->target : NULL;
+    v->echo = t->cpus.r == 0 && pin_unit_sent(t, &t->cpus.set);
     v->actual_r = t->cpus.r;
     v->actual = &t->cpus.set;
     v->effective_r = t->effective.r;
@@ -325,9 +317,10 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     struct cpuset others;
     struct pin_plan plan;
     struct pin_view v = {.at_tick = at_tick, .now_us = now_us, .others = &others};
-    v.hold = t->hold = wanted_of(p, t, &others, &v.wanted);
-    see(t, &v);
+    v.hold = wanted_of(p, t, &others, &v.wanted);
+    see(p, t, &v);
     pin_plan(&v, &plan);
+    t->hold = plan.hold;
     int r = plan.action == PIN_DO_WRITE ? carry_out(p, t, &plan, now_us) : 0;
     if (r == -ENODEV) {
         pin_task_close(p, t);
@@ -347,7 +340,7 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
 /* What Nomad changed is carried out before the container's files are read: what they said last is
  * known, and the event of our own write has them read behind the writes of all tasks. */
 void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
-    bool told = t->source_dirty || (t->parent && t->parent->changed);
+    bool told = t->source_dirty || p->online_changed || (t->parent && t->parent->changed);
     bool read = at_tick || t->dirty;
     uint64_t fixes = t->fixes_n;
     t->dirty = t->source_dirty = false;

@@ -171,6 +171,8 @@ static int call_unit(struct pin *p, struct pin_task *t, uint64_t now_us) {
     p->unit.in_flight++;
     pthread_mutex_lock(&p->lock);
     p->counters.unit_calls++;
+    t->sent_hash[1] = t->sent_hash[0];
+    t->sent_hash[0] = cpuset_hash(&t->target);
     t->unit_call = slot;
     t->unit_dirty = false;
     t->unit_sent_us = now_us;
@@ -223,8 +225,14 @@ void pin_unit_forget(struct pin *p, struct pin_task *t) {
         p->unit.in_flight--;
     t->unit_call = sd_bus_slot_unref(t->unit_call);
     t->unit_dirty = t->unit_synced = false;
+    t->sent_hash[0] = t->sent_hash[1] = 0;
     t->unit_error = 0;
     t->unit_retry_us = t->unit_backoff_us = 0;
+}
+
+bool pin_unit_sent(const struct pin_task *t, const struct cpuset *set) {
+    uint64_t hash = t->sent_hash[0] ? cpuset_hash(set) : 0;
+    return hash && (hash == t->sent_hash[0] || hash == t->sent_hash[1]);
 }
 
 int pin_unit_start(struct pin *p) {

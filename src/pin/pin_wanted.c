@@ -1,12 +1,16 @@
-/* The wanted set right now, for the create request: the same rule, on files opened for this one
- * time. */
-#include "src/pin/pin_source.h"
+/* The set of a container that is about to be created: the reconciler's rule, applied to files that
+ * are opened for this one time. The task start calls it before it asks Docker for the container.
+ * The container would start on all CPUs without a set, so that is what the rule sees as its actual
+ * set. */
+#include "src/pin/pin_priv.h"
 
 #include <string.h>
 
 struct look {
-    struct cgroup_file cpus, effective;
+    struct cgroup_file cpus, effective, online;
     struct pin_parent *parent;
+    struct pin_view view;
+    struct cpuset others;
     char scratch[CPUSET_TEXT_MAX];
 };
 
@@ -15,58 +19,81 @@ static void look_free(struct look **l) {
         return;
     cgroup_file_close(&(*l)->cpus);
     cgroup_file_close(&(*l)->effective);
+    cgroup_file_close(&(*l)->online);
     pin_parent_free((*l)->parent);
     free(*l);
 }
 
-static int open_and_read(int dir, const char *name, struct look *l, struct cgroup_file *f) {
-    int r = cgroup_file_open(dir, name, f);
-    if (r == 0 && cgroup_file_read(f, l->scratch, sizeof(l->scratch)) >= 0)
-        r = f->r;
-    return r;
+/* A file that cannot be opened keeps the reason in its result. */
+static void open_and_read(int dir, const char *name, struct look *l, struct cgroup_file *f) {
+    int r = dir < 0 ? dir : cgroup_file_open(dir, name, f);
+    if (r < 0)
+        f->r = r;
+    else if (cgroup_file_read(f, l->scratch, sizeof(l->scratch)) < 0)
+        f->r = -EIO;
 }
 
-static int from_files(int root_fd, const char *below, const struct cpuset *own,
-                      struct cpuset *ret) {
-    __attribute__((cleanup(look_free))) struct look *l = calloc(1, sizeof(*l));
-    if (!l)
-        return -ENOMEM;
-    l->cpus = l->effective = CGROUP_FILE_NONE;
+static int read_source(struct look *l, int root_fd, const char *below) {
     int r = pin_parent_new(below, &l->parent);
     if (r < 0)
         return r;
-    struct pin_source s = {.has_path = true, .in_reserve = l->parent->in_reserve, .own = own};
-    AUTO_FD int dir = s.own && s.in_reserve ? -EBADF : cgroup_dir_open(root_fd, below);
-    s.cpus_r = dir < 0 ? dir : open_and_read(dir, "cpuset.cpus", l, &l->cpus);
-    s.effective_r = dir < 0 ? dir : open_and_read(dir, "cpuset.cpus.effective", l, &l->effective);
-    s.cpus = &l->cpus.set;
-    s.effective = &l->effective.set;
-    if (pin_parent_read(l->parent, root_fd, l->scratch, sizeof(l->scratch)) >= 0 &&
-        l->parent->reserve.r == 0)
-        s.others = &l->parent->reserve.set;
-    s.share_blank = l->parent->cpus.r == -ENODATA;
-    switch (pin_source_wanted(&s, ret)) {
-    case PIN_HOLD_NOT:
-        return 0;
-    case PIN_HOLD_EMPTY:
-        return -ENODATA;
-    default:
-        return s.cpus_r < 0 && s.cpus_r != -ENODATA ? s.cpus_r : s.effective_r;
-    }
+    r = pin_parent_read(l->parent, root_fd, l->scratch, sizeof(l->scratch));
+    AUTO_FD int dir = cgroup_dir_open(root_fd, below);
+    open_and_read(dir, "cpuset.cpus", l, &l->cpus);
+    open_and_read(dir, "cpuset.cpus.effective", l, &l->effective);
+    return r < 0 ? r : 0;
 }
 
-int pin_wanted_now(int cgroup_root_fd, const char *cgroup_root, const char *source,
+static void known_reservations(struct pin *p, struct cpuset *ret) {
+    *ret = (struct cpuset){{0}};
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    *ret = p->reserved;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static int why_not(enum pin_hold hold, const struct look *l) {
+    if (hold == PIN_HOLD_NO_PATH)
+        return -ENOENT;
+    if (hold == PIN_HOLD_GONE && l->effective.r < 0 && l->effective.r != -ENODATA)
+        return l->effective.r;
+    return -ENODATA;
+}
+
+int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) {
     struct cpuset own;
     const char *below = pin_source_below(cgroup_root, source);
     int r = cpuset_parse(reserved, strlen(reserved), &own);
     if (r < 0 && r != -ENODATA)
         return r;
-    if (source[0] == '\0' && r == 0) {
+    bool has_own = r == 0;
+    if (cgroup_root_fd < 0) {
+        if (!has_own || source[0])
+            return -ENOENT;
         *ret = own;
         return 0;
     }
-    if (below[0] == '\0' || cgroup_root_fd < 0)
-        return -ENOENT;
-    return from_files(cgroup_root_fd, below, r == 0 ? &own : NULL, ret);
+    __attribute__((cleanup(look_free))) struct look *l = calloc(1, sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    l->cpus = l->effective = l->online = CGROUP_FILE_NONE;
+    open_and_read(cgroup_root_fd, "cpuset.cpus.effective", l, &l->online);
+    r = below[0] ? read_source(l, cgroup_root_fd, below) : 0;
+    if (r < 0)
+        return r;
+    known_reservations(p, &l->others);
+    l->view = (struct pin_view){.others = &l->others,
+                                .online = l->online.r == 0 ? &l->online.set : NULL,
+                                .actual_r = -ENODATA,
+                                .effective_r = -ENODATA};
+    l->view.hold = pin_source_want(l->parent, &l->cpus, &l->effective, below[0] != '\0',
+                                   has_own ? &own : NULL, &l->others, &l->view.wanted);
+    struct pin_plan plan;
+    pin_plan(&l->view, &plan);
+    if (!plan.has_set)
+        return why_not(l->view.hold, l);
+    *ret = plan.set;
+    return 0;
 }

@@ -118,7 +118,8 @@ static void wanted_cpuset(const struct start *s, char *out, size_t size) {
     if (!s->plugin->cpuset_enabled)
         return;
     int fd = s->d->cgroup_v2 ? s->d->cgroup_root_fd : -EBADF;
-    int r = pin_wanted_now(fd, s->d->cgroup_root, res->cpuset_cgroup ? res->cpuset_cgroup : "",
+    int r = pin_wanted_now(s->d->pin, fd, s->d->cgroup_root,
+                           res->cpuset_cgroup ? res->cpuset_cgroup : "",
                            res->cpuset_cpus ? res->cpuset_cpus : "", &set);
     if (r == 0 && cpuset_format(&set, out, size) >= 0)
         return;

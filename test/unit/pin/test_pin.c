@@ -93,12 +93,118 @@ static void test_pin__everything_reserved__held(void **state) {
     assert_true(wait_state(0, "pinned"));
     tree_share(&tree, "\n", "1-3");
     assert_true(wait_state(0, "held"));
-    assert_set(shared, "1-3"); /* the ancestor's 0-3 is not copied */
-    assert_true(
-        tree_wait_event(&tree, "cpuset held at 1-3: pool-empty [held, 1-3 > 1-3, pool-empty]"));
+    assert_set(shared, "0"); /* not the ancestor's 0-3, and no core of another task */
+    assert_true(tree_wait_event(&tree, "cpuset held at 0: pool-empty [held, 1-3 > 0, pool-empty]"));
     tree_share(&tree, "3", "1-2");
     assert_set(shared, "3");
     assert_true(wait_state(0, "pinned"));
+}
+
+static void test_pin__every_cpu_reserved__stays_and_is_reported(void **state) {
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "1-3");
+    start(50 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    tree_share(&tree, "\n", "0-3");
+    assert_true(wait_state(0, "no-cpu"));
+    assert_set(shared, "1-3");
+    assert_true(tree_wait_event(
+        &tree, "cpuset left at 1-3: every online CPU is reserved by other tasks [no-cpu, "));
+    AUTO_FREE char *text = pin_metrics(pin);
+    assert_non_null(strstr(text, "\npaddock_cpuset_tasks{state=\"no-cpu\"} 1\n"));
+}
+
+/* After a restart of the plugin nothing is known of the task's earlier sets. */
+static void test_pin__everything_reserved_at_the_start__off_the_cores_of_others(void **state) {
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "0-3");
+    struct tree_task *orphan = tree_add(&tree, "", "1-3");
+    snprintf(orphan->source, sizeof(orphan->source), "nomad.slice/share.slice/none.scope");
+    tree_share(&tree, "\n", "1-3");
+    start(HOUR);
+    assert_set(shared, "0");
+    assert_set(orphan, "0");
+}
+
+/* The pool's text becomes blank between its read and that of the effective set. The text is put
+ * back and the effective set is not: it is the ancestor's then, and only the pool's text has
+ * raised an event. */
+static void test_pin__effective_is_the_ancestors__not_wider_than_the_pool(void **state) {
+    char path[512], now[64];
+    (void)state;
+    struct tree_task *shared = tree_add(&tree, "", "2-3");
+    tree_share(&tree, "2-3", "\n");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", shared->source);
+    tree_put(&tree, path, "0-3");
+    json_int_t passes = tree_counter(pin, "passes");
+    tree_put(&tree, "nomad.slice/share.slice/cpuset.cpus", "2-3\n");
+    assert_true(tree_wait_counter(pin, "passes", passes + 1));
+    assert_string_equal(tree_get(&tree, tree_cpus(shared), now, sizeof(now)), "2-3");
+    tree_put(&tree, tree_cpus(shared), "0-3");
+    assert_set(shared, "2-3"); /* the last good set is still this one */
+}
+
+static void test_pin__wanted_cpus_offline__spilled_off_the_cores_of_others(void **state) {
+    (void)state;
+    struct tree_task *cores = tree_add(&tree, "3", "3");
+    tree_add(&tree, "2", "2");
+    start(20 * US_PER_MS);
+    assert_true(wait_state(0, "pinned"));
+    tree_put(&tree, "cpuset.cpus.effective", "0-2\n");
+    assert_set(cores, "0-1");
+    assert_true(wait_state(0, "spilled"));
+    assert_true(tree_wait_event(
+        &tree, "cpuset spilled: no CPU of 3 is online or allowed, running on 0-1 [spilled, "));
+    tree_put(&tree, "cpuset.cpus.effective", "0-3\n");
+    assert_set(cores, "3");
+    assert_true(wait_state(0, "pinned"));
+}
+
+/* After an upgrade of the client its old scopes are there, and nobody writes them. */
+static void test_pin__upgraded_client__its_slices_are_followed(void **state) {
+    char path[512];
+    struct tree_task *x[2];
+    (void)state;
+    x[0] = tree_add(&tree, "", "1-3");
+    x[1] = tree_add(&tree, "1", "1-3");
+    for (size_t i = 0; i < ARRAY_LEN(x); i++) {
+        snprintf(x[i]->source, sizeof(x[i]->source), "nomad.slice/old%zu.web.scope", i);
+        snprintf(path, sizeof(path), "%s/cpuset.cpus", x[i]->source);
+        tree_put(&tree, path, "1-3\n");
+    }
+    start(HOUR);
+    assert_set(x[0], "2-3");
+    assert_set(x[1], "1");
+    tree_share(&tree, "2", "1,3"); /* core 3 is reserved through another driver */
+    assert_set(x[0], "2");
+}
+
+static void test_pin__reserve_slice_without_cores__held(void **state) {
+    char now[64];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "1", "1-3");
+    x->reserved[0] = '\0';
+    start(20 * US_PER_MS);
+    assert_true(wait_state(0, "held"));
+    assert_true(tree_wait_task(pin, 0, "why", "no-cores"));
+    assert_string_equal(tree_get(&tree, tree_cpus(x), now, sizeof(now)), "1-3");
+}
+
+static void test_pin__contested_and_narrowed_by_nomad__without_a_tick(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    for (int i = 0; i < 10; i++) {
+        tree_put(&tree, tree_cpus(x), "0-3");
+        assert_set(x, "1-3");
+    }
+    tree_put(&tree, tree_cpus(x), "0-3");
+    assert_true(wait_state(0, "contested"));
+    tree_share(&tree, "2-3", "1");
+    assert_set(x, "2-3");
 }
 
 static void test_pin__source_gone__held_and_kept(void **state) {
@@ -120,7 +226,7 @@ static void test_pin__old_client__its_file_is_followed(void **state) {
     char path[512];
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
-    snprintf(x->source, sizeof(x->source), "nomad.slice/old.web.scope");
+    snprintf(x->source, sizeof(x->source), "old.slice/old.web.scope");
     snprintf(path, sizeof(path), "%s/cpuset.cpus", x->source);
     tree_put(&tree, path, "1-2\n");
     start(HOUR);
@@ -378,21 +484,30 @@ static void test_wanted_now__each_layout(void **state) {
     struct tree_task *cores = tree_add(&tree, "1", "0-3");
     tree_share(&tree, "1-3", "1"); /* the client has not shrunk the pool yet */
     snprintf(source, sizeof(source), "%s/%s", tree.root, shared->source);
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "", &s), 0);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, source, "", &s), 0);
     assert_int_equal(cpuset_format(&s, text, sizeof(text)), 3);
     assert_string_equal(text, "2-3");
     snprintf(source, sizeof(source), "%s/%s", tree.root, cores->source);
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "1", &s), 0);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, source, "1", &s), 0);
     assert_int_equal(cpuset_format(&s, text, sizeof(text)), 1);
     assert_string_equal(text, "1");
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, "", "", &s), -ENOENT);
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, "", "2", &s), 0);
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, "/elsewhere/x", "", &s), -ENOENT);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, "", "", &s), -ENOENT);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, "", "2", &s), 0);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, "/elsewhere/x", "", &s),
+                     -ENOENT);
     snprintf(source, sizeof(source), "%s/nomad.slice/share.slice/none.scope", tree.root);
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "", &s), -ENOENT);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, source, "", &s), 0);
+    assert_int_equal(cpuset_format(&s, text, sizeof(text)), 5);
+    assert_string_equal(text, "0,2-3"); /* no source, but a core that somebody has */
+    tree_share(&tree, "1-3", "\n");
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, source, "", &s), -ENOENT);
     tree_share(&tree, "\n", "1-3");
     snprintf(source, sizeof(source), "%s/%s", tree.root, shared->source);
-    assert_int_equal(pin_wanted_now(tree.root_fd, tree.root, source, "", &s), -ENODATA);
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, source, "", &s), 0);
+    assert_int_equal(cpuset_format(&s, text, sizeof(text)), 1);
+    assert_string_equal(text, "0");
+    tree_share(&tree, "\n", "0-3");
+    assert_int_equal(pin_wanted_now(NULL, tree.root_fd, tree.root, source, "", &s), -ENODATA);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -405,6 +520,13 @@ int main(int argc, char **argv) {
         TEST(test_pin__overwritten__repaired_without_a_tick),
         TEST(test_pin__pool_changes__all_follow_without_a_tick),
         TEST(test_pin__everything_reserved__held),
+        TEST(test_pin__every_cpu_reserved__stays_and_is_reported),
+        TEST(test_pin__everything_reserved_at_the_start__off_the_cores_of_others),
+        TEST(test_pin__effective_is_the_ancestors__not_wider_than_the_pool),
+        TEST(test_pin__wanted_cpus_offline__spilled_off_the_cores_of_others),
+        TEST(test_pin__upgraded_client__its_slices_are_followed),
+        TEST(test_pin__reserve_slice_without_cores__held),
+        TEST(test_pin__contested_and_narrowed_by_nomad__without_a_tick),
         TEST(test_pin__source_gone__held_and_kept),
         TEST(test_pin__old_client__its_file_is_followed),
         TEST(test_pin__no_source__unmanaged_and_untouched),

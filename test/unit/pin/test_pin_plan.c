@@ -23,53 +23,94 @@ static void assert_is(const char *row, const struct cpuset *s, const char *text)
 #define GONE (-ENOENT)
 #define BLANK (-ENODATA)
 
+#define NONE (-ENOENT) /* no share.slice there */
+
 static const struct wanted_row {
     const char *name;
-    bool no_path, in_reserve, share_blank;
+    bool no_path, in_reserve, in_share;
     const char *own, *others;
     int cpus_r;
     const char *cpus;
     int effective_r;
     const char *effective;
+    int pool_r;
+    const char *pool;
     enum pin_hold hold;
     const char *want;
 } wanted_rows[] = {
     {"1.7 cores: exactly its own, not the scope's effective", .in_reserve = true, .own = "2",
-     .others = "3", .cpus_r = BLANK, .effective = "2-3", .want = "2"},
+     .others = "3", .cpus_r = BLANK, .effective = "2-3", .pool_r = NONE, .want = "2"},
     {"1.7 cores: the scope need not be readable", .in_reserve = true, .own = "2", .cpus_r = GONE,
-     .effective_r = GONE, .want = "2"},
-    {"cores without a path: exactly its own", .no_path = true, .own = "2", .want = "2"},
-    {"1.7 shared: the effective set", .cpus_r = BLANK, .effective = "1-3", .want = "1-3"},
-    {"1.7 shared: minus what is reserved", .cpus_r = BLANK, .effective = "1-3", .others = "1",
+     .effective_r = GONE, .pool_r = NONE, .want = "2"},
+    {"reserve.slice without own cores: held, not shared", .in_reserve = true, .cpus_r = BLANK,
+     .effective = "2-3", .pool_r = NONE, .hold = PIN_HOLD_NO_CORES},
+    {"cores without a path: exactly its own", .no_path = true, .own = "2", .pool_r = NONE,
+     .want = "2"},
+    {"1.7 shared: the effective set", .in_share = true, .cpus_r = BLANK, .effective = "1-3",
+     .pool = "1-3", .want = "1-3"},
+    {"1.7 shared: minus what is reserved", .in_share = true, .cpus_r = BLANK, .effective = "1-3",
+     .pool = "1-3", .others = "1", .want = "2-3"},
+    {"1.7 shared: blank pool: not the ancestor's", .in_share = true, .cpus_r = BLANK,
+     .effective = "0-3", .pool_r = BLANK, .others = "1-3", .hold = PIN_HOLD_EMPTY},
+    {"1.7 shared: the pool became blank after it was read", .in_share = true, .cpus_r = BLANK,
+     .effective = "0-3", .pool = "2-3", .others = "1", .want = "2-3"},
+    {"1.7 shared: the pool grew after it was read", .in_share = true, .cpus_r = BLANK,
+     .effective = "1-3", .pool = "2-3", .want = "2-3"},
+    {"1.7 shared: the pool cannot be read", .in_share = true, .cpus_r = BLANK, .effective = "0-3",
+     .pool_r = -EIO, .hold = PIN_HOLD_GONE},
+    {"1.7 shared: a text in the scope's own file changes nothing", .in_share = true, .cpus = "0-3",
+     .effective = "2-3", .pool = "2-3", .want = "2-3"},
+    {"1.7 shared: a narrower text there is in the effective set", .in_share = true, .cpus = "3",
+     .effective = "3", .pool = "1-3", .want = "3"},
+    {"1.7 shared: nothing is left", .in_share = true, .cpus_r = BLANK, .effective = "1-3",
+     .pool = "1-3", .others = "1-3", .hold = PIN_HOLD_EMPTY},
+    {"1.7 shared: blank effective", .in_share = true, .cpus_r = BLANK, .effective_r = BLANK,
+     .pool = "1-3", .hold = PIN_HOLD_EMPTY},
+    {"1.7 shared: effective unreadable", .in_share = true, .cpus_r = BLANK, .effective_r = GONE,
+     .pool = "1-3", .hold = PIN_HOLD_GONE},
+    {"1.6 shared: the scope's own file", .cpus = "1-2", .effective = "0-3", .pool_r = NONE,
+     .want = "1-2"},
+    {"1.6 shared: minus the cores of known tasks", .cpus = "1-3", .others = "1", .pool_r = NONE,
      .want = "2-3"},
-    {"1.7 shared: all reserved, blank pool: not the ancestor's", .share_blank = true,
-     .cpus_r = BLANK, .effective = "0-3", .others = "1-3", .hold = PIN_HOLD_EMPTY},
-    {"1.7 shared: nothing is left", .cpus_r = BLANK, .effective = "1-3", .others = "1-3",
-     .hold = PIN_HOLD_EMPTY},
-    {"1.7 shared: blank effective", .cpus_r = BLANK, .effective_r = BLANK, .hold = PIN_HOLD_EMPTY},
-    {"1.6 shared: the scope's own file", .cpus = "1-2", .effective = "0-3", .want = "1-2"},
-    {"1.6 shared: minus the cores of known tasks", .cpus = "1-3", .others = "1", .want = "2-3"},
-    {"1.6 cores: the client's answer, pool and own", .own = "1", .cpus = "1-3", .want = "1-3"},
-    {"1.6 cores: minus those of others", .own = "1", .others = "2", .cpus = "1-3", .want = "1,3"},
-    {"no path", .no_path = true, .hold = PIN_HOLD_NO_PATH},
-    {"unreadable", .cpus_r = GONE, .effective_r = GONE, .hold = PIN_HOLD_GONE},
-    {"its cgroup is gone", .cpus_r = -ENODEV, .effective = "1-3", .hold = PIN_HOLD_GONE},
-    {"nonsense in it", .cpus_r = -EINVAL, .effective = "1-3", .hold = PIN_HOLD_GONE},
-    {"effective unreadable", .cpus_r = BLANK, .effective_r = GONE, .hold = PIN_HOLD_GONE},
+    {"1.6 cores: the client's answer, pool and own", .own = "1", .cpus = "1-3", .pool_r = NONE,
+     .want = "1-3"},
+    {"1.6 cores: minus those of others", .own = "1", .others = "2", .cpus = "1-3", .pool_r = NONE,
+     .want = "1,3"},
+    {"upgraded shared: the pool, not the scope's old text", .cpus = "1-3", .pool = "2-3",
+     .want = "2-3"},
+    {"upgraded shared: minus what is reserved", .cpus = "1-3", .pool = "1-3", .others = "3",
+     .want = "1-2"},
+    {"upgraded shared: the scope is gone", .cpus_r = GONE, .effective_r = GONE, .pool = "2-3",
+     .want = "2-3"},
+    {"upgraded shared: blank pool", .cpus = "1-3", .pool_r = BLANK, .hold = PIN_HOLD_EMPTY},
+    {"upgraded cores: exactly its own", .own = "1", .cpus = "1-3", .pool = "2-3", .want = "1"},
+    {"upgraded cores: with a blank pool too", .own = "1", .cpus = "1-3", .pool_r = BLANK,
+     .want = "1"},
+    {"no path", .no_path = true, .pool_r = NONE, .hold = PIN_HOLD_NO_PATH},
+    {"unreadable", .cpus_r = GONE, .effective_r = GONE, .pool_r = NONE, .hold = PIN_HOLD_GONE},
+    {"its cgroup is gone", .cpus_r = -ENODEV, .effective = "1-3", .pool_r = NONE,
+     .hold = PIN_HOLD_GONE},
+    {"nonsense in it", .cpus_r = -EINVAL, .effective = "1-3", .pool_r = NONE,
+     .hold = PIN_HOLD_GONE},
+    {"effective unreadable", .cpus_r = BLANK, .effective_r = GONE, .pool_r = NONE,
+     .hold = PIN_HOLD_GONE},
 };
 
 static void test_wanted__each_row(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(wanted_rows); i++) {
         const struct wanted_row *w = &wanted_rows[i];
-        struct cpuset own, others, cpus, effective, ret = {{0}};
+        struct cpuset own, others, cpus, effective, pool, ret = {{0}};
         set_of(w->own ? w->own : "", &own);
         set_of(w->others ? w->others : "", &others);
         set_of(w->cpus ? w->cpus : "", &cpus);
         set_of(w->effective ? w->effective : "", &effective);
+        set_of(w->pool ? w->pool : "", &pool);
         struct pin_source s = {.has_path = !w->no_path,
                                .in_reserve = w->in_reserve,
-                               .share_blank = w->share_blank,
+                               .in_share = w->in_share,
+                               .pool_r = w->pool_r,
+                               .pool = &pool,
                                .own = w->own ? &own : NULL,
                                .others = w->others ? &others : NULL,
                                .cpus_r = w->cpus_r,
@@ -89,7 +130,8 @@ static void test_wanted__each_row(void **state) {
 static const struct plan_row {
     const char *name;
     enum pin_hold hold;
-    const char *wanted, *last_good, *others;
+    const char *wanted, *last_good, *others, *online, *ours; /* NULL = not known */
+    bool echo;
     int actual_r;
     const char *actual, *effective;
     bool at_tick, overwrites;
@@ -130,8 +172,57 @@ static const struct plan_row {
      .cause = PIN_CAUSE_OVERWRITTEN},
     {"held: part of it is others' now", .hold = PIN_HOLD_GONE, .last_good = "1-3", .others = "1",
      .actual = "1-3", .write = "2-3", .state = PIN_HELD, .cause = PIN_CAUSE_SOURCE},
-    {"held: all of it is others' now", .hold = PIN_HOLD_EMPTY, .last_good = "1-3", .others = "1-3",
-     .actual = "1-3", .state = PIN_HELD},
+    {"held: all of it is others' now, and what is online is not known", .hold = PIN_HOLD_EMPTY,
+     .last_good = "1-3", .others = "1-3", .actual = "1-3", .state = PIN_NO_CPU},
+    {"held: all of it is others' now: what is online without theirs", .hold = PIN_HOLD_EMPTY,
+     .last_good = "1-3", .others = "1-3", .online = "0-3", .actual = "1-3", .write = "0",
+     .state = PIN_HELD, .cause = PIN_CAUSE_SOURCE},
+    {"held: it is there already", .hold = PIN_HOLD_EMPTY, .last_good = "1-3", .others = "1-3",
+     .online = "0-3", .actual = "0", .ours = "0", .state = PIN_HELD},
+    {"held: every online CPU is others'", .hold = PIN_HOLD_EMPTY, .last_good = "1-3",
+     .others = "0-3", .online = "0-3", .actual = "1-3", .state = PIN_NO_CPU},
+    {"held, first seen: without the cores of others", .hold = PIN_HOLD_EMPTY, .others = "1-3",
+     .online = "0-3", .actual = "0-3", .write = "0", .state = PIN_HELD,
+     .cause = PIN_CAUSE_LATE_START},
+    {"held, first seen: blank", .hold = PIN_HOLD_EMPTY, .others = "1-3", .online = "0-3",
+     .actual_r = BLANK, .write = "0", .state = PIN_HELD, .cause = PIN_CAUSE_LATE_START},
+    {"held, first seen, only on the cores of others", .hold = PIN_HOLD_GONE, .others = "1-3",
+     .online = "0-3", .actual = "1-2", .write = "0", .state = PIN_UNMANAGED,
+     .cause = PIN_CAUSE_LATE_START},
+    {"held: cores that it had left are free again", .hold = PIN_HOLD_GONE, .last_good = "1-3",
+     .online = "0-3", .actual = "2-3", .ours = "2-3", .write = "1-3", .state = PIN_HELD,
+     .cause = PIN_CAUSE_SOURCE},
+    {"unmanaged, but on a core of others", .hold = PIN_HOLD_NO_PATH, .others = "1", .online = "0-3",
+     .actual = "0-3", .write = "0,2-3", .state = PIN_UNMANAGED, .cause = PIN_CAUSE_LATE_START},
+    {"unmanaged and blank, and somebody has a core", .hold = PIN_HOLD_NO_PATH, .others = "1",
+     .online = "0-3", .actual_r = BLANK, .write = "0,2-3", .state = PIN_UNMANAGED,
+     .cause = PIN_CAUSE_LATE_START},
+    {"unmanaged and blank, nobody has a core", .hold = PIN_HOLD_NO_PATH, .online = "0-3",
+     .actual_r = BLANK, .state = PIN_UNMANAGED},
+    {"every wanted CPU is offline: off the cores of others", .wanted = "3", .last_good = "3",
+     .others = "2", .online = "0-2", .actual = "3", .effective = "0-2", .write = "0-1",
+     .state = PIN_SPILLED, .cause = PIN_CAUSE_SOURCE},
+    {"still offline", .wanted = "3", .last_good = "3", .others = "2", .online = "0-2",
+     .actual = "0-1", .ours = "0-1", .effective = "0-1", .state = PIN_SPILLED},
+    {"still offline, and one more is reserved", .wanted = "3", .last_good = "3", .others = "1-2",
+     .online = "0-2", .actual = "0-1", .ours = "0-1", .effective = "0-1", .write = "0",
+     .state = PIN_SPILLED, .cause = PIN_CAUSE_SOURCE},
+    {"a wanted CPU is back", .wanted = "3", .last_good = "3", .others = "2", .online = "0-3",
+     .actual = "0-1", .ours = "0-1", .effective = "0-1", .write = "3", .state = PIN_PINNED,
+     .cause = PIN_CAUSE_SOURCE},
+    {"every wanted CPU is offline, all others are reserved", .wanted = "3", .last_good = "3",
+     .others = "0-2", .online = "0-2", .actual = "3", .effective = "0-2", .state = PIN_SPILLED},
+    {"the parent has no wanted CPU", .wanted = "3", .last_good = "3", .online = "0-3",
+     .actual = "3", .effective = "0-1", .state = PIN_SPILLED},
+    {"one of the wanted CPUs is offline: nothing is widened", .wanted = "2-3", .last_good = "2-3",
+     .online = "0-2", .actual = "2-3", .effective = "2", .state = PIN_CONSTRAINED},
+    {"our own earlier set", .wanted = "2", .last_good = "2", .ours = "2", .echo = true,
+     .actual = "1-3", .write = "2", .state = PIN_PINNED, .cause = PIN_CAUSE_ECHO},
+    {"our own earlier set, while held", .hold = PIN_HOLD_GONE, .last_good = "2", .ours = "2",
+     .echo = true, .actual = "1-3", .write = "2", .state = PIN_HELD, .cause = PIN_CAUSE_ECHO},
+    {"our own earlier set of a contested task is no overwrite", .wanted = "2", .last_good = "2",
+     .ours = "2", .echo = true, .actual = "1-3", .overwrites = true, .write = "2",
+     .state = PIN_CONTESTED, .cause = PIN_CAUSE_ECHO},
     {"unmanaged is left alone", .hold = PIN_HOLD_NO_PATH, .last_good = "1-3", .actual = "0-3",
      .state = PIN_UNMANAGED},
     {"refused, too early", .wanted = "1-3", .actual = "0-3", .retry_at_us = 101, .refused = "1-3",
@@ -145,6 +236,17 @@ static const struct plan_row {
      .retry_at_us = 101, .refused = "1-3", .state = PIN_PINNED},
     {"contested, an event", .wanted = "1-3", .last_good = "1-3", .actual = "0-3",
      .overwrites = true, .state = PIN_CONTESTED},
+    {"contested, an event, on a core of others", .wanted = "2-3", .last_good = "2-3", .others = "1",
+     .actual = "0-3", .overwrites = true, .write = "2-3", .state = PIN_CONTESTED,
+     .cause = PIN_CAUSE_OVERWRITTEN},
+    {"contested, Nomad narrowed it", .wanted = "2-3", .last_good = "1-3", .actual = "1-3",
+     .overwrites = true, .write = "2-3", .state = PIN_CONTESTED, .cause = PIN_CAUSE_SOURCE},
+    {"contested, overwritten while Nomad changed it", .wanted = "2-3", .last_good = "1-3",
+     .actual = "2", .overwrites = true, .write = "2-3", .state = PIN_CONTESTED,
+     .cause = PIN_CAUSE_OVERWRITTEN},
+    {"contested, an event, blank", .wanted = "2-3", .last_good = "2-3", .others = "1",
+     .actual_r = BLANK, .overwrites = true, .write = "2-3", .state = PIN_CONTESTED,
+     .cause = PIN_CAUSE_OVERWRITTEN},
     {"contested, the tick", .wanted = "1-3", .last_good = "1-3", .actual = "0-3",
      .overwrites = true, .at_tick = true, .write = "1-3", .state = PIN_CONTESTED,
      .cause = PIN_CAUSE_OVERWRITTEN},
@@ -158,10 +260,13 @@ static void test_plan__each_row(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(plan_rows); i++) {
         const struct plan_row *w = &plan_rows[i];
-        struct cpuset others, actual, effective, refused;
+        struct cpuset others, actual, effective, refused, online, ours;
         struct pin_view v = {.hold = w->hold,
                              .has_last_good = w->last_good != NULL,
                              .others = &others,
+                             .online = w->online ? &online : NULL,
+                             .ours = w->ours ? &ours : NULL,
+                             .echo = w->echo,
                              .actual_r = w->actual_r,
                              .actual = &actual,
                              .effective = &effective,
@@ -175,6 +280,8 @@ static void test_plan__each_row(void **state) {
         set_of(w->wanted ? w->wanted : "", &v.wanted);
         set_of(w->last_good ? w->last_good : "", &v.last_good);
         set_of(w->others ? w->others : "", &others);
+        set_of(w->online ? w->online : "", &online);
+        set_of(w->ours ? w->ours : "", &ours);
         set_of(w->actual ? w->actual : "", &actual);
         set_of(w->refused ? w->refused : "", &refused);
         set_of(w->effective ? w->effective : "", &effective);

@@ -45,6 +45,7 @@ void tree_init(struct tree *t) {
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->told, NULL);
     tree_put(t, "cgroup.controllers", "cpuset cpu io memory pids\n");
+    tree_put(t, "cpuset.cpus.effective", "0-3\n"); /* the online CPUs */
 }
 
 void tree_done(struct tree *t) {
