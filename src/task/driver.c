@@ -56,6 +56,7 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     d->activated = o->activated;
     d->activated_ctx = o->ctx;
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->pump_lock, NULL);
     task_events_init(&d->events);
     read_timeouts(d);
     d->num_cpu = count_cpus();
@@ -75,6 +76,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
         r = stop_list_new(d, &d->stops);
     if (r == 0)
         r = drains_new(d, &d->drains);
+    if (r == 0)
+        r = logs_retry_new(d, &d->logs_retry);
     if (r < 0) {
         driver_free(d);
         return err_oom(err);
@@ -107,6 +110,7 @@ void driver_free(struct driver *d) {
     exec_list_free(d->execs);
     stop_list_free(d->stops);
     drains_free(d->drains);
+    logs_retry_free(d->logs_retry);
     stats_free(d->stats);
     oom_free(d->oom);
     docker_multi_free(d->requests);
@@ -122,10 +126,13 @@ void driver_free(struct driver *d) {
     driver_config_put(d->config);
     task_events_done(&d->events);
     pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->pump_lock);
     fd_close(d->cgroup_root_fd);
     fd_close(d->proc_fd);
     cancel_done(&d->ended);
     free(d->owner);
+    free(d->client_dir);
+    free(d->allocs);
     free(d->name);
     free(d->program);
     free(d->cgroup_root);
@@ -368,20 +375,28 @@ static void on_pump_report(void *ctx, const char *task_id, const char *text) {
         driver_tell(d, t, text);
 }
 
-static int start_pump(struct driver *d, const struct plugin_config *c, const char *dir,
-                      const char *allocs, struct err *err) {
+int driver_need_pump(struct driver *d, struct err *err) {
+    if (d->pump)
+        return 0;
+    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
     struct logpump_options o = {.program = d->program,
-                                .run_dir = dir,
-                                .endpoint = c->endpoint,
-                                .tls_cert = c->tls_cert,
-                                .tls_key = c->tls_key,
-                                .tls_ca = c->tls_ca,
-                                .allocs_dir = allocs,
+                                .run_dir = d->client_dir,
+                                .endpoint = c->c.endpoint,
+                                .tls_cert = c->c.tls_cert,
+                                .tls_key = c->c.tls_key,
+                                .tls_ca = c->c.tls_ca,
+                                .allocs_dir = d->allocs,
                                 .loop = d->loop,
                                 .pool = d->pool,
                                 .report = on_pump_report,
                                 .ctx = d};
-    return logpump_new(&o, &d->pump, err);
+    struct logpump *pump = NULL;
+    pthread_mutex_lock(&d->pump_lock);
+    int r = d->pump ? 0 : logpump_new(&o, &pump, err);
+    if (pump)
+        d->pump = pump;
+    pthread_mutex_unlock(&d->pump_lock);
+    return r;
 }
 
 /* Beside the pump's folder, which goes with the pump. */
@@ -413,17 +428,17 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
     if (!dir)
         return err_oom(err);
     int r = 0;
-    pthread_mutex_lock(&d->lock);
+    pthread_mutex_lock(&d->lock); /* memory only: the pump's folder is made without it */
     if (!d->owner) {
         r = start_sources(d, dir, err);
         if (r == 0)
             r = start_claim(d, dir, err);
-        if (r == 0)
-            r = start_pump(d, &c->c, dir, allocs, err);
         if (r < 0) {
             sources_free(TAKE_PTR(d->sources));
             claim_free(TAKE_PTR(d->claim));
         } else {
+            d->client_dir = TAKE_PTR(dir);
+            d->allocs = TAKE_PTR(allocs);
             d->owner = TAKE_PTR(owner);
             sources_sweep_later(d->sources);
         }

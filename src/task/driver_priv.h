@@ -34,6 +34,7 @@ struct exec_list;
 struct stop_list;
 struct roll_call;
 struct drains;
+struct logs_retry;
 struct networks;
 struct sources;
 struct recovery;
@@ -75,10 +76,11 @@ struct driver {
     struct docker_events *docker_events;
     struct docker_multi *requests; /* that wait long for Docker's answer; the streams thread's */
     struct pin *pin;
-    struct oom *oom;         /* NULL on cgroup v1 */
-    struct logpump *pump;    /* made with the owner, under lock */
-    struct sources *sources; /* likewise */
-    struct claim *claim;     /* likewise */
+    struct oom *oom;              /* NULL on cgroup v1 */
+    pthread_mutex_t pump_lock;    /* held while the pump's folder is made */
+    struct logpump *_Atomic pump; /* NULL until driver_need_pump has made it */
+    struct sources *sources;      /* likewise */
+    struct claim *claim;          /* likewise */
 
     struct task_events events;
     struct fingerprint *fingerprint;
@@ -87,6 +89,8 @@ struct driver {
     struct stop_list *stops;
     struct roll_call *roll_call;
     struct drains *drains;
+    struct logs_retry *logs_retry;
+    char *client_dir, *allocs; /* with the owner: below run_dir, and the client's alloc folder */
     struct networks *networks;
 };
 
@@ -108,6 +112,9 @@ int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
  * 0; -errno with @err. */
 int driver_meet_client(struct driver *d, const struct task_config *task,
                        struct err *err) MUST_CHECK;
+/** Makes the pump's side of this process when there is none; after driver_meet_client. Returns 0;
+ * -errno with @err: the folder below /run cannot be made. Any thread; blocks on /run. */
+int driver_need_pump(struct driver *d, struct err *err) MUST_CHECK;
 /** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
 const char *driver_owner(struct driver *d);
 
@@ -155,6 +162,15 @@ int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_
                struct err *err) MUST_CHECK;
 /** Of a start or a recovery that has failed: the FIFOs close, after 3 s at most. */
 void logs_give_up(struct driver *d, struct task *t);
+
+/* ---- logs_retry.c ---- */
+int logs_retry_new(struct driver *d, struct logs_retry **ret) MUST_CHECK;
+void logs_retry_free(struct logs_retry *l); /* after the loop and the pool have ended */
+/** The recovered task runs without its logs: keeps its FIFOs open, and tries again until they are
+ * followed or the task leaves the store. @adopted: taken over from the built-in driver, from
+ * @since_ns on. Sends a task event that names @why. Any thread; waits for nothing. */
+void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t since_ns,
+                      const struct err *why);
 
 /* ---- sources.c: what a job may mount ---- */
 struct docker_create_sources;

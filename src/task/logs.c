@@ -17,7 +17,9 @@ static struct logpump_task wanted(const struct task *t, const struct task_look *
 
 static int follow(struct driver *d, const struct call *call, struct task *t,
                   const struct logpump_task *want, struct err *err) {
-    int r = logpump_follow(d->pump, call, want, err);
+    int r = driver_need_pump(d, err);
+    if (r == 0)
+        r = logpump_follow(d->pump, call, want, err);
     if (r == -ENOSYS) { /* logging { type = "none" } and the like: the task itself is well */
         err_clear(err);
         store_set_logs(t, false);
@@ -35,7 +37,7 @@ bool logs_prepare(struct driver *d, const struct call *call, const struct task *
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
     want.recovered = recovered;
-    return !now.logs || logpump_prepare(d->pump, call, &want);
+    return !now.logs || (driver_need_pump(d, NULL) == 0 && logpump_prepare(d->pump, call, &want));
 }
 
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,

@@ -18,7 +18,8 @@
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
 #define RECOVER_PATIENCE_US (5 * US_PER_SEC)
 #define RECOVER_TURN_US (20 * US_PER_MS) /* between two looks whether another has ended */
-#define LOGGER_END_MS 2000               /* of a process that was killed */
+#define RECOVER_LOGS_US (10 * US_PER_SEC)
+#define LOGGER_END_MS 2000 /* of a process that was killed */
 
 /* One RecoverTask, on its thread's stack. */
 struct recovery {
@@ -72,17 +73,16 @@ static void end_logger(const struct driver *d, const struct task_state *state) {
 /* The logs are ours from now on: lines from before were the old logger's, and if it had died
  * earlier what it left out is lost rather than the whole log repeated. */
 static int take_over_logs(struct driver *d, const struct call *call, struct task *t,
-                          const struct task_state *state, struct err *err) {
-    int64_t now = clock_wall_ns();
+                          const struct task_state *state, int64_t since_ns, struct err *err) {
     /* Held until the pump has them: logmon must not see an end of file in between. What cannot be
-     * opened is told by whoever follows. */
+     * opened is reported by the code that follows. */
     AUTO_FD int out = -EBADF;
     AUTO_FD int err_out = -EBADF;
     if (logpump_fifo_open(t->stdout_path, &out) < 0 ||
         logpump_fifo_open(t->stderr_path, &err_out) < 0)
         log_debug("recover", LOG_KV("task_id", t->id), "log FIFOs are not there");
     end_logger(d, state);
-    return logs_adopt(d, call, t, now, err);
+    return logs_adopt(d, call, t, since_ns, err);
 }
 
 /* That its output can be read is known from its start, so Docker need not be there for it. */
@@ -91,6 +91,19 @@ static int resume_logs(struct driver *d, const struct call *call, struct task *t
         return logs_follow(d, call, t, true, err);
     logs_begin(d, t);
     return 0;
+}
+
+/* A trouble with the logs alone (no pump, no FIFO, a full /run) must not end a healthy task: Nomad
+ * would start it anew. It runs on without them until they can be followed. */
+static void recover_logs(struct driver *d, const struct call *call, struct task *t,
+                         const struct task_state *state) {
+    struct err err = {0};
+    int64_t now = clock_wall_ns();
+    struct call within = call_within(call, RECOVER_LOGS_US);
+    int r = state->ours ? resume_logs(d, &within, t, &err)
+                        : take_over_logs(d, &within, t, state, now, &err);
+    if (r < 0)
+        logs_retry_later(d, t, !state->ours, now, &err);
 }
 
 /* A Docker that is just being started again gets its time. */
@@ -156,9 +169,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
         return err_oom(err);
     exit_task_runs(d, t, &container);
 
-    r = state->ours ? resume_logs(d, call, t, err) : take_over_logs(d, call, t, state, err);
-    if (r < 0)
-        return r;
+    recover_logs(d, call, t, state);
     /* It may have ended since. It is known by now, so a Docker that does not answer is no failure
      * of the recovery, which would cost the task its life. */
     if (!told || exit_check(d, t, container.running ? -1 : container.exit_code) < 0)

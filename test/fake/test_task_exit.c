@@ -710,16 +710,6 @@ static void test_recover__docker_fails_at_the_last_look__looked_at_later(void **
     world_until_let_go(&x->task);
 }
 
-static void test_recover__no_fifo__error_and_nothing_held(void **state) {
-    struct world_web *x = *state;
-    restart_plugin(x);
-    assert_int_equal(unlink(x->task.stdout_path), 0);
-    assert_true(recover_own(x, NULL) < 0);
-    assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
-}
-
 /* Taken over, and a logger's pid that is somebody else's by now is left alone. */
 static void test_recover__built_in_drivers_state__taken_over(void **state) {
     struct world_web *x = *state;
@@ -863,7 +853,6 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_recover__docker_hangs_and_client_goes__error_and_nothing_held),
     HASTY(test_recover__built_in_drivers_and_docker_hangs__error_in_time),
     T(test_recover__docker_fails_at_the_last_look__looked_at_later),
-    T(test_recover__no_fifo__error_and_nothing_held),
     T(test_recover__built_in_drivers_state__taken_over),
     T(test_recover__built_in_drivers_logger__ended_and_fifos_held),
     T(test_recover__twice_at_once__both_well),
