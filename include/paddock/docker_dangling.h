@@ -10,6 +10,9 @@ struct docker_dangling_rule {
     int64_t now_s;     /* since 1970 */
     int64_t grace_s;   /* younger ones may be in the making */
     bool (*tracked)(void *ctx, const char *container_id);
+    /* The container was stopped but could not be removed: no later search finds it, because it does
+     * not run any more. NULL allowed. */
+    void (*left)(void *ctx, const char *container_id);
     void *ctx;
 };
 
@@ -18,7 +21,7 @@ struct docker_dangling_rule {
 int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule *rule,
                            struct strv *ret) MUST_CHECK;
 
-/** Lists the running ones, decides, removes; @dry_run: logs only. Returns how many were (or would
+/** Lists the running ones, decides, stops (10 s, then SIGKILL) and removes them; @dry_run: logs only. Returns how many were (or would
  * be) removed, -errno when Docker gave no list. */
 int docker_dangling_run(struct docker *d, const struct call *call,
                         const struct docker_dangling_rule *rule, bool dry_run,

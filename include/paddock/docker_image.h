@@ -57,9 +57,10 @@ struct docker_image_look *docker_images_look(struct docker_images *im,
 void docker_images_look_free(struct docker_image_look *look);
 
 /** Makes the image present and holds it for user_id. @look: of the same image, taken; NULL = none.
- * Errors: class ERR_RECOVERABLE for a pull that
- * may succeed next time, ERR_PLAIN for an image that does not exist ("Failed to pull `x`: ..."),
- * for credentials that cannot be looked up, and for an archive that cannot be loaded. */
+ * Errors: a pull that fails is ERR_RECOVERABLE ("Failed to pull `x`: ..."), also for an image that
+ * the registry does not have (-ENOENT), which somebody may push before the next attempt. ERR_PLAIN
+ * is, as in the built-in driver, the old text "Error: image ... not found" alone; credentials that
+ * cannot be looked up; and an archive that cannot be loaded. */
 int docker_images_acquire(struct docker_images *im, const struct call *call,
                           const struct docker_image_want *want, struct docker_image_look *look,
                           struct docker_image *ret, struct err *err) MUST_CHECK;

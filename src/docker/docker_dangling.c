@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define STOP_SEC 10 /* Docker's default: the task's kill_timeout is not known */
+
 int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule *rule,
                            struct strv *ret) {
     AUTO_STRV struct strv ids = {0};
@@ -26,6 +28,16 @@ int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule
     }
     *ret = TAKE_STRUCT(ids);
     return 0;
+}
+
+/* Its stop signal first: somebody's work may be in it. */
+static int end_container(struct docker *d, const struct call *call, const char *id,
+                         struct err *err) {
+    int r = docker_container_stop(d, call, id, STOP_SEC, err);
+    if (r == -ENOENT)
+        return r;
+    err_clear(err); /* what cannot be stopped is removed all the same */
+    return docker_container_remove(d, call, id, true, err);
 }
 
 int docker_dangling_run(struct docker *d, const struct call *call,
@@ -50,9 +62,11 @@ int docker_dangling_run(struct docker *d, const struct call *call,
             continue;
         if (dry_run) {
             log_info("dangling", LOG_KV("container_id", ids.v[i]), "would be removed (dry_run)");
-        } else if (docker_container_remove(d, call, ids.v[i], true, &failed) < 0) {
+        } else if (end_container(d, call, ids.v[i], &failed) < 0) {
             log_warn("dangling", LOG_KV("container_id", ids.v[i], "error", failed.text),
                      "dangling container not removed, retrying");
+            if (rule->left)
+                rule->left(rule->ctx, ids.v[i]);
             continue;
         } else {
             log_info("dangling", LOG_KV("container_id", ids.v[i]),

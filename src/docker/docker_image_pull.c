@@ -70,8 +70,17 @@ static int find_credentials(const struct image_pull *p, const char *registry,
     return r == 1 && !*ret_header ? err_oom(err) : 0;
 }
 
+/* Docker's words for an image that the registry does not have, where they come in the stream with a
+ * 200. */
+static bool is_missing(const char *text) {
+    return image_pull_is_absent(text) || strstr(text, "manifest unknown") ||
+           strstr(text, ": not found") || strstr(text, "repository does not exist");
+}
+
 static int fail(const struct image_pull *p, int r, const char *text, struct err *err) {
     err_clear(err);
+    if (is_missing(text))
+        r = -ENOENT;
     return err_set(err, image_pull_is_absent(text) ? ERR_PLAIN : ERR_RECOVERABLE, -r,
                    "Failed to pull `%s`: %s", p->image, text);
 }

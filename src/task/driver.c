@@ -78,6 +78,8 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
         r = drains_new(d, &d->drains);
     if (r == 0)
         r = logs_retry_new(d, &d->logs_retry);
+    if (r == 0)
+        r = removals_new(d, &d->removals);
     if (r < 0) {
         driver_free(d);
         return err_oom(err);
@@ -111,6 +113,7 @@ void driver_free(struct driver *d) {
     stop_list_free(d->stops);
     drains_free(d->drains);
     logs_retry_free(d->logs_retry);
+    removals_free(d->removals);
     stats_free(d->stats);
     oom_free(d->oom);
     docker_multi_free(d->requests);
@@ -441,6 +444,7 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
             d->allocs = TAKE_PTR(allocs);
             d->owner = TAKE_PTR(owner);
             sources_sweep_later(d->sources);
+            removals_begin(d->removals);
         }
     }
     pthread_mutex_unlock(&d->lock);

@@ -35,6 +35,7 @@ struct stop_list;
 struct roll_call;
 struct drains;
 struct logs_retry;
+struct removals;
 struct networks;
 struct sources;
 struct recovery;
@@ -90,6 +91,7 @@ struct driver {
     struct roll_call *roll_call;
     struct drains *drains;
     struct logs_retry *logs_retry;
+    struct removals *removals;
     char *client_dir, *allocs; /* with the owner: below run_dir, and the client's alloc folder */
     struct networks *networks;
 };
@@ -171,6 +173,15 @@ void logs_retry_free(struct logs_retry *l); /* after the loop and the pool have 
  * @since_ns on. Sends a task event that names @why. Any thread; waits for nothing. */
 void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t since_ns,
                       const struct err *why);
+
+/* ---- removals.c ---- */
+int removals_new(struct driver *d, struct removals **ret) MUST_CHECK;
+void removals_free(struct removals *l); /* after the loop and the pool have ended */
+/** DestroyTask could not remove the container: it is removed later, also by another plugin process
+ * of this client. Any thread; after driver_meet_client. */
+void removals_add(struct removals *l, const char *container_id);
+/** The client is known: removes what earlier processes have left. Any thread. */
+void removals_begin(struct removals *l);
 
 /* ---- sources.c: what a job may mount ---- */
 struct docker_create_sources;

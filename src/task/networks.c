@@ -267,6 +267,11 @@ static bool may_search(struct networks *n) {
     return r == 1;
 }
 
+static void remove_later(void *ctx, const char *container_id) {
+    struct networks *n = ctx;
+    removals_add(n->d->removals, container_id);
+}
+
 static void search(struct networks *n) {
     struct driver *d = n->d;
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
@@ -285,6 +290,7 @@ static void search(struct networks *n) {
                                         .now_s = clock_wall_ns() / 1000000000,
                                         .grace_s = c->c.dangling_grace_us / 1000000,
                                         .tracked = is_tracked,
+                                        .left = remove_later,
                                         .ctx = n};
     struct err err = {0};
     int r = docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err);

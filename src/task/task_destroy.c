@@ -30,9 +30,9 @@ static int end_by_force(struct driver *d, const struct call *call, struct task *
     return 0;
 }
 
-/* What is not removed is not left to run: Docker may have started it again behind its end, by hand
- * or by a restart policy that somebody gave it. A container that stays all the same is a matter for
- * the log: Nomad could do nothing about it. */
+/* What is not removed is not left to run: Docker may have started it again after its end, by hand
+ * or by a restart policy that somebody gave it. A container that cannot be removed now is removed
+ * later: Nomad could do nothing about an error. */
 static void clean_up(struct driver *d, const struct call *call, struct task *t, bool remove) {
     struct call within = call_within(call, d->timeout_slow_us);
     const struct task_look now = store_look(t);
@@ -40,9 +40,14 @@ static void clean_up(struct driver *d, const struct call *call, struct task *t, 
     int r = remove ? docker_container_remove(d->docker, &within, now.container_id, true, &err)
                    : docker_container_stop(d->docker, &within, now.container_id, 0, &err);
     /* 404: gone; 409: somebody removes it already */
-    if (r < 0 && r != -ENOENT && r != -EEXIST)
+    if (r == 0 || r == -ENOENT || (r == -EEXIST && !remove))
+        return;
+    if (r != -EEXIST)
         log_warn("destroy", LOG_KV("task_id", t->id, "error", err.text),
-                 "the container could not be cleaned up, ignoring");
+                 remove ? "the container could not be removed, retrying"
+                        : "the container could not be stopped, ignoring");
+    if (remove)
+        removals_add(d->removals, now.container_id);
 }
 
 int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define START_TRANSIENT_TRIES 5
+#define START_LEFTOVER_S 10               /* Docker's default */
 #define START_LOGS_US (2 * US_PER_SEC)    /* the container runs by then and is to be looked at */
 #define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
 
@@ -236,9 +237,25 @@ static bool is_transient(int r) {
     return r == -EIO || r == -ENOTCONN || r == -EPROTO;
 }
 
+/* Ends a container that runs: its stop signal first. Its kill_timeout is not known, so it gets
+ * Docker's default. */
+static int stop_leftover(struct start *s, const struct docker_state *state, struct err *err) {
+    struct call call = slow_call(s);
+    int r = state->running
+                ? docker_container_stop(s->d->docker, &call, state->id, START_LEFTOVER_S, err)
+                : 0;
+    if (r == 0)
+        r = docker_container_remove(s->d->docker, &call, state->id, true, err);
+    if (r == -ENOENT || r == -EEXIST) { /* gone already, or being removed */
+        err_clear(err);
+        r = 0;
+    }
+    return r;
+}
+
 /* The name is taken. Ours from before a crash (same task id) and running: adopted. Anything else
- * with this name is a leftover of this very task and alloc: removed. Returns 1 adopted, 0 the name
- * is free now. */
+ * with this name is a leftover of this very task and alloc: stopped and removed. Returns 1 adopted,
+ * 0 the name is free now. */
 static int resolve_conflict(struct start *s, struct err *err) {
     struct call call = slow_call(s);
     struct docker_state state;
@@ -258,17 +275,13 @@ static int resolve_conflict(struct start *s, struct err *err) {
     }
     log_info("start", LOG_KV("task_id", s->config->id, "container_id", state.id),
              "removing a leftover container of the same name");
-    r = docker_container_remove(s->d->docker, &call, state.id, true, err);
-    if (r == -ENOENT || r == -EEXIST) { /* gone already, or being removed */
-        err_clear(err);
-        return 0;
-    }
-    return r;
+    return stop_leftover(s, &state, err);
 }
 
-/* Docker's texts that mean "may work next time" at create. */
+/* Whether Nomad's restart policy may try again, as in the built-in driver: a 5xx that stays after
+ * our own attempts is final, because the same request would fail for ever. */
 static bool create_is_recoverable(int r, const struct err *err) {
-    return r == -ENOENT || r == -ETIMEDOUT || is_transient(r) ||
+    return r == -ENOENT || r == -ETIMEDOUT || r == -ENOTCONN || r == -EPROTO ||
            strstr(err->text, "duplicate mount point");
 }
 

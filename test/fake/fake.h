@@ -25,8 +25,9 @@
  * /_fake/lines/ID?count=N&max=BYTES (numbered lines on both streams), POST /_fake/clock/ID?ms=N
  * (the clock of its log is set so far before or behind the machine's), POST
  * /_fake/piece/ID?count=N (16 KiB pieces of a line without an end, on stdout), POST
- * /_fake/rotate/ID?keep=N (all but the last N messages are gone from its log), POST /_fake/restart/ID
- * (another process, by Docker itself), POST /_fake/busy/PORT[?times=N] (the next N starts of
+ * /_fake/rotate/ID?keep=N (all but the last N messages are gone from its log), POST
+ * /_fake/restart/ID[?lost=1] (`docker restart`: an end with 143 and another process; with lost=1 its
+ * die event is lost), POST /_fake/busy/PORT[?times=N] (the next N starts of
  * containers that publish PORT fail, and as with Docker 29 a second start of the same container
  * runs it without networks), POST /_fake/netless/N (the next N starts leave the networks out),
  * POST /_fake/mute/on and off (events are lost, as dockerd loses them for a slow listener), POST

@@ -860,7 +860,11 @@ static bool handle_fake(struct engine *e, struct conn *conn, const struct reques
         oom(e, c);
         conn_reply(conn, 204, NULL);
     } else if (strcmp(what, "restart") == 0) {
-        c->running = false; /* Docker's own doing: no exit that counts */
+        AUTO_FREE char *lost = request_param(rq, "lost");
+        bool muted = e->mute;
+        e->mute |= lost != NULL;
+        finish(e, c, 143);
+        e->mute = muted;
         e->pid++;
         start(e, c);
         conn_reply(conn, 204, NULL);

@@ -737,7 +737,7 @@ static bool has_new_pid(void *ctx) {
 /* Docker's own restart is no end, but another pid. */
 static void test_restart_by_docker__new_pid_still_running(void **state) {
     struct fixture *x = *state;
-    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "restart/web-a1?lost=1", "", NULL, 0);
     world_until(has_new_pid, x, "the new pid");
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }

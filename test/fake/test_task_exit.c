@@ -157,7 +157,7 @@ static bool is_another_process(void *ctx) {
 
 static void restart_and_follow(struct world_web *x, const char *rules) {
     fake_rules(&x->w.fake, rules);
-    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "restart/web-a1?lost=1", "", NULL, 0);
     world_until(is_another_process, x, "the new process is known");
     assert_int_equal(fake_count(&x->w.fake, "GET /events"), 1);
 }
@@ -168,6 +168,15 @@ static void test_exit__started_anew_and_inspect_cut_off__followed(void **state) 
 
 static void test_exit__started_anew_and_inspect_hangs_for_a_while__followed(void **state) {
     restart_and_follow(*state, "GET /containers/*/json times=2 hang\n");
+}
+
+/* `docker restart` by hand: the die event is the task's end, and the new process is not the task's.
+ */
+static void test_exit__restarted_by_hand__ended(void **state) {
+    struct world_web *x = *state;
+    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_EXITED);
 }
 
 /* Docker keeps one container locked for good: that holds up nobody else's end. */
@@ -203,7 +212,7 @@ static void test_exit__many_locked_for_good__another_is_followed(void **state) {
         const struct task_look look = world_look(&x->w, locked[i].id);
         snprintf(rule, sizeof(rule), "GET /containers/%s/json hang\n", look.container_id);
         fake_rules(&x->w.fake, rule);
-        snprintf(path, sizeof(path), "restart/%s-a1", name);
+        snprintf(path, sizeof(path), "restart/%s-a1?lost=1", name);
         fake_control(&x->w.fake, "POST", path, "", NULL, 0);
     }
     restart_and_follow(x, "");
@@ -278,7 +287,7 @@ static void allow_threads_after(int asked) {
 static void test_exit__started_anew_and_no_thread__followed_later(void **state) {
     struct world_web *x = *state;
     deny_threads();
-    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "restart/web-a1?lost=1", "", NULL, 0);
     allow_threads_after(1);
     world_until(is_another_process, x, "the new process is known");
     assert_int_equal(fake_count(&x->w.fake, "GET /events"), 1);
@@ -608,7 +617,7 @@ static bool has_pid(void *ctx) {
     return world_look(&x->w, x->task.id).pid == 999999999;
 }
 
-/* The agent that is told of a failure starts the task anew, beside the container that still runs.
+/* An agent that gets a failure starts the task anew, and the container that still runs is replaced.
  * What driver_state says is enough until Docker tells the rest. */
 static void test_recover__docker_hangs__taken_to_run_until_it_answers(void **state) {
     struct world_web *x = *state;
@@ -825,6 +834,7 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__oom_during_loss_of_the_stream__kept_for_the_end),
     T(test_exit__inspect_without_a_state__nothing_concluded),
     HASTY(test_exit__inspect_hangs__told_by_the_event),
+    T(test_exit__restarted_by_hand__ended),
     T(test_exit__started_anew_and_inspect_cut_off__followed),
     HASTY(test_exit__started_anew_and_inspect_hangs_for_a_while__followed),
     T(test_exit__inspect_of_another_hangs__told),

@@ -54,16 +54,16 @@ static void restart(struct world_web *x, struct driver_sub **ret_sub) {
 static void recovers(struct world_web *x) {
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct err err = {0};
-    if (driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len,
-                            &err) < 0)
+    if (driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) <
+        0)
         fail_msg("RecoverTask: %s", err.text);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
-    world_until(was_told, (void *)(uintptr_t)"logs cannot be collected now", "the task event");
+    world_until(was_told, (void *)(uintptr_t) "logs cannot be collected now", "the task event");
 }
 
 static void logs_come_back(struct world_web *x) {
     struct reader r;
-    world_until(was_told, (void *)(uintptr_t)"collected again", "the second task event");
+    world_until(was_told, (void *)(uintptr_t) "collected again", "the second task event");
     reader_start(&r, x->task.stdout_path);
     fake_control(&x->w.fake, "POST", "print/web-a1", "later\n", NULL, 0);
     reader_until(&r, "later\n");

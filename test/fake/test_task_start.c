@@ -199,6 +199,9 @@ static void test_start__earlier_instance_runs__replaced(void **state) {
     world_run(&x->w, &x->task, NULL);
     assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
+    char request[128];
+    snprintf(request, sizeof(request), "POST /containers/c0de%08x%052x/stop", 1, 0xfeed);
+    assert_int_equal(fake_count(&x->w.fake, request), 1); /* in order */
 }
 
 static void test_start__name_stays_taken__gives_up_after_attempts(void **state) {
@@ -269,10 +272,11 @@ static void test_start__create_400__not_recoverable(void **state) {
                "invalid reference", ERR_PLAIN, "POST /containers/create", 1});
 }
 
-static void test_start__create_500__retried_then_recoverable(void **state) {
+/* As in the built-in driver: the restart policy would repeat it for ever. */
+static void test_start__create_500__retried_then_final(void **state) {
     refuse(*state, &(struct refusal){
                        "POST /containers/create status=500 body={\"message\":\"disk full\"}\n",
-                       "disk full", ERR_RECOVERABLE, "POST /containers/create", 5});
+                       "disk full", ERR_PLAIN, "POST /containers/create", 5});
 }
 
 static void test_start__create_500_duplicate_mount__recoverable(void **state) {
@@ -324,7 +328,7 @@ static void test_start__create_cut_off_then_500__removed(void **state) {
     fake_rules(&x->w.fake, "POST /containers/create times=1 drop\n"
                            "POST /containers/create status=500 body={\"message\":\"busy\"}\n");
     start_fails(x, &err);
-    assert_int_equal(err.cls, ERR_RECOVERABLE);
+    assert_int_equal(err.cls, ERR_PLAIN);
     assert_undone(x, 0);
 }
 
@@ -736,7 +740,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__name_stays_taken__attempts_of_the_plugin),
     T(test_start__create_404__recoverable),
     T(test_start__create_400__not_recoverable),
-    T(test_start__create_500__retried_then_recoverable),
+    T(test_start__create_500__retried_then_final),
     T(test_start__create_500_duplicate_mount__recoverable),
     T(test_start__create_cut_off__retried_then_recoverable),
     HASTY(test_start__create_hangs__recoverable),

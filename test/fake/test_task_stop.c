@@ -404,7 +404,7 @@ static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **stat
     for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
         stop_begin(&stuck[i], x->w.d, &call, x->task.id, US_PER_MS, "");
     world_until(all_stops_hang, x, "Docker's stops");
-    fake_control(&x->w.fake, "POST", "restart/other-a1", "", NULL, 0);
+    fake_control(&x->w.fake, "POST", "restart/other-a1?lost=1", "", NULL, 0);
     world_until(other_is_looked_at, x, "the look at another one");
     cancel_fire(&cancel);
     for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {

@@ -147,8 +147,8 @@ func TestRecoverOfAContainerRemovedByHand(t *testing.T) {
 }
 
 /*
- * The agent comes back before Docker does: a recovery that failed would have Nomad start the task anew, beside the
- * container that still runs. It is taken to run; Docker's word on it is heard when there is one.
+ * The agent comes back before Docker does. Nomad answers a failed recovery with a new start of the task, which
+ * replaces the container that still runs. So the task is taken to run until Docker says otherwise.
  */
 func TestRecoverWhileDockerdIsAway(t *testing.T) {
 	paddockOnly(t, "fails the recovery")
@@ -208,8 +208,8 @@ func TestContainerRemovedByHandWhileWatched(t *testing.T) {
 	k := newTask(t, p, "rm", sleeper).start(p)
 	waiter := k.waiter(p)
 	ok(t, run.docker.Remove(k.container()), "docker rm -f")
-	if r := k.result(waiter, callLimit); r.Err == nil && r.ExitCode == 0 {
-		t.Errorf("exit %+v: a container killed by `docker rm -f` did not succeed", r)
+	if r := k.result(waiter, callLimit); r.ExitCode != 137 {
+		t.Errorf("exit %+v, want 137: `docker rm -f` kills it", r)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
 }

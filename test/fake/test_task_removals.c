@@ -1,0 +1,106 @@
+/* Containers that DestroyTask cannot remove are removed later, also by the next plugin process. The
+ * 10 s between two attempts last half a second here. */
+#include "fake/task_world.h"
+#include "paddock/loop.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FASTER 20
+#define RETRY_S 10
+
+void __real_loop_timer_at(struct loop_timer *t, uint64_t at_us);
+void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us);
+void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
+    uint64_t now = clock_now_us(), wait_us = at_us > now ? at_us - now : 0;
+    if ((wait_us + US_PER_SEC - 1) / US_PER_SEC == RETRY_S)
+        at_us = now + wait_us / FASTER;
+    __real_loop_timer_at(t, at_us);
+}
+
+static int setup(void **state) {
+    return world_web_setup(state, "{}", 0, true);
+}
+
+/* The task has ended and is destroyed, while Docker removes nothing. */
+static void destroy_in_vain(struct world_web *x) {
+    struct call call = fake_call();
+    world_exit(&x->w, &x->task, 0);
+    world_wait(&x->w, x->task.id);
+    fake_rules(&x->w.fake, "DELETE /containers/* drop\n");
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, false, NULL), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+                     -ENOENT);
+    assert_int_equal(world_containers(&x->w), 1);
+}
+
+static bool has_none(void *ctx) {
+    struct world_web *x = ctx;
+    return world_containers(&x->w) == 0;
+}
+
+static bool has_no_notes(void *ctx) {
+    struct world_web *x = ctx;
+    char pattern[160];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*.removals", x->w.run_dir);
+    bool none = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
+    globfree(&found);
+    return none;
+}
+
+static void test_destroy__docker_does_not_answer__removed_later(void **state) {
+    struct world_web *x = *state;
+    destroy_in_vain(x);
+    assert_false(has_no_notes(x));
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_until(has_none, x, "the container's removal");
+    world_until(has_no_notes, x, "the note's end");
+}
+
+/* Another process of the same client, by its first task. */
+static void test_destroy__plugin_restarts_meanwhile__removed_later(void **state) {
+    struct world_web *x = *state;
+    struct task_config other;
+    destroy_in_vain(x);
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{}");
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    world_until(has_no_notes, x, "the note's end");
+    assert_int_equal(world_containers(&x->w), 1);
+    task_config_done(&other);
+}
+
+/* Somebody else removes it: the note goes, and nothing else is touched. */
+static void test_destroy__removed_by_hand_meanwhile__note_goes(void **state) {
+    struct world_web *x = *state;
+    struct docker *docker = fake_docker(&x->w.fake);
+    struct call call = fake_call();
+    destroy_in_vain(x);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    int r = docker_container_remove(docker, &call, "web-a1", true, NULL);
+    assert_true(r == 0 || r == -ENOENT);
+    docker_free(docker);
+    world_until(has_no_notes, x, "the note's end");
+}
+
+/* What works needs no note. */
+static void test_destroy__docker_answers__no_note(void **state) {
+    struct world_web *x = *state;
+    struct call call = fake_call();
+    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_true(has_no_notes(x));
+    assert_true(has_none(x));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
+static const struct CMUnitTest tests[] = {
+    T(test_destroy__docker_does_not_answer__removed_later),
+    T(test_destroy__plugin_restarts_meanwhile__removed_later),
+    T(test_destroy__removed_by_hand_meanwhile__note_goes),
+    T(test_destroy__docker_answers__no_note),
+};
+WORLD_MAIN(tests)
