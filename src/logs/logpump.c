@@ -1,8 +1,8 @@
-/* The plugin's side of the log pump. It holds each FIFO open (so that logmon sees no end of file
- * while the pump is being started again) and keeps each task's whole request, so that any pump that
- * is met later can be asked to carry the task, also when its position files are gone.
+/* The plugin's requests to the log pump, for src/task. Each task's FIFOs and its whole request are
+ * kept (logs_held.c), so that any pump that is met later can be asked to carry the task, also when
+ * its position files are gone. Which pump a task was given to is known by the process id.
  *
- * The process is logs_process.c's matter, that it stays alive logs_watch.c's. */
+ * logs_process.c finds or starts the process, logs_watch.c keeps it alive. */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
@@ -10,6 +10,7 @@
 #include "paddock/log.h"
 #include "paddock/strv.h"
 
+#include "logs_held.h"
 #include "logs_process.h"
 #include "logs_socket.h"
 #include "logs_status.h"
@@ -18,7 +19,6 @@
 #include "src/pump/pump_proto.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,25 +26,13 @@
 #define CLOSE_TIMEOUT_US (1 * US_PER_SEC)
 #define BEGIN_TIMEOUT_US (2 * US_PER_SEC)
 
-/* A task whose FIFOs are held, with its request. */
-struct held {
-    json_t *rq;           /* `carry`; its members change under the lock alone */
-    unsigned long number; /* this hold's: the task may be held anew while an end is waited for */
-    int fd[2];
-    pid_t pump;  /* the one that was asked last */
-    bool asking; /* the pump is being asked: the end is not to be asked for yet */
-    struct held *next;
-};
-
 struct logpump {
     char *run_dir;
     void (*report)(void *ctx, const char *task_id, const char *text);
     void *ctx;
     struct logs_process *process;
     struct logs_watch *watch;
-    pthread_mutex_t lock; /* of what follows */
-    struct held *held;
-    unsigned long holds; /* so far */
+    struct logs_held *held;
 };
 
 /* ---- requests ---- */
@@ -97,110 +85,19 @@ static void close_task(struct logpump *p, const char *task_id) {
                   "the pump does not close the task, ignoring");
 }
 
-/* ---- what is held ---- */
-
-static const char *task_of(const struct held *h) {
-    return json_string_value(json_object_get(h->rq, "task"));
-}
-
-static void held_free(struct held *h) {
-    fd_close(h->fd[0]);
-    fd_close(h->fd[1]);
-    json_decref(h->rq);
-    free(h);
-}
-
-static struct held **held_find(struct logpump *p, const char *task_id) {
-    struct held **at = &p->held;
-    while (*at && strcmp(task_of(*at), task_id) != 0)
-        at = &(*at)->next;
-    return at;
-}
-
-static int hold(struct logpump *p, const struct logpump_task *t, struct err *err) {
-    struct held *h = calloc(1, sizeof(*h));
-    if (!h)
-        return err_oom(err);
-    h->fd[0] = h->fd[1] = -EBADF;
-    h->asking = true;
-    h->rq =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:b,s:b}", "op", "carry", "task", t->task_id,
-                  "container", t->container_id, "stdout", t->stdout_path, "stderr", t->stderr_path,
-                  "tty", t->tty, "since_ns", t->adopted ? (json_int_t)t->since_ns : (json_int_t)0,
-                  "runs", false, "recovered", t->recovered);
-    if (!h->rq) {
-        held_free(h);
-        return err_oom(err);
-    }
-    const char *paths[] = {t->stdout_path, t->stderr_path};
-    for (int s = 0; s < 2; s++) {
-        int r = logpump_fifo_open(paths[s], &h->fd[s]);
-        if (r < 0) {
-            held_free(h);
-            return err_set(err, ERR_RECOVERABLE, -r, "log FIFO %s: %s", paths[s],
-                           r == -ELOOP ? "it, or a folder of the allocation on the way to it, is a "
-                                         "symbolic link"
-                                       : strerror(-r));
-        }
-    }
-    pthread_mutex_lock(&p->lock);
-    struct held **at = held_find(p, t->task_id), *old = *at;
-    h->number = ++p->holds;
-    h->next = old ? old->next : NULL;
-    *at = h;
-    pthread_mutex_unlock(&p->lock);
-    if (old)
-        held_free(old);
-    return 0;
-}
-
-/* @number: of the hold; 0 = whichever there is. */
-static void let_go(struct logpump *p, const char *task_id, unsigned long number) {
-    pthread_mutex_lock(&p->lock);
-    struct held **at = held_find(p, task_id), *h = *at;
-    if (h && number && h->number != number)
-        h = NULL;
-    if (h)
-        *at = h->next;
-    pthread_mutex_unlock(&p->lock);
-    if (h)
-        held_free(h);
-}
-
-/* The request as it is kept; NULL for a task that is not held. From now on it says that the task is
- * not new. @runs: and that its container runs. Owner: caller. */
-static json_t *request_of(struct logpump *p, const char *task_id, bool runs) {
-    json_t *rq = NULL;
-    pthread_mutex_lock(&p->lock);
-    struct held *h = *held_find(p, task_id);
-    if (h && runs)
-        json_object_set_new(h->rq, "runs", json_true());
-    if (h) {
-        rq = json_deep_copy(h->rq);
-        json_object_set_new(h->rq, "recovered", json_true());
-    }
-    pthread_mutex_unlock(&p->lock);
-    return rq;
-}
-
 /* ---- one verb ---- */
 
 static int carry(struct logpump *p, const struct call *call, const struct logpump_task *t,
                  bool runs, struct err *err) {
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
     pid_t pump = 0;
-    int r = hold(p, t, err);
+    int r = logs_held_add(p->held, t, err);
     if (r == 0)
-        r = ask_task(p, &within, 0, request_of(p, t->task_id, runs), t->task_id, &pump, err);
+        r = ask_task(p, &within, 0, logs_held_request(p->held, t->task_id, runs), t->task_id, &pump,
+                     err);
     if (r < 0)
         return r;
-    pthread_mutex_lock(&p->lock);
-    struct held *h = *held_find(p, t->task_id);
-    if (h) {
-        h->asking = false;
-        h->pump = pump;
-    }
-    pthread_mutex_unlock(&p->lock);
+    logs_held_asked(p->held, t->task_id, pump);
     logs_watch_start(p->watch);
     return 0;
 }
@@ -216,7 +113,7 @@ bool logpump_prepare(struct logpump *p, const struct call *call, const struct lo
 
 void logpump_begin(struct logpump *p, const char *task_id) {
     struct call call = call_within(NULL, BEGIN_TIMEOUT_US);
-    AUTO_JSON json_t *rq = request_of(p, task_id, true);
+    AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, true);
     AUTO_FD int fd = rq ? logs_process_reach(p->process, &call, NULL) : -EBADF;
     if (rq && (fd < 0 || logs_socket_send(fd, rq, -1) < 0)) /* sent when the next pump is met */
         log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told, ignoring");
@@ -232,7 +129,7 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
 
 void logpump_drop(struct logpump *p, const char *task_id) {
     close_task(p, task_id);
-    let_go(p, task_id, 0);
+    logs_held_remove(p->held, task_id, 0);
 }
 
 void logpump_forget(struct logpump *p, const char *container_id) {
@@ -248,25 +145,12 @@ void logpump_forget(struct logpump *p, const char *container_id) {
 
 /* ---- another pump ---- */
 
-/* Those that another pump than @pump was asked to carry. */
-static void tasks_of_others(struct logpump *p, pid_t pump, struct strv *ret) {
-    pthread_mutex_lock(&p->lock);
-    for (struct held *h = p->held; h; h = h->next) {
-        if (h->asking || h->pump == pump)
-            continue;
-        h->pump = pump;
-        if (strv_add(ret, task_of(h)) < 0)
-            log_warn("logpump", NULL, "out of memory: the pump is not told of all tasks");
-    }
-    pthread_mutex_unlock(&p->lock);
-}
-
 /* Waits for no answer: what the pump cannot do it reports itself. */
 static int carry_again(struct logpump *p, const struct call *call, const char *task_id) {
-    AUTO_JSON json_t *rq = request_of(p, task_id, false);
+    AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, false);
     AUTO_FD int fd = rq ? logs_process_reach(p->process, call, NULL) : -EBADF;
     int r = rq && fd >= 0 ? logs_socket_send(fd, rq, -1) : fd;
-    AUTO_JSON json_t *still = request_of(p, task_id, false);
+    AUTO_JSON json_t *still = logs_held_request(p->held, task_id, false);
     if (!rq || still)
         return rq ? r : 0;
     /* Its end came in between, and the pump may have heard of that before. */
@@ -280,7 +164,7 @@ static void on_met(void *ctx, pid_t pump) {
     AUTO_STRV struct strv tasks = {0};
     struct call call = call_within(NULL, SPAWN_TIMEOUT_US);
     int r = 0;
-    tasks_of_others(p, pump, &tasks);
+    logs_held_others(p->held, pump, &tasks);
     for (size_t i = 0; i < tasks.n && r == 0; i++)
         r = carry_again(p, &call, tasks.v[i]);
     if (r < 0) /* it has ended again: the next one is told */
@@ -291,13 +175,7 @@ static void on_met(void *ctx, pid_t pump) {
 static void tell_another(struct logpump *p, const struct call *call, const char *task_id) {
     AUTO_FD int fd = logs_process_reach(p->process, call, NULL);
     pid_t pump = fd < 0 ? 0 : logs_socket_pid(fd);
-    pthread_mutex_lock(&p->lock);
-    struct held *h = *held_find(p, task_id);
-    bool another = pump && h && h->pump != pump;
-    if (another)
-        h->pump = pump;
-    pthread_mutex_unlock(&p->lock);
-    if (another && carry_again(p, call, task_id) < 0)
+    if (pump && logs_held_is_others(p->held, task_id, pump) && carry_again(p, call, task_id) < 0)
         log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told of the task");
 }
 
@@ -305,21 +183,12 @@ static void tell_another(struct logpump *p, const struct call *call, const char 
 
 static void give_up(struct logpump *p, const char *task_id, unsigned long number) {
     close_task(p, task_id); /* not taken in time: closed all the same */
-    let_go(p, task_id, number);
-}
-
-/* The hold whose end can be asked for; 0 = none. */
-static unsigned long hold_to_end(struct logpump *p, const char *task_id) {
-    pthread_mutex_lock(&p->lock);
-    const struct held *h = *held_find(p, task_id);
-    unsigned long number = h && !h->asking ? h->number : 0;
-    pthread_mutex_unlock(&p->lock);
-    return number;
+    logs_held_remove(p->held, task_id, number);
 }
 
 int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us,
                    const char *task_id, struct err *err) {
-    unsigned long number = hold_to_end(p, task_id);
+    unsigned long number = logs_held_to_end(p->held, task_id);
     if (!number)
         return 0;
     tell_another(p, call, task_id);
@@ -328,7 +197,7 @@ int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us
     if (r < 0 && r != -ECANCELED)
         give_up(p, task_id, number);
     else
-        let_go(p, task_id, number);
+        logs_held_remove(p->held, task_id, number);
     return r;
 }
 
@@ -342,7 +211,7 @@ struct logpump_finish {
 
 int logpump_finish_begin(struct logpump *p, const struct call *call, const char *task_id,
                          struct logpump_finish **ret, struct err *err) {
-    unsigned long number = hold_to_end(p, task_id);
+    unsigned long number = logs_held_to_end(p->held, task_id);
     if (!number)
         return 0;
     tell_another(p, call, task_id);
@@ -382,7 +251,7 @@ int logpump_finish_read(struct logpump_finish *f, struct err *err) {
 
 void logpump_finish_end(struct logpump_finish *f, bool delivered) {
     if (delivered)
-        let_go(f->p, f->task_id, f->number);
+        logs_held_remove(f->p->held, f->task_id, f->number);
     else
         give_up(f->p, f->task_id, f->number);
     logpump_finish_free(f);
@@ -411,11 +280,8 @@ int logpump_metrics(struct logpump *p, struct buf *b) {
 /* ---- for logs_watch.c ---- */
 
 static bool is_needed(void *ctx) {
-    struct logpump *p = ctx;
-    pthread_mutex_lock(&p->lock);
-    bool any = p->held != NULL;
-    pthread_mutex_unlock(&p->lock);
-    return any;
+    const struct logpump *p = ctx;
+    return logs_held_any(p->held);
 }
 
 static void on_report(void *ctx, const char *task_id, const char *text) {
@@ -438,10 +304,11 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
     if (!p)
         return err_oom(err);
     int r = 0;
-    pthread_mutex_init(&p->lock, NULL);
     p->report = o->report;
     p->ctx = o->ctx;
     p->run_dir = str_dup(o->run_dir, &r);
+    if (r == 0)
+        r = logs_held_new(&p->held);
     if (r == 0)
         r = logs_process_new(o->program, o->run_dir, settings(o), o->loop, &p->process);
     const struct logs_watch_options watch = {.process = p->process,
@@ -477,11 +344,7 @@ void logpump_free(struct logpump *p) {
     logs_process_free(p->process);
     if (p->run_dir)
         tidy_up(p);
-    for (struct held *h = p->held, *next; h; h = next) {
-        next = h->next;
-        held_free(h);
-    }
-    pthread_mutex_destroy(&p->lock);
+    logs_held_free(p->held);
     free(p->run_dir);
     free(p);
 }

@@ -235,8 +235,25 @@ static void test_pump__killed__end_is_reported_with_its_status(void **state) {
     heard_done(&h);
 }
 
-/* Also of a pump that another plugin process has started: the FIFO became a link, which it says
- * when it is to open it again. */
+struct refused_wait {
+    struct pump_world *x;
+    struct line_wait line;
+};
+
+/* A request that the pump refuses, with a line of its log. */
+static bool is_refusal_heard(void *ctx) {
+    static const char rq[] =
+        "{\"op\":\"carry\",\"task\":\"t\",\"container\":"
+        "\"c0de00000009000000000000000000000000000000000000000000000000feed\"}\n";
+    struct refused_wait *w = ctx;
+    char answer;
+    AUTO_FD int fd = world_pump_connect(&w->x->w);
+    assert_int_equal(send(fd, rq, sizeof(rq) - 1, MSG_NOSIGNAL), sizeof(rq) - 1);
+    assert_int_equal(recv(fd, &answer, 1, 0), 1);
+    return has_line(&w->line);
+}
+
+/* Also of a pump that another plugin process has started, as soon as this one watches it. */
 static void test_pump__its_log_lines__in_the_agents_log(void **state) {
     struct pump_world *x = *state;
     struct recovery u;
@@ -246,14 +263,10 @@ static void test_pump__its_log_lines__in_the_agents_log(void **state) {
     world_driver_free(&x->w);
     heard_start(x, &h);
     world_driver_new(&x->w, "{}");
-    recovery_recover(x, &u); /* now it is watched */
+    recovery_recover(x, &u);
     assert_int_equal(world_pump(&x->w), first);
-    char id[] = "{\"op\":\"carry\",\"task\":\"t\",\"container\":"
-                "\"c0de00000009000000000000000000000000000000000000000000000000feed\"}\n";
-    struct line_wait w = {h.path, "\"@module\":\"logpump\"", "cannot be carried"};
-    AUTO_FD int fd = world_pump_connect(&x->w);
-    assert_int_equal(send(fd, id, strlen(id), MSG_NOSIGNAL), strlen(id));
-    world_until(has_line, &w, "the pump's line in the agent's log");
+    struct refused_wait w = {x, {h.path, "\"@module\":\"logpump\"", "cannot be carried"}};
+    world_until(is_refusal_heard, &w, "the pump's line in the agent's log");
     heard_done(&h);
     recovery_end(x, &u);
 }
