@@ -59,15 +59,15 @@ struct docker_create_source {
                     shared */
 };
 /* Something of Nomad's or ours that Docker is sent by name. */
-struct docker_create_told {
+struct docker_create_sent {
     char *below; /* the allocation's folder: "web/local" */
     bool is_dir; /* else a regular file */
 };
 struct docker_create_sources {
     struct docker_create_source *v;
     size_t n;
-    struct docker_create_told *told;
-    size_t n_told;
+    struct docker_create_sent *sent;
+    size_t n_sent;
     bool reaches; /* the container can swap what a task of the allocation is given: by what it
                      mounts (known only with a sources_dir), or because it is unconfined */
 };
@@ -78,7 +78,7 @@ void docker_create_sources_close(struct docker_create_sources *s);
 /** Checks again that what Docker was sent by name is there, without a link on the way: for a caller
  * that has seen to it that nothing can swap it from now on. Returns 0; -EACCES, -ENOENT and others
  * with @err. Context: any thread, local files. */
-int docker_create_told_check(const char *alloc_dir, const struct docker_create_sources *s,
+int docker_create_sent_check(const char *alloc_dir, const struct docker_create_sources *s,
                              struct err *err) MUST_CHECK;
 
 /** Which folders of the allocation of @task the containers of @list can write to, so that they can

@@ -46,16 +46,16 @@ static int code_of(int r) {
 
 /* ---- sources ---- */
 
-static int remember_told(struct create *c, const char *below, bool is_dir) {
-    struct docker_create_told told = {.below = strdup(below), .is_dir = is_dir};
+static int remember_sent(struct create *c, const char *below, bool is_dir) {
+    struct docker_create_sent sent = {.below = strdup(below), .is_dir = is_dir};
     void *more =
-        told.below ? reallocarray(c->sources.told, c->sources.n_told + 1, sizeof(told)) : NULL;
+        sent.below ? reallocarray(c->sources.sent, c->sources.n_sent + 1, sizeof(sent)) : NULL;
     if (!more) {
-        free(told.below);
+        free(sent.below);
         return -ENOMEM;
     }
-    c->sources.told = more;
-    c->sources.told[c->sources.n_told++] = told;
+    c->sources.sent = more;
+    c->sources.sent[c->sources.n_sent++] = sent;
     return 0;
 }
 
@@ -75,7 +75,7 @@ int create_own_source(struct create *c, enum docker_own lies_in, const char *bel
     if (c->host->sources_dir && (c->host->hold & lies_in)) {
         r = create_hold(c, &fd, slash ? slash + 1 : below, below, false, ret_source);
     } else {
-        r = remember_told(c, below, is_dir);
+        r = remember_sent(c, below, is_dir);
         if (r == 0)
             *ret_source = TAKE_PTR(path);
     }
@@ -85,15 +85,15 @@ int create_own_source(struct create *c, enum docker_own lies_in, const char *bel
     return create_status(c);
 }
 
-int docker_create_told_check(const char *alloc_dir, const struct docker_create_sources *s,
+int docker_create_sent_check(const char *alloc_dir, const struct docker_create_sources *s,
                              struct err *err) {
-    for (size_t i = 0; i < s->n_told; i++) {
+    for (size_t i = 0; i < s->n_sent; i++) {
         AUTO_FD int fd = -EBADF;
-        int r = open_own(alloc_dir, s->told[i].below, s->told[i].is_dir, &fd);
+        int r = open_own(alloc_dir, s->sent[i].below, s->sent[i].is_dir, &fd);
         if (r < 0)
             return err_set(err, ERR_PLAIN, code_of(r),
-                           "the %s \"%s/%s\" is not as Nomad made it: %s", kind(s->told[i].is_dir),
-                           alloc_dir, s->told[i].below, reason(r));
+                           "the %s \"%s/%s\" is not as Nomad made it: %s", kind(s->sent[i].is_dir),
+                           alloc_dir, s->sent[i].below, reason(r));
     }
     return 0;
 }

@@ -26,9 +26,9 @@ void docker_create_sources_close(struct docker_create_sources *s) {
 
 void docker_create_sources_done(struct docker_create_sources *s) {
     docker_create_sources_close(s);
-    for (size_t i = 0; i < s->n_told; i++)
-        free(s->told[i].below);
-    free(s->told);
+    for (size_t i = 0; i < s->n_sent; i++)
+        free(s->sent[i].below);
+    free(s->sent);
     *s = (struct docker_create_sources){0};
 }
 

@@ -1,8 +1,9 @@
-/* Keeps one task's start from being swapped under by another task of its allocation; the rules are
- * in the header. StartTask calls these functions in the order of the header. Starts of this process
- * are in the driver's list; containers that run, also those of another driver or from before a
- * restart of the plugin, are Docker's to tell. Docker is asked before the names are checked and
- * answers while it creates the container, so a usual start does not wait for it. */
+/* Keeps the folders of a task from being swapped by another task of its allocation while Docker
+ * starts the container; the rules are in the header. StartTask calls these functions in the order
+ * of the header. The driver has a list of the starts of this process. The running containers come
+ * from Docker, because another driver, or the plugin before this one, may have started them. Docker
+ * is asked before the names are checked and answers while it creates the container, so a usual
+ * start does not wait for the list. */
 #include "siblings.h"
 
 #include "driver_priv.h"
@@ -13,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SIBLINGS_TURN_US (5 * US_PER_MS)    /* between two looks at the exposed starts */
+#define SIBLINGS_TURN_US (5 * US_PER_MS)    /* between two checks of the exposed starts */
 #define SIBLINGS_ANSWER_US (5 * US_PER_SEC) /* of Docker; without one, all is held */
 
 static bool is_sibling(const struct sibling *s, const struct sibling *other) {
@@ -51,7 +52,7 @@ void siblings_cover(struct driver *d, struct sibling *s) {
 
 /* Returns 1 when @s and another start would wait for each other; 0 when no other start is exposed;
  * -EAGAIN. */
-static int look_around(struct driver *d, struct sibling *s) {
+static int try_reach(struct driver *d, struct sibling *s) {
     int r = 0;
     pthread_mutex_lock(&d->lock);
     s->reaches = true;
@@ -66,7 +67,7 @@ static int look_around(struct driver *d, struct sibling *s) {
 
 int siblings_reach(struct driver *d, struct sibling *s, const struct call *call, struct err *err) {
     int r;
-    while ((r = look_around(d, s)) == -EAGAIN) {
+    while ((r = try_reach(d, s)) == -EAGAIN) {
         r = call_sleep(call, SIBLINGS_TURN_US);
         if (r < 0)
             return err_set(err, ERR_RECOVERABLE, -r,

@@ -2,12 +2,12 @@
 /* Starts of tasks of one allocation, in an order that keeps their folders safe from each other.
  *
  * Docker is sent the names of Nomad's folders. Between our check of a name and Docker's mount, a
- * container of the same allocation that mounts the folder above could swap it. Such a container is
- * said to reach. So a start is exposed from its check to Docker's answer, and:
+ * container of the same allocation that mounts the folder above could swap it. In this file such a
+ * container "reaches". So a start is exposed from its check to Docker's answer, and:
  * - a start is not exposed while a container that reaches runs or is being started: what Docker is
  *   sent is held instead (docker_create_host.hold);
  * - a start whose container will reach waits until no other start of the allocation is exposed.
- * In the usual allocation no container reaches, nothing is held and nobody waits. */
+ * In the usual allocation no container reaches: nothing is held and no start waits. */
 #include "paddock/docker.h"
 #include "paddock/task_config.h"
 
@@ -26,7 +26,8 @@ struct sibling {
  * start whose container reaches is under way. */
 unsigned siblings_expose(struct driver *d, struct sibling *s);
 
-/** No name that was checked is used: all is held, or the container is not started. */
+/** The names that were checked are not used: everything is held, or the container is not started.
+ */
 void siblings_cover(struct driver *d, struct sibling *s);
 
 /** The container of @s will reach. Waits for the exposed starts of the allocation.
@@ -35,8 +36,8 @@ void siblings_cover(struct driver *d, struct sibling *s);
 int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
                    struct err *err) MUST_CHECK;
 
-/** What the running containers of the allocation reach, as enum docker_own; all where Docker does
- * not say. After siblings_expose. Blocks on Docker. */
+/** What the running containers of the allocation reach, as enum docker_own; everything when Docker
+ * does not answer. After siblings_expose. Blocks on Docker. */
 unsigned siblings_running(struct driver *d, struct sibling *s, const struct call *call);
 
 /** Docker has mounted, or the start has failed. Any number of times. */

@@ -345,7 +345,7 @@ static int settle(struct start *s, struct err *err) {
     while (s->guarded && !s->adopted) {
         unsigned reach = siblings_running(s->d, &s->sibling, s->call);
         if ((reach & ~s->hold) == 0)
-            return docker_create_told_check(s->config->alloc_dir, &s->sources, err);
+            return docker_create_sent_check(s->config->alloc_dir, &s->sources, err);
         s->hold |= reach;
         int r = remove_container(s, "that would mount by name", err);
         if (r == 0)

@@ -243,14 +243,14 @@ static void test_build__hold__mount_points_instead_of_names(void **state) {
             assert_value("source", body, at, want);
         }
         assert_int_equal(sources.n, hold_rows[i].held);
-        assert_int_equal(sources.n_told, 6 - hold_rows[i].held);
-        assert_int_equal(docker_create_told_check(alloc_dir, &sources, &err), 0);
+        assert_int_equal(sources.n_sent, 6 - hold_rows[i].held);
+        assert_int_equal(docker_create_sent_check(alloc_dir, &sources, &err), 0);
         docker_create_sources_done(&sources);
     }
 }
 
 /* A name that was checked leads elsewhere later. */
-static void test_told_check__swapped__refused(void **state) {
+static void test_sent_check__swapped__refused(void **state) {
     (void)state;
     static const struct {
         const char *path, *text;
@@ -267,11 +267,11 @@ static void test_told_check__swapped__refused(void **state) {
         snprintf(from, sizeof(from), "%s/%s", alloc_dir, swaps[i].path);
         snprintf(to, sizeof(to), "%s/away", alloc_dir);
         assert_int_equal(rename(from, to), 0);
-        if (docker_create_told_check(alloc_dir, &sources, &gone) != -ENOENT)
+        if (docker_create_sent_check(alloc_dir, &sources, &gone) != -ENOENT)
             fail_msg("%s: gone: %s", swaps[i].path, gone.text);
         snprintf(below, sizeof(below), "a1/%s", swaps[i].path);
         make_link("/", below);
-        if (docker_create_told_check(alloc_dir, &sources, &err) != -EACCES ||
+        if (docker_create_sent_check(alloc_dir, &sources, &err) != -EACCES ||
             !strstr(err.text, "is not as Nomad made it: it is a symlink") ||
             !strstr(err.text, swaps[i].text))
             fail_msg("%s: %s", swaps[i].path, err.text);
@@ -298,7 +298,7 @@ int main(int argc, char **argv) {
         TEST(test_reach__folder_moved_below_the_mount__found),
         TEST(test_build__reaches__table),
         TEST(test_build__hold__mount_points_instead_of_names),
-        TEST(test_told_check__swapped__refused),
+        TEST(test_sent_check__swapped__refused),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
