@@ -19,9 +19,11 @@
 #include "pump_conn.h"
 #include "pump_dir.h"
 #include "pump_entry.h"
+#include "pump_proto.h"
 #include "pump_succeed.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +112,18 @@ static void folder_watch(struct pump *p) {
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "the folder is not watched");
 }
 
+/* Another pump was faster to make the folder again. It gets the positions, and the plugin, which
+ * notices our end, asks it to carry the tasks. */
+static void leave_to_other(struct pump *p) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", p->dir.path, PUMP_RECORDS);
+    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        pump_entries_move(p->entries, fd);
+    log_info("logpump", LOG_KV("folder", p->dir.path),
+             "the pump's folder was removed and another pump serves it now: this one ends");
+}
+
 /* Somebody tidied /run. The positions are still in memory. */
 static void on_folder_look(void *arg) {
     struct pump *p = arg;
@@ -121,11 +135,13 @@ static void on_folder_look(void *arg) {
         r = pump_conns_listen(p->conns);
         folder_watch(p);
     }
-    if (r < 0) {
+    if (r == -EBUSY)
+        leave_to_other(p);
+    else if (r < 0)
         log_error("logpump", LOG_KV("folder", p->dir.path, "errno", strerror(-r)),
                   "the pump's folder was removed and cannot be made again: the pump ends");
+    if (r < 0)
         loop_stop(p->loop);
-    }
 }
 
 static void on_folder(void *arg, uint32_t events) {

@@ -188,6 +188,24 @@ static void test_pump__folder_removed__made_again_with_positions(void **state) {
     recovery_end(x, &u);
 }
 
+/* The next task's start finds no pump before the old one has noticed: there are two for a moment,
+ * and the new one goes on with all. */
+static void test_pump__folder_removed_and_a_task_starts__goes_over(void **state) {
+    struct pump_world *x = *state;
+    struct recovery u;
+    struct task_config three;
+    recovery_start(x, &u);
+    pid_t first = world_pump(&x->w);
+    kill(first, SIGSTOP);
+    remove_folder(x);
+    world_task(&x->w, &three, "three", PUMP_WORLD_RUNS);
+    world_run(&x->w, &three, NULL);
+    kill(first, SIGCONT);
+    world_until(pump_world_has_ended, &first, "the first pump's end");
+    recovery_end(x, &u);
+    task_config_done(&three);
+}
+
 /* ---- what is heard of it ---- */
 
 /* What this process writes to stderr goes to a file. */
@@ -328,6 +346,7 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__in_another_folder__succeeded),
     PUMP_WORLD_T(test_pump__of_another_client__left_alone),
     PUMP_WORLD_T(test_pump__folder_removed__made_again_with_positions),
+    PUMP_WORLD_T(test_pump__folder_removed_and_a_task_starts__goes_over),
     PUMP_WORLD_T(test_pump__killed__end_is_reported_with_its_status),
     PUMP_WORLD_T(test_pump__its_log_lines__in_the_agents_log),
     PUMP_WORLD_T(test_pump__ends_at_its_start__started_slowly),
