@@ -161,6 +161,51 @@ static void test_pump__of_another_client__left_alone(void **state) {
     world_driver_new(&x->w, "{}");
 }
 
+/* Two plugins of one client that do not agree, for example while the agent replaces one: the second
+ * one's pump stays, and the first one goes on with it. */
+static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
+    struct pump_world *x = *state;
+    char folder[512], endpoint[300], allocs[300];
+    struct task_config two;
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct logpump *pump;
+    pump_world_read(x);
+    pump_world_lines(x, 40, 80);
+    reader_until(&x->out, "00000029 ");
+    pid_t first = world_pump(&x->w);
+    folder_of(x, folder);
+    snprintf(endpoint, sizeof(endpoint), "unix:///.%s", x->w.fake.endpoint + strlen("unix://"));
+    snprintf(allocs, sizeof(allocs), "%s/alloc", x->w.dir);
+    struct logpump_options o = {
+        .program = "/proc/self/exe", .run_dir = folder, .endpoint = endpoint, .allocs_dir = allocs};
+    assert_int_equal(loop_new(&o.loop), 0);
+    assert_int_equal(pool_new(2, &o.pool), 0);
+    assert_int_equal(logpump_new(&o, &pump, NULL), 0);
+    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
+    struct logpump_task t = {.task_id = two.id,
+                             .container_id = TWO_ID,
+                             .stdout_path = two.stdout_path,
+                             .stderr_path = two.stderr_path};
+    assert_true(logpump_prepare(pump, &call, &t));
+    world_until(pump_world_has_ended, &first, "the first pump's end");
+    pid_t second = world_pump(&x->w);
+    assert_true(second > 0 && second != first);
+    pump_world_lines(x, 40, 80);
+    reader_until(&x->out, "00000059 ");
+    world_exit(&x->w, &x->task, 0); /* which the first plugin tells the pump */
+    world_wait(&x->w, x->task.id);
+    reader_until_eof(&x->out);
+    assert_int_equal(pump_world_count(&x->out), 60);
+    assert_int_equal(world_pump(&x->w), second);
+    logpump_drop(pump, two.id);
+    logpump_forget(pump, TWO_ID);
+    task_config_done(&two);
+    pool_free(o.pool);
+    loop_run_posted(o.loop);
+    logpump_free(pump);
+    loop_free(o.loop);
+}
+
 /* ---- a removed folder ---- */
 
 static void remove_folder(struct pump_world *x) {
@@ -345,6 +390,7 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__other_settings__succeeded),
     PUMP_WORLD_T(test_pump__in_another_folder__succeeded),
     PUMP_WORLD_T(test_pump__of_another_client__left_alone),
+    PUMP_WORLD_T(test_pump__two_plugins_disagree__one_pump_stays),
     PUMP_WORLD_T(test_pump__folder_removed__made_again_with_positions),
     PUMP_WORLD_T(test_pump__folder_removed_and_a_task_starts__goes_over),
     PUMP_WORLD_T(test_pump__killed__end_is_reported_with_its_status),
