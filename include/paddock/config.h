@@ -37,7 +37,8 @@ struct plugin_config {
     int64_t infra_image_pull_timeout_us, image_pull_timeout_us, pull_activity_timeout_us;
     int64_t container_exists_attempts;
     int64_t oom_score_adj;
-    int64_t pids_limit; /* 0 = unset */
+    int64_t pids_limit;     /* 0 = unset */
+    int64_t log_backlog_mb; /* of 1,000,000 bytes */
     bool disable_log_collection;
     struct strv allowed_pid_modes, allowed_ipc_modes, allowed_userns_modes, allowed_uts_modes;
     /* ours */

@@ -38,6 +38,7 @@ struct logpump_options {
     const char *endpoint, *tls_cert, *tls_key, *tls_ca; /* Docker's, as in docker_options */
     const char *allocs_dir; /* the Nomad client's: tasks of earlier pumps below it are taken over;
                                NULL = of none */
+    uint64_t backlog_bytes; /* of held log files per task; 0 = 256 MB */
     struct loop *loop;      /* a running loop: watches whether the pump lives */
     struct pool *pool;      /* starts it again when it has died */
     /* A sentence for a task's events: lines that were lost, for example. Comes on the loop's

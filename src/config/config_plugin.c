@@ -24,6 +24,7 @@
 #define INTERVAL_MIN_US ((int64_t)(10 * US_PER_MS))
 #define INTERVAL_MAX_US (60 * MINUTE_US)
 
+#define LOG_BACKLOG_MAX_MB INT64_C(1000000)
 #define AT(member) offsetof(struct plugin_config, member)
 #define ROW(field_name, kind, member, literal, text)                                               \
     {                                                                                              \
@@ -149,6 +150,9 @@ static const struct config_field table[] = {
     ROW("pull_activity_timeout", CONFIG_DURATION, pull_activity_timeout_us, "\"2m\"",
         "a pull without progress for so long is given up; at least 1m"),
     ROW("pids_limit", CONFIG_NUMBER, pids_limit, NULL, "most processes of a task"),
+    ROW("log_backlog", CONFIG_NUMBER, log_backlog_mb, "256",
+        "paddock's: MB of rotated log files that are held open for each task while Nomad does not "
+        "read its output; the oldest are dropped then"),
     ROW("disable_log_collection", CONFIG_BOOL, disable_log_collection, "false",
         "do not bring task output to Nomad"),
     {.name = "windows_allow_insecure_container_admin",
@@ -173,6 +177,13 @@ static int check_at_least(const char *key, int64_t us, int64_t min_us, const cha
         return 0;
     return err_set(err, ERR_INVALID, EINVAL, "%s: %.6gs is less than %s", key,
                    (double)us / (double)US_PER_SEC, min);
+}
+
+static int check_log_backlog(const struct plugin_config *c, struct err *err) {
+    if (c->log_backlog_mb >= 1 && c->log_backlog_mb <= LOG_BACKLOG_MAX_MB)
+        return 0;
+    return err_set(err, ERR_INVALID, EINVAL, "log_backlog: %lld is not from 1 to %lld",
+                   (long long)c->log_backlog_mb, (long long)LOG_BACKLOG_MAX_MB);
 }
 
 static int check_durations(const struct plugin_config *c, struct err *err) {
@@ -250,6 +261,8 @@ static int check_listen(const char *listen, struct err *err) {
 
 static int check(const struct plugin_config *c, struct err *err) {
     int r = check_durations(c, err);
+    if (r == 0)
+        r = check_log_backlog(c, err);
     if (r == 0)
         r = check_modes(c, err);
     if (r == 0)

@@ -294,9 +294,10 @@ static void on_report(void *ctx, const char *task_id, const char *text) {
 /* ---- life ---- */
 
 static json_t *settings(const struct logpump_options *o) {
-    return json_pack("{s:s,s:s,s:s,s:s,s:s}", "endpoint", o->endpoint, "cert",
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "endpoint", o->endpoint, "cert",
                      o->tls_cert ? o->tls_cert : "", "key", o->tls_key ? o->tls_key : "", "ca",
-                     o->tls_ca ? o->tls_ca : "", "allocs", o->allocs_dir ? o->allocs_dir : "");
+                     o->tls_ca ? o->tls_ca : "", "allocs", o->allocs_dir ? o->allocs_dir : "",
+                     "log_backlog", (json_int_t)o->backlog_bytes);
 }
 
 int logpump_new(const struct logpump_options *o, struct logpump **ret, struct err *err) {

@@ -25,7 +25,8 @@ struct pump_entry {
     struct pump_task *task;
     bool opened, drained;
     int open_r;
-    const char *note; /* for a plugin that asks to carry it; NULL */
+    bool past_unknown; /* no record of a task that is not new */
+    const char *note;  /* for a plugin that asks to carry it; NULL */
     struct pump_waiter *waiters;
     struct pump_entry *next;
 };
@@ -132,11 +133,19 @@ static void forget(struct pump_entry *e, bool ended) {
     s->o.changed(s->o.ctx);
 }
 
+static void on_report(void *ctx, struct pump_task *t, const char *text) {
+    struct pump_entry *e = ctx;
+    e->all->o.report(e->all->o.ctx, pump_task_record(t)->task_id, text);
+}
+
 static void on_opened(void *ctx, struct pump_task *t, int r) {
     struct pump_entry *e = ctx;
-    (void)t;
     e->opened = true;
     e->open_r = r;
+    if (e->past_unknown && pump_task_runs(t))
+        on_report(e, t,
+                  "some log lines may be missing: it is not known what of its earlier output was "
+                  "delivered");
     answer_waiters(e, false);
 }
 
@@ -149,11 +158,12 @@ static void on_drained(void *ctx, struct pump_task *t) {
     struct pump_entry *e = ctx;
     (void)t;
     e->drained = true;
-    if (loop_post(e->all->o.loop, forget_posted, e) < 0)
+    if (loop_post(e->all->o.tasks.loop, forget_posted, e) < 0)
         log_warn("logpump", NULL, "out of memory: a task's FIFOs stay open, ignoring");
 }
 
-static const struct pump_task_ops task_ops = {.opened = on_opened, .drained = on_drained};
+static const struct pump_task_ops task_ops = {
+    .opened = on_opened, .drained = on_drained, .report = on_report};
 
 /* ---- the beginning of one ---- */
 
@@ -165,7 +175,7 @@ static int add(struct pump_entries *s, struct pump_record *record, struct pump_e
         return -ENOMEM;
     }
     e->all = s;
-    int r = pump_task_new(s->o.loop, s->o.http, record, s->o.patience_us, &task_ops, e, &e->task);
+    int r = pump_task_new(&s->o.tasks, record, &task_ops, e, &e->task);
     if (r < 0) {
         free(e);
         return r;
@@ -179,14 +189,15 @@ static int add(struct pump_entries *s, struct pump_record *record, struct pump_e
     return 0;
 }
 
-/* @known_ns: what is older was delivered; 0 = as the request says. */
+/* @known_ns: what is older was delivered; 0 = as the request says. Of a task that is not new all
+ * output up to now may have been delivered, for example before the host was started again. */
 static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_ns) {
     const char *task, *container, *out, *err;
-    int tty;
+    int tty, recovered = 0;
     json_int_t since = 0;
-    if (json_unpack((json_t *)rq, "{s:s,s:s,s:s,s:s,s:b,s?I}", "task", &task, "container",
-                    &container, "stdout", &out, "stderr", &err, "tty", &tty, "since_ns",
-                    &since) < 0)
+    if (json_unpack((json_t *)rq, "{s:s,s:s,s:s,s:s,s:b,s?I,s?b}", "task", &task, "container",
+                    &container, "stdout", &out, "stderr", &err, "tty", &tty, "since_ns", &since,
+                    "recovered", &recovered) < 0)
         return -EINVAL;
     if (strlen(task) >= sizeof(rec->task_id) || strlen(container) >= sizeof(rec->container_id) ||
         strlen(out) >= sizeof(rec->path[0]) || strlen(err) >= sizeof(rec->path[1]))
@@ -198,6 +209,8 @@ static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_
     rec->tty = tty != 0;
     if (known_ns)
         since = known_ns + 1; /* a gap is better than what was delivered once more */
+    else if (recovered && !since)
+        since = clock_wall_ns();
     /* Taken over from another driver: what it has delivered is behind us. */
     rec->stream[0].at.time.time_ns = rec->stream[1].at.time.time_ns = since;
     atomic_store(&rec->resume_ns, since);
@@ -240,9 +253,11 @@ static int prepare(struct pump_entries *s, const char *id, const json_t *rq,
     int r = take_record(s, id, rq, &rec, &fresh, &note);
     if (r == 0)
         r = add(s, rec, ret);
-    if (r == 0)
+    if (r == 0) {
         (*ret)->note = note;
-    else if (fresh)
+        (*ret)->past_unknown = fresh && json_is_true(json_object_get(rq, "recovered")) &&
+                               !json_integer_value(json_object_get(rq, "since_ns"));
+    } else if (fresh)
         unlinkat(s->o.records_fd, id, 0);
     return r;
 }
@@ -375,12 +390,27 @@ bool pump_entries_any_open(const struct pump_entries *s) {
     return false;
 }
 
+/* Seconds between the record that was read last and now, while there is more to read. */
+static double lag_seconds(const struct pump_file_status *f) {
+    int64_t lag_ns = clock_wall_ns() - f->newest_ns;
+    return f->lag_bytes > 0 && f->newest_ns > 0 && lag_ns > 0 ? (double)lag_ns / 1e9 : 0;
+}
+
+static json_t *task_status(const struct pump_entry *e) {
+    static const char *const ways[] = {"none", "file", "api"};
+    struct pump_task_status st;
+    pump_task_status(e->task, &st);
+    return json_pack("{s:s,s:s,s:I,s:f,s:I,s:I,s:I}", "task", pump_task_record(e->task)->task_id,
+                     "way", ways[st.way], "lag_bytes", (json_int_t)st.file.lag_bytes, "lag_seconds",
+                     lag_seconds(&st.file), "lines_skipped", (json_int_t)st.file.damaged,
+                     "bytes_dropped", (json_int_t)st.file.dropped_bytes, "gaps",
+                     (json_int_t)st.file.gaps);
+}
+
 json_t *pump_entries_status(const struct pump_entries *s) {
     json_t *list = json_array();
     for (const struct pump_entry *e = s->first; e; e = e->next)
-        json_array_append_new(list,
-                              json_pack("{s:s,s:s}", "task", pump_task_record(e->task)->task_id,
-                                        "way", pump_task_is_open(e->task) ? "api" : "none"));
+        json_array_append_new(list, task_status(e));
     return list;
 }
 
@@ -390,9 +420,9 @@ int pump_entries_new(const struct pump_entries_options *o, struct pump_entries *
         return -ENOMEM;
     s->o = *o;
     s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = pump_rival_watch_new(o->loop, o->fifo_opened, o->ctx, &s->rivals);
+    int r = pump_rival_watch_new(o->tasks.loop, o->fifo_opened, o->ctx, &s->rivals);
     if (r == 0)
-        r = loop_timer_new(o->loop, on_beat, s, &s->beat);
+        r = loop_timer_new(o->tasks.loop, on_beat, s, &s->beat);
     if (r < 0)
         pump_entries_free(TAKE_PTR(s));
     *ret = s;

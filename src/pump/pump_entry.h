@@ -2,8 +2,7 @@
 /* The tasks that the pump carries, each with its position file: made by a plugin's request or found
  * at the start, and left when all is delivered, or when another driver carries them. All functions:
  * the loop's thread. */
-#include "paddock/docker_multi.h"
-#include "paddock/loop.h"
+#include "pump_task.h"
 
 #include <jansson.h>
 
@@ -11,10 +10,8 @@ struct pump_entries;
 struct pump_entry;
 
 struct pump_entries_options {
-    struct loop *loop;
-    struct docker_multi *http;
-    int records_fd;       /* the folder of the position files; borrowed */
-    uint64_t patience_us; /* with a plugin that prepares a task, and with Docker */
+    struct pump_task_shared tasks;
+    int records_fd; /* the folder of the position files; borrowed */
     /* A task has come or gone. */
     void (*changed)(void *ctx);
     /* Somebody has opened one of the FIFOs. */

@@ -1,12 +1,12 @@
 /* `paddock logpump RUN_DIR SETTINGS`: the process.
  *
- * One thread, one loop. It takes the lock of its folder (where a pump of another kind has it, that
- * one ends), goes on with every task whose position it finds, and serves its socket. It ends 2 s
- * after the last task and the last connection are gone; after ten minutes in which no plugin was
- * connected and no log stream open (Docker is away for good, or all containers have ended); or at
- * SIGTERM. What is not delivered then is the next pump's, by its position file; without one the
- * folder goes too. Started by the plugin with a session and stdio of its own; a byte on fd 3 says
- * ready. */
+ * One loop, and a thread that only opens log files. It takes the lock of its folder (where a pump
+ * of another kind has it, that one ends), goes on with every task whose position it finds, and
+ * serves its socket. It ends 2 s after the last task and the last connection are gone; after ten
+ * minutes in which no plugin was connected and no log stream open (Docker is away for good, or all
+ * containers have ended); or at SIGTERM. What is not delivered then is the next pump's, by its
+ * position file; without one the folder goes too. Started by the plugin with a session and stdio of
+ * its own; a byte on fd 3 says ready. */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
@@ -45,11 +45,14 @@
 #define ANSWER_US (60 * US_PER_SEC)
 #define FOLDER_LOOK_US (100 * US_PER_MS) /* from a removal in the folder to the look at it */
 #define READY_FD 3
+#define BACKLOG_BYTES UINT64_C(256000000) /* unless the plugin says otherwise */
 
 struct pump {
     struct loop *loop;
     struct docker *docker;
     struct docker_multi *http;
+    struct pump_files files;
+    struct pump_locate *locate;
     struct pump_dir dir;
     json_t *hello; /* {"version":..., "settings":...} */
     struct pump_held held;
@@ -197,11 +200,20 @@ static const char *setting(const struct pump *p, const char *name) {
     return text ? text : "";
 }
 
+static uint64_t backlog_bytes(const struct pump *p) {
+    json_int_t bytes =
+        json_integer_value(json_object_get(json_object_get(p->hello, "settings"), "log_backlog"));
+    return bytes > 0 ? (uint64_t)bytes : BACKLOG_BYTES;
+}
+
 static int start_tasks(struct pump *p) {
-    const struct pump_entries_options entries = {.loop = p->loop,
-                                                 .http = p->http,
+    const struct pump_task_shared tasks = {.loop = p->loop,
+                                           .http = p->http,
+                                           .files = &p->files,
+                                           .locate = p->locate,
+                                           .patience_us = patience_us()};
+    const struct pump_entries_options entries = {.tasks = tasks,
                                                  .records_fd = p->dir.records_fd,
-                                                 .patience_us = patience_us(),
                                                  .changed = on_changed,
                                                  .fifo_opened = on_fifo_opened,
                                                  .report = on_report,
@@ -238,6 +250,10 @@ static int start(struct pump *p, struct err *err) {
     if (r == 0)
         docker_multi_gather(p->http, GATHER_US);
     if (r == 0)
+        r = pump_files_init(&p->files, p->loop, backlog_bytes(p));
+    if (r == 0)
+        r = pump_locate_new(p->docker, p->http, &p->locate);
+    if (r == 0)
         r = loop_timer_new(p->loop, on_idle, p, &p->idle);
     if (r == 0)
         r = loop_timer_new(p->loop, on_alone, p, &p->alone);
@@ -255,6 +271,8 @@ static void stop(struct pump *p) {
         loop_run_posted(p->loop); /* while the entries are there */
     pump_conns_free(TAKE_PTR(p->conns));
     pump_entries_free(TAKE_PTR(p->entries));
+    pump_locate_free(p->locate);
+    pump_files_done(&p->files);
     docker_multi_free(p->http);
     loop_timer_del(p->idle);
     loop_timer_del(p->alone);

@@ -14,7 +14,9 @@
 #include <stddef.h>
 
 #define PUMP_OUT_BLOCK PIPE_BUF
-#define PUMP_OUT_BLOCKS 8
+/* All of it is the usual size of a FIFO. The largest message of dockerd fits: 16 KiB of which each
+ * byte became U+FFFD. */
+#define PUMP_OUT_BLOCKS 16
 #define PUMP_OUT_MAX ((size_t)PUMP_OUT_BLOCKS * PUMP_OUT_BLOCK)
 
 struct pump_out {

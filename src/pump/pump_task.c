@@ -1,417 +1,219 @@
+/* One task of the pump: owns the FIFOs and the record, and decides which reader delivers.
+ *
+ * pump_entry.c calls it. The decision needs Docker's inspect, which dockerd does not answer while
+ * it starts the container. So the usual place of the log file is watched from the beginning, and
+ * the decision only says whether what was found there is delivered. A record that contains the path
+ * has the decision of an earlier pump, and Docker is not asked. */
 #include "pump_task.h"
 
-#include "log_parser.h"
-#include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#include "log_replay.h"
-#include "pump_out.h"
-
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Bytes from Docker that wait for a slow reader before the connection is paused. */
-#define INBOX_MAX ((size_t)64 << 10)
-/* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
- * are stamped by two threads of dockerd and may stand in the log a little out of order. What was
- * delivered is skipped. */
-#define NS_PER_SEC INT64_C(1000000000)
-#define RESUME_SKEW_NS (2 * NS_PER_SEC)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
-/* After `finish`: a stream that says nothing for so long is opened again. */
-#define FINISH_QUIET_US (2 * US_PER_SEC)
-/* At `finish`, one that has said something within this time is left to its own end. */
-#define FINISH_BUSY_US (100 * US_PER_MS)
-
-/* One of the streams, on this connection. */
-struct out {
-    struct pump_out fifo;
-    int64_t first_ns; /* no message in the chunk is older */
-    int64_t high_ns;  /* no message of this connection is newer */
-    int64_t line_ns;  /* not 0: of the line that has no end yet; its rest has this time */
-    struct log_replay replay;
-};
 
 struct pump_task {
-    struct loop *loop;
-    struct docker_multi *http;
+    struct pump_task_shared shared;
     struct pump_record *record;
     struct pump_task_ops ops;
     void *ctx;
-
-    struct docker_get *get;
-    struct loop_timer *retry;
+    struct pump_out out[2];
+    enum pump_way way;
+    struct pump_file *file; /* also while it is not decided */
+    struct pump_api *api;
+    struct pump_question *question;
+    struct loop_timer *timer; /* the plugin's patience; then the next question */
     uint64_t backoff_us;
-    bool open, paused, opened_told, finishing, last_pass, ended;
-    bool probing; /* the log is read once to see how much of its front is gone */
-    bool eof;     /* the stream has ended, the inbox may still hold some of it */
-    int eof_r, eof_status;
-
-    struct log_parser parser;
-    struct buf inbox;
-    struct out out[2];
-    int64_t newest_ns;
-    uint64_t heard_us; /* when data came last */
+    bool begun, finishing, opened_told, drained_told;
+    bool running; /* by Docker's last answer */
 };
 
-static void open_stream(struct pump_task *t);
-static void open_log(struct pump_task *t, const uint32_t *missing, bool probing);
-static void run(struct pump_task *t);
-
-const struct pump_record *pump_task_record(const struct pump_task *t) {
-    return t->record;
-}
-
-int pump_task_move_record(struct pump_task *t, int dir_fd) {
-    return pump_record_move(t->record, dir_fd, t->record->container_id);
-}
-
-bool pump_task_is_open(const struct pump_task *t) {
-    return t->open;
-}
-
-bool pump_task_moves(struct pump_task *t) {
-    bool moved = t->out[0].fifo.moved || t->out[1].fifo.moved;
-    t->out[0].fifo.moved = t->out[1].fifo.moved = false;
-    return moved || (!t->out[0].fifo.blocked && !t->out[1].fifo.blocked);
-}
-
-/* ---- the FIFOs ---- */
-
-static void on_room(void *task) {
-    run(task);
-}
-
-static int64_t top_ns(const struct pump_task *t, int s) {
-    return t->record->stream[s].top_sec * NS_PER_SEC;
-}
-
-static void note_resume(struct pump_task *t) {
-    int64_t oldest = t->newest_ns;
-    for (int s = 0; s < 2; s++)
-        if (t->out[s].fifo.len > 0 && t->out[s].first_ns < oldest)
-            oldest = t->out[s].first_ns;
-    for (int s = 0; s < 2; s++)
-        if (t->out[s].line_ns && t->out[s].line_ns < oldest)
-            oldest = t->out[s].line_ns;
-    if (oldest)
-        atomic_store(&t->record->resume_ns, oldest);
-    for (int s = 0; s < 2; s++) /* the clock has caught up: nothing of before is read again */
-        if (t->record->stream[s].top_sec && oldest - RESUME_SKEW_NS > top_ns(t, s))
-            t->record->stream[s].top_sec = 0;
-}
-
-/* Writes what the FIFO takes. False: it is full, something waits. */
-static bool flush(struct pump_task *t, int s) {
-    struct out *o = &t->out[s];
-    bool all = pump_out_flush(&o->fifo);
-    if (!all && t->record->stream[s].top_sec == 0 &&
-        o->first_ns < t->record->stream[s].at.time.time_ns)
-        o->first_ns = t->record->stream[s].at.time.time_ns; /* times rise */
-    if (!all && !o->fifo.watch)
-        loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US); /* out of memory */
-    return all;
-}
-
-/* ---- messages ---- */
-
-/* Times rise within a stream, unless the clock is set back. That is noted before anything of after
- * it is delivered. */
-static void follow_clock(struct pump_task *t, const struct log_piece *p) {
-    struct out *o = &t->out[p->channel - 1];
-    uint32_t *top = &t->record->stream[p->channel - 1].top_sec;
-    bool back = p->time_ns < o->high_ns;
-    uint32_t high_sec = (uint32_t)(o->high_ns / NS_PER_SEC + 1);
-    if (back && *top < high_sec)
-        *top = high_sec;
-    if (!back)
-        o->high_ns = p->time_ns;
-    if (back || p->time_ns > t->newest_ns || p->time_ns < t->newest_ns - RESUME_SKEW_NS)
-        t->newest_ns = p->time_ns;
-}
-
-static int add_piece(struct pump_task *t, const struct log_piece *p) {
-    struct out *o = &t->out[p->channel - 1];
-    size_t skip = log_replay_take(&o->replay, p);
-    if (t->probing)
-        return 0;
-    if (log_replay_is_front_lost(&o->replay))
-        return -ESTALE;
-    follow_clock(t, p);
-    if (p->end && p->len > 0)
-        o->line_ns = p->data[p->len - 1] == '\n' ? 0 : p->time_ns;
-    if (skip == p->len)
-        return 0;
-    t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
-    if (o->fifo.len == 0 || p->time_ns < o->first_ns)
-        o->first_ns = p->time_ns;
-    struct pump_position after = {.time = log_replay_after(&o->replay, p)};
-    return pump_out_add(&o->fifo, p->data + skip, p->len - skip, &after);
-}
-
-/* To the end of the present block of either stream, for whose the next piece is, is not known. */
-static size_t room(const struct pump_task *t) {
-    size_t out = pump_out_room(&t->out[0].fifo), err = pump_out_room(&t->out[1].fifo);
-    return out < err ? out : err;
-}
-
-/* True when there is room in both, after a flush of what is full. */
-static bool make_room(struct pump_task *t) {
-    for (int s = 0; s < 2; s++)
-        if (pump_out_room(&t->out[s].fifo) == 0 && !flush(t, s) &&
-            pump_out_room(&t->out[s].fifo) == 0)
-            return false;
-    return true;
-}
-
-/* Gathers what is there, and delivers what is full. 0 all taken; -EAGAIN a FIFO is full; -EPROTO.
- * *@ret_taken: bytes that are done with. */
-static int gather(struct pump_task *t, const char *data, size_t len, size_t *ret_taken) {
-    size_t taken = 0;
-    int r = 0;
-    while (taken < len && r == 0) {
-        if (!make_room(t)) {
-            r = -EAGAIN;
-            break;
-        }
-        struct log_piece piece;
-        ssize_t n = log_parse(&t->parser, data + taken, len - taken, room(t), &piece);
-        r = n < 0 ? (int)n : piece.channel ? add_piece(t, &piece) : 0;
-        if (r == 0)
-            taken += (size_t)n;
-    }
-    *ret_taken = taken;
-    return r;
-}
-
-/* Delivers what was gathered. True: all. */
-static bool deliver(struct pump_task *t) {
-    bool all = true;
-    for (int s = 0; s < 2; s++)
-        all = flush(t, s) && all;
-    note_resume(t);
-    return all;
-}
-
-/* What waited for a slow reader. Its memory goes with the last of it. */
-static int deliver_inbox(struct pump_task *t) {
-    size_t taken;
-    int r = gather(t, t->inbox.data, t->inbox.len, &taken);
-    buf_consume(&t->inbox, taken);
-    if (t->inbox.len == 0)
-        buf_done(&t->inbox);
-    return !deliver(t) && r == 0 ? -EAGAIN : r;
-}
-
-/* ---- the stream ---- */
+/* ---- to the owner ---- */
 
 static void tell_opened(struct pump_task *t, int r) {
-    if (!t->opened_told) {
-        t->opened_told = true;
-        t->ops.opened(t->ctx, t, r);
-    }
+    if (t->opened_told)
+        return;
+    t->opened_told = true;
+    t->ops.opened(t->ctx, t, r);
 }
 
-static void end(struct pump_task *t) {
-    if (t->ended)
+static void tell_drained(struct pump_task *t) {
+    if (t->drained_told)
         return;
-    t->ended = true;
+    t->drained_told = true;
+    loop_timer_at(t->timer, 0);
+    t->question = pump_question_cancel(t->question);
     tell_opened(t, 0);
     t->ops.drained(t->ctx, t); /* may free t */
 }
 
-/* A stream of a container that has ended and says nothing for a while is opened again. */
-static void wait_quiet(struct pump_task *t) {
-    loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+static void on_opened(void *ctx, int r) {
+    tell_opened(ctx, r);
 }
 
-static void retry_later(struct pump_task *t) {
-    loop_timer_at(t->retry, clock_now_us() + t->backoff_us);
+static void on_drained(void *ctx) {
+    tell_drained(ctx);
+}
+
+static void on_report(void *ctx, const char *text) {
+    struct pump_task *t = ctx;
+    t->ops.report(t->ctx, t, text);
+}
+
+static const struct pump_api_ops api_ops = {.opened = on_opened, .drained = on_drained};
+static const struct pump_file_ops file_ops = {.drained = on_drained, .report = on_report};
+
+static void on_room(void *ctx) {
+    struct pump_task *t = ctx;
+    if (t->way == PUMP_WAY_FILE)
+        pump_file_continue(t->file);
+    else if (t->way == PUMP_WAY_API)
+        pump_api_continue(t->api);
+}
+
+/* ---- which way ---- */
+
+/* Watches the folder of the log @path, and drops the watch of another. */
+static int watch(struct pump_task *t, const char *path) {
+    struct pump_out *const out[2] = {&t->out[0], &t->out[1]};
+    const char *id = t->record->container_id;
+    char name[PUMP_LOG_NAME_MAX];
+    AUTO_FD int dir_fd = -EBADF;
+    int r = pump_locate_open(path, id, &dir_fd);
+    snprintf(name, sizeof(name), "%s-json.log", id);
+    if (r == 0)
+        r = pump_file_new(t->shared.files, dir_fd, name, out, &file_ops, t, &t->file);
+    if (r < 0)
+        log_debug("pump", LOG_KV("container_id", id, "errno", strerror(-r)),
+                  "the folder of the log is not watched");
+    return r;
+}
+
+/* Watched early, or when an earlier pump read the log from its file. */
+static void watch_early(struct pump_task *t) {
+    char path[PUMP_LOG_PATH_MAX];
+    if (t->record->log_path[0])
+        snprintf(path, sizeof(path), "%s", t->record->log_path);
+    else if (pump_locate_place(t->shared.locate, t->record->container_id, path) < 0)
+        return;
+    if (watch(t, path) < 0)
+        return; /* the decision sees to it */
+}
+
+static void go_by_file(struct pump_task *t) {
+    t->way = PUMP_WAY_FILE;
+    tell_opened(t, 0);
+    if (t->finishing)
+        pump_file_finish(t->file);
+    else
+        pump_file_begin(t->file);
+}
+
+static void ask_later(struct pump_task *t) {
+    loop_timer_at(t->timer, clock_now_us() + t->backoff_us);
     t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
 }
 
-/* It is known now how much of the log's front is gone. */
-static void go_on_after_probe(struct pump_task *t) {
-    uint32_t missing[2] = {0};
-    for (int s = 0; s < 2; s++)
-        if (log_replay_is_front_lost(&t->out[s].replay))
-            missing[s] = log_replay_missing(&t->out[s].replay);
-    log_debug("logpump", LOG_KV("container_id", t->record->container_id),
-              "the log was rotated in the middle of a long line: reading goes on in what is left");
-    open_log(t, missing, false);
-}
-
-/* The stream has ended and everything that came is delivered: what now? */
-static void after_eof(struct pump_task *t) {
-    int r = t->eof_r, status = t->eof_status;
-    t->eof = false;
-    bool probed = t->probing && r == 0;
-    t->probing = false;
-    if (status == 404 || status == 409 || r == -ENOENT) {
-        end(t); /* removed: there is no more */
-    } else if (r == -ESTALE) {
-        open_log(t, NULL, true);
-    } else if (probed) {
-        go_on_after_probe(t);
-    } else if (r == -ENOSYS) {
-        tell_opened(t, r);
-        end(t);
-    } else if (t->finishing && t->last_pass && (r == 0 || r == -EPROTO)) {
-        end(t); /* damaged: what can be read of it was read */
-    } else if (t->finishing && r == 0) {
-        open_stream(t); /* at once, without follow: the last pass */
-    } else {
-        retry_later(t);
+/* What was delivered from the file is known to the API by its time alone. */
+static void forget_places(struct pump_record *record) {
+    for (int s = 0; s < 2; s++) {
+        struct pump_position *at = &record->stream[s].at;
+        if (at->place.file.ino)
+            *at = (struct pump_position){.time.time_ns = atomic_load(&record->resume_ns) + 1};
     }
+    record->log_path[0] = '\0';
 }
 
-/* What came of it is delivered first. */
-static void stream_ended(struct pump_task *t, int r, int status) {
-    t->paused = t->open = false;
-    t->eof = true;
-    t->eof_r = r;
-    t->eof_status = status;
-    if (t->inbox.len == 0 && t->out[0].fifo.len == 0 && t->out[1].fifo.len == 0)
-        after_eof(t);
-    else
-        run(t);
-}
-
-static void run(struct pump_task *t) {
-    int r = deliver_inbox(t);
-    if (r == -EPROTO)
-        log_warn("logpump", LOG_KV("container_id", t->record->container_id),
-                 "the log stream is damaged, reading it again, retrying");
-    if (r == -EPROTO || r == -ESTALE) {
-        docker_get_cancel(TAKE_PTR(t->get));
-        buf_done(&t->inbox);
-        stream_ended(t, r, 0);
-    } else if (r == 0 && t->eof) {
-        after_eof(t);
-    } else if (r == 0 && t->paused) {
-        t->paused = false;
-        docker_get_resume(t->get);
+static void go_by_api(struct pump_task *t) {
+    struct pump_out *const out[2] = {&t->out[0], &t->out[1]};
+    pump_file_free(TAKE_PTR(t->file));
+    if (pump_api_new(t->shared.loop, t->shared.http, out, &api_ops, t, &t->api) < 0) {
+        ask_later(t);
+        return;
     }
-}
-
-static int on_data(void *ctx, const char *data, size_t len) {
-    struct pump_task *t = ctx;
-    if (t->inbox.len >= INBOX_MAX) {
-        t->paused = true;
-        return DOCKER_GET_PAUSE;
-    }
+    forget_places(t->record);
+    t->way = PUMP_WAY_API;
     if (t->finishing)
-        wait_quiet(t);
-    if (t->inbox.len > 0)
-        return buf_append(&t->inbox, data, len);
-    size_t taken; /* from where it is */
-    int r = gather(t, data, len, &taken);
-    return r == -EAGAIN ? buf_append(&t->inbox, data + taken, len - taken) : r;
+        pump_api_finish(t->api);
+    else
+        pump_api_begin(t->api);
 }
 
-/* Docker sends each line by itself, so on_data comes for each: written one by one they would be a
- * system call a line, and wake the reader for each. */
-static void on_pause(void *ctx) {
-    struct pump_task *t = ctx;
-    t->heard_us = clock_now_us();
-    run(t);
+/* Can the log of a container that was started be opened? */
+static bool is_readable(const char *path, const char *id) {
+    char name[PUMP_LOG_NAME_MAX];
+    AUTO_FD int dir_fd = -EBADF;
+    if (pump_locate_open(path, id, &dir_fd) < 0)
+        return false;
+    snprintf(name, sizeof(name), "%s-json.log", id);
+    return faccessat(dir_fd, name, R_OK, AT_SYMLINK_NOFOLLOW | AT_EACCESS) == 0;
 }
 
-static bool is_unreadable(const struct err *err) {
-    return strstr(err->text, "does not support reading") || strstr(err->text, "not implemented");
-}
-
-static void on_open(void *ctx, int status) {
-    struct pump_task *t = ctx;
-    (void)status;
-    t->open = true;
-    tell_opened(t, 0);
-}
-
-static void on_done(void *ctx, int r, int status, const struct err *err) {
-    struct pump_task *t = ctx;
-    t->get = NULL; /* released by the one who calls */
-    stream_ended(t, r < 0 && err && is_unreadable(err) ? -ENOSYS : r, status);
-}
-
-/* What follows is asked for again however it ended; of the last pass the end has to be known. */
-static const struct docker_get_ops follow_ops = {.unframed = true,
-                                                 .on_open = on_open,
-                                                 .on_data = on_data,
-                                                 .on_pause = on_pause,
-                                                 .on_done = on_done};
-static const struct docker_get_ops last_pass_ops = {
-    .on_open = on_open, .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
-
-/* What is older is not asked for. Where times fall, each stream's position is to be among what
- * comes. */
-static int64_t begin_ns(const struct pump_task *t) {
-    int64_t begin = atomic_load(&t->record->resume_ns), now = clock_wall_ns();
-    if (begin > now)
-        begin = now; /* set back in the meantime */
-    for (int s = 0; s < 2; s++) {
-        int64_t at = t->record->stream[s].at.time.time_ns;
-        if (t->record->stream[s].top_sec && at < begin)
-            begin = at;
-    }
-    return begin - RESUME_SKEW_NS;
-}
-
-/* @missing: of both streams' fronts, of a probe; NULL = nothing is known to be missing. @probing:
- * nothing is delivered. */
-static void open_log(struct pump_task *t, const uint32_t *missing, bool probing) {
-    docker_get_cancel(TAKE_PTR(t->get));
-    t->eof = t->paused = t->open = false;
-    t->last_pass = t->finishing;
-    t->probing = probing;
-    log_parser_init(&t->parser, t->record->tty);
-    buf_done(&t->inbox);
-    int64_t since = begin_ns(t);
-    for (int s = 0; s < 2; s++) {
-        struct out *o = &t->out[s];
-        o->high_ns = 0;
-        pump_out_drop(&o->fifo);
-        log_replay_begin(&o->replay, &t->record->stream[s].at.time, top_ns(t, s),
-                         missing ? missing[s] : 0);
-    }
-    bool follow = !t->last_pass && !probing;
-    char path[512];
-    int n =
-        snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
-                 t->record->container_id, follow);
-    if (since > 0)
-        snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
-                 (long long)(since / NS_PER_SEC), (long long)(since % NS_PER_SEC));
-    if (docker_multi_get(t->http, path, follow ? &follow_ops : &last_pass_ops, t, &t->get) < 0)
-        retry_later(t);
-    else if (t->finishing)
-        wait_quiet(t);
-}
-
-static void open_stream(struct pump_task *t) {
-    open_log(t, NULL, false);
-}
-
-/* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough.
- */
-static void on_retry(void *arg) {
-    struct pump_task *t = arg;
-    for (int s = 0; s < 2; s++)
-        if (t->out[s].fifo.blocked && !t->out[s].fifo.watch)
-            t->out[s].fifo.blocked = false;
-    if (t->out[0].fifo.blocked || t->out[1].fifo.blocked || t->eof) {
-        if (t->finishing)
-            wait_quiet(t);
-        run(t); /* the reader has it in hand, not Docker */
+static void decide(struct pump_task *t, const struct pump_located *located) {
+    const char *id = t->record->container_id;
+    char path[PUMP_LOG_PATH_MAX];
+    bool by_file = located->json_file && pump_locate_place(t->shared.locate, id, path) == 0 &&
+                   (!located->log_path[0] || is_readable(path, id)) &&
+                   (t->file || watch(t, path) == 0);
+    if (!by_file) {
+        go_by_api(t);
         return;
     }
-    if (t->get && t->last_pass) { /* it ends by itself; asked again Docker would begin again */
-        wait_quiet(t);
+    snprintf(t->record->log_path, sizeof(t->record->log_path), "%s", path);
+    go_by_file(t);
+}
+
+static void on_answer(void *ctx, int r, const struct pump_located *located) {
+    struct pump_task *t = ctx;
+    t->question = NULL;
+    t->running = r == 0 && located->running;
+    if (t->way != PUMP_WAY_NONE)
         return;
+    if (r == -ENOENT)
+        tell_drained(t); /* removed: there is no more */
+    else if (r < 0)
+        ask_later(t);
+    else
+        decide(t, located);
+}
+
+static void ask(struct pump_task *t) {
+    if (!t->question &&
+        pump_locate_ask(t->shared.locate, t->record->container_id, on_answer, t, &t->question) < 0)
+        ask_later(t);
+}
+
+static void choose(struct pump_task *t) {
+    loop_timer_at(t->timer, 0);
+    if (t->way != PUMP_WAY_NONE)
+        return;
+    t->begun = true;
+    if (!t->file)
+        watch_early(t);
+    if (t->record->log_path[0] && t->file) {
+        t->running = true; /* until Docker says otherwise */
+        go_by_file(t);
+    } else {
+        ask(t);
     }
-    open_stream(t);
+}
+
+static void on_timer(void *arg) {
+    choose(arg);
+}
+
+/* ---- what is asked of it ---- */
+
+void pump_task_begin(struct pump_task *t) {
+    t->backoff_us = RETRY_FIRST_US;
+    if (t->way == PUMP_WAY_API)
+        pump_api_begin(t->api);
+    else
+        choose(t);
 }
 
 void pump_task_finish(struct pump_task *t) {
@@ -419,69 +221,87 @@ void pump_task_finish(struct pump_task *t) {
         return;
     t->finishing = true;
     t->backoff_us = RETRY_FIRST_US;
-    /* All is in the log when dockerd tells of the end, and the follow stream's own end comes some
-     * 10 ms later. But where much was printed much would be read twice. */
-    if (t->eof || (t->get && clock_now_us() < t->heard_us + FINISH_BUSY_US))
-        wait_quiet(t);
+    if (t->way == PUMP_WAY_FILE)
+        pump_file_finish(t->file);
+    else if (t->way == PUMP_WAY_API)
+        pump_api_finish(t->api);
     else
-        open_stream(t);
+        choose(t);
+}
+
+int pump_task_reopen(struct pump_task *t) {
+    int r = pump_out_open(&t->out[0]);
+    return r < 0 ? r : pump_out_open(&t->out[1]);
+}
+
+const struct pump_record *pump_task_record(const struct pump_task *t) {
+    return t->record;
+}
+
+bool pump_task_runs(const struct pump_task *t) {
+    return t->running;
+}
+
+int pump_task_move_record(struct pump_task *t, int dir_fd) {
+    return pump_record_move(t->record, dir_fd, t->record->container_id);
+}
+
+bool pump_task_is_open(struct pump_task *t) {
+    if (t->way == PUMP_WAY_API)
+        return pump_api_is_open(t->api);
+    if (t->way == PUMP_WAY_FILE)
+        ask(t);
+    return t->running;
+}
+
+bool pump_task_moves(struct pump_task *t) {
+    bool moved = t->out[0].moved || t->out[1].moved;
+    t->out[0].moved = t->out[1].moved = false;
+    return moved || (!t->out[0].blocked && !t->out[1].blocked);
+}
+
+void pump_task_status(struct pump_task *t, struct pump_task_status *ret) {
+    *ret = (struct pump_task_status){.way = t->way};
+    if (t->way == PUMP_WAY_FILE)
+        pump_file_status(t->file, &ret->file);
 }
 
 /* ---- life ---- */
 
-int pump_task_reopen(struct pump_task *t) {
-    int r = pump_out_open(&t->out[0].fifo);
-    return r < 0 ? r : pump_out_open(&t->out[1].fifo);
-}
-
-int pump_task_new(struct loop *loop, struct docker_multi *http, struct pump_record *record,
-                  uint64_t patience_us, const struct pump_task_ops *ops, void *ctx,
-                  struct pump_task **ret) {
+int pump_task_new(const struct pump_task_shared *shared, struct pump_record *record,
+                  const struct pump_task_ops *ops, void *ctx, struct pump_task **ret) {
     struct pump_task *t = calloc(1, sizeof(*t));
     if (!t) {
         pump_record_close(record);
         return -ENOMEM;
     }
-    *t = (struct pump_task){.loop = loop,
-                            .http = http,
-                            .record = record,
-                            .ops = *ops,
-                            .ctx = ctx,
-                            .backoff_us = RETRY_FIRST_US};
+    *t = (struct pump_task){
+        .shared = *shared, .record = record, .ops = *ops, .ctx = ctx, .backoff_us = RETRY_FIRST_US};
     for (int s = 0; s < 2; s++)
-        pump_out_init(&t->out[s].fifo, loop, record, s, on_room, t);
-    buf_init(&t->inbox, INBOX_MAX * 4);
+        pump_out_init(&t->out[s], shared->loop, record, s, on_room, t);
     pump_record_settle(record);
-    t->newest_ns = atomic_load(&record->resume_ns);
-    int r = loop_timer_new(loop, on_retry, t, &t->retry);
+    int r = loop_timer_new(shared->loop, on_timer, t, &t->timer);
     if (r == 0)
         r = pump_task_reopen(t);
     if (r < 0) {
         pump_task_free(t);
         return r;
     }
-    loop_timer_at(t->retry, clock_now_us() + patience_us);
+    watch_early(t);
+    loop_timer_at(t->timer, clock_now_us() + shared->patience_us);
     *ret = t;
     return 0;
-}
-
-void pump_task_begin(struct pump_task *t) {
-    /* Perhaps it was asked for too early, by a pump that was started before the container. */
-    t->backoff_us = RETRY_FIRST_US;
-    if (t->get || t->eof || t->finishing)
-        return; /* under way, or what came is not delivered yet */
-    loop_timer_at(t->retry, 0);
-    open_stream(t);
 }
 
 void pump_task_free(struct pump_task *t) {
     if (!t)
         return;
-    docker_get_cancel(t->get);
-    loop_timer_del(t->retry);
-    pump_out_done(&t->out[0].fifo);
-    pump_out_done(&t->out[1].fifo);
-    buf_done(&t->inbox);
+    pump_question_cancel(t->question);
+    pump_api_free(t->api);
+    pump_file_free(t->file);
+    loop_timer_del(t->timer);
+    pump_out_done(&t->out[0]);
+    pump_out_done(&t->out[1]);
     pump_record_close(t->record);
     free(t);
 }

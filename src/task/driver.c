@@ -389,6 +389,7 @@ int driver_need_pump(struct driver *d, struct err *err) {
                                 .tls_key = c->c.tls_key,
                                 .tls_ca = c->c.tls_ca,
                                 .allocs_dir = d->allocs,
+                                .backlog_bytes = (uint64_t)c->c.log_backlog_mb * 1000000,
                                 .loop = d->loop,
                                 .pool = d->pool,
                                 .report = on_pump_report,

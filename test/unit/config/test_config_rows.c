@@ -53,6 +53,7 @@ static const struct expected plugin_rows[] = {
     P("oom_score_adj", NUMBER, "0", oom_score_adj),
     P("pull_activity_timeout", DURATION, "\"2m\"", pull_activity_timeout_us),
     P("pids_limit", NUMBER, NULL, pids_limit),
+    P("log_backlog", NUMBER, "256", log_backlog_mb),
     P("disable_log_collection", BOOL, "false", disable_log_collection),
     {"windows_allow_insecure_container_admin", CONFIG_BOOL, "false", 0},
     P("allowed_modes.pid", LIST_STRING, "[]", allowed_pid_modes),

@@ -35,6 +35,7 @@ static void check_defaults(const struct plugin_config *c) {
     assert_int_equal(c->container_exists_attempts, 5);
     assert_int_equal(c->oom_score_adj, 0);
     assert_int_equal(c->pids_limit, 0);
+    assert_int_equal(c->log_backlog_mb, 256);
     assert_true(c->cpuset_enabled && c->cpuset_systemd);
     assert_int_equal(c->cpuset_interval_us, 1000000);
     assert_int_equal(c->cpuset_mems, CPUSET_MEMS_OFF);
@@ -125,6 +126,10 @@ static const struct row plugin_rows[] = {
     {"{\"metrics\": {\"listen\": \"127.0.0.1:65536\"}}", "is not HOST:PORT"},
     {"{\"windows_allow_insecure_container_admin\": false}", NULL},
     {"{\"windows_allow_insecure_container_admin\": true}", "is for Windows only"},
+    {"{\"log_backlog\": 1}", NULL},
+    {"{\"log_backlog\": 0}", "log_backlog: 0 is not from 1 to 1000000"},
+    {"{\"log_backlog\": -1}", "log_backlog: -1 is not from 1 to 1000000"},
+    {"{\"log_backlog\": 1000001}", "log_backlog: 1000001 is not from 1 to 1000000"},
     {"{\"pids_limit\": \"100\"}", NULL},
     {"{\"pids_limit\": 100.0}", NULL},
     {"{\"pids_limit\": \"0.1\"}", "pids_limit: \"0.1\" is not a whole number"},

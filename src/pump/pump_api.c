@@ -1,0 +1,461 @@
+/* The reader of one container's output through Docker's API: a log stream, cut into messages.
+ *
+ * pump_task.c owns it and the two FIFOs, and uses it when the log file cannot be read. A lost
+ * stream is opened again at the time of the oldest message that is not delivered; log_replay.h
+ * skips what came before. */
+#include "pump_api.h"
+
+#include "log_parser.h"
+#include "paddock/buf.h"
+#include "paddock/clock.h"
+#include "paddock/log.h"
+
+#include "log_replay.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Bytes from Docker that wait for a slow reader before the connection is paused. */
+#define INBOX_MAX ((size_t)64 << 10)
+/* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
+ * are stamped by two threads of dockerd and may stand in the log a little out of order. What was
+ * delivered is skipped. */
+#define NS_PER_SEC INT64_C(1000000000)
+#define RESUME_SKEW_NS (2 * NS_PER_SEC)
+#define RETRY_FIRST_US (50 * US_PER_MS)
+#define RETRY_MAX_US (5 * US_PER_SEC)
+/* After `finish`: a stream that says nothing for so long is opened again. */
+#define FINISH_QUIET_US (2 * US_PER_SEC)
+/* At `finish`, one that has said something within this time is left to its own end. */
+#define FINISH_BUSY_US (100 * US_PER_MS)
+
+/* One of the streams, on this connection. */
+struct out {
+    struct pump_out *fifo;
+    int64_t first_ns; /* no message in the chunk is older */
+    int64_t high_ns;  /* no message of this connection is newer */
+    int64_t line_ns;  /* not 0: of the line that has no end yet; its rest has this time */
+    struct log_replay replay;
+};
+
+struct pump_api {
+    struct loop *loop;
+    struct docker_multi *http;
+    struct pump_record *record;
+    struct pump_api_ops ops;
+    void *ctx;
+
+    struct docker_get *get;
+    struct loop_timer *retry;
+    uint64_t backoff_us;
+    bool open, paused, opened_told, finishing, last_pass, ended;
+    bool probing; /* the log is read once to see how much of its front is gone */
+    bool eof;     /* the stream has ended, the inbox may still hold some of it */
+    int eof_r, eof_status;
+
+    struct log_parser parser;
+    struct buf inbox;
+    struct out out[2];
+    int64_t newest_ns;
+    uint64_t heard_us; /* when data came last */
+};
+
+static void open_stream(struct pump_api *t);
+static void open_log(struct pump_api *t, const uint32_t *missing, bool probing);
+static void run(struct pump_api *t);
+
+bool pump_api_is_open(const struct pump_api *t) {
+    return t->open;
+}
+
+/* ---- the FIFOs ---- */
+
+void pump_api_continue(struct pump_api *t) {
+    run(t);
+}
+
+static int64_t top_ns(const struct pump_api *t, int s) {
+    return t->record->stream[s].top_sec * NS_PER_SEC;
+}
+
+static void note_resume(struct pump_api *t) {
+    int64_t oldest = t->newest_ns;
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].fifo->len > 0 && t->out[s].first_ns < oldest)
+            oldest = t->out[s].first_ns;
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].line_ns && t->out[s].line_ns < oldest)
+            oldest = t->out[s].line_ns;
+    if (oldest)
+        atomic_store(&t->record->resume_ns, oldest);
+    for (int s = 0; s < 2; s++) /* the clock has caught up: nothing of before is read again */
+        if (t->record->stream[s].top_sec && oldest - RESUME_SKEW_NS > top_ns(t, s))
+            t->record->stream[s].top_sec = 0;
+}
+
+/* Writes what the FIFO takes. False: it is full, something waits. */
+static bool flush(struct pump_api *t, int s) {
+    struct out *o = &t->out[s];
+    bool all = pump_out_flush(o->fifo);
+    if (!all && t->record->stream[s].top_sec == 0 &&
+        o->first_ns < t->record->stream[s].at.time.time_ns)
+        o->first_ns = t->record->stream[s].at.time.time_ns; /* times rise */
+    if (!all && !o->fifo->watch)
+        loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US); /* out of memory */
+    return all;
+}
+
+/* ---- messages ---- */
+
+/* Times rise within a stream, unless the clock is set back. That is noted before anything of after
+ * it is delivered. */
+static void follow_clock(struct pump_api *t, const struct log_piece *p) {
+    struct out *o = &t->out[p->channel - 1];
+    uint32_t *top = &t->record->stream[p->channel - 1].top_sec;
+    bool back = p->time_ns < o->high_ns;
+    uint32_t high_sec = (uint32_t)(o->high_ns / NS_PER_SEC + 1);
+    if (back && *top < high_sec)
+        *top = high_sec;
+    if (!back)
+        o->high_ns = p->time_ns;
+    if (back || p->time_ns > t->newest_ns || p->time_ns < t->newest_ns - RESUME_SKEW_NS)
+        t->newest_ns = p->time_ns;
+}
+
+static int add_piece(struct pump_api *t, const struct log_piece *p) {
+    struct out *o = &t->out[p->channel - 1];
+    size_t skip = log_replay_take(&o->replay, p);
+    if (t->probing)
+        return 0;
+    if (log_replay_is_front_lost(&o->replay))
+        return -ESTALE;
+    follow_clock(t, p);
+    if (p->end && p->len > 0)
+        o->line_ns = p->data[p->len - 1] == '\n' ? 0 : p->time_ns;
+    if (skip == p->len)
+        return 0;
+    t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
+    if (o->fifo->len == 0 || p->time_ns < o->first_ns)
+        o->first_ns = p->time_ns;
+    struct pump_position after = {.time = log_replay_after(&o->replay, p)};
+    return pump_out_add(o->fifo, p->data + skip, p->len - skip, &after);
+}
+
+/* To the end of the present block of either stream, for whose the next piece is, is not known. */
+static size_t room(const struct pump_api *t) {
+    size_t out = pump_out_room(t->out[0].fifo), err = pump_out_room(t->out[1].fifo);
+    return out < err ? out : err;
+}
+
+/* True when there is room in both, after a flush of what is full. */
+static bool make_room(struct pump_api *t) {
+    for (int s = 0; s < 2; s++)
+        if (pump_out_room(t->out[s].fifo) == 0 && !flush(t, s) &&
+            pump_out_room(t->out[s].fifo) == 0)
+            return false;
+    return true;
+}
+
+/* Gathers what is there, and delivers what is full. 0 all taken; -EAGAIN a FIFO is full; -EPROTO.
+ * *@ret_taken: bytes that are done with. */
+static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_taken) {
+    size_t taken = 0;
+    int r = 0;
+    while (taken < len && r == 0) {
+        if (!make_room(t)) {
+            r = -EAGAIN;
+            break;
+        }
+        struct log_piece piece;
+        ssize_t n = log_parse(&t->parser, data + taken, len - taken, room(t), &piece);
+        r = n < 0 ? (int)n : piece.channel ? add_piece(t, &piece) : 0;
+        if (r == 0)
+            taken += (size_t)n;
+    }
+    *ret_taken = taken;
+    return r;
+}
+
+/* Delivers what was gathered. True: all. */
+static bool deliver(struct pump_api *t) {
+    bool all = true;
+    for (int s = 0; s < 2; s++)
+        all = flush(t, s) && all;
+    note_resume(t);
+    return all;
+}
+
+/* What waited for a slow reader. Its memory goes with the last of it. */
+static int deliver_inbox(struct pump_api *t) {
+    size_t taken;
+    int r = gather(t, t->inbox.data, t->inbox.len, &taken);
+    buf_consume(&t->inbox, taken);
+    if (t->inbox.len == 0)
+        buf_done(&t->inbox);
+    return !deliver(t) && r == 0 ? -EAGAIN : r;
+}
+
+/* ---- the stream ---- */
+
+static void tell_opened(struct pump_api *t, int r) {
+    if (!t->opened_told) {
+        t->opened_told = true;
+        t->ops.opened(t->ctx, r);
+    }
+}
+
+static void end(struct pump_api *t) {
+    if (t->ended)
+        return;
+    t->ended = true;
+    tell_opened(t, 0);
+    t->ops.drained(t->ctx); /* may free t */
+}
+
+/* A stream of a container that has ended and says nothing for a while is opened again. */
+static void wait_quiet(struct pump_api *t) {
+    loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
+}
+
+static void retry_later(struct pump_api *t) {
+    loop_timer_at(t->retry, clock_now_us() + t->backoff_us);
+    t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
+}
+
+/* It is known now how much of the log's front is gone. */
+static void go_on_after_probe(struct pump_api *t) {
+    uint32_t missing[2] = {0};
+    for (int s = 0; s < 2; s++)
+        if (log_replay_is_front_lost(&t->out[s].replay))
+            missing[s] = log_replay_missing(&t->out[s].replay);
+    log_debug("logpump", LOG_KV("container_id", t->record->container_id),
+              "the log was rotated in the middle of a long line: reading goes on in what is left");
+    open_log(t, missing, false);
+}
+
+/* The stream has ended and everything that came is delivered: what now? */
+static void after_eof(struct pump_api *t) {
+    int r = t->eof_r, status = t->eof_status;
+    t->eof = false;
+    bool probed = t->probing && r == 0;
+    t->probing = false;
+    if (status == 404 || status == 409 || r == -ENOENT) {
+        end(t); /* removed: there is no more */
+    } else if (r == -ESTALE) {
+        open_log(t, NULL, true);
+    } else if (probed) {
+        go_on_after_probe(t);
+    } else if (r == -ENOSYS) {
+        tell_opened(t, r);
+        end(t);
+    } else if (t->finishing && t->last_pass && (r == 0 || r == -EPROTO)) {
+        end(t); /* damaged: what can be read of it was read */
+    } else if (t->finishing && r == 0) {
+        open_stream(t); /* at once, without follow: the last pass */
+    } else {
+        retry_later(t);
+    }
+}
+
+/* What came of it is delivered first. */
+static void stream_ended(struct pump_api *t, int r, int status) {
+    t->paused = t->open = false;
+    t->eof = true;
+    t->eof_r = r;
+    t->eof_status = status;
+    if (t->inbox.len == 0 && t->out[0].fifo->len == 0 && t->out[1].fifo->len == 0)
+        after_eof(t);
+    else
+        run(t);
+}
+
+static void run(struct pump_api *t) {
+    int r = deliver_inbox(t);
+    if (r == -EPROTO)
+        log_warn("logpump", LOG_KV("container_id", t->record->container_id),
+                 "the log stream is damaged, reading it again, retrying");
+    if (r == -EPROTO || r == -ESTALE) {
+        docker_get_cancel(TAKE_PTR(t->get));
+        buf_done(&t->inbox);
+        stream_ended(t, r, 0);
+    } else if (r == 0 && t->eof) {
+        after_eof(t);
+    } else if (r == 0 && t->paused) {
+        t->paused = false;
+        docker_get_resume(t->get);
+    }
+}
+
+static int on_data(void *ctx, const char *data, size_t len) {
+    struct pump_api *t = ctx;
+    if (t->inbox.len >= INBOX_MAX) {
+        t->paused = true;
+        return DOCKER_GET_PAUSE;
+    }
+    if (t->finishing)
+        wait_quiet(t);
+    if (t->inbox.len > 0)
+        return buf_append(&t->inbox, data, len);
+    size_t taken; /* from where it is */
+    int r = gather(t, data, len, &taken);
+    return r == -EAGAIN ? buf_append(&t->inbox, data + taken, len - taken) : r;
+}
+
+/* Docker sends each line by itself, so on_data comes for each: written one by one they would be a
+ * system call a line, and wake the reader for each. */
+static void on_pause(void *ctx) {
+    struct pump_api *t = ctx;
+    t->heard_us = clock_now_us();
+    run(t);
+}
+
+static bool is_unreadable(const struct err *err) {
+    return strstr(err->text, "does not support reading") || strstr(err->text, "not implemented");
+}
+
+static void on_open(void *ctx, int status) {
+    struct pump_api *t = ctx;
+    (void)status;
+    t->open = true;
+    tell_opened(t, 0);
+}
+
+static void on_done(void *ctx, int r, int status, const struct err *err) {
+    struct pump_api *t = ctx;
+    t->get = NULL; /* released by the one who calls */
+    stream_ended(t, r < 0 && err && is_unreadable(err) ? -ENOSYS : r, status);
+}
+
+/* What follows is asked for again however it ended; of the last pass the end has to be known. */
+static const struct docker_get_ops follow_ops = {.unframed = true,
+                                                 .on_open = on_open,
+                                                 .on_data = on_data,
+                                                 .on_pause = on_pause,
+                                                 .on_done = on_done};
+static const struct docker_get_ops last_pass_ops = {
+    .on_open = on_open, .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
+
+/* What is older is not asked for. Where times fall, each stream's position is to be among what
+ * comes. */
+static int64_t begin_ns(const struct pump_api *t) {
+    int64_t begin = atomic_load(&t->record->resume_ns), now = clock_wall_ns();
+    if (begin > now)
+        begin = now; /* set back in the meantime */
+    for (int s = 0; s < 2; s++) {
+        int64_t at = t->record->stream[s].at.time.time_ns;
+        if (t->record->stream[s].top_sec && at < begin)
+            begin = at;
+    }
+    return begin - RESUME_SKEW_NS;
+}
+
+/* @missing: of both streams' fronts, of a probe; NULL = nothing is known to be missing. @probing:
+ * nothing is delivered. */
+static void open_log(struct pump_api *t, const uint32_t *missing, bool probing) {
+    docker_get_cancel(TAKE_PTR(t->get));
+    t->eof = t->paused = t->open = false;
+    t->last_pass = t->finishing;
+    t->probing = probing;
+    log_parser_init(&t->parser, t->record->tty);
+    buf_done(&t->inbox);
+    int64_t since = begin_ns(t);
+    for (int s = 0; s < 2; s++) {
+        struct out *o = &t->out[s];
+        o->high_ns = 0;
+        pump_out_drop(o->fifo);
+        log_replay_begin(&o->replay, &t->record->stream[s].at.time, top_ns(t, s),
+                         missing ? missing[s] : 0);
+    }
+    bool follow = !t->last_pass && !probing;
+    char path[512];
+    int n =
+        snprintf(path, sizeof(path), "/containers/%s/logs?stdout=1&stderr=1&timestamps=1&follow=%d",
+                 t->record->container_id, follow);
+    if (since > 0)
+        snprintf(path + n, sizeof(path) - (size_t)n, "&since=%lld.%09lld",
+                 (long long)(since / NS_PER_SEC), (long long)(since % NS_PER_SEC));
+    if (docker_multi_get(t->http, path, follow ? &follow_ops : &last_pass_ops, t, &t->get) < 0)
+        retry_later(t);
+    else if (t->finishing)
+        wait_quiet(t);
+}
+
+static void open_stream(struct pump_api *t) {
+    open_log(t, NULL, false);
+}
+
+/* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough.
+ */
+static void on_retry(void *arg) {
+    struct pump_api *t = arg;
+    for (int s = 0; s < 2; s++)
+        if (t->out[s].fifo->blocked && !t->out[s].fifo->watch)
+            t->out[s].fifo->blocked = false;
+    if (t->out[0].fifo->blocked || t->out[1].fifo->blocked || t->eof) {
+        if (t->finishing)
+            wait_quiet(t);
+        run(t); /* the reader has it in hand, not Docker */
+        return;
+    }
+    if (t->get && t->last_pass) { /* it ends by itself; asked again Docker would begin again */
+        wait_quiet(t);
+        return;
+    }
+    open_stream(t);
+}
+
+void pump_api_finish(struct pump_api *t) {
+    if (t->finishing)
+        return;
+    t->finishing = true;
+    t->backoff_us = RETRY_FIRST_US;
+    /* All is in the log when dockerd tells of the end, and the follow stream's own end comes some
+     * 10 ms later. But where much was printed much would be read twice. */
+    if (t->eof || (t->get && clock_now_us() < t->heard_us + FINISH_BUSY_US))
+        wait_quiet(t);
+    else
+        open_stream(t);
+}
+
+/* ---- life ---- */
+
+int pump_api_new(struct loop *loop, struct docker_multi *http, struct pump_out *const out[2],
+                 const struct pump_api_ops *ops, void *ctx, struct pump_api **ret) {
+    struct pump_api *t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    *t = (struct pump_api){.loop = loop,
+                           .http = http,
+                           .record = out[0]->record,
+                           .out = {{.fifo = out[0]}, {.fifo = out[1]}},
+                           .ops = *ops,
+                           .ctx = ctx,
+                           .backoff_us = RETRY_FIRST_US};
+    buf_init(&t->inbox, INBOX_MAX * 4);
+    t->newest_ns = atomic_load(&t->record->resume_ns);
+    int r = loop_timer_new(loop, on_retry, t, &t->retry);
+    if (r < 0) {
+        pump_api_free(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+void pump_api_begin(struct pump_api *t) {
+    /* The last attempt may have been too early, before the container was started. */
+    t->backoff_us = RETRY_FIRST_US;
+    if (t->get || t->eof || t->finishing)
+        return; /* under way, or what came is not delivered yet */
+    loop_timer_at(t->retry, 0);
+    open_stream(t);
+}
+
+void pump_api_free(struct pump_api *t) {
+    if (!t)
+        return;
+    docker_get_cancel(t->get);
+    loop_timer_del(t->retry);
+    buf_done(&t->inbox);
+    free(t);
+}

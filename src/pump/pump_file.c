@@ -1,0 +1,563 @@
+/* The reader of one container's log files: from the record's position to the end, again and again.
+ *
+ * pump_task.c owns it and the two FIFOs. The hard parts are finding the position again (find_place,
+ * replayed), damage in a file (gather), and files that vanish or shrink (next_file, truncated). */
+#include "pump_file.h"
+
+#include "log_held.h"
+#include "log_record.h"
+#include "paddock/clock.h"
+#include "paddock/log.h"
+#include "paddock/parse.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A record has at most 16 KiB of message, six times as long when each byte is escaped, and a few
+ * labels. READ_FIRST is enough for nearly all. */
+#define READ_FIRST ((size_t)64 << 10)
+#define READ_MAX ((size_t)256 << 10)
+/* In the middle of damage the start of a record may be cut by the end of what was read. */
+#define START_LEN 8
+/* After so many bytes the other tasks have their turn. */
+#define TURN_BYTES ((size_t)1 << 20)
+/* The timer aims at this many bytes each time. */
+#define TICK_BYTES ((uint64_t)32 << 10)
+#define TICK_MIN_US (5 * US_PER_MS)
+#define TICK_MAX_US (100 * US_PER_MS)
+#define QUIET_TICKS 2            /* then the file is quiet */
+#define POLL_US (1 * US_PER_SEC) /* where inotify cannot announce the next write */
+#define REPORT_EVERY_US (60 * US_PER_SEC)
+#define TEXT_MAX 256
+#define TIME_SKEW_NS INT64_C(2000000000)
+
+/* What was delivered to one stream before this reader began. */
+struct replay {
+    enum { REPLAY_NO, REPLAY_PLACE, REPLAY_TIME } by;
+    uint64_t number, offset;          /* by place: file and record of the next byte */
+    size_t done;                      /* its bytes that are delivered */
+    struct log_position time, cursor; /* by time: the next byte, and what is being read */
+};
+
+struct pump_file {
+    struct pump_files *shared;
+    struct pump_out *out[2];
+    struct pump_record *record;
+    struct pump_file_ops ops;
+    void *ctx;
+    struct log_watch *watch;
+    struct loop_timer *timer;
+    struct log_held held;
+    struct log_place at; /* the next record, in the oldest held file */
+    struct replay replay[2];
+    bool begun, placed, finishing, ended;
+    bool in_damage;
+    bool stuck;                     /* the next record has no room in its FIFO's chunk */
+    char time[LOG_RECORD_TIME_MAX]; /* of the newest record that was gathered */
+    uint64_t read_bytes;            /* so far */
+    uint64_t tick_us;
+    unsigned quiet;
+    struct pump_file_status sum;
+    uint64_t gap_told_us, dropped_told, dropped_told_us;
+};
+
+/* ---- shared ---- */
+
+int pump_files_init(struct pump_files *p, struct loop *loop, uint64_t backlog_bytes) {
+    *p = (struct pump_files){.loop = loop, .backlog_bytes = backlog_bytes};
+    p->buf = malloc(LOG_MARK_LEN + READ_MAX);
+    p->text = malloc(READ_MAX + 8);
+    int r = p->buf && p->text ? log_opener_new(loop, &p->opener) : -ENOMEM;
+    if (r < 0)
+        pump_files_done(p);
+    return r;
+}
+
+void pump_files_done(struct pump_files *p) {
+    log_opener_free(p->opener);
+    cleanup_free(&p->buf);
+    cleanup_free(&p->text);
+    *p = (struct pump_files){0};
+}
+
+/* ---- what is lost ---- */
+
+static void report(struct pump_file *f, const char *text) {
+    f->ops.report(f->ctx, text);
+}
+
+/* Reported at most once a minute, for with max-file=1 it happens with each rotation. */
+static void note_gap(struct pump_file *f, const char *why) {
+    uint64_t now = clock_now_us();
+    char text[TEXT_MAX];
+    if (f->sum.gaps++ > 0 && now < f->gap_told_us + REPORT_EVERY_US)
+        return;
+    f->gap_told_us = now;
+    snprintf(text, sizeof(text), "some log lines may be missing: %s", why);
+    report(f, text);
+}
+
+static void note_damage(struct pump_file *f) {
+    if (f->in_damage)
+        return; /* one piece of damage, read in several steps */
+    f->in_damage = true;
+    if (f->sum.damaged++ == 0)
+        report(f, "a damaged record in Docker's log file was skipped");
+}
+
+/* The first loss is reported immediately, the sum of others once a minute. */
+static void report_dropped(struct pump_file *f) {
+    uint64_t now = clock_now_us(), more = f->sum.dropped_bytes - f->dropped_told;
+    char text[TEXT_MAX];
+    if (more == 0 || (f->dropped_told && now < f->dropped_told_us + REPORT_EVERY_US))
+        return;
+    f->dropped_told = f->sum.dropped_bytes;
+    f->dropped_told_us = now;
+    snprintf(text, sizeof(text),
+             "%llu KiB of Docker's log were dropped: Nomad has not read the task's output for so "
+             "long that log_backlog (%llu MiB) was exceeded",
+             (unsigned long long)(more >> 10),
+             (unsigned long long)(f->shared->backlog_bytes >> 20));
+    report(f, text);
+}
+
+/* ---- the files ---- */
+
+static void start_of(struct pump_file *f, const struct log_held_file *file) {
+    f->at = (struct log_place){.file = file->id};
+}
+
+static void drop_oldest(struct pump_file *f) {
+    log_held_drop(&f->held);
+    if (f->held.n > 0)
+        start_of(f, &f->held.files[0]);
+}
+
+/* Holding costs disk space only when a newer file exists: dockerd keeps the newest anyway. */
+static void limit_backlog(struct pump_file *f) {
+    while (f->held.n > 1 && log_held_bytes(&f->held, f->at.offset) > f->shared->backlog_bytes) {
+        uint64_t size = f->held.files[0].size;
+        f->sum.dropped_bytes += size > f->at.offset ? size - f->at.offset : 0;
+        drop_oldest(f);
+    }
+    report_dropped(f);
+}
+
+/* Where one stream goes on. Returns its file; the oldest when its place is lost. */
+static const struct log_held_file *find_stream(struct pump_file *f, int s, uint64_t *ret_offset,
+                                               bool *lost) {
+    const struct pump_position *p = &f->record->stream[s].at;
+    struct replay *y = &f->replay[s];
+    *ret_offset = 0;
+    *y = (struct replay){.by = p->time.time_ns ? REPLAY_TIME : REPLAY_NO, .time = p->time};
+    if (p->place.file.ino == 0)
+        return &f->held.files[0];
+    *y = (struct replay){0};
+    const struct log_held_file *file = log_held_find(&f->held, &p->place.file);
+    if (!file) {
+        *lost = true;
+        return &f->held.files[0];
+    }
+    if (p->place.offset > file->size ||
+        (p->place.mark && p->place.mark != log_mark_read(file->fd, p->place.offset))) {
+        *lost = true; /* truncated and written again */
+        return file;
+    }
+    *y = (struct replay){.by = REPLAY_PLACE,
+                         .number = file->number,
+                         .offset = p->place.offset,
+                         .done = p->place.done};
+    *ret_offset = p->place.offset;
+    return file;
+}
+
+/* Begins at the older of the two streams' places. What the other one had is skipped on the way. */
+static void find_place(struct pump_file *f) {
+    uint64_t offset[2];
+    bool lost = false;
+    const struct log_held_file *file[2];
+    for (int s = 0; s < 2; s++)
+        file[s] = find_stream(f, s, &offset[s], &lost);
+    int first = file[1]->number < file[0]->number ||
+                (file[1]->number == file[0]->number && offset[1] < offset[0]);
+    uint64_t number = file[first]->number;
+    while (f->held.files[0].number < number)
+        log_held_drop(&f->held);
+    start_of(f, &f->held.files[0]);
+    f->at.offset = offset[first];
+    f->at.mark = log_mark_read(f->held.files[0].fd, f->at.offset);
+    f->placed = true;
+    if (lost)
+        note_gap(f, "Docker's log file was rotated away while no log pump was running");
+}
+
+static void take_files(struct pump_file *f) {
+    struct log_found found[16];
+    size_t n;
+    while ((n = log_watch_take(f->watch, found, ARRAY_LEN(found))) > 0)
+        for (size_t i = 0; i < n; i++)
+            if (log_held_add(&f->held, &found[i]) < 0)
+                note_gap(f, "the log pump is out of memory");
+    if (!f->begun || f->held.n == 0)
+        return;
+    if (!f->placed)
+        find_place(f);
+    limit_backlog(f);
+}
+
+/* The oldest file is read to its end. Returns true when there is another. */
+static bool next_file(struct pump_file *f) {
+    if (f->held.n < 2)
+        return false;
+    drop_oldest(f);
+    if (f->held.files[0].gap)
+        note_gap(f, "Docker's log file was rotated away before the log pump could open it");
+    return true;
+}
+
+static void truncated(struct pump_file *f) {
+    start_of(f, &f->held.files[0]);
+    f->replay[0].by = f->replay[1].by = REPLAY_NO;
+    note_gap(f, "Docker's log file was truncated in place");
+}
+
+/* ---- records ---- */
+
+/* How many bytes of the record's message were delivered by an earlier reader. */
+static size_t replayed_by_time(struct replay *y, int64_t time_ns, size_t len) {
+    if (y->cursor.time_ns == time_ns)
+        y->cursor.nth++;
+    else
+        y->cursor = (struct log_position){.time_ns = time_ns};
+    struct log_position message = {.time_ns = y->time.time_ns, .nth = y->time.nth};
+    int order = log_position_compare(&y->cursor, &message);
+    if (order < 0)
+        return len;
+    y->by = REPLAY_NO;
+    return order == 0 && y->time.offset < len ? y->time.offset : order == 0 ? len : 0;
+}
+
+static size_t replayed_by_place(struct replay *y, uint64_t number, uint64_t offset, size_t len) {
+    if (number < y->number || (number == y->number && offset < y->offset))
+        return len;
+    y->by = REPLAY_NO;
+    bool same = number == y->number && offset == y->offset;
+    return !same ? 0 : y->done < len ? y->done : len;
+}
+
+static size_t replayed(struct pump_file *f, const struct log_record *r, uint64_t offset) {
+    struct replay *y = &f->replay[r->stream];
+    int64_t time_ns;
+    switch (y->by) {
+    case REPLAY_PLACE:
+        return replayed_by_place(y, f->held.files[0].number, offset, r->text_len);
+    case REPLAY_TIME:
+        if (parse_rfc3339_ns(r->time, &time_ns) == 0)
+            return replayed_by_time(y, time_ns, r->text_len);
+        return r->text_len;
+    default:
+        return 0;
+    }
+}
+
+static size_t room(struct pump_out *o) {
+    return PUMP_OUT_MAX - o->len;
+}
+
+/* Gathers the message of one record that begins at @at; @next is the place after it. Returns false
+ * when its FIFO takes nothing more. */
+static bool add_record(struct pump_file *f, const struct log_record *r, const struct log_place *at,
+                       const struct log_place *next) {
+    struct pump_out *o = f->out[r->stream];
+    if (room(o) < r->text_len && !pump_out_flush(o) && room(o) < r->text_len)
+        return false;
+    for (size_t done = replayed(f, r, at->offset); done < r->text_len;) {
+        size_t n = pump_out_room(o), left = r->text_len - done;
+        n = n < left ? n : left;
+        struct pump_position behind = {.place = n == left ? *next : *at};
+        if (n < left)
+            behind.place.done = (uint32_t)(done + n);
+        if (pump_out_add(o, f->shared->text + done, n, &behind) < 0)
+            return false; /* out of memory: only the first piece can fail */
+        done += n;
+    }
+    memcpy(f->time, r->time, sizeof(f->time));
+    return true;
+}
+
+/* @at as it is at @p: in the bytes that were read, which begin at @buf. */
+static void move_to(struct log_place *at, const char *buf, const char *from, const char *p) {
+    at->offset += (uint64_t)(p - from);
+    at->mark = p - buf >= LOG_MARK_LEN ? log_mark(p) : 0;
+}
+
+/* Gathers the records in @data (after the bytes at @buf that the mark is of). Moves f->at behind
+ * what is done with. */
+static void gather(struct pump_file *f, const char *buf, const char *data, size_t len) {
+    const char *p = data, *end = data + len, *newline;
+    while ((newline = memchr(p, '\n', (size_t)(end - p)))) {
+        struct log_record r;
+        size_t size = (size_t)(newline - p);
+        const char *from = p;
+        if (log_record_parse(p, size, f->shared->text, &r) < 0 || r.text_len > PUMP_OUT_MAX) {
+            note_damage(f);
+            p += log_record_resync(p, size);
+            p += p == newline;
+            f->in_damage = p <= newline; /* the same piece, until a record is found */
+            move_to(&f->at, buf, from, p);
+            f->read_bytes += (uint64_t)(p - from);
+            continue;
+        }
+        struct log_place next = f->at;
+        p = newline + 1;
+        move_to(&next, buf, from, p);
+        f->in_damage = false;
+        f->stuck = !add_record(f, &r, &f->at, &next);
+        if (f->stuck)
+            return;
+        f->at = next;
+        f->read_bytes += (uint64_t)(p - from);
+    }
+}
+
+/* What was read contains no whole record. Returns true when there may be more to read. */
+static bool no_record(struct pump_file *f, size_t len) {
+    bool full = len == READ_MAX, complete = f->held.n > 1 || f->finishing;
+    if (len == 0 || (!full && !complete))
+        return len == 0 && next_file(f);
+    size_t skip = full ? len - START_LEN : len;
+    note_damage(f);
+    f->read_bytes += skip;
+    f->at.offset += skip;
+    f->at.mark = log_mark_read(f->held.files[0].fd, f->at.offset);
+    return true;
+}
+
+/* Reads once. Returns true when there may be more to read. */
+static bool read_some(struct pump_file *f, size_t max) {
+    if (f->held.n == 0)
+        return false;
+    size_t lead = f->at.mark ? LOG_MARK_LEN : 0;
+    char *buf = f->shared->buf, *data = buf + lead;
+    ssize_t n = pread(f->held.files[0].fd, buf, lead + max, (off_t)(f->at.offset - lead));
+    if (n < 0) {
+        note_gap(f, strerror(errno));
+        return next_file(f);
+    }
+    struct stat st;
+    bool shrunk =
+        n == 0 && fstat(f->held.files[0].fd, &st) == 0 && (uint64_t)st.st_size < f->at.offset;
+    if (shrunk || (size_t)n < lead || (lead && log_mark(data) != f->at.mark)) {
+        truncated(f);
+        return true;
+    }
+    size_t len = (size_t)n - lead;
+    uint64_t before = f->read_bytes;
+    gather(f, buf, data, len);
+    if (f->read_bytes > before || f->stuck)
+        return !f->stuck;
+    if (len == max && max < READ_MAX)
+        return read_some(f, READ_MAX);
+    return no_record(f, len);
+}
+
+/* ---- delivery ---- */
+
+/* Nothing that an earlier reader delivered is to come any more, also when the stream is silent. */
+static bool is_passed(const struct pump_file *f, const struct replay *y) {
+    uint64_t number = f->held.files[0].number;
+    switch (y->by) {
+    case REPLAY_PLACE:
+        return number > y->number ||
+               (number == y->number &&
+                (f->at.offset > y->offset || (f->at.offset == y->offset && y->done == 0)));
+    case REPLAY_TIME: /* the streams' times are a little out of order */
+        return f->sum.newest_ns > y->time.time_ns + TIME_SKEW_NS;
+    default:
+        return true;
+    }
+}
+
+/* A stream of which nothing waits has everything before the reader's place. */
+static void note_place(struct pump_file *f) {
+    for (int s = 0; s < 2 && f->placed && f->held.n > 0; s++) {
+        const struct log_place *was = &f->record->stream[s].at.place;
+        if (is_passed(f, &f->replay[s]))
+            f->replay[s].by = REPLAY_NO;
+        if (f->out[s]->len > 0 || f->replay[s].by != REPLAY_NO ||
+            memcmp(was, &f->at, sizeof(*was)) == 0)
+            continue;
+        pump_record_begin(f->record, s, &(struct pump_position){.place = f->at});
+        pump_record_commit(f->record, s);
+    }
+}
+
+static void note_time(struct pump_file *f) {
+    int64_t time_ns;
+    if (f->time[0] && parse_rfc3339_ns(f->time, &time_ns) == 0) {
+        f->sum.newest_ns = time_ns;
+        atomic_store(&f->record->resume_ns, time_ns);
+    }
+    f->time[0] = '\0';
+}
+
+static void deliver(struct pump_file *f) {
+    pump_out_flush(f->out[0]);
+    pump_out_flush(f->out[1]);
+    note_place(f);
+    note_time(f);
+}
+
+/* ---- when to read ---- */
+
+static void end(struct pump_file *f) {
+    if (f->ended)
+        return;
+    f->ended = true;
+    loop_timer_at(f->timer, 0);
+    f->ops.drained(f->ctx); /* may free f */
+}
+
+/* The interval follows the rate. */
+static void adapt_tick(struct pump_file *f, uint64_t got) {
+    uint64_t tick = got ? f->tick_us * TICK_BYTES / got : TICK_MAX_US;
+    tick = tick > f->tick_us * 2 ? f->tick_us * 2 : tick;
+    f->tick_us = tick < TICK_MIN_US ? TICK_MIN_US : tick > TICK_MAX_US ? TICK_MAX_US : tick;
+}
+
+static bool is_unlinked(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* Returns true when the next write is announced. */
+static bool arm(struct pump_file *f) {
+    int fd = f->held.n > 0 ? f->held.files[f->held.n - 1].fd : -EBADF;
+    return fd < 0 || (!is_unlinked(fd) && log_watch_arm(f->watch, fd) == 0);
+}
+
+/* Reads to the end, until a FIFO is full, or for one turn. Returns true at the end. */
+static bool read_on(struct pump_file *f, uint64_t *ret_got) {
+    uint64_t before = f->read_bytes;
+    bool more = true;
+    while (more && f->read_bytes - before < TURN_BYTES) {
+        more = read_some(f, READ_FIRST);
+        deliver(f);
+    }
+    *ret_got += f->read_bytes - before;
+    return !more;
+}
+
+/* At the end: done, or when to look again. */
+static void rest(struct pump_file *f, uint64_t got) {
+    bool armed = false;
+    if ((f->finishing || log_watch_is_gone(f->watch)) && f->out[0]->len == 0 &&
+        f->out[1]->len == 0) {
+        end(f);
+        return;
+    }
+    adapt_tick(f, got);
+    f->quiet = got > 0 ? 0 : f->quiet + 1;
+    if (f->quiet >= QUIET_TICKS && (armed = arm(f))) {
+        got = 0;
+        read_on(f, &got); /* what was written between the last read and the notice */
+        if (got > 0)
+            f->quiet = 0;
+    }
+    uint64_t wait = f->quiet < QUIET_TICKS ? f->tick_us : armed ? 0 : POLL_US;
+    loop_timer_at(f->timer, wait ? clock_now_us() + wait : 0);
+}
+
+static void run(struct pump_file *f) {
+    uint64_t got = 0;
+    if (f->ended)
+        return;
+    take_files(f);
+    if (!f->begun)
+        return;
+    f->stuck = false;
+    deliver(f);
+    bool at_end = read_on(f, &got);
+    if (!f->stuck && at_end)
+        rest(f, got);
+    else if (!f->stuck)
+        loop_timer_at(f->timer, clock_now_us());
+    else if (f->out[0]->watch || f->out[1]->watch)
+        loop_timer_at(f->timer, 0); /* pump_file_continue follows */
+    else
+        loop_timer_at(f->timer, clock_now_us() + TICK_MAX_US); /* out of memory */
+}
+
+static void on_timer(void *arg) {
+    struct pump_file *f = arg;
+    for (int s = 0; s < 2; s++) /* out of memory for a watch */
+        if (f->out[s]->blocked && !f->out[s]->watch)
+            f->out[s]->blocked = false;
+    run(f);
+}
+
+/* Written to, rotated or removed. */
+static void on_changed(void *arg) {
+    struct pump_file *f = arg;
+    f->quiet = 0;
+    if (f->stuck)
+        take_files(f); /* the files are taken also while the FIFO is full */
+    else
+        run(f);
+}
+
+/* ---- life ---- */
+
+int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
+                  struct pump_out *const out[2], const struct pump_file_ops *ops, void *ctx,
+                  struct pump_file **ret) {
+    struct pump_file *f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    *f = (struct pump_file){.shared = shared,
+                            .out = {out[0], out[1]},
+                            .record = out[0]->record,
+                            .ops = *ops,
+                            .ctx = ctx,
+                            .tick_us = TICK_MAX_US / 4};
+    int r = loop_timer_new(shared->loop, on_timer, f, &f->timer);
+    if (r == 0)
+        r = log_watch_new(shared->opener, dir_fd, name, on_changed, f, &f->watch);
+    if (r < 0) {
+        pump_file_free(f);
+        return r;
+    }
+    *ret = f;
+    return 0;
+}
+
+void pump_file_free(struct pump_file *f) {
+    if (!f)
+        return;
+    log_watch_del(f->watch);
+    log_held_done(&f->held);
+    loop_timer_del(f->timer);
+    free(f);
+}
+
+void pump_file_begin(struct pump_file *f) {
+    if (f->begun)
+        return;
+    f->begun = true;
+    run(f);
+}
+
+void pump_file_finish(struct pump_file *f) {
+    f->finishing = f->begun = true;
+    run(f);
+}
+
+void pump_file_continue(struct pump_file *f) {
+    run(f);
+}
+
+void pump_file_status(struct pump_file *f, struct pump_file_status *ret) {
+    *ret = f->sum;
+    ret->lag_bytes = f->placed ? log_held_bytes(&f->held, f->at.offset) : 0;
+}

@@ -1,0 +1,225 @@
+/* Finds the log files: asks Docker for its root once (GET /info), and for each container's log
+ * driver and path (inspect). pump_task.c asks when a task begins.
+ *
+ * dockerd does not answer an inspect while it starts the container. A file of the rotation can be
+ * gone by then, so the place is also known without that answer (pump_locate_place), and the opener
+ * watches it from the beginning. */
+#include "pump_locate.h"
+
+#include "paddock/buf.h"
+#include "paddock/log.h"
+#include "paddock/path.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define REPLY_MAX ((size_t)4 << 20)
+
+struct pump_locate {
+    struct docker *docker;
+    struct docker_multi *http;
+    bool known;                   /* Docker has answered */
+    char root[PUMP_LOG_PATH_MAX]; /* "": files are not to be read */
+    struct pump_question *info;   /* asked when the pump starts */
+};
+
+struct pump_question {
+    struct pump_locate *locate;
+    struct docker_get *get;
+    struct buf body;
+    char id[65];    /* "": about Docker alone */
+    bool of_docker; /* what was asked for is /info */
+    void (*answer)(void *ctx, int r, const struct pump_located *located);
+    void *ctx;
+};
+
+/* ---- places ---- */
+
+/* Returns false when it is too long. */
+static bool place(const char *root, const char *id, char *ret) {
+    int n = snprintf(ret, PUMP_LOG_PATH_MAX, "%s/containers/%s/%s-json.log", root, id, id);
+    return n > 0 && n < PUMP_LOG_PATH_MAX;
+}
+
+int pump_locate_place(const struct pump_locate *l, const char *id,
+                      char ret_path[PUMP_LOG_PATH_MAX]) {
+    return l->root[0] && place(l->root, id, ret_path) ? 0 : -ENOENT;
+}
+
+int pump_locate_open(const char *log_path, const char *id, int *ret_dir_fd) {
+    char root[PUMP_LOG_PATH_MAX], below[PUMP_LOG_PATH_MAX], whole[PUMP_LOG_PATH_MAX];
+    struct stat st;
+    snprintf(below, sizeof(below), "/containers/%s/", id);
+    const char *at = strstr(log_path, below);
+    if (!at || at == log_path)
+        return -EINVAL;
+    snprintf(root, sizeof(root), "%.*s", (int)(at - log_path), log_path);
+    if (!place(root, id, whole) || strcmp(whole, log_path) != 0)
+        return -EINVAL;
+    below[strlen(below) - 1] = '\0';
+    AUTO_FD int root_fd = -EBADF;
+    AUTO_FD int dir_fd = -EBADF;
+    int r = path_find(root, &root_fd);
+    if (r == 0)
+        r = path_walk(root_fd, below, &dir_fd);
+    if (r < 0)
+        return r;
+    if (fstat(dir_fd, &st) < 0)
+        return -errno;
+    if (!S_ISDIR(st.st_mode))
+        return -ENOTDIR;
+    *ret_dir_fd = TAKE_FD(dir_fd);
+    return 0;
+}
+
+/* ---- dockerd's process ---- */
+
+/* A dockerd elsewhere, or with other mounts, means other files by the same names. */
+static bool shares_mounts(struct docker *docker) {
+    char path[64], ours[64], theirs[64];
+    pid_t pid;
+    if (docker_peer(docker, &pid, NULL) < 0 || pid <= 0)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)pid);
+    ssize_t a = readlink("/proc/self/ns/mnt", ours, sizeof(ours));
+    ssize_t b = readlink(path, theirs, sizeof(theirs));
+    return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
+}
+
+static void take_info(struct pump_locate *l, const json_t *info) {
+    const char *root = json_string_value(json_object_get(info, "DockerRootDir"));
+    l->known = true;
+    if (!root || root[0] != '/' || strlen(root) >= sizeof(l->root))
+        return;
+    if (shares_mounts(l->docker))
+        snprintf(l->root, sizeof(l->root), "%s", root);
+    else
+        log_debug("pump", NULL, "dockerd does not see our mounts: logs come through its API");
+}
+
+/* ---- questions ---- */
+
+static int ask(struct pump_question *q);
+
+static void read_container(const struct pump_locate *l, const char *id, const json_t *c,
+                           struct pump_located *ret) {
+    const json_t *config = json_object_get(json_object_get(c, "HostConfig"), "LogConfig");
+    const char *driver = json_string_value(json_object_get(config, "Type"));
+    const char *path = json_string_value(json_object_get(c, "LogPath"));
+    char usual[PUMP_LOG_PATH_MAX];
+    ret->running = json_is_true(json_object_get(json_object_get(c, "State"), "Running"));
+    ret->json_file = driver && strcmp(driver, "json-file") == 0 && path &&
+                     pump_locate_place(l, id, usual) == 0 && (!*path || strcmp(path, usual) == 0);
+    if (ret->json_file)
+        snprintf(ret->log_path, sizeof(ret->log_path), "%s", path);
+}
+
+static void over(struct pump_question *q, int r, const struct pump_located *located) {
+    void (*answer)(void *, int, const struct pump_located *) = q->answer;
+    void *ctx = q->ctx;
+    pump_question_cancel(q);
+    answer(ctx, r, located);
+}
+
+static void on_info(struct pump_question *q, int r, const json_t *info) {
+    if (r == 0)
+        take_info(q->locate, info);
+    if (q == q->locate->info) {
+        q->locate->info = pump_question_cancel(q);
+        return;
+    }
+    if (r == 0)
+        r = ask(q);
+    if (r < 0)
+        over(q, r, NULL);
+}
+
+static void on_done(void *ctx, int r, int status, const struct err *err) {
+    struct pump_question *q = ctx;
+    struct pump_located located = {0};
+    (void)err;
+    q->get = NULL; /* released by the one who calls */
+    AUTO_JSON json_t *reply = r == 0 ? json_loadb(q->body.data, q->body.len, 0, NULL) : NULL;
+    buf_done(&q->body);
+    if (r == 0 && !reply)
+        r = -EPROTO;
+    if (q->of_docker) {
+        on_info(q, r, reply);
+        return;
+    }
+    if (r == 0)
+        read_container(q->locate, q->id, reply, &located);
+    over(q, status == 404 ? -ENOENT : r, &located);
+}
+
+static int on_data(void *ctx, const char *data, size_t len) {
+    struct pump_question *q = ctx;
+    return buf_append(&q->body, data, len);
+}
+
+static const struct docker_get_ops ops = {.on_data = on_data, .on_done = on_done};
+
+static int ask(struct pump_question *q) {
+    char path[128] = "/info";
+    q->of_docker = !q->locate->known || !q->id[0];
+    if (!q->of_docker)
+        snprintf(path, sizeof(path), "/containers/%s/json", q->id);
+    return docker_multi_get(q->locate->http, path, &ops, q, &q->get);
+}
+
+static int question_new(struct pump_locate *l, const char *id,
+                        void (*answer)(void *ctx, int r, const struct pump_located *located),
+                        void *ctx, struct pump_question **ret) {
+    struct pump_question *q = calloc(1, sizeof(*q));
+    if (!q)
+        return -ENOMEM;
+    *q = (struct pump_question){.locate = l, .answer = answer, .ctx = ctx};
+    snprintf(q->id, sizeof(q->id), "%s", id);
+    buf_init(&q->body, REPLY_MAX);
+    int r = ask(q);
+    if (r < 0) {
+        free(q);
+        return r;
+    }
+    *ret = q;
+    return 0;
+}
+
+int pump_locate_ask(struct pump_locate *l, const char *id,
+                    void (*answer)(void *ctx, int r, const struct pump_located *located), void *ctx,
+                    struct pump_question **ret) {
+    return question_new(l, id, answer, ctx, ret);
+}
+
+struct pump_question *pump_question_cancel(struct pump_question *q) {
+    if (!q)
+        return NULL;
+    docker_get_cancel(q->get);
+    buf_done(&q->body);
+    free(q);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+int pump_locate_new(struct docker *docker, struct docker_multi *http, struct pump_locate **ret) {
+    struct pump_locate *l = calloc(1, sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    *l = (struct pump_locate){.docker = docker, .http = http};
+    int r = question_new(l, "", NULL, NULL, &l->info);
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    *ret = l;
+    return 0;
+}
+
+void pump_locate_free(struct pump_locate *l) {
+    if (l)
+        pump_question_cancel(l->info);
+    free(l);
+}

@@ -1,0 +1,239 @@
+/* The opener of log files: each file once, in order, whatever happens to its name. */
+#include "src/pump/log_opener.h"
+#include "unit/cm.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define LOG "c0de-json.log"
+#define WAIT_SEC 20
+
+struct world {
+    char dir[32];
+    int dir_fd;
+    struct loop *loop;
+    pthread_t thread;
+    struct log_opener *opener;
+    struct log_watch *watch;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t news;
+    char seen[4096]; /* the text of each file, in order; '!' before it: a gap */
+    unsigned calls;
+};
+
+static void on_changed(void *ctx) {
+    struct world *w = ctx;
+    struct log_found found[4];
+    size_t n;
+    pthread_mutex_lock(&w->lock);
+    w->calls++;
+    while ((n = log_watch_take(w->watch, found, ARRAY_LEN(found))) > 0)
+        for (size_t i = 0; i < n; i++) {
+            char text[16] = {0};
+            ssize_t len = pread(found[i].fd, text, sizeof(text) - 1, 0);
+            size_t at = strlen(w->seen);
+            snprintf(w->seen + at, sizeof(w->seen) - at, "%s%s ", found[i].gap ? "!" : "",
+                     len > 0 ? text : "-");
+            close(found[i].fd);
+        }
+    pthread_cond_broadcast(&w->news);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *run_loop(void *loop) {
+    return loop_run(loop) < 0 ? loop : NULL;
+}
+
+static int setup(void **state) {
+    struct world *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/paddock-opener-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    w->dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->news, NULL);
+    assert_int_equal(loop_new(&w->loop), 0);
+    assert_int_equal(log_opener_new(w->loop, &w->opener), 0);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct world *w = *state;
+    char command[64];
+    void *failed;
+    loop_stop(w->loop);
+    pthread_join(w->thread, &failed);
+    assert_null(failed);
+    log_watch_del(w->watch);
+    log_opener_free(w->opener);
+    loop_free(w->loop);
+    close(w->dir_fd);
+    snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+    assert_int_equal(system(command), 0);
+    free(w);
+    return 0;
+}
+
+static void put(const struct world *w, const char *name, const char *text) {
+    int fd = openat(w->dir_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void start(struct world *w) {
+    assert_int_equal(log_watch_new(w->opener, w->dir_fd, LOG, on_changed, w, &w->watch), 0);
+    assert_int_equal(pthread_create(&w->thread, NULL, run_loop, w->loop), 0);
+}
+
+/* Waits until the files of @seen have come, and @calls calls. */
+static void expect_calls(struct world *w, const char *seen, unsigned calls) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_SEC;
+    pthread_mutex_lock(&w->lock);
+    int r = 0;
+    while (r == 0 && (strcmp(w->seen, seen) != 0 || w->calls < calls))
+        r = pthread_cond_timedwait(&w->news, &w->lock, &until);
+    pthread_mutex_unlock(&w->lock);
+    assert_string_equal(w->seen, seen);
+    assert_true(w->calls >= calls);
+}
+
+static unsigned calls_of(struct world *w) {
+    pthread_mutex_lock(&w->lock);
+    unsigned calls = w->calls;
+    pthread_mutex_unlock(&w->lock);
+    return calls;
+}
+
+static void expect(struct world *w, const char *seen) {
+    expect_calls(w, seen, 0);
+}
+
+/* As dockerd does it with max-file=@files. */
+static void rotate(const struct world *w, unsigned files, const char *text) {
+    char from[32], to[32];
+    for (unsigned k = files - 1; k > 0; k--) {
+        snprintf(to, sizeof(to), LOG ".%u", k);
+        snprintf(from, sizeof(from), k > 1 ? LOG ".%u" : LOG, k - 1);
+        unlinkat(w->dir_fd, to, 0);
+        renameat(w->dir_fd, from, w->dir_fd, to);
+    }
+    put(w, "new", text); /* a file may be found before its text is written */
+    renameat(w->dir_fd, "new", w->dir_fd, LOG);
+}
+
+static void test_log_watch__files_there__oldest_first(void **state) {
+    struct world *w = *state;
+    put(w, LOG ".2", "a");
+    put(w, LOG ".1", "b");
+    put(w, LOG ".5", "no");
+    put(w, "config.v2.json", "no");
+    put(w, LOG, "c");
+    start(w);
+    expect(w, "a b c ");
+}
+
+static void test_log_watch__rotated_one_by_one__each_once(void **state) {
+    struct world *w = *state;
+    char want[256] = "";
+    start(w);
+    for (int i = 0; i < 40; i++) {
+        char text[8];
+        snprintf(text, sizeof(text), "f%d", i);
+        snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s ", text);
+        rotate(w, 2, text); /* the file system uses the number of a removed file again */
+        expect(w, want);
+    }
+}
+
+/* dockerd is between two renames: nothing was missed. */
+static void test_log_watch__amid_a_rotation__no_gap(void **state) {
+    struct world *w = *state;
+    put(w, LOG, "a");
+    start(w);
+    expect(w, "a ");
+    renameat(w->dir_fd, LOG, w->dir_fd, LOG ".2");
+    put(w, "new", "b");
+    renameat(w->dir_fd, "new", w->dir_fd, LOG);
+    expect(w, "a b ");
+}
+
+/* The file that is known is in the folder no more, and two others are. */
+static void test_log_watch__missed_files__gap(void **state) {
+    struct world *w = *state;
+    put(w, LOG, "a");
+    start(w);
+    expect(w, "a ");
+    put(w, "x1", "c");
+    put(w, "x0", "d");
+    unlinkat(w->dir_fd, LOG, 0);
+    renameat(w->dir_fd, "x1", w->dir_fd, LOG ".1"); /* the newest is found when it is complete */
+    renameat(w->dir_fd, "x0", w->dir_fd, LOG);
+    expect(w, "a !c d ");
+}
+
+static void test_log_watch__armed__one_call_for_many_writes(void **state) {
+    struct world *w = *state;
+    put(w, LOG, "a");
+    start(w);
+    expect(w, "a ");
+    int fd = openat(w->dir_fd, LOG, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(log_watch_arm(w->watch, fd), 0);
+    unsigned before = calls_of(w);
+    for (int i = 0; i < 100; i++)
+        put(w, LOG, "more");
+    expect_calls(w, "a ", before + 1);
+    assert_int_equal(log_watch_arm(w->watch, fd), 0); /* a second one would have come before this */
+    put(w, LOG, "more");
+    expect_calls(w, "a ", before + 2);
+    assert_int_equal(calls_of(w), before + 2);
+    close(fd);
+}
+
+static void test_log_watch__folder_removed__is_gone(void **state) {
+    struct world *w = *state;
+    put(w, LOG, "a");
+    start(w);
+    expect(w, "a ");
+    assert_false(log_watch_is_gone(w->watch));
+    unsigned before = calls_of(w);
+    unlinkat(w->dir_fd, LOG, 0);
+    expect_calls(w, "a ", before + 1);
+    assert_int_equal(rmdir(w->dir), 0);
+    assert_true(log_watch_is_gone(w->watch));
+    assert_int_equal(mkdir(w->dir, 0700), 0);
+}
+
+static void test_log_watch__link_or_folder_in_its_place__not_opened(void **state) {
+    struct world *w = *state;
+    put(w, "secret", "no");
+    assert_int_equal(symlinkat("secret", w->dir_fd, LOG ".1"), 0);
+    assert_int_equal(mkdirat(w->dir_fd, LOG, 0700), 0);
+    start(w);
+    assert_int_equal(unlinkat(w->dir_fd, LOG, AT_REMOVEDIR), 0);
+    put(w, "new", "a"); /* found only when it is complete */
+    renameat(w->dir_fd, "new", w->dir_fd, LOG);
+    expect(w, "a ");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        CASE(test_log_watch__files_there__oldest_first),
+        CASE(test_log_watch__rotated_one_by_one__each_once),
+        CASE(test_log_watch__amid_a_rotation__no_gap),
+        CASE(test_log_watch__missed_files__gap),
+        CASE(test_log_watch__armed__one_call_for_many_writes),
+        CASE(test_log_watch__folder_removed__is_gone),
+        CASE(test_log_watch__link_or_folder_in_its_place__not_opened),
+    };
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
