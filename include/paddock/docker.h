@@ -74,6 +74,11 @@ struct docker_request {
 
 struct docker_begun;
 
+/** The minor number of the API version in use (1.41 to the newest that we know). Asks Docker when
+ * no call has negotiated it yet. Returns it; -errno as docker_do; -EPROTO when Docker's version is
+ * too old. */
+int docker_api_minor(struct docker *d, const struct call *call, struct err *err) MUST_CHECK;
+
 /** One request. @ret_status may be NULL. @ret_body: the parsed JSON (NULL for an empty or non-JSON
  * body); may be NULL. 304 counts as success. Owner of @ret_body: caller. */
 int docker_do(struct docker *d, const struct call *call, const struct docker_request *rq,
@@ -112,7 +117,8 @@ struct docker_state { /* of GET /containers/{id}/json */
     pid_t pid;                       /* 0 when not running */
     int64_t started_ns, finished_ns; /* since 1970; 0 = never */
     char error[256];                 /* State.Error */
-    char image_id[80];
+    char image_id[80];   /* Docker's own; with containerd's store not always the image's Id */
+    char image[512];     /* Config.Image: the name with which it was created */
     char log_driver[64]; /* HostConfig.LogConfig.Type */
     /* True when the exit codes in the container's die and exec_die events are real: it has no label
      * named exitCode or execID, which Docker would send instead. */

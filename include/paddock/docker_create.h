@@ -39,6 +39,7 @@ struct docker_create_host {
     const char *sources_dir; /* where the caller mounts what the job may mount; a path without ':';
                               * NULL = Docker is told the names */
     unsigned hold; /* of enum docker_own: what is held and mounted, too; needs @sources_dir */
+    int api_minor; /* of Docker's API in use, of docker_api_minor(); 0 = the oldest */
     const char *resolv_conf; /* path of the system's file, for tests; NULL = /etc/resolv.conf */
 };
 

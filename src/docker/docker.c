@@ -194,7 +194,19 @@ int docker_minor_take(struct docker *d, const char *api_version, struct err *err
     return use;
 }
 
-bool docker_is_other_version(int status, const struct err *err) {
-    return status == 400 && strstr(err->text, "client version") &&
-           (strstr(err->text, "is too new") || strstr(err->text, "is too old"));
+bool docker_minor_refused(struct docker *d, int minor, int status, int *r, struct err *err) {
+    bool too_old = strstr(err->text, "is too old");
+    if (status != 400 || !strstr(err->text, "client version") ||
+        (!too_old && !strstr(err->text, "is too new")))
+        return false;
+    if (too_old && minor == DOCKER_MINOR_MAX) {
+        struct err theirs = *err;
+        err_clear(err);
+        *r = err_set(err, ERR_PLAIN, EPROTO,
+                     "paddock speaks Docker's API up to version 1.%d, and Docker answers: %s",
+                     DOCKER_MINOR_MAX, theirs.text);
+        return false;
+    }
+    docker_minor_forget(d);
+    return true;
 }

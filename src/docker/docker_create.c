@@ -127,7 +127,6 @@ static int step_host_config(struct create *c) {
     create_set_list_if(c, hc, "GroupAdd", &job->group_add);
     create_set_true_if(c, hc, "Init", job->init);
     create_set_true_if(c, hc, "ReadonlyRootfs", job->readonly_rootfs);
-    create_set_map_if(c, hc, "Sysctls", &job->sysctl);
     /* The client's value is for tasks that say nothing; the built-in driver reads it and drops it.
      */
     int64_t oom = job->oom_score_adj ? job->oom_score_adj : c->plugin->oom_score_adj;
@@ -226,6 +225,7 @@ static int (*const steps[])(struct create *) = {
     docker_create_labels,
     step_env,
     docker_create_endpoints,
+    docker_create_sysctls,
     step_healthcheck,
 };
 

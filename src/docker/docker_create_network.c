@@ -10,6 +10,7 @@
 
 #define SANDBOX_LABEL "docker_sandbox_container_id" /* of CreateNetwork's answer */
 #define PORT_MAX 65535
+#define MINOR_OF_ENDPOINT_MAC 44
 
 /* ---- mode ---- */
 
@@ -128,6 +129,12 @@ static bool is_mac(const char *text) {
     return digits == 12 && isxdigit((unsigned char)text[strlen(text) - 1]);
 }
 
+json_t *docker_create_endpoint(struct create *c) {
+    json_t *all =
+        create_object(c, create_object(c, c->body, "NetworkingConfig"), "EndpointsConfig");
+    return create_object(c, all, text_of(c->network_mode));
+}
+
 int docker_create_endpoints(struct create *c) {
     const struct job_config *job = c->job;
     bool has_ip = !str_empty(job->ipv4_address) || !str_empty(job->ipv6_address);
@@ -136,9 +143,7 @@ int docker_create_endpoints(struct create *c) {
         return create_fail(c, EINVAL, "invalid mac_address: \"%s\"", job->mac_address);
     if (job->network_aliases.n == 0 && !has_ip && !has_mac)
         return 0;
-    json_t *all =
-        create_object(c, create_object(c, c->body, "NetworkingConfig"), "EndpointsConfig");
-    json_t *endpoint = create_object(c, all, text_of(c->network_mode));
+    json_t *endpoint = docker_create_endpoint(c);
     create_set_list_if(c, endpoint, "Aliases", &job->network_aliases);
     if (has_ip) {
         json_t *ipam = create_object(c, endpoint, "IPAMConfig");
@@ -146,10 +151,11 @@ int docker_create_endpoints(struct create *c) {
         create_set_text_if(c, ipam, "IPv6Address", job->ipv6_address);
     }
     if (has_mac) {
-        /* Docker before API 1.44 reads the container's, later ones the endpoint's; both must agree.
-         */
+        /* API versions before 1.44 read the container's address only. Version 1.52 and later ones
+         * refuse it. */
         create_set_text(c, endpoint, "MacAddress", job->mac_address);
-        create_set_text(c, c->body, "MacAddress", job->mac_address);
+        if (c->host->api_minor < MINOR_OF_ENDPOINT_MAC)
+            create_set_text(c, c->body, "MacAddress", job->mac_address);
     }
     return create_status(c);
 }

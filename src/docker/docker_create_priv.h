@@ -114,7 +114,12 @@ int docker_create_ulimits(struct create *c) MUST_CHECK;
 int docker_create_network_mode(struct create *c) MUST_CHECK;
 int docker_create_ports(struct create *c) MUST_CHECK;
 int docker_create_endpoints(struct create *c) MUST_CHECK;
+int docker_create_sysctls(struct create *c) MUST_CHECK;
 int docker_create_labels(struct create *c) MUST_CHECK;
+
+/** The settings of the container's endpoint in its network, found or made. Called after
+ * docker_create_network_mode(). Borrowed from the body; NULL after a failure. */
+json_t *docker_create_endpoint(struct create *c);
 
 /** `src:dst[:mode]`, further parts dropped as the built-in driver does. Returns 0; -EINVAL fewer
  * than two parts; -ENOMEM. Owner: caller, each free(). @ret_mode "" when there is none. */

@@ -73,20 +73,13 @@ int docker_container_resize_exec(struct docker *d, const struct call *call, cons
 
 int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
                       struct docker_stream **ret, struct err *err) {
-    /* Also asks for the version, which the raw request needs; almost always known from the create.
-     */
-    int minor = docker_minor(d);
-    if (!minor) {
-        struct docker_exec_state state;
-        int r = docker_exec_inspect(d, call, exec_id, &state, err);
-        if (r < 0)
-            return r;
-        minor = docker_minor(d);
-    }
+    int minor = docker_api_minor(d, call, err);
+    if (minor < 0)
+        return minor;
     AUTO_FREE char *path = exec_path(exec_id, "/start");
     if (!path)
         return err_oom(err);
     return docker_stream_open(
-        d, call, minor ? minor : DOCKER_MINOR_MIN, path,
+        d, call, minor, path,
         tty ? "{\"Detach\":false,\"Tty\":true}" : "{\"Detach\":false,\"Tty\":false}", ret, err);
 }

@@ -29,6 +29,13 @@ static int negotiate(struct docker *d, const struct call *call, struct err *err)
     return docker_minor_take(d, told ? h->value : NULL, err);
 }
 
+int docker_api_minor(struct docker *d, const struct call *call, struct err *err) {
+    struct call mine = call ? *call : (struct call){0};
+    if (!mine.deadline_us)
+        mine.deadline_us = clock_now_us() + d->timeout_us;
+    return negotiate(d, &mine, err);
+}
+
 /* ---- the call ---- */
 
 static int parse_reply(struct docker_transfer *x, json_t **ret, struct err *err) {
@@ -53,8 +60,10 @@ static int take_answer(struct docker_transfer *x, const struct call *call, int *
     return r == 0 && ret_body ? parse_reply(x, ret_body, err) : r;
 }
 
+/* Sets *@ret_again when the same with another version of the API may succeed. */
 static int attempt(struct docker *d, const struct call *call, const struct docker_request *rq,
-                   int *ret_status, json_t **ret_body, struct err *err) {
+                   int *ret_status, json_t **ret_body, bool *ret_again, struct err *err) {
+    *ret_again = false;
     int minor = negotiate(d, call, err);
     if (minor < 0)
         return minor;
@@ -62,7 +71,9 @@ static int attempt(struct docker *d, const struct call *call, const struct docke
     buf_init(&x.body, rq->reply_max ? rq->reply_max : DOCKER_REPLY_MAX);
     if (docker_transfer_send(&x, d, rq, minor) < 0)
         return err_oom(err);
-    return take_answer(&x, call, ret_status, ret_body, err);
+    int r = take_answer(&x, call, ret_status, ret_body, err);
+    *ret_again = r < 0 && docker_minor_refused(d, minor, *ret_status, &r, err);
+    return r;
 }
 
 int docker_do(struct docker *d, const struct call *call, const struct docker_request *rq,
@@ -72,12 +83,11 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
         mine.deadline_us = clock_now_us() + d->timeout_us;
     struct err failed = {0};
     int status = 0;
-    int r = attempt(d, &mine, rq, &status, ret_body, &failed);
-    if (r < 0 && docker_is_other_version(status, &failed)) {
-        /* Refused before anything was done: once more with what it speaks. */
-        docker_minor_forget(d);
+    bool again;
+    int r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
+    if (again) { /* refused before anything was done */
         err_clear(&failed);
-        r = attempt(d, &mine, rq, &status, ret_body, &failed);
+        r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
     }
     if (ret_status)
         *ret_status = status;
@@ -90,6 +100,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
 
 struct docker_begun {
     char *path;
+    int minor; /* of the API */
     struct docker_request rq;
     struct docker_transfer transfer;
 };
@@ -109,6 +120,7 @@ struct docker_begun *docker_begin(struct docker *d, const char *method, const ch
         return NULL;
     buf_init(&b->transfer.body, DOCKER_REPLY_MAX);
     b->path = strdup(path);
+    b->minor = minor;
     b->rq = (struct docker_request){.method = method, .path = b->path};
     if (b->path && docker_transfer_send(&b->transfer, d, &b->rq, minor) == 0 &&
         curl_multi_perform(b->transfer.multi, &running) == CURLM_OK)
@@ -122,8 +134,7 @@ int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_bod
     struct err failed = {0};
     int status = 0;
     int r = take_answer(&b->transfer, call, &status, ret_body, &failed);
-    if (r < 0 && docker_is_other_version(status, &failed)) {
-        docker_minor_forget(b->transfer.docker);
+    if (r < 0 && docker_minor_refused(b->transfer.docker, b->minor, status, &r, &failed)) {
         err_clear(&failed);
         r = docker_do(b->transfer.docker, call, &b->rq, NULL, ret_body, &failed);
     }

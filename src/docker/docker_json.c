@@ -77,3 +77,60 @@ json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_
     }
     return j;
 }
+
+/* ---- text that is cut ---- */
+
+/* Bytes of the character that begins at @text, as JSON text has it: an escape, a pair of escapes of
+ * one character, or UTF-8. */
+static size_t unit_len(const char *text, size_t left) {
+    unsigned char c = (unsigned char)text[0];
+    if (c == '\\') {
+        if (left < 4 || text[1] != 'u')
+            return 2;
+        bool pair = strchr("dD", text[2]) && strchr("89abAB", text[3]);
+        return pair ? 12 : 6;
+    }
+    return c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+}
+
+/* The value's first byte after @from ("\"key\"" ends there), NULL when it is no string. */
+static const char *find_value(const char *from, const char *end) {
+    static const char blank[] = " \t\r\n";
+    while (from < end && *from && strchr(blank, *from))
+        from++;
+    if (from == end || *from != ':')
+        return NULL;
+    from++;
+    while (from < end && *from && strchr(blank, *from))
+        from++;
+    return from < end && *from == '"' ? from + 1 : NULL;
+}
+
+bool docker_json_cut_text(const char *data, size_t len, const char *key, char *out, size_t size) {
+    AUTO_FREE char *text = malloc(size + 2);
+    char name[64], why[JSON_ERROR_TEXT_LENGTH];
+    const char *end = data + len, *value = NULL;
+    int n = snprintf(name, sizeof(name), "\"%s\"", key);
+    for (const char *at = data; text && !value && at;) {
+        at = memmem(at, (size_t)(end - at), name, (size_t)n);
+        at = at ? at + n : NULL;
+        value = at ? find_value(at, end) : NULL;
+    }
+    size_t used = 0;
+    while (value && value + used < end && value[used] != '"') {
+        size_t unit = unit_len(value + used, (size_t)(end - value) - used);
+        if (used + unit >= size || unit > (size_t)(end - value) - used)
+            break;
+        used += unit;
+    }
+    if (used == 0)
+        return false;
+    text[0] = '"';
+    memcpy(text + 1, value, used);
+    text[used + 1] = '"';
+    AUTO_JSON json_t *j = docker_json_parse(text, used + 2, why, sizeof(why));
+    if (!json_is_string(j))
+        return false;
+    snprintf(out, size, "%s", json_string_value(j));
+    return true;
+}

@@ -47,6 +47,7 @@ struct docker_get {
     bool dead;       /* cancelled from a callback */
     bool resume;     /* asked for */
     bool opened;     /* told */
+    int minor;       /* of the API, in this request */
     bool negotiated; /* anew, once: the version was refused */
     int r;           /* what on_data ended it with */
     struct buf error_body;
@@ -179,6 +180,7 @@ static int start_easy(struct docker_get *g, int minor) {
     if (r < 0 || c != CURLE_OK)
         return -ENOMEM;
     g->state = minor ? GET_OPEN : GET_PING;
+    g->minor = minor;
     g->detail[0] = '\0';
     buf_consume(&g->error_body, g->error_body.len);
     m->in_curl = true;
@@ -241,9 +243,8 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
         r = docker_status_error(status, &g->error_body, method_of(g), g->path, &err);
     if (r == -ENOTCONN)
         docker_minor_forget(d);
-    if (docker_is_other_version(status, &err) && !g->negotiated) {
+    if (r < 0 && docker_minor_refused(d, g->minor, status, &r, &err) && !g->negotiated) {
         g->negotiated = true;
-        docker_minor_forget(d);
         start_over(g);
         return;
     }

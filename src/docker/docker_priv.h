@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #define DOCKER_MINOR_MIN 41    /* DOCKER_API_MIN */
-#define DOCKER_MINOR_MAX 47    /* the newest whose changes we have read */
+#define DOCKER_MINOR_MAX 56    /* the newest whose changes we have read: Docker 29 */
 #define DOCKER_IDLE_MAX 4      /* connections kept for the next call: three fds each */
 #define DOCKER_ERROR_MAX 65536 /* of the body of an answer that is no success */
 #define DOCKER_RECEIVE_BYTES 16384L
@@ -36,8 +36,12 @@ int docker_minor(struct docker *d);
 void docker_minor_forget(struct docker *d);
 /** Takes the Api-Version of a /_ping (NULL = it had none). Returns the minor to use; -EPROTO. */
 int docker_minor_take(struct docker *d, const char *api_version, struct err *err) MUST_CHECK;
-/** "client version 1.47 is too new", "is too old": dockerd was replaced between two calls. */
-bool docker_is_other_version(int status, const struct err *err);
+/** Judges a failed call that was made with API 1.@minor: @status, *@r and @err are its result.
+ * Returns true when Docker refused the version ("client version 1.47 is too new") and another one
+ * may do: dockerd was replaced between two calls. The version is forgotten then. When Docker's
+ * minimum is above the newest version that we know, it returns false, and *@r (-EPROTO) and @err
+ * report that. */
+bool docker_minor_refused(struct docker *d, int minor, int status, int *r, struct err *err);
 
 /* ---- docker_transfer.c ---- */
 
@@ -95,3 +99,6 @@ bool docker_json_bool(const json_t *object, const char *key);
 /** Parses. A number beyond int64 becomes a real, a NUL in a text becomes U+FFFD. Returns NULL with
  * the reason in @text. */
 json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_size);
+/** The string member @key ("message") of a JSON text that may be cut anywhere, at whatever depth it
+ * comes first, cut to @size. Returns false when there is none, or it is empty. */
+bool docker_json_cut_text(const char *data, size_t len, const char *key, char *out, size_t size);

@@ -109,6 +109,9 @@ int docker_status_error(int status, const struct buf *body, const char *method, 
     const char *message = docker_json_text(j, "message");
     if (message[0])
         return err_set(err, status_class(status), status_errno(status), "%s", message);
+    char cut[ERR_TEXT_MAX]; /* the body was too long to keep all of it */
+    if (docker_json_cut_text(buf_text(body), body->len, "message", cut, sizeof(cut)))
+        return err_set(err, status_class(status), status_errno(status), "%s", cut);
     char start[256];
     clean_line(buf_text(body), start, sizeof(start));
     return err_set(err, status_class(status), status_errno(status),

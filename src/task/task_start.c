@@ -155,6 +155,9 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
     int r = fingerprint_info(s->d->fingerprint, s->call, runtimes, sizeof(runtimes), err);
     if (r < 0)
         return r;
+    int minor = docker_api_minor(s->d->docker, s->call, err);
+    if (minor < 0)
+        return minor;
     AUTO_FREE char *cpus = malloc(CPUSET_TEXT_MAX);
     AUTO_FREE char *mems = malloc(CPUSET_TEXT_MAX);
     if (!cpus || !mems)
@@ -171,7 +174,8 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
                                       .total_compute_mhz = s->plugin->node_total_compute_mhz,
                                       .owner_label = driver_owner(s->d),
                                       .sources_dir = sources_dir,
-                                      .hold = sources_dir ? s->hold : 0};
+                                      .hold = sources_dir ? s->hold : 0,
+                                      .api_minor = minor};
     return docker_create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
 }
 

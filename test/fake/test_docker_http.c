@@ -259,6 +259,8 @@ static void test_docker_do__nobody_listens__enotconn(void **state) {
 
 /* ---- version ---- */
 
+#define PATH_1 "/containers/task-1/json"
+
 static void check_ping(struct fixture *x, const char *header, int want_r, const char *want_text) {
     struct err err = {0};
     char rule[128];
@@ -302,6 +304,35 @@ static void test_docker_version__replaced_by_another__asked_anew(void **state) {
                "GET /containers/*/json status=400 body={\"message\":\"client version 1.47 "
                "is too new. Maximum supported API version is 1.41\"}");
     assert_int_equal(inspect(x, NULL), -EINVAL);
+}
+
+static void check_asked_once(struct fixture *x) {
+    struct err err = {0};
+    int before = fake_count(&x->fake, "GET " PATH_1);
+    assert_int_equal(inspect(x, &err), -EPROTO);
+    assert_non_null(strstr(err.text, "paddock speaks Docker's API up to version 1."));
+    assert_non_null(strstr(err.text, "Minimum supported API version is 1.99"));
+    assert_int_equal(fake_count(&x->fake, "GET " PATH_1), before + 1);
+}
+
+/* Another version would be refused as well, so nothing is asked twice. */
+static void test_docker_version__dockers_minimum_is_above_ours__told_and_asked_once(void **state) {
+    struct fixture *x = *state;
+    fake_rules(&x->fake,
+               "GET /_ping status=200 header=Api-Version:1.120 type=text/plain body=OK\n"
+               "GET /containers/*/json status=400 body={\"message\":\"client version 1.56 is too "
+               "old. Minimum supported API version is 1.99, please upgrade your client\"}");
+    check_asked_once(x);
+    check_asked_once(x);
+    assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
+    /* and the same of an answer that is waited for later */
+    struct err err = {0};
+    struct call call = call_within(NULL, 20 * SECOND);
+    struct docker_begun *b = docker_begin(x->docker, "GET", PATH_1);
+    assert_non_null(b);
+    assert_int_equal(docker_end(b, &call, NULL, &err), -EPROTO);
+    assert_non_null(strstr(err.text, "paddock speaks Docker's API up to version 1."));
+    assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
 }
 
 /* ---- an answer that is waited for later ---- */
@@ -543,6 +574,7 @@ int main(int argc, char **argv) {
         T(test_docker_do__nobody_listens__enotconn),
         T(test_docker_version__negotiation),
         T(test_docker_version__replaced_by_another__asked_anew),
+        T(test_docker_version__dockers_minimum_is_above_ours__told_and_asked_once),
         T(test_docker_begin__two_at_once__each_its_answer),
         T(test_docker_end__fails_as_a_call_does),
         T(test_docker_end__replaced_by_another_version__asked_anew),
