@@ -64,9 +64,11 @@ void docker_images_look_free(struct docker_image_look *look);
 int docker_images_acquire(struct docker_images *im, const struct call *call,
                           const struct docker_image_want *want, struct docker_image_look *look,
                           struct docker_image *ret, struct err *err) MUST_CHECK;
-/** After a restart: @user_id uses @image_id (no Docker call). */
-int docker_images_hold(struct docker_images *im, const char *image_id,
+/** After a restart: @user_id uses @image_id, which the job called @name ("" = not known). No Docker
+ * call. */
+int docker_images_hold(struct docker_images *im, const char *image_id, const char *name,
                        const char *user_id) MUST_CHECK;
-/** Drops the hold; the last one starts the delay, after which the image is removed unless a
- * container or a new holder uses it. Unknown ids are ignored. */
+/** Drops the hold. The last one starts the delay, after which the image is removed unless a
+ * container or a new holder uses it. When the image has names that no task used, these stay with
+ * the image. Unknown ids are ignored. */
 void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id);

@@ -9,6 +9,7 @@
 struct docker_pause {
     char container_id[65];
     char image_id[80];
+    char image[512];   /* the name with which it was created */
     char sandbox[512]; /* the netns file */
     bool created;      /* false: it ran already */
 };
@@ -25,7 +26,7 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
                         struct docker_pause *ret, struct err *err) MUST_CHECK;
 
 /** Stops and removes it. @container_id "" = looked up by name. 0 also when there is none.
- *  @ret_image_id (may be NULL): the image that it used, "" = not known. */
+ *  @ret: what was removed; its image_id is "" when there was none. */
 int docker_pause_destroy(struct docker *d, const struct call *call, const char *alloc_id,
-                         const char *container_id, char ret_image_id[80],
+                         const char *container_id, struct docker_pause *ret,
                          struct err *err) MUST_CHECK;

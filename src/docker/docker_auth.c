@@ -67,6 +67,19 @@ static size_t host_of(const char *key, const char **ret) {
     return strcspn(*ret, "/");
 }
 
+/* @address, which a job may write as a URL, names the host of @registry. */
+static bool is_of_registry(const char *address, const char *registry) {
+    static const char *const hub_hosts[] = {HUB, "index.docker.io", "registry-1.docker.io"};
+    const char *host;
+    size_t len = host_of(address, &host);
+    if (len == strlen(registry) && strncasecmp(host, registry, len) == 0)
+        return true;
+    for (size_t i = 0; strcmp(registry, HUB) == 0 && i < ARRAY_LEN(hub_hosts); i++)
+        if (len == strlen(hub_hosts[i]) && strncasecmp(host, hub_hosts[i], len) == 0)
+            return true;
+    return false;
+}
+
 /* The registry's entry: by its own key, else by the host in a key that is written as an address. */
 static json_t *find_entry(json_t *auths, const char *registry) {
     bool hub = strcmp(registry, HUB) == 0;
@@ -110,6 +123,8 @@ static int decode_basic(const char *text, struct docker_auth *ret) {
     unsigned bits = 0, have = 0;
     for (size_t i = 0; i < len; i++) {
         int v = base64_value(text[i]);
+        if (text[i] == '\n' || text[i] == '\r') /* `base64` breaks its lines */
+            continue;
         if (v < 0)
             return -EINVAL;
         bits = bits << 6 | (unsigned)v;
@@ -198,7 +213,9 @@ int docker_auth_lookup(const struct docker_auth_sources *s, const char *registry
         r = str_set(&a.username, s->username);
         if (r == 0)
             r = str_set(&a.password, s->password);
-        if (r == 0)
+        /* Docker 29 drops credentials that name another host than the image's, so the pull would be
+         * anonymous. Older versions ignore the host. */
+        if (r == 0 && !str_empty(s->server_address) && is_of_registry(s->server_address, registry))
             r = str_set(&a.server_address, s->server_address);
         r = r < 0 ? err_oom(err) : 1;
     }

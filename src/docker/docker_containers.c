@@ -99,6 +99,7 @@ static void fill_state(const json_t *j, struct docker_state *s) {
     docker_json_copy(state, "Status", s->status, sizeof(s->status));
     docker_json_copy(state, "Error", s->error, sizeof(s->error));
     docker_json_copy(j, "Image", s->image_id, sizeof(s->image_id));
+    docker_json_copy(config, "Image", s->image, sizeof(s->image));
     docker_json_copy(json_object_get(host, "LogConfig"), "Type", s->log_driver,
                      sizeof(s->log_driver));
 }

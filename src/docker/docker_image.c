@@ -78,7 +78,7 @@ void image_changed(struct docker_images *im) {
 
 /* "/images/NAME/json". The name goes into the path as it is: the API takes slashes, and @ and : are
  * allowed there. */
-static char *inspect_path(const char *name) {
+char *image_inspect_path(const char *name) {
     char *path;
     return asprintf(&path, "/images/%s/json", name) < 0 ? NULL : path;
 }
@@ -95,7 +95,7 @@ static int take_image(const json_t *j, struct docker_image *ret, struct err *err
 
 static int inspect_image(struct docker_images *im, const struct call *call, const char *name,
                          struct docker_image *ret, struct err *err) {
-    AUTO_FREE char *path = inspect_path(name);
+    AUTO_FREE char *path = image_inspect_path(name);
     if (!path)
         return err_oom(err);
     AUTO_JSON json_t *j = NULL;
@@ -136,7 +136,7 @@ struct docker_image_look *docker_images_look(struct docker_images *im,
         im->looks++;
     }
     pthread_mutex_unlock(&im->lock);
-    AUTO_FREE char *path = inspect_path(name_of(want, &ref));
+    AUTO_FREE char *path = image_inspect_path(name_of(want, &ref));
     if (look->im && path)
         look->asked = docker_begin(im->o.docker, "GET", path);
     if (look->asked)
@@ -167,12 +167,12 @@ static int look_answer(struct docker_image_look *look, const struct call *call,
 
 /* Held by @user_id, if it was there when @removals had ended: 0. 1: look again. */
 static int hold_seen(struct docker_images *im, const struct call *call, unsigned removals,
-                     const char *id, const char *user_id, struct err *err) {
+                     const char *id, const char *name, const char *user_id, struct err *err) {
     pthread_mutex_lock(&im->lock);
     int w = 0;
     int r = 1; /* perhaps this one was removed, after Docker had answered */
     if (removals == im->removals) {
-        r = image_users_add(im, id, user_id);
+        r = image_users_add(im, id, name, user_id);
         w = r == 1 ? image_wait(im, call) : 0;
     }
     pthread_mutex_unlock(&im->lock);
@@ -196,7 +196,7 @@ static int hold_present(struct docker_images *im, const struct call *call, const
         unsigned removals = removals_now(im);
         r = inspect_image(im, call, name, ret, err);
         if (r == 0)
-            r = hold_seen(im, call, removals, ret->id, user_id, err);
+            r = hold_seen(im, call, removals, ret->id, name, user_id, err);
     } while (r == 1);
     return r;
 }
@@ -210,7 +210,7 @@ static int hold_looked(struct docker_images *im, const struct call *call,
     struct err failed = {0};
     int r = look_answer(look, call, ret, &failed);
     if (r == 0) /* none has begun since */
-        r = hold_seen(im, call, removals_now(im), ret->id, user_id, &failed);
+        r = hold_seen(im, call, removals_now(im), ret->id, name, user_id, &failed);
     docker_images_look_free(look);
     if (r == -ETIMEDOUT || r == -ECANCELED)
         return err_set(err, failed.cls, -r, "%s", failed.text);

@@ -29,15 +29,27 @@ int image_wait(struct docker_images *im, const struct call *call) MUST_CHECK;
 /** Under the lock: a pull or a removal has ended; all who wait look again. */
 void image_changed(struct docker_images *im);
 
+/** "/images/NAME/json" for a name or id. NULL when out of memory; free(). */
+char *image_inspect_path(const char *name);
+
 /* ---- docker_image_users.c ---- */
 
-/** Under the lock. Returns 0; 1 it is being removed right now; -ENOMEM. */
-int image_users_add(struct docker_images *im, const char *id, const char *user) MUST_CHECK;
+/** Under the lock. @name: by which @user asked for it, "" = not known. Returns 0; 1 it is being
+ * removed right now; -ENOMEM. */
+int image_users_add(struct docker_images *im, const char *id, const char *name,
+                    const char *user) MUST_CHECK;
 /** Under the lock: a removal is under way. */
 bool image_users_removing(const struct docker_images *im);
 /** The timer's: starts the removals that are due. */
 void image_users_on_timer(void *im);
 void image_users_free(struct docker_images *im);
+
+/* ---- docker_image_remove.c ---- */
+
+/** Removes image @id, or those of its names that are in @used (names as jobs write them). Blocks.
+ * Returns 0; -EEXIST a container uses it; -ENOENT it is gone; other -errno of docker_do. */
+int image_remove_run(struct docker *d, const char *id, const struct strv *used,
+                     struct err *err) MUST_CHECK;
 
 /* ---- docker_image_share.c ---- */
 

@@ -1,6 +1,7 @@
 #include "docker_image_progress.h"
 
 #include "docker_priv.h"
+#include "paddock/strv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,21 @@ static struct image_layer *layer(struct image_progress *p, const char *id) {
     *l = (struct image_layer){.waiting = true};
     snprintf(l->id, sizeof(l->id), "%s", id);
     return l;
+}
+
+/* FNV-1a. */
+static uint64_t hash_of(const char *text, size_t len) {
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* A document that repeats the last one of its layer is no progress. Docker 29 repeats them ten
+ * times a second, also while nothing comes. */
+static void note_change(struct image_progress *p, uint64_t *last, uint64_t hash) {
+    p->changes += *last != hash;
+    *last = hash;
 }
 
 /* NULL: a status that says nothing of how far a layer is. */
@@ -57,15 +73,18 @@ static int64_t bytes_of(const json_t *detail, const char *key) {
     return n < 0 ? 0 : n > LAYER_BYTES_MAX ? LAYER_BYTES_MAX : n;
 }
 
-static void take_document(struct image_progress *p, const json_t *j) {
-    const char *error = json_string_value(json_object_get(j, "error"));
-    if (error && !p->error[0])
+static void take_error(struct image_progress *p, const char *error) {
+    if (!str_empty(error) && !p->error[0])
         snprintf(p->error, sizeof(p->error), "%s", error);
+}
+
+static void take_document(struct image_progress *p, const json_t *j, uint64_t hash) {
+    take_error(p, docker_json_text(json_object_get(j, "errorDetail"), "message"));
+    take_error(p, docker_json_text(j, "error")); /* the older of the two fields */
     const char *id = json_string_value(json_object_get(j, "id"));
     const char *status = json_string_value(json_object_get(j, "status"));
-    if (!id || !status)
-        return;
-    struct image_layer *l = set_state(p, id, status);
+    struct image_layer *l = id && status ? set_state(p, id, status) : NULL;
+    note_change(p, l ? &l->last : &p->other, hash);
     if (!l)
         return;
     json_t *detail = json_object_get(j, "progressDetail");
@@ -77,20 +96,57 @@ static void take_document(struct image_progress *p, const json_t *j) {
     }
 }
 
+static int take_line(struct image_progress *p, const char *line, size_t len) {
+    if (strspn(line, " \t\r\n") >= len)
+        return 0;
+    char why[JSON_ERROR_TEXT_LENGTH];
+    AUTO_JSON json_t *j = docker_json_parse(line, len, why, sizeof(why));
+    if (!json_is_object(j) && !json_is_array(j))
+        return -EPROTO;
+    take_document(p, j, hash_of(line, len));
+    return 0;
+}
+
+/* The head of a line that is longer than we keep: the page of an error, for example. */
+static void take_head(struct image_progress *p, const char *head, size_t len) {
+    char error[sizeof(p->error)];
+    if (docker_json_cut_text(head, len, "error", error, sizeof(error)) ||
+        docker_json_cut_text(head, len, "message", error, sizeof(error)))
+        take_error(p, error);
+    note_change(p, &p->other, hash_of(head, len));
+}
+
+/* Takes one piece of a line: up to its end when @ends. */
+static int take_piece(struct image_progress *p, const char *data, size_t len, bool ends) {
+    int r = 0;
+    size_t room = PROGRESS_LINE_MAX - p->line.len;
+    if (!p->passing_over && len < room) {
+        r = buf_append(&p->line, data, len);
+        if (r == 0 && ends)
+            r = take_line(p, buf_text(&p->line), p->line.len);
+    } else if (!p->passing_over) {
+        r = buf_append(&p->line, data, room);
+        if (r == 0)
+            take_head(p, buf_text(&p->line), p->line.len);
+        p->passing_over = true;
+    }
+    if (ends || p->passing_over)
+        buf_consume(&p->line, p->line.len);
+    if (ends)
+        p->passing_over = false;
+    return r;
+}
+
 /* Documents are lines; blank ones mean nothing. */
 int image_progress_feed(struct image_progress *p, const char *data, size_t len) {
-    int r = buf_append(&p->line, data, len);
-    char *end;
-    while (r == 0 && p->line.len > 0 && (end = memchr(p->line.data, '\n', p->line.len))) {
-        size_t n = (size_t)(end - p->line.data);
-        bool blank = strspn(p->line.data, " \t\r\n") > n;
-        char why[JSON_ERROR_TEXT_LENGTH];
-        AUTO_JSON json_t *j = blank ? NULL : docker_json_parse(p->line.data, n, why, sizeof(why));
-        if (json_is_object(j) || json_is_array(j))
-            take_document(p, j);
-        else if (!blank)
-            r = -EPROTO;
-        buf_consume(&p->line, n + 1);
+    int r = 0;
+    while (r == 0 && len > 0) {
+        const char *end = memchr(data, '\n', len);
+        size_t n = end ? (size_t)(end - data) : len;
+        r = take_piece(p, data, n, end != NULL);
+        n += end != NULL;
+        data += n;
+        len -= n;
     }
     return r;
 }

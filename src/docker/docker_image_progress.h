@@ -11,19 +11,24 @@ struct image_layer {
     char id[24];
     bool waiting, pulling, pulled; /* pulled: all bytes are here, unpacked or not */
     int64_t current, total;        /* bytes */
+    uint64_t last;                 /* hash of its last document */
 };
 
 struct image_progress {
     struct buf line; /* an unfinished document */
     struct image_layer layers[IMAGE_LAYERS_MAX];
     size_t n;
-    char error[512]; /* "" = none was told */
+    uint64_t other;    /* hash of the last document that is of no layer */
+    uint64_t changes;  /* documents that said something new: progress */
+    bool passing_over; /* until the end of a line that is too long */
+    char error[512];   /* "" = none was told */
 };
 
 void image_progress_init(struct image_progress *p);
 void image_progress_done(struct image_progress *p);
 
-/** Takes bytes as they come. Returns 0; -EPROTO what is no such stream; -EMSGSIZE; -ENOMEM. */
+/** Takes bytes as they come. A line longer than 64 KiB is passed over, but for an error in it.
+ * Returns 0; -EPROTO what is no such stream; -ENOMEM. */
 int image_progress_feed(struct image_progress *p, const char *data, size_t len) MUST_CHECK;
 
 /** The stream has ended: what comes behind the last newline counts too. Returns as

@@ -15,6 +15,7 @@ struct running {
     const struct image_pull *pull;
     struct image_progress progress;
     uint64_t begun_us, told_us;
+    uint64_t changes, moved_us; /* the progress that was last seen, and when */
 };
 
 /* As the built-in driver's pattern "Error: image .+ not found". */
@@ -32,6 +33,13 @@ static int on_data(void *ctx, const char *data, size_t len) {
     struct running *r = ctx;
     int result = image_progress_feed(&r->progress, data, len);
     uint64_t now = clock_now_us();
+    if (r->changes != r->progress.changes) {
+        r->changes = r->progress.changes;
+        r->moved_us = now;
+    } else if (result == 0 && r->pull->activity_timeout_us &&
+               now - r->moved_us >= r->pull->activity_timeout_us) {
+        return -ETIMEDOUT;
+    }
     if (result == 0 && image_pull_is_due(r->pull, now - r->told_us)) {
         char text[256], message[320];
         image_progress_text(&r->progress, now - r->begun_us, text, sizeof(text));
@@ -91,7 +99,7 @@ static int run(const struct image_pull *p, const struct call *call, const char *
     if (!r)
         return err_oom(err);
     r->pull = p;
-    r->begun_us = r->told_us = clock_now_us();
+    r->begun_us = r->told_us = r->moved_us = clock_now_us();
     image_progress_init(&r->progress);
     const char *headers[] = {auth_header, NULL};
     struct docker_request rq = {.method = "POST",

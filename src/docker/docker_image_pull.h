@@ -10,7 +10,7 @@ struct image_pull {
     const char *image; /* a reference that parses */
     struct docker_auth_sources auth;
     bool auth_soft_fail;          /* a failed look-up of credentials is no reason to stop */
-    uint64_t activity_timeout_us; /* so long without a word ends it */
+    uint64_t activity_timeout_us; /* so long without progress ends it; 0 = off */
     uint64_t progress_us;         /* how often progress is told; 0 = 2 min */
     void (*tell)(void *ctx, const char *message); /* must not block */
     void *ctx;

@@ -1,6 +1,7 @@
 #include "docker_image_ref.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NAME_MAX_LEN 255 /* registry and path together */
@@ -155,6 +156,31 @@ int docker_image_ref_parse(const char *text, struct docker_image_ref *ret) {
 
 bool docker_image_ref_is_fixed(const struct docker_image_ref *ref) {
     return strcmp(ref->tag, "latest") != 0;
+}
+
+static const char *skip_head(const char *text, const char *head) {
+    return strncmp(text, head, strlen(head)) == 0 ? text + strlen(head) : text;
+}
+
+int docker_image_ref_familiar(const char *text, char *out, size_t size) {
+    struct docker_image_ref ref;
+    int r = docker_image_ref_parse(text, &ref);
+    if (r < 0)
+        return r;
+    const char *repo = ref.repo;
+    if (strcmp(ref.registry, "docker.io") == 0) {
+        repo = skip_head(skip_head(repo, "docker.io/"), "index.docker.io/");
+        repo = skip_head(repo, "library/");
+    }
+    int n = snprintf(out, size, "%s%s%s", repo, ref.tag[0] ? ":" : "", ref.tag);
+    return n < 0 || (size_t)n >= size ? -EINVAL : 0;
+}
+
+size_t docker_image_ref_repo_len(const char *name) {
+    const char *end = strchr(name, '@'), *slash = strrchr(name, '/');
+    if (!end)
+        end = strchr(slash ? slash : name, ':');
+    return end ? (size_t)(end - name) : strlen(name);
 }
 
 char *docker_image_base64url(const void *data, size_t len) {

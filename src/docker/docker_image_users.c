@@ -1,7 +1,7 @@
-/* Who uses which image, and its removal: when the last user has gone, after a delay, without force:
- * what a container of anybody uses stays. Only an image with several names needs force, for it is
- * removed by id; as force does not spare stopped containers, those are asked for first. Whoever
- * wants an image that is being removed at that moment waits for the end of it. */
+/* Who uses which image, and when it is removed: after a delay, when its last user has gone.
+ *
+ * The removal itself (docker_image_remove.c) runs on the pool. A caller that wants an image while
+ * it is being removed waits for the end of the removal. */
 #include "docker_image_priv.h"
 
 #include "paddock/clock.h"
@@ -14,11 +14,11 @@
 
 #define REMOVE_TRIES 3
 #define REMOVE_PAUSE_US (3 * US_PER_SEC)
-#define REMOVE_TIMEOUT_US (60 * US_PER_SEC)
 
 struct image_held {
     char id[80];
     struct strv users;
+    struct strv names;     /* by which tasks have asked for it, also earlier users' */
     uint64_t remove_at_us; /* 0 = in use or not to be removed */
     bool removing;
     struct image_held *next;
@@ -31,7 +31,11 @@ static struct image_held *find_held(struct docker_images *im, const char *id) {
     return h;
 }
 
-int image_users_add(struct docker_images *im, const char *id, const char *user) {
+static int add_once(struct strv *list, const char *text) {
+    return strv_contains(list, text) ? 0 : strv_add(list, text);
+}
+
+int image_users_add(struct docker_images *im, const char *id, const char *name, const char *user) {
     struct image_held *h = find_held(im, id);
     if (h && h->removing)
         return 1;
@@ -44,7 +48,8 @@ int image_users_add(struct docker_images *im, const char *id, const char *user) 
         im->held = h;
     }
     h->remove_at_us = 0;
-    return strv_contains(&h->users, user) ? 0 : strv_add(&h->users, user);
+    int r = name[0] ? add_once(&h->names, name) : 0;
+    return r < 0 ? r : add_once(&h->users, user);
 }
 
 bool image_users_removing(const struct docker_images *im) {
@@ -54,11 +59,12 @@ bool image_users_removing(const struct docker_images *im) {
     return h != NULL;
 }
 
-int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
+int docker_images_hold(struct docker_images *im, const char *image_id, const char *name,
+                       const char *user_id) {
     pthread_mutex_lock(&im->lock);
     int r;
     struct call call = call_within(NULL, REMOVE_TRIES * REMOVE_PAUSE_US * 2);
-    while ((r = image_users_add(im, image_id, user_id)) == 1 && image_wait(im, &call) == 0)
+    while ((r = image_users_add(im, image_id, name, user_id)) == 1 && image_wait(im, &call) == 0)
         ;
     pthread_mutex_unlock(&im->lock);
     return r == 1 ? 0 : r; /* a container runs of it: Docker keeps it whatever the removal does */
@@ -72,6 +78,7 @@ static void drop_held(struct docker_images *im, struct image_held *h) {
         }
     }
     strv_done(&h->users);
+    strv_done(&h->names);
     free(h);
 }
 
@@ -115,29 +122,12 @@ void docker_images_release(struct docker_images *im, const char *image_id, const
 struct removal {
     struct docker_images *im;
     char id[80];
+    struct strv names; /* the tasks' */
 };
 
-static int delete_image(struct docker_images *im, const char *id, bool force, struct err *err) {
-    AUTO_FREE char *escaped = docker_escape(id);
-    AUTO_FREE char *path = NULL;
-    if (!escaped || asprintf(&path, "/images/%s?force=%d", escaped, force) < 0) {
-        path = NULL;
-        return -ENOMEM;
-    }
-    struct docker_request rq = {.method = "DELETE", .path = path};
-    struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
-    return docker_do(im->o.docker, &call, &rq, NULL, NULL, err);
-}
-
-/* Any container, running or not. Unsure is yes. */
-static bool has_containers(struct docker_images *im, const char *id) {
-    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "ancestor", id);
-    AUTO_JSON json_t *list = NULL;
-    struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
-    size_t skipped = 0;
-    return !filters ||
-           docker_container_list(im->o.docker, &call, true, filters, &list, &skipped, NULL) < 0 ||
-           json_array_size(list) + skipped > 0;
+static void removal_free(struct removal *x) {
+    strv_done(&x->names);
+    free(x);
 }
 
 static void remove_work(void *arg) {
@@ -145,18 +135,11 @@ static void remove_work(void *arg) {
     struct docker_images *im = x->im;
     struct err err;
     int r = 0;
-    bool force = false;
     for (int i = 0; i < REMOVE_TRIES; i++) {
         err = (struct err){0};
-        r = delete_image(im, x->id, force, &err);
-        if (r == -EEXIST && !force && strstr(err.text, "multiple repositories")) {
-            force = !has_containers(im, x->id); /* its other names go with it */
-            if (!force)
-                break;
-        } else if (r == 0 || r == -ENOENT || r == -EEXIST ||
-                   call_sleep(NULL, REMOVE_PAUSE_US) < 0) {
+        r = image_remove_run(im->o.docker, x->id, &x->names, &err);
+        if (r == 0 || r == -ENOENT || r == -EEXIST || call_sleep(NULL, REMOVE_PAUSE_US) < 0)
             break;
-        }
     }
     if (r < 0 && r != -ENOENT)
         log_debug("image", LOG_KV("image", x->id, "error", err.text), "not removed, ignoring");
@@ -167,7 +150,23 @@ static void remove_work(void *arg) {
     im->removals++;
     image_changed(im);
     pthread_mutex_unlock(&im->lock);
-    free(x);
+    removal_free(x);
+}
+
+/* NULL when out of memory. */
+static struct removal *removal_new(struct docker_images *im, const struct image_held *h) {
+    struct removal *x = calloc(1, sizeof(*x));
+    if (!x)
+        return NULL;
+    x->im = im;
+    snprintf(x->id, sizeof(x->id), "%s", h->id);
+    for (size_t i = 0; i < h->names.n; i++) {
+        if (strv_add(&x->names, h->names.v[i]) < 0) {
+            removal_free(x);
+            return NULL;
+        }
+    }
+    return x;
 }
 
 void image_users_on_timer(void *arg) {
@@ -179,14 +178,11 @@ void image_users_on_timer(void *arg) {
         if (!h->remove_at_us || h->removing || h->remove_at_us > now)
             continue;
         im->put_off |= im->looks > 0;
-        struct removal *x = im->looks == 0 ? calloc(1, sizeof(*x)) : NULL;
-        if (x) {
-            x->im = im;
-            snprintf(x->id, sizeof(x->id), "%s", h->id);
-            h->removing = pool_run(im->o.pool, remove_work, x) == 0;
-        }
+        struct removal *x = im->looks == 0 ? removal_new(im, h) : NULL;
+        h->removing = x && pool_run(im->o.pool, remove_work, x) == 0;
         if (!h->removing) {
-            free(x);
+            if (x)
+                removal_free(x);
             h->remove_at_us = now + REMOVE_PAUSE_US;
         }
     }
@@ -198,6 +194,7 @@ void image_users_free(struct docker_images *im) {
     for (struct image_held *h = im->held, *next; h; h = next) {
         next = h->next;
         strv_done(&h->users);
+        strv_done(&h->names);
         free(h);
     }
 }

@@ -27,6 +27,7 @@ static int inspect(struct docker *d, const struct call *call, const char *id_or_
         json_string_value(json_object_get(json_object_get(j, "NetworkSettings"), "SandboxKey"));
     snprintf(ret->container_id, sizeof(ret->container_id), "%s", state.id);
     snprintf(ret->image_id, sizeof(ret->image_id), "%s", state.image_id);
+    snprintf(ret->image, sizeof(ret->image), "%s", state.image);
     snprintf(ret->sandbox, sizeof(ret->sandbox), "%s", sandbox ? sandbox : "");
     *ret_running = state.running;
     return 0;
@@ -125,29 +126,25 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
 }
 
 static int destroy(struct docker *d, const struct call *call, const char *id_or_name,
-                   char ret_image_id[80], struct err *err) {
-    struct docker_pause p = {0};
+                   struct docker_pause *ret, struct err *err) {
     bool running;
-    int r = inspect(d, call, id_or_name, &p, &running, err);
+    int r = inspect(d, call, id_or_name, ret, &running, err);
     if (r < 0)
         return r;
-    if (ret_image_id)
-        snprintf(ret_image_id, 80, "%s", p.image_id);
-    int stopped = running ? docker_container_stop(d, call, p.container_id, STOP_SEC, NULL) : 0;
+    int stopped = running ? docker_container_stop(d, call, ret->container_id, STOP_SEC, NULL) : 0;
     (void)stopped; /* the removal ends it in any case, and tells what is wrong */
-    return docker_container_remove(d, call, p.container_id, true, err);
+    return docker_container_remove(d, call, ret->container_id, true, err);
 }
 
 int docker_pause_destroy(struct docker *d, const struct call *call, const char *alloc_id,
-                         const char *container_id, char ret_image_id[80], struct err *err) {
+                         const char *container_id, struct docker_pause *ret, struct err *err) {
     char name[NAME_MAX_LEN];
     name_of(alloc_id, name);
-    if (ret_image_id)
-        ret_image_id[0] = '\0';
-    int r = str_empty(container_id) ? -ENOENT : destroy(d, call, container_id, ret_image_id, err);
+    *ret = (struct docker_pause){0};
+    int r = str_empty(container_id) ? -ENOENT : destroy(d, call, container_id, ret, err);
     if (r == -ENOENT) { /* not told, or made anew since */
         err_clear(err);
-        r = destroy(d, call, name, ret_image_id, err);
+        r = destroy(d, call, name, ret, err);
     }
     if (r == -ENOENT || r == -EEXIST) { /* gone, or somebody is at it */
         err_clear(err);

@@ -155,6 +155,7 @@ static int infra_image(struct driver *d, const struct call *call, const struct p
                                      .username = "",
                                      .password = "",
                                      .server_address = "",
+                                     .auth_soft_fail = true,
                                      .pull_timeout_us = (uint64_t)c->infra_image_pull_timeout_us,
                                      .user_id = alloc_id};
     return docker_images_acquire(d->images, call, &want, NULL, ret, err);
@@ -183,7 +184,8 @@ static int find_or_make(struct driver *d, const struct call *call, const char *a
     int r = docker_pause_find(d->docker, &within, alloc_id, ret, err);
     if (r == 0) {
         held_image(d->networks, alloc_id, ret->image_id);
-        return docker_images_hold(d->images, ret->image_id, alloc_id) < 0 ? err_oom(err) : 0;
+        return docker_images_hold(d->images, ret->image_id, ret->image, alloc_id) < 0 ? err_oom(err)
+                                                                                      : 0;
     }
     if (r != -ENOENT)
         return r;
@@ -229,19 +231,19 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
     if (r < 0)
         return r;
     struct call within = call_within(call, d->timeout_slow_us);
-    char image_id[80] = "";
-    r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, image_id, err);
+    struct docker_pause gone;
+    r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, &gone, err);
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
-    held_image(d->networks, alloc_id, image_id);
+    held_image(d->networks, alloc_id, gone.image_id);
     forget(d->networks, alloc_id);
     /* Made before our start, its image is not held: the release of a fresh hold starts the
      * removal's delay. */
-    if (image_id[0])
-        r = docker_images_hold(d->images, image_id, alloc_id);
+    if (gone.image_id[0])
+        r = docker_images_hold(d->images, gone.image_id, gone.image, alloc_id);
     if (r < 0)
         return err_oom(err);
-    docker_images_release(d->images, image_id, alloc_id);
+    docker_images_release(d->images, gone.image_id, alloc_id);
     return 0;
 }
 

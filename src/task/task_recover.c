@@ -161,10 +161,13 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     /* The built-in driver does not say whether it collects logs: it has a logger when it does. */
     bool logs = state->ours ? state->logs
                             : state->logger_pid > 0 && !c->c.disable_log_collection && !to_null;
+    /* Under the id with which StartTask held it. The container's can be another one. */
+    if (!str_empty(state->image_id))
+        snprintf(container.image_id, sizeof(container.image_id), "%s", state->image_id);
     store_set_container(t, container.id, container.image_id, container.tty, logs);
     r = store_set_network(t, &state->port_map, state->ip ? state->ip : "", state->auto_advertise);
     if (r == 0 && container.image_id[0])
-        r = docker_images_hold(d->images, container.image_id, t->id);
+        r = docker_images_hold(d->images, container.image_id, container.image, t->id);
     if (r < 0)
         return err_oom(err);
     exit_task_runs(d, t, &container);

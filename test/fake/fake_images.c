@@ -42,7 +42,9 @@ static unsigned place_of(struct docker_images *im, const char *hold) {
     return i;
 }
 
-int docker_images_hold(struct docker_images *im, const char *image_id, const char *user_id) {
+int docker_images_hold(struct docker_images *im, const char *image_id, const char *name,
+                       const char *user_id) {
+    (void)name;
     char hold[256];
     snprintf(hold, sizeof(hold), "%s of %s", image_id, user_id);
     pthread_mutex_lock(&im->lock);
@@ -81,7 +83,7 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
     if (r < 0)
         return err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: scripted", want->image);
     *ret = (struct docker_image){.id = "sha256:5ca1ab1e"};
-    return docker_images_hold(im, ret->id, want->user_id);
+    return docker_images_hold(im, ret->id, want->image, want->user_id);
 }
 
 void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id) {

@@ -1,6 +1,7 @@
 /* Who holds an image, and when Docker is told to remove it. */
 #include "fake/image_world.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void test_docker_images_release__last_user__removed_after_the_delay(void **state) {
@@ -35,7 +36,7 @@ static void test_docker_images_release__new_user_in_the_delay__stays(void **stat
     image_acquire(x, "b", "app:1");
     image_fence(x);
     image_release(x, "b");
-    assert_int_equal(docker_images_hold(x->images, "sha256:5ca1ab1e", "c"), 0);
+    assert_int_equal(docker_images_hold(x->images, "sha256:5ca1ab1e", "app:1", "c"), 0);
     image_fence(x);
     assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
     image_release(x, "c");
@@ -46,7 +47,7 @@ static void test_docker_images_release__new_user_in_the_delay__stays(void **stat
 static void test_docker_images_hold__counts_as_a_user(void **state) {
     struct image_world *x = *state;
     fake_rules(&x->fake, "DELETE /images/* body=[]");
-    assert_int_equal(docker_images_hold(x->images, "sha256:5ca1ab1e", "recovered"), 0);
+    assert_int_equal(docker_images_hold(x->images, "sha256:5ca1ab1e", "app:1", "recovered"), 0);
     image_acquire(x, "new", "app:1");
     image_release(x, "new");
     image_fence(x);
@@ -155,6 +156,71 @@ static void test_docker_images_release__several_names__by_force_unless_used(void
     AUTO_JSON json_t *again = fake_log(&x->fake, IMAGE_DELETE);
     assert_string_equal(json_string_value(json_object_get(json_array_get(again, 2), "query")),
                         "force=0");
+}
+
+/* What each removal of an image was of, so far. */
+static json_t *deletes(const struct image_world *x) {
+    AUTO_JSON json_t *log = fake_log(&x->fake, "");
+    json_t *out = json_array();
+    size_t i;
+    json_t *one;
+    json_array_foreach(log, i, one) {
+        const char *request = json_string_value(json_object_get(one, "request"));
+        if (strncmp(request, "DELETE /images/", 15) == 0)
+            json_array_append_new(out, json_string(request + 15));
+    }
+    return out;
+}
+
+#define INSPECT "GET /images/sha256:5ca1ab1e/json"
+
+/* The removals of a row of names: which DELETEs, joined by spaces, in order. */
+static void check_removed(struct image_world *x, const char *names, const char *want) {
+    char rule[1024], got[512] = "";
+    snprintf(rule, sizeof(rule),
+             INSPECT " type=application/json "
+                     "body={\"Id\":\"sha256:5ca1ab1e\",%s}\n",
+             names);
+    fake_control(&x->fake, "POST", "reset", "", NULL, 0);
+    fake_rules(&x->fake, "DELETE /images/* type=application/json body=[]");
+    fake_rules(&x->fake, rule);
+    int looks = fake_count(&x->fake, INSPECT);
+    AUTO_JSON json_t *before = deletes(x);
+    image_acquire(x, "a", "app:1");
+    image_acquire(x, "b", "docker.io/library/app:2");
+    image_acquire(x, "c",
+                  "r:5000/x/y@sha256:"
+                  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    image_release(x, "a");
+    image_release(x, "b");
+    image_release(x, "c");
+    image_wait_count(x, INSPECT, looks + 1);
+    image_acquire(x, "a", "app:1"); /* waits for the end of the removal */
+    AUTO_JSON json_t *after = deletes(x);
+    for (size_t i = json_array_size(before); i < json_array_size(after); i++)
+        snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s", got[0] ? " " : "",
+                 json_string_value(json_array_get(after, i)));
+    print_message("%s\n", names);
+    assert_string_equal(got, want);
+}
+
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* Only names by which tasks asked for an image are removed. */
+static void test_docker_images_release__names_that_no_task_used__stay(void **state) {
+    struct image_world *x = *state;
+    static const char by_id[] = "sha256%3A5ca1ab1e";
+    check_removed(x, "\"RepoTags\":[\"app:1\"]", by_id);
+    check_removed(
+        x, "\"RepoTags\":[\"app:1\",\"app:2\"],\"RepoDigests\":[\"app@sha256:" HEX64 "\"]", by_id);
+    check_removed(x, "\"RepoTags\":[],\"RepoDigests\":[\"r:5000/x/y@sha256:" HEX64 "\"]", by_id);
+    check_removed(x, "\"RepoTags\":null,\"RepoDigests\":null", by_id);
+    check_removed(x, "\"RepoTags\":[\"app:1\",\"keep/base:1\"]", "app:1");
+    check_removed(x, "\"RepoTags\":[\"app:1\",\"app:3\",\"app:2\"]", "app:1 app:2");
+    check_removed(x, "\"RepoTags\":[\"app:1\"],\"RepoDigests\":[\"keep/base@sha256:" HEX64 "\"]",
+                  "app:1");
+    check_removed(x, "\"RepoTags\":[\"keep/base:1\"]", "");
+    check_removed(x, "\"RepoTags\":[7]", "");
 }
 
 /* Wanted while it is being removed: it is waited for, looked at again, and pulled. */
@@ -291,6 +357,7 @@ int main(void) {
         T(test_docker_images_release__refused_removal__once_and_forgotten),
         T(test_docker_images_release__docker_fails__tried_again),
         T(test_docker_images_release__several_names__by_force_unless_used),
+        T(test_docker_images_release__names_that_no_task_used__stay),
         T(test_docker_images_acquire__during_the_removal__pulled_after_it),
         T(test_docker_images_acquire__removed_behind_the_look__pulled),
         T(test_docker_images_look__no_removal_before_the_answer),

@@ -20,9 +20,9 @@ static int create(struct fake_pair *x, const char *hostname, const char *owner,
     return docker_pause_create(x->docker, &call, "alloc", hostname, "pause:3", owner, ret, err);
 }
 
-static int destroy(struct fake_pair *x, const char *id, char image[80], struct err *err) {
+static int destroy(struct fake_pair *x, const char *id, struct docker_pause *ret, struct err *err) {
     struct call call = fake_call();
-    return docker_pause_destroy(x->docker, &call, "alloc", id, image, err);
+    return docker_pause_destroy(x->docker, &call, "alloc", id, ret, err);
 }
 
 static int inspect(struct fake_pair *x, const char *name, struct docker_state *ret) {
@@ -70,7 +70,8 @@ static void test_docker_pause_create__what_docker_is_told(void **state) {
             json_loads(json_string_value(json_object_get(row, "body")), 0, NULL);
         assert_non_null(want);
         assert_true(json_equal(got, want));
-        assert_int_equal(destroy(x, p.container_id, NULL, NULL), 0);
+        struct docker_pause gone;
+        assert_int_equal(destroy(x, p.container_id, &gone, NULL), 0);
     }
 }
 
@@ -234,7 +235,7 @@ static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
     for (int way = 0; way < 4; way++) {
         struct docker_pause p;
         struct err err = {0};
-        char image[80] = "old";
+        struct docker_pause gone;
         assert_int_equal(create(x, "h", "o", &p, NULL), 0);
         if (way == 3) { /* has stopped meanwhile */
             char path[128];
@@ -242,16 +243,18 @@ static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
             fake_control(&x->fake, "POST", path, "", NULL, 0);
         }
         const char *const ids[] = {p.container_id, "", stale, p.container_id};
-        assert_int_equal(destroy(x, ids[way], image, &err), 0);
+        assert_int_equal(destroy(x, ids[way], &gone, &err), 0);
         assert_false(err.set);
-        assert_string_equal(image, "sha256:5ca1ab1e");
+        assert_string_equal(gone.image_id, "sha256:5ca1ab1e");
+        assert_string_equal(gone.image, "pause:3");
         expect_none(x);
         /* Once more, as Nomad may: nothing to do is success. */
-        assert_int_equal(destroy(x, ids[way], image, &err), 0);
-        assert_string_equal(image, "");
+        assert_int_equal(destroy(x, ids[way], &gone, &err), 0);
+        assert_string_equal(gone.image_id, "");
         assert_false(err.set);
     }
-    assert_int_equal(destroy(x, NULL, NULL, NULL), 0);
+    struct docker_pause none;
+    assert_int_equal(destroy(x, NULL, &none, NULL), 0);
 }
 
 static void test_docker_pause_destroy__docker_refuses(void **state) {
@@ -270,17 +273,17 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
     };
     struct fake_pair *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct docker_pause p;
+        struct docker_pause p, gone;
         struct err err = {0};
         struct docker_state s;
         assert_int_equal(create(x, "h", "o", &p, NULL), 0);
         fake_rules(&x->fake, rows[i].rules);
         print_message("%s\n", rows[i].rules);
-        assert_int_equal(destroy(x, p.container_id, NULL, &err), rows[i].r);
+        assert_int_equal(destroy(x, p.container_id, &gone, &err), rows[i].r);
         assert_int_equal(err.set, rows[i].r < 0);
         fake_control(&x->fake, "POST", "reset", "", NULL, 0);
         assert_int_equal(inspect(x, p.container_id, &s), rows[i].left ? 0 : -ENOENT);
-        assert_int_equal(destroy(x, p.container_id, NULL, NULL), 0);
+        assert_int_equal(destroy(x, p.container_id, &gone, NULL), 0);
     }
 }
 

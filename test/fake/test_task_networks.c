@@ -65,7 +65,7 @@ static void test_create__new__path_and_labels(void **state) {
     assert_int_equal(world_containers(w), 2);
     assert_int_equal(fake_images_held(), 2);
     assert_string_equal(fake_images_wanted(),
-                        "pause:3 load= below= force=0 auth=:@ soft=0 within=420");
+                        "pause:3 load= below= force=0 auth=:@ soft=1 within=420");
 }
 
 /* The labels are what a task of the group joins by. */

@@ -113,6 +113,44 @@ static void expect_config(const struct fixture *x, const char *config, const cha
         assert_null(a.identity_token);
 }
 
+/* `base64` breaks its lines after 76 characters; people paste them as they come. */
+static void test_docker_auth_lookup__base64_with_line_breaks__read(void **state) {
+    expect_config(*state, "{\"auths\":{\"r:5000\":{\"auth\":\"dTpz\\nZWNyZX\\r\\nQ=\\n\"}}}",
+                  "r:5000", "u", "secret", NULL);
+}
+
+/* Docker 29 drops credentials of another host, and the pull would be anonymous. */
+static void test_docker_auth_lookup__server_address__only_when_it_is_the_images(void **state) {
+    (void)state;
+    static const struct {
+        const char *registry, *address, *want;
+    } rows[] = {
+        {"r.example:5000", "r.example:5000", "r.example:5000"},
+        {"r.example:5000", "https://R.example:5000/v2/", "https://R.example:5000/v2/"},
+        {"r.example:5000", "r.example", NULL},
+        {"r.example", "other.example", NULL},
+        {"r.example", "r.example.org", NULL},
+        {"r.example", "docker.io", NULL},
+        {"r.example", "", NULL},
+        {"docker.io", "docker.io", "docker.io"},
+        {"docker.io", "https://index.docker.io/v1/", "https://index.docker.io/v1/"},
+        {"docker.io", "registry-1.docker.io", "registry-1.docker.io"},
+        {"docker.io", "r.example", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct docker_auth_sources s = {
+            .username = "u", .password = "p", .server_address = rows[i].address};
+        AUTO_DOCKER_AUTH struct docker_auth a = {0};
+        assert_int_equal(lookup(&s, rows[i].registry, &a, NULL), 1);
+        assert_string_equal(a.username, "u");
+        print_message("%s of %s\n", rows[i].address, rows[i].registry);
+        if (rows[i].want)
+            assert_string_equal(a.server_address, rows[i].want);
+        else
+            assert_null(a.server_address);
+    }
+}
+
 /* ---- X-Registry-Auth ---- */
 
 static unsigned digit(char c) {
@@ -665,6 +703,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_docker_auth_header__fields__base64url_of_their_json),
         T(test_docker_auth_header__not_utf8__null),
+        T(test_docker_auth_lookup__base64_with_line_breaks__read),
+        T(test_docker_auth_lookup__server_address__only_when_it_is_the_images),
         T(test_docker_auth_lookup__no_source__none),
         T(test_docker_auth_lookup__task_before_config_before_helper),
         T(test_docker_auth_lookup__error_of_a_source__decides),

@@ -87,6 +87,10 @@ static void test_image_progress_feed__error__the_first_is_kept(void **state) {
         "such\"}\r\n{\"error\":\"later\"}\r\n",
         "{\"status\":\"Waiting\",\"id\":\"a\"}\r\n{\"error\":\"no such\"}", /* without its newline
                                                                              */
+        "{\"errorDetail\":{\"code\":1,\"message\":\"no "
+        "such\"}}\n{\"errorDetail\":{\"message\":\"later\"}}\n",
+        "{\"errorDetail\":{\"message\":\"\"},\"error\":\"no such\"}\n",
+        "{\"errorDetail\":7,\"error\":\"no such\"}\n",
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct image_progress p;
@@ -119,15 +123,6 @@ static void test_image_progress_feed__hostile__bounded(void **state) {
         assert_int_equal(image_progress_feed(&p, bad[i], i == 3 ? 2 : strlen(bad[i])), -EPROTO);
         image_progress_done(&p);
     }
-    char page[4096];
-    memset(page, ' ', sizeof(page));
-    image_progress_init(&p);
-    int r = 0;
-    for (int i = 0; i < 100 && r == 0; i++)
-        r = image_progress_feed(&p, page, sizeof(page));
-    assert_int_equal(r, -EMSGSIZE);
-    image_progress_done(&p);
-
     image_progress_init(&p);
     for (int i = 0; i < 1000; i++) {
         char line[128];
@@ -142,6 +137,98 @@ static void test_image_progress_feed__hostile__bounded(void **state) {
     image_progress_text(&p, UINT64_MAX, text, sizeof(text));
     assert_non_null(strstr(text, "0 waiting/256 pulling"));
     image_progress_done(&p);
+}
+
+/* Feeds @head, @n times @c, @tail and a line that moves a layer, in pieces of @piece bytes. */
+static void feed_long(struct image_progress *p, const char *head, char c, size_t n,
+                      const char *tail, size_t piece) {
+    static const char after[] = "\n" LINE("a", "Downloading", AT(1, 2));
+    size_t len = strlen(head) + n + strlen(tail) + sizeof(after) - 1;
+    char *text = malloc(len + 1);
+    assert_non_null(text);
+    size_t at = (size_t)sprintf(text, "%s", head);
+    memset(text + at, c, n);
+    sprintf(text + at + n, "%s%s", tail, after);
+    image_progress_init(p);
+    for (size_t i = 0; i < len; i += piece)
+        assert_int_equal(image_progress_feed(p, text + i, len - i < piece ? len - i : piece), 0);
+    free(text);
+}
+
+/* A line of any length is no failure by itself, and its error is seen. */
+static void test_image_progress_feed__long_line__passed_over_but_for_its_error(void **state) {
+    (void)state;
+    static const struct {
+        const char *head, *tail, *error;
+    } rows[] = {
+        {"<html>", "</html>", ""},
+        {"{\"status\":\"", "\",\"id\":\"a\"}", ""},
+        {"{\"errorDetail\":{\"message\":\"registry says <html>\\n\\\"no\\\" ",
+         "\"},\"error\":\"\"}", "registry says <html>\n\"no\" x"},
+        {"{\"error\" : \"denied: ", "\"}", "denied: x"},
+        {"{\"error\": 7, \"message\":\"\\ud83d\\ude00 ", "\"}", "\xf0\x9f\x98\x80 x"},
+    };
+    static const size_t lengths[] = {65536 - 1, 65536, 70000, 300000},
+                        pieces[] = {1, 4096, 1 << 20};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(lengths) * ARRAY_LEN(pieces); k++) {
+            struct image_progress p;
+            feed_long(&p, rows[i].head, 'x', lengths[k / ARRAY_LEN(pieces)], rows[i].tail,
+                      pieces[k % ARRAY_LEN(pieces)]);
+            assert_int_equal(strncmp(p.error, rows[i].error, strlen(rows[i].error)), 0);
+            assert_int_equal(p.error[0] != '\0', rows[i].error[0] != '\0');
+            assert_int_equal(p.n, 1); /* what follows is read as ever */
+            assert_true(p.line.len <= 65536);
+            image_progress_done(&p);
+        }
+    }
+}
+
+/* The longest error that is kept ends with a whole character. */
+static void test_image_progress_feed__long_error__cut_between_characters(void **state) {
+    (void)state;
+    for (int shift = 0; shift < 12; shift++) {
+        struct image_progress p;
+        char head[64] = "{\"error\":\"";
+        memset(head + strlen(head), 'x', (size_t)shift);
+        size_t units = 10000;
+        AUTO_FREE char *tail = calloc(1, units * 12 + 3);
+        assert_non_null(tail);
+        for (size_t i = 0; i < units; i++)
+            memcpy(tail + i * 12, "\\ud83d\\ude00", 12);
+        memcpy(tail + units * 12, "\"}", 2);
+        feed_long(&p, head, 'x', 0, tail, 4096);
+        assert_int_equal((strlen(p.error) - (size_t)shift) % 4, 0);
+        assert_true(strlen(p.error) > 100);
+        image_progress_done(&p);
+    }
+}
+
+/* Docker 29 repeats a layer's line while nothing comes. */
+static void test_image_progress_feed__repeated_line__no_change(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t changes;
+    } rows[] = {
+        {"", 0},
+        {LINE("a", "Downloading", AT(1, 9)), 1},
+        {LINE("a", "Downloading", AT(1, 9)) LINE("a", "Downloading", AT(1, 9)), 1},
+        {LINE("a", "Downloading", AT(1, 9)) LINE("a", "Downloading", AT(2, 9)), 2},
+        /* two layers in turn */
+        {LINE("a", "Downloading", AT(1, 9)) LINE("b", "Downloading", AT(1, 9))
+             LINE("a", "Downloading", AT(1, 9)) LINE("b", "Downloading", AT(1, 9)),
+         2},
+        {LINE("a", "Waiting", "") LINE("a", "Downloading", AT(0, 9)), 2},
+        {"{\"status\":\"x\"}\n{\"status\":\"x\"}\n{\"status\":\"y\"}\n\n\n", 2},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct image_progress p;
+        image_progress_init(&p);
+        assert_int_equal(image_progress_feed(&p, rows[i].text, strlen(rows[i].text)), 0);
+        assert_int_equal(p.changes, rows[i].changes);
+        image_progress_done(&p);
+    }
 }
 
 static void test_image_pull_is_absent__rows(void **state) {
@@ -189,6 +276,9 @@ int main(void) {
         cmocka_unit_test(test_image_progress_feed__error__the_first_is_kept),
         cmocka_unit_test(test_image_progress_feed__nul_in_an_error__told),
         cmocka_unit_test(test_image_progress_feed__hostile__bounded),
+        cmocka_unit_test(test_image_progress_feed__long_line__passed_over_but_for_its_error),
+        cmocka_unit_test(test_image_progress_feed__long_error__cut_between_characters),
+        cmocka_unit_test(test_image_progress_feed__repeated_line__no_change),
         cmocka_unit_test(test_image_pull_is_absent__rows),
         cmocka_unit_test(test_image_pull_is_due__two_minutes_unless_told),
     };

@@ -36,6 +36,33 @@ static void test_docker_image_ref_parse__good_names__parts(void **state) {
     }
 }
 
+/* As Docker writes names in RepoTags and RepoDigests. */
+static void test_docker_image_ref_familiar__as_docker_answers(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *want;
+        size_t repo;
+    } rows[] = {
+        {"redis", "redis:latest", 5},
+        {"docker.io/library/redis:7", "redis:7", 5},
+        {"index.docker.io/a/b:1", "a/b:1", 3},
+        {"library/redis", "redis:latest", 5},
+        {"localhost:5000/library/x", "localhost:5000/library/x:latest", 24},
+        {"r:5000/x:1@sha256:" HEX32, "r:5000/x@sha256:" HEX32, 8},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char out[DOCKER_IMAGE_REF_MAX];
+        print_message("%s\n", rows[i].text);
+        assert_int_equal(docker_image_ref_familiar(rows[i].text, out, sizeof(out)), 0);
+        assert_string_equal(out, rows[i].want);
+        assert_int_equal(docker_image_ref_repo_len(out), rows[i].repo);
+        assert_int_equal(docker_image_ref_familiar(rows[i].text, out, strlen(rows[i].want)),
+                         -EINVAL);
+    }
+    char out[DOCKER_IMAGE_REF_MAX];
+    assert_int_equal(docker_image_ref_familiar("a//b", out, sizeof(out)), -EINVAL);
+}
+
 static void test_docker_image_ref_parse__bad_names__einval(void **state) {
     (void)state;
     static const char *const rows[] = {
@@ -118,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_docker_image_ref_parse__good_names__parts),
         cmocka_unit_test(test_docker_image_ref_parse__bad_names__einval),
+        cmocka_unit_test(test_docker_image_ref_familiar__as_docker_answers),
         cmocka_unit_test(test_docker_image_ref_parse__lengths__bounded),
         cmocka_unit_test(test_docker_image_base64url__rfc4648_rows__text),
     };
