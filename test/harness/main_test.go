@@ -53,6 +53,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(attackerRoot) != "" { /* inside the container of an attack */
+		os.Exit(attackerMain())
+	}
 	flag.Parse()
 	os.Exit(runAll(m))
 }

@@ -44,10 +44,35 @@ func newTask(t testing.TB, p *plug, name, hclText string, mod ...func(*drivers.T
 	t.Helper()
 	alloc := uuid.Generate()
 	dir := filepath.Join(run.dir, "alloc", alloc)
-	for _, sub := range []string{"alloc/logs", "alloc/data", "alloc/tmp", name + "/local", name + "/secrets", name + "/tmp"} {
+	makeAlloc(t, dir, name)
+	cfg := nomadTask(alloc, dir, name)
+	for _, m := range mod {
+		m(cfg)
+	}
+	setTaskConfig(t, p, cfg, hclText)
+	k := &task{t: t, cfg: cfg}
+	if cfg.StdoutPath != "/dev/null" {
+		k.stdout, k.stderr = newFifo(t, cfg.StdoutPath), newFifo(t, cfg.StderrPath)
+	}
+	t.Cleanup(func() { k.discard() })
+	return k
+}
+
+/* An allocation's folders as Nomad makes them for these tasks. */
+func makeAlloc(t testing.TB, dir string, tasks ...string) {
+	t.Helper()
+	subs := []string{"alloc/logs", "alloc/data", "alloc/tmp"}
+	for _, name := range tasks {
+		subs = append(subs, name+"/local", name+"/secrets", name+"/tmp")
+	}
+	for _, sub := range subs {
 		ok(t, os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
 	}
-	cfg := &drivers.TaskConfig{
+}
+
+/* What Nomad sends of a task, but for the task block. */
+func nomadTask(alloc, dir, name string) *drivers.TaskConfig {
+	return &drivers.TaskConfig{
 		ID:            fmt.Sprintf("%s/%s/%s", alloc, name, uuid.Generate()[:8]),
 		Name:          name,
 		AllocID:       alloc,
@@ -74,16 +99,6 @@ func newTask(t testing.TB, p *plug, name, hclText string, mod ...func(*drivers.T
 		StdoutPath: filepath.Join(dir, "alloc/logs", "."+name+".stdout.fifo"),
 		StderrPath: filepath.Join(dir, "alloc/logs", "."+name+".stderr.fifo"),
 	}
-	for _, m := range mod {
-		m(cfg)
-	}
-	setTaskConfig(t, p, cfg, hclText)
-	k := &task{t: t, cfg: cfg}
-	if cfg.StdoutPath != "/dev/null" {
-		k.stdout, k.stderr = newFifo(t, cfg.StdoutPath), newFifo(t, cfg.StderrPath)
-	}
-	t.Cleanup(func() { k.discard() })
-	return k
 }
 
 /* Evaluates a task block by the plugin's schema into the task's driver config. */
