@@ -43,7 +43,7 @@ struct task_look {
     int64_t started_ns, completed_ns; /* since 1970, 0 = not yet */
     bool addr_auto;
     char addr[64];       /* network override */
-    bool oom_seen;       /* Docker told of an OOM kill inside */
+    int64_t oom_ns;      /* when something inside was last killed when out of memory; 0 = never */
     bool exit_in_events; /* of docker_state; false while unknown */
     struct task_exit exit;
 };
@@ -105,9 +105,9 @@ int store_set_network(struct task *t, const struct kvs *port_map, const char *ad
                       bool auto_advertise) MUST_CHECK;
 /** A copy of the port map. Returns 0; -ENOMEM. Owner: caller, kvs_done. */
 int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
-/** Something in the container was killed when out of memory. Without effect when the task has
- * another container by now. */
-void store_set_oom(struct task *t, const char *container_id);
+/** Something in the container was killed when out of memory, at @when_ns (since 1970). Returns true
+ * for the first time. Without effect when the task has another container by now. */
+bool store_set_oom(struct task *t, const char *container_id, int64_t when_ns);
 void store_set_logs(struct task *t, bool logs);
 /** Records the end of a RUNNING task, once: a second call changes nothing. Waiters are called from
  * this thread, without the lock. Returns true when this call recorded it. In phase STARTING the

@@ -256,7 +256,7 @@ static void oom_told(void *ctx, const char *container_id) {
     struct driver *d = ctx;
     AUTO_TASK struct task *t = store_get_container(d->store, container_id);
     if (t)
-        store_set_oom(t, container_id);
+        exit_oom(d, t, container_id, clock_wall_ns());
 }
 
 /* Without it Docker's own word has to do. */

@@ -6,6 +6,7 @@
  * label of the container replaced it: otherwise a job or an image could choose the code. While
  * Docker does not answer nothing is concluded, and it is asked again. */
 #include "driver_priv.h"
+#include "exit_judge.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"
@@ -31,15 +32,6 @@ struct exit_job {
     struct driver *d;
     struct task *task;
 };
-
-static void fill_exit(struct task_exit *e, int code, bool oom) {
-    *e = (struct task_exit){.code = code, .oom = oom};
-    if (oom)
-        snprintf(e->err, sizeof(e->err), "OOM Killed");
-    else if (code != 0)
-        snprintf(e->err, sizeof(e->err), "Docker container exited with non-zero exit code: %d",
-                 code);
-}
 
 /* NULL: it is not there any more. */
 static struct task *task_ref(struct driver *d, const struct task *t) {
@@ -77,9 +69,15 @@ void exit_task_leaves(struct driver *d, struct task *t) {
     pin_wake(d->pin);
 }
 
-static bool oom_seen(struct driver *d, const struct task *t) {
+/* When something in the container was last killed; 0 = never. */
+static int64_t oom_time(struct driver *d, const struct task *t) {
     oom_look(d->oom);
-    return store_look(t).oom_seen;
+    return store_look(t).oom_ns;
+}
+
+void exit_oom(struct driver *d, struct task *t, const char *container_id, int64_t when_ns) {
+    if (store_set_oom(t, container_id, when_ns))
+        driver_tell(d, t, "A process in the container was killed because its memory was used up");
 }
 
 static void record(struct driver *d, struct task *t, const char *container_id,
@@ -105,10 +103,11 @@ void exit_task_runs(struct driver *d, struct task *t, const struct docker_state 
 }
 
 /* The container is gone: its end can only be guessed from the event, when there was one. */
-static void record_gone(struct driver *d, struct task *t, const char *container_id, int event_code,
-                        bool oom) {
+static void record_gone(struct driver *d, struct task *t, const char *container_id,
+                        int event_code) {
     struct task_exit e;
-    fill_exit(&e, event_code == EXIT_UNKNOWN_CODE ? 137 : event_code, oom);
+    int code = event_code == EXIT_UNKNOWN_CODE ? 137 : event_code;
+    exit_fill(&e, code, exit_is_oom(code, oom_time(d, t), clock_wall_ns(), false));
     if (event_code == EXIT_UNKNOWN_CODE)
         snprintf(e.err, sizeof(e.err), "the container was removed outside of Nomad");
     record(d, t, container_id, &e, 0);
@@ -124,7 +123,7 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
     struct err err = {0};
     int r = docker_container_inspect(d->docker, &call, now.container_id, &s, NULL, &err);
     if (r == -ENOENT) {
-        record_gone(d, t, now.container_id, event_code, oom_seen(d, t));
+        record_gone(d, t, now.container_id, event_code);
         return 0;
     }
     if (r < 0) {
@@ -133,12 +132,13 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
     }
     if (s.running || s.restarting || s.paused) {
         if (s.oom_killed) /* and its event was not told: the stream was lost */
-            store_set_oom(t, now.container_id);
+            exit_oom(d, t, now.container_id, now.oom_ns ? now.oom_ns : clock_wall_ns());
         if (now.phase == TASK_RUNNING && s.pid != now.pid)
             exit_task_runs(d, t, &s);
     } else if (strcmp(s.status, "created") != 0) {
         struct task_exit e;
-        fill_exit(&e, s.exit_code, s.oom_killed || oom_seen(d, t));
+        exit_fill(&e, s.exit_code,
+                  exit_is_oom(s.exit_code, oom_time(d, t), s.finished_ns, s.oom_killed));
         record(d, t, now.container_id, &e, s.finished_ns);
     }
     return 0;
@@ -292,7 +292,7 @@ static void on_die(struct driver *d, struct task *t, const struct docker_event *
         return;
     }
     struct task_exit exit;
-    fill_exit(&exit, e->exit_code, oom_seen(d, t));
+    exit_fill(&exit, e->exit_code, exit_is_oom(e->exit_code, oom_time(d, t), e->time_ns, false));
     record(d, t, e->container_id, &exit, e->time_ns);
 }
 
@@ -304,7 +304,7 @@ static void on_event(void *ctx, const struct docker_event *e) {
     if (strcmp(e->action, "exec_die") == 0)
         on_exec_die(d, t, e);
     else if (strcmp(e->action, "oom") == 0)
-        store_set_oom(t, e->container_id);
+        exit_oom(d, t, e->container_id, e->time_ns ? e->time_ns : clock_wall_ns());
     else if (strcmp(e->action, "die") == 0)
         on_die(d, t, e);
     else if (strcmp(e->action, "destroy") == 0 || is_new_start(t, e->action))

@@ -13,6 +13,7 @@
 
 struct watched {
     int wd;
+    uint64_t kills; /* as they were last read */
     char container_id[65];
     struct watched *next;
     char path[]; /* of memory.events */
@@ -28,16 +29,24 @@ struct oom {
     struct watched *first;
 };
 
-/* "oom_kill N", which counts the groups below too. */
-static bool has_killed(const char *path) {
+/* "oom_kill N", which counts the groups below too. 0 also for a file that cannot be read. */
+static uint64_t count_kills(const char *path) {
     char text[1024];
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     if (n < 0)
-        return false;
+        return 0;
     text[n] = '\0';
     const char *at = strstr(text, "\noom_kill ");
-    return at && strtoull(at + strlen("\noom_kill "), NULL, 10) > 0;
+    return at ? strtoull(at + strlen("\noom_kill "), NULL, 10) : 0;
+}
+
+/* Other counters of the file change too. Under the lock. */
+static bool has_killed_more(struct watched *w) {
+    uint64_t kills = count_kills(w->path);
+    bool more = kills > w->kills;
+    w->kills = kills;
+    return more;
 }
 
 /* Under the lock to the end: who comes behind and finds the queue empty finds all told, too. */
@@ -49,7 +58,7 @@ void oom_look(struct oom *o) {
     while (read(o->inotify_fd, &e, sizeof(e)) == (ssize_t)sizeof(e)) {
         bool any = e.mask & IN_Q_OVERFLOW; /* changes were left out, of whichever file */
         for (struct watched *w = o->first; w; w = w->next)
-            if ((any || w->wd == e.wd) && has_killed(w->path))
+            if ((any || w->wd == e.wd) && has_killed_more(w))
                 o->told(o->ctx, w->container_id);
     }
     pthread_mutex_unlock(&o->lock);
@@ -95,7 +104,7 @@ static int add(struct oom *o, pid_t pid, const char *container_id) {
     snprintf(w->path, size, "%s/%s/memory.events", o->root, dir);
     pthread_mutex_lock(&o->lock);
     w->wd = inotify_add_watch(o->inotify_fd, w->path, IN_MODIFY);
-    int r = w->wd < 0 ? -errno : has_killed(w->path);
+    int r = w->wd < 0 ? -errno : has_killed_more(w);
     if (r >= 0) {
         w->next = o->first;
         o->first = TAKE_PTR(w);

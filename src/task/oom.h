@@ -12,8 +12,8 @@
 
 struct oom;
 
-/** @told: something in this container was killed; on the thread that looked, under our lock: it
- * must not call back. It may come more than once. @proc_fd, @root_fd, @root: /proc and the cgroup
+/** @told: something in this container was killed (once more); on the thread that looked, under our
+ * lock: it must not call back. @proc_fd, @root_fd, @root: /proc and the cgroup
  * v2 root, borrowed;
  *  @ctx and they outlive it. Returns 0; -EMFILE no instance left; -ENOMEM. */
 int oom_new(struct loop *loop, int proc_fd, int root_fd, const char *root,

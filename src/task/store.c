@@ -186,7 +186,7 @@ void store_set_container(struct task *t, const char *container_id, const char *i
     t->now.tty = tty;
     t->now.logs = logs;
     t->early.known = false;
-    t->now.oom_seen = false;
+    t->now.oom_ns = 0;
     t->now.exit_in_events = false;
     pthread_mutex_unlock(&t->store->lock);
 }
@@ -234,11 +234,14 @@ int store_ports(const struct task *t, struct kvs *ret) {
     return r;
 }
 
-void store_set_oom(struct task *t, const char *container_id) {
+bool store_set_oom(struct task *t, const char *container_id, int64_t when_ns) {
     pthread_mutex_lock(&t->store->lock);
-    if (strcmp(t->now.container_id, container_id) == 0)
-        t->now.oom_seen = true;
+    bool mine = strcmp(t->now.container_id, container_id) == 0;
+    bool first = mine && t->now.oom_ns == 0;
+    if (mine && when_ns > t->now.oom_ns)
+        t->now.oom_ns = when_ns;
     pthread_mutex_unlock(&t->store->lock);
+    return first;
 }
 
 void store_set_logs(struct task *t, bool logs) {

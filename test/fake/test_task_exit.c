@@ -59,6 +59,17 @@ static void test_exit__oom_of_a_child__told(void **state) {
     assert_true(e.oom);
 }
 
+/* A child, or an exec's command, was the victim, and the task has done its work. */
+static void test_exit__oom_of_a_child_and_code_0__success(void **state) {
+    struct world_web *x = *state;
+    fake_control(&x->w.fake, "POST", "oom/web-a1", "", NULL, 0);
+    world_exit(&x->w, &x->task, 0);
+    struct task_exit e = world_wait(&x->w, x->task.id);
+    assert_int_equal(e.code, 0);
+    assert_false(e.oom);
+    assert_string_equal(e.err, "");
+}
+
 static void test_exit__during_loss_of_the_stream__told(void **state) {
     struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /events times=2 drop\n");
@@ -91,7 +102,7 @@ static void test_exit__stream_lost_and_back__still_running(void **state) {
 
 static bool is_oom_seen(void *ctx) {
     struct world_web *x = ctx;
-    return world_look(&x->w, x->task.id).oom_seen;
+    return world_look(&x->w, x->task.id).oom_ns != 0;
 }
 
 /* A child was the victim, and its event is not repeated: the end will not be asked for it. */
@@ -828,6 +839,7 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__codes__as_docker_tells),
     T(test_exit__oom__told),
     T(test_exit__oom_of_a_child__told),
+    T(test_exit__oom_of_a_child_and_code_0__success),
     T(test_exit__during_loss_of_the_stream__told),
     T(test_exit__stream_back_without_history__told),
     T(test_exit__stream_lost_and_back__still_running),

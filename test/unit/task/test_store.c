@@ -144,14 +144,15 @@ static void test_store_set_container__end_of_an_earlier_one__forgotten(void **st
     struct task_end early;
     (void)state;
     store_set_container(t, "c1", "img", false, true);
-    store_set_oom(t, "c1");
+    assert_true(store_set_oom(t, "c1", 5));
+    assert_false(store_set_oom(t, "c1", 6));
     assert_false(store_set_exited(t, "c1", &exit, 5));
     store_set_container(t, "c2", "img", false, true);
     assert_false(store_set_exited(t, "c1", &exit, 5)); /* late */
-    store_set_oom(t, "c1");
+    assert_false(store_set_oom(t, "c1", 7));
     assert_false(store_set_running(t, 42, 1, &early));
     assert_int_equal(store_look(t).phase, TASK_RUNNING);
-    assert_false(store_look(t).oom_seen);
+    assert_int_equal(store_look(t).oom_ns, 0);
 }
 
 static void test_store_snapshot__mixed_phases__running_only(void **state) {

@@ -1,0 +1,27 @@
+/* Decides what a task's end means; exit.c calls it with what the kernel and Docker have reported.
+ *
+ * The kernel counts every process that it kills in the container: the task's main process, a child
+ * of it, or the command of an exec. Which one it was is not recorded anywhere. The time tells: a
+ * kill shortly before the end is its cause, an earlier one is not. A task that ends with 0 has done
+ * its work, whatever was killed in it. */
+#include "exit_judge.h"
+
+#include <stdio.h>
+
+/* A loaded dockerd reports an end some seconds late. */
+#define OOM_REASON_NS (30 * INT64_C(1000000000))
+
+bool exit_is_oom(int code, int64_t oom_ns, int64_t end_ns, bool docker_says) {
+    if (code == 0)
+        return false;
+    return oom_ns ? end_ns - oom_ns <= OOM_REASON_NS : docker_says;
+}
+
+void exit_fill(struct task_exit *ret, int code, bool oom) {
+    *ret = (struct task_exit){.code = code, .oom = oom};
+    if (oom)
+        snprintf(ret->err, sizeof(ret->err), "OOM Killed");
+    else if (code != 0)
+        snprintf(ret->err, sizeof(ret->err), "Docker container exited with non-zero exit code: %d",
+                 code);
+}
