@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -183,4 +184,14 @@ int claim_is_ours(struct claim *c) {
     int r = check(c);
     pthread_mutex_unlock(&c->lock);
     return r;
+}
+
+pid_t claim_holder(const char *path) {
+    char record[RECORD_BYTES + 1] = "";
+    AUTO_FD int fd = open_file(path, 0);
+    if (fd < 0 || read_record(fd, record) < 0 || !time_of(record))
+        return 0;
+    long pid = strtol(record, NULL, 10);
+    bool lives = pid > 0 && pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
+    return lives ? (pid_t)pid : 0;
 }

@@ -3,6 +3,8 @@
  * claim.c. Context of all functions: any thread. They block on a file below /run only. */
 #include "paddock/cleanup.h"
 
+#include <sys/types.h>
+
 struct claim;
 
 /** @path: of the file that all plugin processes of the client share; its folder exists. Nothing is
@@ -19,3 +21,7 @@ int claim_take(struct claim *c) MUST_CHECK;
 /** Returns 1 when this process holds the claim; 0 when another one took it later, or when that is
  * not certain yet (the next call decides); -errno when the file cannot be used. */
 int claim_is_ours(struct claim *c) MUST_CHECK;
+
+/** The living process, other than this one, that has the claim in the file @path; 0 = none. For a
+ * client that this process has no task of. */
+pid_t claim_holder(const char *path);

@@ -1,5 +1,6 @@
 /* The driver as a whole: what it is made of, when it comes to life, in which order it ends. */
 #include "driver_priv.h"
+#include "remember.h"
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"
@@ -51,6 +52,7 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     d->program = str_dup(o->program, &r);
     d->cgroup_root = str_dup(o->cgroup_root, &r);
     d->run_dir = str_dup(o->run_dir, &r);
+    d->remembered = r == 0 ? remember_path(d->run_dir, d->name) : NULL;
     d->unfit = str_dup(o->unfit ? o->unfit : "", &r);
     d->cgroup_root_fd = d->proc_fd = d->ended.fd = -EBADF;
     d->activated = o->activated;
@@ -136,6 +138,7 @@ void driver_free(struct driver *d) {
     free(d->owner);
     free(d->client_dir);
     free(d->allocs);
+    free(d->remembered);
     free(d->name);
     free(d->program);
     free(d->cgroup_root);
@@ -343,16 +346,12 @@ static uint64_t hash_text(const char *text) {
 
 /* "docker@host:/opt/nomad/data/alloc": driver, machine, and the client's alloc folder, which no two
  * clients of a machine share and which every Nomad version tells. */
-static char *owner_text(const struct driver *d, const struct task_config *task) {
+char *driver_owner_of(const struct driver *d, const char *allocs) {
     char host[256] = "";
     if (gethostname(host, sizeof(host) - 1) < 0)
         host[0] = '\0';
-    const char *slash = strrchr(task->alloc_dir, '/');
-    int parent = slash ? (int)(slash - task->alloc_dir) : 0;
     char *text = NULL;
-    if (asprintf(&text, "%s@%s:%.*s", d->name, host, parent, task->alloc_dir) < 0)
-        return NULL;
-    return text;
+    return asprintf(&text, "%s@%s:%s", d->name, host, allocs) < 0 ? NULL : text;
 }
 
 static char *allocs_dir(const struct task_config *task) {
@@ -362,7 +361,7 @@ static char *allocs_dir(const struct task_config *task) {
 
 /* The pump's folder: one for each driver of each client. Not Docker's endpoint and not the host's
  * name, which may change while tasks run. */
-static char *client_dir(const struct driver *d, const char *allocs) {
+char *driver_client_dir(const struct driver *d, const char *allocs) {
     char *dir = NULL;
     if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name,
                  (unsigned long long)hash_text(allocs)) < 0)
@@ -426,12 +425,13 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
     if (d->unfit[0])
         return err_set(err, ERR_PLAIN, EACCES, "%s", d->unfit);
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
-    AUTO_FREE char *owner = owner_text(d, task);
     AUTO_FREE char *allocs = allocs_dir(task);
-    AUTO_FREE char *dir = owner && allocs && c ? client_dir(d, allocs) : NULL;
+    AUTO_FREE char *owner = allocs ? driver_owner_of(d, allocs) : NULL;
+    AUTO_FREE char *dir = owner && allocs && c ? driver_client_dir(d, allocs) : NULL;
     if (!dir)
         return err_oom(err);
     int r = 0;
+    bool met = false;
     pthread_mutex_lock(&d->lock); /* memory only: the pump's folder is made without it */
     if (!d->owner) {
         r = start_sources(d, dir, err);
@@ -444,6 +444,7 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
             d->client_dir = TAKE_PTR(dir);
             d->allocs = TAKE_PTR(allocs);
             d->owner = TAKE_PTR(owner);
+            met = true;
             sources_sweep_later(d->sources);
             removals_begin(d->removals);
         }
@@ -451,6 +452,8 @@ int driver_meet_client(struct driver *d, const struct task_config *task, struct 
     pthread_mutex_unlock(&d->lock);
     if (r == 0 && claim_take(d->claim) < 0)
         log_debug("dangling", NULL, "the claim could not be written, retrying");
+    if (met && d->remembered && remember_write(d->remembered, d->allocs) < 0)
+        log_debug("dangling", NULL, "the client could not be noted, ignoring");
     return r;
 }
 

@@ -92,6 +92,7 @@ struct driver {
     struct drains *drains;
     struct logs_retry *logs_retry;
     struct removals *removals;
+    char *remembered; /* path of the note about this agent's client; NULL = there can be none */
     char *client_dir, *allocs; /* with the owner: below run_dir, and the client's alloc folder */
     struct networks *networks;
 };
@@ -117,6 +118,10 @@ int driver_meet_client(struct driver *d, const struct task_config *task,
 /** Makes the pump's side of this process when there is none; after driver_meet_client. Returns 0;
  * -errno with @err: the folder below /run cannot be made. Any thread; blocks on /run. */
 int driver_need_pump(struct driver *d, struct err *err) MUST_CHECK;
+/** The owner label's value, and the folder below run_dir, of a client with this folder of
+ * allocations; free(). NULL when out of memory. */
+char *driver_owner_of(const struct driver *d, const char *allocs);
+char *driver_client_dir(const struct driver *d, const char *allocs);
 /** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
 const char *driver_owner(struct driver *d);
 

@@ -1,6 +1,7 @@
 /* Networks of task groups (pause containers), and the search for dangling containers, which must
  * know both tasks and networks. */
 #include "driver_priv.h"
+#include "remember.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker_dangling.h"
@@ -274,16 +275,11 @@ static void remove_later(void *ctx, const char *container_id) {
     removals_add(n->d->removals, container_id);
 }
 
-static void search(struct networks *n) {
+static int remove_dangling(struct networks *n, const char *owner,
+                           bool (*tracked)(void *ctx, const char *container_id),
+                           void (*left)(void *ctx, const char *container_id)) {
     struct driver *d = n->d;
     AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
-    const char *owner = driver_owner(d);
-    /* Before the first task it is not known who we are, and while Docker is not well nobody is
-     * judged. */
-    if (!owner || !fingerprint_healthy(d->fingerprint) || !may_search(n) ||
-        (!n->adopted && adopt_running(n) < 0))
-        return;
-    n->adopted = true;
     uint64_t timeout = (uint64_t)c->c.dangling_period_us > 30 * US_PER_SEC
                            ? (uint64_t)c->c.dangling_period_us
                            : 30 * US_PER_SEC;
@@ -291,14 +287,51 @@ static void search(struct networks *n) {
     struct docker_dangling_rule rule = {.owner = owner,
                                         .now_s = clock_wall_ns() / 1000000000,
                                         .grace_s = c->c.dangling_grace_us / 1000000,
-                                        .tracked = is_tracked,
-                                        .left = remove_later,
+                                        .tracked = tracked,
+                                        .left = left,
                                         .ctx = n};
     struct err err = {0};
     int r = docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err);
     if (r < 0)
         log_warn("dangling", LOG_KV("error", err.text), "containers could not be listed, retrying");
-    else if (r > 0 && claim_is_ours(d->claim) == 1)
+    return r;
+}
+
+/* From the first task on, the search knows better. */
+static bool is_tracked_or_met(void *ctx, const char *container_id) {
+    struct networks *n = ctx;
+    AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
+    return t || is_network(n, container_id) || driver_owner(n->d);
+}
+
+/* No task has come since the plugin's start: the client is the one that this agent was before. Not
+ * while another plugin process serves that client. */
+static void search_remembered(struct networks *n) {
+    struct driver *d = n->d;
+    AUTO_FREE char *allocs = remember_read(d->remembered);
+    AUTO_FREE char *owner = allocs ? driver_owner_of(d, allocs) : NULL;
+    AUTO_FREE char *dir = owner ? driver_client_dir(d, allocs) : NULL;
+    AUTO_FREE char *claim = NULL;
+    if (!dir || asprintf(&claim, "%s.claim", dir) < 0) {
+        claim = NULL;
+        return;
+    }
+    if (claim_holder(claim) == 0)
+        (void)!remove_dangling(n, owner, is_tracked_or_met, NULL);
+}
+
+static void search(struct networks *n) {
+    struct driver *d = n->d;
+    const char *owner = driver_owner(d);
+    /* While Docker is not well nobody is judged. */
+    if (!fingerprint_healthy(d->fingerprint) || (owner && !may_search(n)) ||
+        (!n->adopted && adopt_running(n) < 0))
+        return;
+    n->adopted = true;
+    if (!owner)
+        search_remembered(n);
+    else if (remove_dangling(n, owner, is_tracked, remove_later) > 0 &&
+             claim_is_ours(d->claim) == 1)
         sources_sweep_later(d->sources);
 }
 

@@ -8,6 +8,7 @@
 #include "paddock/docker_create.h"
 
 #include <glob.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -206,11 +207,47 @@ static void test_dangling__given_a_task_again__searches(void **state) {
     task_config_done(&third);
 }
 
+/* The next plugin of the same agent gets no task: it cleans up all the same. */
+static void test_dangling__no_task_after_restart__remembered_client(void **state) {
+    struct world_web *x = *state;
+    world_run(&x->w, &x->task, NULL);
+    make_forgotten(x);
+    world_driver_free(&x->w);
+    assert_int_equal(world_containers(&x->w), 2);
+    world_driver_new(&x->w, DANGLING("7s", "90s"));
+    assert_int_equal(driver_init(x->w.d, NULL), 0);
+    world_until(is_gone, x, "the forgotten container's removal");
+}
+
+/* Another plugin process serves that client: its containers are its own matter. */
+static void test_dangling__no_task_and_claim_of_another__nothing_removed(void **state) {
+    struct world_web *x = *state;
+    char pattern[160];
+    glob_t found;
+    world_run(&x->w, &x->task, NULL);
+    make_forgotten(x);
+    world_driver_free(&x->w);
+    snprintf(pattern, sizeof(pattern), "%s/*.claim", x->w.run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    FILE *f = fopen(found.gl_pathv[0], "we");
+    assert_non_null(f);
+    fprintf(f, "1 12345\n"); /* the first process lives always */
+    fclose(f);
+    globfree(&found);
+    world_driver_new(&x->w, DANGLING("7s", "90s"));
+    assert_int_equal(driver_init(x->w.d, NULL), 0);
+    world_until(is_well, x, "healthy");
+    await_armed(PERIOD, 30);
+    assert_int_equal(world_containers(&x->w), 2);
+}
+
 #define T(f, s) cmocka_unit_test_setup_teardown(f, s, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_fingerprint__period__30_s_and_5_s_while_not_well, setup),
     T(test_dangling__first_look__after_the_longer_of_both, setup),
     T(test_dangling__first_look__after_the_longer_of_both, setup_long),
+    T(test_dangling__no_task_after_restart__remembered_client, setup),
+    T(test_dangling__no_task_and_claim_of_another__nothing_removed, setup),
     T(test_dangling__docker_not_well__nobody_is_judged_until_it_is, setup),
     T(test_dangling__another_process_has_the_next_task__its_containers_stay, setup),
     T(test_dangling__given_a_task_again__searches, setup),
