@@ -3,7 +3,7 @@
  * cost little; pieces of a line that all begin alike are told apart by their number alone. */
 #include "log_replay.h"
 
-#define PRINT_BYTES 256
+#define PRINT_BYTES 64
 #define PRINT_BASIS UINT32_C(2166136261) /* FNV-1a */
 #define PRINT_PRIME UINT32_C(16777619)
 
