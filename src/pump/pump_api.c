@@ -68,6 +68,10 @@ bool pump_api_is_open(const struct pump_api *t) {
     return t->open;
 }
 
+size_t pump_api_waiting(const struct pump_api *t) {
+    return t->inbox.len + t->out[0].fifo->len + t->out[1].fifo->len;
+}
+
 /* ---- the FIFOs ---- */
 
 void pump_api_continue(struct pump_api *t) {

@@ -31,3 +31,5 @@ void pump_api_continue(struct pump_api *t);
 
 /** Is there a log stream? Not while Docker is unavailable. */
 bool pump_api_is_open(const struct pump_api *t);
+/** Bytes that have come and are not delivered. */
+size_t pump_api_waiting(const struct pump_api *t);

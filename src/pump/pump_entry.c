@@ -390,21 +390,14 @@ bool pump_entries_any_open(const struct pump_entries *s) {
     return false;
 }
 
-/* Seconds between the record that was read last and now, while there is more to read. */
-static double lag_seconds(const struct pump_file_status *f) {
-    int64_t lag_ns = clock_wall_ns() - f->newest_ns;
-    return f->lag_bytes > 0 && f->newest_ns > 0 && lag_ns > 0 ? (double)lag_ns / 1e9 : 0;
-}
-
 static json_t *task_status(const struct pump_entry *e) {
     static const char *const ways[] = {"none", "file", "api"};
     struct pump_task_status st;
     pump_task_status(e->task, &st);
     return json_pack("{s:s,s:s,s:I,s:f,s:I,s:I,s:I}", "task", pump_task_record(e->task)->task_id,
-                     "way", ways[st.way], "lag_bytes", (json_int_t)st.file.lag_bytes, "lag_seconds",
-                     lag_seconds(&st.file), "lines_skipped", (json_int_t)st.file.damaged,
-                     "bytes_dropped", (json_int_t)st.file.dropped_bytes, "gaps",
-                     (json_int_t)st.file.gaps);
+                     "way", ways[st.way], "lag_bytes", (json_int_t)st.lag_bytes, "lag_seconds",
+                     (double)st.lag_ns / 1e9, "lines_skipped", (json_int_t)st.damaged,
+                     "bytes_dropped", (json_int_t)st.dropped_bytes, "gaps", (json_int_t)st.gaps);
 }
 
 json_t *pump_entries_status(const struct pump_entries *s) {

@@ -262,8 +262,20 @@ bool pump_task_moves(struct pump_task *t) {
 
 void pump_task_status(struct pump_task *t, struct pump_task_status *ret) {
     *ret = (struct pump_task_status){.way = t->way};
-    if (t->way == PUMP_WAY_FILE)
-        pump_file_status(t->file, &ret->file);
+    int64_t since_ns = atomic_load(&t->record->resume_ns);
+    if (t->way == PUMP_WAY_FILE) {
+        struct pump_file_status file;
+        pump_file_status(t->file, &file);
+        ret->lag_bytes = file.lag_bytes;
+        ret->damaged = file.damaged;
+        ret->dropped_bytes = file.dropped_bytes;
+        ret->gaps = file.gaps;
+        since_ns = file.newest_ns;
+    } else if (t->way == PUMP_WAY_API) {
+        ret->lag_bytes = pump_api_waiting(t->api);
+    }
+    int64_t lag_ns = clock_wall_ns() - since_ns;
+    ret->lag_ns = ret->lag_bytes > 0 && since_ns > 0 && lag_ns > 0 ? lag_ns : 0;
 }
 
 /* ---- life ---- */

@@ -60,6 +60,11 @@ enum pump_way { PUMP_WAY_NONE, PUMP_WAY_FILE, PUMP_WAY_API };
 
 struct pump_task_status {
     enum pump_way way; /* none: not decided yet */
-    struct pump_file_status file;
+    uint64_t
+        lag_bytes;    /* known to be in the log and not delivered; by the API only what has come */
+    int64_t lag_ns;   /* age of the oldest of them */
+    uint64_t damaged; /* records that were skipped */
+    uint64_t dropped_bytes;
+    uint64_t gaps; /* times that files were missed */
 };
 void pump_task_status(struct pump_task *t, struct pump_task_status *ret);

@@ -251,6 +251,43 @@ static void test_pump__folder_removed_and_a_task_starts__goes_over(void **state)
     task_config_done(&three);
 }
 
+static void on_event(void *ctx, const struct driver_event *e) {
+    if (strstr(e->message, "log lines may be missing"))
+        atomic_store((atomic_bool *)ctx, true);
+}
+
+static bool is_set(void *ctx) {
+    return atomic_load((atomic_bool *)ctx);
+}
+
+static bool is_carried_by_other(void *ctx) {
+    struct pump_world *x = ctx;
+    return world_pump(&x->w) != 0 && world_positions(&x->w) == 1;
+}
+
+/* Folder and pump are lost together, so nobody knows how far the output was delivered: it goes on
+ * from now, nothing comes twice, and a task event says so. */
+static void test_pump__folder_and_pump_lost__goes_on_from_now(void **state) {
+    struct pump_world *x = *state;
+    pump_world_read(x);
+    pump_world_print(x, "one\n");
+    reader_until(&x->out, "one\n");
+    pid_t first = world_pump(&x->w);
+    atomic_bool told = false;
+    struct driver_sub *sub;
+    assert_int_equal(driver_task_events(x->w.d, on_event, &told, &sub, NULL), 0);
+    kill(first, SIGSTOP);
+    remove_folder(x);
+    kill(first, SIGKILL);
+    world_until(is_carried_by_other, x, "another pump that has the task");
+    pump_world_print(x, "two\n");
+    reader_until(&x->out, "two\n");
+    AUTO_FREE char *text = reader_text(&x->out, NULL);
+    assert_string_equal(text, "one\ntwo\n");
+    world_until(is_set, &told, "the task event");
+    driver_unsubscribe(sub);
+}
+
 /* ---- what is heard of it ---- */
 
 /* What this process writes to stderr goes to a file. */
@@ -380,10 +417,29 @@ static void test_status__a_task_runs__pump_and_its_tasks_shown(void **state) {
     assert_int_equal(json_integer_value(json_object_get(json_object_get(pump, "sum"), "api")), 1);
     json_decref(doc);
     AUTO_FREE char *metrics = driver_metrics(x->w.d);
+    assert_non_null(metrics);
     assert_non_null(strstr(metrics, "\npaddock_log_pump_up 1\n"));
     assert_non_null(strstr(metrics, "\npaddock_log_pump_starts_total 1\n"));
     assert_non_null(strstr(metrics, "\npaddock_log_tasks{way=\"api\"} 1\n"));
     assert_non_null(strstr(metrics, "\npaddock_log_lag_bytes 0\n"));
+}
+
+static bool is_behind(void *ctx) {
+    struct pump_world *x = ctx;
+    json_t *doc = driver_status(x->w.d);
+    const json_t *sum = json_object_get(json_object_get(doc, "log_pump"), "sum");
+    bool is = json_integer_value(json_object_get(sum, "lag_bytes")) > 0 &&
+              json_number_value(json_object_get(sum, "lag_seconds")) > 0;
+    json_decref(doc);
+    return is;
+}
+
+static void test_status__reader_stalls__lag_is_shown(void **state) {
+    struct pump_world *x = *state;
+    pump_world_lines(x, 4000, 200); /* more than the FIFO takes, and nobody reads */
+    world_until(is_behind, x, "bytes and seconds behind");
+    pump_world_read(x);
+    pump_world_end(x, 3000, 1000);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -393,9 +449,11 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__two_plugins_disagree__one_pump_stays),
     PUMP_WORLD_T(test_pump__folder_removed__made_again_with_positions),
     PUMP_WORLD_T(test_pump__folder_removed_and_a_task_starts__goes_over),
+    PUMP_WORLD_T(test_pump__folder_and_pump_lost__goes_on_from_now),
     PUMP_WORLD_T(test_pump__killed__end_is_reported_with_its_status),
     PUMP_WORLD_T(test_pump__its_log_lines__in_the_agents_log),
     PUMP_WORLD_T(test_pump__ends_at_its_start__started_slowly),
     PUMP_WORLD_T(test_status__a_task_runs__pump_and_its_tasks_shown),
+    PUMP_WORLD_T(test_status__reader_stalls__lag_is_shown),
 };
 WORLD_MAIN(tests)
