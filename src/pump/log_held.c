@@ -66,13 +66,23 @@ const struct log_held_file *log_held_find(const struct log_held *h, const struct
     return NULL;
 }
 
-uint64_t log_held_bytes(struct log_held *h, uint64_t offset) {
+static uint64_t rotated(const struct log_held *h) {
     uint64_t sum = 0;
-    struct stat st;
-    if (h->n > 0 && fstat(h->files[h->n - 1].fd, &st) == 0)
-        h->files[h->n - 1].size = (uint64_t)st.st_size;
-    for (size_t i = 0; i < h->n; i++)
+    for (size_t i = 0; i + 1 < h->n; i++)
         sum += h->files[i].size;
+    return sum;
+}
+
+uint64_t log_held_rotated(const struct log_held *h, uint64_t offset) {
+    uint64_t sum = rotated(h);
+    return sum > offset ? sum - offset : 0;
+}
+
+uint64_t log_held_bytes(const struct log_held *h, uint64_t offset) {
+    struct stat st;
+    uint64_t sum = rotated(h);
+    if (h->n > 0 && fstat(h->files[h->n - 1].fd, &st) == 0)
+        sum += (uint64_t)st.st_size;
     return sum > offset ? sum - offset : 0;
 }
 

@@ -25,7 +25,9 @@ void log_held_drop(struct log_held *h);
 /** NULL: not held. */
 const struct log_held_file *log_held_find(const struct log_held *h, const struct log_file_id *id);
 /** Bytes from @offset of the oldest file to the end of the newest. */
-uint64_t log_held_bytes(struct log_held *h, uint64_t offset);
+uint64_t log_held_bytes(const struct log_held *h, uint64_t offset);
+/** The same without the newest. */
+uint64_t log_held_rotated(const struct log_held *h, uint64_t offset);
 
 /* So many bytes before a record are summed up in its mark. They contain the fraction of the second
  * in which the record before was written. */

@@ -106,11 +106,12 @@ static void note_damage(struct pump_file *f) {
         report(f, "a damaged record in Docker's log file was skipped");
 }
 
-/* The first loss is reported immediately, the sum of others once a minute. */
+/* The first loss is reported immediately, the sum of others once a minute and at the end. */
 static void report_dropped(struct pump_file *f) {
     uint64_t now = clock_now_us(), more = f->sum.dropped_bytes - f->dropped_told;
     char text[TEXT_MAX];
-    if (more == 0 || (f->dropped_told && now < f->dropped_told_us + REPORT_EVERY_US))
+    bool early = f->dropped_told && now < f->dropped_told_us + REPORT_EVERY_US;
+    if (more == 0 || (early && !f->ended))
         return;
     f->dropped_told = f->sum.dropped_bytes;
     f->dropped_told_us = now;
@@ -134,9 +135,9 @@ static void drop_oldest(struct pump_file *f) {
         start_of(f, &f->held.files[0]);
 }
 
-/* Holding costs disk space only when a newer file exists: dockerd keeps the newest anyway. */
+/* The newest file is dockerd's, however large it is. */
 static void limit_backlog(struct pump_file *f) {
-    while (f->held.n > 1 && log_held_bytes(&f->held, f->at.offset) > f->shared->backlog_bytes) {
+    while (f->held.n > 1 && log_held_rotated(&f->held, f->at.offset) > f->shared->backlog_bytes) {
         uint64_t size = f->held.files[0].size;
         f->sum.dropped_bytes += size > f->at.offset ? size - f->at.offset : 0;
         drop_oldest(f);
@@ -416,6 +417,7 @@ static void end(struct pump_file *f) {
         return;
     f->ended = true;
     loop_timer_at(f->timer, 0);
+    report_dropped(f);
     f->ops.drained(f->ctx); /* may free f */
 }
 

@@ -10,7 +10,7 @@
  * running is what the figures mean; the table says what the load was.
  *
  * One file a group of figures: calls.go (latencies), fleet.go (25 tasks),
- * output.go (200 MB), crowd.go (1,000 tasks at the fake dockerd).
+ * output.go (200 MB), chatty.go (25 that print), crowd.go (1,000 tasks at the fake dockerd).
  */
 package main
 
@@ -105,6 +105,7 @@ var groups = []struct {
 	{"calls", "StartTask, StopTask, DestroyTask, WaitTask, ExecTask", (*bench).calls},
 	{"fleet", "25 tasks with logs and 1 s stats", (*bench).fleet},
 	{"output", "one task that prints 200 MB", (*bench).output},
+	{"chatty", "25 tasks that print 1 MB/s together, and 25 that are silent", (*bench).chatty},
 	{"crowd", "1,000 tasks at the fake dockerd", (*bench).crowd},
 }
 

@@ -56,13 +56,7 @@ func (f *figure) overRawAtMost(s samples, v float64) {
 	}
 }
 
-/* Such a part of the raw calls' value. */
-func (f *figure) ofRawAtLeast(part float64) {
-	if own, have := f.values["paddock"]; have {
-		v := own / f.values["raw"]
-		f.target, f.least, f.judged, f.how = &part, true, &v, "%s of raw"
-	}
-}
+func (f *figure) atLeast(v float64) { f.target, f.least = &v, true }
 
 func (f *figure) cell(peer string) string {
 	v, have := f.values[peer]
