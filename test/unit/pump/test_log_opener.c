@@ -99,9 +99,9 @@ static void expect_calls(struct world *w, const char *seen, unsigned calls) {
     int r = 0;
     while (r == 0 && (strcmp(w->seen, seen) != 0 || w->calls < calls))
         r = pthread_cond_timedwait(&w->news, &w->lock, &until);
-    pthread_mutex_unlock(&w->lock);
     assert_string_equal(w->seen, seen);
     assert_true(w->calls >= calls);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static unsigned calls_of(struct world *w) {
