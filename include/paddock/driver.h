@@ -110,6 +110,8 @@ int driver_recover_task(struct driver *d, const struct call *call, const struct 
 int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *w,
                      struct task **ret_task, struct err *err) MUST_CHECK;
 
+#define DRIVER_SIGNAL_MAX 24 /* longest name or number of a signal, with the NUL */
+
 /* One StopTask, which waits as long as the task's kill_timeout and holds no thread meanwhile.
  * Caller's memory, zeroed but for the first two, until driver_stop_done. */
 struct driver_stop {
@@ -131,8 +133,8 @@ struct driver_stop {
         STOP_RECORD,    /* Docker has answered: until the end is recorded */
     } step;
     uint64_t timeout_us, kill_at_us;
-    uint64_t at_us; /* when the step is over; clock_now_us() time */
-    char signal[64];
+    uint64_t at_us;                 /* when the step is over; clock_now_us() time */
+    char signal[DRIVER_SIGNAL_MAX]; /* as Docker is sent it; "" = POST /stop */
     struct stop_request *request;
     int r;
     struct err err;

@@ -17,3 +17,7 @@ int parse_duration_us(const char *text, int64_t *ret_us) MUST_CHECK;
 /** RFC 3339 time with up to 9 fractional digits ("2024-01-02T03:04:05.678901234Z", "+02:00") in
  *  nanoseconds since 1970. Docker's zero time (year 1) gives 0. Returns 0; -EINVAL. */
 int parse_rfc3339_ns(const char *text, int64_t *ret_ns) MUST_CHECK;
+
+/** A signal's name or number: "SIGHUP", "hup", "1", "SIGRTMIN+3", "rtmax-2", "64"; 1 to SIGRTMAX
+ * (64). Returns 0; -EINVAL not a signal. */
+int parse_signal(const char *text, int *ret) MUST_CHECK;

@@ -13,12 +13,11 @@
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 #include "paddock/log.h"
+#include "paddock/parse.h"
 
-#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /* After Docker's answer: until the end is recorded. The die event has usually come before. */
 #define STOP_RECORD_US (5 * US_PER_SEC)
@@ -69,28 +68,17 @@ void stop_list_free(struct stop_list *l) {
 
 #define STOP_WAITS 1
 
-/* "SIGHUP", "hup", "1": what the kernel knows. */
-static bool signal_is_known(const char *name) {
-    if (isdigit((unsigned char)*name)) {
-        long n = strtol(name, NULL, 10);
-        return n > 0 && n < SIGRTMAX && strspn(name, "0123456789") == strlen(name);
-    }
-    if (strncasecmp(name, "SIG", 3) == 0)
-        name += 3;
-    if (strncasecmp(name, "RTMIN", 5) == 0 || strncasecmp(name, "RTMAX", 5) == 0)
-        return true;
-    for (int n = 1; n < SIGRTMIN; n++) {
-        const char *known = sigabbrev_np(n);
-        if (known && strcasecmp(known, name) == 0)
-            return true;
-    }
-    return strcasecmp(name, "IOT") == 0 || strcasecmp(name, "CLD") == 0;
-}
-
-static int check_signal(const char *name, struct err *err) {
-    if (signal_is_known(name))
-        return 0;
-    return err_set(err, ERR_INVALID, EINVAL, "signal: \"%s\" is not a signal", name);
+/* Checks @name and writes what Docker is sent. That is @name itself, except for a real-time signal:
+ * Docker knows only half of their names, but all of their numbers. */
+static int signal_for_docker(const char *name, char ret[DRIVER_SIGNAL_MAX], struct err *err) {
+    int n;
+    if (parse_signal(name, &n) < 0)
+        return err_set(err, ERR_INVALID, EINVAL, "signal: \"%s\" is not a signal", name);
+    if (n >= SIGRTMIN)
+        snprintf(ret, DRIVER_SIGNAL_MAX, "%d", n);
+    else
+        snprintf(ret, DRIVER_SIGNAL_MAX, "%s", name);
+    return 0;
 }
 
 /* ---- requests ----
@@ -330,7 +318,7 @@ void driver_stop_done(struct driver_stop *s) {
 /* Returns STOP_WAITS, 0 when there is nothing to stop, or -errno. */
 static int begin(struct driver_stop *s, const char *signal, struct err *err) {
     struct stop_list *l = s->driver->stops;
-    int r = str_empty(signal) ? 0 : check_signal(signal, err);
+    int r = str_empty(signal) ? 0 : signal_for_docker(signal, s->signal, err);
     if (r < 0)
         return r;
     const struct task_look now = store_look(s->task);
@@ -338,7 +326,6 @@ static int begin(struct driver_stop *s, const char *signal, struct err *err) {
         return 0;
     if (now.phase == TASK_STARTING)
         return err_set(err, ERR_RECOVERABLE, EAGAIN, "task %s is still being started", s->task->id);
-    snprintf(s->signal, sizeof(s->signal), "%s", str_empty(signal) ? "" : signal);
     s->kill_at_us = within(s, s->timeout_us);
     s->waiter = (struct task_waiter){.done = on_end, .ctx = s};
     pthread_mutex_lock(&l->lock);
@@ -370,13 +357,14 @@ int driver_signal_task(struct driver *d, const struct call *call, const char *ta
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
         return driver_not_found(err);
-    int r = check_signal(signal, err);
+    char sent[DRIVER_SIGNAL_MAX];
+    int r = signal_for_docker(signal, sent, err);
     if (r < 0)
         return r;
     struct call within = call_within(call, d->timeout_us);
     struct task_look now = store_look(t);
     if (!now.container_id[0])
         return err_set(err, ERR_PLAIN, ESRCH, "task %s is still being started", task_id);
-    r = docker_container_kill(d->docker, &within, now.container_id, signal, err);
+    r = docker_container_kill(d->docker, &within, now.container_id, sent, err);
     return err_wrap(err, r, "Failed to signal task %s", task_id);
 }

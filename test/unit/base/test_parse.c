@@ -1,6 +1,8 @@
 #include "paddock/parse.h"
 #include "unit/cm.h"
 
+#include <stdio.h>
+
 static void test_parse_u64__table__value_or_errno(void **state) {
     static const struct {
         const char *text;
@@ -100,12 +102,69 @@ static void test_parse_rfc3339__table__nanoseconds(void **state) {
     }
 }
 
+static void test_parse_signal__table__number(void **state) {
+    static const struct {
+        const char *text;
+        int r, want;
+    } rows[] = {
+        {"SIGHUP", 0, 1},
+        {"hup", 0, 1},
+        {"1", 0, 1},
+        {"sigterm", 0, 15},
+        {"IOT", 0, 6},
+        {"CLD", 0, 17},
+        {"64", 0, 64},
+        {"34", 0, 34},
+        {"SIGRTMIN", 0, 34},
+        {"rtmin+1", 0, 35},
+        {"SIGRTMIN+15", 0, 49},
+        {"SIGRTMIN+16", 0, 50},
+        {"SIGRTMIN+30", 0, 64},
+        {"SIGRTMAX", 0, 64},
+        {"rtmax-14", 0, 50},
+        {"SIGRTMAX-30", 0, 34},
+        {"SIGRTMIN+31", -EINVAL, 0},
+        {"SIGRTMAX-31", -EINVAL, 0},
+        {"SIGRTMIN-1", -EINVAL, 0},
+        {"SIGRTMAX+1", -EINVAL, 0},
+        {"RTMINX", -EINVAL, 0},
+        {"RTMIN+", -EINVAL, 0},
+        {"RTMIN+-1", -EINVAL, 0},
+        {"65", -EINVAL, 0},
+        {"0", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+        {"", -EINVAL, 0},
+        {"SIG", -EINVAL, 0},
+        {"SIGSIGHUP", -EINVAL, 0},
+        {"1x", -EINVAL, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int n = 0;
+        if (parse_signal(rows[i].text, &n) != rows[i].r || n != rows[i].want)
+            fail_msg("%s: %d", rows[i].text, n);
+    }
+    /* every real-time signal has two names and a number */
+    for (int sig = 34; sig <= 64; sig++) {
+        char text[3][24];
+        snprintf(text[0], sizeof(text[0]), "%d", sig);
+        snprintf(text[1], sizeof(text[1]), "SIGRTMIN+%d", sig - 34);
+        snprintf(text[2], sizeof(text[2]), "SIGRTMAX-%d", 64 - sig);
+        for (int k = 0; k < 3; k++) {
+            int n = 0;
+            assert_int_equal(parse_signal(text[k], &n), 0);
+            assert_int_equal(n, sig);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_u64__table__value_or_errno),
         cmocka_unit_test(test_parse_i64__limits__exact),
         cmocka_unit_test(test_parse_duration__table__as_go),
         cmocka_unit_test(test_parse_rfc3339__table__nanoseconds),
+        cmocka_unit_test(test_parse_signal__table__number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
