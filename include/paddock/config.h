@@ -87,6 +87,7 @@ struct job_config {
     size_t n_devices;
     struct strv dns_search_domains, dns_options, dns_servers;
     struct strv entrypoint, extra_hosts;
+    bool entrypoint_present; /* an empty list clears the image's entrypoint */
     bool force_pull;
     struct strv group_add;
     bool healthchecks_disable;

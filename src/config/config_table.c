@@ -2,6 +2,7 @@
 #include "config_table.h"
 
 #include "config_wire.h"
+#include "paddock/log.h"
 #include "paddock/parse.h"
 
 #include <inttypes.h>
@@ -68,10 +69,10 @@ static int set_bool(const struct place *p, const json_t *v) {
     bool yes = json_is_true(v) || (text && strcmp(text, "true") == 0);
     if (!yes && !json_is_false(v) && !(text && strcmp(text, "false") == 0))
         return wrong(p, v, "is not a bool");
-    if (p->field->aux != CONFIG_AUX_REFUSE)
+    if (p->field->aux != CONFIG_AUX_WINDOWS)
         *(bool *)p->at = yes;
     else if (yes)
-        return wrong(p, v, "is for Windows only");
+        log_warn("config", LOG_KV("field", p->path), "the field is for Windows only, ignoring");
     return 0;
 }
 
@@ -132,12 +133,14 @@ static int set_duration(const struct place *p, const json_t *v) {
     return 0;
 }
 
-static int set_list(const struct place *p, const json_t *v) {
+static int set_list(const struct place *p, const json_t *v, void *base, bool given) {
     if (!json_is_array(v))
         return wrong(p, v, "is not a list of strings");
     if (json_array_size(v) > CONFIG_ENTRIES_MAX)
         return err_set(p->err, ERR_INVALID, EINVAL, "%s: more than %d entries", p->path,
                        CONFIG_ENTRIES_MAX);
+    if (p->field->aux)
+        *(bool *)((char *)base + p->field->aux) = given;
     size_t i;
     json_t *one;
     json_array_foreach(v, i, one) {
@@ -250,7 +253,7 @@ static int set_value(const struct place *p, const json_t *v, void *base, bool gi
     case CONFIG_DURATION:
         return set_duration(p, v);
     case CONFIG_LIST_STRING:
-        return set_list(p, v);
+        return set_list(p, v, base, given);
     case CONFIG_MAP_STRING:
     case CONFIG_MAP_NUMBER:
     case CONFIG_ATTRS:

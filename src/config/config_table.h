@@ -7,11 +7,12 @@
 /* config_field.aux by type:
  *   NUMBER      CONFIG_AUX_OPT: the place is a struct opt_int, else an int64_t
  *   STRING      CONFIG_AUX_MEMS: the place is an enum cpuset_mems, else an owned char *
- *   BOOL        CONFIG_AUX_REFUSE: there is no place, true is refused (Windows only)
+ *   BOOL        CONFIG_AUX_WINDOWS: there is no place, true is a warning
+ *   LIST_STRING offset of a bool that says whether the list was given; 0 = none
  *   BLOCK       offset of a bool that says whether the block was there; 0 = none. Its fields'
  * offsets count from the start of the whole struct BLOCK_LIST  size of one element; the place is a
  * pointer followed by a size_t; fields' offsets count from the start of the element */
-enum { CONFIG_AUX_OPT = 1, CONFIG_AUX_MEMS, CONFIG_AUX_REFUSE };
+enum { CONFIG_AUX_OPT = 1, CONFIG_AUX_MEMS, CONFIG_AUX_WINDOWS };
 
 #define CONFIG_ENTRIES_MAX 4096 /* of one list or map */
 

@@ -2,11 +2,14 @@
  * So a walk over the bytes comes first, which reserves nothing and ends where the bytes do: after
  * it each declared element is known to be there. */
 #include "config_wire.h"
+#include "paddock/buf.h"
 
 #include <inttypes.h>
 #include <msgpack.h>
 #include <stdio.h>
 #include <string.h>
+
+#define PLACE_NAME_MAX 256
 
 static uint64_t big_endian(const unsigned char *p, size_t n) {
     uint64_t v = 0;
@@ -44,6 +47,11 @@ static int shape_of(unsigned char t, struct shape *ret) {
         s.payload = UINT64_C(1) << (t - 0xcc);
     else if (t >= 0xd0 && t <= 0xd3)
         s.payload = UINT64_C(1) << (t - 0xd0);
+    else if (t >= 0xc7 && t <= 0xc9) { /* ext, with a type byte */
+        s.size_len = (size_t)1 << (t - 0xc7);
+        s.payload = 1;
+    } else if (t >= 0xd4 && t <= 0xd8) /* fixext */
+        s.payload = 1 + (UINT64_C(1) << (t - 0xd4));
     else if (t >= 0xd9 && t <= 0xdb) /* str */
         s.size_len = (size_t)1 << (t - 0xd9);
     else if (t >= 0xdc && t <= 0xdf) { /* array16, array32, map16, map32 */
@@ -51,7 +59,7 @@ static int shape_of(unsigned char t, struct shape *ret) {
         s.children = t >= 0xde ? 2 : 1;
         s.sized_children = true;
     } else
-        return -EINVAL; /* extensions, and 0xc1, which is never used */
+        return -EINVAL; /* 0xc1, which is never used */
     *ret = s;
     return 0;
 }
@@ -86,11 +94,45 @@ static int check(const unsigned char *p, size_t len) {
     }
 }
 
-static int to_json(const msgpack_object *o, json_t **ret, struct err *err);
+/* Where a value is, for errors: the chain from the value up to the whole configuration. */
+struct place {
+    const struct place *up;
+    const msgpack_object *key; /* NULL = an element of a list */
+    uint32_t index;            /* of the element */
+};
 
-static int text_to_json(const char *text, size_t len, json_t **ret, struct err *err) {
+/* Writes "mount[1].source". Keys of bytes that are not printable ASCII are cut off. */
+static void place_name(const struct place *at, struct buf *out) {
+    if (!at)
+        return;
+    place_name(at->up, out);
+    int r;
+    if (at->key) {
+        const char *text = at->key->via.str.ptr;
+        size_t n = 0;
+        while (n < at->key->via.str.size && text[n] > ' ' && text[n] < 0x7f)
+            n++;
+        r = buf_printf(out, "%s%.*s", out->len ? "." : "", (int)n, text);
+    } else {
+        r = buf_printf(out, "[%u]", at->index);
+    }
+    (void)r; /* a name that is cut short is still the best there is */
+}
+
+static int refuse(const struct place *at, struct err *err, const char *why) {
+    AUTO_BUF struct buf name;
+    buf_init(&name, PLACE_NAME_MAX);
+    place_name(at, &name);
+    return err_set(err, ERR_INVALID, EINVAL, "%s: %s", name.len ? buf_text(&name) : "configuration",
+                   why);
+}
+
+static int to_json(const msgpack_object *o, const struct place *at, json_t **ret, struct err *err);
+
+static int text_to_json(const char *text, size_t len, const struct place *at, json_t **ret,
+                        struct err *err) {
     if (len && memchr(text, '\0', len))
-        return err_set(err, ERR_INVALID, EINVAL, "configuration: a text holds a NUL byte");
+        return refuse(at, err, "a text holds a NUL byte");
     *ret = json_stringn(len ? text : "", len);
     if (*ret)
         return 0;
@@ -98,16 +140,18 @@ static int text_to_json(const char *text, size_t len, json_t **ret, struct err *
     AUTO_CONFIG_JSON json_t *unchecked = json_stringn_nocheck(text, len);
     if (!unchecked)
         return err_oom(err);
-    return err_set(err, ERR_INVALID, EINVAL, "configuration: a text is not valid UTF-8");
+    return refuse(at, err, "a text is not valid UTF-8");
 }
 
-static int array_to_json(const msgpack_object_array *a, json_t **ret, struct err *err) {
+static int array_to_json(const msgpack_object_array *a, const struct place *at, json_t **ret,
+                         struct err *err) {
     AUTO_CONFIG_JSON json_t *out = json_array();
     if (!out)
         return err_oom(err);
     for (uint32_t i = 0; i < a->size; i++) {
+        const struct place inner = {.up = at, .index = i};
         json_t *v = NULL;
-        int r = to_json(&a->ptr[i], &v, err);
+        int r = to_json(&a->ptr[i], &inner, &v, err);
         if (r < 0)
             return r;
         if (json_array_append_new(out, v) < 0)
@@ -117,19 +161,21 @@ static int array_to_json(const msgpack_object_array *a, json_t **ret, struct err
     return 0;
 }
 
-static int map_to_json(const msgpack_object_map *m, json_t **ret, struct err *err) {
+static int map_to_json(const msgpack_object_map *m, const struct place *at, json_t **ret,
+                       struct err *err) {
     AUTO_CONFIG_JSON json_t *out = json_object();
     if (!out)
         return err_oom(err);
     for (uint32_t i = 0; i < m->size; i++) {
         const msgpack_object *k = &m->ptr[i].key;
         if (k->type != MSGPACK_OBJECT_STR && k->type != MSGPACK_OBJECT_BIN)
-            return err_set(err, ERR_INVALID, EINVAL, "configuration: a key is not a string");
+            return refuse(at, err, "a key is not a string");
+        const struct place inner = {.up = at, .key = k};
         AUTO_CONFIG_JSON json_t *key = NULL;
-        int r = to_json(k, &key, err);
+        int r = to_json(k, at, &key, err);
         json_t *v = NULL;
         if (r == 0)
-            r = to_json(&m->ptr[i].val, &v, err);
+            r = to_json(&m->ptr[i].val, &inner, &v, err);
         if (r < 0)
             return r;
         if (json_object_set_new(out, json_string_value(key), v) < 0)
@@ -140,7 +186,7 @@ static int map_to_json(const msgpack_object_map *m, json_t **ret, struct err *er
 }
 
 /* Depth is bounded by check(). */
-static int to_json(const msgpack_object *o, json_t **ret, struct err *err) {
+static int to_json(const msgpack_object *o, const struct place *at, json_t **ret, struct err *err) {
     char text[24];
     json_t *v = NULL;
     switch (o->type) {
@@ -160,19 +206,20 @@ static int to_json(const msgpack_object *o, json_t **ret, struct err *err) {
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
         if (!__builtin_isfinite(o->via.f64))
-            return err_set(err, ERR_INVALID, EINVAL, "configuration: a number is not finite");
+            return refuse(at, err, "a number is not finite");
         v = json_real(o->via.f64);
         break;
     case MSGPACK_OBJECT_STR:
-        return text_to_json(o->via.str.ptr, o->via.str.size, ret, err);
+        return text_to_json(o->via.str.ptr, o->via.str.size, at, ret, err);
     case MSGPACK_OBJECT_BIN:
-        return text_to_json(o->via.bin.ptr, o->via.bin.size, ret, err);
+        return text_to_json(o->via.bin.ptr, o->via.bin.size, at, ret, err);
     case MSGPACK_OBJECT_ARRAY:
-        return array_to_json(&o->via.array, ret, err);
+        return array_to_json(&o->via.array, at, ret, err);
     case MSGPACK_OBJECT_MAP:
-        return map_to_json(&o->via.map, ret, err);
+        return map_to_json(&o->via.map, at, ret, err);
     case MSGPACK_OBJECT_EXT:
-        return err_set(err, ERR_INVALID, EINVAL, "configuration: a value is unknown");
+        /* HCL's unknown value, which is what Nomad sends where a ${...} has no value */
+        return refuse(at, err, "the value is unknown, Nomad could not interpolate it");
     }
     if (!v)
         return err_oom(err);
@@ -192,7 +239,7 @@ int config_wire_decode(const void *data, size_t len, json_t **ret, struct err *e
     msgpack_unpack_return got = msgpack_unpack_next(&u, data, len, &off);
     int r;
     if (got == MSGPACK_UNPACK_SUCCESS)
-        r = to_json(&u.data, ret, err);
+        r = to_json(&u.data, NULL, ret, err);
     else if (got == MSGPACK_UNPACK_NOMEM_ERROR)
         r = err_oom(err);
     else

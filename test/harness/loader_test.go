@@ -149,7 +149,6 @@ func TestLoaderRefusesPaddocksOwnBadConfig(t *testing.T) {
 		"key":      {map[string]any{"cpuset": map[string]any{"intervall": "1s"}}, []string{"intervall"}},
 		"endpoint": {map[string]any{"endpoint": "ssh//somewhere"}, []string{"endpoint", "ssh//somewhere"}},
 		"modes":    {map[string]any{"allowed_modes": map[string]any{"pid": []string{"private"}}}, []string{"cannot apply allowed_modes configuration", "pid", "private"}},
-		"windows":  {map[string]any{"windows_allow_insecure_container_admin": true}, []string{"windows_allow_insecure_container_admin", "Windows"}},
 		"pull":     {map[string]any{"image_pull_timeout": "0s"}, []string{"image_pull_timeout", "less than 1s"}},
 		"attempts": {map[string]any{"container_exists_attempts": -1}, []string{"container_exists_attempts", "-1"}},
 		"fraction": {map[string]any{"pids_limit": 1.5}, []string{"pids_limit", "1.5"}},

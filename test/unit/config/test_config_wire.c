@@ -61,22 +61,36 @@ static void test_decode__hostile__refused(void **state) {
             BAD), /* a text of 4 GB */
         RAW("\xc6\xff\xff\xff\xff"
             "a",
-            BAD),                     /* the same as bytes */
-        RAW("\xc1", BAD),             /* never used */
-        RAW("\xd4\x00\x00", BAD),     /* HCL's unknown value */
-        RAW("\xc7\x01\x0c\x00", BAD), /* the same with a refinement */
-        RAW("\x80\x80", BAD),         /* trailing */
+            BAD),                                                       /* the same as bytes */
+        RAW("\xc1", BAD),                                               /* never used */
+        RAW("\xd4\x00\x00", "configuration: the value is unknown"),     /* HCL's unknown value */
+        RAW("\xc7\x01\x0c\x00", "configuration: the value is unknown"), /* with a refinement */
+        RAW("\xc7\x02\x0c\x00", BAD),                                   /* cut off */
+        RAW("\xd8\x00", BAD),
+        RAW("\xc9\xff\xff\xff\xff\x00", BAD),
+        RAW("\x81\xa4"
+            "args\x92\xa1x\xd4\x00\x00",
+            "args[1]: the value is unknown, Nomad could not interpolate it"),
+        RAW("\x81\xa5"
+            "mount\x91\x81\xa6"
+            "source\xc7\x01\x0c\x00",
+            "mount[0].source: the value is unknown"),
+        RAW("\x81\xa4"
+            "a\x1b"
+            "bc\xd5\x00\x00\x00",
+            "a: the value is unknown"),
+        RAW("\x80\x80", BAD), /* trailing */
         RAW("\x81\x01\x02", "a key is not a string"),
         RAW("\x81\xa1"
             "a\xa2"
             "b\x00",
-            "a text holds a NUL byte"),
+            "a: a text holds a NUL byte"),
         RAW("\x81\xa1"
             "a\xa1\xff",
-            "a text is not valid UTF-8"),
+            "a: a text is not valid UTF-8"),
         RAW("\x81\xa1"
             "a\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00",
-            "a number is not finite"),
+            "a: a number is not finite"),
         RAW("\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\xc0", BAD),
     };
     (void)state;
