@@ -101,6 +101,11 @@ int docker_create_build(const struct task_config *task, const struct job_config 
                         json_t **ret_body, struct docker_create_sources *ret_sources,
                         struct err *err) MUST_CHECK;
 
+/** Refuses a host name that is longer than HOST_NAME_MAX (64 bytes), which fails only when the
+ * container starts. @field: for the error. Returns 0; -EINVAL with @err. Context: pure. */
+int docker_create_hostname_check(const char *field, const char *hostname,
+                                 struct err *err) MUST_CHECK;
+
 /** `<task name with / as _>-<alloc id>`; free(). NULL without memory. */
 char *docker_create_name(const struct task_config *task);
 

@@ -20,7 +20,7 @@ int docker_pause_find(struct docker *d, const struct call *call, const char *all
 
 /** Makes and starts it, or finds it running. One that has stopped is replaced: its namespace went
  * with its process. @image: present already. @owner: our label, "" = none.
- *  Returns 0; errors of docker.h. What was half made is removed. */
+ *  Returns 0; -EINVAL @hostname is too long; errors of docker.h. What was half made is removed. */
 int docker_pause_create(struct docker *d, const struct call *call, const char *alloc_id,
                         const char *hostname, const char *image, const char *owner,
                         struct docker_pause *ret, struct err *err) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "docker_create_priv.h"
 #include "paddock/log.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,9 +97,13 @@ static int step_resources(struct create *c) {
 
 static int step_config(struct create *c) {
     const struct job_config *job = c->job;
+    if (docker_create_hostname_check("hostname", job->hostname, c->err) < 0)
+        return -EINVAL;
     /* The text of the job, not the id: `docker ps` and whoever filters by image see what the job
      * says. */
     create_set_text(c, c->body, "Image", job->image);
+    if (job->entrypoint_present) /* Docker takes an empty list for "no entrypoint" */
+        create_array(c, c->body, "Entrypoint");
     create_set_list_if(c, c->body, "Entrypoint", &job->entrypoint);
     create_set_text_if(c, c->body, "Hostname", job->hostname);
     create_set_text_if(c, c->body, "User", c->task->user);
@@ -275,6 +280,15 @@ int docker_create_build(const struct task_config *task, const struct job_config 
     *ret_body = TAKE_PTR(c.body);
     *ret_sources = TAKE_STRUCT(c.sources);
     return 0;
+}
+
+int docker_create_hostname_check(const char *field, const char *hostname, struct err *err) {
+    size_t n = hostname ? strlen(hostname) : 0;
+    if (n <= HOST_NAME_MAX)
+        return 0;
+    return err_set(err, ERR_PLAIN, EINVAL,
+                   "%s: \"%.*s...\" is %zu bytes long, the kernel takes at most %d", field,
+                   HOST_NAME_MAX, hostname, n, HOST_NAME_MAX);
 }
 
 char *docker_create_name(const struct task_config *task) {

@@ -43,9 +43,21 @@ static int refuse_colon(struct create *c, const char *field, const char *value, 
                        field, value, part, text);
 }
 
+/* True when @mode ("ro,z") contains an SELinux label. Docker accepts one of z and Z. */
+static bool has_label(const char *mode) {
+    for (const char *p = mode; *p;) {
+        size_t n = strcspn(p, ",");
+        if (n == 1 && (*p == 'z' || *p == 'Z'))
+            return true;
+        p += n;
+        p += *p == ',';
+    }
+    return false;
+}
+
 int create_add_bind(struct create *c, const char *field, const char *value, const char *src,
                     const char *dst, const char *mode) {
-    const char *label = text_of(c->plugin->volumes_selinuxlabel);
+    const char *label = has_label(mode) ? "" : text_of(c->plugin->volumes_selinuxlabel);
     bool options = mode[0] || label[0];
     AUTO_FREE char *bind = NULL;
     int r = refuse_colon(c, field, value, "source", src);

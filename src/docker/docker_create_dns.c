@@ -2,7 +2,9 @@
  *
  * resolv.conf: only for a task with a dns block; it lies in the task's folder, is written anew at
  * each start and mounted read-only. hosts: for tasks in a group's network; it lies in the
- * allocation's folder, is shared by the group's tasks, who may change it, and so is written once.
+ * allocation's folder, is shared by the group's tasks, who may change it, and so is written once,
+ * with the extra_hosts of the task that starts first. A task whose extra_hosts are not in that file
+ * is given a file of its own, in the task's folder.
  * Both folders may be in a task's hands: no symlink is followed and what is there already is
  * mounted only when it is a regular file. */
 #include "docker_create_path.h"
@@ -17,6 +19,7 @@
 #define RESOLVED_CONF "/run/systemd/resolve/resolv.conf"
 #define RESOLVED_STUB "127.0.0.53"
 #define RESOLV_CONF_MAX (64u << 10)
+#define HOSTS_MAX (1u << 20)
 #define BLANKS " \t\r"
 
 /* ---- parsing ---- */
@@ -194,14 +197,19 @@ int docker_create_dns(struct create *c) {
 
 static int put_extra_hosts(struct create *c, struct buf *out) {
     const struct strv *hosts = &c->job->extra_hosts;
-    int r =
-        hosts->n ? buf_puts(out, "\n# extra_hosts of the task that wrote this file first\n") : 0;
+    int r = 0;
     for (size_t i = 0; r == 0 && i < hosts->n; i++) {
         const char *colon = strchr(hosts->v[i], ':');
         if (!colon)
             return create_fail(c, EINVAL,
                                "failed to build mount for /etc/hosts: invalid hosts entry \"%s\"",
                                hosts->v[i]);
+        if (strcmp(colon + 1, "host-gateway") == 0)
+            return create_fail(
+                c, EINVAL,
+                "extra_hosts \"%s\": Docker knows no host-gateway in the network of a group, give "
+                "an address (${attr.driver.docker.bridge_ip}, ${attr.unique.network.ip-address})",
+                hosts->v[i]);
         if (!create_is_ip(colon + 1))
             return create_fail(c, EINVAL,
                                "failed to build mount for /etc/hosts: invalid IP address \"%s\"",
@@ -211,7 +219,7 @@ static int put_extra_hosts(struct create *c, struct buf *out) {
     return r;
 }
 
-static int put_hosts(struct create *c, struct buf *out) {
+static int put_hosts(struct create *c, const char *extra, struct buf *out) {
     const struct net_isolation *net = &c->task->network;
     int r = buf_printf(out,
                        "127.0.0.1 localhost\n"
@@ -225,7 +233,45 @@ static int put_hosts(struct create *c, struct buf *out) {
                        "\n# the allocation, shared by the tasks of its group\n"
                        "%s %s\n",
                        net->hosts_address, net->hosts_hostname);
-    return r < 0 ? r : put_extra_hosts(c, out);
+    if (r == 0 && extra[0])
+        r = buf_printf(out, "\n# extra_hosts of the task that wrote this file first\n%s", extra);
+    return r;
+}
+
+/* True when each line of @lines is a line of @text. */
+static bool has_lines(const char *text, const char *lines) {
+    for (const char *line = lines; *line;) {
+        size_t n = strcspn(line, "\n") + 1;
+        const char *at = text;
+        while (at && strncmp(at, line, n) != 0) {
+            at = strchr(at, '\n');
+            at = at ? at + 1 : NULL;
+        }
+        if (!at)
+            return false;
+        line += n;
+    }
+    return true;
+}
+
+/* A file for this task alone: its own extra_hosts, which win, then the shared file. */
+static int own_hosts(struct create *c, const char *extra, const char *shared) {
+    AUTO_FREE char *text = NULL;
+    AUTO_FREE char *below = NULL;
+    if (asprintf(&text, "# extra_hosts of this task\n%s\n%s", extra, shared) < 0) {
+        text = NULL;
+        return err_oom(c->err);
+    }
+    int r = docker_create_path_write(c->alloc_dir, c->task_dir, "hosts", text,
+                                     DOCKER_CREATE_PATH_REPLACE);
+    if (r < 0)
+        return create_fail(c, -r, "failed to build mount for /etc/hosts: %s/hosts: %s", c->task_dir,
+                           strerror(-r));
+    if (asprintf(&below, "%s/hosts", text_of(c->task->name)) < 0) {
+        below = NULL;
+        return err_oom(c->err);
+    }
+    return mount_file(c, DOCKER_OWN_IN_TASK, below, "/etc/hosts", false);
 }
 
 int docker_create_hosts(struct create *c) {
@@ -233,9 +279,13 @@ int docker_create_hosts(struct create *c) {
     if (!net->present || !str_empty(c->job->network_mode) || net->mode != NET_GROUP ||
         !net->hosts_present || str_empty(net->hosts_address) || str_empty(net->hosts_hostname))
         return 0;
+    AUTO_BUF struct buf extra;
     AUTO_BUF struct buf text;
+    buf_init(&extra, 0);
     buf_init(&text, 0);
-    int r = put_hosts(c, &text);
+    int r = put_extra_hosts(c, &extra);
+    if (r == 0)
+        r = put_hosts(c, buf_text(&extra), &text);
     if (r == -ENOMEM)
         return err_oom(c->err);
     if (r < 0)
@@ -246,5 +296,16 @@ int docker_create_hosts(struct create *c) {
         return create_fail(c, -r, "failed to build mount for /etc/hosts: %s/hosts: %s",
                            c->alloc_dir, r == -EEXIST ? "it is no regular file" : strerror(-r));
     c->own_hosts = true;
+    if (extra.len) {
+        AUTO_FREE char *shared = NULL;
+        AUTO_FREE char *path = docker_create_path_join(c->alloc_dir, "hosts");
+        r = path ? docker_create_path_read(c->alloc_dir, path, HOSTS_MAX, &shared) : -ENOMEM;
+        if (r == -ENOMEM)
+            return err_oom(c->err);
+        /* Another task wrote the shared file, or this one when it was given other addresses. A file
+         * that a task spoiled is replaced by a good one for this task. */
+        if (r < 0 || !has_lines(shared, buf_text(&extra)))
+            return own_hosts(c, buf_text(&extra), r < 0 ? buf_text(&text) : shared);
+    }
     return mount_file(c, DOCKER_OWN_IN_ALLOC, "hosts", "/etc/hosts", false);
 }

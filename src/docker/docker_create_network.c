@@ -32,7 +32,20 @@ int docker_create_network_mode(struct create *c) {
 
 /* ---- ports ---- */
 
-/* Both protocols are exposed and bound; several host ports may lead to one container port. */
+static bool is_bound(const json_t *bindings, const char *host_ip, const char *port) {
+    size_t i;
+    json_t *b;
+    json_array_foreach(bindings, i, b) {
+        const char *ip = json_string_value(json_object_get(b, "HostIp"));
+        const char *at = json_string_value(json_object_get(b, "HostPort"));
+        if (ip && at && strcmp(ip, text_of(host_ip)) == 0 && strcmp(at, port) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Both protocols are exposed and bound. Several host ports may lead to one container port. A label
+ * that the job names twice gives one binding: Docker cannot bind the same host port again. */
 static int publish(struct create *c, const char *label, const char *host_ip, int64_t port,
                    int64_t inside) {
     static const char *const protocols[] = {"tcp", "udp"};
@@ -43,9 +56,11 @@ static int publish(struct create *c, const char *label, const char *host_ip, int
         char key[32], text[16];
         snprintf(key, sizeof(key), "%d/%s", (int)inside, protocols[i]);
         snprintf(text, sizeof(text), "%d", (int)port);
+        json_t *bindings = create_array(c, create_object(c, c->host_config, "PortBindings"), key);
+        if (is_bound(bindings, host_ip, text))
+            continue;
         json_t *binding = json_object();
-        create_add(c, create_array(c, create_object(c, c->host_config, "PortBindings"), key),
-                   binding);
+        create_add(c, bindings, binding);
         if (create_status(c) < 0)
             return create_status(c);
         create_set_text(c, binding, "HostIp", host_ip);
@@ -92,7 +107,7 @@ static int publish_mapped(struct create *c, const char *host_ip, const struct ta
 
 int docker_create_ports(struct create *c) {
     const struct task_resources *res = &c->task->resources;
-    if (res->n_ports && c->job->ports.n)
+    if (c->job->ports.n)
         return publish_group(c);
     if (res->n_networks) {
         const struct task_network *net = &res->networks[0];

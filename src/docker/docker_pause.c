@@ -108,6 +108,8 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
     char name[NAME_MAX_LEN], id[65] = "";
     struct docker_pause p;
     name_of(alloc_id, name);
+    if (docker_create_hostname_check("hostname of the network", hostname, err) < 0)
+        return -EINVAL;
     AUTO_JSON json_t *body = request(alloc_id, hostname ? hostname : "", image, owner);
     if (!body)
         return err_oom(err);

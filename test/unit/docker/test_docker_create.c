@@ -14,6 +14,7 @@ struct row {
     int code;          /* 0 = any */
 };
 
+#define HOST_64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define LIN(...) .task.resources = {__VA_ARGS__}
 
 static const struct row config_rows[] = {
@@ -36,6 +37,15 @@ static const struct row config_rows[] = {
       {"Hostname", "\"h\""},
       {"WorkingDir", "\"/w\""},
       {"User", "\"7:8\""}}},
+    {"no entrypoint", {.job.entrypoint_present = true}, {{"Entrypoint", "[]"}}},
+    {"an entrypoint that is empty",
+     {.job = {.entrypoint = LIST(""), .entrypoint_present = true}},
+     {{"Entrypoint", "[\"\"]"}}},
+    {"hostname of 64 bytes", {.job.hostname = HOST_64}, {{"Hostname", "\"" HOST_64 "\""}}},
+    {"hostname of 65 bytes",
+     {.job.hostname = HOST_64 "x"},
+     .error = "hostname: \"" HOST_64 "...\" is 65 bytes long, the kernel takes at most 64",
+     .code = -EINVAL},
     {"tty, interactive",
      {.job = {.tty = true, .interactive = true}},
      {{"Tty", "true"}, {"OpenStdin", "true"}}},
@@ -337,6 +347,13 @@ static const struct row mount_rows[] = {
      {.plugin.volumes_selinuxlabel = "z", .job.volumes = LIST("a:/b", "c:/d:ro")},
      {{HC "Binds", "[\"@/alloc:/alloc:z\",\"@/web/local:/local:z\",\"@/web/secrets:/secrets:z\","
                    "\"@/alloc/logs:/alloc/logs:ro,z\",\"@/web/a:/b:z\",\"@/web/c:/d:ro,z\"]"}}},
+    {"SELinux label of the job",
+     {.plugin.volumes_selinuxlabel = "z",
+      .job.volumes = LIST("a:/b:z", "c:/d:ro,Z", "e:/f:Z,ro", "g:/h:rz")},
+     {{HC "Binds>4", "\"@/web/a:/b:z\""},
+      {HC "Binds>5", "\"@/web/c:/d:ro,Z\""},
+      {HC "Binds>6", "\"@/web/e:/f:Z,ro\""},
+      {HC "Binds>7", "\"@/web/g:/h:rz,z\""}}},
     {"volumes below the allocation",
      {.job.volumes = LIST("a/../b/./c:/x", "../alloc/data:/y:ro", "..:/z")},
      {{HC "Binds", "[" OWN_BINDS ",\"@/web/b/c:/x\",\"@/alloc/data:/y:ro\",\"@:/z\"]"}}},
@@ -488,7 +505,18 @@ static const struct row network_rows[] = {
                               {.label = "six", .value = 22002, .host_ip = "fd00::5"})}},
      {{HC "PortBindings", "{\"22002/tcp\":[{\"HostIp\":\"fd00::5\",\"HostPort\":\"22002\"}],"
                           "\"22002/udp\":[{\"HostIp\":\"fd00::5\",\"HostPort\":\"22002\"}]}"}}},
-    {"ports without a network", {.job.ports = LIST("http")}, {{HC "PortBindings"}}},
+    {"ports without a network",
+     {.job.ports = LIST("http")},
+     .error = "Port \"http\" not found, check network block"},
+    {"ports beside a task's network",
+     {.job.ports = LIST("http"),
+      .task.resources = {MANY(networks, struct task_network, {.ip = "10.0.0.7"})}},
+     .error = "Port \"http\" not found, check network block"},
+    {"a port label twice",
+     {.job.ports = LIST("http", "same", "http"),
+      .task.resources = {MANY(ports, struct task_port, PORT_HTTP, PORT_SAME)}},
+     {{HC "PortBindings>80/tcp", "[{\"HostIp\":\"10.0.0.5\",\"HostPort\":\"22000\"}]"},
+      {HC "PortBindings>80/udp", "[{\"HostIp\":\"10.0.0.5\",\"HostPort\":\"22000\"}]"}}},
     {"ports of the group that nobody asked for",
      {.task.resources = {MANY(ports, struct task_port, PORT_HTTP)}},
      {{HC "PortBindings"}}},

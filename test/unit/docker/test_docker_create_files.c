@@ -269,10 +269,51 @@ static void test_hosts__group__written_once_and_mounted(void **state) {
     assert_non_null(strstr(text, "\nfd00::1 six\n"));
 
     make_file("a1/hosts", "changed by a task\n");
+    in.job.extra_hosts.n = 0;
     AUTO_JSON json_t *again = NULL;
     assert_builds(&in, &again);
     AUTO_FREE char *kept = read_text("a1/hosts");
     assert_string_equal(kept, "changed by a task\n");
+}
+
+/* The second task of a group, and a task that is restarted with another address. */
+static void test_hosts__extra_hosts_of_another_start__in_a_file_of_the_task(void **state) {
+    (void)state;
+    struct input first = {GROUP_NET, .job.extra_hosts = LIST("db:10.0.0.1", "x:10.0.0.9")};
+    struct input second = {GROUP_NET, .job.extra_hosts = LIST("db:10.0.0.2", "y:fd00::1")};
+    struct input third = {GROUP_NET};
+    json_t *body[4] = {0};
+    make_dir("a1/side");
+    make_dir("a1/side/local");
+    make_dir("a1/side/secrets");
+    second.task.name = "side";
+    assert_builds(&first, &body[0]);
+    assert_builds(&second, &body[1]);
+    assert_value("side", body[1], "HostConfig>Mounts",
+                 "[{\"Type\":\"bind\",\"Target\":\"/etc/hosts\",\"Source\":\"@/side/hosts\","
+                 "\"BindOptions\":{\"Propagation\":\"private\"}}]");
+    AUTO_FREE char *text = read_text("a1/side/hosts");
+    assert_non_null(strstr(text, "\n10.0.0.2 db\nfd00::1 y\n"));
+    assert_non_null(strstr(text, "\n10.9.9.9 web-1\n"));
+    assert_true(strstr(text, "10.0.0.2 db") < strstr(text, "10.0.0.1 db"));
+
+    assert_builds(&third, &body[2]);
+    assert_value("none of its own", body[2], "HostConfig>Mounts>0>Source", "\"@/hosts\"");
+    first.job.extra_hosts.v[1] = "x:10.0.0.8";
+    assert_builds(&first, &body[3]);
+    assert_value("restarted", body[3], "HostConfig>Mounts>0>Source", "\"@/web/hosts\"");
+    AUTO_FREE char *again = read_text("a1/web/hosts");
+    assert_non_null(strstr(again, "\n10.0.0.1 db\n10.0.0.8 x\n"));
+    for (size_t i = 0; i < ARRAY_LEN(body); i++)
+        json_decref(body[i]);
+}
+
+static void test_hosts__host_gateway__refused_with_a_reason(void **state) {
+    (void)state;
+    struct input in = {GROUP_NET, .job.extra_hosts = LIST("host.docker.internal:host-gateway")};
+    assert_refused(&in, -EINVAL,
+                   "extra_hosts \"host.docker.internal:host-gateway\": Docker knows no "
+                   "host-gateway in the network of a group");
 }
 
 static void test_hosts__ipv6__written(void **state) {
@@ -427,6 +468,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_docker_create_resolv_text__table),
         cmocka_unit_test(test_docker_create_resolv_is_stub__only_the_stub),
         TEST(test_hosts__group__written_once_and_mounted),
+        TEST(test_hosts__extra_hosts_of_another_start__in_a_file_of_the_task),
+        TEST(test_hosts__host_gateway__refused_with_a_reason),
         TEST(test_hosts__ipv6__written),
         TEST(test_order__mounts_hosts_dns_namespaces),
         TEST(test_hosts__mounts_in_order),
