@@ -69,9 +69,12 @@ int pump_files_init(struct pump_files *p, struct loop *loop, uint64_t backlog_by
     p->buf = malloc(LOG_MARK_LEN + READ_MAX);
     p->text = malloc(READ_MAX + 8);
     int r = p->buf && p->text ? log_opener_new(loop, &p->opener) : -ENOMEM;
-    if (r < 0)
+    if (r == -ENOMEM)
         pump_files_done(p);
-    return r;
+    else if (r < 0)
+        log_warn("pump", LOG_KV("errno", strerror(-r)),
+                 "log files cannot be watched: logs are read through Docker's API, ignoring");
+    return r == -ENOMEM ? r : 0;
 }
 
 void pump_files_done(struct pump_files *p) {
@@ -514,6 +517,8 @@ static void on_changed(void *arg) {
 int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
                   struct pump_out *const out[2], const struct pump_file_ops *ops, void *ctx,
                   struct pump_file **ret) {
+    if (!shared->opener)
+        return -EMFILE;
     struct pump_file *f = calloc(1, sizeof(*f));
     if (!f)
         return -ENOMEM;

@@ -23,7 +23,8 @@ struct pump_files {
     char *buf, *text; /* for what is being read; empty between two calls */
 };
 
-/** Starts the opener. Returns 0; as log_opener_new. Owner: caller, pump_files_done. */
+/** Starts the opener. Returns 0; -ENOMEM. When no inotify instance is left it returns 0, too, and
+ * no reader can be made. Owner: caller, pump_files_done. */
 int pump_files_init(struct pump_files *p, struct loop *loop, uint64_t backlog_bytes) MUST_CHECK;
 /** All readers were freed before. */
 void pump_files_done(struct pump_files *p);
@@ -47,7 +48,8 @@ struct pump_file_status {
 };
 
 /** Watches the folder @dir_fd for the log @name. Nothing is delivered before pump_file_begin().
- *  @out: of stdout and stderr, with their record; borrowed. Returns 0; as log_watch_new. */
+ *  @out: of stdout and stderr, with their record; borrowed. Returns 0; -EMFILE: there is no opener;
+ * as log_watch_new. */
 int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
                   struct pump_out *const out[2], const struct pump_file_ops *ops, void *ctx,
                   struct pump_file **ret) MUST_CHECK;

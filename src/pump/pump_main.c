@@ -296,7 +296,8 @@ static void say_ready(int ready_fd) {
     fd_close(ready_fd);
 }
 
-/* Three descriptors a task: the usual soft limit of 1024 is for programs that use select(). */
+/* Six descriptors a task, and the held files: the usual soft limit of 1024 is for programs that use
+ * select(). */
 static void raise_fd_limit(void) {
     struct rlimit l;
     if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {

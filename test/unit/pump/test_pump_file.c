@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -625,6 +626,24 @@ static void test_pump_file__folder_removed__drained(void **state) {
     expect_drained(w);
 }
 
+/* As with all inotify instances in use: logs come through the API then. */
+static void test_pump_files__no_descriptor_left__no_reader(void **state) {
+    struct world *w = *state;
+    struct pump_out *const out[2] = {&w->out[0], &w->out[1]};
+    struct pump_files files;
+    struct pump_file *file;
+    struct rlimit before, few = {.rlim_cur = 3};
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int r = pump_files_init(&files, w->loop, BACKLOG);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(r, 0);
+    assert_int_equal(pump_file_new(&files, w->dir_fd, LOG, out, &ops, w, &file), -EMFILE);
+    pump_files_done(&files);
+    in_loop(w, do_begin);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv) {
@@ -646,6 +665,7 @@ int main(int argc, char **argv) {
         CASE(test_pump_file__truncated_without_reader__gap_and_no_repetition),
         CASE(test_pump_file__position_in_time__found_in_the_file),
         CASE(test_pump_file__folder_removed__drained),
+        CASE(test_pump_files__no_descriptor_left__no_reader),
     };
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
