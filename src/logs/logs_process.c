@@ -201,7 +201,9 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
     for (size_t i = 0; i < n; i++)
         if (strncmp(environ[i], "NOMAD_PLUGIN_MAGIC_COOKIE=", 26) != 0)
             env[kept++] = environ[i];
-    char *argv[] = {p->program, (char *)"logpump", p->run_dir, p->settings, NULL};
+    /* Once we have met a pump, another kind is another plugin's. */
+    const char *other = atomic_load(&p->met) ? "join" : "succeed";
+    char *argv[] = {p->program, (char *)"logpump", p->run_dir, p->settings, (char *)other, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&actions);

@@ -318,9 +318,9 @@ static void set_signals(void) {
 
 /* Takes the folder, from an older pump where one has it. Returns 0; 1: another one serves it well;
  * -errno. */
-static int take_folder(struct pump *p, const char *path) {
+static int take_folder(struct pump *p, const char *path, bool succeed) {
     int r = pump_dir_open(path, &p->dir);
-    if (r == 1) {
+    if (r == 1 && succeed) {
         pump_dir_close(&p->dir);
         r = pump_succeed_here(path, p->hello, &p->held);
         if (r == 0)
@@ -333,9 +333,9 @@ static int take_folder(struct pump *p, const char *path) {
     return r;
 }
 
-static int serve(struct pump *p, const char *run_dir, int ready_fd) {
+static int serve(struct pump *p, const char *run_dir, bool succeed, int ready_fd) {
     struct err err = {0};
-    int r = take_folder(p, run_dir);
+    int r = take_folder(p, run_dir, succeed);
     if (r == 1) {
         say_ready(ready_fd);
         return 0;
@@ -353,9 +353,9 @@ static int serve(struct pump *p, const char *run_dir, int ready_fd) {
 }
 
 int logpump_main(int argc, char **argv) {
-    json_t *settings = argc == 3 ? json_loads(argv[2], 0, NULL) : NULL;
+    json_t *settings = argc == 4 ? json_loads(argv[2], 0, NULL) : NULL;
     if (!settings) {
-        fprintf(stderr, "usage: paddock logpump RUN_DIR SETTINGS\n"
+        fprintf(stderr, "usage: paddock logpump RUN_DIR SETTINGS succeed|join\n"
                         "Started by the plugin; carries container output to Nomad.\n");
         return 2;
     }
@@ -370,7 +370,7 @@ int logpump_main(int argc, char **argv) {
                      .dir = {.fd = -EBADF, .lock_fd = -EBADF, .records_fd = -EBADF},
                      .hello =
                          json_pack("{s:s,s:o}", "version", PADDOCK_VERSION, "settings", settings)};
-    int r = p.hello ? serve(&p, argv[1], ready_fd) : -ENOMEM;
+    int r = p.hello ? serve(&p, argv[1], strcmp(argv[3], "succeed") == 0, ready_fd) : -ENOMEM;
     stop(&p);
     json_decref(p.hello);
     return r < 0 ? 1 : 0;

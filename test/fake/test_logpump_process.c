@@ -141,9 +141,14 @@ static void test_pump__second_on_one_folder__first_serves(void **state) {
     program[n] = '\0';
     snprintf(command, sizeof(command),
              "exec %s logpump %s/docker-???????????????? \"$(tr '\\0' '\\n' </proc/%d/cmdline | "
-             "sed -n 4p)\"",
+             "sed -n 4p)\" succeed",
              program, x->w.run_dir, (int)pump);
-    assert_int_equal(system(command), 0); /* it ends at once, well */
+    assert_int_equal(system(command), 0); /* it ends immediately, well */
+    assert_int_equal(world_pump(&x->w), pump);
+    /* Of another kind, started by a plugin that has met a pump before. */
+    snprintf(command, sizeof(command), "exec %s logpump %s/docker-???????????????? '{}' join",
+             program, x->w.run_dir);
+    assert_int_equal(system(command), 0);
     assert_int_equal(world_pump(&x->w), pump);
 }
 

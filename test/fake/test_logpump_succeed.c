@@ -262,7 +262,11 @@ static bool is_set(void *ctx) {
 
 static bool is_carried_by_other(void *ctx) {
     struct pump_world *x = ctx;
-    return world_pump(&x->w) != 0 && world_positions(&x->w) == 1;
+    json_t *doc = driver_status(x->w.d);
+    const json_t *tasks = json_object_get(json_object_get(doc, "log_pump"), "tasks");
+    bool is = json_array_size(tasks) == 1;
+    json_decref(doc);
+    return is;
 }
 
 /* Folder and pump are lost together, so nobody knows how far the output was delivered: it goes on
