@@ -121,6 +121,15 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
     code_pages_release();
 }
 
+/* The agent starts another process, which recovers the tasks; containers and log pump go on. */
+static void serve_broken(void *ctx, const char *why) {
+    struct serve *s = ctx;
+    log_error("plugin", LOG_KV("errno", why),
+              "cpusets are not kept any more, the plugin exits to be started again");
+    control_unlink(s->control);
+    _exit(1);
+}
+
 static int serve_make_driver(struct serve *s, const char *argv0, struct err *err) {
     const char *cert = getenv("PLUGIN_CLIENT_CERT");
     if (cert && cert[0])
@@ -148,6 +157,7 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
         .run_dir = s->run_dir,
         .unfit = unfit.set ? unfit.text : NULL,
         .activated = serve_activated,
+        .broken = serve_broken,
         .ctx = s,
     };
     return driver_new(&o, &s->driver, err);

@@ -28,6 +28,9 @@ struct driver_options {
      * whoever has sockets of its own (control, metrics) puts them there. @metrics_listen: of the
      * configuration, "" = off. NULL allowed. */
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
+    /* The reconciler cannot go on: the process has to end, so that the agent starts another one.
+     * Called from the reconciler's thread. NULL allowed. */
+    void (*broken)(void *ctx, const char *why);
     void *ctx;
 };
 

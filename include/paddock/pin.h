@@ -51,15 +51,19 @@ struct pin_options {
     int proc_fd;             /* /proc, for tests a folder; borrowed */
     uint64_t interval_us;    /* the tick */
     bool enabled;
-    bool systemd;          /* keep AllowedCPUs in step by sd-bus */
-    bool mems_follow;      /* cpuset.mems too */
-    const char *node_root; /* NULL = "/sys/devices/system/node"; read once */
-    const char *bus;       /* address of the system bus; NULL = the machine's */
+    bool systemd;           /* keep AllowedCPUs in step by sd-bus */
+    bool mems_follow;       /* cpuset.mems too */
+    const char *node_root;  /* NULL = "/sys/devices/system/node"; read once */
+    const char *bus;        /* address of the system bus; NULL = the machine's */
+    uint64_t tell_again_us; /* the same state of a task is an event once in this time; 0 = 60 s */
     /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from
      * the pin thread. */
     int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
     /* Called from the pin thread, outside of any lock; must not block. */
     void (*event)(void *ctx, const struct pin_event *e);
+    /* The reconciler cannot go on (@r: -errno of its loop). Called from the pin thread, which then
+     * ends: nothing is pinned any more. NULL allowed. */
+    void (*ended)(void *ctx, int r);
     void *ctx;
 };
 

@@ -58,15 +58,42 @@ static void read_parents(struct pin *p, bool at_tick) {
     }
 }
 
+static void set_earlier(uint64_t *at, uint64_t us) {
+    if (us && (!*at || us < *at))
+        *at = us;
+}
+
+/* The timer of all that is tried again: it does not wait for the tick, which may be an hour away.
+ */
+static void arm_retry(struct pin *p) {
+    uint64_t at = p->want_snapshot ? clock_now_us() + PIN_BACKOFF_MIN_US : 0;
+    for (const struct pin_task *t = p->tasks; t; t = t->next) {
+        set_earlier(&at, t->retry_at_us);
+        set_earlier(&at, pin_note_next_us(p, t));
+        set_earlier(&at, pin_unit_next_us(p, t));
+        if (p->inotify_fd >= 0 && t->cpus.fd >= 0 && t->watch < 0 && !t->watch_off)
+            set_earlier(&at, p->watch_retry_us);
+    }
+    loop_timer_at(p->retry, at);
+}
+
+static bool is_due(const struct pin *p, const struct pin_task *t, uint64_t now_us) {
+    return (t->retry_at_us && t->retry_at_us <= now_us) ||
+           (t->watch < 0 && t->cpus.fd >= 0 && !t->watch_off && p->watch_retry_us &&
+            p->watch_retry_us <= now_us);
+}
+
 void pin_pass(struct pin *p, bool at_tick) {
     uint64_t cpu = thread_cpu_ns(), now = clock_now_us();
     pthread_mutex_lock(&p->lock);
     read_online(p);
     read_parents(p, at_tick);
-    for (struct pin_task *t = p->tasks; t; t = t->next)
+    for (struct pin_task *t = p->tasks; t; t = t->next) {
         if (at_tick || p->online_changed || t->dirty || t->source_dirty ||
-            (t->parent && t->parent->changed))
+            (t->parent && t->parent->changed) || is_due(p, t, now))
             pin_task_look(p, t, at_tick, now);
+        pin_note_state(p, t, NULL, now);
+    }
     cpu = thread_cpu_ns() - cpu;
     p->counters.passes++;
     p->counters.pass_cpu_ns += cpu;
@@ -77,6 +104,7 @@ void pin_pass(struct pin *p, bool at_tick) {
     pthread_mutex_unlock(&p->lock);
     pin_note_flush(p);
     pin_unit_send(p);
+    arm_retry(p);
 }
 
 /* ---- the snapshot ---- */
@@ -199,6 +227,13 @@ static void on_tick(void *ctx) {
     loop_timer_at(p->tick, p->next_tick_us);
 }
 
+static void on_retry(void *ctx) {
+    struct pin *p = ctx;
+    if (p->want_snapshot)
+        take_snapshot(p);
+    pin_pass(p, false);
+}
+
 /* What takes others off a reserved core must not wait behind them. A few milliseconds a second are
  * no danger, and the kernel stops real time that runs away. */
 static void be_real_time(void) {
@@ -214,8 +249,12 @@ static void *run(void *arg) {
     take_snapshot(p);
     pin_pass(p, false);
     int r = loop_run(p->loop);
-    if (r < 0)
-        log_error("pin", LOG_KV("errno", strerror(-r)), "the reconciler has ended");
+    if (r == 0)
+        return NULL;
+    log_error("pin", LOG_KV("errno", strerror(-r)), "the reconciler has ended");
+    atomic_store(&p->ended, r);
+    if (p->o.ended)
+        p->o.ended(p->o.ctx, r);
     return NULL;
 }
 
@@ -295,6 +334,8 @@ static int start(struct pin *p) {
     if (r == 0)
         r = loop_timer_new(p->loop, on_tick, p, &p->tick);
     if (r == 0)
+        r = loop_timer_new(p->loop, on_retry, p, &p->retry);
+    if (r == 0)
         r = pin_unit_start(p);
     if (r < 0)
         return r;
@@ -303,11 +344,20 @@ static int start(struct pin *p) {
     return start_thread(p);
 }
 
+/* A thread that asks for the status runs with the reconciler's priority while it holds the lock. */
+static void init_lock(pthread_mutex_t *lock) {
+    pthread_mutexattr_t a;
+    pthread_mutexattr_init(&a);
+    pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
+    pthread_mutex_init(lock, &a);
+    pthread_mutexattr_destroy(&a);
+}
+
 int pin_new(const struct pin_options *o, struct pin **ret) {
     struct pin *p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
-    pthread_mutex_init(&p->lock, NULL);
+    init_lock(&p->lock);
     p->o = *o;
     if (p->o.interval_us == 0)
         p->o.interval_us = US_PER_SEC;
@@ -346,8 +396,10 @@ void pin_free(struct pin *p) {
     if (p->loop) {
         pin_unit_stop(p);
         pin_watch_stop(p);
+        pin_writer_stop(p);
         loop_watch_del(p->wake_watch);
         loop_timer_del(p->tick);
+        loop_timer_del(p->retry);
         loop_free(p->loop);
     }
     fd_close(p->wake_fd);

@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TELL_AGAIN_US                                                                              \
-    (60 * US_PER_SEC) /* the same state of the same task at most once a minute                     \
-                       */
+/* The same state of the same task is reported at most once in this time. */
+#define TELL_AGAIN_US (60 * US_PER_SEC)
 
 void pin_text(const struct cpuset *s, char *out, size_t size) {
     char full[CPUSET_TEXT_MAX];
@@ -36,8 +35,12 @@ static void add_note(struct pin *p, struct pin_task *t, enum pin_state state, co
     p->notes_last = &n->next;
 }
 
-static bool may_tell(struct pin_task *t, unsigned what, uint64_t now_us) {
-    if (t->told_us[what] && now_us - t->told_us[what] < TELL_AGAIN_US)
+static uint64_t again_us(const struct pin *p) {
+    return p->o.tell_again_us ? p->o.tell_again_us : TELL_AGAIN_US;
+}
+
+static bool may_tell(const struct pin *p, struct pin_task *t, unsigned what, uint64_t now_us) {
+    if (t->told_us[what] && now_us - t->told_us[what] < again_us(p))
         return false;
     t->told_us[what] = now_us;
     return true;
@@ -61,7 +64,7 @@ void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const 
     if (cause != PIN_CAUSE_OVERWRITTEN)
         return;
     f->writer = t->writer.pid;
-    if (!may_tell(t, PIN_TOLD_REPAIRED, clock_now_us()))
+    if (!may_tell(p, t, PIN_TOLD_REPAIRED, clock_now_us()))
         return;
     char message[512], by[64];
     writer_text(t, by, sizeof(by));
@@ -129,11 +132,16 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
 }
 
 void pin_note_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix, uint64_t now_us) {
-    if (t->state == t->told || t->state == PIN_PENDING)
+    if (t->state == t->told || t->state == PIN_PENDING || !may_tell(p, t, t->state, now_us))
         return;
     t->told = t->state;
-    if (may_tell(t, t->state, now_us))
-        say_state(p, t, fix);
+    say_state(p, t, fix);
+}
+
+uint64_t pin_note_next_us(const struct pin *p, const struct pin_task *t) {
+    if (t->state == t->told || t->state == PIN_PENDING || t->gone)
+        return 0;
+    return t->told_us[t->state] + again_us(p);
 }
 
 void pin_note_flush(struct pin *p) {

@@ -6,6 +6,7 @@
 #include "src/pin/pin_source.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <systemd/sd-bus.h>
 
 #define PIN_HISTORY 64u
@@ -22,6 +23,7 @@ struct pin_fix {
 
 struct pin_writer {
     pid_t pid;
+    bool fresh; /* has written since the last repair */
     uint64_t at_us;
     char comm[32];
 };
@@ -29,6 +31,7 @@ struct pin_writer {
 enum pin_told { PIN_TOLD_REPAIRED = PIN_UNMANAGED + 1, PIN_TOLDS };
 
 struct pin_task {
+    uint64_t seq; /* rises along the list */
     struct pin_coord c;
     struct pin_task *next;
     bool seen; /* in the snapshot that is being merged */
@@ -47,6 +50,7 @@ struct pin_task {
     char *dir_path; /* NULL = not open */
     struct cgroup_file cpus, effective, mems;
     int watch, source_watch; /* inotify's, -1 = none */
+    bool watch_off;          /* the watch was removed until the next tick, of a contested task */
     bool marked;             /* by fanotify */
     struct pin_writer writer;
 
@@ -63,7 +67,7 @@ struct pin_task {
     uint64_t retry_at_us, backoff_us;
     uint64_t overwrites[PIN_CONTEST_COUNT]; /* ring of times */
     uint64_t told_us[PIN_TOLDS];
-    enum pin_state told;
+    enum pin_state told; /* the state of the last task event */
 
     /* the unit */
     const char *unit;     /* tail of dir_path, NULL = no unit */
@@ -74,6 +78,7 @@ struct pin_task {
     bool unit_dirty, unit_synced;
     int unit_error;
     uint64_t unit_retry_us, unit_backoff_us, unit_sent_us;
+    uint64_t unit_due_us; /* the set has been stable until then */
 
     uint64_t corrections[PIN_CAUSES], overwrites_n, fixes_n, errors;
     struct pin_fix fixes[PIN_HISTORY];
@@ -110,13 +115,16 @@ struct pin {
     bool running;
     int wake_fd, inotify_fd, fanotify_fd;
     struct loop_watch *wake_watch, *inotify_watch, *fanotify_watch;
-    struct loop_timer *tick;
+    struct loop_timer *tick, *retry; /* the earliest of all retries */
+    uint64_t watch_retry_us, watch_backoff_us;
+    atomic_int ended; /* -errno of the loop that has ended */
     uint64_t next_tick_us;
     bool warned_inotify, want_snapshot;
     struct pin_unit_bus unit;
 
     pthread_mutex_t lock;
     struct pin_task *tasks;
+    uint64_t seq, removed; /* the last one given; how often a task was removed */
     struct pin_parent *parents;
     size_t tasks_n;
     struct cpuset reserved;    /* by all tasks that we know */
@@ -147,14 +155,24 @@ int pin_watch_start(struct pin *p) MUST_CHECK;
 void pin_watch_stop(struct pin *p);
 int pin_watch_add(struct pin *p, const struct cgroup_file *f);
 int pin_watch_del(struct pin *p, int watch);
+
+/* pin_writer.c */
 /* From now on the writers of this task's file are known by name. */
-void pin_watch_mark(struct pin *p, struct pin_task *t);
-/* Takes in what fanotify knows up to now. */
-void pin_watch_writers(struct pin *p);
+void pin_writer_mark(struct pin *p, struct pin_task *t);
+void pin_writer_unmark(struct pin *p, struct pin_task *t);
+/* Drains the pending fanotify events. */
+void pin_writer_read(struct pin *p);
+/* Sets t->writer to the writer of the set that is about to be replaced; pid 0 when not known. */
+void pin_writer_take(struct pin *p, struct pin_task *t);
+void pin_writer_stop(struct pin *p);
 
 /* pin_unit.c */
 int pin_unit_start(struct pin *p) MUST_CHECK;
 void pin_unit_stop(struct pin *p);
+/* The unit is to get the task's set, when that has been stable for a while. Lock held. */
+void pin_unit_touch(struct pin_task *t, uint64_t now_us);
+/* When the next call is due; 0 = none is. */
+uint64_t pin_unit_next_us(const struct pin *p, const struct pin_task *t);
 /* Sends what is due. No lock held. */
 void pin_unit_send(struct pin *p);
 void pin_unit_forget(struct pin *p, struct pin_task *t);
@@ -169,5 +187,8 @@ void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const 
                   enum pin_cause cause);
 /* @fix: what was corrected in the same look, NULL = nothing. */
 void pin_note_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix, uint64_t now_us);
+/* When a state that was not reported yet, because it was reported a short time ago, is to be
+ * reported; 0 = never. */
+uint64_t pin_note_next_us(const struct pin *p, const struct pin_task *t);
 /* Hands the notes to the event callback. No lock held. */
 void pin_note_flush(struct pin *p);

@@ -1,13 +1,16 @@
-/* What status and metrics show. */
+/* What status and metrics show. Any thread calls them. A task is copied under the lock, and its
+ * JSON is built without it, because the reconciler needs the lock for each pass. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/buf.h"
+#include "paddock/strv.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define METRICS_LIMIT (8u << 20)
+#define WRITER_SHOWN_US (600 * US_PER_SEC) /* since its last write */
 
 static json_t *json_set(const struct cpuset *s) {
     char text[CPUSET_TEXT_MAX];
@@ -57,12 +60,12 @@ static const char *unit_text(const struct pin *p, const struct pin_task *t) {
     return t->unit_synced ? "synced" : t->unit_error ? strerror(-t->unit_error) : "pending";
 }
 
-static json_t *json_task(const struct pin *p, const struct pin_task *t) {
-    json_t *o = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s}", "task_id", t->c.task_id, "alloc_id", t->c.alloc_id,
-        "task", t->c.task_name, "container_id", t->c.container_id, "kind",
-        t->has_own ? "cores" : "shared", "pid", (int)t->c.pid, "source", t->c.source, "cgroup",
-        t->dir_path ? t->dir_path : "", "state", pin_state_name(pin_task_state(p, t)));
+static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin_state state) {
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s}", "task_id", t->c.task_id, "alloc_id",
+                  t->c.alloc_id, "task", t->c.task_name, "container_id", t->c.container_id, "kind",
+                  t->has_own ? "cores" : "shared", "pid", (int)t->c.pid, "source", t->c.source,
+                  "cgroup", t->dir_path ? t->dir_path : "", "state", pin_state_name(state));
     if (!o)
         return NULL;
     json_object_set_new(o, "why", json_string(why_text(t)));
@@ -70,12 +73,14 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t) {
     json_object_set_new(o, "actual", json_file(&t->cpus));
     json_object_set_new(o, "effective", json_file(&t->effective));
     json_object_set_new(o, "mems", json_file(&t->mems));
+    json_object_set_new(o, "changes_seen",
+                        json_string(t->watch >= 0 ? "by events" : "at the tick"));
     json_object_set_new(o, "unit", json_string(unit_text(p, t)));
     json_object_set_new(o, "corrections", json_integer((json_int_t)t->fixes_n));
     json_object_set_new(o, "by_cause", json_causes(t->corrections));
     json_object_set_new(o, "errors", json_integer((json_int_t)t->errors));
     json_object_set_new(o, "history", json_history(t));
-    if (t->writer.pid > 0)
+    if (t->writer.pid > 0 && clock_now_us() - t->writer.at_us < WRITER_SHOWN_US)
         json_object_set_new(o, "writer",
                             json_pack("{s:i,s:s%}", "pid", (int)t->writer.pid, "command",
                                       t->writer.comm, strlen(t->writer.comm)));
@@ -92,22 +97,93 @@ static json_t *json_counters(const struct pin_counters *c) {
         (json_int_t)c->reopened, "watch_errors", (json_int_t)c->watch_errors);
 }
 
-json_t *pin_status(struct pin *p) {
+/* ---- copies ---- */
+
+/* One task as it was under the lock, with strings of its own. */
+struct copy {
+    struct pin_task t;
+    enum pin_state state;
+    const struct pin_task *at; /* its place in the list while @removed says so */
+    uint64_t removed;
+};
+
+static int copy_texts(struct copy *to, const struct pin_task *t) {
+    int r = 0;
+    to->t.c = (struct pin_coord){.task_id = str_dup(t->c.task_id, &r),
+                                 .alloc_id = str_dup(t->c.alloc_id, &r),
+                                 .task_name = str_dup(t->c.task_name, &r),
+                                 .container_id = str_dup(t->c.container_id, &r),
+                                 .source = str_dup(t->c.source, &r),
+                                 .reserved = str_dup(t->c.reserved, &r),
+                                 .pid = t->c.pid};
+    to->t.dir_path = t->dir_path ? str_dup(t->dir_path, &r) : NULL;
+    return r;
+}
+
+static void copy_done(struct copy *c) {
+    pin_coord_done(&c->t.c);
+    free(TAKE_PTR(c->t.dir_path));
+}
+
+static const struct pin_task *next_of(const struct pin *p, const struct copy *last) {
+    if (last->at && last->removed == p->removed)
+        return last->at->next;
+    const struct pin_task *t = p->tasks;
+    while (t && t->seq <= last->t.seq)
+        t = t->next;
+    return t;
+}
+
+/* The task after the one in @c; the first one when @c is zeroed. Returns 1; 0 no more; -ENOMEM. */
+static int copy_next(struct pin *p, struct copy *c) {
+    pthread_mutex_lock(&p->lock);
+    const struct pin_task *t = next_of(p, c);
+    while (t && t->gone)
+        t = t->next;
+    int r = 0;
+    copy_done(c);
+    if (t) {
+        c->t = *t;
+        c->t.unit = t->unit ? "" : NULL;
+        c->at = t;
+        c->removed = p->removed;
+        c->state = pin_task_state(p, t);
+        r = copy_texts(c, t);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return r < 0 ? r : t != NULL;
+}
+
+static json_t *json_tasks(struct pin *p) {
     json_t *tasks = json_array();
+    struct copy *c = calloc(1, sizeof(*c));
+    int r = tasks && c ? 1 : -ENOMEM;
+    while (r > 0 && (r = copy_next(p, c)) > 0)
+        r = json_array_append_new(tasks, json_task(p, &c->t, c->state)) < 0 ? -ENOMEM : 1;
+    if (c)
+        copy_done(c);
+    free(c);
+    if (r < 0) {
+        json_decref(tasks);
+        return NULL;
+    }
+    return tasks;
+}
+
+json_t *pin_status(struct pin *p) {
+    json_t *tasks = json_tasks(p);
     if (!tasks)
         return NULL;
     pthread_mutex_lock(&p->lock);
-    for (const struct pin_task *t = p->tasks; t; t = t->next)
-        if (!t->gone)
-            json_array_append_new(tasks, json_task(p, t));
-    json_t *o =
-        json_pack("{s:o,s:o,s:{s:s,s:b,s:I,s:s,s:b,s:b,s:i}}", "tasks", tasks, "counters",
-                  json_counters(&p->counters), "host", "disabled", p->reason, "running", p->running,
-                  "interval_us", (json_int_t)p->o.interval_us, "events",
-                  p->inotify_fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
-                  "mems_follow", p->o.mems_follow, "cpus", (int)sysconf(_SC_NPROCESSORS_CONF));
+    struct pin_counters counters = p->counters;
     pthread_mutex_unlock(&p->lock);
-    return o;
+    int ended = atomic_load(&p->ended);
+    return json_pack("{s:o,s:o,s:{s:s,s:b,s:s,s:I,s:s,s:b,s:b,s:i}}", "tasks", tasks, "counters",
+                     json_counters(&counters), "host", "disabled", p->reason, "running",
+                     p->running && !ended, "ended", ended ? strerror(-ended) : "", "interval_us",
+                     (json_int_t)p->o.interval_us, "events",
+                     p->inotify_fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
+                     "mems_follow", p->o.mems_follow, "cpus", (int)sysconf(_SC_NPROCESSORS_CONF));
 }
 
 /* ---- metrics ---- */
@@ -120,11 +196,13 @@ static int one_metric(struct buf *b, const char *name, const char *kind, const c
         name, help, name, kind, name, value);
 }
 
-static int states(struct buf *b, const struct pin *p) {
+static int states(struct buf *b, struct pin *p) {
     unsigned n[PIN_UNMANAGED + 1] = {0};
+    pthread_mutex_lock(&p->lock);
     for (const struct pin_task *t = p->tasks; t; t = t->next)
         if (!t->gone)
             n[pin_task_state(p, t)]++;
+    pthread_mutex_unlock(&p->lock);
     int r = buf_puts(b, "# HELP paddock_cpuset_tasks tasks by the state of their cpuset\n"
                         "# TYPE paddock_cpuset_tasks gauge\n");
     for (unsigned s = 0; s < ARRAY_LEN(n) && r == 0; s++)
@@ -133,12 +211,12 @@ static int states(struct buf *b, const struct pin *p) {
     return r;
 }
 
-static int corrections(struct buf *b, const struct pin *p) {
+static int corrections(struct buf *b, const struct pin_counters *counters) {
     int r = buf_puts(b, "# HELP paddock_cpuset_corrections_total cpusets that were set right\n"
                         "# TYPE paddock_cpuset_corrections_total counter\n");
     for (unsigned c = PIN_CAUSE_NONE + 1; c < PIN_CAUSES && r == 0; c++)
         r = buf_printf(b, "paddock_cpuset_corrections_total{cause=\"%s\"} %" PRIu64 "\n",
-                       pin_cause_name((enum pin_cause)c), p->counters.corrections[c]);
+                       pin_cause_name((enum pin_cause)c), counters->corrections[c]);
     return r;
 }
 
@@ -154,30 +232,38 @@ static int label(struct buf *b, const char *name, const char *value) {
     return r == 0 ? buf_puts(b, "\"") : r;
 }
 
-static int of_tasks(struct buf *b, const struct pin *p) {
-    int r = buf_puts(b, "# HELP paddock_cpuset_task_corrections_total corrections of one task\n"
-                        "# TYPE paddock_cpuset_task_corrections_total counter\n");
-    for (const struct pin_task *t = p->tasks; t && r == 0; t = t->next) {
-        if (t->gone)
-            continue;
-        r = buf_puts(b, "paddock_cpuset_task_corrections_total{");
-        if (r == 0)
-            r = label(b, "alloc_id", t->c.alloc_id);
-        if (r == 0)
-            r = buf_puts(b, ",");
-        if (r == 0)
-            r = label(b, "task", t->c.task_name);
-        if (r == 0)
-            r = buf_printf(b, "} %" PRIu64 "\n", t->fixes_n);
-    }
+static int of_task(struct buf *b, const struct pin_task *t) {
+    int r = buf_puts(b, "paddock_cpuset_task_corrections_total{");
+    if (r == 0)
+        r = label(b, "alloc_id", t->c.alloc_id);
+    if (r == 0)
+        r = buf_puts(b, ",");
+    if (r == 0)
+        r = label(b, "task", t->c.task_name);
+    return r == 0 ? buf_printf(b, "} %" PRIu64 "\n", t->fixes_n) : r;
+}
+
+static int of_tasks(struct buf *b, struct pin *p) {
+    struct copy *c = calloc(1, sizeof(*c));
+    int r =
+        !c ? -ENOMEM
+           : buf_puts(b, "# HELP paddock_cpuset_task_corrections_total corrections of one task\n"
+                         "# TYPE paddock_cpuset_task_corrections_total counter\n");
+    while (r == 0 && (r = copy_next(p, c)) > 0)
+        r = of_task(b, &c->t);
+    if (c)
+        copy_done(c);
+    free(c);
     return r;
 }
 
-static int all_metrics(struct buf *b, const struct pin *p) {
-    const struct pin_counters *c = &p->counters;
+static int all_metrics(struct buf *b, struct pin *p) {
+    pthread_mutex_lock(&p->lock);
+    struct pin_counters counters = p->counters, *c = &counters;
+    pthread_mutex_unlock(&p->lock);
     int r = states(b, p);
     if (r == 0)
-        r = corrections(b, p);
+        r = corrections(b, c);
     if (r == 0)
         r = one_metric(b, "write_errors_total", "counter", "writes that the kernel refused",
                        c->write_errors);
@@ -204,9 +290,7 @@ static int all_metrics(struct buf *b, const struct pin *p) {
 char *pin_metrics(struct pin *p) {
     struct buf b;
     buf_init(&b, METRICS_LIMIT);
-    pthread_mutex_lock(&p->lock);
     int r = all_metrics(&b, p);
-    pthread_mutex_unlock(&p->lock);
     char *text = r == 0 ? buf_take(&b) : NULL;
     buf_done(&b);
     return text;

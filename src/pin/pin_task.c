@@ -61,6 +61,7 @@ int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) {
     t->cpus = t->effective = t->mems = CGROUP_FILE_NONE;
     t->watch = t->source_watch = -1;
     t->told = PIN_PENDING;
+    t->seq = ++p->seq;
     t->pin = p;
     t->dirty = t->source_dirty = true;
     if (t->below[0]) {
@@ -81,7 +82,8 @@ static void close_source(struct pin *p, struct pin_task *t) {
 
 void pin_task_close(struct pin *p, struct pin_task *t) {
     t->watch = pin_watch_del(p, t->watch);
-    t->marked = false; /* the kernel drops the mark with the file */
+    t->marked = t->watch_off = false; /* the kernel drops the mark with the file */
+    t->writer = (struct pin_writer){0};
     pin_unit_forget(p, t);
     cgroup_file_close(&t->cpus);
     cgroup_file_close(&t->effective);
@@ -94,6 +96,7 @@ void pin_task_close(struct pin *p, struct pin_task *t) {
 void pin_task_free(struct pin *p, struct pin_task *t) {
     if (!t)
         return;
+    p->removed++;
     pin_task_close(p, t);
     close_source(p, t);
     leave_parent(p, t->parent);
@@ -143,8 +146,8 @@ static int open_container(struct pin *p, struct pin_task *t) {
         return r;
     }
     t->unit = p->o.systemd ? unit_of(t->dir_path) : NULL;
-    t->unit_dirty = t->unit != NULL;
     t->unit_synced = false;
+    pin_unit_touch(t, clock_now_us());
     t->watch = pin_watch_add(p, &t->cpus);
     return 0;
 }
@@ -169,6 +172,16 @@ static int read_container(struct pin *p, struct pin_task *t) {
 
 /* ---- the wanted set ---- */
 
+/* A watch that was refused, or removed from a contested task, is added again. */
+static void renew_watches(struct pin *p, struct pin_task *t, bool at_tick) {
+    if (at_tick)
+        t->watch_off = false;
+    if (t->watch < 0 && !t->watch_off)
+        t->watch = pin_watch_add(p, &t->cpus);
+    if (t->source_watch < 0)
+        t->source_watch = pin_watch_add(p, &t->source_cpus);
+}
+
 static void open_source(struct pin *p, struct pin_task *t) {
     AUTO_FD int dir = cgroup_dir_open(p->o.cgroup_root_fd, t->below);
     if (dir < 0 || cgroup_file_open(dir, "cpuset.cpus", &t->source_cpus) < 0)
@@ -185,8 +198,10 @@ static bool read_source(struct pin *p, struct pin_task *t) {
     if (!t->parent || (t->has_own && t->parent->in_reserve))
         return false;
     bool opened = t->source_cpus.fd < 0;
-    if (opened)
+    if (opened || t->source_effective.fd < 0) {
+        close_source(p, t);
         open_source(p, t);
+    }
     bool changed = opened;
     if (!t->parent->in_share || opened)
         changed |= cgroup_file_read(&t->source_cpus, p->scratch, sizeof(p->scratch)) != 0;
@@ -229,13 +244,17 @@ static void follow_mems(struct pin *p, struct pin_task *t, const struct cpuset *
         p->counters.write_errors++;
         t->errors++;
     } else {
-        t->unit_dirty = t->unit != NULL;
+        pin_unit_touch(t, clock_now_us());
     }
 }
 
-static void back_off(struct pin *p, struct pin_task *t, int r, uint64_t now_us) {
+static void retry_later(struct pin_task *t, uint64_t now_us) {
     t->backoff_us = pin_backoff_longer(t->backoff_us);
     t->retry_at_us = now_us + t->backoff_us;
+}
+
+static void back_off(struct pin *p, struct pin_task *t, int r, uint64_t now_us) {
+    retry_later(t, now_us);
     t->error = r;
     t->state = PIN_FAILED;
     t->errors++;
@@ -256,13 +275,13 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
     int r = cgroup_file_write(&t->cpus, &plan->set, p->scratch, sizeof(p->scratch));
     if (r < 0)
         return r;
-    t->unit_dirty = t->unit != NULL;
+    pin_unit_touch(t, now_us);
     if (plan->cause == PIN_CAUSE_ECHO)
         return 0;
     if (plan->cause == PIN_CAUSE_OVERWRITTEN) {
         t->overwrites[t->overwrites_n++ % PIN_CONTEST_COUNT] = now_us;
-        pin_watch_writers(p);
-        pin_watch_mark(p, t);
+        pin_writer_take(p, t);
+        pin_writer_mark(p, t);
     }
     pin_note_fix(p, t, old_set, &plan->set, plan->cause);
     return 0;
@@ -274,6 +293,8 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
     if (plan->state == PIN_FAILED) {
         if (v->actual_r < 0 && v->actual_r != -ENODATA)
             t->error = v->actual_r;
+        if (!t->retry_at_us)
+            retry_later(t, v->now_us);
         return; /* backed off: the error stays */
     }
     t->error = 0;
@@ -306,10 +327,12 @@ static void see(const struct pin *p, const struct pin_task *t, struct pin_view *
     v->refused = &t->refused;
 }
 
-static void cannot_open(struct pin_task *t, int r) {
+static void cannot_open(struct pin_task *t, int r, uint64_t now_us) {
     t->gone = r == -ESRCH && t->c.pid > 0;
     t->state = r == -ESRCH ? PIN_PENDING : PIN_UNMANAGED;
     t->error = r == -ESRCH ? 0 : r;
+    if (r != -ESRCH && (!t->retry_at_us || t->retry_at_us <= now_us))
+        retry_later(t, now_us);
 }
 
 /* Returns -EAGAIN when the cgroup was replaced between the read and the write. */
@@ -332,6 +355,11 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     } else {
         settle(p, t, &v, &plan);
     }
+    if (plan.suppressed) { /* else each of the writer's writes would wake the thread */
+        t->watch = pin_watch_del(p, t->watch);
+        t->watch_off = true;
+        pin_writer_unmark(p, t);
+    }
     t->quiet = r == 0 && plan.action == PIN_DO_NOTHING &&
                (plan.state == PIN_PINNED || plan.state == PIN_CONSTRAINED) && t->mems.fd < 0;
     return 0;
@@ -341,23 +369,27 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
  * known, and the event of our own write has them read behind the writes of all tasks. */
 void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
     bool told = t->source_dirty || p->online_changed || (t->parent && t->parent->changed);
-    bool read = at_tick || t->dirty;
+    bool due = t->retry_at_us && t->retry_at_us <= now_us;
+    bool read = at_tick || t->dirty || due;
     uint64_t fixes = t->fixes_n;
     t->dirty = t->source_dirty = false;
     for (int attempt = 0; attempt < 2; attempt++) {
         int changed = read || !t->dir_path ? read_container(p, t) : 0;
         if (changed < 0) {
             t->quiet = false;
-            cannot_open(t, changed);
+            cannot_open(t, changed, now_us);
             break;
         }
         t->gone = false;
-        bool source_changed = (at_tick || told) && read_source(p, t);
+        renew_watches(p, t, at_tick);
+        bool source_changed = (at_tick || told || due) && read_source(p, t);
         /* Nearly always: all files say what they said when all was well. */
         if (!source_changed && !changed && !told && t->quiet)
             return;
         if (decide_and_do(p, t, at_tick, now_us) == 0)
             break;
     }
+    if (t->retry_at_us && t->retry_at_us <= now_us)
+        t->retry_at_us = 0; /* this was the retry */
     pin_note_state(p, t, t->fixes_n > fixes ? &t->fixes[fixes % PIN_HISTORY] : NULL, now_us);
 }

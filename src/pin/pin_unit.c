@@ -17,6 +17,10 @@
  * s). */
 #define UNIT_IN_FLIGHT_MAX 1u
 
+/* A set is sent when it has been the same for so long. systemd applies a set some milliseconds
+ * after its answer; when another set is wanted by then, it overwrites that one. */
+#define UNIT_STABLE_US (150 * US_PER_MS)
+
 static void unit_pump(struct pin *p);
 
 /* ---- the connection ---- */
@@ -180,8 +184,29 @@ static int call_unit(struct pin *p, struct pin_task *t, uint64_t now_us) {
     return 0;
 }
 
+void pin_unit_touch(struct pin_task *t, uint64_t now_us) {
+    t->unit_dirty = t->unit != NULL;
+    t->unit_due_us = now_us + UNIT_STABLE_US;
+}
+
+static uint64_t due_us(const struct pin_task *t) {
+    return t->unit_retry_us > t->unit_due_us ? t->unit_retry_us : t->unit_due_us;
+}
+
+static bool wants_call(const struct pin_task *t) {
+    return t->unit && t->unit_dirty && !t->unit_call && t->has_target;
+}
+
 static bool is_due(const struct pin_task *t, uint64_t now_us) {
-    return t->unit && t->unit_dirty && !t->unit_call && t->has_target && t->unit_retry_us <= now_us;
+    return wants_call(t) && due_us(t) <= now_us;
+}
+
+uint64_t pin_unit_next_us(const struct pin *p, const struct pin_task *t) {
+    /* With a call in flight its reply sends the next one. */
+    if (!p->o.systemd || p->unit.in_flight >= UNIT_IN_FLIGHT_MAX || !wants_call(t))
+        return 0;
+    uint64_t at = due_us(t);
+    return !p->unit.bus && p->unit.retry_us > at ? p->unit.retry_us : at;
 }
 
 /* The one whose turn is longest ago: with sets that change faster than systemd takes them none

@@ -56,6 +56,7 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     d->unfit = str_dup(o->unfit ? o->unfit : "", &r);
     d->cgroup_root_fd = d->proc_fd = d->ended.fd = -EBADF;
     d->activated = o->activated;
+    d->broken = o->broken;
     d->activated_ctx = o->ctx;
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->pump_lock, NULL);
@@ -211,6 +212,12 @@ static void pin_told(void *ctx, const struct pin_event *e) {
     task_events_tell_pin(&d->events, e);
 }
 
+static void pin_ended(void *ctx, int r) {
+    struct driver *d = ctx;
+    if (d->broken)
+        d->broken(d->activated_ctx, strerror(-r));
+}
+
 static int start_docker(struct driver *d, const struct plugin_config *c, struct err *err) {
     struct docker_options o = {.endpoint = c->endpoint,
                                .tls_cert = c->tls_cert,
@@ -251,6 +258,7 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
                             .mems_follow = c->cpuset_mems == CPUSET_MEMS_FOLLOW,
                             .snapshot = pin_snapshot,
                             .event = pin_told,
+                            .ended = pin_ended,
                             .ctx = d};
     return pin_new(&o, &d->pin);
 }

@@ -55,6 +55,7 @@ struct driver {
     struct sibling *siblings;    /* starts under way, those of siblings.h */
 
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
+    void (*broken)(void *ctx, const char *why);
     void *activated_ctx;
 
     int cgroup_root_fd, proc_fd;

@@ -207,6 +207,35 @@ static void test_pin__contested_and_narrowed_by_nomad__without_a_tick(void **sta
     assert_set(x, "2-3");
 }
 
+/* A state that was reported a short time ago is reported when that time is over. */
+static void test_pin__last_state__always_reported(void **state) {
+    (void)state;
+    tree_add(&tree, "", "1-3");
+    struct pin_options o = tree_options(&tree);
+    o.interval_us = HOUR;
+    o.tell_again_us = 300 * US_PER_MS;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_true(tree_wait_event(&tree, "cpuset pinned to 1-3"));
+    tree_share(&tree, "\n", "1-3");
+    assert_true(tree_wait_event(&tree, "cpuset held at 0"));
+    tree_share(&tree, "2-3", "1");
+    assert_true(wait_state(0, "pinned"));
+    assert_true(tree_wait_event(&tree, "cpuset pinned to 2-3 "));
+}
+
+static void test_pin__effective_opened_later__followed(void **state) {
+    char path[512];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->source);
+    assert_int_equal(unlinkat(tree.root_fd, path, 0), 0);
+    start(20 * US_PER_MS);
+    assert_true(wait_state(0, "unmanaged"));
+    tree_put(&tree, path, "1-3");
+    assert_set(x, "1-3");
+    assert_true(wait_state(0, "pinned"));
+}
+
 static void test_pin__source_gone__held_and_kept(void **state) {
     char command[512];
     (void)state;
@@ -527,6 +556,8 @@ int main(int argc, char **argv) {
         TEST(test_pin__upgraded_client__its_slices_are_followed),
         TEST(test_pin__reserve_slice_without_cores__held),
         TEST(test_pin__contested_and_narrowed_by_nomad__without_a_tick),
+        TEST(test_pin__last_state__always_reported),
+        TEST(test_pin__effective_opened_later__followed),
         TEST(test_pin__source_gone__held_and_kept),
         TEST(test_pin__old_client__its_file_is_followed),
         TEST(test_pin__no_source__unmanaged_and_untouched),

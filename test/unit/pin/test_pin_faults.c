@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +27,7 @@ struct fault {
 };
 
 static pthread_t test_thread;
-static struct fault on_write, on_read, on_inotify, on_watch;
+static struct fault on_write, on_read, on_inotify, on_watch, on_epoll;
 static atomic_ulong opens, allocations;
 
 static void fail_with(struct fault *f, int error, int left) {
@@ -72,6 +73,12 @@ WRAP(int, openat, int dir, const char *path, int flags, mode_t mode) {
     count(&opens);
     return __real_openat(dir, path, flags, mode);
 }
+WRAP(int, epoll_pwait2, int fd, struct epoll_event *events, int max, const struct timespec *wait,
+     const sigset_t *signals) {
+    return in_pin_thread() && fails(&on_epoll)
+               ? -1
+               : __real_epoll_pwait2(fd, events, max, wait, signals);
+}
 WRAP(void *, malloc, size_t n) {
     count(&allocations);
     return __real_malloc(n);
@@ -94,7 +101,7 @@ WRAP(char *, strdup, const char *text) {
 static int setup(void **state) {
     (void)state;
     test_thread = pthread_self();
-    struct fault *const all[] = {&on_write, &on_read, &on_inotify, &on_watch};
+    struct fault *const all[] = {&on_write, &on_read, &on_inotify, &on_watch, &on_epoll};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         fail_with(all[i], 0, 0);
     tree_init(&tree);
@@ -270,6 +277,58 @@ static void test_watches_run_out__the_tick_and_one_warning(void **state) {
     assert_repaired_at_the_tick("inotify", "fs.inotify.max_user_watches");
 }
 
+static void test_watch_refused_once__retried_without_a_tick(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    fail_with(&on_watch, ENOSPC, 1);
+    start(HOUR);
+    assert_true(tree_wait_task(pin, 0, "changes_seen", "at the tick"));
+    assert_true(tree_wait_task(pin, 0, "changes_seen", "by events")); /* after a second */
+    tree_put(&tree, tree_cpus(x), "0-3");
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
+}
+
+static void test_write_refused__retried_without_a_tick(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    fail_with(&on_write, EBUSY, 1);
+    start(HOUR);
+    assert_true(wait_state(0, "failed"));
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-3")); /* after a second */
+    assert_true(wait_state(0, "pinned"));
+}
+
+/* ---- the end of the loop ---- */
+
+static atomic_int ended_r;
+
+static void on_ended(void *ctx, int r) {
+    (void)ctx;
+    atomic_store(&ended_r, r);
+}
+
+static bool has_ended(const json_t *status, void *ctx) {
+    const json_t *host = json_object_get(status, "host");
+    (void)ctx;
+    return json_is_false(json_object_get(host, "running")) &&
+           strcmp(json_string_value(json_object_get(host, "ended")), strerror(ENOMEM)) == 0 &&
+           atomic_load(&ended_r) == -ENOMEM;
+}
+
+static void test_loop_ends__reported(void **state) {
+    (void)state;
+    struct pin_options o = tree_options(&tree);
+    o.ended = on_ended;
+    o.interval_us = 20 * US_PER_MS;
+    log_catch();
+    assert_int_equal(pin_new(&o, &pin), 0);
+    fail_with(&on_epoll, ENOMEM, ALWAYS);
+    bool ended = tree_wait_status(pin, has_ended, NULL);
+    fail_with(&on_epoll, 0, 0);
+    assert_int_equal(log_release("the reconciler has ended"), 1);
+    assert_true(ended);
+}
+
 /* ---- the steady state ---- */
 
 static void assert_ticks_cost_nothing(const char *what) {
@@ -348,6 +407,9 @@ int main(int argc, char **argv) {
         TEST(test_cgroup_replaced__the_new_one_is_found),
         TEST(test_inotify_refused__the_tick_alone_and_one_warning),
         TEST(test_watches_run_out__the_tick_and_one_warning),
+        TEST(test_watch_refused_once__retried_without_a_tick),
+        TEST(test_write_refused__retried_without_a_tick),
+        TEST(test_loop_ends__reported),
         TEST(test_steady_state__no_open_no_allocation),
         TEST(test_thread__real_time_where_that_is_allowed),
     };
