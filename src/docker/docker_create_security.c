@@ -79,13 +79,20 @@ int docker_create_namespaces(struct create *c) {
 
 static const char security_prefix[] = "failed to parse security_opt configuration";
 
+static bool lies_below(const char *dir, const char *path) {
+    size_t n = strlen(dir);
+    return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
 static int read_profile(struct create *c, const char *path, char **ret) {
     AUTO_FREE char *full = docker_create_path_join(c->task_dir, path);
     if (!full)
         return err_oom(c->err);
-    /* This process may read more than the task: what is no host path for a volume is none here. */
-    int r = docker_create_path_read(c->plugin->volumes_enabled ? NULL : c->alloc_dir, full,
-                                    SECCOMP_PROFILE_MAX, ret);
+    /* A profile of the host is named by its absolute path. A path that begins in the allocation's
+     * folder must not lead out of it: a task can put links there. */
+    bool of_host = path[0] == '/' && !lies_below(c->alloc_dir, full);
+    int r = docker_create_path_read(c->plugin->volumes_enabled || of_host ? NULL : c->alloc_dir,
+                                    full, SECCOMP_PROFILE_MAX, ret);
     if (r == -ENOMEM)
         return err_oom(c->err);
     if (r == -EXDEV)
@@ -160,7 +167,7 @@ int docker_create_security_opt(struct create *c) {
             return create_fail(c, EINVAL, "%s: invalid security_opt: \"%s\"", security_prefix,
                                option);
         if (value && key_len == strlen("seccomp") && strncmp(option, "seccomp", key_len) == 0 &&
-            strcmp(value, "unconfined") != 0) {
+            strcmp(value, "unconfined") != 0 && strcmp(value, "builtin") != 0) {
             r = add_seccomp(c, value);
             continue;
         }

@@ -54,9 +54,9 @@ static void test_seccomp__what_the_task_may_not_read__refused(void **state) {
     make_file("outside/p.json", "{}");
     make_link("../../../outside/p.json", "a1/web/local/link.json");
     char option[256];
-    snprintf(option, sizeof(option), "seccomp=%s/outside/p.json", root);
+    snprintf(option, sizeof(option), "seccomp=%s/web/local/link.json", alloc_dir);
     struct input in = {.job.security_opt = LIST(option)};
-    assert_refused(&in, -EACCES, "opening seccomp profile");
+    assert_refused(&in, -EACCES, "outside of the allocation's folder");
     in.plugin.volumes_enabled = true;
     AUTO_JSON json_t *body = NULL;
     assert_builds(&in, &body);
@@ -64,6 +64,41 @@ static void test_seccomp__what_the_task_may_not_read__refused(void **state) {
     assert_refused(&in, -EACCES, "outside of the allocation's folder");
     in = (struct input){.job.security_opt = LIST("seccomp=../../outside/p.json")};
     assert_refused(&in, -EACCES, "outside of the allocation's folder");
+}
+
+static void test_seccomp__profile_of_the_host__inlined(void **state) {
+    (void)state;
+    make_file("outside/p.json", "{ \"a\": 1 }");
+    char option[256];
+    snprintf(option, sizeof(option), "seccomp=%s/outside/p.json", root);
+    AUTO_JSON json_t *body = NULL;
+    struct input in = {.job.security_opt = LIST(option, "seccomp=builtin", "seccomp:builtin")};
+    assert_builds(&in, &body);
+    assert_value("seccomp", body, "HostConfig>SecurityOpt",
+                 "[\"seccomp={\\\"a\\\":1}\",\"seccomp=builtin\",\"seccomp:builtin\"]");
+}
+
+/* What is not a regular file is not opened, no more than 1 MiB is read, and no error quotes it. */
+static void test_seccomp__file_of_the_host_that_is_no_profile__refused(void **state) {
+    (void)state;
+    struct input in = {.job.security_opt = LIST("seccomp=/dev/zero")};
+    assert_refused(&in, -EINVAL, "opening seccomp profile (/dev/zero) failed");
+    in = (struct input){.job.security_opt = LIST("seccomp=/dev/kmsg")};
+    assert_refused(&in, -EINVAL, "opening seccomp profile (/dev/kmsg) failed");
+    AUTO_FREE char *big = calloc(1, (1u << 20) + 2);
+    memset(big, ' ', (1u << 20) + 1);
+    make_file("outside/big.json", big);
+    make_file("outside/secret", "password\n");
+    char option[2][256];
+    snprintf(option[0], sizeof(option[0]), "seccomp=%s/outside/big.json", root);
+    snprintf(option[1], sizeof(option[1]), "seccomp=%s/outside/secret", root);
+    in = (struct input){.job.security_opt = LIST(option[0])};
+    assert_refused(&in, -EFBIG, "outside/big.json) failed: File too large");
+    in = (struct input){.job.security_opt = LIST(option[1])};
+    AUTO_JSON json_t *body = NULL;
+    struct err err = {0};
+    assert_int_equal(input_build(&in, &body, &err), -EINVAL);
+    assert_null(strstr(err.text, "password"));
 }
 
 static void test_seccomp__bad_file__named(void **state) {
@@ -456,6 +491,8 @@ int main(int argc, char **argv) {
         TEST(test_seccomp__below_the_task__inlined),
         TEST(test_seccomp__absolute_below_the_allocation__inlined),
         TEST(test_seccomp__what_the_task_may_not_read__refused),
+        TEST(test_seccomp__profile_of_the_host__inlined),
+        TEST(test_seccomp__file_of_the_host_that_is_no_profile__refused),
         TEST(test_seccomp__bad_file__named),
         TEST(test_volumes__link_out__refused),
         TEST(test_volumes__link_inside__told_without_it),
