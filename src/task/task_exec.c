@@ -10,55 +10,28 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is kept of each stream: the end of it, for that is where the reason stands. */
-#define EXEC_OUTPUT_MAX (64u << 10)
+/* What is kept of each stream: its end, as in the built-in driver. Nomad's script checks send it to
+ * Consul as the check's output. */
+#define EXEC_OUTPUT_MAX 4096
 
-struct capture {
-    struct buf buf;
-    size_t cut; /* bytes dropped from the front */
-};
-
-static void capture_init(struct capture *c) {
-    buf_init(&c->buf, 2 * EXEC_OUTPUT_MAX + (64u << 10));
-    c->cut = 0;
-}
-
-static int capture_add(struct capture *c, const char *data, size_t len) {
-    int r = buf_append(&c->buf, data, len);
-    if (r == 0 && c->buf.len > 2 * EXEC_OUTPUT_MAX) {
-        size_t over = c->buf.len - EXEC_OUTPUT_MAX;
-        buf_consume(&c->buf, over);
-        c->cut += over;
+static int tail_add(struct buf *tail, const char *data, size_t len) {
+    if (len > EXEC_OUTPUT_MAX) {
+        data += len - EXEC_OUTPUT_MAX;
+        len = EXEC_OUTPUT_MAX;
     }
-    return r;
-}
-
-static char *capture_take(struct capture *c, size_t *ret_len) {
-    if (c->buf.len > EXEC_OUTPUT_MAX) {
-        size_t over = c->buf.len - EXEC_OUTPUT_MAX;
-        buf_consume(&c->buf, over);
-        c->cut += over;
-    }
-    if (c->cut == 0) {
-        *ret_len = c->buf.len;
-        return buf_take(&c->buf);
-    }
-    AUTO_BUF struct buf whole;
-    buf_init(&whole, EXEC_OUTPUT_MAX + 128);
-    if (buf_printf(&whole, "[%zu bytes of output cut here]\n", c->cut) < 0 ||
-        buf_append(&whole, c->buf.data, c->buf.len) < 0)
-        return NULL;
-    *ret_len = whole.len;
-    return buf_take(&whole);
+    size_t all = tail->len + len;
+    if (all > EXEC_OUTPUT_MAX)
+        buf_consume(tail, all - EXEC_OUTPUT_MAX);
+    return buf_append(tail, data, len);
 }
 
 struct exec_run {
-    struct capture out, err;
+    struct buf out, err;
 };
 
 static int on_output(void *ctx, int channel, const char *data, size_t len) {
     struct exec_run *x = ctx;
-    return capture_add(channel == 2 ? &x->err : &x->out, data, len);
+    return tail_add(channel == 2 ? &x->err : &x->out, data, len);
 }
 
 /* Reads to the end of the stream. The deadline and the cancel hold for a command, too, that prints
@@ -125,20 +98,22 @@ int driver_exec_task(struct driver *d, const struct call *call, const char *task
         return err_wrap(err, r, "exec in task %s", task_id);
 
     struct exec_run x;
-    capture_init(&x.out);
-    capture_init(&x.err);
+    buf_init(&x.out, EXEC_OUTPUT_MAX);
+    buf_init(&x.err, EXEC_OUTPUT_MAX);
     struct driver_exec_result result = {0};
     r = run_exec(d, &within, now.container_id, exec_id, &x, &result.exit.code, err);
     if (r == 0) {
-        result.out = capture_take(&x.out, &result.out_len);
-        result.err = capture_take(&x.err, &result.err_len);
+        result.out_len = x.out.len;
+        result.err_len = x.err.len;
+        result.out = buf_take(&x.out);
+        result.err = buf_take(&x.err);
         r = result.out && result.err ? 0 : err_oom(err);
     }
     if (r == 0)
         *ret = TAKE_STRUCT(result);
     driver_exec_result_done(&result);
-    buf_done(&x.out.buf);
-    buf_done(&x.err.buf);
+    buf_done(&x.out);
+    buf_done(&x.err);
     return r;
 }
 
