@@ -299,10 +299,12 @@ static void stats_close(struct rpc_stream *s, void *ctx) {
 static const struct rpc_stream_ops stats_ops = {.on_close = stats_close};
 
 static void fill_cpu(Driver__CPUUsage *cpu, const struct driver_stats *s) {
+    /* Those that `nomad alloc status -stats` has a column for. It puts the values under wrong
+     * headings when another field is listed. Total ticks are sent, but not listed. */
     static Driver__CPUUsage__Fields fields[] = {
-        DRIVER__CPUUSAGE__FIELDS__SYSTEM_MODE,    DRIVER__CPUUSAGE__FIELDS__USER_MODE,
-        DRIVER__CPUUSAGE__FIELDS__TOTAL_TICKS,    DRIVER__CPUUSAGE__FIELDS__THROTTLED_PERIODS,
-        DRIVER__CPUUSAGE__FIELDS__THROTTLED_TIME, DRIVER__CPUUSAGE__FIELDS__PERCENT,
+        DRIVER__CPUUSAGE__FIELDS__SYSTEM_MODE,       DRIVER__CPUUSAGE__FIELDS__USER_MODE,
+        DRIVER__CPUUSAGE__FIELDS__THROTTLED_PERIODS, DRIVER__CPUUSAGE__FIELDS__THROTTLED_TIME,
+        DRIVER__CPUUSAGE__FIELDS__PERCENT,
     };
     driver__cpuusage__init(cpu);
     cpu->system_mode = s->system_percent;

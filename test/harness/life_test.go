@@ -448,7 +448,7 @@ func TestTaskStatsAreDockersFigures(t *testing.T) {
 	if mem.Cache < 8000000 || mem.MaxUsage != 0 && mem.MaxUsage < mem.Cache {
 		t.Errorf("8 MB in a tmpfs: cache %d, most ever %d", mem.Cache, mem.MaxUsage)
 	}
-	if list := fmt.Sprint(cpu.Measured); list != "[System Mode User Mode Total Ticks Throttled Periods Throttled Time Percent]" {
+	if list := fmt.Sprint(cpu.Measured); list != "[System Mode User Mode Throttled Periods Throttled Time Percent]" {
 		t.Errorf("measured of the CPU: %s", list)
 	}
 	if list := fmt.Sprint(mem.Measured); !strings.HasPrefix(list, "[RSS Cache Swap Usage") {
