@@ -129,7 +129,7 @@ void driver_free(struct driver *d) {
     loop_free(d->loop);
     docker_free(d->docker);
     store_free(d->store);
-    driver_config_put(d->config);
+    client_config_put(d->config);
     task_events_done(&d->events);
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->pump_lock);
@@ -149,22 +149,6 @@ void driver_free(struct driver *d) {
 }
 
 /* ---- configuration ---- */
-
-struct config_snapshot *driver_config_get(struct driver *d) {
-    pthread_mutex_lock(&d->lock);
-    struct config_snapshot *c = d->config;
-    if (c)
-        atomic_fetch_add(&c->refs, 1);
-    pthread_mutex_unlock(&d->lock);
-    return c;
-}
-
-void driver_config_put(struct config_snapshot *c) {
-    if (c && atomic_fetch_sub(&c->refs, 1) == 1) {
-        config_plugin_done(&c->c);
-        free(c);
-    }
-}
 
 int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
                       uint64_t total_compute_mhz, unsigned cores, struct err *err) {
@@ -193,7 +177,7 @@ int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool ag
     struct config_snapshot *old = d->config;
     d->config = TAKE_PTR(c);
     pthread_mutex_unlock(&d->lock);
-    driver_config_put(old);
+    client_config_put(old);
     return agent ? driver_activate(d, err) : 0;
 }
 
@@ -311,7 +295,7 @@ static int start_streams(struct driver *d, const struct plugin_config *c) {
 
 /* Each part is made once: what failed half-way goes on from there at the next attempt. */
 int driver_activate(struct driver *d, struct err *err) {
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     if (!c)
         return err_set(err, ERR_PLAIN, ENOTCONN,
                        "the driver has not been configured yet (SetConfig)");
@@ -338,168 +322,16 @@ int driver_init(struct driver *d, struct err *err) {
 }
 
 bool driver_disables_log_collection(struct driver *d) {
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     return c && c->c.disable_log_collection;
 }
 
-/* ---- which Nomad client this is ---- */
-
-/* FNV-1a: a short name for a folder, no secret. */
-static uint64_t hash_text(const char *text) {
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
-    return h;
-}
-
-/* "docker@host:/opt/nomad/data/alloc": driver, machine, and the client's alloc folder, which no two
- * clients of a machine share and which every Nomad version tells. */
-char *driver_owner_of(const struct driver *d, const char *allocs) {
-    char host[256] = "";
-    if (gethostname(host, sizeof(host) - 1) < 0)
-        host[0] = '\0';
-    char *text = NULL;
-    return asprintf(&text, "%s@%s:%s", d->name, host, allocs) < 0 ? NULL : text;
-}
-
-static char *allocs_dir(const struct task_config *task) {
-    const char *slash = strrchr(task->alloc_dir, '/');
-    return strndup(task->alloc_dir, slash ? (size_t)(slash - task->alloc_dir) : 0);
-}
-
-/* The pump's folder: one for each driver of each client. Not Docker's endpoint and not the host's
- * name, which may change while tasks run. */
-char *driver_client_dir(const struct driver *d, const char *allocs) {
-    char *dir = NULL;
-    if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name,
-                 (unsigned long long)hash_text(allocs)) < 0)
-        return NULL;
-    return dir;
-}
-
-/* What the pump has to say about a task. */
-static void on_pump_report(void *ctx, const char *task_id, const char *text) {
-    struct driver *d = ctx;
-    AUTO_TASK struct task *t = store_get(d->store, task_id);
-    if (t)
-        driver_tell(d, t, text);
-}
-
-int driver_need_pump(struct driver *d, struct err *err) {
-    if (d->pump)
-        return 0;
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
-    struct logpump_options o = {.program = d->program,
-                                .run_dir = d->client_dir,
-                                .endpoint = c->c.endpoint,
-                                .tls_cert = c->c.tls_cert,
-                                .tls_key = c->c.tls_key,
-                                .tls_ca = c->c.tls_ca,
-                                .allocs_dir = d->allocs,
-                                .backlog_bytes = (uint64_t)c->c.log_backlog_mb * 1000000,
-                                .loop = d->loop,
-                                .pool = d->pool,
-                                .report = on_pump_report,
-                                .ctx = d};
-    struct logpump *pump = NULL;
-    pthread_mutex_lock(&d->pump_lock);
-    int r = d->pump ? 0 : logpump_new(&o, &pump, err);
-    if (pump)
-        d->pump = pump;
-    pthread_mutex_unlock(&d->pump_lock);
-    return r;
-}
-
-/* Beside the pump's folder, which goes with the pump. */
-static int start_sources(struct driver *d, const char *dir, struct err *err) {
-    AUTO_FREE char *beside = NULL;
-    if (asprintf(&beside, "%s-volumes", dir) < 0) {
-        beside = NULL;
-        return err_oom(err);
-    }
-    return sources_new(d, beside, &d->sources) < 0 ? err_oom(err) : 0;
-}
-
-static int start_claim(struct driver *d, const char *dir, struct err *err) {
-    AUTO_FREE char *beside = NULL;
-    if (asprintf(&beside, "%s.claim", dir) < 0) {
-        beside = NULL;
-        return err_oom(err);
-    }
-    return claim_new(beside, &d->claim) < 0 ? err_oom(err) : 0;
-}
-
-int driver_meet_client(struct driver *d, const struct task_config *task, struct err *err) {
-    if (d->unfit[0])
-        return err_set(err, ERR_PLAIN, EACCES, "%s", d->unfit);
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
-    AUTO_FREE char *allocs = allocs_dir(task);
-    AUTO_FREE char *owner = allocs ? driver_owner_of(d, allocs) : NULL;
-    AUTO_FREE char *dir = owner && allocs && c ? driver_client_dir(d, allocs) : NULL;
-    if (!dir)
-        return err_oom(err);
-    int r = 0;
-    bool met = false;
-    pthread_mutex_lock(&d->lock); /* memory only: the pump's folder is made without it */
-    if (!d->owner) {
-        r = start_sources(d, dir, err);
-        if (r == 0)
-            r = start_claim(d, dir, err);
-        if (r < 0) {
-            sources_free(TAKE_PTR(d->sources));
-            claim_free(TAKE_PTR(d->claim));
-        } else {
-            d->client_dir = TAKE_PTR(dir);
-            d->allocs = TAKE_PTR(allocs);
-            d->owner = TAKE_PTR(owner);
-            met = true;
-            sources_sweep_later(d->sources);
-            removals_begin(d->removals);
-        }
-    }
-    pthread_mutex_unlock(&d->lock);
-    if (r == 0 && claim_take(d->claim) < 0)
-        log_debug("dangling", NULL, "the claim could not be written, retrying");
-    if (met && d->remembered && remember_write(d->remembered, d->allocs) < 0)
-        log_debug("dangling", NULL, "the client could not be noted, ignoring");
-    return r;
-}
-
-const char *driver_owner(struct driver *d) {
-    pthread_mutex_lock(&d->lock);
-    const char *owner = d->owner;
-    pthread_mutex_unlock(&d->lock);
-    return owner;
-}
-
 /* ---- task events ---- */
-
-void driver_tell_ids(struct driver *d, const char *task_id, const char *alloc_id,
-                     const char *task_name, const char *message, const char *key,
-                     const char *value) {
-    struct driver_event e = {.task_id = task_id,
-                             .alloc_id = alloc_id,
-                             .task_name = task_name,
-                             .time_ns = clock_wall_ns(),
-                             .message = message};
-    if (key && value && kvs_set(&e.annotations, key, value) < 0)
-        kvs_done(&e.annotations); /* the message alone says enough */
-    task_events_tell(&d->events, &e);
-    kvs_done(&e.annotations);
-}
-
-void driver_tell(struct driver *d, const struct task *t, const char *message) {
-    driver_tell_ids(d, t->id, t->alloc_id, t->name, message, NULL, NULL);
-}
 
 int driver_task_events(struct driver *d, void (*on)(void *ctx, const struct driver_event *e),
                        void *ctx, struct driver_sub **ret, struct err *err) {
     int r = task_events_listen(&d->events, on, ctx, ret);
     return r < 0 ? err_oom(err) : 0;
-}
-
-int driver_not_found(struct err *err) {
-    return err_set(err, ERR_PLAIN, ENOENT, "task not found for given id");
 }
 
 /* A running task as the reconciler shows those that it cannot keep. */
@@ -535,7 +367,7 @@ static struct logpump *pump_of(struct driver *d) {
 }
 
 json_t *driver_status(struct driver *d) {
-    const char *owner = driver_owner(d);
+    const char *owner = client_owner(d);
     struct logpump *pump = pump_of(d);
     pthread_mutex_lock(&d->lock);
     struct pin *pin = d->active ? d->pin : NULL;

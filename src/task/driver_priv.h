@@ -80,7 +80,7 @@ struct driver {
     struct pin *pin;
     struct oom *oom;              /* NULL on cgroup v1 */
     pthread_mutex_t pump_lock;    /* held while the pump's folder is made */
-    struct logpump *_Atomic pump; /* NULL until driver_need_pump has made it */
+    struct logpump *_Atomic pump; /* NULL until client_need_pump has made it */
     struct sources *sources;      /* likewise */
     struct claim *claim;          /* likewise */
 
@@ -98,14 +98,14 @@ struct driver {
     struct networks *networks;
 };
 
-/** The config that holds now; driver_config_put releases it. NULL before SetConfig. */
-struct config_snapshot *driver_config_get(struct driver *d);
-void driver_config_put(struct config_snapshot *c);
-static inline void driver_config_putp(struct config_snapshot **c) {
-    driver_config_put(*c);
+/** The config that holds now; client_config_put releases it. NULL before SetConfig. */
+struct config_snapshot *client_config_get(struct driver *d);
+void client_config_put(struct config_snapshot *c);
+static inline void client_config_putp(struct config_snapshot **c) {
+    client_config_put(*c);
     *c = NULL;
 }
-#define AUTO_CONFIG __attribute__((cleanup(driver_config_putp)))
+#define AUTO_CONFIG __attribute__((cleanup(client_config_putp)))
 
 /** Makes it the instance that runs tasks; at once when it is already.
  *  Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; what else failed. */
@@ -114,26 +114,25 @@ int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
 /** Call it for each task that the agent starts or recovers. The first task's alloc folder
  * identifies the Nomad client: owner label, log pump. Each call takes the claim (claim.h). Returns
  * 0; -errno with @err. */
-int driver_meet_client(struct driver *d, const struct task_config *task,
-                       struct err *err) MUST_CHECK;
-/** Makes the pump's side of this process when there is none; after driver_meet_client. Returns 0;
+int client_meet(struct driver *d, const struct task_config *task, struct err *err) MUST_CHECK;
+/** Makes the pump's side of this process when there is none; after client_meet. Returns 0;
  * -errno with @err: the folder below /run cannot be made. Any thread; blocks on /run. */
-int driver_need_pump(struct driver *d, struct err *err) MUST_CHECK;
+int client_need_pump(struct driver *d, struct err *err) MUST_CHECK;
 /** The owner label's value, and the folder below run_dir, of a client with this folder of
  * allocations; free(). NULL when out of memory. */
-char *driver_owner_of(const struct driver *d, const char *allocs);
-char *driver_client_dir(const struct driver *d, const char *allocs);
+char *client_owner_of(const struct driver *d, const char *allocs);
+char *client_dir(const struct driver *d, const char *allocs);
 /** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
-const char *driver_owner(struct driver *d);
+const char *client_owner(struct driver *d);
 
 /** A task event. Any thread. */
-void driver_tell(struct driver *d, const struct task *t, const char *message);
-void driver_tell_ids(struct driver *d, const char *task_id, const char *alloc_id,
+void client_tell(struct driver *d, const struct task *t, const char *message);
+void client_tell_ids(struct driver *d, const char *task_id, const char *alloc_id,
                      const char *task_name, const char *message, const char *key,
                      const char *value);
 
 /** "task not found for given id": the text that Go drivers send. */
-int driver_not_found(struct err *err);
+int client_not_found(struct err *err);
 
 /* ---- exit.c ---- */
 extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on the streams thread */
@@ -186,7 +185,7 @@ void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t si
 int removals_new(struct driver *d, struct removals **ret) MUST_CHECK;
 void removals_free(struct removals *l); /* after the loop and the pool have ended */
 /** DestroyTask could not remove the container: it is removed later, also by another plugin process
- * of this client. Any thread; after driver_meet_client. */
+ * of this client. Any thread; after client_meet. */
 void removals_add(struct removals *l, const char *container_id);
 /** The client is known: removes what earlier processes have left. Any thread. */
 void removals_begin(struct removals *l);

@@ -77,7 +77,7 @@ static int64_t oom_time(struct driver *d, const struct task *t) {
 
 void exit_oom(struct driver *d, struct task *t, const char *container_id, int64_t when_ns) {
     if (store_set_oom(t, container_id, when_ns))
-        driver_tell(d, t, "A process in the container was killed because its memory was used up");
+        client_tell(d, t, "A process in the container was killed because its memory was used up");
 }
 
 static void record(struct driver *d, struct task *t, const char *container_id,
@@ -322,7 +322,7 @@ int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *
                      struct task **ret_task, struct err *err) {
     struct task *t = store_get(d->store, task_id);
     if (!t)
-        return driver_not_found(err);
+        return client_not_found(err);
     *ret_task = t; /* before store_wait: done may be called at once */
     store_wait(t, w);
     return 0;

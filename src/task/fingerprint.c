@@ -156,7 +156,7 @@ static void add_cpuset_attrs(struct fingerprint *f, struct driver_fingerprint *f
 
 static void describe_healthy(struct fingerprint *f, const struct probe *p,
                              struct driver_fingerprint *fp) {
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(f->d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(f->d);
     fp->health = DRIVER_HEALTHY;
     snprintf(fp->description, sizeof(fp->description), "Healthy");
     add_attr(f, fp, "", ATTR_BOOL, NULL, 1);

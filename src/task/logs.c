@@ -17,13 +17,13 @@ static struct logpump_task wanted(const struct task *t, const struct task_look *
 
 static int follow(struct driver *d, const struct call *call, struct task *t,
                   const struct logpump_task *want, struct err *err) {
-    int r = driver_need_pump(d, err);
+    int r = client_need_pump(d, err);
     if (r == 0)
         r = logpump_follow(d->pump, call, want, err);
     if (r == -ENOSYS) { /* logging { type = "none" } and the like: the task itself is well */
         err_clear(err);
         store_set_logs(t, false);
-        driver_tell(d, t, "The container's log driver cannot be read: no logs in Nomad");
+        client_tell(d, t, "The container's log driver cannot be read: no logs in Nomad");
         return 0;
     }
     /* It ended before it was followed: that end did not know of any logs. */
@@ -37,7 +37,7 @@ bool logs_prepare(struct driver *d, const struct call *call, const struct task *
     struct task_look now = store_look(t);
     struct logpump_task want = wanted(t, &now);
     want.recovered = recovered;
-    return !now.logs || (driver_need_pump(d, NULL) == 0 && logpump_prepare(d->pump, call, &want));
+    return !now.logs || (client_need_pump(d, NULL) == 0 && logpump_prepare(d->pump, call, &want));
 }
 
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,

@@ -82,7 +82,7 @@ static void try_work(void *arg) {
             : x->adopted   ? logs_adopt(d, &call, x->task, x->since_ns, &err)
                            : logs_follow(d, &call, x->task, true, &err);
     if (r == 0 && is_tracked(x))
-        driver_tell(d, x->task, "The task's logs are collected again");
+        client_tell(d, x->task, "The task's logs are collected again");
     if (r == 0 || atomic_load(&d->ending) || loop_post(d->loop, wait_for_turn, x) < 0)
         lost_free(x);
 }
@@ -125,7 +125,7 @@ void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t si
     char text[512];
     snprintf(text, sizeof(text), "The task's logs cannot be collected now, retrying: %.400s",
              why->text);
-    driver_tell(d, t, text);
+    client_tell(d, t, text);
     log_warn("logs", LOG_KV("task_id", t->id, "error", why->text),
              "a recovered task runs without its logs, retrying");
     struct lost *x = calloc(1, sizeof(*x));

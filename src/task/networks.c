@@ -180,7 +180,7 @@ static int fill_network(const struct docker_pause *p, const char *hostname,
  * its tasks go on, also when the registry is away. */
 static int find_or_make(struct driver *d, const struct call *call, const char *alloc_id,
                         const char *hostname, struct docker_pause *ret, struct err *err) {
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     struct call within = call_within(call, d->timeout_us);
     int r = docker_pause_find(d->docker, &within, alloc_id, ret, err);
     if (r == 0) {
@@ -195,7 +195,7 @@ static int find_or_make(struct driver *d, const struct call *call, const char *a
     r = infra_image(d, call, &c->c, alloc_id, &image, err);
     if (r < 0)
         return err_wrap(err, r, "infra image");
-    const char *owner = driver_owner(d);
+    const char *owner = client_owner(d);
     within = call_within(call, d->timeout_slow_us);
     r = docker_pause_create(d->docker, &within, alloc_id, hostname, c->c.infra_image,
                             owner ? owner : "", ret, err);
@@ -279,7 +279,7 @@ static int remove_dangling(struct networks *n, const char *owner,
                            bool (*tracked)(void *ctx, const char *container_id),
                            void (*left)(void *ctx, const char *container_id)) {
     struct driver *d = n->d;
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     uint64_t timeout = (uint64_t)c->c.dangling_period_us > 30 * US_PER_SEC
                            ? (uint64_t)c->c.dangling_period_us
                            : 30 * US_PER_SEC;
@@ -301,7 +301,7 @@ static int remove_dangling(struct networks *n, const char *owner,
 static bool is_tracked_or_met(void *ctx, const char *container_id) {
     struct networks *n = ctx;
     AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
-    return t || is_network(n, container_id) || driver_owner(n->d);
+    return t || is_network(n, container_id) || client_owner(n->d);
 }
 
 /* No task has come since the plugin's start: the client is the one that this agent was before. Not
@@ -309,8 +309,8 @@ static bool is_tracked_or_met(void *ctx, const char *container_id) {
 static void search_remembered(struct networks *n) {
     struct driver *d = n->d;
     AUTO_FREE char *allocs = remember_read(d->remembered);
-    AUTO_FREE char *owner = allocs ? driver_owner_of(d, allocs) : NULL;
-    AUTO_FREE char *dir = owner ? driver_client_dir(d, allocs) : NULL;
+    AUTO_FREE char *owner = allocs ? client_owner_of(d, allocs) : NULL;
+    AUTO_FREE char *dir = owner ? client_dir(d, allocs) : NULL;
     AUTO_FREE char *claim = NULL;
     if (!dir || asprintf(&claim, "%s.claim", dir) < 0) {
         claim = NULL;
@@ -322,7 +322,7 @@ static void search_remembered(struct networks *n) {
 
 static void search(struct networks *n) {
     struct driver *d = n->d;
-    const char *owner = driver_owner(d);
+    const char *owner = client_owner(d);
     /* While Docker is not well nobody is judged. */
     if (!fingerprint_healthy(d->fingerprint) || (owner && !may_search(n)) ||
         (!n->adopted && adopt_running(n) < 0))
@@ -343,7 +343,7 @@ static void search_work(void *arg) {
 
 static void on_timer(void *arg) {
     struct networks *n = arg;
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(n->d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(n->d);
     if (c->c.dangling_enabled && !atomic_exchange(&n->searching, true) &&
         pool_run(n->d->pool, search_work, n) < 0) {
         atomic_store(&n->searching, false);

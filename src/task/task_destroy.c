@@ -55,7 +55,7 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
         return 0;
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     struct task_look now = store_look(t);
     if (now.phase != TASK_EXITED && exit_check(d, t, -1) == 0)
         now = store_look(t);
@@ -92,7 +92,7 @@ int driver_inspect_task(struct driver *d, const char *task_id, struct driver_ins
                         struct err *err) {
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
-        return driver_not_found(err);
+        return client_not_found(err);
     struct driver_inspect i = {.look = store_look(t), .name = strdup(t->name)};
     int r = i.name ? store_ports(t, &i.port_map) : -ENOMEM;
     if (r < 0) {

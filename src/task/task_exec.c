@@ -88,7 +88,7 @@ int driver_exec_task(struct driver *d, const struct call *call, const char *task
         return err_set(err, ERR_INVALID, EINVAL, "cmd is required, but was empty");
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
-        return driver_not_found(err);
+        return client_not_found(err);
     struct call within = timeout_us > 0 ? call_within(call, (uint64_t)timeout_us) : *call;
     struct docker_exec_options o = {.argv = argv};
     char exec_id[65];

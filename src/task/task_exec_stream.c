@@ -372,7 +372,7 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
         return err_set(err, ERR_INVALID, EINVAL, "command is required but was empty");
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
-        return driver_not_found(err);
+        return client_not_found(err);
     struct driver_exec *x = calloc(1, sizeof(*x));
     if (!x)
         return err_oom(err);

@@ -146,7 +146,7 @@ static int find_container(struct driver *d, const struct call *call, const struc
 
 static int adopt(struct driver *d, const struct call *call, struct task *t,
                  const struct task_state *state, struct err *err) {
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     struct docker_state container;
     bool told;
     int r = find_container(d, call, state, &container, &told, err);
@@ -184,13 +184,13 @@ static int recover(struct driver *d, const struct call *call, const struct task_
                    const void *data, size_t len, struct err *err) {
     AUTO_TASK struct task *known = store_get(d->store, task->id);
     if (known) /* reattached: this process never lost it */
-        return driver_meet_client(d, task, err);
+        return client_meet(d, task, err);
     struct task_state state = {0};
     int r = task_state_decode(data, len, &state, err);
     if (r < 0)
         return err_wrap(err, r, "failed to decode driver state of task %s", task->id);
     struct task *t = NULL;
-    r = driver_meet_client(d, task, err);
+    r = client_meet(d, task, err);
     if (r == 0) {
         r = store_add(d->store, task, &t);
         if (r == -EEXIST)

@@ -72,7 +72,7 @@ static struct call slow_call(const struct start *s) {
 
 static void image_event(void *ctx, const char *message, const char *image) {
     struct start *s = ctx;
-    driver_tell_ids(s->d, s->config->id, s->config->alloc_id, s->config->name, message, "image",
+    client_tell_ids(s->d, s->config->id, s->config->alloc_id, s->config->name, message, "image",
                     image);
 }
 
@@ -172,7 +172,7 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
                                       .cgroup_parent = "",
                                       .num_cpu = s->d->num_cpu,
                                       .total_compute_mhz = s->plugin->node_total_compute_mhz,
-                                      .owner_label = driver_owner(s->d),
+                                      .owner_label = client_owner(s->d),
                                       .sources_dir = sources_dir,
                                       .hold = sources_dir ? s->hold : 0,
                                       .api_minor = minor};
@@ -600,7 +600,7 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
     int r = driver_activate(d, err);
     if (r < 0)
         return r;
-    AUTO_CONFIG struct config_snapshot *plugin = driver_config_get(d);
+    AUTO_CONFIG struct config_snapshot *plugin = client_config_get(d);
     struct start s = {.d = d,
                       .call = call,
                       .config = config,
@@ -610,7 +610,7 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
     struct driver_started result = {0};
     r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
     if (r == 0)
-        r = driver_meet_client(d, config, err);
+        r = client_meet(d, config, err);
     if (r == 0) {
         r = store_add(d->store, config, &s.task);
         if (r == -EEXIST)

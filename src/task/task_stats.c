@@ -77,7 +77,7 @@ static double read_core_mhz(void) {
 }
 
 static double core_mhz(struct stats_list *s) {
-    AUTO_CONFIG struct config_snapshot *c = driver_config_get(s->d);
+    AUTO_CONFIG struct config_snapshot *c = client_config_get(s->d);
     if (c && c->c.node_total_compute_mhz && c->c.node_cores)
         return (double)c->c.node_total_compute_mhz / c->c.node_cores;
     if (s->mhz_per_core <= 0)
@@ -296,7 +296,7 @@ int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us
                       struct driver_sub **ret, struct err *err) {
     struct task *t = store_get(d->store, task_id);
     if (!t)
-        return driver_not_found(err);
+        return client_not_found(err);
     struct stats_stream *x = calloc(1, sizeof(*x));
     if (!x) {
         task_unref(t);

@@ -356,7 +356,7 @@ int driver_signal_task(struct driver *d, const struct call *call, const char *ta
                        const char *signal, struct err *err) {
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
-        return driver_not_found(err);
+        return client_not_found(err);
     char sent[DRIVER_SIGNAL_MAX];
     int r = signal_for_docker(signal, sent, err);
     if (r < 0)
