@@ -89,20 +89,18 @@ static void test_pump__fifo_is_a_link__not_followed_by_next_pump(void **state) {
                       "ln -s ../../../a2/alloc/logs/.web.stdout.fifo .web.stdout.fifo");
 }
 
-/* The pump lives on; the plugin that recovers the task opens the FIFOs and has the pump do so. */
-static void test_recover__allocs_folder_is_a_link__refused(void **state) {
+/* The pump lives on; the plugin that recovers the task opens the FIFOs and has the pump do so. The
+ * task is recovered, without its logs. */
+static void test_recover__allocs_folder_is_a_link__not_followed(void **state) {
     struct fixture *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct err err = {0};
     world_driver_free(&x->w);
     swap(x, "mv alloc away && ln -s ../a2/alloc alloc");
     world_driver_new(&x->w, "{}");
-    int r =
-        driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err);
-    print_message("%s\n", err.text);
-    assert_int_equal(r, -ELOOP);
-    assert_non_null(strstr(err.text, x->task.stdout_path));
-    assert_non_null(strstr(err.text, "symbolic link"));
+    if (driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) <
+        0)
+        fail_msg("RecoverTask: %s", err.text);
     world_run(&x->w, &x->other, NULL);
     print(x, &x->task, "secret\n");
     print(x, &x->other, "open\n");
@@ -116,6 +114,6 @@ static const struct CMUnitTest tests[] = {
     T(test_pump__allocs_folder_is_a_link__not_followed_by_next_pump),
     T(test_pump__logs_folder_is_a_link__not_followed_by_next_pump),
     T(test_pump__fifo_is_a_link__not_followed_by_next_pump),
-    T(test_recover__allocs_folder_is_a_link__refused),
+    T(test_recover__allocs_folder_is_a_link__not_followed),
 };
 WORLD_MAIN(tests)
