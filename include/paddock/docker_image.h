@@ -72,3 +72,7 @@ int docker_images_hold(struct docker_images *im, const char *image_id, const cha
  * container or a new holder uses it. When the image has names that no task used, these stay with
  * the image. Unknown ids are ignored. */
 void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id);
+
+/** Docker's error @text means that the image exists, but not for this machine's platform. Context:
+ * pure. */
+bool docker_image_lacks_platform(const char *text);

@@ -3,6 +3,7 @@
 #include "docker_image_progress.h"
 #include "docker_image_ref.h"
 #include "paddock/clock.h"
+#include "paddock/docker_image.h"
 #include "paddock/log.h"
 #include "paddock/strv.h"
 
@@ -18,8 +19,15 @@ struct running {
     uint64_t changes, moved_us; /* the progress that was last seen, and when */
 };
 
+/* Docker's texts: of a pull, and of a create with each of its image stores. */
+bool docker_image_lacks_platform(const char *text) {
+    return strstr(text, "no matching manifest for ") || strstr(text, "the specified platform (");
+}
+
 /* As the built-in driver's pattern "Error: image .+ not found". */
 bool image_pull_is_absent(const char *text) {
+    if (docker_image_lacks_platform(text))
+        return true;
     static const char head[] = "Error: image ";
     const char *at = strstr(text, head), *name = at ? at + sizeof(head) - 1 : "";
     return name[0] && strstr(name + 1, " not found");

@@ -21,7 +21,8 @@ struct image_pull {
  * there. */
 int image_pull_run(const struct image_pull *p, const struct call *call, struct err *err) MUST_CHECK;
 
-/** Docker's text says that there is no such image ("Error: image x not found"). Pure. */
+/** Docker's text says that there is no such image ("Error: image x not found"), or none for this
+ * machine's platform. Pure. */
 bool image_pull_is_absent(const char *text);
 
 /** Progress is told again when it was not for @quiet_us. Pure. */

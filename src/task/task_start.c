@@ -285,6 +285,8 @@ static int resolve_conflict(struct start *s, struct err *err) {
 /* Whether Nomad's restart policy may try again, as in the built-in driver: a 5xx that stays after
  * our own attempts is final, because the same request would fail for ever. */
 static bool create_is_recoverable(int r, const struct err *err) {
+    if (docker_image_lacks_platform(err->text))
+        return false;
     return r == -ENOENT || r == -ETIMEDOUT || r == -ENOTCONN || r == -EPROTO ||
            strstr(err->text, "duplicate mount point");
 }

@@ -265,6 +265,15 @@ static void test_start__create_404__recoverable(void **state) {
                "POST /containers/create", 1});
 }
 
+/* The image is there, but not for this machine: no repetition changes that. */
+static void test_start__create_404_of_the_platform__not_recoverable(void **state) {
+    refuse(*state, &(struct refusal){"POST /containers/create status=404 body={\"message\":\"image "
+                                     "with reference x was found but does not provide the "
+                                     "specified platform (linux/amd64)\"}\n",
+                                     "does not provide the specified platform", ERR_PLAIN,
+                                     "POST /containers/create", 1});
+}
+
 static void test_start__create_400__not_recoverable(void **state) {
     refuse(*state,
            &(struct refusal){
@@ -739,6 +748,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__name_stays_taken__gives_up_after_attempts),
     T(test_start__name_stays_taken__attempts_of_the_plugin),
     T(test_start__create_404__recoverable),
+    T(test_start__create_404_of_the_platform__not_recoverable),
     T(test_start__create_400__not_recoverable),
     T(test_start__create_500__retried_then_final),
     T(test_start__create_500_duplicate_mount__recoverable),

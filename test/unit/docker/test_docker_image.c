@@ -246,6 +246,14 @@ static void test_image_pull_is_absent__rows(void **state) {
         {"manifest for x:1 not found: manifest unknown", false},
         {"pull access denied for x, repository does not exist", false},
         {"Error: image x was found", false},
+        /* there is no image for this machine, which no repetition changes */
+        {"no matching manifest for linux/amd64 in the manifest list entries", true},
+        {"no matching manifest for linux/amd64 in the manifest list entries: no match for platform "
+         "in manifest: not found",
+         true},
+        {"image with reference app:1 was found but does not provide the specified platform "
+         "(linux/amd64)",
+         true},
         {"", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
