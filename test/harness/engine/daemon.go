@@ -64,7 +64,7 @@ func StartDaemon(dir string, extra ...string) (*Daemon, error) {
 		"--live-restore", "--shutdown-timeout=5",
 		/* a layer that was cut off is an error at once, not after five tries and a minute */
 		"--max-download-attempts=1",
-	}, extra...)
+	}, append(storeArgs(), extra...)...)
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
 		return nil, err
 	}
@@ -77,6 +77,17 @@ func StartDaemon(dir string, extra ...string) (*Daemon, error) {
 		return nil, fmt.Errorf("dockerd: %w", err)
 	}
 	return d, nil
+}
+
+/* HARNESS_STORE: which image store of Docker 29; without it the daemon's own choice. */
+func storeArgs() []string {
+	switch os.Getenv("HARNESS_STORE") {
+	case "containerd":
+		return []string{"--feature", "containerd-snapshotter=true"}
+	case "graph":
+		return []string{"--feature", "containerd-snapshotter=false"}
+	}
+	return nil
 }
 
 func (d *Daemon) startContainerd(socket string) (err error) {
