@@ -1,23 +1,22 @@
 #pragma once
-/* The log pump: one process for all tasks (`paddock logpump`) that carries container output to
- * Nomad's FIFOs and outlives plugin and agent. This is the plugin's side of it; the process is in
- * src/pump. Facts: docker-driver 4.11, plugin-protocol 7.2; issue: a task's whole life.
+/* The log pump: one process for all tasks (`paddock logpump`, src/pump) that carries container
+ * output to Nomad's FIFOs and outlives plugin and agent. This is the plugin's side of it
+ * (src/logs).
  *
- * 1. logpump_new: where the pump's socket lives (one per driver name and Nomad client), how to
- * spawn it;
- * 2. logpump_prepare for a task that is about to be started, or is recovered, and logpump_begin;
- * 3. logpump_follow where that does not do (see there), or where Docker's answer matters:
- * idempotent;
- * 4. logpump_finish when the container has ended: drained, FIFOs closed;
+ * 1. logpump_new: where the pump's folder is (one for each driver name and Nomad client), and how
+ * the process is started;
+ * 2. logpump_prepare for a task that is about to be started or is recovered, then logpump_begin;
+ * 3. or logpump_follow, where Docker's answer matters. All three send one request, which is kept
+ * and sent again to every other pump that is met;
+ * 4. logpump_finish when the container has ended: all is delivered, and the FIFOs close;
  * 5. logpump_forget when the task is destroyed.
  *
- * What a position is: Docker's timestamp of a message and the message's number among those of that
- * time. So each line comes once and in order across every restart. Where the machine's clock is set
- * back (a slewed clock is not), the message itself is looked for, not a newer time, until the clock
- * has caught up. Lines can be missing then with a Docker before 23 alone, which leaves out each
- * line whose time is before `since` even if newer ones came before it: when the clock is set back
- * by more than the time since its stream was opened (again), or while no stream was open and the
- * next comes more than 2 s later. */
+ * Each line comes once and in order across every restart: the pump notes how far it has delivered.
+ * Read from Docker's log file, that is a byte of a file. Read through Docker's API, it is Docker's
+ * timestamp of a message and the message's number among those of that time. There, where the
+ * machine's clock is set back (a slewed clock is not), the message itself is looked for until the
+ * clock has caught up. Only a Docker before 23 can lose lines then: it leaves out each line whose
+ * time is before `since`, even if newer ones came before it. */
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include <jansson.h>
@@ -58,7 +57,7 @@ struct logpump_task {
     const char *stdout_path, *stderr_path; /* Nomad's FIFOs */
     bool tty;
     bool recovered; /* not new: where nothing is known of it, its old output may be delivered */
-    bool adopted; /* taken over from another driver: start behind since_ns, not at the first line */
+    bool adopted; /* taken over from another driver: start after since_ns, not at the first line */
     int64_t since_ns; /* with adopted: since 1970 */
 };
 /** Before the container runs: a pump is there, and the FIFOs are open in it and here. Then comes

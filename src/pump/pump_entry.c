@@ -211,7 +211,7 @@ static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_
         since = known_ns + 1; /* a gap is better than what was delivered once more */
     else if (recovered && !since)
         since = clock_wall_ns();
-    /* Taken over from another driver: what it has delivered is behind us. */
+    /* Taken over from another driver: what it has delivered does not come again. */
     rec->stream[0].at.time.time_ns = rec->stream[1].at.time.time_ns = since;
     atomic_store(&rec->resume_ns, since);
     rec->magic = PUMP_RECORD_MAGIC; /* last: now it counts */

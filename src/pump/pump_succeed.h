@@ -1,6 +1,6 @@
 #pragma once
 /* How a new pump succeeds older ones: their FIFOs are held open, they are ended, and their position
- * files are its own from then on. So a task's output goes on behind the last byte, and logmon never
+ * files are its own from then on. So a task's output goes on after the last byte, and logmon never
  * sees an end of file. */
 #include "pump_dir.h"
 
