@@ -144,6 +144,9 @@ int docker_container_stop(struct docker *d, const struct call *call, const char 
 /** -EEXIST (409): not running. @signal "" = SIGKILL. */
 int docker_container_kill(struct docker *d, const struct call *call, const char *id,
                           const char *signal, struct err *err) MUST_CHECK;
+/** Changes resources of a container, running or not. @body: the fields to change ("CpusetCpus"). */
+int docker_container_update(struct docker *d, const struct call *call, const char *id,
+                            const json_t *body, struct err *err) MUST_CHECK;
 /** Its anonymous volumes go with it. */
 int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,
                             struct err *err) MUST_CHECK;

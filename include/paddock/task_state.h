@@ -22,6 +22,9 @@ struct task_state {
     /* ---- ours; not set in the built-in driver's states ---- */
     bool ours;
     char *container_name, *image_id;
+    /* The container's init process at the start; 0 = not known. The number may belong to another
+     * process by now: its cgroup path must contain the container's id. */
+    int64_t pid;
     bool logs; /* its output is brought to Nomad */
     bool tty;
 };

@@ -65,7 +65,11 @@ static int put_network(msgpack_packer *pk, const struct task_state *s) {
 static int put_ours(msgpack_packer *pk, const struct task_state *s) {
     int r = put_text(pk, "Paddock");
     if (r == 0)
-        r = msgpack_pack_map(pk, 4);
+        r = msgpack_pack_map(pk, 5);
+    if (r == 0)
+        r = put_text(pk, "Pid");
+    if (r == 0)
+        r = msgpack_pack_int64(pk, s->pid);
     if (r == 0)
         r = put_key_text(pk, "ContainerName", s->container_name);
     if (r == 0)
@@ -124,8 +128,11 @@ static const struct config_field reattach_fields[] = {ROW("Pid", CONFIG_NUMBER, 
 
 static const struct config_field our_fields[] = {
     ROW("ContainerName", CONFIG_STRING, s.container_name),
-    ROW("ImageID", CONFIG_STRING, s.image_id), ROW("Logs", CONFIG_BOOL, s.logs),
-    ROW("TTY", CONFIG_BOOL, s.tty), END};
+    ROW("ImageID", CONFIG_STRING, s.image_id),
+    ROW("Logs", CONFIG_BOOL, s.logs),
+    ROW("TTY", CONFIG_BOOL, s.tty),
+    ROW("Pid", CONFIG_NUMBER, s.pid),
+    END};
 
 static const struct config_field table[] = {
     ROW("ContainerID", CONFIG_STRING, s.container_id),
@@ -153,6 +160,8 @@ int task_state_decode(const void *data, size_t len, struct task_state *ret, stru
         return err_set(err, ERR_INVALID, EINVAL, "driver state: no container id");
     if (w.logger_pid > 0 && w.logger_pid <= INT_MAX)
         s.logger_pid = (pid_t)w.logger_pid;
+    if (s.pid < 0 || s.pid > INT_MAX)
+        s.pid = 0;
     *ret = TAKE_STRUCT(s);
     return 0;
 }

@@ -210,6 +210,15 @@ int docker_multi_kill(struct docker_multi *m, const char *id, const char *signal
     return path ? docker_multi_post(m, path, ops, ctx, ret) : -ENOMEM;
 }
 
+int docker_container_update(struct docker *d, const struct call *call, const char *id,
+                            const json_t *body, struct err *err) {
+    AUTO_FREE char *path = container_path(id, "/update");
+    if (!path)
+        return err_oom(err);
+    struct docker_request rq = {.method = "POST", .path = path, .body = body};
+    return docker_do(d, call, &rq, NULL, NULL, err);
+}
+
 int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,
                             struct err *err) {
     AUTO_FREE char *path = container_path(id, force ? "?v=1&force=1" : "?v=1");

@@ -138,7 +138,7 @@ static int find_container(struct driver *d, const struct call *call, const struc
         return err_set(err, failed.cls, -r, "%s", failed.text);
     log_warn("recover", LOG_KV("container_id", state->container_id, "error", failed.text),
              "Docker does not answer: the task is taken to run until it says otherwise");
-    *ret = (struct docker_state){.running = true, .tty = state->tty};
+    *ret = (struct docker_state){.running = true, .tty = state->tty, .pid = (pid_t)state->pid};
     snprintf(ret->id, sizeof(ret->id), "%s", state->container_id);
     snprintf(ret->image_id, sizeof(ret->image_id), "%s", state->image_id);
     return 0;

@@ -408,6 +408,34 @@ static int wait_started(struct start *s, struct docker_begun *asked, bool *ret_a
                    "Failed to start container %s: %s", s->container_id, failed.text);
 }
 
+/* The pool may have changed since the request was made. The container does not run yet, so Docker
+ * takes the set into its own record too. A failure is no failure of the start: the reconciler
+ * corrects the container when it runs. */
+static void refresh_cpuset(struct start *s) {
+    AUTO_FREE char *cpus = malloc(CPUSET_TEXT_MAX);
+    AUTO_FREE char *mems = malloc(CPUSET_TEXT_MAX);
+    json_t *host = json_object_get(s->body, "HostConfig");
+    const char *asked = json_string_value(json_object_get(host, "CpusetCpus"));
+    if (!cpus || !mems)
+        return;
+    wanted_cpuset(s, cpus, CPUSET_TEXT_MAX);
+    wanted_mems(s, cpus, mems, CPUSET_TEXT_MAX);
+    if (!cpus[0] || (asked && strcmp(asked, cpus) == 0))
+        return;
+    struct call call = call_within(s->call, s->d->timeout_us);
+    struct err failed = {0};
+    AUTO_JSON json_t *update = json_pack("{s:s}", "CpusetCpus", cpus);
+    if (mems[0] && update)
+        json_object_set_new(update, "CpusetMems", json_string(mems));
+    int r = update ? docker_container_update(s->d->docker, &call, s->container_id, update, &failed)
+                   : -ENOMEM;
+    if (r < 0)
+        log_warn("start", LOG_KV("task_id", s->config->id, "cpuset", cpus, "error", failed.text),
+                 "Docker did not take a new cpuset before the start; it is set after it, retrying");
+    else
+        json_object_update(host, update); /* of a container that replaces this one */
+}
+
 /* While Docker starts the container, the log pump is made ready for its output. */
 static int ask_for_start(struct start *s, bool *ret_again, struct err *err) {
     struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
@@ -495,6 +523,7 @@ static int start_container(struct start *s, struct err *err) {
         bool again;
         /* Known by its container id before it runs: an end that comes at once finds its task. */
         store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
+        refresh_cpuset(s);
         int r = ask_for_start(s, &again, &failed);
         if (r == 0)
             r = look_at_container(s, &again, &failed);
@@ -541,6 +570,7 @@ static int fill_result(struct start *s, struct driver_started *ret, struct err *
                                .port_map = ret->port_map,
                                .ip = ret->addr,
                                .auto_advertise = net.auto_advertise,
+                               .pid = s->state.pid,
                                .tty = s->job.tty,
                                .logs = store_look(s->task).logs};
     r = task_state_encode(&state, &out, err);

@@ -715,6 +715,12 @@ static bool handle_exec(struct engine *e, struct conn *conn, const struct reques
     return true;
 }
 
+static void update(struct conn *conn, const struct container *c, const struct request *rq) {
+    AUTO_JSON json_t *body = json_loads(rq->body_text, 0, NULL);
+    json_object_update(json_object_get(c->create, "HostConfig"), body);
+    conn_reply(conn, 200, json_pack("{s:[]}", "Warnings"));
+}
+
 static bool handle_container(struct engine *e, struct conn *conn, const struct request *rq) {
     char id[300], what[32] = "";
     if (sscanf(rq->path, "/containers/%299[^/]/%31s", id, what) < 1)
@@ -731,6 +737,8 @@ static bool handle_container(struct engine *e, struct conn *conn, const struct r
         answer_start(e, conn, c);
     } else if (strcmp(what, "stop") == 0) {
         stop(e, conn, c);
+    } else if (strcmp(what, "update") == 0) {
+        update(conn, c, rq);
     } else if (strcmp(what, "kill") == 0) {
         kill_it(e, conn, c, rq);
     } else if (strcmp(what, "logs") == 0) {

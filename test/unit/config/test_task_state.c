@@ -18,6 +18,7 @@ static void test_roundtrip__all_fields(void **state) {
                             .auto_advertise = true,
                             .container_name = (char *)"web-1",
                             .image_id = (char *)"sha256:1",
+                            .pid = 4711,
                             .logs = true,
                             .tty = true};
     (void)state;
@@ -27,6 +28,7 @@ static void test_roundtrip__all_fields(void **state) {
     AUTO_TASK_STATE struct task_state out = {0};
     assert_int_equal(task_state_decode(b.data, b.len, &out, NULL), 0);
     assert_true(out.ours && out.has_network && out.auto_advertise && out.logs && out.tty);
+    assert_int_equal(out.pid, 4711);
     assert_string_equal(out.container_id, "c1");
     assert_string_equal(kvs_get(&out.port_map, "http"), "8080");
     assert_string_equal(out.ip, "10.0.0.2");
