@@ -45,6 +45,7 @@ struct plugin_config {
     bool cpuset_enabled;
     int64_t cpuset_interval_us;
     bool cpuset_systemd;
+    bool cpuset_realtime;
     enum cpuset_mems cpuset_mems;
     char *metrics_listen; /* "" = off; else 127.0.0.1:PORT */
     /* not in the HCL: NomadDriverConfig of SetConfig, filled by plugin/ (0 = unknown) */

@@ -51,7 +51,9 @@ struct pin_options {
     int proc_fd;             /* /proc, for tests a folder; borrowed */
     uint64_t interval_us;    /* the tick */
     bool enabled;
-    bool systemd;           /* keep AllowedCPUs in step by sd-bus */
+    bool systemd;  /* keep AllowedCPUs in step by sd-bus */
+    bool realtime; /* the thread runs with the lowest real-time priority where that does no harm */
+    bool own_affinity;      /* all threads of this process stay off the reserved cores */
     bool mems_follow;       /* cpuset.mems too */
     const char *node_root;  /* NULL = "/sys/devices/system/node"; read once */
     const char *bus;        /* address of the system bus; NULL = the machine's */

@@ -98,6 +98,8 @@ static const struct config_field cpuset_fields[] = {
         "longest time until a wrong cpuset is seen, 10ms to 1h"),
     ROW("systemd", CONFIG_BOOL, cpuset_systemd, "true",
         "tell systemd too, so that a daemon-reload does not undo it"),
+    ROW("realtime", CONFIG_BOOL, cpuset_realtime, "true",
+        "the reconciler's thread has the lowest real-time priority"),
     {.name = "mems",
      .type = CONFIG_STRING,
      .default_literal = "\"off\"",

@@ -130,6 +130,7 @@ struct pin {
     struct cpuset reserved;    /* by all tasks that we know */
     struct cgroup_file online; /* the root's effective set: the machine's online CPUs */
     bool online_changed;
+    uint64_t affinity_hash;   /* of the set that our threads have; 0 = none was set */
     struct cpuset *node_cpus; /* of node i; NULL unless mems are followed */
     unsigned nodes_n;
     struct pin_counters counters;
@@ -165,6 +166,15 @@ void pin_writer_read(struct pin *p);
 /* Sets t->writer to the writer of the set that is about to be replaced; pid 0 when not known. */
 void pin_writer_take(struct pin *p, struct pin_task *t);
 void pin_writer_stop(struct pin *p);
+
+/* pin_affinity.c */
+/* Where the plugin's threads may run: off the reserved CPUs, or anywhere when nothing is left.
+ * Pure.
+ */
+void pin_affinity_wanted(const struct cpuset *online, const struct cpuset *reserved,
+                         struct cpuset *ret);
+/* Sets it when it has changed. Pin thread, no lock held. */
+void pin_affinity_follow(struct pin *p);
 
 /* pin_unit.c */
 int pin_unit_start(struct pin *p) MUST_CHECK;

@@ -239,6 +239,8 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
                             .interval_us = (uint64_t)c->cpuset_interval_us,
                             .enabled = c->cpuset_enabled,
                             .systemd = c->cpuset_systemd,
+                            .realtime = c->cpuset_realtime,
+                            .own_affinity = true,
                             .mems_follow = c->cpuset_mems == CPUSET_MEMS_FOLLOW,
                             .snapshot = pin_snapshot,
                             .event = pin_told,

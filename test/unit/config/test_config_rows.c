@@ -63,6 +63,7 @@ static const struct expected plugin_rows[] = {
     P("cpuset.enabled", BOOL, "true", cpuset_enabled),
     P("cpuset.interval", DURATION, "\"1s\"", cpuset_interval_us),
     P("cpuset.systemd", BOOL, "true", cpuset_systemd),
+    P("cpuset.realtime", BOOL, "true", cpuset_realtime),
     P("cpuset.mems", STRING, "\"off\"", cpuset_mems),
     P("metrics.listen", STRING, NULL, metrics_listen),
 };

@@ -4,8 +4,11 @@
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
 
+#include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 
 #define HOUR (3600 * US_PER_SEC)
@@ -208,6 +211,65 @@ static void test_pin__contested_and_narrowed_by_nomad__without_a_tick(void **sta
 }
 
 /* A state that was reported a short time ago is reported when that time is over. */
+static void *stand_by(void *arg) {
+    uint64_t count;
+    return read(*(int *)arg, &count, sizeof(count)) < 0 ? arg : NULL;
+}
+
+static bool all_are_on(const json_t *status, void *ctx) {
+    char path[64];
+    DIR *d = opendir("/proc/self/task");
+    bool all = d != NULL;
+    (void)status;
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        cpu_set_t now;
+        pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
+        snprintf(path, sizeof(path), "%s", e->d_name);
+        if (tid > 0 && sched_getaffinity(tid, sizeof(now), &now) == 0)
+            all = all && CPU_EQUAL(&now, (cpu_set_t *)ctx);
+    }
+    if (d)
+        closedir(d);
+    return all;
+}
+
+/* On this machine's own CPUs: the last one is reserved. */
+static void test_pin__own_threads__off_the_reserved_cores(void **state) {
+    cpu_set_t before, want;
+    char cpus[16], online[32];
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    int last = CPU_SETSIZE - 1;
+    while (last > 0 && !CPU_ISSET(last, &before))
+        last--;
+    if (CPU_COUNT(&before) < 2)
+        skip();
+    want = before;
+    CPU_CLR(last, &want);
+    snprintf(cpus, sizeof(cpus), "%d", last);
+    snprintf(online, sizeof(online), "0-%d\n", last);
+    tree_put(&tree, "cpuset.cpus.effective", online);
+    int fd = eventfd(0, EFD_CLOEXEC);
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, stand_by, &fd), 0);
+    struct tree_task *x = tree_add(&tree, cpus, cpus);
+    struct pin_options o = tree_options(&tree);
+    o.interval_us = HOUR;
+    o.own_affinity = true;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    bool off = tree_wait_status(pin, all_are_on, &want);
+    pthread_mutex_lock(&tree.lock);
+    x->present = false;
+    pthread_mutex_unlock(&tree.lock);
+    pin_wake(pin);
+    bool back = tree_wait_status(pin, all_are_on, &before);
+    assert_int_equal(eventfd_write(fd, 1), 0);
+    pthread_join(other, NULL);
+    close(fd);
+    sched_setaffinity(0, sizeof(before), &before);
+    assert_true(off && back);
+}
+
 static void test_pin__last_state__always_reported(void **state) {
     (void)state;
     tree_add(&tree, "", "1-3");
@@ -556,6 +618,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__upgraded_client__its_slices_are_followed),
         TEST(test_pin__reserve_slice_without_cores__held),
         TEST(test_pin__contested_and_narrowed_by_nomad__without_a_tick),
+        TEST(test_pin__own_threads__off_the_reserved_cores),
         TEST(test_pin__last_state__always_reported),
         TEST(test_pin__effective_opened_later__followed),
         TEST(test_pin__source_gone__held_and_kept),

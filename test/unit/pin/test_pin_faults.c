@@ -394,6 +394,26 @@ static void test_thread__real_time_where_that_is_allowed(void **state) {
                      may_be_real_time() ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER);
 }
 
+static void test_thread__real_time_switched_off(void **state) {
+    struct pin_options o = tree_options(&tree);
+    (void)state;
+    tree_add(&tree, "", "0-3");
+    o.realtime = false;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_true(wait_state(0, "pinned"));
+    assert_int_equal(sched_getscheduler(find_thread("pin")), SCHED_OTHER);
+}
+
+static void test_thread__cgroup_without_cpu__not_real_time(void **state) {
+    (void)state;
+    tree_add(&tree, "", "0-3");
+    tree_put(&tree, "../proc/self/cgroup", "0::/system.slice/nomad.service\n");
+    tree_put(&tree, "system.slice/nomad.service/cgroup.controllers", "cpuset memory pids\n");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    assert_int_equal(sched_getscheduler(find_thread("pin")), SCHED_OTHER);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv) {
@@ -412,6 +432,8 @@ int main(int argc, char **argv) {
         TEST(test_loop_ends__reported),
         TEST(test_steady_state__no_open_no_allocation),
         TEST(test_thread__real_time_where_that_is_allowed),
+        TEST(test_thread__real_time_switched_off),
+        TEST(test_thread__cgroup_without_cpu__not_real_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,6 +240,7 @@ struct pin_options tree_options(struct tree *t) {
                                 .proc_fd = t->proc_fd,
                                 .interval_us = 50 * US_PER_MS,
                                 .enabled = true,
+                                .realtime = true,
                                 .snapshot = snapshot,
                                 .event = told,
                                 .ctx = t};
