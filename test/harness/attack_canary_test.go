@@ -33,6 +33,7 @@ type canary struct {
 	fifos  []*os.File /* other jobs' logs: nothing may arrive */
 	before map[string]string
 	names  map[uint64]string /* by inode */
+	reader int               /* a process that may read: the plugin, where a job may name a file of the host */
 }
 
 /*
@@ -139,7 +140,7 @@ func (c *canary) opened() []string {
 			var st syscall.Stat_t
 			_ = syscall.Fstat(int(m.Fd), &st)
 			unix.Close(int(m.Fd))
-			if int(m.Pid) == os.Getpid() {
+			if int(m.Pid) == os.Getpid() || int(m.Pid) == c.reader {
 				continue
 			}
 			line := fmt.Sprintf("%s was opened by pid %d (%.80s)", c.names[st.Ino], m.Pid, strings.Join(argvOf(int(m.Pid)), " "))

@@ -24,6 +24,7 @@ type attack struct {
 	image  string
 	fails  bool /* the start must be refused */
 	starts bool /* the start must not be refused: nothing is wrong with this */
+	reads  bool /* the plugin may read the file, but not show it: a seccomp profile by its absolute path */
 	group  bool /* the sibling is in the group's network */
 	again  bool /* plugin and log pump are killed and recover while the race is on */
 	heir   bool /* a task without mounts of its own races, after the attacker has ended */
@@ -177,7 +178,8 @@ func fileAttacks() (rows []attack) {
 			name = strings.TrimPrefix(name, "local/")
 		}
 		for _, path := range []string{"{C}/secret", "../../../../../../../..{C}/secret", "../{s}/secret", "/proc/self/root{C}/secret", "/proc/self/environ", "/dev/zero", ".", "", "local"} {
-			rows = append(rows, attack{name: u.what + " " + path, block: fmt.Sprintf(u.block, path), image: u.image, fails: u.what != "load" || path != ""})
+			rows = append(rows, attack{name: u.what + " " + path, block: fmt.Sprintf(u.block, path), image: u.image,
+				fails: u.what != "load" || path != "", reads: u.what != "load" && (strings.HasPrefix(path, "{C}") || strings.HasPrefix(path, "/proc/self/root"))})
 		}
 		for _, t := range []thing{link(u.file, "{C}/secret"), link(u.file, "../../{s}/secret"), link(u.file, "/proc/self/environ"), link(u.file, "/dev/zero"),
 			{u.file, "zero", ""}, {u.file, "fifo", ""}, {u.file, "socket", ""}, {u.file, "dir", ""}} {

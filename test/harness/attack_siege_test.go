@@ -259,6 +259,11 @@ func (s *siege) try(a attack) (wrong []string) {
 		}
 	}
 	s.attacker.do(order{Do: "undo"})
+	if a.reads {
+		s.host.reader = s.p.pid
+		wrong = append(wrong, s.host.opened()...)
+		s.host.reader = 0
+	}
 	if err == nil && !known {
 		/* Nomad starts a task anew that could not be recovered: in the place of the container that runs */
 		k = s.sibling(attack{}, s.id)
