@@ -15,7 +15,7 @@ static struct docker_images *live;
 static int fail_next;
 static bool looks_ahead;
 static atomic_uint looks;
-static char told[512], wanted[1024];
+static char told[512], wanted[1024], last_hold[1024];
 
 int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) {
     snprintf(told, sizeof(told), "gc=%d delay=%.6g activity=%.6g config=%s helper=%s", o->gc,
@@ -44,10 +44,10 @@ static unsigned place_of(struct docker_images *im, const char *hold) {
 
 int docker_images_hold(struct docker_images *im, const char *image_id, const char *name,
                        const char *user_id) {
-    (void)name;
     char hold[256];
     snprintf(hold, sizeof(hold), "%s of %s", image_id, user_id);
     pthread_mutex_lock(&im->lock);
+    snprintf(last_hold, sizeof(last_hold), "%s as %s", image_id, name);
     if (place_of(im, hold) == im->count && im->count < ARRAY_LEN(im->hold))
         memcpy(im->hold[im->count++], hold, sizeof(hold));
     pthread_mutex_unlock(&im->lock);
@@ -121,4 +121,8 @@ const char *fake_images_told(void) {
 
 const char *fake_images_wanted(void) {
     return wanted;
+}
+
+const char *fake_images_last_hold(void) {
+    return last_hold;
 }

@@ -114,6 +114,8 @@ void reader_done(struct reader *r);
 
 /** How many image holds there are, in the double. */
 unsigned fake_images_held(void);
+/** The last one: "ID as NAME". */
+const char *fake_images_last_hold(void);
 /** The next acquire fails with @r. */
 void fake_images_fail(int r);
 /** Whether it lets itself be asked ahead, as the real one does with a fixed tag; and how many wait

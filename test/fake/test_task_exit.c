@@ -549,6 +549,24 @@ static void test_recover__running__waits_on(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 8);
 }
 
+/* With containerd's image store a container can name its image by another id than StartTask held.
+ */
+static void test_recover__container_names_another_image_id__held_as_started(void **state) {
+    struct world_web *x = *state;
+    char rule[512];
+    snprintf(
+        rule, sizeof(rule),
+        "GET /containers/*/json status=200 type=application/json body={\"Id\":\"%s\",\"Image\":"
+        "\"sha256:0ther\",\"Config\":{\"Image\":\"app:1\"},\"State\":{\"Status\":\"running\","
+        "\"Running\":true,\"Pid\":999999999,\"ExitCode\":0}}\n",
+        world_look(&x->w, x->task.id).container_id);
+    restart_plugin(x);
+    fake_rules(&x->w.fake, rule);
+    assert_int_equal(recover_own(x, NULL), 0);
+    assert_string_equal(fake_images_last_hold(), "sha256:5ca1ab1e as app:1");
+    assert_string_equal(world_look(&x->w, x->task.id).image_id, "sha256:5ca1ab1e");
+}
+
 static void test_recover__known_already__no_docker_call(void **state) {
     struct world_web *x = *state;
     char request[128];
@@ -863,6 +881,7 @@ static const struct CMUnitTest tests[] = {
     T(test_exit__pump_dies_while_draining__rest_delivered),
     T(test_exit__twenty_stalled_readers__another_is_followed_to_its_end),
     T(test_recover__running__waits_on),
+    T(test_recover__container_names_another_image_id__held_as_started),
     T(test_recover__known_already__no_docker_call),
     T(test_recover__exited_meanwhile__code_told),
     T(test_recover__never_started__error_and_nothing_held),
