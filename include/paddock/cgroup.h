@@ -47,8 +47,9 @@ int cgroup_dir_open(int root_fd, const char *path) MUST_CHECK;
  * contains the id (a container that runs systemd moves itself below), checked by cgroup.procs.
  *  A process that moves between the two reads is looked for once more.
  *  @ret_path: PATH_MAX bytes, the path below the root without "/" in front.
- *  Returns its fd (O_PATH); -ESRCH no such process; -ENODATA it is in no cgroup of that name;
- * -ESTALE the process is not in the folder that /proc names; -EXDEV the folder is outside of our
- * mount; -errno. */
+ *  @ret_own: PATH_MAX bytes, the path of the process's own folder, which is that one or below it;
+ * NULL allowed. Returns its fd (O_PATH); -ESRCH no such process; -ENODATA it is in no cgroup of
+ * that name; -ESTALE the process is not in the folder that /proc names; -EXDEV the folder is
+ * outside of our mount; -errno. */
 int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
-                          char *ret_path) MUST_CHECK;
+                          char *ret_path, char *ret_own) MUST_CHECK;

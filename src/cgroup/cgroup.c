@@ -138,7 +138,7 @@ static int check_procs(int root_fd, const char *path, pid_t pid) {
 }
 
 static int find_container(int proc_fd, int root_fd, pid_t pid, const char *container_id,
-                          char *ret_path) {
+                          char *ret_path, char *ret_own) {
     char text[CGROUP_PATH_TEXT_MAX], own[PATH_MAX], cut[PATH_MAX];
     int r = cgroup_path_read(proc_fd, pid, text, sizeof(text));
     if (r == 0)
@@ -154,14 +154,16 @@ static int find_container(int proc_fd, int root_fd, pid_t pid, const char *conta
     int fd = cgroup_dir_open(root_fd, cut);
     if (fd >= 0)
         snprintf(ret_path, PATH_MAX, "%s", cut + strspn(cut, "/"));
+    if (fd >= 0 && ret_own)
+        snprintf(ret_own, PATH_MAX, "%s", own + strspn(own, "/"));
     return fd;
 }
 
 int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
-                          char *ret_path) {
-    int r = find_container(proc_fd, root_fd, pid, container_id, ret_path);
+                          char *ret_path, char *ret_own) {
+    int r = find_container(proc_fd, root_fd, pid, container_id, ret_path, ret_own);
     /* An init process that moves itself to init.scope is in neither folder for this reader. */
     if (r == -ESTALE || r == -ENOENT)
-        r = find_container(proc_fd, root_fd, pid, container_id, ret_path);
+        r = find_container(proc_fd, root_fd, pid, container_id, ret_path, ret_own);
     return r;
 }

@@ -49,6 +49,7 @@ struct pin_task {
     /* the container */
     char *dir_path; /* NULL = not open */
     struct cgroup_file cpus, effective, mems;
+    struct pin_inner *inner; /* NULL = its process is in the container's own folder */
     int watch, source_watch; /* inotify's, -1 = none */
     bool watch_off;          /* the watch was removed until the next tick, of a contested task */
     bool marked;             /* by fanotify */
@@ -150,6 +151,19 @@ void pin_task_close(struct pin *p, struct pin_task *t);
 void pin_task_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us);
 /* What is shown: the state with the unit's in it. */
 enum pin_state pin_task_state(const struct pin *p, const struct pin_task *t);
+
+/* pin_inner.c */
+/* The folders between the container's own one (@dir_path) and that of its process (@own). */
+int pin_inner_open(int root_fd, const char *dir_path, const char *own,
+                   struct pin_inner **ret) MUST_CHECK;
+struct pin_inner *pin_inner_close(struct pin_inner *x);
+/* Reads them again; whether one has changed. NULL allowed. */
+bool pin_inner_read(struct pin_inner *x, char *scratch, size_t size);
+/* Writes @set to each that has a text of its own and another one. @up: from the innermost one on,
+ * for a narrower set; else from the outermost one on. Returns how many writes failed. NULL allowed.
+ */
+unsigned pin_inner_write(struct pin_inner *x, const struct cpuset *set, bool up, char *scratch,
+                         size_t size);
 
 /* pin_watch.c */
 int pin_watch_start(struct pin *p) MUST_CHECK;

@@ -88,6 +88,7 @@ void pin_task_close(struct pin *p, struct pin_task *t) {
     cgroup_file_close(&t->cpus);
     cgroup_file_close(&t->effective);
     cgroup_file_close(&t->mems);
+    t->inner = pin_inner_close(t->inner);
     t->unit = NULL;
     free(t->dir_path);
     t->dir_path = NULL;
@@ -129,14 +130,16 @@ static int open_files(struct pin *p, struct pin_task *t, int dir) {
 }
 
 static int open_container(struct pin *p, struct pin_task *t) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], own[PATH_MAX];
     if (t->c.pid <= 0)
         return -ESRCH;
-    AUTO_FD int dir =
-        cgroup_container_open(p->o.proc_fd, p->o.cgroup_root_fd, t->c.pid, t->c.container_id, path);
+    AUTO_FD int dir = cgroup_container_open(p->o.proc_fd, p->o.cgroup_root_fd, t->c.pid,
+                                            t->c.container_id, path, own);
     if (dir < 0)
         return dir;
     int r = open_files(p, t, dir);
+    if (r == 0)
+        r = pin_inner_open(p->o.cgroup_root_fd, path, own, &t->inner);
     if (r == 0) {
         t->dir_path = strdup(path);
         r = t->dir_path ? 0 : -ENOMEM;
@@ -163,7 +166,8 @@ static int read_container(struct pin *p, struct pin_task *t) {
         }
         int changed = cgroup_file_read(&t->cpus, p->scratch, sizeof(p->scratch));
         if (t->cpus.r != -ENODEV)
-            return cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch)) || changed;
+            return (int)pin_inner_read(t->inner, p->scratch, sizeof(p->scratch)) |
+                   cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch)) | changed;
         p->counters.reopened++;
         pin_task_close(p, t);
     }
@@ -268,13 +272,24 @@ static bool overwritten_much(const struct pin_task *t, uint64_t now_us) {
     return now_us - oldest <= PIN_CONTEST_SPAN_US;
 }
 
+static void write_inner(struct pin *p, struct pin_task *t, const struct cpuset *set, bool up) {
+    unsigned failed = pin_inner_write(t->inner, set, up, p->scratch, sizeof(p->scratch));
+    t->errors += failed;
+    p->counters.write_errors += failed;
+}
+
 static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *plan,
                      uint64_t now_us) {
     char old_set[PIN_SET_TEXT];
     pin_text(&t->cpus.set, old_set, sizeof(old_set));
+    bool narrower = t->cpus.r == 0 && cpuset_contains(&t->cpus.set, &plan->set);
+    if (narrower)
+        write_inner(p, t, &plan->set, true);
     int r = cgroup_file_write(&t->cpus, &plan->set, p->scratch, sizeof(p->scratch));
     if (r < 0)
         return r;
+    if (!narrower)
+        write_inner(p, t, &plan->set, false);
     pin_unit_touch(t, now_us);
     if (plan->cause == PIN_CAUSE_ECHO)
         return 0;
@@ -355,6 +370,9 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     } else {
         settle(p, t, &v, &plan);
     }
+    if (plan.has_set && plan.action == PIN_DO_NOTHING && t->cpus.r == 0 &&
+        cpuset_equal(&t->cpus.set, &plan.set))
+        write_inner(p, t, &plan.set, false);
     if (plan.suppressed) { /* else each of the writer's writes would wake the thread */
         t->watch = pin_watch_del(p, t->watch);
         t->watch_off = true;

@@ -93,7 +93,7 @@ void oom_forget(struct oom *o, const char *container_id) {
 /* Returns 1 when something was killed already. */
 static int add(struct oom *o, pid_t pid, const char *container_id) {
     char dir[PATH_MAX];
-    AUTO_FD int fd = cgroup_container_open(o->proc_fd, o->root_fd, pid, container_id, dir);
+    AUTO_FD int fd = cgroup_container_open(o->proc_fd, o->root_fd, pid, container_id, dir, NULL);
     if (fd < 0)
         return fd;
     size_t size = strlen(o->root) + strlen(dir) + sizeof("//memory.events");

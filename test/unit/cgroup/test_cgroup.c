@@ -92,14 +92,15 @@ static int teardown(void **state) {
 }
 
 static void assert_opens(int want) {
-    char path[PATH_MAX];
-    AUTO_FD int fd = cgroup_container_open(proc_fd, root_fd, 42, ID, path);
+    char path[PATH_MAX], own[PATH_MAX];
+    AUTO_FD int fd = cgroup_container_open(proc_fd, root_fd, 42, ID, path, own);
     if (want < 0) {
         assert_int_equal(fd, want);
         return;
     }
     assert_true(fd >= 0);
     assert_string_equal(path, SCOPE);
+    assert_int_equal(strncmp(own, SCOPE, strlen(SCOPE)), 0);
 }
 
 static void test_open__its_folder(void **state) {

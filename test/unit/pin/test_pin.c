@@ -409,6 +409,29 @@ static void test_pin__systemd_inside__its_own_folder_is_found(void **state) {
     assert_set(x, "1-3");
 }
 
+/* As crun lays it out: its folder "container" has the set of the create request. */
+static void test_pin__inner_folder_with_a_text__follows(void **state) {
+    char path[600], text[600], inner[600];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "2-3");
+    snprintf(path, sizeof(path), "%s/container/cgroup.procs", x->cgroup);
+    snprintf(text, sizeof(text), "%d\n", (int)x->pid);
+    tree_put(&tree, path, text);
+    snprintf(path, sizeof(path), "../proc/%d/cgroup", (int)x->pid);
+    snprintf(text, sizeof(text), "0::/%s/container\n", x->cgroup);
+    tree_put(&tree, path, text);
+    snprintf(inner, sizeof(inner), "%s/container/cpuset.cpus", x->cgroup);
+    tree_put(&tree, inner, "2-3\n");
+    start(50 * US_PER_MS);
+    assert_set(x, "1-3");
+    assert_true(tree_wait(&tree, inner, "1-3"));
+    tree_share(&tree, "3", "1-2");
+    assert_true(tree_wait(&tree, inner, "3"));
+    assert_set(x, "3");
+    tree_put(&tree, inner, "1"); /* found at the tick */
+    assert_true(tree_wait(&tree, inner, "3"));
+}
+
 static void test_pin__any_parent_and_both_cgroup_drivers__found(void **state) {
     static const char *const folders[] = {"my.slice/my-own.slice/docker-%s.scope", "docker/%s",
                                           "my-parent/below/%s"};
@@ -629,6 +652,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__container_ends__gone_quietly),
         TEST(test_pin__cores_end__the_others_return),
         TEST(test_pin__systemd_inside__its_own_folder_is_found),
+        TEST(test_pin__inner_folder_with_a_text__follows),
         TEST(test_pin__any_parent_and_both_cgroup_drivers__found),
         TEST(test_pin__process_is_elsewhere__untouched),
         TEST(test_pin__mems_follow),
