@@ -10,6 +10,7 @@
 
 #include "paddock/clock.h"
 #include "paddock/docker_create.h"
+#include "paddock/docker_refusal.h"
 #include "paddock/log.h"
 #include "paddock/task_state.h"
 
@@ -241,6 +242,11 @@ static bool is_transient(int r) {
     return r == -EIO || r == -ENOTCONN || r == -EPROTO;
 }
 
+/* The same request may do the next time. */
+static bool may_pass(int r, const struct err *failed) {
+    return is_transient(r) && !(r == -EIO && docker_refusal_is_final(failed->text));
+}
+
 /* Ends a container that runs: its stop signal first. Its kill_timeout is not known, so it gets
  * Docker's default. */
 static int stop_leftover(struct start *s, const struct docker_state *state, struct err *err) {
@@ -312,7 +318,7 @@ static int create_container(struct start *s, struct err *err) {
                 return 0;
             retry = c == 0;
             r = c < 0 ? c : r;
-        } else if (is_transient(r) && ++transients < START_TRANSIENT_TRIES) {
+        } else if (may_pass(r, &failed) && ++transients < START_TRANSIENT_TRIES) {
             retry = true;
         }
         if (!retry)
@@ -401,7 +407,7 @@ static int wait_started(struct start *s, struct docker_begun *asked, bool *ret_a
     struct err failed = {0};
     int r = asked ? docker_container_start_end(asked, &call, &failed)
                   : docker_container_start(s->d->docker, &call, s->container_id, &failed);
-    *ret_again = is_transient(r);
+    *ret_again = r < 0 && may_pass(r, &failed);
     if (r == 0)
         return 0;
     return err_set(err, r == -ETIMEDOUT || *ret_again ? ERR_RECOVERABLE : ERR_PLAIN, -r,
@@ -457,9 +463,9 @@ static bool lacks_network(const struct start *s) {
 static int check_started(struct start *s, struct err *err) {
     struct err failed = {0};
     if (strcmp(s->state.status, "created") == 0)
-        return err_set(err, ERR_RECOVERABLE, ESRCH,
-                       "Failed to start container %s: it was not started%s%s", s->container_id,
-                       s->state.error[0] ? ": " : "", s->state.error);
+        return err_set(err, docker_refusal_is_final(s->state.error) ? ERR_PLAIN : ERR_RECOVERABLE,
+                       ESRCH, "Failed to start container %s: it was not started%s%s",
+                       s->container_id, s->state.error[0] ? ": " : "", s->state.error);
     int r = s->state.running ? docker_create_compare(s->body, s->inspect, &failed) : 0;
     if (r == 0 || (r == -ENETUNREACH && lacks_network(s)))
         return 0;
@@ -477,7 +483,7 @@ static int look_at_container(struct start *s, bool *ret_again, struct err *err) 
         return err_wrap(err, r, "Failed to inspect container %s", s->container_id);
     }
     r = check_started(s, err);
-    *ret_again = r < 0;
+    *ret_again = r < 0 && err->cls == ERR_RECOVERABLE;
     if (r < 0)
         return r;
     /* From here on it is pinned, whatever else takes its time. */

@@ -361,6 +361,22 @@ static void test_start__start_500__recoverable(void **state) {
                        "no device", ERR_RECOVERABLE, "POST /containers/create", 5});
 }
 
+/* Docker answers 500 also to values that the kernel refuses. */
+static void test_start__refused_value__final_after_one_attempt(void **state) {
+    refuse(*state, &(struct refusal){
+                       "POST /containers/*/start status=500 body={\"message\":\"OCI runtime "
+                       "create failed: runc create failed: sysctl kernel.x is not in a "
+                       "separate kernel namespace\"}\n",
+                       "kernel.x is not in a separate", ERR_PLAIN, "POST /containers/create", 1});
+}
+
+static void test_start__create_with_a_bad_mode__final_after_one_attempt(void **state) {
+    refuse(*state,
+           &(struct refusal){
+               "POST /containers/create status=500 body={\"message\":\"invalid mode: bad\"}\n",
+               "invalid mode: bad", ERR_PLAIN, "POST /containers/create", 1});
+}
+
 static void test_start__start_cut_off__recoverable(void **state) {
     refuse(*state, &(struct refusal){"POST /containers/*/start drop\n", "Failed to start container",
                                      ERR_RECOVERABLE, "POST /containers/create", 5});
@@ -760,6 +776,8 @@ static const struct CMUnitTest tests[] = {
     T(test_start__start_404__plain),
     T(test_start__start_400__plain),
     T(test_start__start_500__recoverable),
+    T(test_start__refused_value__final_after_one_attempt),
+    T(test_start__create_with_a_bad_mode__final_after_one_attempt),
     T(test_start__start_cut_off__recoverable),
     HASTY(test_start__start_hangs__recoverable),
     HASTY(test_start__inspect_hangs__recoverable),

@@ -1,0 +1,44 @@
+/* Whether a refusal of Docker's is final: the same request would be refused for ever.
+ *
+ * StartTask repeats what fails with a 5xx, because such a failure can pass. But Docker also answers
+ * 500 when the container runtime or the kernel refuses a value of the job. Only the text shows the
+ * difference. A text that is not known here counts as one that can pass. */
+#include "paddock/docker_refusal.h"
+
+#include "paddock/cleanup.h"
+
+#include <string.h>
+
+static bool has_one(const char *text, const char *const *words, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (strcasestr(text, words[i]))
+            return true;
+    return false;
+}
+
+bool docker_refusal_is_final(const char *text) {
+    /* Texts of Docker and runc that name the value. */
+    static const char *const values[] = {
+        "is not in a separate",               /* sysctl of the host */
+        "not allowed in host",                /* sysctl of a namespace that is the host's */
+        "sysctl key",           "/proc/sys/", /* sysctl that does not exist, or its value */
+        "sethostname",          "invalid mode", "invalid volume spec", "invalid mount",
+    };
+    /* Answers of the kernel to what the runtime sets up for the container. */
+    static const char *const answers[] = {
+        "invalid argument",
+        "operation not permitted",
+        "permission denied",
+        "not a directory",
+        "is a directory",
+        "file name too long",
+        "not supported",
+        "numerical result out of range",
+        "function not implemented",
+    };
+    if (has_one(text, values, ARRAY_LEN(values)))
+        return true;
+    /* Files of cgroups also refuse what will do a moment later. */
+    return strstr(text, "OCI runtime create failed") && !strstr(text, "cgroup") &&
+           has_one(text, answers, ARRAY_LEN(answers));
+}
