@@ -19,10 +19,21 @@ static bool has_one(const char *text, const char *const *words, size_t n) {
 bool docker_refusal_is_final(const char *text) {
     /* Texts of Docker and runc that name the value. */
     static const char *const values[] = {
-        "is not in a separate",               /* sysctl of the host */
-        "not allowed in host",                /* sysctl of a namespace that is the host's */
-        "sysctl key",           "/proc/sys/", /* sysctl that does not exist, or its value */
-        "sethostname",          "invalid mode", "invalid volume spec", "invalid mount",
+        "is not in a separate", /* sysctl of the host */
+        "not allowed in host",  /* sysctl of a namespace that is the host's */
+        "sysctl key",
+        "/proc/sys/", /* sysctl that does not exist, or its value */
+        "sethostname",
+        "invalid mode",
+        "invalid volume spec",
+        "invalid mount",
+        "invalid ipc mode",
+        "invalid pid mode",
+        "invalid uts mode",
+        "unable to find user",
+        "unable to find group",
+        "wrong rlimit value",
+        "error gathering device information",
     };
     /* Answers of the kernel to what the runtime sets up for the container. */
     static const char *const answers[] = {

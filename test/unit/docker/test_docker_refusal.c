@@ -37,6 +37,13 @@ static void test_docker_refusal_is_final__table(void **state) {
          true},
         {"OCI runtime create failed: crun: mount `proc`: Operation not permitted", true},
         {"invalid mode: bad", true},
+        {"Invalid IPC mode: bad", true},
+        {"unable to find user nosuchuser: no matching entries in passwd file", true},
+        {"Unable to find group nosuchgroup: no matching entries in group file", true},
+        {SHIM "wrong rlimit value: RLIMIT_NOSUCH: unknown", true},
+        {"error gathering device information while adding custom device \"/dev/nosuch\": no such "
+         "file or directory",
+         true},
         {"invalid volume specification: 'a:b'", true},
         /* these can pass */
         {SHIM "unable to start container process: unable to apply cgroup configuration: failed to "
