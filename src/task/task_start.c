@@ -12,9 +12,11 @@
 #include "paddock/docker_create.h"
 #include "paddock/docker_refusal.h"
 #include "paddock/log.h"
+#include "paddock/path.h"
 #include "paddock/task_state.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,6 +113,28 @@ static int hold_image(struct start *s, struct err *err) {
 
 /* ---- the request ---- */
 
+/* cgroup v1, a task without reserved cores: the set of Nomad's own cgroup at this moment. */
+static void shared_cpuset_v1(const struct start *s, char *out, size_t size) {
+    char path[PATH_MAX];
+    struct cpuset set;
+    AUTO_FD int at = -EBADF;
+    AUTO_FD int fd = -EBADF;
+    snprintf(path, sizeof(path), "%s/cpuset.effective_cpus", s->config->resources.cpuset_cgroup);
+    int r = path_find(path, &at);
+    if (r == 0)
+        r = path_open_regular(at, &fd);
+    ssize_t n = r == 0 ? read(fd, out, size - 1) : 0;
+    if (r == 0)
+        r = n < 0 ? -errno : cpuset_parse(out, (size_t)n, &set);
+    if (r == 0)
+        r = cpuset_format(&set, out, size);
+    if (r >= 0)
+        return;
+    out[0] = '\0';
+    log_warn("start", LOG_KV("task_id", s->config->id, "path", path, "error", strerror(-r)),
+             "Nomad's set cannot be read, the task may use all CPUs");
+}
+
 /* The wanted set as text; "" when there is nothing to go by (Docker then gives all, the reconciler
  * says so). */
 static void wanted_cpuset(const struct start *s, char *out, size_t size) {
@@ -125,9 +149,10 @@ static void wanted_cpuset(const struct start *s, char *out, size_t size) {
                            res->cpuset_cpus ? res->cpuset_cpus : "", &set);
     if (r == 0 && cpuset_format(&set, out, size) >= 0)
         return;
-    /* No cgroup v2 here: the reserved cores still go into the request. */
     if (!s->d->cgroup_v2 && !str_empty(res->cpuset_cpus))
         snprintf(out, size, "%s", res->cpuset_cpus);
+    else if (!s->d->cgroup_v2 && !str_empty(res->cpuset_cgroup))
+        shared_cpuset_v1(s, out, size);
 }
 
 /* The memory nodes of the wanted set, when they are followed: from the first instruction on, as the
@@ -152,7 +177,7 @@ static bool can_set_swappiness(const struct driver *d) {
 
 /* @sources_dir: NULL = what the job mounts is told by name. */
 static int build_request(struct start *s, const char *sources_dir, struct err *err) {
-    char runtimes[512];
+    char runtimes[DRIVER_ATTR_TEXT_MAX];
     int r = fingerprint_info(s->d->fingerprint, s->call, runtimes, sizeof(runtimes), err);
     if (r < 0)
         return r;

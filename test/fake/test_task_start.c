@@ -135,6 +135,27 @@ static void test_start__cgroup_v1__swappiness_where_it_can_be(void **state) {
     assert_int_equal(json_integer_value(with), 0);
 }
 
+/* A shared task is created with the set that Nomad's cgroup has at that moment. */
+static void test_start__cgroup_v1_shared__set_of_nomads_cgroup(void **state) {
+    struct world_web *x = *state;
+    char path[256];
+    snprintf(path, sizeof(path), "%s/cgroup/share", x->w.dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    x->task.resources.cpuset_cgroup = strdup(path);
+    world_run(&x->w, &x->task, NULL); /* no such file: a warning */
+    AUTO_JSON json_t *without = told(x, "CpusetCpus");
+    assert_null(without);
+    assert_int_equal(driver_destroy_task(x->w.d, &(struct call){0}, x->task.id, true, NULL), 0);
+    snprintf(path, sizeof(path), "%s/cgroup/share/cpuset.effective_cpus", x->w.dir);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs("0,2-3\n", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    world_run(&x->w, &x->task, NULL);
+    AUTO_JSON json_t *with = told(x, "CpusetCpus");
+    assert_string_equal(json_string_value(with), "0,2-3");
+}
+
 /* The nodes are this machine's. */
 static void test_start__mems_followed__in_the_request(void **state) {
     struct world_web *x = *state;
@@ -754,6 +775,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__same_id_twice__refused_and_first_goes_on),
     T(test_start__ends_at_once__exit_code_told),
     T(test_start__ends_at_once__log_closes),
+    T(test_start__cgroup_v1_shared__set_of_nomads_cgroup),
     T(test_start__cgroup_v1__swappiness_where_it_can_be),
     cmocka_unit_test_setup_teardown(test_start__mems_followed__in_the_request, setup_mems,
                                     world_web_teardown),
