@@ -57,6 +57,36 @@ enum check_verdict check_rules_cores(const char *pool, const char *cores, const 
     return CHECK_OK;
 }
 
+/* The CPUs that are in both lists. */
+static void common(const char *a, const char *b, struct cpuset *ret) {
+    struct cpuset other;
+    if (cpuset_parse(a, strlen(a), ret) < 0 || cpuset_parse(b, strlen(b), &other) < 0)
+        *ret = (struct cpuset){{0}};
+    else
+        cpuset_intersect(ret, &other);
+}
+
+enum check_verdict check_rules_isolated(const char *isolated, const char *pool, const char *cores,
+                                        char ret[static CHECK_TEXT_MAX]) {
+    struct cpuset shared, reserved;
+    char text[4096];
+    common(isolated, pool, &shared);
+    common(isolated, cores, &reserved);
+    cpuset_union(&shared, &reserved);
+    if (cpuset_is_empty(&shared)) {
+        snprintf(ret, CHECK_TEXT_MAX, "%s", isolated[0] ? "none that Nomad hands out" : "none");
+        return CHECK_OK;
+    }
+    if (cpuset_format(&shared, text, sizeof(text)) < 0)
+        snprintf(text, sizeof(text), "some");
+    snprintf(ret, CHECK_TEXT_MAX,
+             "Nomad hands out %s, which the boot line isolates (isolcpus): the kernel does not "
+             "move threads between these CPUs, so all threads of a task run on one of them. Take "
+             "them out of isolcpus, or out of Nomad (client.reserved.cores)",
+             text);
+    return CHECK_WARNING;
+}
+
 void check_rules_scopes(const char *cgroup_root, char *ret, size_t size) {
     char path[PATH_MAX], text[4096];
     struct cpuset all = {{0}}, one;

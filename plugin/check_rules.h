@@ -16,6 +16,12 @@ bool check_rules_has_word(const char *text, const char *word);
 enum check_verdict check_rules_cores(const char *pool, const char *cores, const char *online,
                                      char ret[static CHECK_TEXT_MAX]);
 
+/** CPUs that the boot line isolates (isolcpus) and that Nomad hands out. @isolated:
+ * /sys/devices/system/cpu/isolated; @pool, @cores as for check_rules_cores; list texts. @ret: what
+ * is so, and what to do. */
+enum check_verdict check_rules_isolated(const char *isolated, const char *pool, const char *cores,
+                                        char ret[static CHECK_TEXT_MAX]);
+
 /** The pool of a client up to 1.6, which has no share.slice: it writes the pool, and a task's own
  * cores, to each task's scope under @cgroup_root/nomad.slice. Reads these files. @ret: all of them
  * together as list text, "" = there is none, or it does not fit. */

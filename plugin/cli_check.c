@@ -26,7 +26,7 @@
 #define CHECK_WAIT_US 5000000u
 
 struct check {
-    const char *cgroup_root, *proc_root, *endpoint, *socket;
+    const char *cgroup_root, *proc_root, *sys_root, *endpoint, *socket;
     unsigned warnings, failures;
 };
 
@@ -89,6 +89,9 @@ static void check_nomad_cores(struct check *c) {
         check_rules_scopes(c->cgroup_root, pool, sizeof(pool));
     enum check_verdict v = check_rules_cores(pool, cores, online, text);
     say(c, v, "Nomad's cores: %s", text);
+    slurp(c->sys_root, "devices/system/cpu/isolated", online, sizeof(online));
+    v = check_rules_isolated(online, pool, cores, text);
+    say(c, v, "isolated CPUs: %s", text);
 }
 
 /* ---- Docker ---- */
@@ -262,7 +265,7 @@ int cli_check(int argc, char **argv) {
                                             {"socket", required_argument, NULL, 's'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    struct check k = {.cgroup_root = "/sys/fs/cgroup", .proc_root = "/proc"};
+    struct check k = {.cgroup_root = "/sys/fs/cgroup", .proc_root = "/proc", .sys_root = "/sys"};
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (c == 'd')

@@ -33,6 +33,28 @@ static void test_cores__table__judged_and_told_what_to_do(void **state) {
     }
 }
 
+static void test_isolated__table__judged(void **state) {
+    static const struct {
+        const char *isolated, *pool, *cores;
+        enum check_verdict v;
+        const char *says;
+    } rows[] = {
+        {"", "0-3", "", CHECK_OK, "none"},
+        {"4-7", "0-3", "", CHECK_OK, "none that Nomad hands out"},
+        {"2-3", "0-3", "", CHECK_WARNING, "Nomad hands out 2-3, which the boot line isolates"},
+        {"2-3", "0-1", "3", CHECK_WARNING, "Nomad hands out 3,"},
+        {"2-5", "0-2", "4-5", CHECK_WARNING, "Nomad hands out 2,4-5,"},
+        {"2-3", "", "", CHECK_OK, "none that Nomad hands out"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        enum check_verdict v =
+            check_rules_isolated(rows[i].isolated, rows[i].pool, rows[i].cores, text);
+        if (v != rows[i].v || !strstr(text, rows[i].says))
+            fail_msg("row %zu: verdict %d, \"%s\"", i, v, text);
+    }
+}
+
 static void put(const char *dir, const char *name, const char *set) {
     char path[160];
     snprintf(path, sizeof(path), "%s/nomad.slice/%s", dir, name);
@@ -100,6 +122,7 @@ static void test_status__failures_count_more_than_warnings(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cores__table__judged_and_told_what_to_do),
+        cmocka_unit_test(test_isolated__table__judged),
         cmocka_unit_test(test_scopes__all_of_them_together),
         cmocka_unit_test(test_inotify__table__judged),
         cmocka_unit_test(test_has_word__part_of_another__not_found),
