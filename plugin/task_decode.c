@@ -150,7 +150,6 @@ static void decode_mounts(const Driver__TaskConfig *in, struct task_config *out,
         copy(&m->task_path, in->mounts[i]->task_path, r);
         copy(&m->host_path, in->mounts[i]->host_path, r);
         copy(&m->propagation_mode, in->mounts[i]->propagation_mode, r);
-        copy(&m->selinux_label, in->mounts[i]->selinux_label, r);
         m->readonly = in->mounts[i]->readonly;
     }
     for (size_t i = 0; i < in->n_devices; i++) {

@@ -50,11 +50,12 @@ bool driver_disables_log_collection(struct driver *d);
 
 /* ---- fingerprint ---- */
 enum driver_health { DRIVER_UNDETECTED, DRIVER_UNHEALTHY, DRIVER_HEALTHY };
+#define DRIVER_ATTR_TEXT_MAX 2048
 enum driver_attr_type { ATTR_STRING, ATTR_BOOL, ATTR_INT };
 struct driver_attr {
     char key[96];
     enum driver_attr_type type;
-    char text[512];
+    char text[DRIVER_ATTR_TEXT_MAX];
     int64_t number; /* bool: 0 or 1 */
 };
 #define DRIVER_ATTRS_MAX 16
@@ -188,7 +189,7 @@ int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us
 /* ---- exec ---- */
 struct driver_exec_result {
     struct task_exit exit;
-    char *out, *err; /* bounded, with a note when cut; free() by driver_exec_result_done */
+    char *out, *err; /* the last 4 KiB of each stream; free() by driver_exec_result_done */
     size_t out_len, err_len;
 };
 /** @timeout_us: 0 = none. On timeout: -ETIMEDOUT (ERR_DEADLINE), the exec is ended. */

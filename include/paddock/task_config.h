@@ -26,7 +26,6 @@ struct task_mount {
     char *task_path, *host_path;
     bool readonly;
     char *propagation_mode; /* "", private, host-to-task, bidirectional */
-    char *selinux_label;
 };
 
 struct task_device {

@@ -32,7 +32,6 @@ static void mounts_done(struct task_config *c) {
         cleanup_free(&c->mounts[i].task_path);
         cleanup_free(&c->mounts[i].host_path);
         cleanup_free(&c->mounts[i].propagation_mode);
-        cleanup_free(&c->mounts[i].selinux_label);
     }
     cleanup_free(&c->mounts);
 }

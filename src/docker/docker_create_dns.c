@@ -93,12 +93,14 @@ static int put_line(struct buf *out, const char *keyword, const struct strv *wor
     return r < 0 ? r : buf_puts(out, "\n");
 }
 
-char *docker_create_resolv_text(const struct task_dns *dns, const char *system) {
-    if (dns->servers.n == 0 && dns->searches.n == 0 && dns->options.n == 0)
-        return strdup(system);
+int docker_create_resolv_text(const struct task_dns *dns, const char *system, char **ret_text) {
+    if (dns->servers.n == 0 && dns->searches.n == 0 && dns->options.n == 0) {
+        *ret_text = strdup(system);
+        return *ret_text ? 0 : -ENOMEM;
+    }
     AUTO_DNS struct task_dns from = {0};
     if (parse_resolv(system, &from) < 0)
-        return NULL;
+        return -ENOMEM;
     const struct strv *searches = dns->searches.n ? &dns->searches : &from.searches;
     const struct strv *servers = dns->servers.n ? &dns->servers : &from.servers;
     const struct strv *options = dns->options.n ? &dns->options : &from.options;
@@ -112,7 +114,10 @@ char *docker_create_resolv_text(const struct task_dns *dns, const char *system) 
         r = buf_printf(&out, "nameserver %s\n", servers->v[i]);
     if (r == 0 && options->n)
         r = put_line(&out, "options", options);
-    return r < 0 ? NULL : buf_take(&out);
+    if (r < 0)
+        return r;
+    *ret_text = buf_take(&out);
+    return *ret_text ? 0 : -ENOMEM;
 }
 
 static int system_resolv(struct create *c, char **ret) {
@@ -159,8 +164,14 @@ static int own_resolv(struct create *c) {
     int r = system_resolv(c, &system);
     if (r < 0)
         return r;
-    AUTO_FREE char *text = docker_create_resolv_text(&c->task->dns, system);
-    if (!text)
+    AUTO_FREE char *text = NULL;
+    r = docker_create_resolv_text(&c->task->dns, system, &text);
+    if (r == -EMSGSIZE)
+        return create_fail(c, EINVAL,
+                           "dns: the generated resolv.conf has more than %u bytes, give fewer "
+                           "servers, searches or options",
+                           RESOLV_CONF_MAX * 2);
+    if (r < 0)
         return err_oom(c->err);
     r = docker_create_path_write(c->alloc_dir, c->task_dir, "resolv.conf", text,
                                  DOCKER_CREATE_PATH_REPLACE);

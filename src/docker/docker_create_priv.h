@@ -127,8 +127,10 @@ int docker_create_volume_parse(const char *text, char **ret_src, char **ret_dst,
                                char **ret_mode) MUST_CHECK;
 
 /** The generated resolv.conf: each list of @dns that is empty comes from @system (text of the
- * host's file). Owner: caller, free(). NULL without memory. Context: pure. */
-char *docker_create_resolv_text(const struct task_dns *dns, const char *system);
+ * host's file). Returns 0; -EMSGSIZE more than 128 KiB; -ENOMEM. Owner: caller, free(). Context:
+ * pure. */
+int docker_create_resolv_text(const struct task_dns *dns, const char *system,
+                              char **ret_text) MUST_CHECK;
 
 /** True when the only nameserver in @system is systemd-resolved's stub, which no container can
  * reach. */

@@ -53,11 +53,23 @@ int docker_pause_find(struct docker *d, const struct call *call, const char *all
 static json_t *request(const char *alloc_id, const char *hostname, const char *image,
                        const char *owner) {
     json_t *labels = json_pack("{s:s}", DOCKER_LABEL_ALLOC_ID, alloc_id);
-    if (labels && !str_empty(owner))
-        json_object_set_new(labels, DOCKER_LABEL_OWNER, json_string(owner));
+    if (labels && !str_empty(owner) &&
+        json_object_set_new(labels, DOCKER_LABEL_OWNER, json_string(owner)) < 0) {
+        json_decref(labels);
+        return NULL;
+    }
     return json_pack("{s:s,s:s,s:o,s:{s:s,s:{s:s}}}", "Image", image, "Hostname", hostname,
                      "Labels", labels, "HostConfig", "NetworkMode", "none", "RestartPolicy", "Name",
                      "unless-stopped");
+}
+
+/* JSON holds UTF-8 only. */
+static int check_text(const char *what, const char *text, struct err *err) {
+    AUTO_JSON json_t *unchecked = json_string_nocheck(text ? text : "");
+    AUTO_JSON json_t *checked = json_string(text ? text : "");
+    if (checked || !unchecked) /* out of memory: the request fails with that */
+        return 0;
+    return err_set(err, ERR_PLAIN, EINVAL, "%s: the text is not UTF-8: \"%s\"", what, text);
 }
 
 /* The name is taken. Returns 1 by one that runs: the same request was quicker elsewhere; 0 it was
@@ -109,6 +121,10 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
     struct docker_pause p;
     name_of(alloc_id, name);
     if (docker_create_hostname_check("hostname of the network", hostname, err) < 0)
+        return -EINVAL;
+    if (check_text("allocation's id", alloc_id, err) < 0 ||
+        check_text("hostname of the network", hostname, err) < 0 ||
+        check_text("infra_image", image, err) < 0 || check_text("owner's label", owner, err) < 0)
         return -EINVAL;
     AUTO_JSON json_t *body = request(alloc_id, hostname ? hostname : "", image, owner);
     if (!body)

@@ -30,7 +30,8 @@ struct fingerprint {
     struct driver_fingerprint last;
     char next_description[256]; /* came once; not sent yet. "" = none */
     struct node_info {
-        char runtimes[512], os_type[32], bridge_ip[64];
+        char runtimes[DRIVER_ATTR_TEXT_MAX], os_type[32], bridge_ip[64];
+        bool runtimes_cut;    /* there are more than fit */
         bool info, bridge;    /* Docker has answered GET /info, GET /networks/bridge */
     } info;                   /* the last answers */
     struct loop_timer *timer; /* the streams thread's */
@@ -80,9 +81,9 @@ static int text_compare(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The keys of @object, sorted and comma separated. */
-static void join_keys(const json_t *object, char *out, size_t size) {
-    const char *names[64];
+/* The keys of @object, sorted and comma separated. Returns false when some of them do not fit. */
+static bool join_keys(const json_t *object, char *out, size_t size) {
+    const char *names[256];
     size_t n = 0;
     const char *key;
     json_t *value;
@@ -92,8 +93,10 @@ static void join_keys(const json_t *object, char *out, size_t size) {
     }
     qsort(names, n, sizeof(names[0]), text_compare);
     out[0] = '\0';
-    for (size_t i = 0, len = 0; i < n && len < size; i++)
+    size_t len = 0, i = 0;
+    for (; i < n && len + 1 + strlen(names[i]) < size; i++)
         len += (size_t)snprintf(out + len, size - len, "%s%s", i ? "," : "", names[i]);
+    return i == json_object_size(object);
 }
 
 static int read_info(struct driver *d, const struct call *call, struct node_info *n,
@@ -102,7 +105,8 @@ static int read_info(struct driver *d, const struct call *call, struct node_info
     int r = docker_info_get(d->docker, call, &info, err);
     if (r < 0)
         return r;
-    join_keys(json_object_get(info, "Runtimes"), n->runtimes, sizeof(n->runtimes));
+    n->runtimes_cut =
+        !join_keys(json_object_get(info, "Runtimes"), n->runtimes, sizeof(n->runtimes));
     const char *os = json_string_value(json_object_get(info, "OSType"));
     snprintf(n->os_type, sizeof(n->os_type), "%s", os ? os : "");
     n->info = true;
@@ -181,6 +185,7 @@ static void describe_healthy(struct fingerprint *f, const struct probe *p,
 static void keep_info(struct fingerprint *f, const struct node_info *n) {
     if (n->info) {
         snprintf(f->info.runtimes, sizeof(f->info.runtimes), "%s", n->runtimes);
+        f->info.runtimes_cut = n->runtimes_cut;
         snprintf(f->info.os_type, sizeof(f->info.os_type), "%s", n->os_type);
         f->info.info = true;
     }
@@ -307,7 +312,7 @@ int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_r
                      size_t runtimes_size, struct err *err) {
     pthread_mutex_lock(&f->fan.lock);
     bool known = f->info.info;
-    snprintf(ret_runtimes, runtimes_size, "%s", f->info.runtimes);
+    snprintf(ret_runtimes, runtimes_size, "%s", f->info.runtimes_cut ? "" : f->info.runtimes);
     pthread_mutex_unlock(&f->fan.lock);
     if (known)
         return 0;
@@ -316,7 +321,7 @@ int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_r
     int r = read_info(f->d, &within, &n, err);
     if (r < 0)
         return err_reclass(err, r, ERR_RECOVERABLE);
-    snprintf(ret_runtimes, runtimes_size, "%s", n.runtimes);
+    snprintf(ret_runtimes, runtimes_size, "%s", n.runtimes_cut ? "" : n.runtimes);
     return 0;
 }
 

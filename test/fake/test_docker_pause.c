@@ -35,6 +35,26 @@ static void expect_none(struct fake_pair *x) {
     assert_int_equal(inspect(x, "nomad_init_alloc", &s), -ENOENT);
 }
 
+static void test_docker_pause_create__bad_texts__named(void **state) {
+    struct fake_pair *x = *state;
+    static const char host_65[] =
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefX";
+    static const struct {
+        const char *hostname, *owner, *text;
+    } rows[] = {
+        {host_65, "o", "hostname of the network: \"0123456789abcdef"},
+        {"a\xff", "o", "hostname of the network: the text is not UTF-8"},
+        {"a", "node\xff/docker", "owner's label: the text is not UTF-8"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct docker_pause p;
+        struct err err = {0};
+        assert_int_equal(create(x, rows[i].hostname, rows[i].owner, &p, &err), -EINVAL);
+        assert_non_null(strstr(err.text, rows[i].text));
+    }
+    assert_int_equal(fake_count(&x->fake, CREATE), 0);
+}
+
 static void test_docker_pause_create__what_docker_is_told(void **state) {
     struct fake_pair *x = *state;
     static const struct {
@@ -291,6 +311,7 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        T(test_docker_pause_create__bad_texts__named),
         T(test_docker_pause_create__what_docker_is_told),
         T(test_docker_pause_create__again_and_after_a_restart__the_same),
         T(test_docker_pause_create__one_that_has_stopped__made_anew),

@@ -263,9 +263,9 @@ static const struct {
 static void test_docker_create_resolv_text__table(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(resolv_rows); i++) {
-        AUTO_FREE char *text =
-            docker_create_resolv_text(&resolv_rows[i].dns, resolv_rows[i].system);
-        if (!text || strcmp(text, resolv_rows[i].text) != 0)
+        AUTO_FREE char *text = NULL;
+        int r = docker_create_resolv_text(&resolv_rows[i].dns, resolv_rows[i].system, &text);
+        if (r < 0 || strcmp(text, resolv_rows[i].text) != 0)
             fail_msg("%s: %s", resolv_rows[i].name, text ? text : "NULL");
     }
 }
@@ -276,6 +276,14 @@ static void test_docker_create_resolv_is_stub__only_the_stub(void **state) {
     assert_false(docker_create_resolv_is_stub("nameserver 127.0.0.53\nnameserver 1.1.1.1\n"));
     assert_false(docker_create_resolv_is_stub("nameserver 127.0.0.1\n"));
     assert_false(docker_create_resolv_is_stub(""));
+}
+
+static void test_dns__too_long__named(void **state) {
+    (void)state;
+    AUTO_FREE char *search = calloc(1, (128u << 10) + 1);
+    memset(search, 'x', 128u << 10);
+    struct input in = {.task.dns = {.present = true, .searches = LIST(search)}};
+    assert_refused(&in, -EINVAL, "dns: the generated resolv.conf has more than 131072 bytes");
 }
 
 /* ---- hosts ---- */
@@ -507,6 +515,7 @@ int main(int argc, char **argv) {
         TEST(test_hosts__group__written_once_and_mounted),
         TEST(test_hosts__extra_hosts_of_another_start__in_a_file_of_the_task),
         TEST(test_hosts__host_gateway__refused_with_a_reason),
+        TEST(test_dns__too_long__named),
         TEST(test_hosts__ipv6__written),
         TEST(test_order__mounts_hosts_dns_namespaces),
         TEST(test_hosts__mounts_in_order),
