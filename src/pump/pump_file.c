@@ -25,7 +25,7 @@
 /* The timer aims at this many bytes each time. */
 #define TICK_BYTES ((uint64_t)32 << 10)
 #define TICK_MIN_US (5 * US_PER_MS)
-#define TICK_MAX_US (100 * US_PER_MS)
+#define TICK_MAX_US (200 * US_PER_MS)
 #define QUIET_TICKS 2            /* then the file is quiet */
 #define POLL_US (1 * US_PER_SEC) /* where inotify cannot announce the next write */
 #define REPORT_EVERY_US (60 * US_PER_SEC)
@@ -359,8 +359,10 @@ static bool read_some(struct pump_file *f, size_t max) {
     size_t len = (size_t)n - lead;
     uint64_t before = f->read_bytes;
     gather(f, buf, data, len);
-    if (f->read_bytes > before || f->stuck)
-        return !f->stuck;
+    if (f->stuck)
+        return false;
+    if (f->read_bytes > before)
+        return len == max || f->held.n > 1 || f->finishing; /* else it was read to the end */
     if (len == max && max < READ_MAX)
         return read_some(f, READ_MAX);
     return no_record(f, len);
