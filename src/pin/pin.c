@@ -323,6 +323,14 @@ static void find_reason(struct pin *p) {
     snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
 }
 
+/* The nodes that have memory; false when the kernel does not list them. */
+static bool nodes_with_memory(int dir, struct cpuset *ret) {
+    char text[1024];
+    AUTO_FD int fd = openat(dir, "has_memory", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+    return n > 0 && cpuset_parse(text, (size_t)n, ret) == 0;
+}
+
 static int read_nodes(struct pin *p) {
     if (!p->o.mems_follow)
         return 0;
@@ -333,8 +341,12 @@ static int read_nodes(struct pin *p) {
     p->node_cpus = calloc(PIN_NODES_MAX, sizeof(*p->node_cpus));
     if (!p->node_cpus)
         return -ENOMEM;
+    struct cpuset memory;
+    bool listed = nodes_with_memory(dir, &memory);
     for (unsigned i = 0; i < PIN_NODES_MAX; i++) {
         char name[64];
+        if (listed && !cpuset_has(&memory, i))
+            continue;
         snprintf(name, sizeof(name), "node%u/cpulist", i);
         AUTO_FD int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
         ssize_t n = fd >= 0 ? read(fd, p->scratch, sizeof(p->scratch)) : 0;

@@ -124,7 +124,9 @@ static int open_files(struct pin *p, struct pin_task *t, int dir) {
     int r = cgroup_file_open(dir, "cpuset.cpus", &t->cpus);
     if (r == 0)
         r = cgroup_file_open(dir, "cpuset.cpus.effective", &t->effective);
-    if (r == 0 && p->node_cpus)
+    /* A shared task keeps the nodes of its create request. Its pool changes with each reservation,
+     * and the kernel would migrate all of its memory each time. */
+    if (r == 0 && p->node_cpus && t->has_own)
         r = cgroup_file_open(dir, "cpuset.mems", &t->mems);
     return r;
 }

@@ -154,7 +154,7 @@ static int fill_call(struct pin *p, const struct pin_task *t, sd_bus_message *m)
     if (r >= 0)
         r = append_set(m, "AllowedCPUs", &t->target);
     pin_mems(p, &t->target, &mems);
-    if (r >= 0 && !cpuset_is_empty(&mems))
+    if (r >= 0 && t->has_own && !cpuset_is_empty(&mems))
         r = append_set(m, "AllowedMemoryNodes", &mems);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }

@@ -464,23 +464,30 @@ static void test_pin__process_is_elsewhere__untouched(void **state) {
     assert_string_equal(tree_get(&tree, tree_cpus(x), now, sizeof(now)), "0-3");
 }
 
-static void test_pin__mems_follow(void **state) {
-    char path[600], nodes[600];
+/* Node 2 has CPUs and no memory. */
+static void test_pin__mems_follow__cores_alone(void **state) {
+    char shared_mems[600], cores_mems[600], nodes[600], now[64];
     (void)state;
-    struct tree_task *x = tree_add(&tree, "", "0-3");
-    snprintf(path, sizeof(path), "%s/cpuset.mems", x->cgroup);
-    tree_put(&tree, path, "\n");
+    struct tree_task *shared = tree_add(&tree, "", "0-3");
+    struct tree_task *cores = tree_add(&tree, "2-3", "0-3");
+    snprintf(shared_mems, sizeof(shared_mems), "%s/cpuset.mems", shared->cgroup);
+    snprintf(cores_mems, sizeof(cores_mems), "%s/cpuset.mems", cores->cgroup);
+    tree_put(&tree, shared_mems, "0-1\n");
+    tree_put(&tree, cores_mems, "\n");
+    tree_put(&tree, "../nodes/has_memory", "0-1\n");
     tree_put(&tree, "../nodes/node0/cpulist", "0-1\n");
-    tree_put(&tree, "../nodes/node1/cpulist", "2-3\n");
+    tree_put(&tree, "../nodes/node1/cpulist", "2\n");
+    tree_put(&tree, "../nodes/node2/cpulist", "3\n");
     snprintf(nodes, sizeof(nodes), "%s/nodes", tree.dir);
     struct pin_options o = tree_options(&tree);
     o.mems_follow = true;
     o.node_root = nodes;
     assert_int_equal(pin_new(&o, &pin), 0);
-    assert_set(x, "1-3");
-    assert_true(tree_wait(&tree, path, "0-1"));
-    tree_share(&tree, "2-3", "1");
-    assert_true(tree_wait(&tree, path, "1"));
+    assert_set(shared, "1");
+    assert_set(cores, "2-3");
+    assert_true(tree_wait(&tree, cores_mems, "1"));
+    assert_true(wait_state(0, "pinned") && wait_state(1, "pinned"));
+    assert_string_equal(tree_get(&tree, shared_mems, now, sizeof(now)), "0-1");
 }
 
 static void test_pin__no_controller__says_why(void **state) {
@@ -655,7 +662,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__inner_folder_with_a_text__follows),
         TEST(test_pin__any_parent_and_both_cgroup_drivers__found),
         TEST(test_pin__process_is_elsewhere__untouched),
-        TEST(test_pin__mems_follow),
+        TEST(test_pin__mems_follow__cores_alone),
         TEST(test_pin__no_controller__says_why),
         TEST(test_pin__no_right_to_write__says_why),
         TEST(test_pin__metrics),
