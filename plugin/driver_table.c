@@ -5,12 +5,27 @@
 #include "plugin/driver_table.h"
 #include "plugin/svc.h"
 
+#include "paddock/driver.h"
+
 #include "driver.pb-c.h"
 
-#define UNARY(name, lane, req, fn)                                                                 \
-    { DRIVER_SERVICE name, RPC_UNARY, lane, &driver__##req##_request__descriptor, fn, NULL }
-#define STREAM(name, kind, lane, req, fn)                                                          \
-    { DRIVER_SERVICE name, kind, lane, &driver__##req##_request__descriptor, NULL, fn }
+#define UNARY(name, lane, req, fn, ...)                                                            \
+    {                                                                                              \
+        DRIVER_SERVICE name, RPC_UNARY, lane, &driver__##req##_request__descriptor, .unary = fn,   \
+                                                                                    __VA_ARGS__    \
+    }
+#define STREAM(name, kind, lane, req, fn, ...)                                                     \
+    {                                                                                              \
+        DRIVER_SERVICE name, kind, lane, &driver__##req##_request__descriptor, .stream = fn,       \
+                                                                               __VA_ARGS__         \
+    }
+/* The first of these calls makes this process the one that runs tasks: an agent also starts plugins
+ * only to ask for their schema. */
+#define ACTIVATES .ready = activate
+
+static int activate(void *app, struct err *err) {
+    return driver_activate(app, err);
+}
 
 /* Fingerprint and TaskEvents never end: Nomad opens them again at once, without a pause. */
 static const struct rpc_method rows[] = {
@@ -18,10 +33,10 @@ static const struct rpc_method rows[] = {
     UNARY("Shutdown", RPC_INLINE, shutdown, svc_shutdown),
     UNARY("TaskConfigSchema", RPC_INLINE, task_config_schema, svc_task_config_schema),
     UNARY("Capabilities", RPC_INLINE, capabilities, svc_capabilities),
-    STREAM("Fingerprint", RPC_STREAM, RPC_INLINE, fingerprint, svc_fingerprint),
+    STREAM("Fingerprint", RPC_STREAM, RPC_INLINE, fingerprint, svc_fingerprint, ACTIVATES),
     STREAM("TaskEvents", RPC_STREAM, RPC_INLINE, task_events, svc_task_events),
-    UNARY("StartTask", RPC_IMAGES, start_task, svc_start_task),
-    UNARY("RecoverTask", RPC_QUICK, recover_task, svc_recover_task),
+    UNARY("StartTask", RPC_IMAGES, start_task, svc_start_task, ACTIVATES),
+    UNARY("RecoverTask", RPC_QUICK, recover_task, svc_recover_task, ACTIVATES),
     UNARY("WaitTask", RPC_INLINE, wait_task, svc_wait_task),
     UNARY("StopTask", RPC_INLINE, stop_task, svc_stop_task),
     UNARY("DestroyTask", RPC_QUICK, destroy_task, svc_destroy_task),
@@ -30,8 +45,8 @@ static const struct rpc_method rows[] = {
     STREAM("TaskStats", RPC_STREAM, RPC_INLINE, task_stats, svc_task_stats),
     UNARY("ExecTask", RPC_EXECS, exec_task, svc_exec_task),
     STREAM("ExecTaskStreaming", RPC_BIDI, RPC_QUICK, exec_task_streaming, svc_exec_task_streaming),
-    UNARY("CreateNetwork", RPC_IMAGES, create_network, svc_create_network),
-    UNARY("DestroyNetwork", RPC_QUICK, destroy_network, svc_destroy_network),
+    UNARY("CreateNetwork", RPC_IMAGES, create_network, svc_create_network, ACTIVATES),
+    UNARY("DestroyNetwork", RPC_QUICK, destroy_network, svc_destroy_network, ACTIVATES),
 };
 
 const struct rpc_method *driver_table(size_t *ret_n) {

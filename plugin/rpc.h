@@ -60,6 +60,8 @@ struct rpc_method {
     void (*unary)(struct rpc_call *c, const ProtobufCMessage *req);
     /* Bidi: @req is the client's first message. */
     void (*stream)(struct rpc_stream *s, const ProtobufCMessage *req);
+    /* Called before the handler; <0 fails the call with @err. NULL = nothing to do. */
+    int (*ready)(void *app, struct err *err);
 };
 
 /* A table of rows with what its handlers share: rpc_call_app(). */

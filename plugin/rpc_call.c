@@ -102,10 +102,13 @@ static void call_handle(struct rpc_call *c) {
     pthread_mutex_unlock(&c->b.lock);
     ProtobufCMessage *req = gone ? NULL : rpc_decode(bytes, c->b.method->request);
     grpc_byte_buffer_destroy(bytes);
-    if (req)
-        c->b.method->unary(c, req);
-    else
+    struct err err = {0};
+    if (!req)
         call_refuse(c, ERR_INVALID, "%s: malformed request message", c->b.method->path);
+    else if (c->b.method->ready && c->b.method->ready(c->b.app, &err) < 0)
+        rpc_fail(c, &err);
+    else
+        c->b.method->unary(c, req);
     if (req)
         protobuf_c_message_free_unpacked(req, NULL);
 }

@@ -307,7 +307,10 @@ static void stream_run(struct rpc_base *b) {
     pthread_mutex_unlock(&b->lock);
     ProtobufCMessage *req = gone ? NULL : rpc_decode(bytes, b->method->request);
     grpc_byte_buffer_destroy(bytes);
-    if (req)
+    struct err err = {0};
+    if (req && b->method->ready && b->method->ready(b->app, &err) < 0)
+        rpc_stream_finish(s, &err);
+    else if (req)
         b->method->stream(s, req);
     else if (!gone)
         stream_refuse(s, ERR_INVALID, "malformed request message");

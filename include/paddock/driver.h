@@ -43,6 +43,11 @@ void driver_free(struct driver *d);
  */
 int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
                       uint64_t total_compute_mhz, unsigned cores, struct err *err) MUST_CHECK;
+/** Makes this the instance that runs tasks (Docker client, event stream, reconciler, streams
+ * thread); returns immediately when it is already. Comes before driver_fingerprint,
+ * driver_start_task, driver_recover_task, driver_create_network and driver_destroy_network. Returns
+ * 0; -ENOTCONN (ERR_PLAIN) before SetConfig; another -errno. */
+int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
 /** Init: nothing to do beyond activating. */
 int driver_init(struct driver *d, struct err *err) MUST_CHECK;
 

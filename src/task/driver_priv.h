@@ -107,10 +107,6 @@ static inline void client_config_putp(struct config_snapshot **c) {
 }
 #define AUTO_CONFIG __attribute__((cleanup(client_config_putp)))
 
-/** Makes it the instance that runs tasks; at once when it is already.
- *  Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; what else failed. */
-int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
-
 /** Call it for each task that the agent starts or recovers. The first task's alloc folder
  * identifies the Nomad client: owner label, log pump. Each call takes the claim (claim.h). Returns
  * 0; -errno with @err. */

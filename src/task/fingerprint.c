@@ -333,9 +333,6 @@ static void call_listener(struct driver_sub *sub, const void *what) {
 
 int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
                        void *ctx, struct driver_sub **ret, struct err *err) {
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
     struct fingerprint *f = d->fingerprint;
     struct driver_sub *sub = fan_sub_new(&f->fan, call_listener, (void (*)(void))on, ctx);
     if (!sub)

@@ -208,10 +208,7 @@ static int find_or_make(struct driver *d, const struct call *call, const char *a
 int driver_create_network(struct driver *d, const struct call *call, const char *alloc_id,
                           const char *hostname, struct driver_network *ret, struct err *err) {
     struct docker_pause pause = {0};
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
-    r = find_or_make(d, call, alloc_id, hostname, &pause, err);
+    int r = find_or_make(d, call, alloc_id, hostname, &pause, err);
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
     r = remember(d->networks, alloc_id, pause.container_id, pause.image_id);
@@ -228,12 +225,9 @@ void driver_network_done(struct driver_network *n) {
 
 int driver_destroy_network(struct driver *d, const struct call *call, const char *alloc_id,
                            const char *container_id, struct err *err) {
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
     struct call within = call_within(call, d->timeout_slow_us);
     struct docker_pause gone;
-    r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, &gone, err);
+    int r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, &gone, err);
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
     held_image(d->networks, alloc_id, gone.image_id);

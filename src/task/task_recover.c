@@ -215,9 +215,7 @@ static int recover(struct driver *d, const struct call *call, const struct task_
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
                         const void *data, size_t len, struct err *err) {
     struct recovery mine = {.task_id = task->id};
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
+    int r;
     while (!enter(d, &mine)) {
         r = call_sleep(call, RECOVER_TURN_US);
         if (r < 0)

@@ -660,9 +660,6 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
 
 int driver_start_task(struct driver *d, const struct call *call, const struct task_config *config,
                       struct driver_started *ret, struct err *err) {
-    int r = driver_activate(d, err);
-    if (r < 0)
-        return r;
     AUTO_CONFIG struct config_snapshot *plugin = client_config_get(d);
     struct start s = {.d = d,
                       .call = call,
@@ -671,7 +668,7 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
                       .fifos = {-EBADF, -EBADF},
                       .sibling = {.task = config}};
     struct driver_started result = {0};
-    r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
+    int r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
     if (r == 0)
         r = client_meet(d, config, err);
     if (r == 0) {

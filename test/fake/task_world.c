@@ -101,6 +101,8 @@ void world_driver_new(struct world *w, const char *plugin_json) {
     buf_done(&b);
     if (r < 0)
         fail_msg("SetConfig: %s", err.text);
+    if (driver_activate(w->d, &err) < 0)
+        fail_msg("activation: %s", err.text);
 }
 
 void world_driver_free(struct world *w) {

@@ -146,9 +146,9 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         driver_unsubscribe(TAKE_PTR(x->sub));
         world_driver_free(&x->w);
-        world_driver_new(&x->w, rows[i].plugin);
         fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
         fake_rules(&x->w.fake, rows[i].rules);
+        world_driver_new(&x->w, rows[i].plugin);
         x->n = 0;
         subscribe(x);
         await(x, DRIVER_HEALTHY, "the first fingerprint");

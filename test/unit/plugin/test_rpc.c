@@ -228,7 +228,19 @@ static void refuse(struct rpc_stream *s, const ProtobufCMessage *req) {
 
 #define ROW(name, kind, lane, field, handler)                                                      \
     { "/test/" name, kind, lane, &goplugin__conn_info__descriptor, .field = handler }
+#define ROW_NOT_READY(name, kind, lane, field, handler)                                            \
+    {                                                                                              \
+        "/test/" name, kind, lane, &goplugin__conn_info__descriptor, .field = handler,             \
+                                                                     .ready = refuse_all           \
+    }
+static int refuse_all(void *app, struct err *err) {
+    (void)app;
+    return err_set(err, ERR_RECOVERABLE, EBUSY, "not ready");
+}
+
 static const struct rpc_method rows[] = {
+    ROW_NOT_READY("NotReady", RPC_UNARY, RPC_INLINE, unary, echo),
+    ROW_NOT_READY("NotReadyCount", RPC_STREAM, RPC_INLINE, stream, count),
     ROW("Echo", RPC_UNARY, RPC_QUICK, unary, echo),
     ROW("Inline", RPC_UNARY, RPC_INLINE, unary, inline_echo),
     ROW("Block", RPC_UNARY, RPC_QUICK, unary, block),
@@ -353,6 +365,21 @@ static void test_unary__8_mib__answered(void **state) {
     protobuf_c_message_free_unpacked(&back->base, NULL);
     client_call_done(&k);
     free(big);
+}
+
+/* The handler is not called. */
+static void test_method__not_ready__its_error(void **state) {
+    struct fixture *f = *state;
+    Goplugin__ConnInfo m = info(1);
+    struct client_call k;
+    assert_int_equal(client_unary(&f->client, &k, "/test/NotReady", &m.base),
+                     GRPC_STATUS_FAILED_PRECONDITION);
+    assert_int_equal(grpc_slice_str_cmp(k.text, "not ready"), 0);
+    client_call_done(&k);
+    client_open(&f->client, &k, NULL, "/test/NotReadyCount", 0);
+    assert_true(client_stream_start(&k, &m.base, false));
+    assert_int_equal(client_status(&k), GRPC_STATUS_FAILED_PRECONDITION);
+    client_call_done(&k);
 }
 
 static void test_unary__recoverable_error__details(void **state) {
@@ -933,6 +960,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         WITH(test_unary__answered),
         WITH(test_unary__8_mib__answered),
+        WITH(test_method__not_ready__its_error),
         WITH(test_unary__recoverable_error__details),
         WITH(test_unary__no_answer_by_handler__unknown),
         WITH(test_unary__unknown_method__unimplemented),
