@@ -1,7 +1,7 @@
 #pragma once
 /* A cgroup v2 folder's cpuset files on held fds, and where a container's folder is.
  *
- * Facts (cpuset.md 1.3): a held fd read with pread(.., 0) is always fresh and 12 times cheaper than
+ * A held fd read with pread(.., 0) is always fresh and 12 times cheaper than
  * open+read+close; after the cgroup is gone both read and write give ENODEV. Roots are the caller's
  * fds, so that a plain folder serves as a tree in tests. Any thread; no locks, no logs. */
 #include "paddock/cpuset.h"

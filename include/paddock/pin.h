@@ -3,7 +3,7 @@
  *
  * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each
  * container's file, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states,
- * counters, history). Facts: cpuset.md; the rule is its part 2. Coordinates come as a snapshot of
+ * counters, history). The rule is in pin_plan.h. Coordinates come as a snapshot of
  * the task store, taken under the store's lock by the callback, only when pin_wake() said that the
  * store has changed. Nothing is locked while it reads, writes or talks to systemd. */
 #include "paddock/cpuset.h"
@@ -91,7 +91,7 @@ int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, c
 void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
 
 /** Everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host": {...}}.
- *  Owner: caller. Any thread (waits for the pin thread's current pass). NULL without memory. */
+ *  Owner: caller. Any thread (takes the lock for one task at a time). NULL without memory. */
 json_t *pin_status(struct pin *p);
 /** The counters as Prometheus text; free(). Any thread. */
 char *pin_metrics(struct pin *p);

@@ -1,8 +1,8 @@
-/* Makes a set last: the container's scope keeps its own record (AllowedCPUs), which systemd puts
- * back at a daemon-reload and the runtime at an update (cpuset.md 1.2). So that record is kept in
- * step, by Manager.SetUnitProperties(runtime) on the system bus: asynchronous, behind the write,
- * never in its way. Without a bus everything else works; it is looked for again with a back-off of
- * 1 s to 60 s. */
+/* Keeps a written cpuset in place. systemd stores its own copy (the scope's AllowedCPUs) and writes
+ * it back on daemon-reload; the container runtime does the same on update. The pin thread calls
+ * this file to keep that copy equal to the task's set, by Manager.SetUnitProperties(runtime) on the
+ * system bus. The calls are asynchronous and never delay a write. Without a bus everything else
+ * works; the connection is retried with a back-off of 1 s to 60 s. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/log.h"
