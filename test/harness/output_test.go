@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,40 +30,43 @@ func printLines(n int) string {
 	return fmt.Sprintf(`awk 'BEGIN { for (i = 0; i < %d; i++) printf "%%0%dd\n", i }'`, n, outputLine-1)
 }
 
-/* How many of the lines 0 to n-1 are missing, how many came again. */
-func countNumbered(text string, n int) (lost, twice int, order bool) {
+/* What came of the lines 0 to n-1. */
+type came struct{ lost, twice, torn, disordered int }
+
+func (c came) whole() bool { return c == came{} }
+
+func countNumbered(text string, n int) (c came) {
 	seen := make([]bool, n)
-	order = true
 	last := -1
 	for len(text) > 0 {
 		end := strings.IndexByte(text, '\n') + 1
 		if end == 0 {
 			end = len(text)
 		}
-		i := -1
-		if end == outputLine {
-			if _, err := fmt.Sscanf(strings.TrimLeft(text[:end-1], "0")+" ", "%d", &i); err != nil {
-				i = 0 /* all its digits are zeros */
-			}
-		}
+		line := text[:end]
 		text = text[end:]
-		if i < 0 || i >= n {
-			order = false /* torn */
-			continue
+		i, err := -1, error(nil)
+		if len(line) == outputLine {
+			i, err = strconv.Atoi(strings.TrimLeft(line[:outputLine-2], "0") + line[outputLine-2:outputLine-1])
 		}
-		if seen[i] {
-			twice++
+		switch {
+		case err != nil || i < 0 || i >= n:
+			c.torn++
+			continue
+		case seen[i]:
+			c.twice++
+		case i < last:
+			c.disordered++
 		}
 		seen[i] = true
-		order = order && i > last
 		last = i
 	}
 	for _, s := range seen {
 		if !s {
-			lost++
+			c.lost++
 		}
 	}
-	return lost, twice, order
+	return c
 }
 
 /* Busy loops beside the test, until it ends. */
@@ -135,10 +139,10 @@ func TestOutputAtFullSpeedArrivesOnce(t *testing.T) {
 					return k.stdout.ended(), fmt.Sprintf("%d bytes, open", k.stdout.size())
 				})
 				stop()
-				lost, twice, order := countNumbered(k.stdout.text(), lines)
-				t.Logf("%d lines, printed in %.1f s, delivered in %.1f s: %d lost, %d twice", lines, printed.Seconds(), time.Since(begun).Seconds(), lost, twice)
-				if lost > 0 || twice > 0 || !order {
-					t.Errorf("%d lines lost, %d twice, in order: %v", lost, twice, order)
+				c := countNumbered(k.stdout.text(), lines)
+				t.Logf("%d lines, printed in %.1f s, delivered in %.1f s: %+v", lines, printed.Seconds(), time.Since(begun).Seconds(), c)
+				if !c.whole() {
+					t.Errorf("not each line came once: %+v", c)
 				}
 				ok(t, k.destroy(p), "DestroyTask")
 				within(t, 10*time.Second, "Kill by the host", p.client.Kill)
@@ -150,55 +154,103 @@ func TestOutputAtFullSpeedArrivesOnce(t *testing.T) {
 /* The files are large enough that what is printed while nobody reads is still there. */
 const largeLogs = "\nlogging { type = \"json-file\"  config { max-size = \"10m\"  max-file = \"10\" } }"
 
-func TestOutputArrivesOnceWhenPumpAndPluginAreKilled(t *testing.T) {
+/* A line of a mixed task's stderr: 20,000 bytes and its number. */
+func longLine(i int) string { return strings.Repeat("x", 20000) + fmt.Sprint(i) + "\n" }
+
+/*
+ * One task prints 5 MB/s, one both streams with long lines, one to a terminal, all
+ * with rotation. What dockerd has read and not written when it is killed is lost:
+ * nothing else is.
+ */
+func TestOutputArrivesOnceWhenAllAreKilled(t *testing.T) {
 	paddockOnly(t, "its log process dies with the plugin")
+	t.Run("pump and plugin", func(t *testing.T) { killWhilePrinting(t, "pump", "plugin", "both") })
+	t.Run("dockerd too", func(t *testing.T) { killWhilePrinting(t, "pump", "plugin", "both", "dockerd", "dockerd") })
+}
+
+func killWhilePrinting(t *testing.T, whats ...string) {
 	rng := rand.New(rand.NewSource(int64(envInt(t, "STORM_SEED", 1))))
 	p := launch(t)
-	/* 5 MB/s: 10,000 lines five times a second */
-	k := newTask(t, p, "steady", shell(fmt.Sprintf(
+	steady := newTask(t, p, "steady", shell(fmt.Sprintf(
 		`trap 'stop=1' TERM; stop=0; i=0; while [ $stop = 0 ]; do awk -v a=$i 'BEGIN { for (i = a; i < a + 10000; i++) printf "%%0%dd\n", i }'; i=$((i+10000)); sleep 0.15; done`,
 		outputLine-1))+largeLogs).start(p)
-	kills := map[string]int{}
-	end := time.Now().Add(time.Duration(envInt(t, "OUTPUT_SECONDS", 12)) * time.Second)
-	for time.Now().Before(end) {
-		size := k.stdout.size()
-		eventually(t, time.Minute, "the log goes on", func() (bool, string) {
-			return k.stdout.size() > size+1000000+rng.Intn(5000000), fmt.Sprint(k.stdout.size())
-		})
-		switch rng.Intn(3) {
-		case 0:
-			kills["pump"]++
-			for _, pump := range logPumps() {
-				_ = syscall.Kill(pump.pid, syscall.SIGKILL)
-			}
-		case 1:
-			kills["plugin"]++
-			p.crash(t)
-			p = launch(t)
-			ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask")
-		default:
-			kills["both"]++
-			p.crash(t)
-			for _, pump := range logPumps() {
-				_ = syscall.Kill(pump.pid, syscall.SIGKILL)
-			}
-			p = launch(t)
+	mixed := newTask(t, p, "mixed", shell(fmt.Sprintf(
+		`trap 'stop=1' TERM; stop=0; i=0; long=$(head -c 20000 /dev/zero | tr '\0' x); while [ $stop = 0 ]; do printf "%%0%dd\n" $i; echo $long$i >&2; i=$((i+1)); sleep 0.05; done`,
+		outputLine-1))+largeLogs).start(p)
+	terminal := newTask(t, p, "terminal", shell(
+		`trap 'stop=1' TERM; stop=0; i=0; while [ $stop = 0 ]; do echo "line $i"; i=$((i+1)); sleep 0.02; done`)+"\ntty = true"+largeLogs).start(p)
+	all := []*task{steady, mixed, terminal}
+	recoverAll := func() {
+		t.Helper()
+		p = launch(t)
+		for _, k := range all {
 			ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask")
 			k.stdout.resume()
 			k.stderr.resume()
 		}
 	}
-	ok(t, k.stop(p, 20*time.Second, "SIGTERM"), "StopTask")
-	eventually(t, time.Minute, "the end of the log", func() (bool, string) {
-		return k.stdout.ended(), fmt.Sprintf("%d bytes, open", k.stdout.size())
-	})
-	text := k.stdout.text()
-	lost, twice, order := countNumbered(text, len(text)/outputLine)
-	t.Logf("killed: %v; %d lines: %d lost, %d twice", kills, len(text)/outputLine, lost, twice)
-	if lost > 0 || twice > 0 || !order || len(text) == 0 {
-		t.Errorf("%d lines lost, %d twice, in order: %v", lost, twice, order)
+	kills := map[string]int{}
+	for end := time.Now().Add(time.Duration(envInt(t, "OUTPUT_SECONDS", 12)) * time.Second); time.Now().Before(end); {
+		size, more := steady.stdout.size(), 1000000+rng.Intn(5000000)
+		eventually(t, time.Minute, "the log goes on", func() (bool, string) {
+			return steady.stdout.size() > size+more, fmt.Sprint(steady.stdout.size())
+		})
+		what := whats[rng.Intn(len(whats))]
+		kills[what]++
+		if what == "plugin" || what == "both" {
+			p.crash(t)
+		}
+		if what == "pump" || what == "both" {
+			for _, pump := range logPumps() {
+				_ = syscall.Kill(pump.pid, syscall.SIGKILL)
+			}
+		}
+		if what == "dockerd" {
+			run.dockerd.Kill()
+			ok(t, run.dockerd.Start(), "dockerd again")
+		}
+		if what == "plugin" || what == "both" {
+			recoverAll()
+		}
 	}
-	ok(t, k.destroy(p), "DestroyTask")
+	for _, k := range all {
+		ok(t, k.stop(p, 20*time.Second, "SIGTERM"), "StopTask")
+		eventually(t, time.Minute, "the end of the log", func() (bool, string) {
+			return k.stdout.ended(), fmt.Sprintf("%d bytes, open", k.stdout.size())
+		})
+	}
+	text := steady.stdout.text()
+	c := countNumbered(text, len(text)/outputLine)
+	t.Logf("killed: %v; %d MB: %+v", kills, len(text)/1000000, c)
+	/* a pipe of 64 KiB and a buffer of 16 KiB; the line that is cut can be two pieces */
+	if c.twice > 0 || c.disordered > 0 || c.torn > 2*kills["dockerd"] || c.lost > 2000*kills["dockerd"] || len(text) == 0 {
+		t.Errorf("not each line came once: %+v", c)
+	}
+	if kills["dockerd"] == 0 {
+		out, errText := mixed.stdout.text(), mixed.stderr.text()
+		lines := len(out) / outputLine
+		if c := countNumbered(out, lines); !c.whole() {
+			t.Errorf("stdout of the mixed task: %+v", c)
+		}
+		var want strings.Builder
+		for i := 0; i < lines; i++ {
+			want.WriteString(longLine(i))
+		}
+		if errText != want.String() {
+			t.Errorf("stderr of the mixed task: %d bytes, want %d", len(errText), want.Len())
+		}
+		got := terminal.stdout.text()
+		want.Reset()
+		for i := 0; want.Len() < len(got); i++ {
+			fmt.Fprintf(&want, "line %d\r\n", i)
+		}
+		if got != want.String() {
+			t.Errorf("output of the terminal: %d bytes, want %d", len(got), want.Len())
+		}
+	}
+	for _, k := range all {
+		ok(t, k.destroy(p), "DestroyTask")
+	}
 }
 
 func TestOutputOfEachKindArrivesWhole(t *testing.T) {
