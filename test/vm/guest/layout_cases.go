@@ -114,7 +114,8 @@ func caseCoresApart(t *T) {
 	one.repairs(t, mustSet("1"), "two cores tasks;")
 }
 
-/* The last core is reserved: share.slice is blank, its effective set is everything. Nobody may be widened. */
+/* The last core is reserved: share.slice is blank, its effective set is everything. A shared task leaves the
+ * reserved cores: it runs on CPU 0, which is online and nobody's. */
 func caseAllReserved(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -122,20 +123,21 @@ func caseAllReserved(t *T) {
 	l.reserve(t, mustSet("1"))
 	k.becomes(t, mustSet("2-3"), tickLimit)
 	k.settles(t, mustSet("2-3"))
-	o := observe()
-	t.atEnd(o.end)
-	t.ok(o.expect(k.cpusFile(), mustSet("2-3")), "observer")
 	l.reserve(t, mustSet("2-3"))
 	effective, err := readSet(filepath.Join(k.scope, "cpuset.cpus.effective"))
 	t.ok(err, "the scope")
 	if effective&mustSet("1") == 0 {
 		t.fatalf("the played layout is not the real one: with all reserved the shared scope has %s", effective)
 	}
-	window(t, 2500*time.Millisecond)
+	k.becomes(t, mustSet("0"), tickLimit)
+	o := observe()
+	t.atEnd(o.end)
+	t.ok(o.expect(k.cpusFile(), mustSet("0")), "observer")
+	window(t, 2500*time.Millisecond) /* two ticks */
 	wrong, _, err := o.seen(k.cpusFile())
 	t.ok(err, "observer")
 	if len(wrong) > 0 {
-		t.fatalf("with nothing left to share the last good set is to be held; it became%s", describe(wrong))
+		t.fatalf("with every core reserved the shared task is to stay on CPU 0; it became%s", describe(wrong))
 	}
 	l.release(t, mustSet("2"))
 	k.becomes(t, mustSet("2"), tickLimit)
