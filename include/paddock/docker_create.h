@@ -82,14 +82,19 @@ void docker_create_sources_close(struct docker_create_sources *s);
 int docker_create_sent_check(const char *alloc_dir, const struct docker_create_sources *s,
                              struct err *err) MUST_CHECK;
 
+/** Whether alloc/logs may be no mount point of the container @id any more, because another
+ * container has put a different folder there. True for an unknown container. */
+typedef bool docker_create_movable(void *ctx, const char *id);
+
 /** Which folders of the allocation of @task the containers of @list can write to, so that they can
  * swap what Nomad and this driver put there.
  *  @list: Docker's list of the allocation's running containers, with their mounts.
  *  @run_dir: folder below which drivers of this kind mount sources
- * (docker_create_host.sources_dir). Returns a mask of enum docker_own; what cannot be known counts
- * as reached. Context: any thread, looks at local files. */
+ * (docker_create_host.sources_dir).
+ *  @movable: asked about each container that mounts alloc. Returns a mask of enum docker_own; what
+ * cannot be known counts as reached. Context: any thread, looks at local files. */
 unsigned docker_create_reach(const json_t *list, const struct task_config *task,
-                             const char *run_dir);
+                             const char *run_dir, docker_create_movable *movable, void *ctx);
 
 /** Returns 0 with the body (owner: caller, json_decref) and the sources (owner: caller,
  * docker_create_sources_done; none without a sources_dir). -EINVAL bad value; -EACCES not allowed

@@ -57,6 +57,7 @@ struct task {
     struct task_end early; /* reported in phase STARTING */
     struct task_waiter *waiters;
     bool stored;
+    bool logs_movable; /* see store_set_logs_movable */
     unsigned refs;
     struct store *store;
     struct task *next;
@@ -93,6 +94,13 @@ struct task_look store_look(const struct task *t);
  * kill reported for an earlier container are forgotten. */
 void store_set_container(struct task *t, const char *container_id, const char *image_id, bool tty,
                          bool logs);
+/** A container of the allocation can put another folder in the place of alloc/logs. All of its
+ * tasks that are in the store now may then have their mount point elsewhere, for the rest of their
+ * lives.
+ */
+void store_set_logs_movable(struct store *s, const char *alloc_id);
+/** True after that, and for a container that no task has. */
+bool store_is_logs_movable(struct store *s, const char *container_id);
 /** The container runs (again); @pid may be new. Without effect on a task that has exited. Returns
  * true with *@ret_early when an end was reported while the task was STARTING: the caller records it
  * with store_set_exited. */

@@ -4,7 +4,9 @@
  * A container can swap a folder when it has a mount of the folder that it lies in. Every container
  * has alloc, in which alloc/logs lies. But it also has alloc/logs itself, and the kernel refuses to
  * rename a mount point of one's own mount namespace (EBUSY). So alloc counts only for a container
- * without alloc/logs, with a second mount of alloc, or one that may undo its own mounts.
+ * without alloc/logs, with a second mount of alloc, or one that may undo its own mounts; and for a
+ * container that ran while another one could put a different folder in the place of alloc/logs, for
+ * that one is no mount point.
  *
  * A read-only mount counts like a writable one. StartTask asks docker_create_reach() about the
  * containers that run while a task is started; docker_create_build() finds out the same about its
@@ -38,6 +40,8 @@ struct container_mounts {
     struct stat alloc, shared, task; /* the folders that are looked for */
     bool unknown;                    /* one of them is not there */
     unsigned n_shared, n_logs;       /* mounts of alloc and of alloc/logs, as every task has them */
+    docker_create_movable *movable;
+    void *ctx;
 };
 
 /* The part of @path behind @root: "" or "/..."; NULL when it is not below it. */
@@ -109,8 +113,10 @@ static unsigned of_container(struct container_mounts *m, const json_t *container
         if (type && strcmp(type, "bind") == 0)
             reach |= source ? of_source(m, source) : DOCKER_OWN_ALL;
     }
+    const char *id = json_string_value(json_object_get(container, "Id"));
     bool unconfined = json_object_get(labels, DOCKER_LABEL_UNCONFINED);
-    if (m->n_shared > 0 && (m->n_shared > 1 || m->n_logs == 0 || unconfined))
+    if (m->n_shared > 0 &&
+        (m->n_shared > 1 || m->n_logs == 0 || unconfined || !id || m->movable(m->ctx, id)))
         reach |= DOCKER_OWN_IN_SHARED;
     return reach & DOCKER_OWN_IN_ALLOC ? DOCKER_OWN_ALL : reach;
 }
@@ -125,11 +131,12 @@ static bool find_folder(const char *alloc_dir, const char *name, struct stat *re
 }
 
 unsigned docker_create_reach(const json_t *list, const struct task_config *task,
-                             const char *run_dir) {
+                             const char *run_dir, docker_create_movable *movable, void *ctx) {
     AUTO_FREE char *alloc_dir = docker_create_path_clean(text_of(task->alloc_dir));
     if (!alloc_dir)
         return DOCKER_OWN_ALL;
-    struct container_mounts m = {.alloc_dir = alloc_dir, .run_dir = run_dir};
+    struct container_mounts m = {
+        .alloc_dir = alloc_dir, .run_dir = run_dir, .movable = movable, .ctx = ctx};
     m.unknown =
         !(find_folder(alloc_dir, ".", &m.alloc) && find_folder(alloc_dir, "alloc", &m.shared) &&
           find_folder(alloc_dir, text_of(task->name), &m.task));

@@ -39,6 +39,8 @@ unsigned siblings_expose(struct driver *d, struct sibling *s) {
         reached |= is_sibling(s, o) && o->reaches;
     s->exposed = !reached;
     pthread_mutex_unlock(&d->lock);
+    if (reached)
+        store_set_logs_movable(d->store, s->task->alloc_id);
     docker_begun_free(s->asked);
     s->asked = ask(d, s->task);
     return reached ? DOCKER_OWN_ALL : 0;
@@ -67,6 +69,7 @@ static int try_reach(struct driver *d, struct sibling *s) {
 
 int siblings_reach(struct driver *d, struct sibling *s, const struct call *call, struct err *err) {
     int r;
+    store_set_logs_movable(d->store, s->task->alloc_id);
     while ((r = try_reach(d, s)) == -EAGAIN) {
         r = call_sleep(call, SIBLINGS_TURN_US);
         if (r < 0)
@@ -78,14 +81,23 @@ int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
     return r;
 }
 
+static bool is_movable(void *ctx, const char *id) {
+    return store_is_logs_movable(ctx, id);
+}
+
 unsigned siblings_running(struct driver *d, struct sibling *s, const struct call *call) {
     AUTO_JSON json_t *list = NULL;
     struct err err = {0};
     struct call within = call_within(call, SIBLINGS_ANSWER_US);
     struct docker_begun *asked = s->asked ? TAKE_PTR(s->asked) : ask(d, s->task);
     int r = asked ? docker_container_labelled_end(asked, &within, &list, &err) : -ENOTCONN;
-    if (r == 0)
-        return docker_create_reach(list, s->task, d->run_dir);
+    if (r == 0) {
+        unsigned reach = docker_create_reach(list, s->task, d->run_dir, is_movable, d->store);
+        if (reach)
+            store_set_logs_movable(d->store, s->task->alloc_id);
+        return reach;
+    }
+    store_set_logs_movable(d->store, s->task->alloc_id);
     log_debug("start", LOG_KV("task_id", s->task->id, "error", err.text),
               "the allocation's containers are not known: Nomad's folders are held");
     return DOCKER_OWN_ALL;

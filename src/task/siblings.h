@@ -7,7 +7,11 @@
  * - a start is not exposed while a container that reaches runs or is being started: what Docker is
  *   sent is held instead (docker_create_host.hold);
  * - a start whose container will reach waits until no other start of the allocation is exposed.
- * In the usual allocation no container reaches: nothing is held and no start waits. */
+ * In the usual allocation no container reaches: nothing is held and no start waits.
+ *
+ * A container that reaches can also put another folder in the place of alloc/logs. The tasks that
+ * ran beside it can rename that folder after it has ended, which they could not before. The store
+ * remembers these tasks (store_set_logs_movable()); they count as reaching alloc/logs. */
 #include "paddock/docker.h"
 #include "paddock/task_config.h"
 

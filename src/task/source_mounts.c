@@ -124,12 +124,14 @@ static int make_folder(int dir_fd, const char *container) {
 
 int source_mounts_make(const char *dir, const char *container,
                        const struct docker_create_sources *s, struct err *err) {
+    /* Recoverable: the machine's fault, so Nomad may place the task elsewhere. */
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return err_set(err, ERR_PLAIN, errno, "folder %s: %s", dir, strerror(errno));
+        return err_set(err, ERR_RECOVERABLE, errno, "folder %s: %s", dir, strerror(errno));
     AUTO_FD int dir_fd = open_dir(AT_FDCWD, dir);
     AUTO_FD int fd = dir_fd < 0 ? dir_fd : make_folder(dir_fd, container);
     if (fd < 0)
-        return err_set(err, ERR_PLAIN, -fd, "folder %s/%s: %s", dir, container, strerror(-fd));
+        return err_set(err, ERR_RECOVERABLE, -fd, "folder %s/%s: %s", dir, container,
+                       strerror(-fd));
     int r = 0;
     for (size_t i = 0; r == 0 && i < s->n; i++) {
         r = mount_one(fd, &s->v[i]);

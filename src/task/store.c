@@ -178,6 +178,24 @@ struct task_look store_look(const struct task *t) {
     return now;
 }
 
+void store_set_logs_movable(struct store *s, const char *alloc_id) {
+    pthread_mutex_lock(&s->lock);
+    for (struct task *t = s->first; t; t = t->next)
+        if (strcmp(t->alloc_id, alloc_id) == 0)
+            t->logs_movable = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool store_is_logs_movable(struct store *s, const char *container_id) {
+    bool movable = true;
+    pthread_mutex_lock(&s->lock);
+    for (const struct task *t = s->first; t; t = t->next)
+        if (strcmp(t->now.container_id, container_id) == 0)
+            movable = t->logs_movable;
+    pthread_mutex_unlock(&s->lock);
+    return movable;
+}
+
 void store_set_container(struct task *t, const char *container_id, const char *image_id, bool tty,
                          bool logs) {
     pthread_mutex_lock(&t->store->lock);

@@ -197,6 +197,8 @@ static int recover(struct driver *d, const struct call *call, const struct task_
             r = 0; /* started meanwhile */
         else if (r < 0)
             err_oom(err);
+        else /* nobody knows what ran beside it before this process */
+            store_set_logs_movable(d->store, t->alloc_id);
     }
     if (r == 0 && t) {
         r = adopt(d, call, t, &state, err);

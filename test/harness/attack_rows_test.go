@@ -65,6 +65,7 @@ func folderAttacks() (rows []attack) {
 				attack{name: f + " leads to " + target + " from the attacker's start on", race: []thing{link(f, target)}, joint: true})
 		}
 	}
+	rows = append(rows, attack{name: "alloc/logs leads to {C}/alloc/logs now and then, by an heir", race: []thing{link("logs", "{C}/alloc/logs")}, heir: true})
 	for _, kind := range []string{"file", "fifo", "socket", "zero"} {
 		rows = append(rows,
 			attack{name: "local is a " + kind, put: []thing{{"web/local", kind, ""}}, fails: true},

@@ -28,7 +28,7 @@ static json_t *container(const char *const *sources, bool unconfined) {
     json_t *labels = json_object();
     if (unconfined)
         json_object_set_new(labels, DOCKER_LABEL_UNCONFINED, json_string("true"));
-    return json_pack("{s:o,s:o}", "Mounts", mounts, "Labels", labels);
+    return json_pack("{s:s,s:o,s:o}", "Id", "c", "Mounts", mounts, "Labels", labels);
 }
 
 #define USUAL "@/alloc", "@/alloc/logs", "@/other/local", "@/other/secrets"
@@ -77,12 +77,17 @@ static void make_mount_points(void) {
     make_link("../../outside", "run/x/0-outside");
 }
 
+static bool is_movable(void *ctx, const char *id) {
+    (void)ctx;
+    return strcmp(id, "movable") == 0;
+}
+
 static unsigned reach_of(json_t *list_taken) {
     AUTO_JSON json_t *list = list_taken;
     struct task_config task = {.alloc_dir = alloc_dir, .name = (char *)"web"};
     char run_dir[96];
     snprintf(run_dir, sizeof(run_dir), "%s/run", root);
-    return docker_create_reach(list, &task, run_dir);
+    return docker_create_reach(list, &task, run_dir, is_movable, NULL);
 }
 
 static void test_reach__table(void **state) {
@@ -105,6 +110,24 @@ static void test_reach__several_containers__all_count(void **state) {
     assert_int_equal(reach_of(json_pack("[o,o,o]", container(web, false), container(old, false),
                                         container(usual, false))),
                      TASK | SHARED);
+}
+
+static void test_reach__other_folder_at_logs_meanwhile__counts_as_reached(void **state) {
+    (void)state;
+    static const char *const usual[] = {USUAL, NULL}, *const no_alloc[] = {"@/other/local", NULL};
+    static const char *const ids[] = {"movable", NULL};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        json_t *c = container(usual, false), *d = container(no_alloc, false);
+        if (ids[i]) {
+            json_object_set_new(c, "Id", json_string(ids[i]));
+            json_object_set_new(d, "Id", json_string(ids[i]));
+        } else {
+            json_object_del(c, "Id");
+            json_object_del(d, "Id");
+        }
+        assert_int_equal(reach_of(json_pack("[o]", c)), SHARED);
+        assert_int_equal(reach_of(json_pack("[o]", d)), 0);
+    }
 }
 
 static void test_reach__entry_without_mounts__counts_as_reached(void **state) {
@@ -294,6 +317,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_reach__table),
         TEST(test_reach__several_containers__all_count),
+        TEST(test_reach__other_folder_at_logs_meanwhile__counts_as_reached),
         TEST(test_reach__entry_without_mounts__counts_as_reached),
         TEST(test_reach__folder_moved_below_the_mount__found),
         TEST(test_build__reaches__table),

@@ -52,6 +52,23 @@ static void test_store_get_container__two_tasks__the_right_one(void **state) {
     task_unref(TAKE_PTR(b));
 }
 
+static void test_store_set_logs_movable__tasks_there_now__for_good(void **state) {
+    (void)state;
+    AUTO_TASK struct task *a = add("a"), *b = add("b");
+    store_set_container(a, "c1", "img", false, true);
+    assert_false(store_is_logs_movable(store, "c1"));
+    assert_true(store_is_logs_movable(store, "unknown"));
+    store_set_logs_movable(store, "other");
+    assert_false(store_is_logs_movable(store, "c1"));
+    store_set_logs_movable(store, "alloc");
+    store_set_container(b, "c2", "img", false, true);
+    AUTO_TASK struct task *later = add("later");
+    store_set_container(later, "c3", "img", false, true);
+    assert_true(store_is_logs_movable(store, "c1"));
+    assert_true(store_is_logs_movable(store, "c2"));
+    assert_false(store_is_logs_movable(store, "c3"));
+}
+
 static void told(void *ctx, const struct task_exit *exit) {
     *(int *)ctx = exit->code * 10 + (exit->err[0] != '\0');
 }
@@ -241,6 +258,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_store_add__id_taken__eexist),
         CASE(test_store_get_container__two_tasks__the_right_one),
+        CASE(test_store_set_logs_movable__tasks_there_now__for_good),
         CASE(test_store_wait__before_and_after_the_end__same_answer),
         CASE(test_store_wait_cancel__queued__never_called),
         CASE(test_store_remove__somebody_waits__told_that_it_was_destroyed),
