@@ -444,7 +444,7 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 				d = k.inspect()
 			}
 			for path, want := range r.want {
-				if got := d.at(path); !same(got, want) {
+				if got := d.at(path); !same(got, want) && (got == nil || !reflect.DeepEqual(got, newerDefaults[path+"="+fmt.Sprint(want)])) {
 					t.Errorf("%s: Docker was told %#v, want %#v", path, got, want)
 				}
 			}
@@ -563,4 +563,10 @@ func TestTaskFieldsFromInside(t *testing.T) {
 		t.Log(text)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
+}
+
+/* What newer Dockers answer for a default that older ones show as it was sent: Docker 28 and 29. */
+var newerDefaults = map[string]any{
+	"HostConfig.NetworkMode=default": "bridge",
+	"HostConfig.RestartPolicy.Name=": "no",
 }
