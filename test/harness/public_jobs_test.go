@@ -1,0 +1,240 @@
+/*
+ * Driver blocks of public job files, with names and addresses replaced. Each is parsed by Nomad's own HCL2
+ * parser and evaluated by the plugin's schema, once from HCL and once from JSON, with the same bytes. Then it
+ * is started, and Docker's create request is compared. Where this machine lacks something (a log plugin, a
+ * runtime, an image's registry) the create request or the refusal is what counts.
+ */
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/nomad/jobspec2"
+	"github.com/hashicorp/nomad/nomad/structs"
+	"github.com/hashicorp/nomad/plugins/drivers"
+)
+
+type publicJob struct {
+	name, plugin, config string
+	mod                  func(*drivers.TaskConfig)
+	want                 map[string]any /* of the create request */
+	told                 bool           /* the start may fail after the create request */
+	fails                []string       /* words of the refusal */
+	schema               string         /* a word of the schema's refusal */
+}
+
+func ports(labels ...string) func(*drivers.TaskConfig) {
+	return func(c *drivers.TaskConfig) {
+		ports := structs.AllocatedPorts{}
+		for i, l := range labels {
+			ports = append(ports, structs.AllocatedPortMapping{Label: l, Value: 23100 + i, HostIP: "127.0.0.1"})
+		}
+		c.Resources.Ports = &ports
+	}
+}
+
+func taskFile(path string) func(*drivers.TaskConfig) {
+	return func(c *drivers.TaskConfig) {
+		_ = os.WriteFile(filepath.Join(c.AllocDir, c.Name, path), []byte("#!/bin/sh\nsleep 1000\n"), 0o755)
+	}
+}
+
+func publicJobs() []publicJob {
+	sleep := "\ncommand = \"sleep\"\nargs = [\"1000\"]\n"
+	all := "allow_privileged = true\nvolumes { enabled = true }\nallow_caps = [\"all\"]"
+	return []publicJob{
+		{name: "a volume without a name and a driver's name", plugin: all, config: sleep + `
+			force_pull = false
+			healthchecks { disable = false }
+			group_add = ["44"]
+			mount {
+				type = "volume"
+				target = "/nfs"
+				volume_options {
+					no_copy = true
+					driver_config {
+						options {
+							type = "tmpfs"
+							device = "tmpfs"
+							o = "size=10m"
+						}
+					}
+				}
+			}`, want: map[string]any{"Config.Healthcheck": nil, "HostConfig.GroupAdd": list("44"), "HostConfig.Mounts": list(map[string]any{
+			"Type": "volume", "Target": "/nfs", "VolumeOptions": map[string]any{"NoCopy": true, "DriverConfig": map[string]any{
+				"Options": map[string]any{"type": "tmpfs", "device": "tmpfs", "o": "size=10m"}}}})}},
+		{name: "everything dropped, a heredoc and a tmpfs that is larger than the memory", plugin: all, config: `
+			readonly_rootfs = true
+			pids_limit = 512
+			cap_drop = ["all"]
+			security_opt = ["no-new-privileges"]
+			network_mode = "host"
+			command = "/bin/sh"
+			args = ["-c", <<EOT
+set -e; x='a $b "c"'
+exec sleep 1000
+EOT
+			]
+			mount {
+				type = "bind"
+				source = "/etc/hostname"
+				target = "/etc/ssl/certs/ca.crt"
+				readonly = true
+			}
+			mount {
+				type = "tmpfs"
+				target = "/tmp"
+				tmpfs_options { size = 536870912 }
+			}`, mod: func(c *drivers.TaskConfig) { c.User, c.Resources.NomadResources.Memory.MemoryMaxMB = "0", 512 },
+			want: map[string]any{"HostConfig.CapDrop": list("all"), "HostConfig.PidsLimit": 512., "HostConfig.Memory": 512. * (1 << 20),
+				"HostConfig.MemoryReservation": 64. * (1 << 20), "Config.Cmd": list("/bin/sh", "-c", "set -e; x='a $b \"c\"'\nexec sleep 1000\n")}},
+		{name: "an entrypoint of one empty text", config: `
+			entrypoint = [""]
+			command = "sleep"
+			args = ["1000", "1", "2"]`, want: map[string]any{"Config.Entrypoint": list(""), "Config.Cmd": list("sleep", "1000", "1", "2")}},
+		{name: "no entrypoint", config: "entrypoint = []" + sleep, want: map[string]any{"Config.Entrypoint": []any{}}},
+		{name: "a log plugin", config: sleep + `
+			logging {
+				type = "loki"
+				config {
+					loki-url = "http://x/loki/api/v1/push"
+					loki-external-labels = "job=dhcp,service=x"
+				}
+			}`, told: true, want: map[string]any{"HostConfig.LogConfig.Type": "loki",
+			"HostConfig.LogConfig.Config": map[string]any{"loki-url": "http://x/loki/api/v1/push", "loki-external-labels": "job=dhcp,service=x"}}},
+		{name: "ulimits, relative volumes and three ports", config: sleep + `
+			ulimit {
+				nofile = "65536:65536"
+				memlock = "-1"
+			}
+			hostname = "m"
+			ports = ["a", "b", "c"]
+			network_mode = "none"
+			volumes = ["local/rules.xml:/var/x/rules.xml:ro", "local/conf:/var/x/conf:ro"]`, mod: ports("a", "b", "c"), told: true,
+			want: map[string]any{"Config.Hostname": "m", "HostConfig.PortBindings.23102/udp": list(map[string]any{"HostIp": "127.0.0.1", "HostPort": "23102"})}},
+		{name: "a runtime that the client does not allow", config: sleep + `runtime = "runsc"`, fails: []string{"requested runtime \"runsc\" is not allowed"}},
+		{name: "the host's processes and a port as text", plugin: all, config: sleep + `
+			port_map { http = "9100" }
+			pid_mode = "host"
+			privileged = true
+			network_mode = "host"
+			volumes = ["/proc:/host/proc", "/:/hostfs:ro,rslave"]
+			mounts = [ { type = "bind", target = "/host", source = "/", readonly = true, bind_options = { propagation = "rslave" } } ]`,
+			mod: func(c *drivers.TaskConfig) {
+				c.Resources.NomadResources.Networks = structs.Networks{{IP: "127.0.0.1", DynamicPorts: []structs.Port{{Label: "http", Value: 23110}}}}
+			}, told: true, want: map[string]any{"HostConfig.PidMode": "host", "HostConfig.Privileged": true,
+				"HostConfig.PortBindings.9100/tcp": list(map[string]any{"HostIp": "127.0.0.1", "HostPort": "23110"}), "HostConfig.Mounts": list(map[string]any{
+					"Type": "bind", "Target": "/host", "Source": "/", "ReadOnly": true, "BindOptions": map[string]any{"Propagation": "rslave"}})}},
+		{name: "the host's processes, not allowed", config: sleep + `pid_mode = "host"`, fails: []string{"pid_mode", "allowed_modes"}},
+		{name: "a list in a list", config: `entrypoint = [["/a", "b"]]`, schema: "entrypoint"},
+		{name: "a port that is named twice", config: sleep + "ports = [\"http\", \"x\", \"http\"]\nnetwork_mode = \"none\"", mod: ports("http", "x"), told: true,
+			want: map[string]any{"HostConfig.PortBindings.23100/tcp": list(map[string]any{"HostIp": "127.0.0.1", "HostPort": "23100"})}},
+		{name: "a port that no network has", config: sleep + `ports = ["nope"]`, mod: ports("http"), fails: []string{"Port \"nope\" not found, check network block"}},
+		{name: "a volume driver, not allowed", config: sleep + "volumes = [\"size=10G,repl=3,name=v1:/data\"]\nvolume_driver = \"pxd\"\ninteractive = true",
+			fails: []string{"volumes are not enabled; cannot use volume driver \"pxd\""}},
+		{name: "a script of the task, a hard limit as large as the memory", config: `
+			entrypoint = ["/usr/local/bin/start.sh"]
+			args = ["server", "/x"]
+			cpu_hard_limit = true
+			memory_hard_limit = 64
+			mount {
+				type = "bind"
+				target = "/usr/local/bin/start.sh"
+				source = "local/start.sh"
+				readonly = false
+			}`, mod: taskFile("local/start.sh"), want: map[string]any{"HostConfig.Memory": 64. * (1 << 20), "HostConfig.MemoryReservation": 64. * (1 << 20)}},
+		{name: "slashes at the end of both paths", plugin: all, config: sleep + `
+			cap_add = ["NET_ADMIN"]
+			interactive = true
+			privileged = true
+			volumes = ["/media/x/:/data/"]`, told: true, want: map[string]any{"HostConfig.CapAdd": list("net_admin"), "Config.OpenStdin": true}},
+		{name: "empty labels, a profile of apparmor", config: `
+			entrypoint = ["/bin/sh", "-c", "sleep 1000"]
+			labels {}
+			dns_search_domains = ["corp.example"]
+			security_opt = ["apparmor=unconfined"]
+			network_mode = "host"
+			ports = ["http"]`, mod: ports("http"), want: map[string]any{"HostConfig.SecurityOpt": list("apparmor=unconfined"), "HostConfig.DnsSearch": list("corp.example")}},
+		{name: "a hundred arguments", config: "command = \"/bin/sh\"\nargs = [\"-c\", \"sleep 1000\"" + strings.Repeat(", \"--x=y z\"", 98) + "]\nnetwork_mode = \"host\""},
+		{name: "a network that is not there", config: sleep + "network_mode = \"nosuchnet\"\nnetwork_aliases = [\"x\"]", told: true,
+			want: map[string]any{"NetworkingConfig.EndpointsConfig.nosuchnet.Aliases": list("x")}},
+		{name: "a user without privileges", config: sleep + "readonly_rootfs = true\ncap_drop = [\"ALL\"]\nsecurity_opt = [\"no-new-privileges\"]",
+			mod: func(c *drivers.TaskConfig) { c.User = "1001:1001" }, want: map[string]any{"Config.User": "1001:1001", "HostConfig.CapDrop": list("all")}},
+	}
+}
+
+/* The bytes of the block, from HCL and from JSON, which must be the same. */
+func evaluateJob(t *testing.T, p *plug, text string) ([]byte, error) {
+	t.Helper()
+	spec, err := p.TaskConfigSchema()
+	ok(t, err, "TaskConfigSchema")
+	job, err := jobspec2.Parse("job", strings.NewReader("job \"j\" {\ngroup \"g\" {\ntask \"t\" {\ndriver = \"docker\"\nconfig {\n"+text+"\n}\n}\n}\n}"))
+	ok(t, err, "job file")
+	config := job.TaskGroups[0].Tasks[0].Config
+	data, err := encode(spec, config)
+	if err != nil {
+		return nil, err
+	}
+	asJSON, err := json.Marshal(config)
+	ok(t, err, "JSON")
+	var again map[string]any
+	ok(t, json.Unmarshal(asJSON, &again), "JSON")
+	fromJSON, err := encode(spec, again)
+	ok(t, err, "the same job in JSON")
+	if !bytes.Equal(data, fromJSON) {
+		t.Errorf("HCL gives %q, JSON %q", data, fromJSON)
+	}
+	return data, nil
+}
+
+func TestPublicJobs(t *testing.T) {
+	paddockOnly(t, "several of its answers are older")
+	rec := record(t, run.dockerd.Socket())
+	plugs := map[string]*plug{}
+	parent := t
+	for _, c := range publicJobs() {
+		t.Run(c.name, func(t *testing.T) {
+			p := plugs[c.plugin]
+			if p == nil {
+				p = launchWith(parent, launchOptions{config: configAt(rec.endpoint, c.plugin)})
+				plugs[c.plugin] = p
+			}
+			data, err := evaluateJob(t, p, fmt.Sprintf("image = %q\n%s", imageBusybox, c.config))
+			if c.schema != "" {
+				wantError(t, err, "the schema", c.schema)
+				return
+			}
+			ok(t, err, "the schema")
+			mod := c.mod
+			if mod == nil {
+				mod = func(*drivers.TaskConfig) {}
+			}
+			k := newTask(t, p, "public", sleeper, mod)
+			setRawConfig(t, k.cfg, data)
+			err = k.tryStart(p)
+			if c.fails != nil {
+				wantError(t, err, "the start must be refused", c.fails...)
+				return
+			}
+			if !c.told {
+				ok(t, err, "StartTask")
+			}
+			d := rec.created(t, k.container())
+			for path, want := range c.want {
+				if got := d.at(path); !same(got, want) {
+					t.Errorf("%s: Docker was told %#v, want %#v", path, got, want)
+				}
+			}
+			if err == nil {
+				ok(t, k.stop(p, 0, "SIGKILL"), "StopTask")
+				ok(t, k.destroy(p), "DestroyTask")
+			}
+		})
+	}
+}
