@@ -21,7 +21,9 @@
 struct removals {
     struct driver *d;
     struct loop_timer *timer;
-    bool waits; /* the timer is set or the work runs; the streams thread's */
+    /* The streams thread's: */
+    bool waits; /* the timer is set or the work runs */
+    bool again; /* a container was noted since the work began, which may not have seen it */
 };
 
 int removals_new(struct driver *d, struct removals **ret) {
@@ -90,7 +92,11 @@ static void wait_for_turn(void *arg) {
 }
 
 static void stand_down(void *arg) {
-    ((struct removals *)arg)->waits = false;
+    struct removals *l = arg;
+    if (l->again)
+        wait_for_turn(l);
+    else
+        l->waits = false;
 }
 
 static void work(void *arg) {
@@ -103,14 +109,17 @@ static void work(void *arg) {
 
 static void on_timer(void *arg) {
     struct removals *l = arg;
+    l->again = false;
     if (pool_run(l->d->pool, work, l) < 0)
         wait_for_turn(l);
 }
 
 static void begin(void *arg) {
     struct removals *l = arg;
-    if (l->waits)
+    if (l->waits) {
+        l->again = true;
         return;
+    }
     l->waits = true;
     wait_for_turn(l);
 }

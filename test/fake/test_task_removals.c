@@ -4,6 +4,7 @@
 #include "paddock/loop.h"
 
 #include <glob.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,19 +20,62 @@ void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
     __real_loop_timer_at(t, at_us);
 }
 
+/* The removal of one container can be held, so that a turn of removals lasts. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    char id[80]; /* "": none is held */
+    bool reached;
+} hold = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int __real_docker_container_remove(struct docker *d, const struct call *c, const char *ref,
+                                   bool force, struct err *err);
+int __wrap_docker_container_remove(struct docker *d, const struct call *c, const char *ref,
+                                   bool force, struct err *err);
+int __wrap_docker_container_remove(struct docker *d, const struct call *c, const char *ref,
+                                   bool force, struct err *err) {
+    pthread_mutex_lock(&hold.lock);
+    while (strcmp(hold.id, ref) == 0) {
+        hold.reached = true;
+        pthread_cond_wait(&hold.changed, &hold.lock);
+    }
+    pthread_mutex_unlock(&hold.lock);
+    return __real_docker_container_remove(d, c, ref, force, err);
+}
+
+static void hold_removal(const char *id) {
+    pthread_mutex_lock(&hold.lock);
+    snprintf(hold.id, sizeof(hold.id), "%s", id);
+    hold.reached = false;
+    pthread_cond_broadcast(&hold.changed);
+    pthread_mutex_unlock(&hold.lock);
+}
+
+static bool is_held(void *ctx) {
+    (void)ctx;
+    pthread_mutex_lock(&hold.lock);
+    bool reached = hold.reached;
+    pthread_mutex_unlock(&hold.lock);
+    return reached;
+}
+
 static int setup(void **state) {
     return world_web_setup(state, "{}", 0, true);
 }
 
-/* The task has ended and is destroyed, while Docker removes nothing. */
-static void destroy_in_vain(struct world_web *x) {
+/* The task @c has ended and is destroyed, while Docker removes nothing. */
+static void destroy_unremoved(struct world_web *x, const struct task_config *c) {
     struct call call = fake_call();
-    world_exit(&x->w, &x->task, 0);
-    world_wait(&x->w, x->task.id);
+    world_exit(&x->w, c, 0);
+    world_wait(&x->w, c->id);
     fake_rules(&x->w.fake, "DELETE /containers/* drop\n");
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, false, NULL), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
+    assert_int_equal(driver_destroy_task(x->w.d, &call, c->id, false, NULL), 0);
+    assert_int_equal(driver_inspect_task(x->w.d, c->id, &(struct driver_inspect){0}, NULL),
                      -ENOENT);
+}
+
+static void destroy_in_vain(struct world_web *x) {
+    destroy_unremoved(x, &x->task);
     assert_int_equal(world_containers(&x->w), 1);
 }
 
@@ -57,6 +101,25 @@ static void test_destroy__docker_does_not_answer__removed_later(void **state) {
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     world_until(has_none, x, "the container's removal");
     world_until(has_no_notes, x, "the note's end");
+}
+
+/* The second is noted after the turn has read the folder. */
+static void test_destroy__noted_while_another_is_removed__removed_later(void **state) {
+    struct world_web *x = *state;
+    struct task_config other;
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    char id[80];
+    snprintf(id, sizeof(id), "%s", world_look(&x->w, x->task.id).container_id);
+    destroy_unremoved(x, &x->task);
+    hold_removal(id);
+    world_until(is_held, NULL, "the turn");
+    destroy_unremoved(x, &other);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    hold_removal("");
+    world_until(has_none, x, "both containers' removal");
+    world_until(has_no_notes, x, "the notes' end");
+    task_config_done(&other);
 }
 
 /* Another process of the same client, by its first task. */
@@ -99,6 +162,7 @@ static void test_destroy__docker_answers__no_note(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_destroy__docker_does_not_answer__removed_later),
+    T(test_destroy__noted_while_another_is_removed__removed_later),
     T(test_destroy__plugin_restarts_meanwhile__removed_later),
     T(test_destroy__removed_by_hand_meanwhile__note_goes),
     T(test_destroy__docker_answers__no_note),
