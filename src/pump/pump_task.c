@@ -26,7 +26,7 @@ struct pump_task {
     struct pump_file *file; /* also while it is not decided */
     struct pump_api *api;
     struct pump_question *question;
-    struct loop_timer *timer; /* the plugin's patience; then the next question */
+    struct loop_timer *timer; /* the plugin's patience; then the next question; then a new FIFO */
     uint64_t backoff_us;
     bool begun, finishing, opened_told, drained_told;
     bool running; /* by Docker's last answer */
@@ -188,9 +188,9 @@ static void ask(struct pump_task *t) {
 }
 
 static void choose(struct pump_task *t) {
-    loop_timer_at(t->timer, 0);
     if (t->way != PUMP_WAY_NONE)
         return;
+    loop_timer_at(t->timer, 0);
     t->begun = true;
     if (!t->file)
         watch_early(t);
@@ -203,7 +203,11 @@ static void choose(struct pump_task *t) {
 }
 
 static void on_timer(void *arg) {
-    choose(arg);
+    struct pump_task *t = arg;
+    if (t->way == PUMP_WAY_NONE)
+        choose(t);
+    else
+        on_room(t); /* may free t */
 }
 
 /* ---- what is asked of it ---- */
@@ -229,9 +233,19 @@ void pump_task_finish(struct pump_task *t) {
         choose(t);
 }
 
+/* The watch of a full FIFO continues the delivery. It is gone when another FIFO takes its place, so
+ * the timer does that. */
+static int reopen(struct pump_task *t, int s) {
+    bool waited = t->out[s].blocked;
+    int r = pump_out_open(&t->out[s]);
+    if (waited && !t->out[s].blocked)
+        loop_timer_at(t->timer, clock_now_us());
+    return r;
+}
+
 int pump_task_reopen(struct pump_task *t) {
-    int r = pump_out_open(&t->out[0]);
-    return r < 0 ? r : pump_out_open(&t->out[1]);
+    int r = reopen(t, 0);
+    return r < 0 ? r : reopen(t, 1);
 }
 
 const struct pump_record *pump_task_record(const struct pump_task *t) {

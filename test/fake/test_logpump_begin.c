@@ -237,6 +237,44 @@ static void test_logs__fifo_becomes_a_link__not_followed_by_next_pump(void **sta
     task_config_done(&two);
 }
 
+static bool is_behind(void *ctx) {
+    struct pump_world *x = ctx;
+    json_t *doc = driver_status(x->w.d);
+    const json_t *sum = json_object_get(json_object_get(doc, "log_pump"), "sum");
+    bool is = json_integer_value(json_object_get(sum, "lag_bytes")) > 0;
+    json_decref(doc);
+    return is;
+}
+
+/* Nomad's agent starts again with a new FIFO, while the reader of the earlier one is stuck: the new
+ * reader gets what is left immediately, not at the task's end. */
+static void test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on(void **state) {
+    struct pump_world *x = *state;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct task_config two;
+    struct reader out, err;
+    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
+    world_run(&x->w, &two, &s);
+    AUTO_FD int stuck = open(two.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    reader_start(&err, two.stderr_path);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=4000&max=200", "", NULL, 0);
+    world_until(is_behind, x, "bytes behind");
+    pid_t pump = world_pump(&x->w);
+    world_driver_free(&x->w);
+    assert_int_equal(unlink(two.stdout_path), 0);
+    assert_int_equal(mkfifo(two.stdout_path, 0600), 0);
+    reader_start(&out, two.stdout_path);
+    world_driver_new(&x->w, "{}");
+    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(world_pump(&x->w), pump);
+    reader_until(&out, "\n00002999 ");
+    reader_done(&out);
+    reader_done(&err);
+    driver_started_done(&s);
+    task_config_done(&two);
+}
+
 static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_finish__while_follow_is_under_way__fifos_stay_open),
     PUMP_WORLD_T(test_logs__ended_before_the_begin__delivered_and_closed),
@@ -247,5 +285,6 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_logs__fifos_folder_is_a_link__refused),
     PUMP_WORLD_T(test_logs__fifo_is_a_file__refused),
     PUMP_WORLD_T(test_logs__fifo_becomes_a_link__not_followed_by_next_pump),
+    PUMP_WORLD_T(test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on),
 };
 WORLD_MAIN(tests)
