@@ -310,7 +310,25 @@ void pump_entries_close(struct pump_entries *s, const char *task_id) {
 
 /* ---- all of them ---- */
 
-/* What cannot be followed any more (its FIFOs are gone) is dropped. */
+/* Does the error @r say that the record is of no use: that it is empty, or that its FIFOs are gone
+ * or are none? After any other error, such as one of a full file system, the record is kept: the
+ * position in it is all that is known of what was delivered, and take_record opens it later. */
+static bool is_lost(int r) {
+    switch (r) {
+    case -ENODATA:
+    case -ENOENT:
+    case -ENOTDIR:
+    case -ENXIO:
+    case -ELOOP:
+    case -EXDEV:
+    case -EINVAL:
+    case -ENAMETOOLONG:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static int resume(struct pump_entries *s, const char *name) {
     struct pump_record *rec;
     struct pump_entry *e;
@@ -338,9 +356,11 @@ int pump_entries_resume(struct pump_entries *s) {
         int r = is_id(e->d_name) ? resume(s, e->d_name) : -EPROTO;
         if (r == 0 || r == -EPROTO)
             continue;
+        bool lost = is_lost(r);
         log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
-                 "its logs cannot be followed any more, ignoring");
-        if (r != -ENOMEM && r != -EMFILE && r != -ENFILE) /* the next pump may have room */
+                 lost ? "its logs cannot be followed any more, ignoring"
+                      : "its logs cannot be followed now, ignoring");
+        if (lost)
             unlinkat(s->o.records_fd, e->d_name, 0);
     }
     closedir(d);
