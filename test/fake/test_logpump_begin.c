@@ -257,6 +257,7 @@ static void test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on(void 
     world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
     world_run(&x->w, &two, &s);
     AUTO_FD int stuck = open(two.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(stuck >= 0);
     reader_start(&err, two.stderr_path);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=4000&max=200", "", NULL, 0);
     world_until(is_behind, x, "bytes behind");
