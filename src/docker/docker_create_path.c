@@ -329,7 +329,7 @@ static int read_fd(int fd, size_t limit, char **ret_text) {
     return 0;
 }
 
-int docker_create_path_open(const char *root, const char *path, int *ret_fd) {
+static int open_file(const char *root, const char *path, bool filled, int *ret_fd) {
     AUTO_FD int at = -EBADF;
     AUTO_FREE char *real = NULL;
     int r = root ? docker_create_path_resolve(root, path, &real, &at) : path_find(path, &at);
@@ -337,12 +337,28 @@ int docker_create_path_open(const char *root, const char *path, int *ret_fd) {
         return r;
     if (at < 0)
         return -ENOENT;
+    struct stat st;
+    if (filled && fstat(at, &st) < 0)
+        return -errno;
+    if (filled && S_ISREG(st.st_mode) && st.st_size == 0)
+        return -ENODATA;
     return path_open_regular(at, ret_fd);
+}
+
+int docker_create_path_open(const char *root, const char *path, int *ret_fd) {
+    return open_file(root, path, false, ret_fd);
 }
 
 int docker_create_path_read(const char *root, const char *path, size_t limit, char **ret_text) {
     AUTO_FD int fd = -EBADF;
     int r = docker_create_path_open(root, path, &fd);
+    return r < 0 ? r : read_fd(fd, limit, ret_text);
+}
+
+int docker_create_path_read_filled(const char *root, const char *path, size_t limit,
+                                   char **ret_text) {
+    AUTO_FD int fd = -EBADF;
+    int r = open_file(root, path, true, &fd);
     return r < 0 ? r : read_fd(fd, limit, ret_text);
 }
 

@@ -47,6 +47,11 @@ int docker_create_path_open(const char *root, const char *path, int *ret_fd) MUS
  * -EFBIG more than @limit bytes; -ENOMEM. Owner: caller, free(). */
 int docker_create_path_read(const char *root, const char *path, size_t limit,
                             char **ret_text) MUST_CHECK;
+/** The same for a file that must have content. -ENODATA when its size is 0, and it is then not
+ * opened: procfs and tracefs show that size, and reading some of their files takes what another
+ * reader waits for (/proc/kmsg). */
+int docker_create_path_read_filled(const char *root, const char *path, size_t limit,
+                                   char **ret_text) MUST_CHECK;
 
 /* How a generated file comes into being. */
 enum docker_create_path_write {

@@ -84,15 +84,17 @@ static bool lies_below(const char *dir, const char *path) {
     return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
-static int read_profile(struct create *c, const char *path, char **ret) {
+static int read_profile(struct create *c, const char *path, bool *ret_of_host, char **ret) {
     AUTO_FREE char *full = docker_create_path_join(c->task_dir, path);
     if (!full)
         return err_oom(c->err);
     /* A profile of the host is named by its absolute path. A path that begins in the allocation's
      * folder must not lead out of it: a task can put links there. */
     bool of_host = path[0] == '/' && !lies_below(c->alloc_dir, full);
-    int r = docker_create_path_read(c->plugin->volumes_enabled || of_host ? NULL : c->alloc_dir,
-                                    full, SECCOMP_PROFILE_MAX, ret);
+    *ret_of_host = of_host;
+    int r =
+        docker_create_path_read_filled(c->plugin->volumes_enabled || of_host ? NULL : c->alloc_dir,
+                                       full, SECCOMP_PROFILE_MAX, ret);
     if (r == -ENOMEM)
         return err_oom(c->err);
     if (r == -EXDEV)
@@ -101,6 +103,9 @@ static int read_profile(struct create *c, const char *path, char **ret) {
             "%s: opening seccomp profile (%s) failed: volumes are not enabled; it is "
             "outside of the allocation's folder",
             security_prefix, path);
+    if (r == -ENODATA)
+        return create_fail(c, EINVAL, "%s: opening seccomp profile (%s) failed: it is empty",
+                           security_prefix, path);
     if (r < 0)
         return create_fail(c, -r, "%s: opening seccomp profile (%s) failed: %s", security_prefix,
                            path, strerror(-r));
@@ -125,7 +130,8 @@ static void compact(char *text) {
 
 static int add_seccomp(struct create *c, const char *path) {
     AUTO_FREE char *text = NULL;
-    int r = read_profile(c, path, &text);
+    bool of_host = false;
+    int r = read_profile(c, path, &of_host, &text);
     if (r < 0)
         return r;
     json_error_t where;
@@ -133,6 +139,9 @@ static int add_seccomp(struct create *c, const char *path) {
     if (!profile) {
         char why[JSON_REASON_MAX];
         json_reason(&where, why);
+        /* Where the parser stopped says something about any file that root can read. */
+        if (of_host)
+            snprintf(why, sizeof(why), "it is no JSON");
         return create_fail(c, EINVAL, "%s: compacting json for seccomp profile (%s) failed: %s",
                            security_prefix, path, why);
     }

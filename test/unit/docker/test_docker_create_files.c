@@ -99,6 +99,21 @@ static void test_seccomp__file_of_the_host_that_is_no_profile__refused(void **st
     struct err err = {0};
     assert_int_equal(input_build(&in, &body, &err), -EINVAL);
     assert_null(strstr(err.text, "password"));
+    assert_non_null(strstr(err.text, "outside/secret) failed: it is no JSON"));
+}
+
+/* A file of procfs is regular and has the size 0. Reading some takes what it shows. */
+static void test_seccomp__file_without_content__not_opened(void **state) {
+    (void)state;
+    struct input in = {.job.security_opt = LIST("seccomp=/proc/self/status")};
+    assert_refused(&in, -EINVAL, "opening seccomp profile (/proc/self/status) failed: it is empty");
+    make_file("a1/web/local/empty.json", "");
+    in = (struct input){.job.security_opt = LIST("seccomp=local/empty.json")};
+    assert_refused(&in, -EINVAL, "(local/empty.json) failed: it is empty");
+    make_link("/proc/self/status", "a1/web/local/status.json");
+    in = (struct input){.job.security_opt = LIST("seccomp=local/status.json"),
+                        .plugin.volumes_enabled = true};
+    assert_refused(&in, -EINVAL, "(local/status.json) failed: it is empty");
 }
 
 static void test_seccomp__bad_file__named(void **state) {
@@ -501,6 +516,7 @@ int main(int argc, char **argv) {
         TEST(test_seccomp__what_the_task_may_not_read__refused),
         TEST(test_seccomp__profile_of_the_host__inlined),
         TEST(test_seccomp__file_of_the_host_that_is_no_profile__refused),
+        TEST(test_seccomp__file_without_content__not_opened),
         TEST(test_seccomp__bad_file__named),
         TEST(test_volumes__link_out__refused),
         TEST(test_volumes__link_inside__told_without_it),
