@@ -1,7 +1,9 @@
 /* Chooses the folder for what outlives one plugin process: control socket, log pump, mount points.
  * serve.c asks at start, the commands ask where to look.
  *
- * Everything in the folder is trusted, so it must belong to the user of this process. An agent that
+ * Everything in the folder is trusted, so it must belong to the user of this process, and nobody
+ * else may open it: a lock that another user holds would keep the control socket closed. A folder
+ * with another mode is therefore given mode 0700, also by the commands. An agent that
  * is not root cannot make a folder in /run. It can use one that the administrator made for it, or
  * its XDG_RUNTIME_DIR. */
 #include "plugin/run_dir.h"
@@ -21,6 +23,18 @@ static bool may_make(const char *path) {
     return copy && faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) == 0;
 }
 
+/* Gives the folder of this user mode 0700. Otherwise says in @why what is wrong. */
+static void make_private(const char *path, char why[static WHY_MAX]) {
+    struct stat st;
+    AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        snprintf(why, WHY_MAX, "%s", strerror(errno));
+    else if (st.st_uid != geteuid())
+        snprintf(why, WHY_MAX, "it belongs to user %u", (unsigned)st.st_uid);
+    else if ((st.st_mode & 0777) != 0700 && fchmod(fd, 0700) < 0)
+        snprintf(why, WHY_MAX, "its mode cannot be made 0700: %s", strerror(errno));
+}
+
 /* Whether @path is this user's folder, or can be made. Otherwise says in @why what it is. */
 static bool is_usable(const char *path, char why[static WHY_MAX]) {
     struct stat st;
@@ -34,6 +48,8 @@ static bool is_usable(const char *path, char why[static WHY_MAX]) {
         snprintf(why, WHY_MAX, "not a folder");
     } else if (st.st_uid != geteuid()) {
         snprintf(why, WHY_MAX, "it belongs to user %u", (unsigned)st.st_uid);
+    } else {
+        make_private(path, why);
     }
     return !why[0];
 }

@@ -37,7 +37,7 @@ int pump_dir_make(const char *path) {
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+        if (mkdir(copy, 0700) < 0 && errno != EEXIST)
             return -errno;
         *p = '/';
     }

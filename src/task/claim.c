@@ -64,7 +64,7 @@ static int make_parent(const char *path) {
     AUTO_FREE char *dir = strndup(path, (size_t)(strrchr(path, '/') - path));
     if (!dir)
         return -ENOMEM;
-    return mkdir(dir, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    return mkdir(dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 static int open_file(const char *path, int flags) {

@@ -2,8 +2,13 @@
 #include "plugin/run_dir.h"
 #include "unit/cm.h"
 
+#include "paddock/cleanup.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -96,6 +101,37 @@ static void test_choose__other_user_without_one__says_what_to_do(void **state) {
     assert_string_equal(got, "");
 }
 
+/* Another user could put files into it, or hold its lock. */
+static void test_choose__folder_that_others_may_enter__made_private(void **state) {
+    static const mode_t modes[] = {0777, 0755, 0770, 0711, 0500};
+    struct stat st;
+    (void)state;
+    assert_int_equal(mkdir(system_dir, 0700), 0);
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        assert_int_equal(chmod(system_dir, modes[i]), 0);
+        assert_int_equal(choose_as(0, NULL), 0);
+        assert_int_equal(stat(system_dir, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0700);
+    }
+}
+
+/* The folder's owner may not change its mode: here an attribute of the file system forbids it. */
+static void test_choose__mode_cannot_be_changed__says_why(void **state) {
+    (void)state;
+    assert_int_equal(mkdir(system_dir, 0755), 0);
+    AUTO_FD int fd = open(system_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int before = 0, fixed = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &before) < 0)
+        skip(); /* not with every file system */
+    fixed = before | FS_IMMUTABLE_FL;
+    if (ioctl(fd, FS_IOC_SETFLAGS, &fixed) < 0)
+        skip();
+    int r = choose_as(0, NULL);
+    assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &before), 0);
+    assert_int_equal(r, -EACCES);
+    assert_non_null(strstr(err.text, "its mode cannot be made 0700: "));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv) {
@@ -107,6 +143,8 @@ int main(int argc, char **argv) {
         TEST(test_choose__other_user__system_folder_made_for_it),
         TEST(test_choose__other_user__runtime_dir),
         TEST(test_choose__other_user_without_one__says_what_to_do),
+        TEST(test_choose__folder_that_others_may_enter__made_private),
+        TEST(test_choose__mode_cannot_be_changed__says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
