@@ -26,6 +26,7 @@
 
 struct logpump;
 
+struct affinity;
 struct buf;
 struct loop;
 struct pool;
@@ -38,8 +39,10 @@ struct logpump_options {
     const char *allocs_dir; /* the Nomad client's: tasks of earlier pumps below it are taken over;
                                NULL = of none */
     uint64_t backlog_bytes; /* of held log files per task; 0 = 256 MB */
-    struct loop *loop;      /* a running loop: watches whether the pump lives */
-    struct pool *pool;      /* starts it again when it has died */
+    const struct affinity *affinity; /* the CPUs that a new pump may use, copied; NULL = those of
+                                        the thread that starts it */
+    struct loop *loop;               /* a running loop: watches whether the pump lives */
+    struct pool *pool;               /* starts it again when it has died */
     /* A sentence for a task's events: lines that were lost, for example. Comes on the loop's
      * thread; must not block. NULL allowed. */
     void (*report)(void *ctx, const char *task_id, const char *text);

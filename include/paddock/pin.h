@@ -6,6 +6,7 @@
  * counters, history). The rule is in pin_plan.h. Coordinates come as a snapshot of
  * the task store, taken under the store's lock by the callback, only when pin_wake() said that the
  * store has changed. Nothing is locked while it reads, writes or talks to systemd. */
+#include "paddock/affinity.h"
 #include "paddock/cpuset.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -78,6 +79,10 @@ void pin_wake(struct pin *p);
 /** Why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or "" when
  * it is. Owner: @p. Any thread. */
 const char *pin_disabled_reason(const struct pin *p);
+
+/** The mask that this process had before the reconciler changed it: for processes that outlive the
+ * plugin. Owner: @p. NULL when it is not known, or without @p. Any thread. */
+const struct affinity *pin_initial_affinity(const struct pin *p);
 
 /** The set for a create request, by the reconciler's own rule.
  *  @p: its known tasks' cores count as reserved; NULL = none are known.

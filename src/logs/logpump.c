@@ -311,7 +311,8 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
     if (r == 0)
         r = logs_held_new(&p->held);
     if (r == 0)
-        r = logs_process_new(o->program, o->run_dir, settings(o), o->loop, &p->process);
+        r = logs_process_new(o->program, o->run_dir, settings(o), o->affinity, o->loop,
+                             &p->process);
     const struct logs_watch_options watch = {.process = p->process,
                                              .loop = o->loop,
                                              .pool = o->pool,

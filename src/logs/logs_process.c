@@ -41,7 +41,9 @@
 
 struct logs_process {
     char *program, *run_dir, *settings;
-    json_t *hello; /* what a pump of ours answers */
+    json_t *hello;            /* what a pump of ours answers */
+    struct affinity affinity; /* of a new pump */
+    bool has_affinity;
     struct loop *loop;
     int log_fds[2];
     struct loop_watch *log_watch;
@@ -224,6 +226,14 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
     return r;
 }
 
+/* A process inherits the mask of the thread that makes it. The pump outlives the tasks whose cores
+ * that mask leaves out, and the others may be reserved later. */
+static void widen(const struct logs_process *p, pid_t pid) {
+    int r = p->has_affinity ? affinity_set_all(pid, &p->affinity) : 0;
+    if (r < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(-r)), "the log pump's affinity was not set");
+}
+
 /* Starts it and waits until it listens (or has found that another one does, or has died). */
 static int spawn(struct logs_process *p, const struct call *call) {
     int ends[2];
@@ -245,6 +255,7 @@ static int spawn(struct logs_process *p, const struct call *call) {
     r = spawn_process(p, theirs, &pid);
     if (r < 0)
         return r;
+    widen(p, pid);
     keep_child(p, pid);
     theirs = fd_close(theirs);
     struct pollfd ready = {.fd = ours, .events = POLLIN};
@@ -307,7 +318,8 @@ int logs_process_reach(struct logs_process *p, const struct call *call, struct e
 
 /* ---- life ---- */
 
-int logs_process_new(const char *program, const char *run_dir, json_t *settings, struct loop *loop,
+int logs_process_new(const char *program, const char *run_dir, json_t *settings,
+                     const struct affinity *affinity, struct loop *loop,
                      struct logs_process **ret) {
     struct logs_process *p = calloc(1, sizeof(*p));
     if (!p || !settings) {
@@ -317,6 +329,9 @@ int logs_process_new(const char *program, const char *run_dir, json_t *settings,
     }
     int r = 0;
     p->loop = loop;
+    p->has_affinity = affinity != NULL;
+    if (affinity)
+        p->affinity = *affinity;
     p->log_fds[0] = p->log_fds[1] = -EBADF;
     pthread_mutex_init(&p->starting, NULL);
     pthread_mutex_init(&p->lock, NULL);

@@ -1,5 +1,6 @@
 #pragma once
 /* The pump as a process: found or started, its end reported, its log lines passed on. */
+#include "paddock/affinity.h"
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include "paddock/loop.h"
@@ -8,9 +9,11 @@
 
 struct logs_process;
 
-/** @settings: what the pump is started with (PUMP_PROTO's hello); taken over. @loop: passes the
+/** @settings: what the pump is started with (PUMP_PROTO's hello); taken over. @affinity: the CPUs
+ * that a new pump may use, copied; NULL = those of the thread that starts it. @loop: passes the
  * pump's log lines on. Returns 0; -ENOMEM; another -errno. */
-int logs_process_new(const char *program, const char *run_dir, json_t *settings, struct loop *loop,
+int logs_process_new(const char *program, const char *run_dir, json_t *settings,
+                     const struct affinity *affinity, struct loop *loop,
                      struct logs_process **ret) MUST_CHECK;
 /** The process goes on. After the loop has ended. NULL allowed. */
 void logs_process_free(struct logs_process *p);

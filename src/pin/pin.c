@@ -398,6 +398,7 @@ int pin_new(const struct pin_options *o, struct pin **ret) {
     if (p->o.interval_us == 0)
         p->o.interval_us = US_PER_SEC;
     p->online = CGROUP_FILE_NONE;
+    p->initial_r = affinity_get(getpid(), &p->initial);
     p->wake_fd = p->inotify_fd = p->fanotify_fd = -EBADF;
     p->notes_last = &p->notes;
     p->cgroup_root = strdup(o->cgroup_root ? o->cgroup_root : "");

@@ -2,51 +2,43 @@
  *
  * A thread wakes up on the CPU where it last ran, also when that CPU is somebody's exclusive core
  * by now. The pin thread calls this when the reserved cores or the online CPUs have changed. New
- * threads and processes inherit the affinity of the thread that makes them. When every online CPU
- * is reserved, all threads may run anywhere. */
+ * threads and processes inherit the affinity of the thread that makes them. The agent's own mask
+ * (systemd's CPUAffinity=, isolcpus=) is never left. When all its CPUs are reserved, it applies as
+ * a whole. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/log.h"
 
-#include <dirent.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/syscall.h>
 
-static int set_one(pid_t tid, const struct cpuset *set) {
-    unsigned long mask[CPUSET_MAX_CPUS / (8 * sizeof(unsigned long))] = {0};
-    const size_t bits = 8 * sizeof(unsigned long);
+_Static_assert(AFFINITY_MAX_CPUS == CPUSET_MAX_CPUS, "a mask holds any set");
+
+static void to_set(const struct affinity *a, struct cpuset *ret) {
+    *ret = (struct cpuset){{0}};
+    for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
+        if (a->mask[cpu / AFFINITY_WORD_BITS] >> (cpu % AFFINITY_WORD_BITS) & 1)
+            cpuset_add(ret, cpu);
+}
+
+static int set_all(const struct cpuset *set) {
+    struct affinity a = {0};
     for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
         if (cpuset_has(set, cpu))
-            mask[cpu / bits] |= 1ul << (cpu % bits);
-    return syscall(SYS_sched_setaffinity, tid, sizeof(mask), mask) < 0 ? -errno : 0;
+            a.mask[cpu / AFFINITY_WORD_BITS] |= 1ul << (cpu % AFFINITY_WORD_BITS);
+    return affinity_set_all(0, &a);
 }
 
-/* All threads of this process. The second round reaches a thread that was made during the first one
- * by a thread that had not been reached yet. */
-static int set_all(const struct cpuset *set) {
-    int r = 0;
-    for (int round = 0; round < 2; round++) {
-        DIR *d = opendir("/proc/self/task");
-        if (!d)
-            return -errno;
-        for (const struct dirent *e; (e = readdir(d));) {
-            pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
-            int one = tid > 0 ? set_one(tid, set) : 0;
-            if (one < 0 && one != -ESRCH) /* ended meanwhile */
-                r = one;
-        }
-        closedir(d);
-    }
-    return r;
-}
-
-void pin_affinity_wanted(const struct cpuset *online, const struct cpuset *reserved,
-                         struct cpuset *ret) {
-    *ret = *online;
+void pin_affinity_wanted(const struct cpuset *initial, const struct cpuset *online,
+                         const struct cpuset *reserved, struct cpuset *ret) {
+    *ret = *initial;
+    cpuset_intersect(ret, online);
     cpuset_subtract(ret, reserved);
     if (cpuset_is_empty(ret))
-        *ret = *online;
+        *ret = *initial;
+}
+
+const struct affinity *pin_initial_affinity(const struct pin *p) {
+    return p && p->initial_r == 0 ? &p->initial : NULL;
 }
 
 /* The cores of all tasks: those that are known here and those of reserve.slice. */
@@ -57,11 +49,12 @@ static void all_reserved(const struct pin *p, struct cpuset *ret) {
 }
 
 void pin_affinity_follow(struct pin *p) {
-    struct cpuset reserved, want;
-    if (!p->o.own_affinity || p->online.r != 0)
+    struct cpuset initial, reserved, want;
+    if (!p->o.own_affinity || p->initial_r < 0 || p->online.r != 0)
         return;
     all_reserved(p, &reserved);
-    pin_affinity_wanted(&p->online.set, &reserved, &want);
+    to_set(&p->initial, &initial);
+    pin_affinity_wanted(&initial, &p->online.set, &reserved, &want);
     uint64_t hash = cpuset_hash(&want);
     /* Nothing to do while no core was ever reserved: an affinity that somebody chose for the agent
      * stays. */

@@ -1,6 +1,7 @@
 #pragma once
 /* The pin thread's own state. Only the pin thread changes it, and holds the lock while it does; it
  * may read without. Other threads (status, metrics) read under the lock. */
+#include "paddock/affinity.h"
 #include "paddock/clock.h"
 #include "paddock/loop.h"
 #include "src/pin/pin_source.h"
@@ -131,6 +132,8 @@ struct pin {
     struct cpuset reserved;    /* by all tasks that we know */
     struct cgroup_file online; /* the root's effective set: the machine's online CPUs */
     bool online_changed;
+    struct affinity initial;  /* the mask that this process was started with */
+    int initial_r;            /* 0, or why it could not be read: then no mask is set */
     uint64_t affinity_hash;   /* of the set that our threads have; 0 = none was set */
     struct cpuset *node_cpus; /* of node i; NULL unless mems are followed */
     unsigned nodes_n;
@@ -182,11 +185,10 @@ void pin_writer_take(struct pin *p, struct pin_task *t);
 void pin_writer_stop(struct pin *p);
 
 /* pin_affinity.c */
-/* Where the plugin's threads may run: off the reserved CPUs, or anywhere when nothing is left.
- * Pure.
- */
-void pin_affinity_wanted(const struct cpuset *online, const struct cpuset *reserved,
-                         struct cpuset *ret);
+/* Where the plugin's threads may run: those CPUs of @initial that are online and not reserved, or
+ * @initial when none is left. Pure. */
+void pin_affinity_wanted(const struct cpuset *initial, const struct cpuset *online,
+                         const struct cpuset *reserved, struct cpuset *ret);
 /* Sets it when it has changed. Pin thread, no lock held. */
 void pin_affinity_follow(struct pin *p);
 

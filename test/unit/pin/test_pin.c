@@ -1,6 +1,7 @@
 /* The reconciler's thread on a tree in a temp folder: what it writes, what it tells, what it shows.
  */
 #include "paddock/clock.h"
+#include "src/pin/pin_priv.h"
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
 
@@ -268,6 +269,59 @@ static void test_pin__own_threads__off_the_reserved_cores(void **state) {
     close(fd);
     sched_setaffinity(0, sizeof(before), &before);
     assert_true(off && back);
+}
+
+/* The CPUs that the agent was given are never left, also when all of them are reserved. */
+static void test_affinity_wanted__within_the_initial_mask(void **state) {
+    static const struct {
+        const char *initial, *online, *reserved, *want;
+    } rows[] = {
+        {"0-3", "0-3", "1", "0,2-3"}, {"0-1", "0-3", "1", "0"},  {"0-1", "0-3", "3", "0-1"},
+        {"0-1", "0-3", "0-1", "0-1"}, {"0-1", "1-3", "\n", "1"}, {"0-3", "0-3", "0-3", "0-3"},
+        {"0-1", "0-3", "\n", "0-1"},  {"2-5", "0-3", "2", "3"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cpuset initial, online, reserved = {{0}}, want, got;
+        assert_int_equal(cpuset_parse(rows[i].initial, strlen(rows[i].initial), &initial), 0);
+        assert_int_equal(cpuset_parse(rows[i].online, strlen(rows[i].online), &online), 0);
+        if (rows[i].reserved[0] != '\n')
+            assert_int_equal(cpuset_parse(rows[i].reserved, strlen(rows[i].reserved), &reserved),
+                             0);
+        assert_int_equal(cpuset_parse(rows[i].want, strlen(rows[i].want), &want), 0);
+        pin_affinity_wanted(&initial, &online, &reserved, &got);
+        assert_true(cpuset_equal(&got, &want));
+    }
+}
+
+/* This process may use one CPU, which is reserved, and another one is free: nothing changes. */
+static void test_pin__own_threads__narrow_mask_stays(void **state) {
+    cpu_set_t before, narrow;
+    char cpus[16], online[32];
+    int first = 0, last = CPU_SETSIZE - 1;
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    if (CPU_COUNT(&before) < 2)
+        skip();
+    while (!CPU_ISSET(last, &before))
+        last--;
+    while (!CPU_ISSET(first, &before))
+        first++;
+    CPU_ZERO(&narrow);
+    CPU_SET(first, &narrow);
+    snprintf(cpus, sizeof(cpus), "%d", first);
+    snprintf(online, sizeof(online), "0-%d\n", last);
+    tree_put(&tree, "cpuset.cpus.effective", online);
+    assert_int_equal(sched_setaffinity(0, sizeof(narrow), &narrow), 0);
+    tree_add(&tree, cpus, cpus);
+    struct pin_options o = tree_options(&tree);
+    o.own_affinity = true;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    bool pinned = wait_state(0, "pinned");
+    bool ticked = tree_wait_counter(pin, "ticks", 2);
+    bool stays = all_are_on(NULL, &narrow);
+    sched_setaffinity(0, sizeof(before), &before);
+    assert_true(pinned && ticked && stays);
 }
 
 static void test_pin__last_state__always_reported(void **state) {
@@ -649,6 +703,8 @@ int main(int argc, char **argv) {
         TEST(test_pin__reserve_slice_without_cores__held),
         TEST(test_pin__contested_and_narrowed_by_nomad__without_a_tick),
         TEST(test_pin__own_threads__off_the_reserved_cores),
+        TEST(test_affinity_wanted__within_the_initial_mask),
+        TEST(test_pin__own_threads__narrow_mask_stays),
         TEST(test_pin__last_state__always_reported),
         TEST(test_pin__effective_opened_later__followed),
         TEST(test_pin__source_gone__held_and_kept),
