@@ -130,6 +130,18 @@ void docker_create_override(const struct job_config *job, const json_t *inspect,
  * docker_create_wanted_network(); -EADDRNOTAVAIL when a port is not published. Errors are
  * ERR_RECOVERABLE and name the port. Context: pure, any thread. */
 int docker_create_compare(const json_t *request, const json_t *inspect, struct err *err) MUST_CHECK;
+/** Checks that a container has the folder alloc once, at the target of @request, with alloc/logs on
+ * top of it. @mountinfo: the container's /proc/<pid>/mountinfo. Returns 0; -EACCES when a link of
+ * the image or of a mounted folder led elsewhere, ERR_PLAIN; -EINVAL a request without these
+ * folders; -ENOMEM. Context: pure, any thread. */
+int docker_create_verify(const json_t *request, const char *mountinfo, struct err *err) MUST_CHECK;
+/** Whether the root of the process is the container's root file system: an overlay. A process that
+ * has changed its root (chroot) shows mount points of its choice. False also for storage drivers
+ * without an overlay. Context: pure. */
+bool docker_create_shows_rootfs(const char *mountinfo);
+/** Whether alloc, local and secrets are mounted at /alloc, /local and /secrets. What an image does
+ * with these targets is then the same at each start. Context: pure. */
+bool docker_create_has_usual_targets(const json_t *request);
 /** The name or id of the network that @request asks for ("bridge" for the default one). Owner:
  * @request. */
 const char *docker_create_wanted_network(const json_t *request);

@@ -141,6 +141,7 @@ void driver_free(struct driver *d) {
     free(d->allocs);
     free(d->remembered);
     free(d->name);
+    strv_done(&d->plain_images);
     free(d->program);
     free(d->cgroup_root);
     free(d->run_dir);

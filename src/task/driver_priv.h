@@ -46,13 +46,14 @@ struct driver {
     char *unfit; /* "" = tasks can run */
     uint64_t timeout_us, timeout_slow_us;
 
-    pthread_mutex_t lock; /* of config, active, owner, recoveries, siblings */
+    pthread_mutex_t lock; /* of config, active, owner, recoveries, siblings, plain_images */
     struct config_snapshot *config;
     bool active;
     char *owner; /* value of our container label; NULL until the first task tells the client's
                     folder */
     struct recovery *recoveries; /* under way */
     struct sibling *siblings;    /* starts under way, those of siblings.h */
+    struct strv plain_images;    /* ids; see siblings_is_plain_image */
 
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void (*broken)(void *ctx, const char *why);

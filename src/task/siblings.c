@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define SIBLINGS_TURN_US (5 * US_PER_MS)    /* between two checks of the exposed starts */
+#define SIBLINGS_IMAGES_MAX 1024            /* remembered; then they are checked anew */
 #define SIBLINGS_ANSWER_US (5 * US_PER_SEC) /* of Docker; without one, all is held */
 
 static bool is_sibling(const struct sibling *s, const struct sibling *other) {
@@ -81,6 +82,61 @@ int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
     return r;
 }
 
+/* ---- turns ---- */
+
+static bool try_turn(struct driver *d, struct sibling *s, bool unproven) {
+    bool free = true;
+    pthread_mutex_lock(&d->lock);
+    for (const struct sibling *o = d->siblings; o && free; o = o->next)
+        free = !(is_sibling(s, o) && o->turn && (unproven || o->unproven));
+    if (free) {
+        s->turn = true;
+        s->unproven = unproven;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return free;
+}
+
+int siblings_take_turn(struct driver *d, struct sibling *s, bool unproven, const struct call *call,
+                       struct err *err) {
+    bool waited = false;
+    while (!try_turn(d, s, unproven)) {
+        waited = true;
+        int r = call_sleep(call, SIBLINGS_TURN_US);
+        if (r < 0)
+            return err_set(err, ERR_RECOVERABLE, -r,
+                           "waiting for the start of another task of the allocation: %s",
+                           strerror(-r));
+    }
+    if (waited)
+        docker_begun_free(TAKE_PTR(s->asked));
+    return waited;
+}
+
+void siblings_pass(struct driver *d, struct sibling *s) {
+    pthread_mutex_lock(&d->lock);
+    s->turn = s->unproven = false;
+    pthread_mutex_unlock(&d->lock);
+}
+
+bool siblings_is_plain_image(struct driver *d, const char *id) {
+    pthread_mutex_lock(&d->lock);
+    bool is = strv_contains(&d->plain_images, id);
+    pthread_mutex_unlock(&d->lock);
+    return is;
+}
+
+void siblings_set_plain_image(struct driver *d, const char *id) {
+    pthread_mutex_lock(&d->lock);
+    if (d->plain_images.n >= SIBLINGS_IMAGES_MAX)
+        strv_done(&d->plain_images);
+    if (!strv_contains(&d->plain_images, id) && strv_add(&d->plain_images, id) < 0)
+        log_debug("start", LOG_KV("image", id), "not remembered: out of memory");
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- what runs ---- */
+
 static bool is_movable(void *ctx, const char *id) {
     return store_is_logs_movable(ctx, id);
 }
@@ -110,7 +166,7 @@ void siblings_leave(struct driver *d, struct sibling *s) {
             *at = s->next;
             break;
         }
-    s->entered = s->exposed = s->reaches = false;
+    s->entered = s->exposed = s->reaches = s->turn = s->unproven = false;
     pthread_mutex_unlock(&d->lock);
     docker_begun_free(TAKE_PTR(s->asked));
 }

@@ -11,7 +11,13 @@
  *
  * A container that reaches can also put another folder in the place of alloc/logs. The tasks that
  * ran beside it can rename that folder after it has ended, which they could not before. The store
- * remembers these tasks (store_set_logs_movable()); they count as reaching alloc/logs. */
+ * remembers these tasks (store_set_logs_movable()); they count as reaching alloc/logs.
+ *
+ * A link of an image, or of a folder that is mounted already, can lead alloc to a place where
+ * alloc/logs does not cover it. Nobody knows before the container runs. So a start is unproven
+ * until the container's mounts were checked, unless its image was found to have no such link. From
+ * the last check of its names to Docker's mount each start has a turn; an unproven one keeps its
+ * turn until it is proven and shares it with no other start of the allocation. */
 #include "paddock/docker.h"
 #include "paddock/task_config.h"
 
@@ -21,6 +27,7 @@ struct driver;
 struct sibling {
     const struct task_config *task;
     bool entered, exposed, reaches; /* under the driver's lock */
+    bool turn, unproven;            /* under the driver's lock */
     struct docker_begun *asked;     /* for the containers of the allocation */
     struct sibling *next;
 };
@@ -43,6 +50,20 @@ int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
 /** What the running containers of the allocation reach, as enum docker_own; everything when Docker
  * does not answer. After siblings_expose. Blocks on Docker. */
 unsigned siblings_running(struct driver *d, struct sibling *s, const struct call *call);
+
+/** Before the names are checked for the last time. Waits until no unproven start of the allocation
+ * has a turn, and when @unproven until no other start has one. Returns 0; 1 when it waited: what
+ * Docker said of the containers is old, siblings_running() asks anew; -ETIMEDOUT or -ECANCELED with
+ * @err. */
+int siblings_take_turn(struct driver *d, struct sibling *s, bool unproven, const struct call *call,
+                       struct err *err) MUST_CHECK;
+/** The turn ends without a start. Any number of times. */
+void siblings_pass(struct driver *d, struct sibling *s);
+
+/** Whether a container of image @id was found to have alloc where it was asked for. */
+bool siblings_is_plain_image(struct driver *d, const char *id);
+/** Remembers that; out of memory nothing is remembered. */
+void siblings_set_plain_image(struct driver *d, const char *id);
 
 /** Docker has mounted, or the start has failed. Any number of times. */
 void siblings_leave(struct driver *d, struct sibling *s);

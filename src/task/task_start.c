@@ -23,6 +23,7 @@
 #define START_TRANSIENT_TRIES 5
 #define START_LEFTOVER_S 10               /* Docker's default */
 #define START_LOGS_US (2 * US_PER_SEC)    /* the container runs by then and is to be looked at */
+#define START_PROC_MAX (1u << 20)         /* bytes of a container's mountinfo */
 #define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
 
 struct start {
@@ -374,17 +375,26 @@ static int remove_container(struct start *s, const char *why, struct err *err) {
     return 0;
 }
 
+/* The image may lead the folder alloc elsewhere, or the job's targets may. */
+static bool is_unproven(const struct start *s) {
+    return !docker_create_has_usual_targets(s->body) || !siblings_is_plain_image(s->d, s->image.id);
+}
+
 /* The container is made and does not run yet. Docker has said by now which containers of the
  * allocation run. When none of them can swap what Docker was sent by name, the names are checked
  * once more; from here to Docker's mount nothing changes them. Otherwise the container is made
  * anew, with mount points. */
 static int settle(struct start *s, struct err *err) {
     while (s->guarded && !s->adopted) {
+        int r = siblings_take_turn(s->d, &s->sibling, is_unproven(s), s->call, err);
+        if (r < 0)
+            return r;
         unsigned reach = siblings_running(s->d, &s->sibling, s->call);
         if ((reach & ~s->hold) == 0)
             return docker_create_sent_check(s->config->alloc_dir, &s->sources, err);
         s->hold |= reach;
-        int r = remove_container(s, "that would mount by name", err);
+        siblings_pass(s->d, &s->sibling);
+        r = remove_container(s, "that would mount by name", err);
         if (r == 0)
             r = prepare(s, err);
         if (r == 0)
@@ -573,6 +583,63 @@ static int start_container(struct start *s, struct err *err) {
 
 /* ---- after it ---- */
 
+/* Reads @name of the container's first process. -ESRCH: it has ended. */
+static int read_proc(const struct start *s, const char *name, struct buf *text) {
+    char path[64], piece[4096];
+    snprintf(path, sizeof(path), "%d/%s", (int)s->state.pid, name);
+    AUTO_FD int fd = openat(s->d->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? -ESRCH : -errno;
+    for (;;) {
+        ssize_t n = read(fd, piece, sizeof(piece));
+        if (n <= 0)
+            return n == 0 ? 0 : errno == EINVAL ? -ESRCH : -errno;
+        int r = buf_append(text, piece, (size_t)n);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* The process number may be another process's by now, or be one of another pid namespace. */
+static bool is_of_container(const struct start *s) {
+    AUTO_BUF struct buf text;
+    buf_init(&text, START_PROC_MAX);
+    return read_proc(s, "cgroup", &text) == 0 && strstr(buf_text(&text), s->container_id);
+}
+
+/* Whether what @mountinfo shows holds for each container of the image. The process could deceive us
+ * with another root, or with other rights. */
+static bool is_true_of_image(const struct start *s, const char *mountinfo) {
+    return docker_create_has_usual_targets(s->body) && !s->sources.reaches &&
+           docker_create_shows_rootfs(mountinfo) && is_of_container(s);
+}
+
+/* Where nothing can be read of a container that runs, its allocation is taken as one in which
+ * alloc/logs can be moved. */
+static int prove(struct start *s, struct err *err) {
+    AUTO_BUF struct buf text;
+    struct err failed = {0};
+    buf_init(&text, START_PROC_MAX);
+    if (!s->guarded || s->adopted || !s->state.running || !is_unproven(s))
+        return 0;
+    int r = read_proc(s, "mountinfo", &text);
+    if (r == 0)
+        r = docker_create_verify(s->body, buf_text(&text), &failed);
+    if (r == -ESRCH)
+        return 0;
+    if (r == -EACCES && failed.set) {
+        if (is_of_container(s))
+            return err_set(err, ERR_PLAIN, EACCES, "Failed to start container %s: %s",
+                           s->container_id, failed.text);
+        return 0;
+    }
+    if (r < 0)
+        store_set_logs_movable(s->d->store, s->config->alloc_id);
+    else if (is_true_of_image(s, buf_text(&text)))
+        siblings_set_plain_image(s->d, s->image.id);
+    return 0;
+}
+
 /* Docker's own files can be read, so what it says to the pump does not matter to the start. Of the
  * others only Docker can tell. */
 static bool is_readable(const struct start *s) {
@@ -648,6 +715,8 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
     if (r < 0)
         return r;
     r = start_container(s, err);
+    if (r == 0)
+        r = prove(s, err);
     siblings_leave(s->d, &s->sibling);
     if (r == 0 && !(s->prepared && is_readable(s)))
         r = logs_follow(s->d, s->call, s->task, false, err);

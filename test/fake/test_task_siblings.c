@@ -260,6 +260,8 @@ static void succeed(struct attempt *a) {
 
 #define FIRST "c0de00000001000000000000000000000000000000000000000000000000feed"
 #define START_FIRST "POST /containers/" FIRST "/start"
+#define SECOND "c0de00000002000000000000000000000000000000000000000000000000feed"
+#define START_SECOND "POST /containers/" SECOND "/start"
 
 static void test_start__sibling_with_the_allocation_is_starting__held_at_once(void **state) {
     struct pair *p = *state;
@@ -357,6 +359,67 @@ static void test_siblings_reach__two_exposed__one_holds(void **state) {
     siblings_leave(d, &a);
 }
 
+/* ---- turns ---- */
+
+static int turn_within_20_ms(struct driver *d, struct sibling *s, bool unproven) {
+    struct call soon = call_within(NULL, 20 * US_PER_MS);
+    return siblings_take_turn(d, s, unproven, &soon, NULL);
+}
+
+static void test_siblings_take_turn__unproven__shared_with_no_other(void **state) {
+    struct pair *p = *state;
+    struct driver *d = world_of(state)->d;
+    struct sibling a = {.task = &p->x.task}, b = {.task = &p->evil};
+    assert_int_equal(siblings_expose(d, &a), 0);
+    assert_int_equal(siblings_expose(d, &b), 0);
+    assert_int_equal(turn_within_20_ms(d, &a, false), 0);
+    assert_int_equal(turn_within_20_ms(d, &b, false), 0); /* two proven ones */
+    siblings_pass(d, &b);
+    assert_int_equal(turn_within_20_ms(d, &b, true), -ETIMEDOUT);
+    siblings_pass(d, &a);
+    assert_int_equal(turn_within_20_ms(d, &b, true), 0);
+    assert_int_equal(turn_within_20_ms(d, &a, false), -ETIMEDOUT);
+    assert_int_equal(turn_within_20_ms(d, &a, true), -ETIMEDOUT);
+    siblings_leave(d, &b);
+    assert_int_equal(turn_within_20_ms(d, &a, false), 0);
+    siblings_leave(d, &a);
+}
+
+/* The first container's mounts are not known before it runs: the second one is started after it. */
+static void test_start__unproven_image__siblings_start_one_after_the_other(void **state) {
+    struct pair *p = *state;
+    struct world *w = world_of(state);
+    struct task_config other;
+    struct attempt web;
+    world_task(w, &other, "other", WORLD_WEB_JOB);
+    fake_rules(&w->fake, "POST /containers/*/start times=1 delay=700\n");
+    attempt(&web, w, &p->x.task, START_FIRST);
+    world_run(w, &other, NULL);
+    succeed(&web);
+    assert_true(index_of(w, "GET /containers/" FIRST "/json", "") < index_of(w, START_SECOND, ""));
+    assert_by_name(w, "other-a1", 0);
+    assert_int_equal(creates_of(w, "other-a1"), 1);
+    task_config_done(&other);
+}
+
+static void test_start__proven_image__siblings_start_side_by_side(void **state) {
+    struct pair *p = *state;
+    struct world *w = world_of(state);
+    struct task_config other;
+    struct attempt web;
+    world_task(w, &other, "other", WORLD_WEB_JOB);
+    world_run(w, &p->x.task, NULL);
+    AUTO_TASK struct task *t = store_get(w->d->store, p->x.task.id);
+    siblings_set_plain_image(w->d, store_look(t).image_id);
+    destroy(w, &p->x.task);
+    fake_rules(&w->fake, "POST /containers/*/start times=1 delay=1500\n");
+    attempt(&web, w, &p->x.task, START_SECOND);
+    world_run(w, &other, NULL);
+    assert_int_equal(fake_count(&w->fake, "GET /containers/" SECOND "/json"), 0);
+    succeed(&web);
+    task_config_done(&other);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
     T(test_start__usual_siblings__by_name_and_no_mounts),
@@ -371,5 +434,8 @@ static const struct CMUnitTest tests[] = {
     T(test_start__with_the_allocation__waits_no_longer_than_its_call),
     T(test_start__swapped_before_docker_said_who_runs__refused),
     T(test_siblings_reach__two_exposed__one_holds),
+    T(test_siblings_take_turn__unproven__shared_with_no_other),
+    T(test_start__unproven_image__siblings_start_one_after_the_other),
+    T(test_start__proven_image__siblings_start_side_by_side),
 };
 WORLD_MAIN(tests)

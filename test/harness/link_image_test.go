@@ -1,0 +1,101 @@
+/*
+ * Images with a link in the place of /alloc, and targets of a job that lie in
+ * each other: the folder alloc then is where alloc/logs does not cover it, and
+ * a task could put another folder in the place of Nomad's logs.
+ */
+package harness
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/nomad/plugins/drivers"
+
+	"paddock.invalid/test/harness/engine"
+)
+
+/* A busybox image @ref with symlinks, path to target. */
+func importWithLinks(t *testing.T, ref string, links map[string]string) {
+	t.Helper()
+	root, err := engine.BusyboxRoot(nil)
+	ok(t, err, "a root file system")
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for r := tar.NewReader(bytes.NewReader(root)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		ok(t, err, "the root file system")
+		ok(t, w.WriteHeader(h), "a header")
+		_, err = io.Copy(w, r)
+		ok(t, err, "a file")
+	}
+	for name, target := range links {
+		ok(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}), "a link")
+	}
+	ok(t, w.Close(), "the root file system")
+	ok(t, run.docker.Import(ref, buf.Bytes()), "import")
+}
+
+/* The start is refused with these words, and no container is left. */
+func wantRefusedStart(t *testing.T, p *plug, k *task, words string) {
+	t.Helper()
+	_, _, err := p.StartTask(k.cfg)
+	if err == nil {
+		t.Errorf("started; mounts: %v", k.inspect()["Mounts"])
+		ok(t, k.destroy(p), "DestroyTask")
+		return
+	}
+	wantError(t, err, "the start", words)
+	if _, err := run.docker.Call("GET", "/containers/"+k.container()+"/json", nil, &struct{}{}); err == nil {
+		t.Errorf("container %s is left", k.container())
+	}
+}
+
+func TestImageThatLeadsAllocElsewhereIsRefused(t *testing.T) {
+	paddockOnly(t, "Docker follows the link")
+	p := launch(t)
+	for name, links := range map[string]map[string]string{
+		"alloc is a link":           {"alloc": "/p1"},
+		"secrets leads to alloc":    {"secrets": "/alloc"},
+		"alloc is a link to a task": {"alloc": "/local/l"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.t = t
+			ref := "links/" + strings.ReplaceAll(strings.ReplaceAll(name, " ", ""), "/", "") + ":1"
+			importWithLinks(t, ref, links)
+			k := newTask(t, p, "web", strings.Replace(sleeper, imageBusybox, ref, 1))
+			wantRefusedStart(t, p, k, "does not protect Nomad's logs")
+		})
+	}
+	t.Run("other links", func(t *testing.T) {
+		p.t = t
+		importWithLinks(t, "links/other:1", map[string]string{"local": "/usr", "var/run": "/run"})
+		k := newTask(t, p, "web", strings.Replace(sleeper, imageBusybox, "links/other:1", 1)).start(p)
+		ok(t, k.destroy(p), "DestroyTask")
+	})
+}
+
+/*
+ * Folders of the job's own choice, in each other. The links are those that an earlier life of the task can leave. Docker mounts targets
+ * of one depth in any order: in some orders its runtime refuses itself, in the others alloc is uncovered.
+ */
+func TestTargetsThatLieInEachOtherAreRefused(t *testing.T) {
+	paddockOnly(t, "Docker follows the link")
+	p := launch(t)
+	for i := 0; i < 8; i++ {
+		k := newTask(t, p, "web", sleeper, func(c *drivers.TaskConfig) {
+			local := filepath.Join(c.AllocDir, c.Name, "local")
+			ok(t, os.Symlink("/p1", filepath.Join(local, "l")), "a link")
+			ok(t, os.Symlink("/x", filepath.Join(local, "m")), "a link")
+			c.Env["NOMAD_TASK_DIR"], c.Env["NOMAD_ALLOC_DIR"], c.Env["NOMAD_SECRETS_DIR"] = "/x", "/x/l", "/x/m"
+		})
+		wantRefusedStart(t, p, k, "Failed to start container")
+	}
+}
