@@ -2,6 +2,7 @@
 /* Text to numbers, strictly: the whole text must be the number, blanks are refused, limits are
  * named. Pure; any thread. @ret is set on success only. */
 #include "paddock/cleanup.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 /** Decimal, no sign. Returns 0; -EINVAL not a number; -ERANGE above @max. */
@@ -21,3 +22,7 @@ int parse_rfc3339_ns(const char *text, int64_t *ret_ns) MUST_CHECK;
 /** A signal's name or number: "SIGHUP", "hup", "1", "SIGRTMIN+3", "rtmax-2", "64"; 1 to SIGRTMAX
  * (64). Returns 0; -EINVAL not a signal. */
 int parse_signal(const char *text, int *ret) MUST_CHECK;
+
+/** Whether @text, words with a blank between them and a newline at the end ("cpuset cpu memory\n"),
+ * has this word. Context: pure. */
+bool parse_has_word(const char *text, const char *word);

@@ -54,10 +54,11 @@ struct pin_options {
     bool enabled;
     bool systemd;  /* keep AllowedCPUs in step by sd-bus */
     bool realtime; /* the thread runs with the lowest real-time priority where that does no harm */
-    bool own_affinity;      /* all threads of this process stay off the reserved cores */
-    bool mems_follow;       /* cpuset.mems too */
-    const char *node_root;  /* NULL = "/sys/devices/system/node"; read once */
-    const char *bus;        /* address of the system bus; NULL = the machine's */
+    const char *kernel_config; /* of the running kernel; NULL = /boot/config-RELEASE */
+    bool own_affinity;         /* all threads of this process stay off the reserved cores */
+    bool mems_follow;          /* cpuset.mems too */
+    const char *node_root;     /* NULL = "/sys/devices/system/node"; read once */
+    const char *bus;           /* address of the system bus; NULL = the machine's */
     uint64_t tell_again_us; /* the same state of a task is an event once in this time; 0 = 60 s */
     /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from
      * the pin thread. */

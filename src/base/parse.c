@@ -192,3 +192,11 @@ int parse_rfc3339_ns(const char *text, int64_t *ret_ns) {
     *ret_ns = seconds * 1000000000 + ns;
     return 0;
 }
+
+bool parse_has_word(const char *text, const char *word) {
+    size_t len = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)); at += len)
+        if ((at == text || at[-1] == ' ') && strchr(" \n", at[len]))
+            return true;
+    return false;
+}

@@ -7,8 +7,10 @@
  * containers was then off a core after 0.13 ms (median) and 4 ms (worst), and without it after 2
  * and 250 ms. */
 #include "src/pin/pin_priv.h"
+#include "src/pin/pin_realtime.h"
 
 #include "paddock/log.h"
+#include "paddock/parse.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -236,48 +238,10 @@ static void on_retry(void *ctx) {
     pin_pass(p, false);
 }
 
-static bool has_word(const char *text, const char *word) {
-    size_t len = strlen(word);
-    for (const char *at = text; (at = strstr(at, word)); at += len)
-        if ((at == text || at[-1] == ' ') && strchr(" \n", at[len]))
-            return true;
-    return false;
-}
-
-/* With RT_GROUP_SCHED the cpu controller cannot be enabled for a cgroup that has a real-time
- * thread: where ours is not enabled yet, systemd's "+cpu" would fail later. Whether the kernel has
- * the option is not shown, so this counts for every kernel. The root cgroup has no such limit. */
-static bool real_time_harms(const struct pin *p) {
-    char path[PATH_MAX], text[512];
-    AUTO_FD int fd = openat(p->o.proc_fd, "self/cgroup", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, path, sizeof(path) - 1) : 0;
-    path[n > 0 ? n : 0] = '\0';
-    path[strcspn(path, "\n")] = '\0';
-    if (strncmp(path, "0::/", 4) != 0 || path[4] == '\0')
-        return false;
-    AUTO_FD int dir = cgroup_dir_open(p->o.cgroup_root_fd, path + 3);
-    AUTO_FD int list = dir < 0 ? -EBADF : openat(dir, "cgroup.controllers", O_RDONLY | O_CLOEXEC);
-    n = list >= 0 ? read(list, text, sizeof(text) - 1) : -1;
-    if (n < 0)
-        return false;
-    text[n] = '\0';
-    return !has_word(text, "cpu");
-}
-
-/* What takes others off a reserved core must not wait behind them. A few milliseconds a second are
- * no danger, and the kernel stops real time that runs away. */
-static void be_real_time(const struct pin *p) {
-    struct sched_param lowest = {.sched_priority = 1};
-    if (!p->o.realtime || real_time_harms(p))
-        return;
-    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) < 0)
-        log_debug("pin", LOG_KV("errno", strerror(errno)), "not in real time");
-}
-
 static void *run(void *arg) {
     struct pin *p = arg;
     pthread_setname_np(pthread_self(), "pin");
-    be_real_time(p);
+    pin_realtime_begin(&p->o);
     take_snapshot(p);
     pin_pass(p, false);
     int r = loop_run(p->loop);
@@ -313,7 +277,7 @@ static void find_reason(struct pin *p) {
         AUTO_FD int fd = openat(p->o.cgroup_root_fd, "cgroup.controllers", O_RDONLY | O_CLOEXEC);
         ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
         text[n > 0 ? n : 0] = '\0';
-        if (!has_word(text, "cpuset"))
+        if (!parse_has_word(text, "cpuset"))
             why = "the cpuset controller is not there (cgroup.controllers)";
     }
     /* An agent that is not root, or a cgroup file system that is mounted read-only. */

@@ -404,14 +404,35 @@ static void test_thread__real_time_switched_off(void **state) {
     assert_int_equal(sched_getscheduler(find_thread("pin")), SCHED_OTHER);
 }
 
-static void test_thread__cgroup_without_cpu__not_real_time(void **state) {
-    (void)state;
+static int scheduler_without_cpu(const char *kernel_config) {
+    struct pin_options o = tree_options(&tree);
+    char path[512];
     tree_add(&tree, "", "0-3");
     tree_put(&tree, "../proc/self/cgroup", "0::/system.slice/nomad.service\n");
     tree_put(&tree, "system.slice/nomad.service/cgroup.controllers", "cpuset memory pids\n");
-    start(HOUR);
+    if (kernel_config)
+        tree_put(&tree, "../proc/config", kernel_config);
+    snprintf(path, sizeof(path), "%s/../proc/config", tree.root);
+    o.kernel_config = path;
+    assert_int_equal(pin_new(&o, &pin), 0);
     assert_true(wait_state(0, "pinned"));
-    assert_int_equal(sched_getscheduler(find_thread("pin")), SCHED_OTHER);
+    return sched_getscheduler(find_thread("pin"));
+}
+
+static void test_thread__cgroup_without_cpu_and_rt_groups__not_real_time(void **state) {
+    (void)state;
+    assert_int_equal(scheduler_without_cpu("CONFIG_SMP=y\nCONFIG_RT_GROUP_SCHED=y\n"), SCHED_OTHER);
+}
+
+static void test_thread__cgroup_without_cpu_and_unknown_kernel__not_real_time(void **state) {
+    (void)state;
+    assert_int_equal(scheduler_without_cpu(NULL), SCHED_OTHER);
+}
+
+static void test_thread__cgroup_without_cpu_and_no_rt_groups__real_time(void **state) {
+    (void)state;
+    assert_int_equal(scheduler_without_cpu("# CONFIG_RT_GROUP_SCHED is not set\n"),
+                     may_be_real_time() ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -433,7 +454,9 @@ int main(int argc, char **argv) {
         TEST(test_steady_state__no_open_no_allocation),
         TEST(test_thread__real_time_where_that_is_allowed),
         TEST(test_thread__real_time_switched_off),
-        TEST(test_thread__cgroup_without_cpu__not_real_time),
+        TEST(test_thread__cgroup_without_cpu_and_rt_groups__not_real_time),
+        TEST(test_thread__cgroup_without_cpu_and_unknown_kernel__not_real_time),
+        TEST(test_thread__cgroup_without_cpu_and_no_rt_groups__real_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,9 @@
+#pragma once
+/* Real-time priority for the reconciler's thread: what takes a task off a reserved core must
+ * not wait for a CPU behind that task. */
+#include "paddock/pin.h"
+
+/** Gives the calling thread the lowest real-time priority, unless @o->realtime is off, or it could
+ * do harm (the rule is in pin_realtime.c), or the kernel refuses it. Context: the pin thread, once;
+ * blocks on local files. */
+void pin_realtime_begin(const struct pin_options *o);
