@@ -117,6 +117,9 @@ void logpump_begin(struct logpump *p, const char *task_id) {
     AUTO_FD int fd = rq ? logs_process_reach(p->process, &call, NULL) : -EBADF;
     if (rq && (fd < 0 || logs_socket_send(fd, rq, -1) < 0)) /* sent when the next pump is met */
         log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told, ignoring");
+    AUTO_JSON json_t *still = logs_held_request(p->held, task_id, true);
+    if (rq && !still) /* its end came in between, and the pump may have heard of that before */
+        close_task(p, task_id);
 }
 
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,

@@ -48,13 +48,16 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
     return now.logs ? follow(d, call, t, &want, err) : 0;
 }
 
+/* A task that has ended is not begun any more: its end lets the pump deliver what was prepared. A
+ * request to begin could come after that, and the pump would open the FIFOs again for good. */
 void logs_begin(struct driver *d, struct task *t) {
     struct task_look now = store_look(t);
     if (!now.logs)
         return;
-    logpump_begin(d->pump, t->id);
-    if (now.phase == TASK_EXITED) /* perhaps before it was prepared: that end knew of no logs */
-        drain_task(d, t);
+    if (now.phase == TASK_EXITED)
+        drain_task(d, t); /* the end may have come before anything was prepared */
+    else
+        logpump_begin(d->pump, t->id);
 }
 
 void logs_drop(struct driver *d, const struct task *t) {

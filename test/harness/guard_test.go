@@ -41,8 +41,8 @@ func openStream(ctx context.Context, p *plug, method string, request []byte, ans
 }
 
 /*
- * Two hundred stops wait for a dockerd that hangs, more than there are workers. Calls that need no Docker are
- * answered, and the agent can end the plugin in its own time.
+ * Two hundred stops and as many signals wait for a dockerd that hangs. A stop holds no worker, a signal does, and there are more
+ * signals than workers. Calls that need no Docker are answered, and the agent can end the plugin in its own time.
  */
 func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
 	paddockOnly(t, "has no workers to run out of")
@@ -58,7 +58,11 @@ func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
 	defer cancel()
 	var all sync.WaitGroup
 	for i := 0; i < stops; i++ {
-		all.Add(1)
+		all.Add(2)
+		go func() {
+			defer all.Done()
+			_, _ = pb.NewDriverClient(p.conn).SignalTask(ctx, &pb.SignalTaskRequest{TaskId: k.id(), Signal: "SIGUSR1"})
+		}()
 		go func() {
 			defer all.Done()
 			_, _ = pb.NewDriverClient(p.conn).StopTask(ctx, &pb.StopTaskRequest{TaskId: k.id(), Timeout: &duration.Duration{Seconds: 5}})
@@ -123,7 +127,7 @@ func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
 	eventually(t, 2*time.Second-time.Since(begun), "the plugin's end after Shutdown",
 		func() (bool, string) { return !alive(p.pid), "running" })
 	t.Logf("%-30s %v", "Shutdown and the end", time.Since(begun))
-	within(t, 10*time.Second, "the end of all stops", all.Wait)
+	within(t, 10*time.Second, "the end of all calls", all.Wait)
 }
 
 /*
