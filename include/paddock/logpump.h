@@ -39,8 +39,8 @@ struct logpump_options {
     const char *allocs_dir; /* the Nomad client's: tasks of earlier pumps below it are taken over;
                                NULL = of none */
     uint64_t backlog_bytes; /* of held log files per task; 0 = 256 MB */
-    const struct affinity *affinity; /* the CPUs that a new pump may use, copied; NULL = those of
-                                        the thread that starts it */
+    const struct affinity *affinity; /* the CPUs that the pump may use, copied; NULL = those of the
+                                        thread that starts it */
     struct loop *loop;               /* a running loop: watches whether the pump lives */
     struct pool *pool;               /* starts it again when it has died */
     /* A sentence for a task's events: lines that were lost, for example. Comes on the loop's
@@ -54,6 +54,10 @@ struct logpump_options {
 int logpump_new(const struct logpump_options *o, struct logpump **ret, struct err *err) MUST_CHECK;
 /** Ends our side only: the process goes on. After loop and pool have ended. */
 void logpump_free(struct logpump *p);
+
+/** The CPUs that the pump's threads may use from now on, and those of each pump that is started or
+ * met later. @a is copied. Any thread; does not block. */
+void logpump_set_affinity(struct logpump *p, const struct affinity *a);
 
 struct logpump_task {
     const char *task_id, *container_id;

@@ -167,6 +167,7 @@ static void on_met(void *ctx, pid_t pump) {
     AUTO_STRV struct strv tasks = {0};
     struct call call = call_within(NULL, SPAWN_TIMEOUT_US);
     int r = 0;
+    logs_process_met(p->process, pump);
     logs_held_others(p->held, pump, &tasks);
     for (size_t i = 0; i < tasks.n && r == 0; i++)
         r = carry_again(p, &call, tasks.v[i]);
@@ -267,6 +268,12 @@ void logpump_finish_free(struct logpump_finish *f) {
     logs_answer_done(&f->answer);
     free(f->task_id);
     free(f);
+}
+
+/* ---- its CPUs ---- */
+
+void logpump_set_affinity(struct logpump *p, const struct affinity *a) {
+    logs_process_set_affinity(p->process, a);
 }
 
 /* ---- status ---- */

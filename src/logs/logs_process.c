@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #define HELLO_US (5 * US_PER_SEC)
@@ -41,9 +42,7 @@
 
 struct logs_process {
     char *program, *run_dir, *settings;
-    json_t *hello;            /* what a pump of ours answers */
-    struct affinity affinity; /* of a new pump */
-    bool has_affinity;
+    json_t *hello; /* what a pump of ours answers */
     struct loop *loop;
     int log_fds[2];
     struct loop_watch *log_watch;
@@ -51,7 +50,11 @@ struct logs_process {
     size_t line_len;
     pthread_mutex_t starting; /* held while a pump is started: many tasks begin at the same time */
     atomic_bool met;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock;     /* of what follows */
+    struct affinity affinity; /* of the pump */
+    bool has_affinity;
+    pid_t met_pid; /* the pump that was met last, and a pidfd of it; -EBADF: none */
+    int met_fd;
     struct child {
         pid_t pid;
         uint64_t since_us;
@@ -153,10 +156,20 @@ void logs_process_reap(struct logs_process *p) {
     pthread_mutex_unlock(&p->lock);
 }
 
+/* A process inherits the mask of the thread that makes it, which is narrower or wider than what is
+ * wanted when the reserved cores change at that moment. And a pump that is met can have the mask
+ * that was right for the plugin that started it. @lock is held. */
+static void set_affinity(const struct logs_process *p, pid_t pid) {
+    int r = p->has_affinity ? affinity_set_all(pid, &p->affinity) : 0;
+    if (r < 0 && r != -ENOENT) /* -ENOENT: it has ended */
+        log_debug("logpump", LOG_KV("errno", strerror(-r)), "the log pump's affinity was not set");
+}
+
 /* A pump of ours that has ended is a child until it was waited for. The few there can be are looked
  * at when the next is started and when the watch notices an end. */
 static void keep_child(struct logs_process *p, pid_t pid) {
     pthread_mutex_lock(&p->lock);
+    set_affinity(p, pid);
     p->starts++;
     for (size_t i = 0; i < ARRAY_LEN(p->children) && pid > 0; i++) {
         if (p->children[i].pid == 0) {
@@ -226,14 +239,6 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
     return r;
 }
 
-/* A process inherits the mask of the thread that makes it. The pump outlives the tasks whose cores
- * that mask leaves out, and the others may be reserved later. */
-static void widen(const struct logs_process *p, pid_t pid) {
-    int r = p->has_affinity ? affinity_set_all(pid, &p->affinity) : 0;
-    if (r < 0)
-        log_debug("logpump", LOG_KV("errno", strerror(-r)), "the log pump's affinity was not set");
-}
-
 /* Starts it and waits until it listens (or has found that another one does, or has died). */
 static int spawn(struct logs_process *p, const struct call *call) {
     int ends[2];
@@ -255,7 +260,6 @@ static int spawn(struct logs_process *p, const struct call *call) {
     r = spawn_process(p, theirs, &pid);
     if (r < 0)
         return r;
-    widen(p, pid);
     keep_child(p, pid);
     theirs = fd_close(theirs);
     struct pollfd ready = {.fd = ours, .events = POLLIN};
@@ -316,6 +320,32 @@ int logs_process_reach(struct logs_process *p, const struct call *call, struct e
     }
 }
 
+/* ---- its CPUs ---- */
+
+static bool is_alive(int pidfd) {
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    return pidfd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+void logs_process_met(struct logs_process *p, pid_t pid) {
+    pthread_mutex_lock(&p->lock);
+    fd_close(p->met_fd);
+    p->met_pid = pid;
+    p->met_fd = pidfd_open(pid, 0);
+    if (is_alive(p->met_fd))
+        set_affinity(p, pid);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void logs_process_set_affinity(struct logs_process *p, const struct affinity *a) {
+    pthread_mutex_lock(&p->lock);
+    p->affinity = *a;
+    p->has_affinity = true;
+    if (is_alive(p->met_fd)) /* else its number may be another process's by now */
+        set_affinity(p, p->met_pid);
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* ---- life ---- */
 
 int logs_process_new(const char *program, const char *run_dir, json_t *settings,
@@ -332,7 +362,7 @@ int logs_process_new(const char *program, const char *run_dir, json_t *settings,
     p->has_affinity = affinity != NULL;
     if (affinity)
         p->affinity = *affinity;
-    p->log_fds[0] = p->log_fds[1] = -EBADF;
+    p->log_fds[0] = p->log_fds[1] = p->met_fd = -EBADF;
     pthread_mutex_init(&p->starting, NULL);
     pthread_mutex_init(&p->lock, NULL);
     p->program = str_dup(program, &r);
@@ -359,6 +389,7 @@ void logs_process_free(struct logs_process *p) {
     loop_watch_del(p->log_watch);
     fd_close(p->log_fds[0]);
     fd_close(p->log_fds[1]);
+    fd_close(p->met_fd);
     pthread_mutex_destroy(&p->starting);
     pthread_mutex_destroy(&p->lock);
     json_decref(p->hello);

@@ -10,7 +10,7 @@
 struct logs_process;
 
 /** @settings: what the pump is started with (PUMP_PROTO's hello); taken over. @affinity: the CPUs
- * that a new pump may use, copied; NULL = those of the thread that starts it. @loop: passes the
+ * that the pump may use, copied; NULL = those of the thread that starts it. @loop: passes the
  * pump's log lines on. Returns 0; -ENOMEM; another -errno. */
 int logs_process_new(const char *program, const char *run_dir, json_t *settings,
                      const struct affinity *affinity, struct loop *loop,
@@ -22,6 +22,11 @@ void logs_process_free(struct logs_process *p);
  * another version or with other settings. Any thread; blocks up to the call's deadline. Returns the
  * fd; -errno with @err. */
 int logs_process_reach(struct logs_process *p, const struct call *call, struct err *err) MUST_CHECK;
+/** The pump @pid is connected: it may use the CPUs that were set last. Any thread. */
+void logs_process_met(struct logs_process *p, pid_t pid);
+/** The CPUs that the pump may use from now on, and each one that is started or met later. @a is
+ * copied. Any thread; does not block. */
+void logs_process_set_affinity(struct logs_process *p, const struct affinity *a);
 /** Reports those of our pumps that have ended. Any thread. */
 void logs_process_reap(struct logs_process *p);
 /** The write end of the pipe for the pump's log lines; borrowed. */

@@ -1,7 +1,6 @@
 /* The pump as a process: when it starts and ends, who watches it, what it leaves. */
 #include "fake/pump_world.h"
 
-#include "paddock/affinity.h"
 #include "paddock/logpump.h"
 #include "paddock/loop.h"
 #include "paddock/pool.h"
@@ -193,50 +192,6 @@ static void test_pump__killed__started_again_and_no_zombie(void **state) {
     pump_world_print(x, "on\n");
     reader_until(&x->out, "on\n");
     world_until(was_reaped, &first, "no zombie");
-}
-
-struct wanted_mask {
-    pid_t pid;
-    struct affinity mask;
-};
-
-static bool all_have_mask(void *ctx) {
-    const struct wanted_mask *want = ctx;
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/task", (int)want->pid);
-    DIR *d = opendir(path);
-    bool all = d != NULL;
-    for (const struct dirent *e; d && (e = readdir(d));) {
-        struct affinity now;
-        pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (tid > 0 && affinity_get(tid, &now) == 0)
-            all = all && memcmp(&now, &want->mask, sizeof(now)) == 0;
-    }
-    if (d)
-        closedir(d);
-    return all;
-}
-
-/* The plugin's threads are off the reserved cores when the pump is started. */
-static void test_pump__started_by_narrow_plugin__has_the_first_mask(void **state) {
-    struct pump_world *x = *state;
-    struct wanted_mask want;
-    struct affinity narrow = {0};
-    size_t word = 0;
-    assert_int_equal(affinity_get(0, &want.mask), 0);
-    while (!want.mask.mask[word])
-        word++;
-    narrow.mask[word] = want.mask.mask[word] & -want.mask.mask[word];
-    if (memcmp(&narrow, &want.mask, sizeof(narrow)) == 0)
-        skip(); /* one CPU */
-    pid_t first = world_pump(&x->w);
-    assert_int_equal(affinity_set_all(0, &narrow), 0);
-    world_pump_kill(&x->w);
-    pump_world_until_other(x, first);
-    want.pid = world_pump(&x->w);
-    assert_true(want.pid > 1);
-    world_until(all_have_mask, &want, "the mask of the pump's threads");
-    assert_int_equal(affinity_set_all(0, &want.mask), 0);
 }
 
 /* ---- the plugin's watch over it ---- */
@@ -491,7 +446,6 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both),
     PUMP_WORLD_T(test_pump__second_on_one_folder__first_serves),
     PUMP_WORLD_T(test_pump__killed__started_again_and_no_zombie),
-    PUMP_WORLD_T(test_pump__started_by_narrow_plugin__has_the_first_mask),
     cmocka_unit_test_setup_teardown(
         test_pump__could_not_be_watched__watched_later_and_started_again, setup_unwatched,
         pump_world_teardown),
