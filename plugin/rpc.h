@@ -5,8 +5,8 @@
  * Threads. One rpc thread (the one in rpc_server_run) moves bytes and never blocks. Handlers that
  * need no Docker run on it as well (RPC_INLINE), so no pending call can delay them. All other
  * handlers run on worker threads as sequential C and may block within their call's deadline and
- * cancel. Whatever waits long (WaitTask, StopTask, streams) costs no thread: the handler returns
- * and somebody finishes the call later.
+ * cancel. A call that waits long (WaitTask, StopTask, streams) holds no thread: the handler returns
+ * and another thread finishes the call later.
  *
  * Workers: at most RPC_WORKERS, made on demand, idle ones end after 5 s. Methods that may hang for
  * long have a lane: they hold at most so many workers of the pool and queue among themselves
@@ -43,7 +43,7 @@ enum rpc_kind {
 };
 
 enum rpc_lane {
-    RPC_QUICK,  /* whatever Docker answers at once */
+    RPC_QUICK,  /* Docker answers it immediately */
     RPC_INLINE, /* waits for no Docker: runs on the rpc thread and must not block */
     RPC_IMAGES, /* may pull */
     RPC_EXECS,  /* runs somebody's command to its end */
@@ -92,7 +92,7 @@ void rpc_fail(struct rpc_call *c, const struct err *err);
 /** From the handler only: the call stays open after it returns, until somebody calls rpc_reply or
  * rpc_fail, which may have happened already.
  *  @on_cancel: at most once, when the client has gone or the server stops, and only while the call
- * is not finished; it must lead to a finish (nobody sees it any more). NULL allowed.
+ * is not finished. The callback must finish the call; no other thread will. NULL allowed.
  *  @release: exactly once, the last thing ever done with @ctx, after the call is finished. NULL
  * allowed. May come from within rpc_reply/rpc_fail: touch nothing of @ctx after those. */
 void rpc_call_defer(struct rpc_call *c, void (*on_cancel)(struct rpc_call *c, void *ctx),
@@ -150,7 +150,7 @@ int rpc_server_run(struct rpc_server *s) MUST_CHECK;
 /** Any thread, any number of times, also before run; not in signal handlers. */
 void rpc_server_stop(struct rpc_server *s);
 /** From a unary handler: stops the server as soon as this call's answer has been sent. */
-void rpc_server_stop_after(struct rpc_call *c);
+void rpc_call_stop_after(struct rpc_call *c);
 
 /** After rpc_server_run returned 0, or instead of it. NULL allowed. */
 void rpc_server_free(struct rpc_server *s);

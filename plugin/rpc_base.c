@@ -1,4 +1,9 @@
-#include "plugin/rpc_priv.h"
+/* The common part of unary calls and streams: gRPC's batches and events, references, the context.
+ *
+ * rpc_call.c and rpc_stream.c put a `struct rpc_base` first into their own struct and get the
+ * events through their ops. An event is handled on the rpc thread. The last one releases the
+ * grpc_call, which can be long before the memory goes: users may still refer to it. */
+#include "plugin/rpc_base.h"
 #include "plugin/rpc_utf8.h"
 #include "paddock/clock.h"
 
@@ -8,8 +13,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define base_of(tag_ptr, member)                                                                   \
-    ((struct rpc_base *)(void *)((char *)(tag_ptr)-offsetof(struct rpc_base, member)))
+#define base_of(ptr, member)                                                                       \
+    ((struct rpc_base *)(void *)((char *)(ptr)-offsetof(struct rpc_base, member)))
 
 /* ---- messages ---- */
 
@@ -49,7 +54,7 @@ struct rpc_base *rpc_base_ref(struct rpc_base *b) {
 void rpc_base_unref(struct rpc_base *b) {
     if (atomic_fetch_sub(&b->refs, 1) != 1)
         return;
-    struct rpc_server *server = b->server;
+    struct rpc_life *life = b->life;
     grpc_byte_buffer_destroy(b->received);
     grpc_byte_buffer_destroy(b->sending);
     grpc_slice_unref(b->status_text);
@@ -58,7 +63,7 @@ void rpc_base_unref(struct rpc_base *b) {
         cancel_done(&b->cancel);
     pthread_mutex_destroy(&b->lock);
     b->ops->destroy(b);
-    rpc_server_died(server);
+    rpc_life_died(life);
 }
 
 /* An event was dealt with. When it was the last one the call is released, with its reference. */
@@ -74,9 +79,9 @@ static void base_batch_done(struct rpc_base *b) {
     if (!over)
         return;
     grpc_call_unref(over);
-    rpc_server_released(b->server);
+    rpc_life_released(b->life);
     if (stop)
-        rpc_server_stop(b->server);
+        b->life->stop(b->life->ctx);
     rpc_base_unref(b);
 }
 
@@ -131,21 +136,38 @@ static uint64_t base_deadline_us(gpr_timespec deadline) {
     return clock_now_us() + (us > 0 ? (uint64_t)us : 0);
 }
 
-void rpc_base_init(struct rpc_base *b, const struct rpc_base_ops *ops, struct rpc_server *server,
-                   grpc_call *call, gpr_timespec deadline) {
+static void base_run_job(struct rpc_job *j) {
+    struct rpc_base *b = base_of(j, job);
+    b->ops->run(b);
+}
+
+int rpc_base_run(struct rpc_base *b) {
+    rpc_base_ref(b);
+    b->job = (struct rpc_job){.run = base_run_job, .lane = b->method->lane};
+    int r = rpc_work_run(b->work, &b->job);
+    if (r < 0)
+        rpc_base_unref(b);
+    return r;
+}
+
+void rpc_base_init(struct rpc_base *b, const struct rpc_base_ops *ops,
+                   const struct rpc_arrival *a) {
     b->ops = ops;
-    b->server = server;
-    b->call = call;
+    b->life = a->life;
+    b->work = a->work;
+    b->method = a->method;
+    b->app = a->app;
+    b->call = a->call;
     atomic_init(&b->refs, 2);
     pthread_mutex_init(&b->lock, NULL);
     b->status_text = grpc_empty_slice();
     b->status_details = grpc_empty_slice();
-    b->context.deadline_us = base_deadline_us(deadline);
+    b->context.deadline_us = base_deadline_us(a->deadline);
     b->close_tag.event = base_on_close;
     b->recv_tag.event = base_on_receive;
     b->send_tag.event = base_on_sent;
     b->wake_tag.event = base_on_wake;
-    rpc_server_born(server);
+    rpc_life_born(b->life);
 
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &b->cancelled;

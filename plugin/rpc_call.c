@@ -1,4 +1,9 @@
-#include "plugin/rpc_priv.h"
+/* Unary calls: one request, one answer.
+ *
+ * rpc_accept.c makes a call; its request brings the handler to a worker. The handler answers, or
+ * defers the call for somebody who answers later from any thread. The first answer counts. A
+ * handler that does neither is answered for, because a host waits without a deadline. */
+#include "plugin/rpc_call.h"
 #include "paddock/log.h"
 
 #include <grpc/status.h>
@@ -90,7 +95,7 @@ static void call_received(struct rpc_base *b) {
         call_refuse(c, ERR_INVALID, "%s: no request message", b->method->path);
         return;
     }
-    int r = rpc_work_run(b);
+    int r = rpc_base_run(b);
     if (r < 0)
         call_refuse(c, ERR_PLAIN, "%s: no worker thread: %s", b->method->path, strerror(-r));
 }
@@ -143,16 +148,14 @@ static const struct rpc_base_ops call_ops = {
     .destroy = call_destroy,
 };
 
-int rpc_call_accept(struct rpc_server *s, grpc_call *call, gpr_timespec deadline,
-                    const struct rpc_method *m, void *app) {
+int rpc_call_accept(const struct rpc_arrival *a) {
+    const struct rpc_method *m = a->method;
     struct rpc_call *c = calloc(1, sizeof(*c));
     if (!c) {
-        grpc_call_unref(call);
+        grpc_call_unref(a->call);
         return -ENOMEM;
     }
-    c->b.method = m;
-    c->b.app = app;
-    rpc_base_init(&c->b, &call_ops, s, call, deadline);
+    rpc_base_init(&c->b, &call_ops, a);
     if (!m || !m->unary) { /* the init's second reference is the one of the unfinished call */
         call_refuse(c, ERR_UNSUPPORTED, "%s", m ? m->path : "unknown method");
         return 0;
@@ -181,11 +184,11 @@ const struct call *rpc_call_context(struct rpc_call *c) {
     return rpc_base_context(&c->b);
 }
 
-void rpc_server_stop_after(struct rpc_call *c) {
+void rpc_call_stop_after(struct rpc_call *c) {
     pthread_mutex_lock(&c->b.lock);
     bool over = !c->b.call;
     c->b.stop_after = true;
     pthread_mutex_unlock(&c->b.lock);
     if (over)
-        rpc_server_stop(c->b.server);
+        c->b.life->stop(c->b.life->ctx);
 }

@@ -1,4 +1,9 @@
-#include "plugin/rpc_priv.h"
+/* The gRPC server: listens, runs the rpc thread, stops.
+ *
+ * serve.c makes it and runs it on the main thread. Below it are rpc_accept (which call is it), then
+ * rpc_call and rpc_stream (its life), then rpc_base (gRPC's events), then rpc_life and rpc_work. A
+ * stop breaks all calls, because a host takes any answer to WaitTask for the task's end. */
+#include "plugin/rpc_accept.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
@@ -11,78 +16,20 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* Calls that gRPC may hand over before we ask for more. */
-#define ACCEPTS 4
 #define ADDRESS_MAX (3 * sizeof(((struct sockaddr_un *)0)->sun_path) + 8)
 #define STOP_LIMIT_US (1500 * US_PER_MS)
-
-struct rpc_accept {
-    struct rpc_tag tag;
-    struct rpc_server *server;
-    grpc_call *call;
-    grpc_call_details details;
-    grpc_metadata_array metadata;
-};
 
 struct rpc_server {
     grpc_completion_queue *cq;
     grpc_server *grpc;
-    const struct rpc_service *services;
     struct rpc_work *work;
-    struct rpc_accept accepts[ACCEPTS];
+    struct rpc_life life;
+    struct rpc_acceptor acceptor;
     struct rpc_tag stopped_tag;
-    /* ---- rpc thread only ---- */
-    bool stopped;  /* gRPC's own end: it may come before the last events of calls */
-    unsigned open; /* calls that gRPC still owes events */
-    /* ---- under the lock ---- */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;      /* CLOCK_MONOTONIC */
-    unsigned alive;              /* calls and streams that somebody still knows */
+    bool started;
+    bool stopped; /* gRPC's own end: it may come before the last events of calls; rpc thread only */
     _Atomic uint64_t stop_at_us; /* 0: serving; else until when */
 };
-
-/* ---- accepting ---- */
-
-static const struct rpc_method *server_find(const struct rpc_server *s, grpc_slice path,
-                                            void **ret_app) {
-    for (const struct rpc_service *sv = s->services; sv->methods; sv++) {
-        for (size_t i = 0; i < sv->n_methods; i++) {
-            if (grpc_slice_str_cmp(path, sv->methods[i].path) == 0) {
-                *ret_app = sv->app;
-                return &sv->methods[i];
-            }
-        }
-    }
-    return NULL;
-}
-
-static void accept_ask(struct rpc_accept *a) {
-    struct rpc_server *s = a->server;
-    a->call = NULL;
-    grpc_call_details_init(&a->details);
-    grpc_metadata_array_init(&a->metadata);
-    if (grpc_server_request_call(s->grpc, &a->call, &a->details, &a->metadata, s->cq, s->cq,
-                                 &a->tag) != GRPC_CALL_OK)
-        abort(); /* only for arguments that cannot be */
-}
-
-static void accept_event(struct rpc_tag *t, bool ok) {
-    struct rpc_accept *a = (struct rpc_accept *)(void *)t;
-    struct rpc_server *s = a->server;
-    if (ok) {
-        void *app = NULL;
-        const struct rpc_method *m = server_find(s, a->details.method, &app);
-        bool stream = m && m->kind != RPC_UNARY;
-        int r = stream ? rpc_stream_accept(s, a->call, a->details.deadline, m, app)
-                       : rpc_call_accept(s, a->call, a->details.deadline, m, app);
-        if (r < 0)
-            log_error("rpc", NULL, "out of memory: a call was dropped");
-    }
-    grpc_call_details_destroy(&a->details);
-    grpc_metadata_array_destroy(&a->metadata);
-    if (ok)
-        accept_ask(a);
-}
 
 static void stopped_event(struct rpc_tag *t, bool ok) {
     struct rpc_server *s =
@@ -90,8 +37,6 @@ static void stopped_event(struct rpc_tag *t, bool ok) {
     (void)ok;
     s->stopped = true;
 }
-
-/* ---- life ---- */
 
 /* gRPC's own words, in the form that the host reads; only its errors, by its default. */
 static void server_log(gpr_log_func_args *args) {
@@ -137,13 +82,8 @@ static int server_listen(struct rpc_server *s, const char *socket_path, struct e
     return port > 0 ? 0 : err_set(err, ERR_PLAIN, EADDRINUSE, "cannot listen on %s", socket_path);
 }
 
-static void server_init_sync(struct rpc_server *s) {
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attr);
-    pthread_condattr_destroy(&attr);
+static void server_stop(void *ctx) {
+    rpc_server_stop(ctx);
 }
 
 int rpc_server_new(const char *socket_path, const struct rpc_service *services,
@@ -153,8 +93,7 @@ int rpc_server_new(const char *socket_path, const struct rpc_service *services,
     struct rpc_server *s = calloc(1, sizeof(*s));
     if (!s)
         return err_oom(err);
-    server_init_sync(s);
-    s->services = services;
+    rpc_life_init(&s->life, server_stop, s);
     s->stopped_tag.event = stopped_event;
     gpr_set_log_function(server_log);
     grpc_init();
@@ -168,11 +107,10 @@ int rpc_server_new(const char *socket_path, const struct rpc_service *services,
         return r;
     }
     grpc_server_start(s->grpc);
-    for (size_t i = 0; i < ACCEPTS; i++) {
-        s->accepts[i].tag.event = accept_event;
-        s->accepts[i].server = s;
-        accept_ask(&s->accepts[i]);
-    }
+    s->acceptor = (struct rpc_acceptor){
+        .grpc = s->grpc, .cq = s->cq, .services = services, .life = &s->life, .work = s->work};
+    rpc_accept_start(&s->acceptor);
+    s->started = true;
     *ret = s;
     return 0;
 }
@@ -197,7 +135,7 @@ static gpr_timespec server_next_deadline(struct rpc_server *s) {
 
 /* Until gRPC has let go, or the time is over. */
 static int server_serve(struct rpc_server *s) {
-    while (!s->stopped || s->open > 0) {
+    while (!s->stopped || s->life.open > 0) {
         grpc_event e = grpc_completion_queue_next(s->cq, server_next_deadline(s), NULL);
         if (e.type == GRPC_QUEUE_TIMEOUT)
             return -ETIMEDOUT;
@@ -220,38 +158,22 @@ static void server_drain(struct rpc_server *s) {
     }
 }
 
-/* Handlers that still run, deferred calls that nobody finished, streams that somebody still refers
- * to. */
-static int server_wait_users(struct rpc_server *s) {
-    uint64_t at = atomic_load(&s->stop_at_us);
-    struct timespec until = {.tv_sec = (time_t)(at / US_PER_SEC),
-                             .tv_nsec = (long)(at % US_PER_SEC * 1000)};
-    int r = 0;
-    pthread_mutex_lock(&s->lock);
-    while (s->alive > 0 && r == 0)
-        r = pthread_cond_timedwait(&s->changed, &s->lock, &until);
-    r = s->alive > 0 ? -ETIMEDOUT : 0;
-    pthread_mutex_unlock(&s->lock);
-    return r;
-}
-
+/* Also waits for handlers that still run, deferred calls that nobody finished, and streams that
+ * somebody still refers to. */
 int rpc_server_run(struct rpc_server *s) {
     int r = server_serve(s);
-    if (r == 0)
-        r = server_wait_users(s);
-    if (r < 0) {
-        pthread_mutex_lock(&s->lock);
-        unsigned alive = s->alive;
-        pthread_mutex_unlock(&s->lock);
+    unsigned alive = rpc_life_wait(&s->life, r < 0 ? 0 : atomic_load(&s->stop_at_us));
+    if (r == 0 && alive > 0)
+        r = -ETIMEDOUT;
+    if (r < 0)
         log_warn("rpc", NULL, "%u calls were not finished in time, ignoring", alive);
-    }
     return r;
 }
 
 void rpc_server_free(struct rpc_server *s) {
     if (!s)
         return;
-    if (s->accepts[0].server) { /* it was started */
+    if (s->started) {
         rpc_server_stop(s);
         int r = server_serve(s); /* for the case that nobody ran it */
         (void)r;
@@ -264,31 +186,6 @@ void rpc_server_free(struct rpc_server *s) {
     if (s->cq)
         grpc_completion_queue_destroy(s->cq);
     grpc_shutdown();
-    pthread_cond_destroy(&s->changed);
-    pthread_mutex_destroy(&s->lock);
+    rpc_life_done(&s->life);
     free(s);
-}
-
-/* ---- for calls and streams ---- */
-
-void rpc_server_born(struct rpc_server *s) {
-    s->open++;
-    pthread_mutex_lock(&s->lock);
-    s->alive++;
-    pthread_mutex_unlock(&s->lock);
-}
-
-void rpc_server_released(struct rpc_server *s) {
-    s->open--;
-}
-
-void rpc_server_died(struct rpc_server *s) {
-    pthread_mutex_lock(&s->lock);
-    s->alive--;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-struct rpc_work *rpc_server_work(struct rpc_server *s) {
-    return s->work;
 }

@@ -1,12 +1,13 @@
-#include "plugin/rpc_priv.h"
+/* Streams: messages in both directions, and the callbacks of who uses the stream.
+ *
+ * rpc_accept.c makes a stream; its first message brings the handler to a worker. What happens to a
+ * stream only changes its state under the lock. stream_tell() then calls back what has become due,
+ * one callback at a time: `busy` belongs to the thread that is at it. Sending is apart from that:
+ * one batch at a time, and the status after the last message. */
+#include "plugin/rpc_queue.h"
+#include "plugin/rpc_stream.h"
 
 #include <grpc/status.h>
-
-struct stream_item {
-    grpc_byte_buffer *bytes;
-    size_t len;
-    struct stream_item *next;
-};
 
 /* References: the grpc_call's, one until on_close has returned, the users'. */
 struct rpc_stream {
@@ -23,8 +24,7 @@ struct rpc_stream {
     bool no_more;         /* the end was received */
     bool waking;          /* the rpc thread will look what is due */
     /* to the client */
-    struct stream_item *first, **last;
-    size_t queued, queued_bytes;
+    struct rpc_queue queue;
     bool sending;   /* a batch is under way */
     bool refused;   /* on_room is owed */
     bool finishing; /* no sends any more; status goes out behind the queue */
@@ -39,30 +39,11 @@ static struct rpc_stream *stream_of(struct rpc_base *b) {
 
 /* ---- to the client; all under the lock ---- */
 
-static struct stream_item *stream_pop(struct rpc_stream *s) {
-    struct stream_item *i = s->first;
-    if (i) {
-        s->first = i->next;
-        if (!s->first)
-            s->last = &s->first;
-        s->queued--;
-        s->queued_bytes -= i->len;
-    }
-    return i;
-}
-
-static void stream_drop_queue(struct rpc_stream *s) {
-    for (struct stream_item *i; (i = stream_pop(s));) {
-        grpc_byte_buffer_destroy(i->bytes);
-        free(i);
-    }
-}
-
 static void stream_send_next(struct rpc_stream *s) {
     if (s->sending || s->b.closed)
         return;
-    struct stream_item *i = stream_pop(s);
-    bool last = s->finishing && !s->first && !s->status_sent;
+    struct rpc_queue_item *i = rpc_queue_pop(&s->queue);
+    bool last = s->finishing && s->queue.n == 0 && !s->status_sent;
     if (!i && !last)
         return;
     s->sending = true;
@@ -71,33 +52,20 @@ static void stream_send_next(struct rpc_stream *s) {
     free(i);
 }
 
-static bool stream_full(const struct rpc_stream *s, size_t len) {
-    return s->queued > 0 && (s->queued >= RPC_STREAM_QUEUE_MESSAGES ||
-                             s->queued_bytes + len > RPC_STREAM_QUEUE_BYTES);
-}
-
-static bool stream_has_room(const struct rpc_stream *s) {
-    return s->queued <= RPC_STREAM_QUEUE_MESSAGES / 2 &&
-           s->queued_bytes <= RPC_STREAM_QUEUE_BYTES / 2;
-}
-
-static int stream_queue(struct rpc_stream *s, struct stream_item *i) {
+static int stream_queue(struct rpc_stream *s, struct rpc_queue_item *i) {
     if (s->b.closed || s->finishing)
         return -ECANCELED;
-    if (stream_full(s, i->len)) {
+    if (rpc_queue_is_full(&s->queue, i->len)) {
         s->refused = true;
         return -EAGAIN;
     }
-    *s->last = i;
-    s->last = &i->next;
-    s->queued++;
-    s->queued_bytes += i->len;
+    rpc_queue_push(&s->queue, i);
     stream_send_next(s);
     return 0;
 }
 
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *msg) {
-    AUTO_FREE struct stream_item *i = calloc(1, sizeof(*i));
+    AUTO_FREE struct rpc_queue_item *i = calloc(1, sizeof(*i));
     if (!i)
         return -ENOMEM;
     i->bytes = rpc_encode(msg);
@@ -150,7 +118,7 @@ static enum stream_due stream_due(struct rpc_stream *s) {
         return DUE_NOTHING; /* nobody listens any more */
     if (s->message && !s->paused)
         return DUE_MESSAGE;
-    if (s->refused && stream_has_room(s))
+    if (s->refused && rpc_queue_has_room(&s->queue))
         return DUE_ROOM;
     return DUE_NOTHING;
 }
@@ -205,39 +173,49 @@ static bool stream_tell_open(struct rpc_stream *s) {
         stream_refuse(s, ERR_INVALID, "no request message");
         return false;
     }
-    int r = rpc_work_run(&s->b);
+    int r = rpc_base_run(&s->b);
     if (r < 0)
         stream_refuse(s, ERR_PLAIN, "no worker thread");
     return r == 0;
 }
 
-/* Tells what is due, one after the other; @mine: the caller holds `busy` already. */
+/* Under the lock: what is to be told next, noted as told. */
+static enum stream_due stream_take_due(struct rpc_stream *s) {
+    enum stream_due due = stream_due(s);
+    if (due == DUE_ROOM)
+        s->refused = false;
+    else if (due == DUE_CLOSE)
+        s->ended = true;
+    else if (due == DUE_OPEN)
+        s->opened = true;
+    return due;
+}
+
+/* Without the lock, by the thread that holds `busy`. True: a worker has taken `busy` over. */
+static bool stream_tell_one(struct rpc_stream *s, enum stream_due due) {
+    if (due == DUE_OPEN)
+        return stream_tell_open(s);
+    if (due == DUE_MESSAGE)
+        stream_tell_message(s);
+    else if (due == DUE_ROOM && s->user && s->user->on_room)
+        s->user->on_room(s, s->ctx);
+    else if (due == DUE_CLOSE && s->user && s->user->on_close)
+        s->user->on_close(s, s->ctx);
+    return false;
+}
+
+/* Tells what is due, one after the other. @mine: the caller holds `busy` already. */
 static void stream_tell(struct rpc_stream *s, bool mine) {
-    rpc_base_ref(&s->b);
-    pthread_mutex_lock(&s->b.lock);
     bool closed = false;
     enum stream_due due;
-    while ((mine || !s->busy) && (due = stream_due(s)) != DUE_NOTHING) {
-        mine = s->busy = true;
-        if (due == DUE_ROOM)
-            s->refused = false;
-        else if (due == DUE_CLOSE)
-            closed = s->ended = true;
-        else if (due == DUE_OPEN)
-            s->opened = true;
-        bool given = false;
+    rpc_base_ref(&s->b);
+    pthread_mutex_lock(&s->b.lock);
+    while ((mine || !s->busy) && (due = stream_take_due(s)) != DUE_NOTHING) {
+        s->busy = true;
         pthread_mutex_unlock(&s->b.lock);
-        if (due == DUE_CLOSE && s->user && s->user->on_close)
-            s->user->on_close(s, s->ctx);
-        else if (due == DUE_ROOM && s->user && s->user->on_room)
-            s->user->on_room(s, s->ctx);
-        else if (due == DUE_MESSAGE)
-            stream_tell_message(s);
-        else if (due == DUE_OPEN)
-            given = stream_tell_open(s);
+        mine = !stream_tell_one(s, due); /* a worker may be done with it already */
+        closed |= due == DUE_CLOSE;
         pthread_mutex_lock(&s->b.lock);
-        if (given)
-            mine = false; /* also when the worker is done with it already */
     }
     if (mine)
         s->busy = false;
@@ -264,7 +242,7 @@ void rpc_stream_resume(struct rpc_stream *s) {
 static void stream_closed(struct rpc_base *b) {
     struct rpc_stream *s = stream_of(b);
     pthread_mutex_lock(&b->lock);
-    stream_drop_queue(s);
+    rpc_queue_drop(&s->queue);
     pthread_mutex_unlock(&b->lock);
     stream_tell(s, false);
 }
@@ -285,7 +263,7 @@ static void stream_sent(struct rpc_base *b, bool ok) {
     if (ok)
         stream_send_next(s);
     else
-        stream_drop_queue(s); /* RECV_CLOSE is on its way */
+        rpc_queue_drop(&s->queue); /* RECV_CLOSE is on its way */
     pthread_mutex_unlock(&b->lock);
     stream_tell(s, false);
 }
@@ -325,7 +303,7 @@ static void stream_run(struct rpc_base *b) {
 
 static void stream_destroy(struct rpc_base *b) {
     struct rpc_stream *s = stream_of(b);
-    stream_drop_queue(s);
+    rpc_queue_drop(&s->queue);
     free(s->own_status);
     free(s);
 }
@@ -339,18 +317,15 @@ static const struct rpc_base_ops stream_ops = {
     .destroy = stream_destroy,
 };
 
-int rpc_stream_accept(struct rpc_server *srv, grpc_call *call, gpr_timespec deadline,
-                      const struct rpc_method *m, void *app) {
+int rpc_stream_accept(const struct rpc_arrival *a) {
     struct rpc_stream *s = calloc(1, sizeof(*s));
     if (!s) {
-        grpc_call_unref(call);
+        grpc_call_unref(a->call);
         return -ENOMEM;
     }
-    s->last = &s->first;
-    s->b.method = m;
-    s->b.app = app;
-    s->opened = !m->stream; /* held open: whatever comes is read and forgotten */
-    rpc_base_init(&s->b, &stream_ops, srv, call, deadline);
+    rpc_queue_init(&s->queue);
+    s->opened = !a->method->stream; /* held open: whatever comes is read and forgotten */
+    rpc_base_init(&s->b, &stream_ops, a);
     pthread_mutex_lock(&s->b.lock);
     stream_receive_next(s);
     pthread_mutex_unlock(&s->b.lock);

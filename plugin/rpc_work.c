@@ -1,10 +1,17 @@
-/* The workers: one pool, and a gate in front of it for each lane (the rule is in rpc.h). */
-#include "plugin/rpc_priv.h"
+/* The workers: one pool, and a gate before it for each lane.
+ *
+ * rpc_base.c brings each call's handler here. A lane has at most its number of workers; what comes
+ * while all of them are busy queues at the gate, and a worker that is done takes the next one. The
+ * workers that no lane can take are there for RPC_QUICK. */
+#include "plugin/rpc_work.h"
+#include "paddock/cleanup.h"
 #include "paddock/pool.h"
+
+#include <pthread.h>
 
 struct gate {
     unsigned running;
-    struct rpc_base *first, **last; /* who waits */
+    struct rpc_job *first, **last; /* those that wait */
 };
 
 struct rpc_work {
@@ -41,44 +48,44 @@ void rpc_work_free(struct rpc_work *w) {
 }
 
 static void work_quick(void *ctx) {
-    struct rpc_base *b = ctx;
-    b->ops->run(b);
+    struct rpc_job *j = ctx;
+    j->run(j);
 }
 
 /* The next one that waits; NULL: the lane has a worker less. */
-static struct rpc_base *work_next(struct rpc_work *w, enum rpc_lane lane) {
+static struct rpc_job *work_next(struct rpc_work *w, enum rpc_lane lane) {
     struct gate *g = &w->gates[lane];
     pthread_mutex_lock(&w->lock);
-    struct rpc_base *b = g->first;
-    if (b) {
-        g->first = b->next_in_lane;
+    struct rpc_job *j = g->first;
+    if (j) {
+        g->first = j->next;
         if (!g->first)
             g->last = &g->first;
     } else {
         g->running--;
     }
     pthread_mutex_unlock(&w->lock);
-    return b;
+    return j;
 }
 
 static void work_in_lane(void *ctx) {
-    struct rpc_base *b = ctx;
-    struct rpc_work *w = rpc_server_work(b->server);
-    enum rpc_lane lane = b->method->lane;
+    struct rpc_job *j = ctx;
+    struct rpc_work *w = j->work;
+    enum rpc_lane lane = j->lane;
     do
-        b->ops->run(b);
-    while ((b = work_next(w, lane)));
+        j->run(j);
+    while ((j = work_next(w, lane)));
 }
 
-/* True: @b waits in its lane. Otherwise a worker is counted for it. */
-static bool work_queue(struct rpc_work *w, struct rpc_base *b) {
-    struct gate *g = &w->gates[b->method->lane];
+/* True: @j waits in its lane. Otherwise a worker is counted for it. */
+static bool work_queue(struct rpc_work *w, struct rpc_job *j) {
+    struct gate *g = &w->gates[j->lane];
     pthread_mutex_lock(&w->lock);
-    bool wait = g->running >= limits[b->method->lane];
+    bool wait = g->running >= limits[j->lane];
     if (wait) {
-        b->next_in_lane = NULL;
-        *g->last = b;
-        g->last = &b->next_in_lane;
+        j->next = NULL;
+        *g->last = j;
+        g->last = &j->next;
     } else {
         g->running++;
     }
@@ -86,23 +93,22 @@ static bool work_queue(struct rpc_work *w, struct rpc_base *b) {
     return wait;
 }
 
-int rpc_work_run(struct rpc_base *b) {
-    struct rpc_work *w = rpc_server_work(b->server);
-    enum rpc_lane lane = b->method->lane;
-    rpc_base_ref(b);
+int rpc_work_run(struct rpc_work *w, struct rpc_job *j) {
+    enum rpc_lane lane = j->lane;
     if (lane == RPC_INLINE) {
-        b->ops->run(b);
+        j->run(j);
         return 0;
     }
-    if (lane != RPC_QUICK && work_queue(w, b))
+    if (lane == RPC_QUICK)
+        return pool_run(w->pool, work_quick, j);
+    j->work = w;
+    if (work_queue(w, j))
         return 0;
-    int r = pool_run(w->pool, lane != RPC_QUICK ? work_in_lane : work_quick, b);
-    if (r < 0 && lane != RPC_QUICK) {
+    int r = pool_run(w->pool, work_in_lane, j);
+    if (r < 0) {
         pthread_mutex_lock(&w->lock);
         w->gates[lane].running--;
         pthread_mutex_unlock(&w->lock);
     }
-    if (r < 0)
-        rpc_base_unref(b);
     return r;
 }

@@ -1,3 +1,8 @@
+/* The services of go-plugin itself: health check, shutdown, stdio, broker.
+ *
+ * The host's library uses them, not Nomad's code. Stdio and broker have no content here: the driver
+ * logs to its stderr and opens no further connections. Their streams are held open, because the
+ * host logs an error when they end. */
 #include "plugin/svc_go_plugin.h"
 
 #include "google/empty.pb-c.h"
@@ -24,7 +29,7 @@ static void health_check(struct rpc_call *c, const ProtobufCMessage *req) {
 static void controller_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Goplugin__Empty out = GOPLUGIN__EMPTY__INIT;
-    rpc_server_stop_after(c);
+    rpc_call_stop_after(c);
     rpc_reply(c, &out.base);
 }
 

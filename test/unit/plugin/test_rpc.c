@@ -1,5 +1,5 @@
 /* The server against a real gRPC client, in one process over a real socket. */
-#include "plugin/rpc_priv.h"
+#include "plugin/rpc_base.h"
 #include "plugin/handshake.h"
 #include "plugin/svc_go_plugin.h"
 #include "paddock/clock.h"
