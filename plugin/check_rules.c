@@ -1,3 +1,9 @@
+/* The rules of `paddock check`: what was read from the machine goes in, a verdict and a text come
+ * out.
+ *
+ * cli_check.c reads files and asks Docker, then calls these functions. Nothing here reads the
+ * machine except check_rules_scopes(), so that a table of texts can test all rules. A text says
+ * what is the case and what the operator can do. */
 #include "plugin/check_rules.h"
 
 #include "paddock/cleanup.h"

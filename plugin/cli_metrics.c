@@ -1,3 +1,8 @@
+/* The command `paddock metrics`: prints the counters of the running driver.
+ *
+ * cli.c calls it. The control sockets in the run folder are asked. Two drivers can run on a node,
+ * but their texts together would repeat metric names, which is no valid Prometheus text. So one
+ * answer is printed, and with several the user has to name a socket. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
 #include "plugin/run_dir.h"

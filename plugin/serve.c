@@ -1,3 +1,10 @@
+/* The plugin process: its signals, its start, its orderly end.
+ *
+ * main.c calls serve_main() when an agent has started the program. It makes the driver and the gRPC
+ * server, prints go-plugin's handshake line, and runs the server on the main thread until Shutdown
+ * or SIGTERM. Containers and the log pump go on after it. The process must end within 2 s of
+ * Shutdown, because the host then kills it; so a timer ends it when an orderly end takes too long.
+ */
 #include "plugin/serve.h"
 #include "plugin/control.h"
 #include "plugin/driver_table.h"

@@ -1,3 +1,8 @@
+/* Nomad's base plugin service: PluginInfo, ConfigSchema, SetConfig.
+ *
+ * The agent calls all three on each start of the plugin. It also calls them on a plugin that it
+ * starts only to look at it; such a SetConfig comes without nomad_config, and the driver then
+ * checks the values and does nothing else. */
 #include "plugin/svc_base.h"
 
 #include "paddock/config.h"

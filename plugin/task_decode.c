@@ -1,3 +1,8 @@
+/* Copies a TaskConfig message of the host into the driver's own struct.
+ *
+ * svc_task.c calls it for StartTask and RecoverTask. Nothing of the copy points into the message. A
+ * host may leave out any part of it, so each submessage can be NULL. Maps are sorted by key,
+ * because the order of a Go map changes with each message. */
 #include "task_decode.h"
 
 #include <stdio.h>

@@ -1,3 +1,8 @@
+/* Writes log lines: one JSON object per line on stderr, which the agent's go-plugin host reads.
+ *
+ * Every module logs through it, on any thread. A line is one write of at most PIPE_BUF bytes, so
+ * lines of several threads and processes do not mix. No caller ever waits: when the pipe is full
+ * the line is dropped and counted, and the next line that fits reports the count. */
 #include "paddock/log.h"
 #include "paddock/clock.h"
 

@@ -1,3 +1,8 @@
+/* Strict parsers for numbers, durations and times.
+ *
+ * Configuration, Docker's answers and files of the kernel all go through them. They accept the
+ * whole text or nothing, and they check for overflow before each step. The formats are those of
+ * Go's strconv, time.ParseDuration and RFC 3339, because Nomad and Docker write them. */
 #include "paddock/parse.h"
 
 #include <limits.h>
