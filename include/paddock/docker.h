@@ -12,6 +12,7 @@
  * (posix_spawn_file_actions_addclosefrom_np). */
 #include "paddock/call.h"
 #include "paddock/err.h"
+#include "paddock/json_value.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,12 +45,6 @@ void docker_free(struct docker *d);
 int docker_peer(struct docker *d, pid_t *ret, struct err *err) MUST_CHECK;
 /** True when the endpoint is a Unix socket. */
 bool docker_has_socket(const struct docker *d);
-
-static inline void docker_json_done(json_t **j) {
-    json_decref(*j);
-    *j = NULL;
-}
-#define AUTO_JSON __attribute__((cleanup(docker_json_done)))
 
 /* What was left out because it could not be parsed, since docker_new. */
 struct docker_skipped {

@@ -1,7 +1,7 @@
 #pragma once
-/* Containers that nobody looks after any more: ours by label, but of no task that is known (facts:
- * docker-driver 5.13). The label names driver, machine and Nomad client, so that two clients or two
- * drivers on one dockerd never touch each other's containers. */
+/* Dangling containers: they carry our label, but belong to no known task. The label names driver,
+ * machine and Nomad client, so that two clients or two drivers on one dockerd never touch each
+ * other's containers. */
 #include "paddock/docker.h"
 #include "paddock/strv.h"
 
@@ -21,8 +21,8 @@ struct docker_dangling_rule {
 int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule *rule,
                            struct strv *ret) MUST_CHECK;
 
-/** Lists the running ones, decides, stops (10 s, then SIGKILL) and removes them; @dry_run: logs only. Returns how many were (or would
- * be) removed, -errno when Docker gave no list. */
+/** Lists the running ones, decides, stops (10 s, then SIGKILL) and removes them; @dry_run: logs
+ * only. Returns how many were (or would be) removed, -errno when Docker gave no list. */
 int docker_dangling_run(struct docker *d, const struct call *call,
                         const struct docker_dangling_rule *rule, bool dry_run,
                         struct err *err) MUST_CHECK;

@@ -1,7 +1,7 @@
 #pragma once
-/* Pause containers: each holds the network namespace of one allocation's group (facts:
- * docker-driver 5.12). Named nomad_init_<alloc id>, network mode none, restarted unless stopped;
- * Nomad runs CNI on their netns. Context: any thread, blocks up to the call's deadline. */
+/* Pause containers: each holds the network namespace of one allocation's group. It is named
+ * nomad_init_<alloc id>, has network mode none and is restarted unless stopped. Nomad runs CNI on
+ * its namespace. Context: any thread, blocks up to the call's deadline. */
 #include "paddock/docker.h"
 
 #define DOCKER_PAUSE_PREFIX "nomad_init_"
@@ -20,7 +20,9 @@ int docker_pause_find(struct docker *d, const struct call *call, const char *all
 
 /** Makes and starts it, or finds it running. One that has stopped is replaced: its namespace went
  * with its process. @image: present already. @owner: our label, "" = none.
- *  Returns 0; -EINVAL @hostname is too long; errors of docker.h. What was half made is removed. */
+ * @hostname: at most HOST_NAME_MAX bytes, which the caller checks.
+ *  Returns 0; -EINVAL a text that is not UTF-8; errors of docker.h. What was half made is removed.
+ */
 int docker_pause_create(struct docker *d, const struct call *call, const char *alloc_id,
                         const char *hostname, const char *image, const char *owner,
                         struct docker_pause *ret, struct err *err) MUST_CHECK;

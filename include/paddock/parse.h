@@ -26,3 +26,9 @@ int parse_signal(const char *text, int *ret) MUST_CHECK;
 /** Whether @text, words with a blank between them and a newline at the end ("cpuset cpu memory\n"),
  * has this word. Context: pure. */
 bool parse_has_word(const char *text, const char *word);
+
+/** `*` in @pattern stands for any text, also none; all else for itself. Context: pure. */
+bool parse_glob(const char *pattern, const char *text);
+
+/** True for an IPv4 or IPv6 address and nothing else. Context: pure. */
+bool parse_is_ip(const char *text);

@@ -5,6 +5,7 @@
  * Go's strconv, time.ParseDuration and RFC 3339, because Nomad and Docker write them. */
 #include "paddock/parse.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
@@ -204,4 +205,31 @@ bool parse_has_word(const char *text, const char *word) {
         if ((at == text || at[-1] == ' ') && strchr(" \n", at[len]))
             return true;
     return false;
+}
+
+bool parse_glob(const char *pattern, const char *text) {
+    const char *star = NULL; /* behind the last star seen */
+    const char *resume = NULL;
+    while (*text) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            resume = text;
+        } else if (*pattern == *text) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star;
+            text = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == '\0';
+}
+
+bool parse_is_ip(const char *text) {
+    struct in6_addr addr;
+    return inet_pton(AF_INET, text, &addr) == 1 || inet_pton(AF_INET6, text, &addr) == 1;
 }

@@ -53,10 +53,10 @@ int docker_version_get(struct docker *d, const struct call *call, struct docker_
     int r = get_json(d, call, "/version", &j, err);
     if (r < 0)
         return r;
-    docker_json_copy(j, "Version", ret->version, sizeof(ret->version));
-    docker_json_copy(j, "ApiVersion", ret->api_version, sizeof(ret->api_version));
-    docker_json_copy(j, "Os", ret->os_type, sizeof(ret->os_type));
-    docker_json_copy(j, "Arch", ret->arch, sizeof(ret->arch));
+    json_value_copy(j, "Version", ret->version, sizeof(ret->version));
+    json_value_copy(j, "ApiVersion", ret->api_version, sizeof(ret->api_version));
+    json_value_copy(j, "Os", ret->os_type, sizeof(ret->os_type));
+    json_value_copy(j, "Arch", ret->arch, sizeof(ret->arch));
     return 0;
 }
 
@@ -68,7 +68,7 @@ int docker_info_get(struct docker *d, const struct call *call, json_t **ret, str
 
 static int64_t time_of(const json_t *object, const char *key) {
     int64_t ns;
-    return parse_rfc3339_ns(docker_json_text(object, key), &ns) == 0 ? ns : 0;
+    return parse_rfc3339_ns(json_value_text(object, key), &ns) == 0 ? ns : 0;
 }
 
 /* Docker copies the labels over an event's attributes. These are the attributes that we read. */
@@ -80,28 +80,28 @@ static void fill_state(const json_t *j, struct docker_state *s) {
     const json_t *state = json_object_get(j, "State");
     const json_t *config = json_object_get(j, "Config");
     const json_t *host = json_object_get(j, "HostConfig");
-    const char *name = docker_json_text(j, "Name");
+    const char *name = json_value_text(j, "Name");
     *s = (struct docker_state){
-        .running = docker_json_bool(state, "Running"),
-        .paused = docker_json_bool(state, "Paused"),
-        .restarting = docker_json_bool(state, "Restarting"),
-        .oom_killed = docker_json_bool(state, "OOMKilled"),
-        .dead = docker_json_bool(state, "Dead"),
-        .tty = docker_json_bool(config, "Tty"),
-        .exit_code = (int)docker_json_int(state, "ExitCode"),
-        .pid = (pid_t)docker_json_int(state, "Pid"),
+        .running = json_value_bool(state, "Running"),
+        .paused = json_value_bool(state, "Paused"),
+        .restarting = json_value_bool(state, "Restarting"),
+        .oom_killed = json_value_bool(state, "OOMKilled"),
+        .dead = json_value_bool(state, "Dead"),
+        .tty = json_value_bool(config, "Tty"),
+        .exit_code = (int)json_value_int(state, "ExitCode"),
+        .pid = (pid_t)json_value_int(state, "Pid"),
         .started_ns = time_of(state, "StartedAt"),
         .finished_ns = time_of(state, "FinishedAt"),
         .exit_in_events = exit_in_events(json_object_get(config, "Labels")),
     };
-    docker_json_copy(j, "Id", s->id, sizeof(s->id));
+    json_value_copy(j, "Id", s->id, sizeof(s->id));
     snprintf(s->name, sizeof(s->name), "%s", name[0] == '/' ? name + 1 : name);
-    docker_json_copy(state, "Status", s->status, sizeof(s->status));
-    docker_json_copy(state, "Error", s->error, sizeof(s->error));
-    docker_json_copy(j, "Image", s->image_id, sizeof(s->image_id));
-    docker_json_copy(config, "Image", s->image, sizeof(s->image));
-    docker_json_copy(json_object_get(host, "LogConfig"), "Type", s->log_driver,
-                     sizeof(s->log_driver));
+    json_value_copy(state, "Status", s->status, sizeof(s->status));
+    json_value_copy(state, "Error", s->error, sizeof(s->error));
+    json_value_copy(j, "Image", s->image_id, sizeof(s->image_id));
+    json_value_copy(config, "Image", s->image, sizeof(s->image));
+    json_value_copy(json_object_get(host, "LogConfig"), "Type", s->log_driver,
+                    sizeof(s->log_driver));
 }
 
 /* What does not say whether it runs would read as an end, and one without a code as a success. */
@@ -120,7 +120,7 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
     int r = get_json(d, call, path, &j, err);
     if (r < 0)
         return r;
-    if (!tells_state(json_object_get(j, "State")) || !docker_json_text(j, "Id")[0])
+    if (!tells_state(json_object_get(j, "State")) || !json_value_text(j, "Id")[0])
         return err_set(err, ERR_PLAIN, EPROTO,
                        "Docker's answer to GET %.200s has no Id or no State", path);
     fill_state(j, ret);
@@ -139,9 +139,9 @@ int docker_containers_post_for_id(struct docker *d, const struct call *call, con
     int r = docker_do(d, call, &rq, NULL, &j, err);
     if (r < 0)
         return r;
-    if (!docker_json_text(j, "Id")[0])
+    if (!json_value_text(j, "Id")[0])
         return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to the %s request has no Id", what);
-    docker_json_copy(j, "Id", ret_id, 65);
+    json_value_copy(j, "Id", ret_id, 65);
     return 0;
 }
 

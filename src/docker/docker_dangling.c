@@ -1,6 +1,6 @@
 #include "paddock/docker_dangling.h"
 
-#include "paddock/docker_create.h"
+#include "paddock/labels.h"
 #include "paddock/log.h"
 
 #include <string.h>
@@ -15,7 +15,7 @@ int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule
     json_array_foreach((json_t *)list, i, c) {
         const char *id = json_string_value(json_object_get(c, "Id"));
         const char *owner =
-            json_string_value(json_object_get(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER));
+            json_string_value(json_object_get(json_object_get(c, "Labels"), LABEL_OWNER));
         const json_t *created = json_object_get(c, "Created");
         if (!id || !owner || !owner[0] || strcmp(owner, rule->owner) != 0 ||
             !json_is_integer(created) ||
@@ -42,7 +42,7 @@ static int end_container(struct docker *d, const struct call *call, const char *
 
 int docker_dangling_run(struct docker *d, const struct call *call,
                         const struct docker_dangling_rule *rule, bool dry_run, struct err *err) {
-    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", DOCKER_LABEL_OWNER);
+    AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", LABEL_OWNER);
     AUTO_JSON json_t *list = NULL;
     AUTO_STRV struct strv ids = {0};
     size_t skipped = 0;

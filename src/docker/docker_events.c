@@ -79,9 +79,9 @@ static void copy_action(const char *from, char *out, size_t size) {
 
 static void tell(struct docker_events *e, const json_t *j, const char *text) {
     const json_t *actor = json_object_get(j, "Actor");
-    const char *id = docker_json_text(actor, "ID");
-    int64_t ns = docker_json_int(j, "timeNano");
-    if (!ns && __builtin_mul_overflow(docker_json_int(j, "time"), INT64_C(1000000000), &ns))
+    const char *id = json_value_text(actor, "ID");
+    int64_t ns = json_value_int(j, "timeNano");
+    if (!ns && __builtin_mul_overflow(json_value_int(j, "time"), INT64_C(1000000000), &ns))
         ns = 0;
     if (ns && ns == e->last_ns && e->last && strcmp(text, e->last) == 0)
         return; /* the one we asked since */
@@ -92,7 +92,7 @@ static void tell(struct docker_events *e, const json_t *j, const char *text) {
         e->last_ns = ns;
     }
     char action[64];
-    copy_action(docker_json_text(j, "Action"), action, sizeof(action));
+    copy_action(json_value_text(j, "Action"), action, sizeof(action));
     if (!action[0] || !id[0])
         return;
     const json_t *attributes = json_object_get(actor, "Attributes");
@@ -139,7 +139,7 @@ static void take_line(struct docker_events *e, char *line, size_t len) {
         return;
     char why[JSON_ERROR_TEXT_LENGTH];
     line[len] = '\0'; /* over the line's end */
-    AUTO_JSON json_t *j = docker_json_parse(line, len, why, sizeof(why));
+    AUTO_JSON json_t *j = json_value_parse(line, len, why, sizeof(why));
     if (json_is_object(j))
         tell(e, j, line);
     else

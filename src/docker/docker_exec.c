@@ -50,12 +50,12 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
     if (!json_is_object(j))
         return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object",
                        path);
-    bool running = docker_json_bool(j, "Running");
+    bool running = json_value_bool(j, "Running");
     *ret = (struct docker_exec_state){
         .running = running,
         .ended = !running && json_is_number(json_object_get(j, "ExitCode")),
-        .code = (int)docker_json_int(j, "ExitCode"),
-        .pid = (pid_t)docker_json_int(j, "Pid"),
+        .code = (int)json_value_int(j, "ExitCode"),
+        .pid = (pid_t)json_value_int(j, "Pid"),
     };
     return 0;
 }

@@ -45,7 +45,7 @@ static int parse_reply(struct docker_transfer *x, json_t **ret, struct err *err)
     *ret = NULL;
     if (x->body.len == 0 || !type || strncasecmp(type, "application/json", 16) != 0)
         return 0;
-    *ret = docker_json_parse(buf_text(&x->body), x->body.len, why, sizeof(why));
+    *ret = json_value_parse(buf_text(&x->body), x->body.len, why, sizeof(why));
     if (!*ret)
         return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to %s %.200s is no valid JSON: %s",
                        x->rq->method, x->rq->path, why);

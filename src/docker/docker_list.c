@@ -49,7 +49,7 @@ static json_t *keep(const json_t *container) {
 static int end_item(struct docker_list *l) {
     char why[JSON_ERROR_TEXT_LENGTH];
     AUTO_JSON json_t *j =
-        l->too_long ? NULL : docker_json_parse(buf_text(&l->item), l->item.len, why, sizeof(why));
+        l->too_long ? NULL : json_value_parse(buf_text(&l->item), l->item.len, why, sizeof(why));
     if (l->too_long)
         buf_done(&l->item);
     else

@@ -1,7 +1,7 @@
 #include "paddock/docker_pause.h"
 
 #include "paddock/clock.h"
-#include "paddock/docker_create.h"
+#include "paddock/labels.h"
 #include "paddock/log.h"
 #include "paddock/strv.h"
 
@@ -52,9 +52,9 @@ int docker_pause_find(struct docker *d, const struct call *call, const char *all
 
 static json_t *request(const char *alloc_id, const char *hostname, const char *image,
                        const char *owner) {
-    json_t *labels = json_pack("{s:s}", DOCKER_LABEL_ALLOC_ID, alloc_id);
+    json_t *labels = json_pack("{s:s}", LABEL_ALLOC_ID, alloc_id);
     if (labels && !str_empty(owner) &&
-        json_object_set_new(labels, DOCKER_LABEL_OWNER, json_string(owner)) < 0) {
+        json_object_set_new(labels, LABEL_OWNER, json_string(owner)) < 0) {
         json_decref(labels);
         return NULL;
     }
@@ -120,8 +120,6 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
     char name[NAME_MAX_LEN], id[65] = "";
     struct docker_pause p;
     name_of(alloc_id, name);
-    if (docker_create_hostname_check("hostname of the network", hostname, err) < 0)
-        return -EINVAL;
     if (check_text("allocation's id", alloc_id, err) < 0 ||
         check_text("hostname of the network", hostname, err) < 0 ||
         check_text("infra_image", image, err) < 0 || check_text("owner's label", owner, err) < 0)

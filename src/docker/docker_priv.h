@@ -90,15 +90,3 @@ int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const c
 int docker_containers_post_for_id(struct docker *d, const struct call *call, const char *path,
                                   const json_t *body, const char *what, char ret_id[65],
                                   struct err *err) MUST_CHECK;
-
-/* ---- docker_json.c: values of Docker's JSON, forgiving about absent ones ---- */
-const char *docker_json_text(const json_t *object, const char *key); /* "" when absent */
-void docker_json_copy(const json_t *object, const char *key, char *out, size_t size);
-int64_t docker_json_int(const json_t *object, const char *key); /* 0 when absent; reals are cut */
-bool docker_json_bool(const json_t *object, const char *key);
-/** Parses. A number beyond int64 becomes a real, a NUL in a text becomes U+FFFD. Returns NULL with
- * the reason in @text. */
-json_t *docker_json_parse(const char *data, size_t len, char *text, size_t text_size);
-/** The string member @key ("message") of a JSON text that may be cut anywhere, at whatever depth it
- * comes first, cut to @size. Returns false when there is none, or it is empty. */
-bool docker_json_cut_text(const char *data, size_t len, const char *key, char *out, size_t size);

@@ -105,12 +105,12 @@ int docker_status_error(int status, const struct buf *body, const char *method, 
     if ((status >= 200 && status <= 299) || status == 304)
         return 0;
     char why[128];
-    AUTO_JSON json_t *j = docker_json_parse(buf_text(body), body->len, why, sizeof(why));
-    const char *message = docker_json_text(j, "message");
+    AUTO_JSON json_t *j = json_value_parse(buf_text(body), body->len, why, sizeof(why));
+    const char *message = json_value_text(j, "message");
     if (message[0])
         return err_set(err, status_class(status), status_errno(status), "%s", message);
     char cut[ERR_TEXT_MAX]; /* the body was too long to keep all of it */
-    if (docker_json_cut_text(buf_text(body), body->len, "message", cut, sizeof(cut)))
+    if (json_value_cut_text(buf_text(body), body->len, "message", cut, sizeof(cut)))
         return err_set(err, status_class(status), status_errno(status), "%s", cut);
     char start[256];
     clean_line(buf_text(body), start, sizeof(start));

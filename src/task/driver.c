@@ -122,7 +122,7 @@ void driver_free(struct driver *d) {
     docker_multi_free(d->requests);
     docker_events_free(d->docker_events);
     fingerprint_free(d->fingerprint);
-    docker_images_free(d->images);
+    images_free(d->images);
     logpump_free(d->pump);
     sources_free(d->sources);
     claim_free(d->claim);
@@ -212,16 +212,16 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
     int r = d->docker ? 0 : docker_new(&o, &d->docker, err);
     if (r < 0 || d->images)
         return r;
-    struct docker_images_options io = {.docker = d->docker,
-                                       .loop = d->loop,
-                                       .pool = d->pool,
-                                       .timeout_us = d->timeout_us,
-                                       .gc = c->gc_image,
-                                       .gc_delay_us = (uint64_t)c->gc_image_delay_us,
-                                       .activity_timeout_us = (uint64_t)c->pull_activity_timeout_us,
-                                       .auth_config = c->auth_config,
-                                       .auth_helper = c->auth_helper};
-    r = docker_images_new(&io, &d->images);
+    struct images_options io = {.docker = d->docker,
+                                .loop = d->loop,
+                                .pool = d->pool,
+                                .timeout_us = d->timeout_us,
+                                .gc = c->gc_image,
+                                .gc_delay_us = (uint64_t)c->gc_image_delay_us,
+                                .activity_timeout_us = (uint64_t)c->pull_activity_timeout_us,
+                                .auth_config = c->auth_config,
+                                .auth_helper = c->auth_helper};
+    r = images_new(&io, &d->images);
     return r < 0 ? err_set(err, ERR_PLAIN, -r, "images: %s", strerror(-r)) : 0;
 }
 

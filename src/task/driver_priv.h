@@ -7,7 +7,7 @@
 #include "fan.h"
 #include "oom.h"
 #include "paddock/docker.h"
-#include "paddock/docker_image.h"
+#include "paddock/image.h"
 #include "paddock/driver.h"
 #include "paddock/logpump.h"
 #include "paddock/loop.h"
@@ -65,7 +65,7 @@ struct driver {
 
     struct store *store;
     struct docker *docker;
-    struct docker_images *images;
+    struct images *images;
     struct pool *pool;
     atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
     struct cancel ended; /* fires with it */
@@ -188,7 +188,7 @@ void removals_add(struct removals *l, const char *container_id);
 void removals_begin(struct removals *l);
 
 /* ---- sources.c: what a job may mount ---- */
-struct docker_create_sources;
+struct create_sources;
 /** @dir: where their mounts are; made with the first of them. */
 int sources_new(struct driver *d, const char *dir, struct sources **ret) MUST_CHECK;
 void sources_free(struct sources *s); /* after the pool */
@@ -203,7 +203,7 @@ int sources_plan(struct driver *d, const struct plugin_config *plugin, const str
                  bool hold, const char *container, char **ret_dir, struct err *err) MUST_CHECK;
 /** Instead of those that are there. Returns 0; -EPERM this process may not mount: from now on
  * sources_plan says 0; other -errno. With @err. The task is in the store. */
-int sources_mount(struct driver *d, const char *container, const struct docker_create_sources *list,
+int sources_mount(struct driver *d, const char *container, const struct create_sources *list,
                   struct err *err) MUST_CHECK;
 /** The task ends: its mounts go, if it has any. */
 void sources_leave(struct driver *d, const struct task *t);

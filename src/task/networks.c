@@ -4,6 +4,7 @@
 #include "remember.h"
 
 #include "paddock/clock.h"
+#include "paddock/create.h"
 #include "paddock/docker_dangling.h"
 #include "paddock/docker_pause.h"
 #include "paddock/log.h"
@@ -151,15 +152,15 @@ void networks_free(struct networks *n) {
 /* ---- CreateNetwork, DestroyNetwork ---- */
 
 static int infra_image(struct driver *d, const struct call *call, const struct plugin_config *c,
-                       const char *alloc_id, struct docker_image *ret, struct err *err) {
-    struct docker_image_want want = {.image = c->infra_image,
-                                     .username = "",
-                                     .password = "",
-                                     .server_address = "",
-                                     .auth_soft_fail = true,
-                                     .pull_timeout_us = (uint64_t)c->infra_image_pull_timeout_us,
-                                     .user_id = alloc_id};
-    return docker_images_acquire(d->images, call, &want, NULL, ret, err);
+                       const char *alloc_id, struct image *ret, struct err *err) {
+    struct image_want want = {.image = c->infra_image,
+                              .username = "",
+                              .password = "",
+                              .server_address = "",
+                              .auth_soft_fail = true,
+                              .pull_timeout_us = (uint64_t)c->infra_image_pull_timeout_us,
+                              .user_id = alloc_id};
+    return images_acquire(d->images, call, &want, NULL, ret, err);
 }
 
 static int fill_network(const struct docker_pause *p, const char *hostname,
@@ -185,13 +186,15 @@ static int find_or_make(struct driver *d, const struct call *call, const char *a
     int r = docker_pause_find(d->docker, &within, alloc_id, ret, err);
     if (r == 0) {
         held_image(d->networks, alloc_id, ret->image_id);
-        return docker_images_hold(d->images, ret->image_id, ret->image, alloc_id) < 0 ? err_oom(err)
-                                                                                      : 0;
+        return image_users_hold(d->images, ret->image_id, ret->image, alloc_id) < 0 ? err_oom(err)
+                                                                                    : 0;
     }
     if (r != -ENOENT)
         return r;
     err_clear(err);
-    struct docker_image image;
+    if (create_hostname_check("hostname of the network", hostname, err) < 0)
+        return -EINVAL;
+    struct image image;
     r = infra_image(d, call, &c->c, alloc_id, &image, err);
     if (r < 0)
         return err_wrap(err, r, "infra image");
@@ -200,7 +203,7 @@ static int find_or_make(struct driver *d, const struct call *call, const char *a
     r = docker_pause_create(d->docker, &within, alloc_id, hostname, c->c.infra_image,
                             owner ? owner : "", ret, err);
     if (r < 0)
-        docker_images_release(d->images, image.id, alloc_id);
+        image_users_release(d->images, image.id, alloc_id);
     snprintf(ret->image_id, sizeof(ret->image_id), "%s", image.id);
     return r;
 }
@@ -235,10 +238,10 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
     /* Made before our start, its image is not held: the release of a fresh hold starts the
      * removal's delay. */
     if (gone.image_id[0])
-        r = docker_images_hold(d->images, gone.image_id, gone.image, alloc_id);
+        r = image_users_hold(d->images, gone.image_id, gone.image, alloc_id);
     if (r < 0)
         return err_oom(err);
-    docker_images_release(d->images, gone.image_id, alloc_id);
+    image_users_release(d->images, gone.image_id, alloc_id);
     return 0;
 }
 

@@ -8,7 +8,7 @@
 
 #include "driver_priv.h"
 #include "paddock/clock.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 #include "paddock/log.h"
 
 #include <stdio.h>
@@ -23,8 +23,8 @@ static bool is_sibling(const struct sibling *s, const struct sibling *other) {
 }
 
 static struct docker_begun *ask(struct driver *d, const struct task_config *task) {
-    char label[sizeof(DOCKER_LABEL_ALLOC_ID) + 256];
-    int n = snprintf(label, sizeof(label), DOCKER_LABEL_ALLOC_ID "=%s", task->alloc_id);
+    char label[sizeof(LABEL_ALLOC_ID) + 256];
+    int n = snprintf(label, sizeof(label), LABEL_ALLOC_ID "=%s", task->alloc_id);
     return n < (int)sizeof(label) ? docker_container_labelled_begin(d->docker, label) : NULL;
 }
 
@@ -44,7 +44,7 @@ unsigned siblings_expose(struct driver *d, struct sibling *s) {
         store_set_logs_movable(d->store, s->task->alloc_id);
     docker_begun_free(s->asked);
     s->asked = ask(d, s->task);
-    return reached ? DOCKER_OWN_ALL : 0;
+    return reached ? CREATE_OWN_ALL : 0;
 }
 
 void siblings_cover(struct driver *d, struct sibling *s) {
@@ -148,7 +148,7 @@ unsigned siblings_running(struct driver *d, struct sibling *s, const struct call
     struct docker_begun *asked = s->asked ? TAKE_PTR(s->asked) : ask(d, s->task);
     int r = asked ? docker_container_labelled_end(asked, &within, &list, &err) : -ENOTCONN;
     if (r == 0) {
-        unsigned reach = docker_create_reach(list, s->task, d->run_dir, is_movable, d->store);
+        unsigned reach = create_reach_find(list, s->task, d->run_dir, is_movable, d->store);
         if (reach)
             store_set_logs_movable(d->store, s->task->alloc_id);
         return reach;
@@ -156,7 +156,7 @@ unsigned siblings_running(struct driver *d, struct sibling *s, const struct call
     store_set_logs_movable(d->store, s->task->alloc_id);
     log_debug("start", LOG_KV("task_id", s->task->id, "error", err.text),
               "the allocation's containers are not known: Nomad's folders are held");
-    return DOCKER_OWN_ALL;
+    return CREATE_OWN_ALL;
 }
 
 void siblings_leave(struct driver *d, struct sibling *s) {

@@ -5,7 +5,7 @@
  * container of the same allocation that mounts the folder above could swap it. In this file such a
  * container "reaches". So a start is exposed from its check to Docker's answer, and:
  * - a start is not exposed while a container that reaches runs or is being started: what Docker is
- *   sent is held instead (docker_create_host.hold);
+ *   sent is held instead (create_host.hold);
  * - a start whose container will reach waits until no other start of the allocation is exposed.
  * In the usual allocation no container reaches: nothing is held and no start waits.
  *
@@ -33,7 +33,7 @@ struct sibling {
 };
 
 /** The names are about to be checked. Asks Docker for the allocation's containers.
- *  Returns 0: the start is exposed now; a mask of enum docker_own: that must be held, because a
+ *  Returns 0: the start is exposed now; a mask of enum create_own: that must be held, because a
  * start whose container reaches is under way. */
 unsigned siblings_expose(struct driver *d, struct sibling *s);
 
@@ -47,7 +47,7 @@ void siblings_cover(struct driver *d, struct sibling *s);
 int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
                    struct err *err) MUST_CHECK;
 
-/** What the running containers of the allocation reach, as enum docker_own; everything when Docker
+/** What the running containers of the allocation reach, as enum create_own; everything when Docker
  * does not answer. After siblings_expose. Blocks on Docker. */
 unsigned siblings_running(struct driver *d, struct sibling *s, const struct call *call);
 

@@ -92,7 +92,7 @@ int source_mounts_remove(const char *dir, const char *container) {
 
 /* ---- there ---- */
 
-static int make_point(int dir_fd, const struct docker_create_source *s) {
+static int make_point(int dir_fd, const struct create_source *s) {
     if (s->is_dir)
         return mkdirat(dir_fd, s->name, 0700) < 0 ? -errno : 0;
     AUTO_FD int fd =
@@ -100,7 +100,7 @@ static int make_point(int dir_fd, const struct docker_create_source *s) {
     return fd < 0 ? -errno : 0;
 }
 
-static int mount_one(int dir_fd, const struct docker_create_source *s) {
+static int mount_one(int dir_fd, const struct create_source *s) {
     char from[FD_PATH_MAX], to[FD_PATH_MAX];
     int r = make_point(dir_fd, s);
     if (r < 0)
@@ -122,8 +122,8 @@ static int make_folder(int dir_fd, const char *container) {
     return open_dir(dir_fd, container);
 }
 
-int source_mounts_make(const char *dir, const char *container,
-                       const struct docker_create_sources *s, struct err *err) {
+int source_mounts_make(const char *dir, const char *container, const struct create_sources *s,
+                       struct err *err) {
     /* Recoverable: the machine's fault, so Nomad may place the task elsewhere. */
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return err_set(err, ERR_RECOVERABLE, errno, "folder %s: %s", dir, strerror(errno));

@@ -15,7 +15,7 @@
 #include "driver_priv.h"
 #include "source_mounts.h"
 
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 #include "paddock/log.h"
 
 #include <glob.h>
@@ -119,7 +119,7 @@ int sources_plan(struct driver *d, const struct plugin_config *plugin, const str
 
 /* ---- there, and away ---- */
 
-int sources_mount(struct driver *d, const char *container, const struct docker_create_sources *list,
+int sources_mount(struct driver *d, const char *container, const struct create_sources *list,
                   struct err *err) {
     struct sources *s = d->sources;
     if (list->n == 0)
@@ -133,7 +133,7 @@ int sources_mount(struct driver *d, const char *container, const struct docker_c
 }
 
 static char *container_of(const struct task *t) {
-    return docker_create_name(&(struct task_config){.name = t->name, .alloc_id = t->alloc_id});
+    return create_name(&(struct task_config){.name = t->name, .alloc_id = t->alloc_id});
 }
 
 /* Another start of the same task may have them by now. */

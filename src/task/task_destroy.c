@@ -80,7 +80,7 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
     if (c->c.gc_container || !now.container_id[0])
         sources_leave(d, t); /* a container that is kept can be started by hand */
     if (now.image_id[0])
-        docker_images_release(d->images, now.image_id, task_id);
+        image_users_release(d->images, now.image_id, task_id);
     stats_task_ended(d->stats, task_id);
     exit_task_leaves(d, t);
     return 0;

@@ -167,7 +167,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     store_set_container(t, container.id, container.image_id, container.tty, logs);
     r = store_set_network(t, &state->port_map, state->ip ? state->ip : "", state->auto_advertise);
     if (r == 0 && container.image_id[0])
-        r = docker_images_hold(d->images, container.image_id, container.image, t->id);
+        r = image_users_hold(d->images, container.image_id, container.image, t->id);
     if (r < 0)
         return err_oom(err);
     exit_task_runs(d, t, &container);
@@ -204,7 +204,7 @@ static int recover(struct driver *d, const struct call *call, const struct task_
         r = adopt(d, call, t, &state, err);
         if (r < 0) {
             logs_give_up(d, t);
-            docker_images_release(d->images, store_look(t).image_id, t->id);
+            image_users_release(d->images, store_look(t).image_id, t->id);
             exit_task_leaves(d, t);
         }
     }

@@ -9,7 +9,7 @@
 #include "siblings.h"
 
 #include "paddock/clock.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 #include "paddock/docker_refusal.h"
 #include "paddock/log.h"
 #include "paddock/path.h"
@@ -34,9 +34,9 @@ struct start {
     struct job_config job;
     struct task *task;
     char *load; /* path of the archive, NULL = none */
-    struct docker_image_want want;
-    struct docker_image_look *look; /* the image is asked for, the answer not waited for yet */
-    struct docker_image image;
+    struct image_want want;
+    struct image_look *look; /* the image is asked for, the answer not waited for yet */
+    struct image image;
     bool image_held;
     char *name; /* of the container */
     char container_id[65];
@@ -46,9 +46,9 @@ struct start {
     int fifos[2];    /* stdout, stderr; open while a container is replaced */
     struct docker_state state;
     json_t *body; /* of the create request */
-    struct docker_create_sources sources;
+    struct create_sources sources;
     struct sibling sibling;
-    unsigned hold; /* of enum docker_own: what is mounted for it, besides what the job mounts */
+    unsigned hold; /* of enum create_own: what is mounted for it, besides what the job mounts */
     bool guarded;  /* against tasks of the same allocation, as siblings.h says */
     bool adopted;  /* the container runs from before a crash */
     json_t *inspect;
@@ -60,8 +60,8 @@ static void start_done(struct start *s) {
     free(s->load);
     free(s->name);
     json_decref(s->body);
-    docker_create_sources_done(&s->sources);
-    docker_images_look_free(s->look);
+    create_sources_done(&s->sources);
+    images_look_free(s->look);
     json_decref(s->inspect);
     fd_close(s->fifos[0]);
     fd_close(s->fifos[1]);
@@ -86,7 +86,7 @@ static int want_image(struct start *s, struct err *err) {
         s->load = NULL;
         return err_oom(err);
     }
-    s->want = (struct docker_image_want){
+    s->want = (struct image_want){
         .image = s->job.image,
         .load_path = s->load,
         .load_root = s->plugin->volumes_enabled ? NULL : s->config->alloc_dir,
@@ -106,8 +106,7 @@ static int want_image(struct start *s, struct err *err) {
 }
 
 static int hold_image(struct start *s, struct err *err) {
-    int r =
-        docker_images_acquire(s->d->images, s->call, &s->want, TAKE_PTR(s->look), &s->image, err);
+    int r = images_acquire(s->d->images, s->call, &s->want, TAKE_PTR(s->look), &s->image, err);
     s->image_held = r == 0;
     return r;
 }
@@ -191,26 +190,26 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
         return err_oom(err);
     wanted_cpuset(s, cpus, CPUSET_TEXT_MAX);
     wanted_mems(s, cpus, mems, CPUSET_TEXT_MAX);
-    struct docker_create_host host = {.cpuset = cpus,
-                                      .mems = mems,
-                                      .runtimes = runtimes,
-                                      .cgroup_v2 = s->d->cgroup_v2,
-                                      .swappiness = can_set_swappiness(s->d),
-                                      .cgroup_parent = "",
-                                      .num_cpu = s->d->num_cpu,
-                                      .total_compute_mhz = s->plugin->node_total_compute_mhz,
-                                      .owner_label = client_owner(s->d),
-                                      .sources_dir = sources_dir,
-                                      .hold = sources_dir ? s->hold : 0,
-                                      .api_minor = minor};
-    return docker_create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
+    struct create_host host = {.cpuset = cpus,
+                               .mems = mems,
+                               .runtimes = runtimes,
+                               .cgroup_v2 = s->d->cgroup_v2,
+                               .swappiness = can_set_swappiness(s->d),
+                               .cgroup_parent = "",
+                               .num_cpu = s->d->num_cpu,
+                               .total_compute_mhz = s->plugin->node_total_compute_mhz,
+                               .owner_label = client_owner(s->d),
+                               .sources_dir = sources_dir,
+                               .hold = sources_dir ? s->hold : 0,
+                               .api_minor = minor};
+    return create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
 }
 
 /* Where nothing can be mounted, names are used, and the task is not guarded. */
 static int plan_and_build(struct start *s, char **ret_dir, struct err *err) {
     AUTO_FREE char *dir = NULL;
     json_decref(TAKE_PTR(s->body));
-    docker_create_sources_done(&s->sources);
+    create_sources_done(&s->sources);
     int r = sources_plan(s->d, s->plugin, &s->job, s->hold != 0, s->name, &dir, err);
     if (r < 0)
         return r;
@@ -232,18 +231,18 @@ static int build_guarded(struct start *s, struct err *err) {
         r = siblings_reach(s->d, &s->sibling, s->call, err);
         if (r <= 0)
             break;
-        s->hold = DOCKER_OWN_ALL;
+        s->hold = CREATE_OWN_ALL;
         cleanup_free(&dir);
         r = plan_and_build(s, &dir, err);
     }
-    if (r == 0 && s->hold == DOCKER_OWN_ALL)
+    if (r == 0 && s->hold == CREATE_OWN_ALL)
         siblings_cover(s->d, &s->sibling);
     return r;
 }
 
 /* The request, and the mounts that it speaks of; what there was of an earlier time goes. */
 static int prepare(struct start *s, struct err *err) {
-    if (!s->name && !(s->name = docker_create_name(s->config)))
+    if (!s->name && !(s->name = create_name(s->config)))
         return err_oom(err);
     s->guarded = sources_possible(s->d, s->plugin);
     int r = build_guarded(s, err);
@@ -251,7 +250,7 @@ static int prepare(struct start *s, struct err *err) {
         return r;
     struct err failed = {0};
     r = sources_mount(s->d, s->name, &s->sources, &failed);
-    docker_create_sources_close(&s->sources);
+    create_sources_close(&s->sources);
     if (r == -EPERM) { /* by name now, and says so */
         AUTO_FREE char *dir = NULL;
         s->guarded = false;
@@ -304,7 +303,7 @@ static int resolve_conflict(struct start *s, struct err *err) {
     if (r < 0)
         return r;
     json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
-    const char *id = json_string_value(json_object_get(labels, DOCKER_LABEL_TASK_ID));
+    const char *id = json_string_value(json_object_get(labels, LABEL_TASK_ID));
     if (state.running && id && strcmp(id, s->config->id) == 0) {
         snprintf(s->container_id, sizeof(s->container_id), "%s", state.id);
         return 1;
@@ -317,7 +316,7 @@ static int resolve_conflict(struct start *s, struct err *err) {
 /* Whether Nomad's restart policy may try again, as in the built-in driver: a 5xx that stays after
  * our own attempts is final, because the same request would fail for ever. */
 static bool create_is_recoverable(int r, const struct err *err) {
-    if (docker_image_lacks_platform(err->text))
+    if (image_pull_lacks_platform(err->text))
         return false;
     return r == -ENOENT || r == -ETIMEDOUT || r == -ENOTCONN || r == -EPROTO ||
            strstr(err->text, "duplicate mount point");
@@ -377,7 +376,7 @@ static int remove_container(struct start *s, const char *why, struct err *err) {
 
 /* The image may lead the folder alloc elsewhere, or the job's targets may. */
 static bool is_unproven(const struct start *s) {
-    return !docker_create_has_usual_targets(s->body) || !siblings_is_plain_image(s->d, s->image.id);
+    return !create_verify_has_usual_targets(s->body) || !siblings_is_plain_image(s->d, s->image.id);
 }
 
 /* The container is made and does not run yet. Docker has said by now which containers of the
@@ -391,7 +390,7 @@ static int settle(struct start *s, struct err *err) {
             return r;
         unsigned reach = siblings_running(s->d, &s->sibling, s->call);
         if ((reach & ~s->hold) == 0)
-            return docker_create_sent_check(s->config->alloc_dir, &s->sources, err);
+            return create_own_check_sent(s->config->alloc_dir, &s->sources, err);
         s->hold |= reach;
         siblings_pass(s->d, &s->sibling);
         r = remove_container(s, "that would mount by name", err);
@@ -409,7 +408,7 @@ static int settle(struct start *s, struct err *err) {
  * answer is looked at. */
 static int make_container(struct start *s, struct err *err) {
     int r = want_image(s, err);
-    if (r == 0 && !(s->look = docker_images_look(s->d->images, &s->want)))
+    if (r == 0 && !(s->look = images_look(s->d->images, &s->want)))
         r = hold_image(s, err);
     if (r == 0)
         r = prepare(s, err);
@@ -489,7 +488,7 @@ static int ask_for_start(struct start *s, bool *ret_again, struct err *err) {
  * start without one. */
 static bool lacks_network(const struct start *s) {
     struct call call = call_within(s->call, s->d->timeout_us);
-    return docker_network_exists(s->d->docker, &call, docker_create_wanted_network(s->body),
+    return docker_network_exists(s->d->docker, &call, create_compare_wanted_network(s->body),
                                  NULL) == 0;
 }
 
@@ -501,7 +500,7 @@ static int check_started(struct start *s, struct err *err) {
         return err_set(err, docker_refusal_is_final(s->state.error) ? ERR_PLAIN : ERR_RECOVERABLE,
                        ESRCH, "Failed to start container %s: it was not started%s%s",
                        s->container_id, s->state.error[0] ? ": " : "", s->state.error);
-    int r = s->state.running ? docker_create_compare(s->body, s->inspect, &failed) : 0;
+    int r = s->state.running ? create_compare_ports(s->body, s->inspect, &failed) : 0;
     if (r == 0 || (r == -ENETUNREACH && lacks_network(s)))
         return 0;
     return err_set(err, failed.cls, -r, "Failed to start container %s: %s", s->container_id,
@@ -610,8 +609,8 @@ static bool is_of_container(const struct start *s) {
 /* Whether what @mountinfo shows holds for each container of the image. The process could deceive us
  * with another root, or with other rights. */
 static bool is_true_of_image(const struct start *s, const char *mountinfo) {
-    return docker_create_has_usual_targets(s->body) && !s->sources.reaches &&
-           docker_create_shows_rootfs(mountinfo) && is_of_container(s);
+    return create_verify_has_usual_targets(s->body) && !s->sources.reaches &&
+           create_verify_shows_rootfs(mountinfo) && is_of_container(s);
 }
 
 /* Where nothing can be read of a container that runs, its allocation is taken as one in which
@@ -624,7 +623,7 @@ static int prove(struct start *s, struct err *err) {
         return 0;
     int r = read_proc(s, "mountinfo", &text);
     if (r == 0)
-        r = docker_create_verify(s->body, buf_text(&text), &failed);
+        r = create_verify_mounts(s->body, buf_text(&text), &failed);
     if (r == -ESRCH)
         return 0;
     if (r == -EACCES && failed.set) {
@@ -648,8 +647,8 @@ static bool is_readable(const struct start *s) {
 }
 
 static int fill_result(struct start *s, struct driver_started *ret, struct err *err) {
-    struct docker_network_override net;
-    docker_create_override(&s->job, s->inspect, &net);
+    struct create_network_override net;
+    create_network_override_get(&s->job, s->inspect, &net);
     ret->network_present = net.present;
     snprintf(ret->addr, sizeof(ret->addr), "%s", net.addr);
     ret->auto_advertise = net.auto_advertise;
@@ -692,7 +691,7 @@ static void undo(struct start *s) {
     struct call call = call_within(NULL, s->d->timeout_us);
     struct err err = {0};
     const char *container = s->container_id[0] ? s->container_id : s->unanswered ? s->name : "";
-    docker_images_look_free(TAKE_PTR(s->look));
+    images_look_free(TAKE_PTR(s->look));
     if (s->inspect) /* it has run: what it had to say, perhaps why */
         logs_give_up(s->d, s->task);
     int r = container[0] ? docker_container_remove(s->d->docker, &call, container, true, &err) : 0;
@@ -700,7 +699,7 @@ static void undo(struct start *s) {
         log_warn("start", LOG_KV("container", container, "error", err.text),
                  "a container of a failed start may be left, ignoring");
     if (s->image_held)
-        docker_images_release(s->d->images, s->image.id, s->config->id);
+        image_users_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
         logs_drop(s->d, s->task);
         if (s->d->pump && s->container_id[0])

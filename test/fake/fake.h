@@ -26,11 +26,11 @@
  * (the clock of its log is set so far before or behind the machine's), POST
  * /_fake/piece/ID?count=N (16 KiB pieces of a line without an end, on stdout), POST
  * /_fake/rotate/ID?keep=N (all but the last N messages are gone from its log), POST
- * /_fake/restart/ID[?lost=1] (`docker restart`: an end with 143 and another process; with lost=1 its
- * die event is lost), POST /_fake/busy/PORT[?times=N] (the next N starts of
- * containers that publish PORT fail, and as with Docker 29 a second start of the same container
- * runs it without networks), POST /_fake/netless/N (the next N starts leave the networks out),
- * POST /_fake/mute/on and off (events are lost, as dockerd loses them for a slow listener), POST
+ * /_fake/restart/ID[?lost=1] (`docker restart`: an end with 143 and another process; with lost=1
+ * its die event is lost), POST /_fake/busy/PORT[?times=N] (the next N starts of containers that
+ * publish PORT fail, and as with Docker 29 a second start of the same container runs it without
+ * networks), POST /_fake/netless/N (the next N starts leave the networks out), POST /_fake/mute/on
+ * and off (events are lost, as dockerd loses them for a slow listener), POST
  * /_fake/oom/ID (a child is killed for want of memory),
  * POST /_fake/drop (all streams cut), GET /_fake/requests
  * ({"METHOD PATH": count}), GET /_fake/log (the last requests: [{"request": "METHOD PATH", "query",

@@ -1,23 +1,23 @@
 /* A double of the image module: holds (of an image, by somebody) are counted, nothing is pulled. */
 #include "fake/task_world.h"
-#include "paddock/docker_image.h"
+#include "paddock/image.h"
 
 #include <stdio.h>
 #include <string.h>
 
-struct docker_images {
+struct images {
     pthread_mutex_t lock;
     unsigned count;
     char hold[128][256];
 };
 
-static struct docker_images *live;
+static struct images *live;
 static int fail_next;
 static bool looks_ahead;
 static atomic_uint looks;
 static char told[512], wanted[1024], last_hold[1024];
 
-int docker_images_new(const struct docker_images_options *o, struct docker_images **ret) {
+int images_new(const struct images_options *o, struct images **ret) {
     snprintf(told, sizeof(told), "gc=%d delay=%.6g activity=%.6g config=%s helper=%s", o->gc,
              (double)o->gc_delay_us / US_PER_SEC, (double)o->activity_timeout_us / US_PER_SEC,
              o->auth_config, o->auth_helper);
@@ -29,21 +29,21 @@ int docker_images_new(const struct docker_images_options *o, struct docker_image
     return 0;
 }
 
-void docker_images_free(struct docker_images *im) {
+void images_free(struct images *im) {
     free(im);
     live = NULL;
 }
 
 /* Under the lock. */
-static unsigned place_of(struct docker_images *im, const char *hold) {
+static unsigned place_of(struct images *im, const char *hold) {
     unsigned i = 0;
     while (i < im->count && strcmp(im->hold[i], hold) != 0)
         i++;
     return i;
 }
 
-int docker_images_hold(struct docker_images *im, const char *image_id, const char *name,
-                       const char *user_id) {
+int image_users_hold(struct images *im, const char *image_id, const char *name,
+                     const char *user_id) {
     char hold[256];
     snprintf(hold, sizeof(hold), "%s of %s", image_id, user_id);
     pthread_mutex_lock(&im->lock);
@@ -54,23 +54,21 @@ int docker_images_hold(struct docker_images *im, const char *image_id, const cha
     return 0;
 }
 
-struct docker_image_look *docker_images_look(struct docker_images *im,
-                                             const struct docker_image_want *want) {
+struct image_look *images_look(struct images *im, const struct image_want *want) {
     (void)im;
     (void)want;
     looks += looks_ahead;
-    return looks_ahead ? (struct docker_image_look *)&looks : NULL;
+    return looks_ahead ? (struct image_look *)&looks : NULL;
 }
 
-void docker_images_look_free(struct docker_image_look *look) {
+void images_look_free(struct image_look *look) {
     looks -= look != NULL;
 }
 
-int docker_images_acquire(struct docker_images *im, const struct call *call,
-                          const struct docker_image_want *want, struct docker_image_look *look,
-                          struct docker_image *ret, struct err *err) {
+int images_acquire(struct images *im, const struct call *call, const struct image_want *want,
+                   struct image_look *look, struct image *ret, struct err *err) {
     (void)call;
-    docker_images_look_free(look);
+    images_look_free(look);
     pthread_mutex_lock(&im->lock);
     snprintf(wanted, sizeof(wanted),
              "%s load=%s below=%s force=%d auth=%s:%s@%s soft=%d within=%.6g", want->image,
@@ -82,11 +80,11 @@ int docker_images_acquire(struct docker_images *im, const struct call *call,
     pthread_mutex_unlock(&im->lock);
     if (r < 0)
         return err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: scripted", want->image);
-    *ret = (struct docker_image){.id = "sha256:5ca1ab1e"};
-    return docker_images_hold(im, ret->id, want->image, want->user_id);
+    *ret = (struct image){.id = "sha256:5ca1ab1e"};
+    return image_users_hold(im, ret->id, want->image, want->user_id);
 }
 
-void docker_images_release(struct docker_images *im, const char *image_id, const char *user_id) {
+void image_users_release(struct images *im, const char *image_id, const char *user_id) {
     char hold[256];
     snprintf(hold, sizeof(hold), "%s of %s", image_id, user_id);
     pthread_mutex_lock(&im->lock);

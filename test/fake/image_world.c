@@ -15,7 +15,7 @@ void image_start(struct image_world *x) {
     x->o.docker = x->docker;
     x->o.loop = x->loop;
     x->o.pool = x->pool;
-    assert_int_equal(docker_images_new(&x->o, &x->images), 0);
+    assert_int_equal(images_new(&x->o, &x->images), 0);
     assert_int_equal(pthread_create(&x->thread, NULL, run_loop, x->loop), 0);
 }
 
@@ -25,7 +25,7 @@ void image_stop(struct image_world *x) {
     loop_run_posted(x->loop);
     pool_free(x->pool);
     loop_run_posted(x->loop);
-    docker_images_free(x->images);
+    images_free(x->images);
     loop_free(x->loop);
 }
 
@@ -34,7 +34,7 @@ int image_setup(void **state) {
     assert_non_null(x);
     fake_start(&x->fake, NULL);
     x->docker = fake_docker(&x->fake);
-    x->o = (struct docker_images_options){
+    x->o = (struct images_options){
         .gc = true, .gc_delay_us = 100 * US_PER_MS, .activity_timeout_us = 60 * US_PER_SEC};
     image_start(x);
     *state = x;
@@ -50,7 +50,7 @@ int image_teardown(void **state) {
     return 0;
 }
 
-void image_restart_with(struct image_world *x, struct docker_images_options o) {
+void image_restart_with(struct image_world *x, struct images_options o) {
     image_stop(x);
     x->o = o;
     image_start(x);
@@ -87,11 +87,11 @@ static void on_event(void *ctx, const char *message, const char *image) {
 void image_user_init(struct image_user *u, struct image_world *x, const char *id,
                      const char *image) {
     *u = (struct image_user){.x = x};
-    u->want = (struct docker_image_want){.image = image,
-                                         .user_id = id,
-                                         .event = on_event,
-                                         .ctx = u,
-                                         .pull_timeout_us = IMAGE_WAIT_US};
+    u->want = (struct image_want){.image = image,
+                                  .user_id = id,
+                                  .event = on_event,
+                                  .ctx = u,
+                                  .pull_timeout_us = IMAGE_WAIT_US};
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->told, NULL);
     assert_int_equal(cancel_init(&u->cancel), 0);
@@ -106,7 +106,7 @@ void image_user_done(struct image_user *u) {
 void image_user_acquire(struct image_user *u) {
     struct call outer = {.cancel = &u->cancel};
     struct call call = call_within(&outer, IMAGE_WAIT_US);
-    u->r = docker_images_acquire(u->x->images, &call, &u->want, u->look, &u->image, &u->err);
+    u->r = images_acquire(u->x->images, &call, &u->want, u->look, &u->image, &u->err);
     u->look = NULL;
 }
 
@@ -147,7 +147,7 @@ void image_acquire(struct image_world *x, const char *id, const char *image) {
 }
 
 void image_release(struct image_world *x, const char *id) {
-    docker_images_release(x->images, "sha256:5ca1ab1e", id);
+    image_users_release(x->images, "sha256:5ca1ab1e", id);
 }
 
 /* Another image's removal, which is due later, has been asked for. */
@@ -161,6 +161,6 @@ void image_fence(struct image_world *x) {
              id, request);
     fake_rules(&x->fake, rule);
     image_acquire(x, "fence", image);
-    docker_images_release(x->images, id, "fence");
+    image_users_release(x->images, id, "fence");
     image_wait_count(x, request, 1);
 }

@@ -3,7 +3,7 @@
  * function fails the test itself. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
-#include "paddock/docker_image.h"
+#include "paddock/image.h"
 #include "paddock/loop.h"
 #include "paddock/pool.h"
 
@@ -37,15 +37,15 @@ struct image_world {
     struct loop *loop;
     pthread_t thread;
     struct pool *pool;
-    struct docker_images *images;
-    struct docker_images_options o;
+    struct images *images;
+    struct images_options o;
 };
 
 /** cmocka's setup and teardown: images are removed 0.1 s after their last user. */
 int image_setup(void **state);
 int image_teardown(void **state);
 /** The client again, with other options; the fake goes on. */
-void image_restart_with(struct image_world *x, struct docker_images_options o);
+void image_restart_with(struct image_world *x, struct images_options o);
 void image_start(struct image_world *x);
 void image_stop(struct image_world *x);
 
@@ -57,9 +57,9 @@ void image_wait_count(const struct image_world *x, const char *request, int n);
 /* ---- one who wants an image ---- */
 struct image_user {
     struct image_world *x;
-    struct docker_image_want want;  /* may be changed before it is acquired */
-    struct docker_image_look *look; /* NULL = it is not asked for ahead */
-    struct docker_image image;
+    struct image_want want;  /* may be changed before it is acquired */
+    struct image_look *look; /* NULL = it is not asked for ahead */
+    struct image image;
     struct cancel cancel;
     pthread_t thread;
     int r;

@@ -1,7 +1,7 @@
 /* The search for dangling containers on a dockerd that others use too. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 #include "paddock/docker_dangling.h"
 
 #include <setjmp.h>
@@ -27,10 +27,9 @@ static void container(struct fake_pair *x, const char *name, const char *owner, 
     char own[65];
     struct call call = fake_call();
     AUTO_JSON json_t *body =
-        json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", DOCKER_LABEL_ALLOC_ID, "a");
+        json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", LABEL_ALLOC_ID, "a");
     if (owner)
-        json_object_set_new(json_object_get(body, "Labels"), DOCKER_LABEL_OWNER,
-                            json_string(owner));
+        json_object_set_new(json_object_get(body, "Labels"), LABEL_OWNER, json_string(owner));
     assert_int_equal(docker_container_create(x->docker, &call, name, body, id ? id : own, NULL), 0);
     if (start)
         assert_int_equal(docker_container_start(x->docker, &call, name, NULL), 0);
@@ -87,7 +86,7 @@ static void test_docker_dangling_run__only_ours_and_forgotten(void **state) {
     assert_true(is_there(x, "stopped"));
     AUTO_JSON json_t *log = fake_log(&x->fake, "GET /containers/json");
     const char *query = json_string_value(json_object_get(json_array_get(log, 0), "query"));
-    assert_non_null(strstr(query, DOCKER_LABEL_OWNER));
+    assert_non_null(strstr(query, LABEL_OWNER));
     assert_null(strstr(query, "all=1"));
     assert_int_equal(search(x, 0, false, NULL), 0);
 }

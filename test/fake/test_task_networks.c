@@ -1,7 +1,7 @@
 /* CreateNetwork and DestroyNetwork: made once, found again, by whoever asks; undone when they fail;
  * and the image is held as long as the network is there. Rules: docker-driver 5.12 of the facts. */
 #include "fake/task_world.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 #include "paddock/docker_pause.h"
 
 #include <stdio.h>
@@ -45,6 +45,17 @@ static void restart(struct world *w) {
     world_driver_free(w);
     world_driver_new(w, PLUGIN);
     assert_int_equal(driver_init(w->d, NULL), 0);
+}
+
+static void test_create__hostname_too_long__nothing_is_made(void **state) {
+    struct world *w = *state;
+    struct driver_network n = {0};
+    struct err err = {0};
+    static const char host_65[] =
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefX";
+    assert_int_equal(create(w, "a1", host_65, &n, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "hostname of the network: \"0123456789abcdef"));
+    assert_int_equal(fake_count(&w->fake, CREATE), 0);
 }
 
 /* The client of Nomad reads both labels (its network hook fills the hosts file from them). */
@@ -233,6 +244,7 @@ static void test_create__pause_container_died__made_anew(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
     T(test_create__new__path_and_labels),
+    T(test_create__hostname_too_long__nothing_is_made),
     T(test_create__task_of_the_group__joins),
     T(test_create__again__the_same_also_after_a_restart),
     T(test_create__fails__undone),

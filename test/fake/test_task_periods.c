@@ -5,7 +5,7 @@
 #include "../../src/task/driver_priv.h"
 
 #include "fake/task_world.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 
 #include <glob.h>
 #include <glob.h>
@@ -118,8 +118,8 @@ static bool is_gone(void *ctx) {
 static void make_forgotten(struct world_web *x) {
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = fake_call();
-    AUTO_JSON json_t *body = json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels",
-                                       DOCKER_LABEL_OWNER, client_owner(x->w.d));
+    AUTO_JSON json_t *body =
+        json_pack("{s:s,s:{s:s}}", "Image", "app", "Labels", LABEL_OWNER, client_owner(x->w.d));
     char id[65];
     assert_int_equal(docker_container_create(docker, &call, "forgotten", body, id, NULL), 0);
     assert_int_equal(docker_container_start(docker, &call, id, NULL), 0);

@@ -5,7 +5,7 @@
 #include "src/task/driver_priv.h"
 #include "src/task/siblings.h"
 
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -352,7 +352,7 @@ static void test_siblings_reach__two_exposed__one_holds(void **state) {
     assert_int_equal(siblings_reach(d, &b, &soon, NULL), -ETIMEDOUT); /* a is exposed still */
     siblings_leave(d, &a);
     assert_int_equal(siblings_reach(d, &b, &call, NULL), 0);
-    assert_int_equal(siblings_expose(d, &a), DOCKER_OWN_ALL);
+    assert_int_equal(siblings_expose(d, &a), CREATE_OWN_ALL);
     siblings_leave(d, &b);
     siblings_leave(d, &b);
     assert_int_equal(siblings_expose(d, &a), 0);

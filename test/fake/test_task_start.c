@@ -1,7 +1,7 @@
 /* StartTask against a dockerd that refuses, cuts off, hangs: what is told to Nomad, and that
  * nothing of a failed start is left. Rules: docker-driver 4.1, 4.10 of the facts. */
 #include "fake/task_world.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -187,7 +187,7 @@ static void make_conflict(struct world_web *x, const char *task_id, bool running
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = fake_call();
     AUTO_JSON json_t *body =
-        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, task_id);
+        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", LABEL_TASK_ID, task_id);
     char id[65];
     assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL),
                      0);

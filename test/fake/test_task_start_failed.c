@@ -2,7 +2,7 @@
  * Docker 29 answers a second start of the same container with a container that has no network. A
  * task runs only when its container runs and has what the job asked for. */
 #include "fake/task_world.h"
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -165,7 +165,7 @@ static void test_start__started_by_somebody_else__runs(void **state) {
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = fake_call();
     AUTO_JSON json_t *body =
-        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, x->task.id);
+        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", LABEL_TASK_ID, x->task.id);
     char id[65];
     assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL),
                      0);

@@ -1,6 +1,6 @@
 /* A Docker config.json with credentials: whatever is found can be sent, and a refusal leaves
  * nothing. */
-#include "paddock/docker_auth.h"
+#include "src/image/image_auth.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,17 +18,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 }
 
 static void look_up(const char *path, const char *registry) {
-    AUTO_DOCKER_AUTH struct docker_auth auth = {.username = NULL};
-    const struct docker_auth_sources sources = {.config = path};
+    AUTO_IMAGE_AUTH struct image_auth auth = {.username = NULL};
+    const struct image_auth_sources sources = {.config = path};
     struct err err = {.set = false};
-    int r = docker_auth_lookup(&sources, registry, NULL, &auth, &err);
+    int r = image_auth_lookup(&sources, registry, NULL, &auth, &err);
     if (r > 1 || (r < 0) != err.set)
         abort();
     if (r <= 0 && (auth.username || auth.password || auth.identity_token))
         abort();
     if (r <= 0)
         return;
-    AUTO_FREE char *header = docker_auth_header(&auth);
+    AUTO_FREE char *header = image_auth_header(&auth);
     if (!header || strncmp(header, "X-Registry-Auth: ", 17) != 0 || strpbrk(header, "\r\n"))
         abort();
 }

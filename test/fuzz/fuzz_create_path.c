@@ -1,7 +1,8 @@
 /* The volume string and the paths in it, against a folder with links that lead everywhere: whatever
  * the text, the answer is a clean path below the folder or an error. */
-#include "src/docker/docker_create_path.h"
-#include "src/docker/docker_create_priv.h"
+#include "paddock/path_below.h"
+#include "paddock/path_text.h"
+#include "src/create/create_steps.h"
 
 #include <ftw.h>
 #include <stdint.h>
@@ -47,9 +48,9 @@ static void make_root(void) {
 }
 
 static void check_clean(const char *text) {
-    AUTO_FREE char *once = docker_create_path_clean(text);
+    AUTO_FREE char *once = path_text_clean(text);
     must(once != NULL);
-    AUTO_FREE char *twice = docker_create_path_clean(once);
+    AUTO_FREE char *twice = path_text_clean(once);
     must(twice && strcmp(once, twice) == 0);
     must(!strstr(once, "//") && !strstr(once, "/./"));
     must((once[0] == '/') == (text[0] == '/'));
@@ -57,17 +58,17 @@ static void check_clean(const char *text) {
 }
 
 static void check_resolve(const char *text) {
-    AUTO_FREE char *path = docker_create_path_join(root, text);
+    AUTO_FREE char *path = path_text_join(root, text);
     AUTO_FREE char *real = NULL;
     AUTO_FD int fd = -EBADF;
     must(path != NULL);
-    if (docker_create_path_resolve(root, path, &real, &fd) < 0) {
+    if (path_below_resolve(root, path, &real, &fd) < 0) {
         must(real == NULL && fd < 0);
         return;
     }
     size_t n = strlen(root);
     must(strncmp(real, root, n) == 0 && (real[n] == '\0' || real[n] == '/'));
-    AUTO_FREE char *clean = docker_create_path_clean(real);
+    AUTO_FREE char *clean = path_text_clean(real);
     must(clean && strcmp(clean, real) == 0);
     if (fd < 0)
         return;
@@ -87,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     AUTO_FREE char *src = NULL;
     AUTO_FREE char *dst = NULL;
     AUTO_FREE char *mode = NULL;
-    if (docker_create_volume_parse(text, &src, &dst, &mode) == 0) {
+    if (create_volumes_parse(text, &src, &dst, &mode) == 0) {
         must(!strchr(src, ':') && !strchr(dst, ':') && !strchr(mode, ':'));
         check_resolve(src);
     } else {

@@ -1,7 +1,7 @@
 /* Names of images and the progress of pulls: a name that is taken is taken again in its full form;
  * a progress stream is judged alike however it is cut. */
-#include "src/docker/docker_image_progress.h"
-#include "src/docker/docker_image_ref.h"
+#include "src/image/image_progress.h"
+#include "src/image/image_ref.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +10,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_name(const char *text) {
-    struct docker_image_ref ref, again;
-    char full[DOCKER_IMAGE_REF_MAX + 200];
-    if (docker_image_ref_parse(text, &ref) < 0)
+    struct image_ref ref, again;
+    char full[IMAGE_REF_MAX + 200];
+    if (image_ref_parse(text, &ref) < 0)
         return;
     snprintf(full, sizeof(full), "%s%s%s", ref.repo, ref.tag[0] ? ":" : "", ref.tag);
-    if (docker_image_ref_parse(full, &again) < 0 || strcmp(ref.repo, again.repo) != 0 ||
+    if (image_ref_parse(full, &again) < 0 || strcmp(ref.repo, again.repo) != 0 ||
         strcmp(ref.tag, again.tag) != 0 || strcmp(ref.registry, again.registry) != 0)
         abort();
 }

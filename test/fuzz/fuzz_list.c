@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (a != b || !whole != !cut || (whole && strcmp(whole, cut) != 0))
         abort();
     char why[JSON_ERROR_TEXT_LENGTH];
-    AUTO_JSON json_t *j = docker_json_parse(text, size - 1, why, sizeof(why));
+    AUTO_JSON json_t *j = json_value_parse(text, size - 1, why, sizeof(why));
     check_texts(j);
     return 0;
 }

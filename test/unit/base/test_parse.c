@@ -158,8 +158,24 @@ static void test_parse_signal__table__number(void **state) {
     }
 }
 
+static void test_parse_glob__table(void **state) {
+    (void)state;
+    assert_true(parse_glob("", ""));
+    assert_true(parse_glob("*", ""));
+    assert_true(parse_glob("a*", "a"));
+    assert_true(parse_glob("*b*", "abc"));
+    assert_true(parse_glob("a*c*e", "abcde"));
+    assert_true(parse_glob("*ab", "aab"));
+    assert_false(parse_glob("", "a"));
+    assert_false(parse_glob("a", "A"));
+    assert_false(parse_glob("a*c", "ab"));
+    assert_false(parse_glob("?", "a"));
+    assert_false(parse_glob("a*b", "abc"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse_glob__table),
         cmocka_unit_test(test_parse_u64__table__value_or_errno),
         cmocka_unit_test(test_parse_i64__limits__exact),
         cmocka_unit_test(test_parse_duration__table__as_go),

@@ -1,7 +1,7 @@
 /* Which containers are dangling: ours by label, old enough, of no task that is known. */
 #include "paddock/docker_dangling.h"
 
-#include "paddock/docker_create.h"
+#include "paddock/create.h"
 #include "unit/cm.h"
 
 #include <string.h>
@@ -42,12 +42,11 @@ static void test_docker_dangling_decide__table(void **state) {
     };
     AUTO_JSON json_t *list = json_array();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        json_t *c =
-            json_pack("{s:s,s:{s:s}}", "Id", rows[i].id, "Labels", DOCKER_LABEL_ALLOC_ID, "a");
+        json_t *c = json_pack("{s:s,s:{s:s}}", "Id", rows[i].id, "Labels", LABEL_ALLOC_ID, "a");
         if (rows[i].created)
             json_object_set_new(c, "Created", json_integer(rows[i].created));
         if (rows[i].owner)
-            json_object_set_new(json_object_get(c, "Labels"), DOCKER_LABEL_OWNER,
+            json_object_set_new(json_object_get(c, "Labels"), LABEL_OWNER,
                                 json_string(rows[i].owner));
         json_array_append_new(list, c);
     }
@@ -68,7 +67,7 @@ static void test_docker_dangling_decide__empty_owner__nothing(void **state) {
     (void)state;
     AUTO_JSON json_t *list =
         json_pack("[{s:s,s:i,s:{s:s}},{s:s,s:i,s:{}}]", "Id", "a", "Created", 1, "Labels",
-                  DOCKER_LABEL_OWNER, "", "Id", "b", "Created", 1, "Labels");
+                  LABEL_OWNER, "", "Id", "b", "Created", 1, "Labels");
     struct docker_dangling_rule rule = rule_of("");
     AUTO_STRV struct strv ids = {0};
     assert_int_equal(docker_dangling_decide(list, &rule, &ids), 0);
@@ -81,10 +80,10 @@ static void test_docker_dangling_decide__no_list_or_odd_rows__nothing(void **sta
         "{}",
         "[]",
         "[7,null,\"x\",[]]",
-        "[{\"Id\":7,\"Created\":1,\"Labels\":{\"" DOCKER_LABEL_OWNER "\":\"me\"}}]",
-        "[{\"Id\":\"a\",\"Created\":\"1\",\"Labels\":{\"" DOCKER_LABEL_OWNER "\":\"me\"}}]",
+        "[{\"Id\":7,\"Created\":1,\"Labels\":{\"" LABEL_OWNER "\":\"me\"}}]",
+        "[{\"Id\":\"a\",\"Created\":\"1\",\"Labels\":{\"" LABEL_OWNER "\":\"me\"}}]",
         "[{\"Id\":\"a\",\"Created\":1,\"Labels\":null}]",
-        "[{\"Id\":\"a\",\"Created\":1,\"Labels\":{\"" DOCKER_LABEL_OWNER "\":[\"me\"]}}]",
+        "[{\"Id\":\"a\",\"Created\":1,\"Labels\":{\"" LABEL_OWNER "\":[\"me\"]}}]",
     };
     struct docker_dangling_rule rule = rule_of("me");
     for (size_t i = 0; i <= ARRAY_LEN(lists); i++) {

@@ -22,7 +22,7 @@ static void ids_of(const struct docker_list *l, char *out, size_t size) {
     out[0] = '\0';
     json_array_foreach(l->items, i, c) {
         size_t len = strlen(out);
-        snprintf(out + len, size - len, "%s%s", i ? "," : "", docker_json_text(c, "Id"));
+        snprintf(out + len, size - len, "%s%s", i ? "," : "", json_value_text(c, "Id"));
     }
 }
 
@@ -119,7 +119,7 @@ static void test_docker_list_feed__labels__ours_alone_are_kept(void **state) {
     docker_list_done(&l);
 }
 
-static void test_docker_json_parse__nul__no_text_of_ours(void **state) {
+static void test_json_value_parse__nul__no_text_of_ours(void **state) {
     static const struct {
         const char *text, *key, *value;
     } rows[] = {
@@ -139,20 +139,20 @@ static void test_docker_json_parse__nul__no_text_of_ours(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char why[JSON_ERROR_TEXT_LENGTH] = "";
         AUTO_JSON json_t *j =
-            docker_json_parse(rows[i].text, strlen(rows[i].text), why, sizeof(why));
+            json_value_parse(rows[i].text, strlen(rows[i].text), why, sizeof(why));
         print_message("%s %s\n", rows[i].text, why);
         assert_non_null(j);
-        assert_string_equal(docker_json_text(j, rows[i].key), rows[i].value);
+        assert_string_equal(json_value_text(j, rows[i].key), rows[i].value);
     }
 }
 
-static void test_docker_json_parse__deep__refused(void **state) {
+static void test_json_value_parse__deep__refused(void **state) {
     (void)state;
     char why[JSON_ERROR_TEXT_LENGTH];
     size_t n = 1u << 20;
     AUTO_FREE char *text = malloc(n);
     memset(text, '[', n);
-    assert_null(docker_json_parse(text, n, why, sizeof(why)));
+    assert_null(json_value_parse(text, n, why, sizeof(why)));
 }
 
 int main(int argc, char **argv) {
@@ -162,8 +162,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_docker_list_feed__any_cut__the_same),
         cmocka_unit_test(test_docker_list_feed__too_long__skipped_and_the_next_is_read),
         cmocka_unit_test(test_docker_list_feed__labels__ours_alone_are_kept),
-        cmocka_unit_test(test_docker_json_parse__nul__no_text_of_ours),
-        cmocka_unit_test(test_docker_json_parse__deep__refused),
+        cmocka_unit_test(test_json_value_parse__nul__no_text_of_ours),
+        cmocka_unit_test(test_json_value_parse__deep__refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

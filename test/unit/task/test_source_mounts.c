@@ -88,8 +88,8 @@ static int teardown(void **state) {
 
 #define SOURCES_MAX 3
 struct list {
-    struct docker_create_source v[SOURCES_MAX];
-    struct docker_create_sources s;
+    struct create_source v[SOURCES_MAX];
+    struct create_sources s;
 };
 
 static void add(struct list *l, const char *path_below, bool is_dir, bool shared) {
@@ -98,7 +98,7 @@ static void add(struct list *l, const char *path_below, bool is_dir, bool shared
     size_t i = l->s.n++;
     in_root(path, path_below);
     snprintf(names[i], sizeof(names[i]), "%zu-x", i);
-    l->v[i] = (struct docker_create_source){
+    l->v[i] = (struct create_source){
         .fd = open(path, O_PATH | O_CLOEXEC), .name = names[i], .is_dir = is_dir, .shared = shared};
     l->v[i].text = (char *)"local/x:/x";
     assert_true(l->v[i].fd >= 0);

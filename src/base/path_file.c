@@ -1,0 +1,146 @@
+/* Files in folders that a task can write to: opened, read and written without a surprise.
+ *
+ * The create request reads seccomp profiles and writes hosts and resolv.conf with it; the loading
+ * of an image archive opens its file. A task may have put a symlink, a FIFO or a device node in the
+ * place of any of them. */
+#include "paddock/path_file.h"
+#include "paddock/buf.h"
+#include "paddock/path.h"
+#include "paddock/path_below.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int read_fd(int fd, size_t limit, char **ret_text) {
+    AUTO_BUF struct buf text;
+    buf_init(&text, limit + 1);
+    char piece[4096];
+    for (;;) {
+        ssize_t n = read(fd, piece, sizeof(piece));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        int r = buf_append(&text, piece, (size_t)n);
+        if (r == -EMSGSIZE || text.len > limit)
+            return -EFBIG;
+        if (r < 0)
+            return r;
+    }
+    if (text.len && memchr(text.data, '\0', text.len))
+        return -EINVAL;
+    char *taken = buf_take(&text);
+    if (!taken)
+        return -ENOMEM;
+    *ret_text = taken;
+    return 0;
+}
+
+static int open_file(const char *root, const char *path, bool filled, int *ret_fd) {
+    AUTO_FD int at = -EBADF;
+    AUTO_FREE char *real = NULL;
+    int r = root ? path_below_resolve(root, path, &real, &at) : path_find(path, &at);
+    if (r < 0)
+        return r;
+    if (at < 0)
+        return -ENOENT;
+    struct stat st;
+    if (filled && fstat(at, &st) < 0)
+        return -errno;
+    if (filled && S_ISREG(st.st_mode) && st.st_size == 0)
+        return -ENODATA;
+    return path_open_regular(at, ret_fd);
+}
+
+int path_file_open(const char *root, const char *path, int *ret_fd) {
+    return open_file(root, path, false, ret_fd);
+}
+
+int path_file_read(const char *root, const char *path, size_t limit, char **ret_text) {
+    AUTO_FD int fd = -EBADF;
+    int r = path_file_open(root, path, &fd);
+    return r < 0 ? r : read_fd(fd, limit, ret_text);
+}
+
+int path_file_read_filled(const char *root, const char *path, size_t limit, char **ret_text) {
+    AUTO_FD int fd = -EBADF;
+    int r = open_file(root, path, true, &fd);
+    return r < 0 ? r : read_fd(fd, limit, ret_text);
+}
+
+static int write_all(int fd, const char *text) {
+    size_t left = strlen(text);
+    while (left > 0) {
+        ssize_t n = write(fd, text, left);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        text += n;
+        left -= (size_t)n;
+    }
+    return 0;
+}
+
+/* A fresh file of mode 0644 whatever the umask is. */
+static int write_fresh(int dir_fd, const char *name, const char *text) {
+    AUTO_FD int fd =
+        openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -errno;
+    int r = fchmod(fd, 0644) < 0 ? -errno : write_all(fd, text);
+    if (r < 0)
+        unlinkat(dir_fd, name, 0);
+    return r;
+}
+
+/* Returns 1 a regular file is there; 0 nothing. */
+static int regular_there(int dir_fd, const char *name) {
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return S_ISREG(st.st_mode) ? 1 : -EEXIST;
+}
+
+int path_file_write(const char *root, const char *dir, const char *name, const char *text,
+                    enum path_file_how how) {
+    AUTO_FREE char *real = NULL;
+    AUTO_FD int at = -EBADF;
+    int r = path_below_resolve(root, dir, &real, &at);
+    if (r < 0)
+        return r;
+    if (at < 0)
+        return -ENOENT;
+    if (how == PATH_FILE_IF_ABSENT) {
+        r = regular_there(at, name);
+        if (r != 0)
+            return r < 0 ? r : 0;
+    }
+    char temp[64];
+    snprintf(temp, sizeof(temp), ".paddock-%d.tmp", (int)gettid());
+    r = write_fresh(at, temp, text);
+    if (r == -EEXIST) { /* left by a thread that died; their ids repeat */
+        unlinkat(at, temp, 0);
+        r = write_fresh(at, temp, text);
+    }
+    if (r < 0)
+        return r;
+    if (how == PATH_FILE_REPLACE) {
+        r = renameat(at, temp, at, name) < 0 ? -errno : 1;
+        if (r == 1)
+            return r;
+    } else {
+        r = linkat(at, temp, at, name, 0) < 0 ? -errno : 1;
+    }
+    unlinkat(at, temp, 0);
+    if (r == -EEXIST && how == PATH_FILE_IF_ABSENT) { /* another task of the group was first */
+        r = regular_there(at, name);
+        return r < 0 ? r : 0;
+    }
+    return r;
+}

@@ -1,0 +1,61 @@
+#include "image_load.h"
+
+#include "image_progress.h"
+#include "paddock/clock.h"
+#include "paddock/path_file.h"
+#include "paddock/path_text.h"
+
+#include <string.h>
+
+#define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
+
+/* A task may have put a FIFO or a link in its place. */
+static int open_archive(const char *root, const char *path, struct err *err) {
+    AUTO_FREE char *clean_root = root ? path_text_clean(root) : NULL;
+    AUTO_FREE char *clean = path_text_clean(path);
+    if (!clean || (root && !clean_root))
+        return err_oom(err);
+    int fd = -EBADF;
+    int r = path_file_open(clean_root, clean, &fd);
+    if (r == -EXDEV)
+        return err_set(
+            err, ERR_PLAIN, EACCES,
+            "unable to open image archive: %s: volumes are not enabled; it is outside of "
+            "the allocation's folder",
+            path);
+    if (r < 0)
+        return err_set(err, ERR_PLAIN, -r, "unable to open image archive: %s: %s", path,
+                       r == -EINVAL ? "not a regular file" : strerror(-r));
+    return fd;
+}
+
+static int on_load_data(void *ctx, const char *data, size_t len) {
+    return image_progress_feed(ctx, data, len);
+}
+
+int image_load_run(struct docker *d, const char *root, const char *archive, const struct call *call,
+                   struct err *err) {
+    AUTO_FD int fd = open_archive(root, archive, err);
+    if (fd < 0)
+        return fd;
+    struct image_progress *told = malloc(sizeof(*told));
+    if (!told)
+        return err_oom(err);
+    image_progress_init(told);
+    struct docker_request rq = {.method = "POST",
+                                .path = "/images/load?quiet=1",
+                                .upload_fd = fd,
+                                .on_data = on_load_data,
+                                .ctx = told};
+    struct call within = call_within(call, LOAD_TIMEOUT_US);
+    int r = docker_do(d, &within, &rq, NULL, NULL, err);
+    if (r == 0)
+        r = image_progress_end(told);
+    if (r == 0 && told->error[0]) /* the status was sent before Docker looked into the archive */
+        r = err_set(err, ERR_PLAIN, EIO, "%s", told->error);
+    image_progress_done(told);
+    free(told);
+    if (r < 0)
+        err_set(err, ERR_PLAIN, -r, "%s", strerror(-r));
+    return err_wrap(err, r, "Failed to load image archive %s", archive);
+}

@@ -1,0 +1,8 @@
+#pragma once
+#include "paddock/docker.h"
+#include "paddock/strv.h"
+
+/** Removes image @id, or those of its names that are in @used (names as jobs write them). Blocks.
+ * Returns 0; -EEXIST a container uses it; -ENOENT it is gone; other -errno of docker_do. */
+int image_remove_run(struct docker *d, const char *id, const struct strv *used,
+                     struct err *err) MUST_CHECK;
