@@ -181,8 +181,9 @@ void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t si
 /* ---- removals.c ---- */
 int removals_new(struct driver *d, struct removals **ret) MUST_CHECK;
 void removals_free(struct removals *l); /* after the loop and the pool have ended */
-/** DestroyTask could not remove the container: it is removed later, also by another plugin process
- * of this client. Any thread; after client_meet. */
+/** The container of a destroyed task, or of a failed start, could not be removed: it is removed
+ * later, also by another plugin process of this client, unless a task has adopted it by then. Any
+ * thread; after client_meet. */
 void removals_add(struct removals *l, const char *container_id);
 /** The client is known: removes what earlier processes have left. Any thread. */
 void removals_begin(struct removals *l);

@@ -1,9 +1,11 @@
-/* Containers that DestroyTask could not remove, because Docker did not answer or refused.
+/* Containers that could not be removed at the end of a task, because Docker did not answer or
+ * refused.
  *
- * Nomad forgets a destroyed task, so nothing else would remove its container. Each such container
- * is a file named after its id in one folder below /run, which a plugin that starts later finds.
- * The folder is gone through every REMOVALS_US until it is empty; the container's removal or its
- * absence deletes the file. The streams thread has the timer, a thread of the pool asks Docker. */
+ * DestroyTask and a failed StartTask add them here. Nomad forgets such a task, so nothing else
+ * would remove its container. Each such container is a file named after its id in one folder below
+ * /run, which a plugin that starts later finds. The folder is gone through every REMOVALS_US until
+ * it is empty; the container's removal or its absence deletes the file. The streams thread has the
+ * timer, a thread of the pool asks Docker. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -16,6 +18,9 @@
 #include <sys/stat.h>
 
 #define REMOVALS_US (10 * US_PER_SEC)
+#define MEMORY_US US_PER_SEC /* between two attempts when out of memory */
+/* Attempts to make a note. One fails when a turn removes the empty folder at that moment. */
+#define NOTE_TRIES 5
 #define ID_HEX "0123456789abcdef"
 
 struct removals {
@@ -52,15 +57,19 @@ static bool is_id(const char *name) {
     return strlen(name) == 64 && strspn(name, ID_HEX) == 64;
 }
 
-/* Returns whether the container is gone. */
+/* Returns whether nothing is left to do. A container that a later StartTask has adopted is a task's
+ * again. */
 static bool remove_one(struct driver *d, const char *id) {
+    AUTO_TASK struct task *adopter = store_get_container(d->store, id);
+    if (adopter)
+        return true;
     struct call call = call_within(NULL, d->timeout_slow_us);
     struct err err = {0};
     call.cancel = &d->ended;
     int r = docker_container_remove(d->docker, &call, id, true, &err);
     if (r < 0 && r != -ENOENT)
         log_debug("destroy", LOG_KV("container_id", id, "error", err.text),
-                  "a container of a destroyed task is still there, retrying");
+                  "a container that no task has is still there, retrying");
     return r == 0 || r == -ENOENT;
 }
 
@@ -87,7 +96,9 @@ static void on_timer(void *arg);
 
 static void wait_for_turn(void *arg) {
     struct removals *l = arg;
-    if (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0)
+    if (!l->timer && loop_timer_new(l->d->loop, on_timer, l, &l->timer) < 0)
+        l->waits = false; /* out of memory: the next container that is noted begins anew */
+    else
         loop_timer_at(l->timer, clock_now_us() + REMOVALS_US);
 }
 
@@ -99,12 +110,15 @@ static void stand_down(void *arg) {
         l->waits = false;
 }
 
+/* When out of memory it waits for some, because without the post no turn would ever follow. */
 static void work(void *arg) {
     struct removals *l = arg;
+    const struct call pause = {.cancel = &l->d->ended};
     bool left = remove_all(l->d) > 0;
-    if (!atomic_load(&l->d->ending) &&
-        loop_post(l->d->loop, left ? wait_for_turn : stand_down, l) < 0)
-        log_warn("destroy", NULL, "out of memory: containers of destroyed tasks may be left");
+    while (!atomic_load(&l->d->ending) &&
+           loop_post(l->d->loop, left ? wait_for_turn : stand_down, l) < 0)
+        if (call_sleep(&pause, MEMORY_US) < 0)
+            break;
 }
 
 static void on_timer(void *arg) {
@@ -129,16 +143,28 @@ void removals_begin(struct removals *l) {
         log_debug("destroy", NULL, "out of memory: removals are tried with the next one");
 }
 
+/* Returns 0 or -errno. */
+static int note(const char *folder, const char *container_id) {
+    AUTO_FREE char *path = NULL;
+    if (asprintf(&path, "%s/%s", folder, container_id) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    int r = -ENOENT;
+    for (unsigned tries = 0; r == -ENOENT && tries < NOTE_TRIES; tries++) {
+        if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+            return -errno;
+        AUTO_FD int fd = open(path, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+        r = fd < 0 ? -errno : 0;
+    }
+    return r;
+}
+
 void removals_add(struct removals *l, const char *container_id) {
     AUTO_FREE char *folder = folder_of(l->d);
-    AUTO_FREE char *path = NULL;
-    AUTO_FD int fd = -EBADF;
-    if (folder && asprintf(&path, "%s/%s", folder, container_id) < 0)
-        path = NULL;
-    if (path && (mkdir(folder, 0700) == 0 || errno == EEXIST))
-        fd = open(path, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        log_warn("destroy", LOG_KV("container_id", container_id, "errno", strerror(errno)),
+    int r = folder ? note(folder, container_id) : -ENOMEM;
+    if (r < 0)
+        log_warn("destroy", LOG_KV("container_id", container_id, "errno", strerror(-r)),
                  "the container is not remembered and may be left, ignoring");
     removals_begin(l);
 }

@@ -30,10 +30,10 @@ static int end_by_force(struct driver *d, const struct call *call, struct task *
     return 0;
 }
 
-/* What is not removed is not left to run: Docker may have started it again after its end, by hand
- * or by a restart policy that somebody gave it. A container that cannot be removed now is removed
- * later: Nomad could do nothing about an error. */
-static void clean_up(struct driver *d, const struct call *call, struct task *t, bool remove) {
+/* A container that is kept does not go on running: Docker may have started it again after its end,
+ * by hand or by a restart policy that somebody gave it. Returns whether the container has to be
+ * removed later, because it cannot be now: Nomad could do nothing about an error. */
+static bool clean_up(struct driver *d, const struct call *call, struct task *t, bool remove) {
     struct call within = call_within(call, d->timeout_slow_us);
     const struct task_look now = store_look(t);
     struct err err = {0};
@@ -41,13 +41,12 @@ static void clean_up(struct driver *d, const struct call *call, struct task *t, 
                    : docker_container_stop(d->docker, &within, now.container_id, 0, &err);
     /* 404: gone; 409: somebody removes it already */
     if (r == 0 || r == -ENOENT || (r == -EEXIST && !remove))
-        return;
+        return false;
     if (r != -EEXIST)
         log_warn("destroy", LOG_KV("task_id", t->id, "error", err.text),
                  remove ? "the container could not be removed, retrying"
                         : "the container could not be stopped, ignoring");
-    if (remove)
-        removals_add(d->removals, now.container_id);
+    return remove;
 }
 
 int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
@@ -75,14 +74,15 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
         log_debug("destroy", LOG_KV("task_id", task_id), "logs did not end in time");
     if (now.container_id[0] && d->pump)
         logpump_forget(d->pump, now.container_id);
-    if (now.container_id[0])
-        clean_up(d, call, t, c->c.gc_container);
+    bool left = now.container_id[0] && clean_up(d, call, t, c->c.gc_container);
     if (c->c.gc_container || !now.container_id[0])
         sources_leave(d, t); /* a container that is kept can be started by hand */
     if (now.image_id[0])
         image_users_release(d->images, now.image_id, task_id);
     stats_task_ended(d->stats, task_id);
     exit_task_leaves(d, t);
+    if (left) /* of no task now */
+        removals_add(d->removals, now.container_id);
     return 0;
 }
 

@@ -325,6 +325,7 @@ static bool create_is_recoverable(int r, const struct err *err) {
 static int create_container(struct start *s, struct err *err) {
     unsigned conflicts = 0, transients = 0;
     uint64_t backoff = START_BACKOFF_US;
+    s->adopted = false;
     for (;;) {
         struct call call = slow_call(s);
         struct err failed = {0};
@@ -361,9 +362,21 @@ static bool wants_image(const struct start *s, const struct err *refused) {
     return s->image.fetched || strstr(refused->text, "No such image");
 }
 
+/* Removes the start's container; @container: its id or name. An adopted one has run for a while, so
+ * it gets its stop signal before. */
+static int discard(const struct start *s, const struct call *call, const char *container,
+                   struct err *err) {
+    struct err failed = {0};
+    if (s->adopted &&
+        docker_container_stop(s->d->docker, call, container, START_LEFTOVER_S, &failed) < 0)
+        log_debug("start", LOG_KV("container", container, "error", failed.text),
+                  "an adopted container could not be stopped in order, ignoring");
+    return docker_container_remove(s->d->docker, call, container, true, err);
+}
+
 static int remove_container(struct start *s, const char *why, struct err *err) {
     struct call call = slow_call(s);
-    int r = docker_container_remove(s->d->docker, &call, s->container_id, true, err);
+    int r = discard(s, &call, s->container_id, err);
     if (r == -ENOENT || r == -EEXIST) { /* removed, or somebody is at it: its name is asked for */
         err_clear(err);
         r = 0;
@@ -694,10 +707,11 @@ static void undo(struct start *s) {
     images_look_free(TAKE_PTR(s->look));
     if (s->inspect) /* it has run: what it had to say, perhaps why */
         logs_give_up(s->d, s->task);
-    int r = container[0] ? docker_container_remove(s->d->docker, &call, container, true, &err) : 0;
+    int r = container[0] ? discard(s, &call, container, &err) : 0;
     if (r < 0 && r != -ENOENT)
         log_warn("start", LOG_KV("container", container, "error", err.text),
-                 "a container of a failed start may be left, ignoring");
+                 s->container_id[0] ? "the container of a failed start is still there, retrying"
+                                    : "a container of a failed start may be left, ignoring");
     if (s->image_held)
         image_users_release(s->d->images, s->image.id, s->config->id);
     if (s->task) {
@@ -707,6 +721,8 @@ static void undo(struct start *s) {
         sources_leave(s->d, s->task);
         exit_task_leaves(s->d, s->task);
     }
+    if (r < 0 && r != -ENOENT && s->container_id[0]) /* of no task now */
+        removals_add(s->d->removals, s->container_id);
 }
 
 static int run(struct start *s, struct driver_started *ret, struct err *err) {

@@ -6,7 +6,9 @@
 #include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define FASTER 20
 #define RETRY_S 10
@@ -57,6 +59,35 @@ static bool is_held(void *ctx) {
     bool reached = hold.reached;
     pthread_mutex_unlock(&hold.lock);
     return reached;
+}
+
+/* Takes the folder of notes away again, as a turn that ends just now does. Once. */
+static atomic_bool folder_goes;
+int __real_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode) {
+    int r = __real_mkdir(path, mode);
+    size_t len = strlen(path), end = strlen(".removals");
+    if (r == 0 && len > end && strcmp(path + len - end, ".removals") == 0 &&
+        atomic_exchange(&folder_goes, false))
+        assert_int_equal(rmdir(path), 0);
+    return r;
+}
+
+/* Work cannot be handed to the streams thread: out of memory. */
+static atomic_uint posts_fail;
+int __real_loop_post(struct loop *l, loop_cb cb, void *ctx);
+int __wrap_loop_post(struct loop *l, loop_cb cb, void *ctx);
+int __wrap_loop_post(struct loop *l, loop_cb cb, void *ctx) {
+    unsigned n = atomic_load(&posts_fail);
+    while (n > 0 && !atomic_compare_exchange_weak(&posts_fail, &n, n - 1))
+        ;
+    return n > 0 ? -ENOMEM : __real_loop_post(l, cb, ctx);
+}
+
+static bool has_failed(void *ctx) {
+    (void)ctx;
+    return atomic_load(&posts_fail) == 0;
 }
 
 static int setup(void **state) {
@@ -159,6 +190,63 @@ static void test_destroy__docker_answers__no_note(void **state) {
     assert_true(has_none(x));
 }
 
+static void test_destroy__folder_is_removed_meanwhile__noted_all_the_same(void **state) {
+    struct world_web *x = *state;
+    atomic_store(&folder_goes, true);
+    destroy_in_vain(x);
+    assert_false(atomic_load(&folder_goes));
+    assert_false(has_no_notes(x));
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_until(has_none, x, "the container's removal");
+}
+
+static void test_destroy__no_memory_after_a_turn__goes_on_later(void **state) {
+    struct world_web *x = *state;
+    char id[80];
+    snprintf(id, sizeof(id), "%s", world_look(&x->w, x->task.id).container_id);
+    destroy_in_vain(x);
+    hold_removal(id);
+    world_until(is_held, NULL, "the turn");
+    atomic_store(&posts_fail, 1);
+    hold_removal("");
+    world_until(has_failed, NULL, "the end of the turn");
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    world_until(has_none, x, "the container's removal");
+    world_until(has_no_notes, x, "the note's end");
+}
+
+/* Docker does not answer when the failed start is undone. */
+static void fail_start(struct world_web *x) {
+    struct driver_started started = {0};
+    struct call call = fake_call();
+    fake_rules(&x->w.fake, "POST /containers/*/start status=400 body={\"message\":\"no\"}\n"
+                           "POST /containers/*/stop drop\nDELETE /containers/* drop\n");
+    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, NULL) < 0);
+    assert_false(has_no_notes(x));
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+}
+
+static void test_start__fails_and_docker_does_not_answer__removed_later(void **state) {
+    struct world_web *x = *state;
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{}");
+    fail_start(x); /* it adopts the container first */
+    world_until(has_none, x, "the container's removal");
+    world_until(has_no_notes, x, "the note's end");
+}
+
+/* The task is started once more before the removal, and adopts the container. */
+static void test_start__noted_container_is_adopted__stays(void **state) {
+    struct world_web *x = *state;
+    world_driver_free(&x->w);
+    world_driver_new(&x->w, "{}");
+    fail_start(x);
+    world_run(&x->w, &x->task, NULL);
+    world_until(has_no_notes, x, "the note's end");
+    assert_int_equal(world_containers(&x->w), 1);
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_destroy__docker_does_not_answer__removed_later),
@@ -166,5 +254,9 @@ static const struct CMUnitTest tests[] = {
     T(test_destroy__plugin_restarts_meanwhile__removed_later),
     T(test_destroy__removed_by_hand_meanwhile__note_goes),
     T(test_destroy__docker_answers__no_note),
+    T(test_destroy__folder_is_removed_meanwhile__noted_all_the_same),
+    T(test_destroy__no_memory_after_a_turn__goes_on_later),
+    T(test_start__fails_and_docker_does_not_answer__removed_later),
+    T(test_start__noted_container_is_adopted__stays),
 };
 WORLD_MAIN(tests)
