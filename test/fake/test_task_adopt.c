@@ -1,7 +1,7 @@
 /* A start that finds a running container of its own task adopts it. When the start fails later, the
  * container has run for a while, so it is stopped in order before it is removed. */
 #include "fake/task_world.h"
-#include "paddock/docker_create.h"
+#include "paddock/labels.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static int setup(void **state) {
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = fake_call();
     AUTO_JSON json_t *body =
-        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", DOCKER_LABEL_TASK_ID, x->task.id);
+        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", LABEL_TASK_ID, x->task.id);
     char id[65];
     assert_non_null(body);
     assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL),
