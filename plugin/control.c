@@ -5,7 +5,10 @@
  * why it is not open, so that `paddock status` and `paddock check` can report it. */
 #include "plugin/control.h"
 #include "plugin/control_socket.h"
+#include "plugin/http.h"
+#include "plugin/web.h"
 
+#include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 #include "paddock/strv.h"
@@ -17,8 +20,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define CONNS_MAX 16u
-#define REQUEST_MAX 4096u
+#define CONNS_MAX 64u
+#define REQUEST_MAX 4096u /* of the command line */
+#define READ_SIZE 4096u
 #define CONN_LIMIT_US (5 * US_PER_SEC)
 #define ACCEPT_REST_US US_PER_SEC /* when no fd was free */
 #define OPEN_RETRY_US (2 * US_PER_SEC)
@@ -39,8 +43,7 @@ struct conn {
     int fd;
     struct loop_watch *watch;
     struct loop_timer *limit;
-    char in[REQUEST_MAX];
-    size_t in_len;
+    struct buf in;
     char *out;
     size_t out_len, out_at;
     struct conn *next;
@@ -82,6 +85,7 @@ static void conn_free(struct conn *c) {
     loop_watch_del(c->watch);
     loop_timer_del(c->limit);
     fd_close(c->fd);
+    buf_done(&c->in);
     free(c->out);
     free(c);
 }
@@ -138,54 +142,41 @@ static char *answer_local(const struct control *k, const char *what) {
     return out;
 }
 
-static char *http_reply(const char *status, const char *body) {
-    char *out = NULL;
-    if (asprintf(&out,
-                 "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-                 "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                 status, strlen(body), body) < 0)
-        return NULL;
-    return out;
-}
-
-static char *answer_http(const struct control *k, const char *request) {
-    if (strncmp(request, "GET ", 4) != 0)
-        return http_reply("405 Method Not Allowed", "GET /metrics\n");
-    if (strncmp(request + 4, "/metrics ", 9) != 0)
-        return http_reply("404 Not Found", "GET /metrics\n");
-    AUTO_FREE char *text = k->o.metrics(k->o.ctx);
-    return text ? http_reply("200 OK", text) : NULL;
-}
-
-/* The request is whole: a line, the blank line of HTTP, or the end of the client's side. */
-static bool is_whole(const struct conn *c, bool ended) {
-    return ended || strstr(c->in, c->from->http ? "\r\n\r\n" : "\n");
+/* Returns 0 with the answer to what came so far; -EAGAIN more has to come; -ENOMEM. */
+static int answer(struct conn *c, bool ended, char **ret) {
+    const struct control *k = c->from->control;
+    const struct web_sources web = {
+        .status = k->o.status, .metrics = k->o.metrics, .ctx = k->o.ctx};
+    char *in = c->in.data;
+    if (!in)
+        return ended && c->from->http ? -ENODATA : -EAGAIN;
+    if (c->from->http)
+        return web_answer(in, c->in.len, &web, ret);
+    if (!ended && !strchr(in, '\n'))
+        return c->in.len < REQUEST_MAX ? -EAGAIN : -EMSGSIZE;
+    in[strcspn(in, "\r\n")] = '\0';
+    *ret = answer_local(k, in);
+    return *ret ? 0 : -ENOMEM;
 }
 
 static void on_conn(void *ctx, uint32_t events) {
     struct conn *c = ctx;
+    char chunk[READ_SIZE], *text = NULL;
+    (void)events;
     if (c->out) {
         conn_write(c);
         return;
     }
-    (void)events;
-    ssize_t n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - 1 - c->in_len, MSG_DONTWAIT);
+    ssize_t n = recv(c->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
         return;
-    if (n < 0) {
+    int r = n < 0 ? -errno : buf_append(&c->in, chunk, (size_t)n);
+    if (r == 0)
+        r = answer(c, n == 0, &text);
+    if (r == 0)
+        conn_answer(c, text);
+    else if (r != -EAGAIN || n == 0)
         conn_free(c);
-        return;
-    }
-    c->in_len += (size_t)n;
-    c->in[c->in_len] = '\0';
-    if (is_whole(c, n == 0)) {
-        const struct control *k = c->from->control;
-        if (!c->from->http)
-            c->in[strcspn(c->in, "\r\n")] = '\0';
-        conn_answer(c, c->from->http ? answer_http(k, c->in) : answer_local(k, c->in));
-    } else if (c->in_len == sizeof(c->in) - 1) {
-        conn_free(c);
-    }
 }
 
 static void on_limit(void *ctx) {
@@ -198,6 +189,7 @@ static int conn_new(struct listener *from, int *take_fd) {
         return -ENOMEM;
     c->from = from;
     c->fd = TAKE_FD(*take_fd);
+    buf_init(&c->in, HTTP_HEAD_MAX + READ_SIZE);
     c->next = from->control->conns;
     from->control->conns = c;
     from->conns_n++;

@@ -5,8 +5,9 @@
  *
  * Control socket: mode 0600. The client says "status" or "metrics" and a newline (or ends its side:
  * status), gets one JSON document, and the connection ends. Metrics are {"metrics": "text"}.
- * Listener: HTTP/1, GET /metrics and nothing else.
- * Limits: 16 connections at a time each, the next ones wait; 5 s and 4 KiB of request for each. */
+ * Listener: HTTP/1, /metrics and a page at / (web.h).
+ * Limits: 64 connections at a time each, the next ones wait; 5 s for each, and 4 KiB of request for
+ * a command, 64 KiB for the head of an HTTP request. */
 #include "paddock/loop.h"
 #include <jansson.h>
 

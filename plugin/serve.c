@@ -9,6 +9,7 @@
 #include "plugin/control.h"
 #include "plugin/driver_table.h"
 #include "plugin/handshake.h"
+#include "plugin/machine.h"
 #include "plugin/rpc.h"
 #include "plugin/run_dir.h"
 #include "plugin/svc_base.h"
@@ -37,6 +38,7 @@ struct serve {
     char run_dir[RUN_DIR_MAX]; /* "" = no folder can be used */
     struct driver *driver;
     struct control *control; /* made when the driver comes to life */
+    struct machine *machine; /* used on the control's thread; NULL = out of memory */
     struct handshake_socket socket;
     struct svc_base base;
     struct rpc_service services[4]; /* ends with an empty one */
@@ -104,7 +106,10 @@ static int serve_program(char ret[static PATH_MAX], struct err *err) {
 
 static json_t *serve_status(void *ctx) {
     struct serve *s = ctx;
-    return driver_status(s->driver);
+    json_t *doc = driver_status(s->driver);
+    if (doc && s->machine)
+        json_object_set_new(doc, "machine", machine_status(s->machine));
+    return doc;
 }
 
 static char *serve_metrics(void *ctx) {
@@ -121,6 +126,7 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
                                 .status = serve_status,
                                 .metrics = serve_metrics,
                                 .ctx = s};
+    s->machine = machine_new("/sys");
     int r = s->run_dir[0] ? control_new(loop, &o, &s->control) : -EACCES;
     if (r < 0)
         log_warn("control", LOG_KV("errno", strerror(-r), "listen", metrics_listen),
@@ -201,6 +207,7 @@ static void serve_done(struct serve *s, bool calls_ended) {
     setitimer(ITIMER_REAL, &limit, NULL);
     rpc_server_free(s->server);
     driver_free(s->driver);
+    machine_free(s->machine);
 }
 
 int serve_main(int argc, char **argv) {

@@ -121,7 +121,7 @@ static void assert_answered(int fd) {
 
 /* As many as it serves, all silent: the next one is served when one of them goes. */
 static void test_control__crowd__waits_for_its_turn(void **state) {
-    int silent[16];
+    int silent[64];
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(silent); i++)
         silent[i] = dial();
@@ -187,16 +187,49 @@ static size_t http(const char *request, char *out, size_t size) {
     return total;
 }
 
-static void test_http__metrics_and_nothing_else(void **state) {
+static void assert_reply(const char *request, const char *part) {
+    char out[2048] = "";
+    http(request, out, sizeof(out));
+    if (!strstr(out, part))
+        fail_msg("\"%s\" is not in the reply to %s:\n%s", part, request, out);
+}
+
+static void test_http__metrics(void **state) {
     char out[1024];
     (void)state;
-    assert_true(http("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", out, sizeof(out)) > 4000000);
+    assert_true(http("GET /metrics?x=1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n", out, sizeof(out)) >
+                4000000);
     assert_non_null(strstr(out, "HTTP/1.1 200 OK\r\n"));
     assert_non_null(strstr(out, "Content-Length: 4000000\r\n"));
-    http("GET / HTTP/1.1\r\n\r\n", out, sizeof(out));
-    assert_non_null(strstr(out, " 404 "));
-    http("POST /metrics HTTP/1.1\r\n\r\n", out, sizeof(out));
-    assert_non_null(strstr(out, " 405 "));
+    assert_true(http("HEAD /metrics HTTP/1.1\r\n\r\n", out, sizeof(out)) < 1000);
+    assert_non_null(strstr(out, "Content-Length: 4000000\r\n"));
+    assert_reply("GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text\r\n\r\n",
+                 "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n");
+}
+
+static void test_http__page(void **state) {
+    (void)state;
+    assert_reply("GET / HTTP/1.1\r\nHost: 127.0.0.1:9103\r\n\r\n",
+                 "Content-Security-Policy: default-src 'none'; style-src 'nonce-");
+    assert_reply("GET / HTTP/1.1\r\n\r\n", "<!doctype html>");
+}
+
+static void test_http__what_is_refused(void **state) {
+    char *large = malloc(200001);
+    (void)state;
+    assert_reply("GET /x HTTP/1.1\r\n\r\n", " 404 Not Found\r\n");
+    assert_reply("POST /metrics HTTP/1.1\r\n\r\n", " 405 Method Not Allowed\r\n");
+    assert_reply("POST / HTTP/1.1\r\n\r\n", "\r\nAllow: GET, HEAD\r\n");
+    assert_reply("GET / HTTP/1.1\r\nHost: evil.example:9103\r\n\r\n", " 403 Forbidden\r\n");
+    assert_reply("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", " 403 Forbidden\r\n");
+    assert_reply("hello\r\n\r\n", " 400 Bad Request\r\n");
+    /* 30 KB of cookies are read, 65536 bytes of head are not. */
+    assert_non_null(large);
+    snprintf(large, 200001, "GET /metrics HTTP/1.1\r\nCookie: %0*d\r\n\r\n", 30000, 0);
+    assert_reply(large, " 200 OK\r\n");
+    snprintf(large, 200001, "GET /metrics HTTP/1.1\r\nCookie: %0*d", 65536, 0);
+    assert_reply(large, " 431 ");
+    free(large);
 }
 
 static void test_control__bad_listen__einval(void **state) {
@@ -318,7 +351,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_control__crowd__waits_for_its_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__no_fd_left__rests_then_serves, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(test_http__metrics_and_nothing_else, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_http__metrics, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_http__page, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_http__what_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__bad_listen__einval, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_control__port_in_use__status_served_and_port_opened_later, setup, teardown),
