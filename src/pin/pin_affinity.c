@@ -5,6 +5,7 @@
  * threads and processes inherit the affinity of the thread that makes them. The agent's own mask
  * (systemd's CPUAffinity=, isolcpus=) is never left. When all its CPUs are reserved, it applies as
  * a whole. */
+#include "src/pin/pin_affinity.h"
 #include "src/pin/pin_priv.h"
 
 #include "paddock/log.h"
@@ -45,7 +46,7 @@ const struct affinity *pin_initial_affinity(const struct pin *p) {
 static void all_reserved(const struct pin *p, struct cpuset *ret) {
     *ret = p->reserved;
     for (const struct pin_parent *x = p->parents; x; x = x->next)
-        cpuset_union(ret, &x->reserve.set);
+        cpuset_union(ret, &x->reserve.file.set);
 }
 
 void pin_affinity_follow(struct pin *p) {

@@ -4,7 +4,7 @@
  * That text would keep a wider set from taking effect. So each level with a text of its own follows
  * the container's set. A blank text inherits and is left alone. The pin thread calls this for each
  * task. */
-#include "src/pin/pin_priv.h"
+#include "src/pin/pin_inner.h"
 
 #include <limits.h>
 #include <stdio.h>

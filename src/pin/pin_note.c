@@ -10,7 +10,7 @@
 /* The same state of the same task is reported at most once in this time. */
 #define TELL_AGAIN_US (60 * US_PER_SEC)
 
-void pin_text(const struct cpuset *s, char *out, size_t size) {
+void pin_note_text(const struct cpuset *s, char *out, size_t size) {
     char full[CPUSET_TEXT_MAX];
     int n = cpuset_format(s, full, sizeof(full));
     if (n <= 0)
@@ -58,7 +58,7 @@ void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const 
     struct pin_fix *f = &t->fixes[t->fixes_n++ % PIN_HISTORY];
     *f = (struct pin_fix){.at_ns = clock_wall_ns(), .cause = cause};
     snprintf(f->old_set, sizeof(f->old_set), "%s", old_set);
-    pin_text(set, f->new_set, sizeof(f->new_set));
+    pin_note_text(set, f->new_set, sizeof(f->new_set));
     t->corrections[cause]++;
     p->counters.corrections[cause]++;
     if (cause != PIN_CAUSE_OVERWRITTEN)
@@ -76,7 +76,7 @@ void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const 
 static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix) {
     char message[512], old_set[PIN_SET_TEXT], new_set[PIN_SET_TEXT], by[64];
     const char *cause = fix ? pin_cause_name(fix->cause) : pin_state_name(t->state);
-    pin_text(&t->cpus.set, new_set, sizeof(new_set));
+    pin_note_text(&t->cpus.file.set, new_set, sizeof(new_set));
     snprintf(old_set, sizeof(old_set), "%s", fix ? fix->old_set : new_set);
     writer_text(t, by, sizeof(by));
     switch (t->state) {
@@ -88,7 +88,7 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
             snprintf(message, sizeof(message), "cpuset pinned to %s", new_set);
         break;
     case PIN_CONSTRAINED:
-        pin_text(&t->effective.set, new_set, sizeof(new_set));
+        pin_note_text(&t->effective.set, new_set, sizeof(new_set));
         snprintf(message, sizeof(message), "cpuset constrained: wanted %s, the kernel gives %s",
                  old_set, new_set);
         break;
@@ -97,7 +97,7 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
         snprintf(message, sizeof(message), "cpuset held at %s: %s", new_set, cause);
         break;
     case PIN_SPILLED:
-        pin_text(&t->last_good, old_set, sizeof(old_set));
+        pin_note_text(&t->last_good, old_set, sizeof(old_set));
         snprintf(message, sizeof(message),
                  "cpuset spilled: no CPU of %s is online or allowed, running on %s", old_set,
                  new_set);
@@ -109,15 +109,15 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
     case PIN_CONTESTED: /* the last correction may be that of an earlier look */
         cause = pin_cause_name(PIN_CAUSE_OVERWRITTEN);
         snprintf(old_set, sizeof(old_set), "%s", t->fixes[(t->fixes_n - 1) % PIN_HISTORY].old_set);
-        pin_text(&t->last_good, new_set, sizeof(new_set));
+        pin_note_text(&t->last_good, new_set, sizeof(new_set));
         snprintf(message, sizeof(message),
                  "cpuset contested: set again and again%s; corrected to %s at each tick", by,
                  new_set);
         break;
     case PIN_FAILED:
         cause = strerror(-t->error);
-        pin_text(&t->refused, new_set, sizeof(new_set));
-        if (t->cpus.r < 0 && t->error == t->cpus.r)
+        pin_note_text(&t->refused, new_set, sizeof(new_set));
+        if (t->cpus.file.r < 0 && t->error == t->cpus.file.r)
             snprintf(message, sizeof(message), "cpuset cannot be read: %s, retrying", cause);
         else
             snprintf(message, sizeof(message), "cpuset not set to %s: %s, retrying", new_set,

@@ -1,6 +1,7 @@
 /* What status and metrics show. Any thread calls them. A task is copied under the lock, and its
  * JSON is built without it, because the reconciler needs the lock for each pass. */
 #include "src/pin/pin_priv.h"
+#include "src/pin/pin_task.h"
 
 #include "paddock/buf.h"
 #include "paddock/strv.h"
@@ -55,9 +56,9 @@ static const char *why_text(const struct pin_task *t) {
 static const char *unit_text(const struct pin *p, const struct pin_task *t) {
     if (!p->o.systemd)
         return "off";
-    if (!t->unit)
+    if (!t->unit.name)
         return "none";
-    return t->unit_synced ? "synced" : t->unit_error ? strerror(-t->unit_error) : "pending";
+    return t->unit.synced ? "synced" : t->unit.error ? strerror(-t->unit.error) : "pending";
 }
 
 static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin_state state) {
@@ -70,11 +71,11 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin
         return NULL;
     json_object_set_new(o, "why", json_string(why_text(t)));
     json_object_set_new(o, "wanted", t->has_last_good ? json_set(&t->last_good) : json_string(""));
-    json_object_set_new(o, "actual", json_file(&t->cpus));
+    json_object_set_new(o, "actual", json_file(&t->cpus.file));
     json_object_set_new(o, "effective", json_file(&t->effective));
     json_object_set_new(o, "mems", json_file(&t->mems));
     json_object_set_new(o, "changes_seen",
-                        json_string(t->watch >= 0 ? "by events" : "at the tick"));
+                        json_string(t->cpus.watch >= 0 ? "by events" : "at the tick"));
     json_object_set_new(o, "unit", json_string(unit_text(p, t)));
     json_object_set_new(o, "corrections", json_integer((json_int_t)t->fixes_n));
     json_object_set_new(o, "by_cause", json_causes(t->corrections));
@@ -87,14 +88,32 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin
     return o;
 }
 
-static json_t *json_counters(const struct pin_counters *c) {
+/* All counters at one moment. */
+struct totals {
+    struct pin_counters of_thread;
+    uint64_t events, watch_errors, unit_calls, unit_errors;
+};
+
+static struct totals count_all(struct pin *p) {
+    pthread_mutex_lock(&p->lock);
+    struct totals t = {.of_thread = p->counters,
+                       .events = p->watch.events,
+                       .watch_errors = p->watch.errors,
+                       .unit_calls = p->units.calls,
+                       .unit_errors = p->units.errors};
+    pthread_mutex_unlock(&p->lock);
+    return t;
+}
+
+static json_t *json_counters(const struct totals *t) {
+    const struct pin_counters *c = &t->of_thread;
     return json_pack(
         "{s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:I}", "passes", (json_int_t)c->passes, "ticks",
         (json_int_t)c->ticks, "pass_cpu_ns", (json_int_t)c->pass_cpu_ns, "tick_cpu_ns",
         (json_int_t)c->tick_cpu_ns, "corrections", json_causes(c->corrections), "write_errors",
-        (json_int_t)c->write_errors, "events", (json_int_t)c->events, "unit_calls",
-        (json_int_t)c->unit_calls, "unit_errors", (json_int_t)c->unit_errors, "reopened",
-        (json_int_t)c->reopened, "watch_errors", (json_int_t)c->watch_errors);
+        (json_int_t)c->write_errors, "events", (json_int_t)t->events, "unit_calls",
+        (json_int_t)t->unit_calls, "unit_errors", (json_int_t)t->unit_errors, "reopened",
+        (json_int_t)c->reopened, "watch_errors", (json_int_t)t->watch_errors);
 }
 
 /* ---- copies ---- */
@@ -144,10 +163,10 @@ static int copy_next(struct pin *p, struct copy *c) {
     copy_done(c);
     if (t) {
         c->t = *t;
-        c->t.unit = t->unit ? "" : NULL;
+        c->t.unit.name = t->unit.name ? "" : NULL;
         c->at = t;
         c->removed = p->removed;
-        c->state = pin_task_state(p, t);
+        c->state = pin_task_state(t);
         r = copy_texts(c, t);
     }
     pthread_mutex_unlock(&p->lock);
@@ -174,15 +193,13 @@ json_t *pin_status(struct pin *p) {
     json_t *tasks = json_tasks(p);
     if (!tasks)
         return NULL;
-    pthread_mutex_lock(&p->lock);
-    struct pin_counters counters = p->counters;
-    pthread_mutex_unlock(&p->lock);
+    struct totals totals = count_all(p);
     int ended = atomic_load(&p->ended);
     return json_pack("{s:o,s:o,s:{s:s,s:b,s:s,s:I,s:s,s:b,s:b,s:i}}", "tasks", tasks, "counters",
-                     json_counters(&counters), "host", "disabled", p->reason, "running",
+                     json_counters(&totals), "host", "disabled", p->reason, "running",
                      p->running && !ended, "ended", ended ? strerror(-ended) : "", "interval_us",
                      (json_int_t)p->o.interval_us, "events",
-                     p->inotify_fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
+                     p->watch.fd >= 0 ? "inotify" : "tick only", "systemd", p->o.systemd,
                      "mems_follow", p->o.mems_follow, "cpus", (int)sysconf(_SC_NPROCESSORS_CONF));
 }
 
@@ -201,7 +218,7 @@ static int states(struct buf *b, struct pin *p) {
     pthread_mutex_lock(&p->lock);
     for (const struct pin_task *t = p->tasks; t; t = t->next)
         if (!t->gone)
-            n[pin_task_state(p, t)]++;
+            n[pin_task_state(t)]++;
     pthread_mutex_unlock(&p->lock);
     int r = buf_puts(b, "# HELP paddock_cpuset_tasks tasks by the state of their cpuset\n"
                         "# TYPE paddock_cpuset_tasks gauge\n");
@@ -258,9 +275,8 @@ static int of_tasks(struct buf *b, struct pin *p) {
 }
 
 static int all_metrics(struct buf *b, struct pin *p) {
-    pthread_mutex_lock(&p->lock);
-    struct pin_counters counters = p->counters, *c = &counters;
-    pthread_mutex_unlock(&p->lock);
+    struct totals totals = count_all(p);
+    const struct pin_counters *c = &totals.of_thread;
     int r = states(b, p);
     if (r == 0)
         r = corrections(b, c);
@@ -268,7 +284,7 @@ static int all_metrics(struct buf *b, struct pin *p) {
         r = one_metric(b, "write_errors_total", "counter", "writes that the kernel refused",
                        c->write_errors);
     if (r == 0)
-        r = one_metric(b, "events_total", "counter", "file events seen", c->events);
+        r = one_metric(b, "events_total", "counter", "file events seen", totals.events);
     if (r == 0)
         r = one_metric(b, "ticks_total", "counter", "times that everything was read again",
                        c->ticks);
@@ -277,13 +293,13 @@ static int all_metrics(struct buf *b, struct pin *p) {
                        c->pass_cpu_ns);
     if (r == 0)
         r = one_metric(b, "unit_calls_total", "counter", "units set by way of systemd",
-                       c->unit_calls);
+                       totals.unit_calls);
     if (r == 0)
         r = one_metric(b, "unit_errors_total", "counter", "units that systemd refused to set",
-                       c->unit_errors);
+                       totals.unit_errors);
     if (r == 0)
         r = one_metric(b, "watch_errors_total", "counter", "files that cannot be watched",
-                       c->watch_errors);
+                       totals.watch_errors);
     return r == 0 ? of_tasks(b, p) : r;
 }
 

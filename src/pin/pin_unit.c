@@ -1,44 +1,47 @@
 /* Keeps a written cpuset in place. systemd stores its own copy (the scope's AllowedCPUs) and writes
- * it back on daemon-reload; the container runtime does the same on update. The pin thread calls
- * this file to keep that copy equal to the task's set, by Manager.SetUnitProperties(runtime) on the
- * system bus. The calls are asynchronous and never delay a write. Without a bus everything else
- * works; the connection is retried with a back-off of 1 s to 60 s. */
-#include "src/pin/pin_priv.h"
+ * it back on daemon-reload; the container runtime does the same on update.
+ *
+ * The pin thread calls this file to keep that copy equal to the task's set, by
+ * Manager.SetUnitProperties(runtime) on the system bus. The calls are asynchronous and never delay
+ * a write. Without a bus everything else works; the connection is retried with a back-off of 1 s to
+ * 60 s. */
+#include "src/pin/pin_unit.h"
 
+#include "paddock/clock.h"
 #include "paddock/log.h"
+#include "paddock/pin_plan.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 
 #define UNIT_CALL_TIMEOUT_US (5 * US_PER_SEC)
-/* systemd does them one by one anyway, 20 to 50 ms each in an emulated guest. What waits there and
- * not here is a set of yesterday when its turn comes: with 32 on the way a storm of reservations
- * put shared containers back on a foreign core for moments, up to 2.4 s later (0.16 core-s in 30
- * s). */
+/* systemd handles calls one by one anyway, 20 to 50 ms each in an emulated guest. A set that is
+ * queued there can be stale when systemd applies it. A set that is queued here is replaced by a
+ * newer one. With 32 calls in flight a storm of reservations put shared containers back on a
+ * foreign core for moments, up to 2.4 s later (0.16 core-seconds in 30 s). */
 #define UNIT_IN_FLIGHT_MAX 1u
 
-/* A set is sent when it has been the same for so long. systemd applies a set some milliseconds
+/* A set is sent when it has been the same for this long. systemd applies a set some milliseconds
  * after its answer; when another set is wanted by then, it overwrites that one. */
 #define UNIT_STABLE_US (150 * US_PER_MS)
 
-static void unit_pump(struct pin *p);
+static void pump(struct pin_units *u);
 
 /* ---- the connection ---- */
 
-static void bus_lost(struct pin *p, int r) {
-    struct pin_unit_bus *u = &p->unit;
+/* Another systemd may know nothing of what the last one was sent, so everything is sent again. */
+static void bus_lost(struct pin_units *u, int r) {
     u->watch = loop_watch_del(u->watch);
-    pthread_mutex_lock(&p->lock);
-    for (struct pin_task *t = p->tasks; t; t = t->next) {
-        if (!t->unit)
-            continue;
-        t->unit_call = sd_bus_slot_unref(t->unit_call);
-        t->unit_error = r;
-        t->unit_dirty = true;
-        t->unit_synced = false;
+    pthread_mutex_lock(u->lock);
+    for (struct pin_unit *x = u->list; x; x = x->next) {
+        x->call = sd_bus_slot_unref(x->call);
+        x->error = r;
+        x->dirty = true;
+        x->synced = false;
     }
-    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(u->lock);
     u->in_flight = 0;
+    u->idle = false;
     u->bus = sd_bus_close_unref(u->bus);
     u->backoff_us = pin_backoff_longer(u->backoff_us);
     u->retry_us = clock_now_us() + u->backoff_us;
@@ -66,68 +69,50 @@ static int bus_open(const char *address, sd_bus **ret) {
 
 static void on_bus(void *ctx, uint32_t events) {
     (void)events;
-    unit_pump(ctx);
+    pump(ctx);
 }
 
-static void on_bus_timer(void *ctx) {
-    struct pin *p = ctx;
-    if (p->unit.bus)
-        unit_pump(p);
+static void on_timer(void *ctx) {
+    struct pin_units *u = ctx;
+    if (u->bus)
+        pump(u);
     else
-        pin_unit_send(p);
+        pin_unit_send(u);
 }
 
-/* Waits for what the bus waits for. */
-static int bus_rewatch(struct pin *p) {
-    struct pin_unit_bus *u = &p->unit;
-    uint64_t at = UINT64_MAX;
-    int events = sd_bus_get_events(u->bus);
-    if (events < 0)
-        return events;
-    int r = sd_bus_get_timeout(u->bus, &at);
-    if (r < 0)
-        return r;
-    loop_timer_at(u->timer, r == 0 || at == UINT64_MAX ? 0 : at ? at : 1);
-    return u->watch ? loop_watch_set(u->watch, (uint32_t)events)
-                    : loop_watch_add(p->loop, sd_bus_get_fd(u->bus), (uint32_t)events, on_bus, p,
-                                     &u->watch);
-}
-
-static void unit_pump(struct pin *p) {
+static void pump(struct pin_units *u) {
     int r;
+    u->idle = false;
     do {
-        r = sd_bus_process(p->unit.bus, NULL);
-    } while (r > 0 && p->unit.bus);
-    if (r >= 0)
-        r = bus_rewatch(p);
+        r = sd_bus_process(u->bus, NULL);
+    } while (r > 0 && u->bus);
     if (r < 0)
-        bus_lost(p, r);
-    else
-        pin_unit_send(p);
+        bus_lost(u, r);
+    pin_unit_send(u);
 }
 
 /* ---- the calls ---- */
 
 static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *unused) {
-    struct pin_task *t = ctx;
-    struct pin *p = t->pin;
+    struct pin_unit *x = ctx;
+    struct pin_units *u = x->units;
     int code = sd_bus_message_get_errno(m);
     (void)unused;
-    p->unit.in_flight--;
-    p->unit.backoff_us = 0;
-    pthread_mutex_lock(&p->lock);
-    t->unit_call = sd_bus_slot_unref(t->unit_call);
-    t->unit_error = -code;
-    t->unit_synced = code == 0 && !t->unit_dirty;
+    u->in_flight--;
+    u->backoff_us = 0;
+    pthread_mutex_lock(u->lock);
+    x->call = sd_bus_slot_unref(x->call);
+    x->error = -code;
+    x->synced = code == 0 && !x->dirty;
     if (code) {
-        p->counters.unit_errors++;
-        t->unit_dirty = true;
-        t->unit_backoff_us = pin_backoff_longer(t->unit_backoff_us);
-        t->unit_retry_us = clock_now_us() + t->unit_backoff_us;
+        u->errors++;
+        x->dirty = true;
+        x->backoff_us = pin_backoff_longer(x->backoff_us);
+        x->retry_us = clock_now_us() + x->backoff_us;
     } else {
-        t->unit_backoff_us = t->unit_retry_us = 0;
+        x->backoff_us = x->retry_us = 0;
     }
-    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(u->lock);
     return 0;
 }
 
@@ -146,126 +131,164 @@ static int append_set(sd_bus_message *m, const char *name, const struct cpuset *
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int fill_call(struct pin *p, const struct pin_task *t, sd_bus_message *m) {
+static int fill_call(const struct pin_units *u, const struct pin_unit *x, sd_bus_message *m) {
     struct cpuset mems;
-    int r = sd_bus_message_append(m, "sb", t->unit, 1);
+    int r = sd_bus_message_append(m, "sb", x->name, 1);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "(sv)");
     if (r >= 0)
-        r = append_set(m, "AllowedCPUs", &t->target);
-    pin_mems(p, &t->target, &mems);
-    if (r >= 0 && t->has_own && !cpuset_is_empty(&mems))
+        r = append_set(m, "AllowedCPUs", x->set);
+    pin_nodes_of(u->nodes, x->set, &mems);
+    if (r >= 0 && x->with_mems && !cpuset_is_empty(&mems))
         r = append_set(m, "AllowedMemoryNodes", &mems);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int call_unit(struct pin *p, struct pin_task *t, uint64_t now_us) {
+static int call_unit(struct pin_units *u, struct pin_unit *x, uint64_t now_us) {
     sd_bus_message *m = NULL;
-    int r = sd_bus_message_new_method_call(p->unit.bus, &m, "org.freedesktop.systemd1",
+    int r = sd_bus_message_new_method_call(u->bus, &m, "org.freedesktop.systemd1",
                                            "/org/freedesktop/systemd1",
                                            "org.freedesktop.systemd1.Manager", "SetUnitProperties");
     if (r >= 0)
-        r = fill_call(p, t, m);
+        r = fill_call(u, x, m);
     sd_bus_slot *slot = NULL;
     if (r >= 0)
-        r = sd_bus_call_async(p->unit.bus, &slot, m, on_reply, t, UNIT_CALL_TIMEOUT_US);
+        r = sd_bus_call_async(u->bus, &slot, m, on_reply, x, UNIT_CALL_TIMEOUT_US);
     sd_bus_message_unref(m);
     if (r < 0)
         return r;
-    p->unit.in_flight++;
-    pthread_mutex_lock(&p->lock);
-    p->counters.unit_calls++;
-    t->sent_hash[1] = t->sent_hash[0];
-    t->sent_hash[0] = cpuset_hash(&t->target);
-    t->unit_call = slot;
-    t->unit_dirty = false;
-    t->unit_sent_us = now_us;
-    pthread_mutex_unlock(&p->lock);
+    u->in_flight++;
+    pthread_mutex_lock(u->lock);
+    u->calls++;
+    x->sent_hash[1] = x->sent_hash[0];
+    x->sent_hash[0] = cpuset_hash(x->set);
+    x->call = slot;
+    x->dirty = false;
+    x->sent_us = now_us;
+    pthread_mutex_unlock(u->lock);
     return 0;
 }
 
-void pin_unit_touch(struct pin_task *t, uint64_t now_us) {
-    t->unit_dirty = t->unit != NULL;
-    t->unit_due_us = now_us + UNIT_STABLE_US;
+/* ---- what is due ---- */
+
+static uint64_t due_us(const struct pin_unit *x) {
+    return x->retry_us > x->due_us ? x->retry_us : x->due_us;
 }
 
-static uint64_t due_us(const struct pin_task *t) {
-    return t->unit_retry_us > t->unit_due_us ? t->unit_retry_us : t->unit_due_us;
+static bool wants_call(const struct pin_unit *x) {
+    return x->dirty && !x->call && x->set;
 }
 
-static bool wants_call(const struct pin_task *t) {
-    return t->unit && t->unit_dirty && !t->unit_call && t->has_target;
-}
-
-static bool is_due(const struct pin_task *t, uint64_t now_us) {
-    return wants_call(t) && due_us(t) <= now_us;
-}
-
-uint64_t pin_unit_next_us(const struct pin *p, const struct pin_task *t) {
-    /* With a call in flight its reply sends the next one. */
-    if (!p->o.systemd || p->unit.in_flight >= UNIT_IN_FLIGHT_MAX || !wants_call(t))
-        return 0;
-    uint64_t at = due_us(t);
-    return !p->unit.bus && p->unit.retry_us > at ? p->unit.retry_us : at;
-}
-
-/* The one whose turn is longest ago: with sets that change faster than systemd takes them none
- * waits for ever behind the others. */
-static struct pin_task *next_due(const struct pin *p, uint64_t now_us) {
-    struct pin_task *next = NULL;
-    for (struct pin_task *t = p->tasks; t; t = t->next)
-        if (is_due(t, now_us) && (!next || t->unit_sent_us < next->unit_sent_us))
-            next = t;
+/* The one whose turn is longest ago. Otherwise sets that change faster than systemd takes them
+ * would make the others wait for ever. */
+static struct pin_unit *next_due(const struct pin_units *u, uint64_t now_us) {
+    struct pin_unit *next = NULL;
+    for (struct pin_unit *x = u->list; x; x = x->next)
+        if (wants_call(x) && due_us(x) <= now_us && (!next || x->sent_us <= next->sent_us))
+            next = x;
     return next;
 }
 
-static int send_due(struct pin *p, uint64_t now_us) {
-    struct pin_task *t;
-    int r = 0;
-    while (r == 0 && p->unit.in_flight < UNIT_IN_FLIGHT_MAX && (t = next_due(p, now_us)))
-        r = call_unit(p, t, now_us);
-    return r == 0 ? bus_rewatch(p) : r;
-}
-
-void pin_unit_send(struct pin *p) {
+static int send_due(struct pin_units *u) {
     uint64_t now = clock_now_us();
-    if (!p->o.systemd || !next_due(p, now))
-        return;
-    if (!p->unit.bus) {
-        if (now < p->unit.retry_us)
-            return;
-        int r = bus_open(p->bus_address, &p->unit.bus);
-        if (r < 0) {
-            bus_lost(p, r);
-            return;
-        }
+    struct pin_unit *x = next_due(u, now);
+    int r = 0;
+    if (!x || (!u->bus && now < u->retry_us))
+        return 0;
+    if (!u->bus)
+        r = bus_open(u->address, &u->bus);
+    while (r == 0 && u->in_flight < UNIT_IN_FLIGHT_MAX && (x = next_due(u, now)))
+        r = call_unit(u, x, now);
+    return r;
+}
+
+/* When to look again. With a call in flight its reply leads to the next one. */
+static uint64_t next_us(const struct pin_units *u) {
+    uint64_t at = UINT64_MAX;
+    for (const struct pin_unit *x = u->list; x && u->in_flight < UNIT_IN_FLIGHT_MAX; x = x->next)
+        if (wants_call(x) && due_us(x) < at)
+            at = due_us(x);
+    return !u->bus && at < u->retry_us ? u->retry_us : at;
+}
+
+/* Waits for what is due and for what the bus waits for. */
+static int rearm(struct pin_units *u) {
+    uint64_t at = next_us(u), bus_at = UINT64_MAX;
+    int r = 0;
+    if (u->bus) {
+        int events = sd_bus_get_events(u->bus);
+        r = events < 0 ? events : sd_bus_get_timeout(u->bus, &bus_at);
+        if (r >= 0)
+            r = u->watch ? loop_watch_set(u->watch, (uint32_t)events)
+                         : loop_watch_add(u->loop, sd_bus_get_fd(u->bus), (uint32_t)events, on_bus,
+                                          u, &u->watch);
     }
-    int r = send_due(p, now);
-    if (r < 0)
-        bus_lost(p, r);
+    u->idle = at == UINT64_MAX && u->in_flight == 0;
+    at = bus_at < at ? bus_at : at;
+    loop_timer_at(u->timer, at == UINT64_MAX ? 0 : at ? at : 1);
+    return r < 0 ? r : 0;
 }
 
-void pin_unit_forget(struct pin *p, struct pin_task *t) {
-    if (t->unit_call)
-        p->unit.in_flight--;
-    t->unit_call = sd_bus_slot_unref(t->unit_call);
-    t->unit_dirty = t->unit_synced = false;
-    t->sent_hash[0] = t->sent_hash[1] = 0;
-    t->unit_error = 0;
-    t->unit_retry_us = t->unit_backoff_us = 0;
+void pin_unit_send(struct pin_units *u) {
+    if (!u->on || u->idle)
+        return;
+    int r = send_due(u);
+    if (r >= 0)
+        r = rearm(u);
+    if (r < 0) {
+        bus_lost(u, r);
+        rearm(u); /* without a bus it cannot fail */
+    }
 }
 
-bool pin_unit_sent(const struct pin_task *t, const struct cpuset *set) {
-    uint64_t hash = t->sent_hash[0] ? cpuset_hash(set) : 0;
-    return hash && (hash == t->sent_hash[0] || hash == t->sent_hash[1]);
+/* ---- one unit ---- */
+
+void pin_unit_touch(struct pin_unit *x, uint64_t now_us) {
+    if (!x->units)
+        return;
+    x->dirty = true;
+    x->due_us = now_us + UNIT_STABLE_US;
+    x->units->idle = false;
 }
 
-int pin_unit_start(struct pin *p) {
-    return loop_timer_new(p->loop, on_bus_timer, p, &p->unit.timer);
+void pin_unit_open(struct pin_units *u, struct pin_unit *x, const char *name, uint64_t now_us) {
+    if (!u->on || !name)
+        return;
+    x->name = name;
+    x->units = u;
+    x->next = u->list;
+    u->list = x;
+    pin_unit_touch(x, now_us);
 }
 
-void pin_unit_stop(struct pin *p) {
-    p->unit.watch = loop_watch_del(p->unit.watch);
-    p->unit.timer = loop_timer_del(p->unit.timer);
-    p->unit.bus = sd_bus_close_unref(p->unit.bus);
+void pin_unit_close(struct pin_unit *x) {
+    struct pin_units *u = x->units;
+    if (!u)
+        return;
+    for (struct pin_unit **at = &u->list; *at; at = &(*at)->next)
+        if (*at == x) {
+            *at = x->next;
+            break;
+        }
+    if (x->call)
+        u->in_flight--;
+    sd_bus_slot_unref(x->call);
+    *x = (struct pin_unit){.set = x->set, .with_mems = x->with_mems, .sent_us = x->sent_us};
+}
+
+bool pin_unit_sent(const struct pin_unit *x, const struct cpuset *set) {
+    uint64_t hash = x->sent_hash[0] ? cpuset_hash(set) : 0;
+    return hash && (hash == x->sent_hash[0] || hash == x->sent_hash[1]);
+}
+
+int pin_unit_begin(struct pin_units *u, struct loop *loop, pthread_mutex_t *lock) {
+    u->loop = loop;
+    u->lock = lock;
+    return loop_timer_new(loop, on_timer, u, &u->timer);
+}
+
+void pin_unit_end(struct pin_units *u) {
+    u->watch = loop_watch_del(u->watch);
+    u->timer = loop_timer_del(u->timer);
+    u->bus = sd_bus_close_unref(u->bus);
 }

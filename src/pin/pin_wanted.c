@@ -64,7 +64,7 @@ static int why_not(enum pin_hold hold, const struct look *l) {
 int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) {
     struct cpuset own;
-    const char *below = pin_source_below(cgroup_root, source);
+    const char *below = pin_parent_below(cgroup_root, source);
     int r = cpuset_parse(reserved, strlen(reserved), &own);
     if (r < 0 && r != -ENODATA)
         return r;
@@ -96,4 +96,8 @@ int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, c
         return why_not(l->view.hold, l);
     *ret = plan.set;
     return 0;
+}
+
+void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret) {
+    pin_nodes_of(&p->nodes, cpus, ret);
 }

@@ -1,29 +1,77 @@
-/* Names the process that overwrites a task's set, by fanotify in fd mode. The pin thread marks a
- * file when its set was overwritten for the first time, because fanotify opens a file for each
- * event. It needs CAP_SYS_ADMIN; without it writers stay unnamed. */
-#include "src/pin/pin_priv.h"
+/* Names the process that overwrites a task's set, by fanotify in fd mode.
+ *
+ * The pin thread marks a file when its set was overwritten for the first time, because fanotify
+ * opens a file for each event. It needs CAP_SYS_ADMIN; without it writers stay unnamed. */
+#include "src/pin/pin_writer.h"
 
+#include "paddock/clock.h"
 #include "paddock/log.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/stat.h>
 
-static void name_writer(struct pin *p, pid_t pid, struct pin_writer *w) {
+void pin_writer_begin(struct pin_writers *w, int proc_fd) {
+    int fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY | O_CLOEXEC);
+    *w = (struct pin_writers){.fd = fd < 0 ? -EBADF : fd, .proc_fd = proc_fd};
+}
+
+void pin_writer_end(struct pin_writers *w) {
+    w->fd = fd_close(w->fd);
+}
+
+/* ---- marks ---- */
+
+static int mark(const struct pin_writers *w, unsigned how, int file_fd) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
+    return fanotify_mark(w->fd, how, FAN_MODIFY, AT_FDCWD, path);
+}
+
+void pin_writer_mark(struct pin_writers *w, struct pin_writer *x, int file_fd) {
+    if (w->fd < 0 || x->marked)
+        return;
+    if (mark(w, FAN_MARK_ADD, file_fd) < 0)
+        log_debug("pin", LOG_KV("errno", strerror(errno)), "no fanotify mark");
+    x->marked = true; /* also when refused: one attempt, the writer stays unnamed */
+    x->file_fd = file_fd;
+    x->next = w->marked;
+    w->marked = x;
+}
+
+void pin_writer_unmark(struct pin_writers *w, struct pin_writer *x) {
+    if (!x->marked)
+        return;
+    mark(w, FAN_MARK_REMOVE,
+         x->file_fd); /* fails when the file was removed, and the mark with it */
+    for (struct pin_writer **at = &w->marked; *at; at = &(*at)->next)
+        if (*at == x) {
+            *at = x->next;
+            break;
+        }
+    x->marked = false;
+    x->next = NULL;
+}
+
+/* ---- events ---- */
+
+static void name_writer(const struct pin_writers *w, struct pin_writer *x, pid_t pid) {
     char name[64];
-    *w = (struct pin_writer){.pid = pid, .fresh = true, .at_us = clock_now_us(), .comm = "?"};
+    x->pid = pid;
+    x->fresh = true;
+    x->at_us = clock_now_us();
+    snprintf(x->comm, sizeof(x->comm), "?");
     snprintf(name, sizeof(name), "%d/comm", (int)pid);
-    AUTO_FD int fd = openat(p->o.proc_fd, name, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, w->comm, sizeof(w->comm) - 1) : 0;
+    AUTO_FD int fd = openat(w->proc_fd, name, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, x->comm, sizeof(x->comm) - 1) : 0;
     if (n > 0) {
-        w->comm[n] = '\0';
-        w->comm[strcspn(w->comm, "\n")] = '\0';
+        x->comm[n] = '\0';
+        x->comm[strcspn(x->comm, "\n")] = '\0';
     }
     /* A process may call itself anything; protobuf and JSON take UTF-8 alone. */
-    for (char *c = w->comm; *c; c++)
+    for (char *c = x->comm; *c; c++)
         *c = *c < ' ' || *c > '~' ? '?' : *c;
 }
 
@@ -33,70 +81,29 @@ static bool same_file(int a, int b) {
            x.st_ino == y.st_ino;
 }
 
-void pin_writer_read(struct pin *p) {
+void pin_writer_read(struct pin_writers *w) {
     char buf[4096] __attribute__((aligned(__alignof__(struct fanotify_event_metadata))));
     ssize_t n;
-    while (p->fanotify_fd >= 0 && (n = read(p->fanotify_fd, buf, sizeof(buf))) > 0) {
+    while (w->fd >= 0 && (n = read(w->fd, buf, sizeof(buf))) > 0) {
         const struct fanotify_event_metadata *e = (const void *)buf;
         for (; FAN_EVENT_OK(e, n); e = FAN_EVENT_NEXT(e, n)) {
             int fd = e->fd;
-            for (struct pin_task *t = p->tasks; t && e->pid != getpid(); t = t->next)
-                if (t->marked && same_file(t->cpus.fd, fd))
-                    name_writer(p, e->pid, &t->writer);
+            for (struct pin_writer *x = w->marked; x && e->pid != getpid(); x = x->next)
+                if (same_file(x->file_fd, fd))
+                    name_writer(w, x, e->pid);
             fd_close(fd);
         }
     }
 }
 
-static void on_fanotify(void *ctx, uint32_t events) {
-    struct pin *p = ctx;
-    (void)events;
-    pthread_mutex_lock(&p->lock);
-    pin_writer_read(p);
-    pthread_mutex_unlock(&p->lock);
-}
-
-/* Only when somebody has overwritten a set: fanotify opens a file for each event. */
-static void start_fanotify(struct pin *p) {
-    p->fanotify_fd =
-        fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY | O_CLOEXEC);
-    if (p->fanotify_fd >= 0 &&
-        loop_watch_add(p->loop, p->fanotify_fd, EPOLLIN, on_fanotify, p, &p->fanotify_watch) < 0)
-        p->fanotify_fd = fd_close(p->fanotify_fd);
-}
-
-void pin_writer_mark(struct pin *p, struct pin_task *t) {
-    if (t->marked)
-        return;
-    t->marked = true; /* one attempt: without the capability it stays unnamed */
-    if (p->fanotify_fd < 0)
-        start_fanotify(p);
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->cpus.fd);
-    if (p->fanotify_fd >= 0 &&
-        fanotify_mark(p->fanotify_fd, FAN_MARK_ADD, FAN_MODIFY, AT_FDCWD, path) < 0)
-        log_debug("pin", LOG_KV("task_id", t->c.task_id, "errno", strerror(errno)),
-                  "no fanotify mark");
-}
-
-void pin_writer_unmark(struct pin *p, struct pin_task *t) {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->cpus.fd);
-    if (t->marked && p->fanotify_fd >= 0)
-        fanotify_mark(p->fanotify_fd, FAN_MARK_REMOVE, FAN_MODIFY, AT_FDCWD, path);
-    t->marked = false;
-}
-
 /* The process that wrote the present set: an event since the last repair. Without one nobody is
  * named, not the writer of an earlier set. */
-void pin_writer_take(struct pin *p, struct pin_task *t) {
-    pin_writer_read(p);
-    if (!t->writer.fresh)
-        t->writer = (struct pin_writer){0};
-    t->writer.fresh = false;
-}
-
-void pin_writer_stop(struct pin *p) {
-    p->fanotify_watch = loop_watch_del(p->fanotify_watch);
-    p->fanotify_fd = fd_close(p->fanotify_fd);
+void pin_writer_take(struct pin_writers *w, struct pin_writer *x) {
+    pin_writer_read(w);
+    if (!x->fresh) {
+        x->pid = 0;
+        x->at_us = 0;
+        x->comm[0] = '\0';
+    }
+    x->fresh = false;
 }

@@ -1,7 +1,7 @@
 /* The reconciler's thread on a tree in a temp folder: what it writes, what it tells, what it shows.
  */
 #include "paddock/clock.h"
-#include "src/pin/pin_priv.h"
+#include "src/pin/pin_affinity.h"
 #include "unit/cm.h"
 #include "unit/pin/tree.h"
 

@@ -1,0 +1,8 @@
+#pragma once
+/* Takes the task store's snapshot over into the reconciler's list. */
+
+struct pin;
+
+/** Asks for a snapshot and merges it. On failure p->want_snapshot stays set, and the retry timer
+ * asks again. Pin thread, no lock held. */
+void pin_merge(struct pin *p);

@@ -1,0 +1,16 @@
+#pragma once
+/* Which memory nodes belong to a set of CPUs. */
+#include "paddock/cpuset.h"
+
+struct pin_nodes {
+    struct cpuset *cpus; /* of node i; empty for a node without CPUs or memory. NULL without NUMA */
+    unsigned n;
+};
+
+/** Reads the nodes from @root (NULL = "/sys/devices/system/node"). A host without NUMA has none.
+ *  Returns 0; -ENOMEM. */
+int pin_nodes_read(struct pin_nodes *ret, const char *root) MUST_CHECK;
+void pin_nodes_done(struct pin_nodes *nodes);
+
+/** The nodes with memory that a CPU of @cpus belongs to; empty when none is known. Pure. */
+void pin_nodes_of(const struct pin_nodes *nodes, const struct cpuset *cpus, struct cpuset *ret);

@@ -1,0 +1,49 @@
+#pragma once
+/* What is counted, kept and reported about corrections. The functions are called by the pin thread
+ * with the lock held, unless they say otherwise. */
+#include "paddock/pin_plan.h"
+
+#define PIN_HISTORY 64u
+#define PIN_SET_TEXT 56u /* a set in the history: longer ones are cut and end in "..." */
+
+struct pin;
+struct pin_task;
+
+/* A correction that was made. */
+struct pin_fix {
+    int64_t at_ns; /* wall clock */
+    enum pin_cause cause;
+    pid_t writer; /* of the set that was replaced; 0 = not known */
+    char old_set[PIN_SET_TEXT], new_set[PIN_SET_TEXT];
+};
+
+/* The kinds of task events, for the limit of one in a time: the states, and this one. */
+enum pin_told { PIN_TOLD_REPAIRED = PIN_UNMANAGED + 1, PIN_TOLDS };
+
+/* A task event that was not sent yet. */
+struct pin_note {
+    struct pin_task *task;
+    enum pin_state state;
+    char *message, *old_set, *new_set;
+    const char *cause;
+    struct pin_note *next;
+};
+
+struct pin_counters {
+    uint64_t passes, ticks, pass_cpu_ns, tick_cpu_ns, corrections[PIN_CAUSES], write_errors;
+    uint64_t reopened;
+};
+
+/** A set as short text, "..." at the end when cut, "-" for the empty set. */
+void pin_note_text(const struct cpuset *s, char *out, size_t size);
+/** Counts a correction and adds it to the history. */
+void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const struct cpuset *set,
+                  enum pin_cause cause);
+/** Notes an event when the state is not the one that was reported last.
+ *  @fix: what was corrected in the same look, NULL = nothing. */
+void pin_note_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix, uint64_t now_us);
+/** When a state is to be reported that was not, because the same one was reported a short time ago;
+ * 0 = never. */
+uint64_t pin_note_next_us(const struct pin *p, const struct pin_task *t);
+/** Hands the notes to the event callback. No lock held. */
+void pin_note_flush(struct pin *p);
