@@ -58,7 +58,7 @@ static void reply_started(struct rpc_call *c, const Driver__StartTaskRequest *in
     handle.driver_state.len = s->state_len;
     Driver__StartTaskResponse out = DRIVER__START_TASK_RESPONSE__INIT;
     out.handle = &handle;
-    if (override_fill(&net, &s->port_map, s->addr, s->auto_advertise) == 0 && s->network_present)
+    if (override_fill(&net, &s->port_map, s->addr, s->auto_advertise) == 0)
         out.network_override = &net.msg;
     rpc_reply(c, &out.base);
     override_done(&net);

@@ -33,7 +33,6 @@ struct create_host {
     const char *runtimes; /* names that /info knows, comma separated and sorted; "" = unknown */
     bool cgroup_v2;
     bool swappiness;            /* cgroup v1 only: memory.swappiness can be set, 0 is sent */
-    const char *cgroup_parent;  /* "" = Docker's choice */
     unsigned num_cpu;           /* CPUs that this process may use, for cfs quotas */
     uint64_t total_compute_mhz; /* of the node, 0 = unknown */
     const char *owner_label;    /* value of paddock's own label: node and driver that own it */
@@ -106,13 +105,12 @@ int create_hostname_check(const char *field, const char *hostname, struct err *e
 /** `<task name with / as _>-<alloc id>`; free(). NULL without memory. */
 char *create_name(const struct task_config *task);
 
-/** What StartTask tells Nomad of the network. @inspect is the container's
- * JSON. */
+/* What StartTask reports to Nomad about the network. */
 struct create_network_override {
-    bool present;
     char addr[64];
     bool auto_advertise;
 };
+/** @inspect: the JSON of the container. @ret->addr is "" when it has no address. Context: pure. */
 void create_network_override_get(const struct job_config *job, const json_t *inspect,
                                  struct create_network_override *ret);
 

@@ -95,7 +95,7 @@ char *docker_escape(const char *text);
 
 /* ---- system ---- */
 struct docker_version {
-    char version[64], api_version[16], os_type[16], arch[16];
+    char text[64]; /* "20.10.24+dfsg1" */
 };
 int docker_version_get(struct docker *d, const struct call *call, struct docker_version *ret,
                        struct err *err) MUST_CHECK;

@@ -96,7 +96,6 @@ void driver_unsubscribe(struct driver_sub *sub);
 struct driver_started {
     void *state; /* driver_state bytes; free() */
     size_t state_len;
-    bool network_present;
     struct kvs port_map; /* label -> port */
     char addr[64];
     bool auto_advertise;

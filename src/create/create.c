@@ -127,7 +127,6 @@ static int step_isolation(struct create *c) {
 static int step_host_config(struct create *c) {
     const struct job_config *job = c->job;
     json_t *hc = c->host_config;
-    create_json_set_text_if(c, hc, "CgroupParent", c->host->cgroup_parent);
     create_json_set_text_if(c, hc, "CgroupnsMode", job->cgroupns);
     create_json_set_map_if(c, hc, "StorageOpt", &job->storage_opt);
     create_json_set_text_if(c, hc, "VolumeDriver", job->volume_driver);

@@ -186,7 +186,7 @@ static const char *text_at(const json_t *object, const char *key) {
 
 void create_network_override_get(const struct job_config *job, const json_t *inspect,
                                  struct create_network_override *ret) {
-    *ret = (struct create_network_override){.present = true};
+    *ret = (struct create_network_override){0};
     json_t *networks = json_object_get(json_object_get(inspect, "NetworkSettings"), "Networks");
     const char *name;
     json_t *net;

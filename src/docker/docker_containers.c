@@ -53,10 +53,7 @@ int docker_version_get(struct docker *d, const struct call *call, struct docker_
     int r = get_json(d, call, "/version", &j, err);
     if (r < 0)
         return r;
-    json_value_copy(j, "Version", ret->version, sizeof(ret->version));
-    json_value_copy(j, "ApiVersion", ret->api_version, sizeof(ret->api_version));
-    json_value_copy(j, "Os", ret->os_type, sizeof(ret->os_type));
-    json_value_copy(j, "Arch", ret->arch, sizeof(ret->arch));
+    json_value_copy(j, "Version", ret->text, sizeof(ret->text));
     return 0;
 }
 

@@ -42,7 +42,6 @@ struct docker_get {
     char *path;
     bool post;
     CURL *easy; /* NULL in GET_NEW */
-    struct curl_slist *headers;
     enum get_state state;
     bool dead;       /* cancelled from a callback */
     bool resume;     /* asked for */
@@ -75,7 +74,6 @@ static void drop_easy(struct docker_get *g) {
         return;
     curl_multi_remove_handle(g->multi->curl, g->easy);
     curl_easy_cleanup(g->easy);
-    curl_slist_free_all(TAKE_PTR(g->headers));
     g->easy = NULL;
 }
 

@@ -331,9 +331,7 @@ static int set_body(struct docker_transfer *x) {
         c = curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, text);
         c |= curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(text));
     }
-    if (strcmp(rq->method, "HEAD") == 0)
-        c |= curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
-    else if (strcmp(rq->method, "GET") != 0 || rq->body)
+    if (strcmp(rq->method, "GET") != 0 || rq->body)
         c |= curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, rq->method);
     if (c != CURLE_OK)
         return -ENOMEM;

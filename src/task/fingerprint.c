@@ -164,7 +164,7 @@ static void describe_healthy(struct fingerprint *f, const struct probe *p,
     fp->health = DRIVER_HEALTHY;
     snprintf(fp->description, sizeof(fp->description), "Healthy");
     add_attr(f, fp, "", ATTR_BOOL, NULL, 1);
-    add_attr(f, fp, "version", ATTR_STRING, p->version.version, 0);
+    add_attr(f, fp, "version", ATTR_STRING, p->version.text, 0);
     if (c && c->c.allow_privileged)
         add_attr(f, fp, "privileged.enabled", ATTR_BOOL, NULL, 1);
     if (c && c->c.pids_limit > 0)

@@ -195,7 +195,6 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
                                .runtimes = runtimes,
                                .cgroup_v2 = s->d->cgroup_v2,
                                .swappiness = can_set_swappiness(s->d),
-                               .cgroup_parent = "",
                                .num_cpu = s->d->num_cpu,
                                .total_compute_mhz = s->plugin->node_total_compute_mhz,
                                .owner_label = client_owner(s->d),
@@ -662,7 +661,6 @@ static bool is_readable(const struct start *s) {
 static int fill_result(struct start *s, struct driver_started *ret, struct err *err) {
     struct create_network_override net;
     create_network_override_get(&s->job, s->inspect, &net);
-    ret->network_present = net.present;
     snprintf(ret->addr, sizeof(ret->addr), "%s", net.addr);
     ret->auto_advertise = net.auto_advertise;
     int r = kvs_copy(&s->job.port_map, &ret->port_map);
@@ -676,7 +674,7 @@ static int fill_result(struct start *s, struct driver_started *ret, struct err *
     struct task_state state = {.container_id = s->container_id,
                                .container_name = s->name,
                                .image_id = s->image.id,
-                               .has_network = net.present,
+                               .has_network = true,
                                .port_map = ret->port_map,
                                .ip = ret->addr,
                                .auto_advertise = net.auto_advertise,

@@ -52,7 +52,6 @@ static void test_start__fine__runs_with_state_and_pid(void **state) {
     assert_int_equal(strlen(look.container_id), 64);
     assert_true(look.started_ns > 0);
     assert_true(started.state_len > 0);
-    assert_true(started.network_present);
     assert_string_equal(started.addr, "172.17.0.2");
     assert_int_equal(fake_images_held(), 1);
     driver_started_done(&started);
