@@ -3,18 +3,20 @@
 #include "paddock/cleanup.h"
 #include <stddef.h>
 
-/** Opens the regular file @path (absolute, cleaned) for reading, without waiting. @root: the file
- * must lie below it, see path_below_resolve() (NULL = anywhere). Returns 0; -EXDEV it leads out of
- * @root; -ENOENT; -EINVAL no regular file; other -errno. Owner: caller. */
-int path_file_open(const char *root, const char *path, int *ret_fd) MUST_CHECK;
+/** Opens a file that somebody stored: @path (absolute, cleaned) for reading, without waiting.
+ * @root: the file must lie below it, see path_below_resolve() (NULL = anywhere).
+ *  Returns 0; -EXDEV it leads out of @root; -ENOENT; -EINVAL no regular file; -ENODATA it is empty,
+ * or its file system has no stored files (procfs, sysfs and the like); other -errno. What is
+ * refused is not opened: the kernel makes up the files of procfs as they are read, and a read of
+ * /proc/kmsg takes what another reader waits for. Owner: caller. */
+int path_file_open_stored(const char *root, const char *path, int *ret_fd) MUST_CHECK;
 
-/** Reads the text of such a file. Returns as path_file_open; -EINVAL also for a NUL byte; -EFBIG
- * more than @limit bytes; -ENOMEM. Owner: caller, free(). */
+/** Reads the text of a regular file. Returns as path_file_open_stored(), but reads an empty file
+ * and one of any file system; -EINVAL also for a NUL byte; -EFBIG more than @limit bytes; -ENOMEM.
+ * Owner: caller, free(). */
 int path_file_read(const char *root, const char *path, size_t limit, char **ret_text) MUST_CHECK;
-/** The same for a file that must have content. Returns -ENODATA when its size is 0, and it is then
- * not opened: procfs and tracefs show that size, and reading some of their files takes what another
- * reader waits for (/proc/kmsg). */
-int path_file_read_filled(const char *root, const char *path, size_t limit,
+/** The same for a file that somebody stored. */
+int path_file_read_stored(const char *root, const char *path, size_t limit,
                           char **ret_text) MUST_CHECK;
 
 /* How a generated file comes into being. */

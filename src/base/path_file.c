@@ -9,10 +9,12 @@
 #include "paddock/path_below.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 static int read_fd(int fd, size_t limit, char **ret_text) {
     AUTO_BUF struct buf text;
@@ -41,36 +43,59 @@ static int read_fd(int fd, size_t limit, char **ret_text) {
     return 0;
 }
 
-static int open_file(const char *root, const char *path, bool filled, int *ret_fd) {
+/* File systems whose regular files the kernel makes up when they are read. Some of them show a
+ * size, sysfs 4096. */
+static bool has_no_stored_files(long type) {
+    static const long types[] = {
+        PROC_SUPER_MAGIC,  SYSFS_MAGIC,        DEBUGFS_MAGIC,        TRACEFS_MAGIC,
+        SECURITYFS_MAGIC,  CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,  BPF_FS_MAGIC,
+        SELINUX_MAGIC,     SMACK_MAGIC,        RDTGROUP_SUPER_MAGIC, BINFMTFS_MAGIC,
+        XENFS_SUPER_MAGIC, EFIVARFS_MAGIC,     NSFS_MAGIC,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (types[i] == type)
+            return true;
+    return false;
+}
+
+static int check_stored(int at) {
+    struct stat st;
+    struct statfs fs;
+    if (fstat(at, &st) < 0 || fstatfs(at, &fs) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode)) /* path_open_regular() refuses it */
+        return 0;
+    return st.st_size == 0 || has_no_stored_files((long)fs.f_type) ? -ENODATA : 0;
+}
+
+static int open_file(const char *root, const char *path, bool stored, int *ret_fd) {
     AUTO_FD int at = -EBADF;
     AUTO_FREE char *real = NULL;
     int r = root ? path_below_resolve(root, path, &real, &at) : path_find(path, &at);
-    if (r < 0)
-        return r;
-    if (at < 0)
-        return -ENOENT;
-    struct stat st;
-    if (filled && fstat(at, &st) < 0)
-        return -errno;
-    if (filled && S_ISREG(st.st_mode) && st.st_size == 0)
-        return -ENODATA;
-    return path_open_regular(at, ret_fd);
+    if (r == 0 && at < 0)
+        r = -ENOENT;
+    if (r == 0 && stored)
+        r = check_stored(at);
+    return r < 0 ? r : path_open_regular(at, ret_fd);
 }
 
-int path_file_open(const char *root, const char *path, int *ret_fd) {
-    return open_file(root, path, false, ret_fd);
+int path_file_open_stored(const char *root, const char *path, int *ret_fd) {
+    return open_file(root, path, true, ret_fd);
+}
+
+static int read_file(const char *root, const char *path, bool stored, size_t limit,
+                     char **ret_text) {
+    AUTO_FD int fd = -EBADF;
+    int r = open_file(root, path, stored, &fd);
+    return r < 0 ? r : read_fd(fd, limit, ret_text);
 }
 
 int path_file_read(const char *root, const char *path, size_t limit, char **ret_text) {
-    AUTO_FD int fd = -EBADF;
-    int r = path_file_open(root, path, &fd);
-    return r < 0 ? r : read_fd(fd, limit, ret_text);
+    return read_file(root, path, false, limit, ret_text);
 }
 
-int path_file_read_filled(const char *root, const char *path, size_t limit, char **ret_text) {
-    AUTO_FD int fd = -EBADF;
-    int r = open_file(root, path, true, &fd);
-    return r < 0 ? r : read_fd(fd, limit, ret_text);
+int path_file_read_stored(const char *root, const char *path, size_t limit, char **ret_text) {
+    return read_file(root, path, true, limit, ret_text);
 }
 
 static int write_all(int fd, const char *text) {

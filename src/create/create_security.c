@@ -96,7 +96,7 @@ static int read_profile(struct create *c, const char *path, bool *ret_of_host, c
      * folder must not lead out of it: a task can put links there. */
     bool of_host = path[0] == '/' && !lies_below(c->alloc_dir, full);
     *ret_of_host = of_host;
-    int r = path_file_read_filled(c->plugin->volumes_enabled || of_host ? NULL : c->alloc_dir, full,
+    int r = path_file_read_stored(c->plugin->volumes_enabled || of_host ? NULL : c->alloc_dir, full,
                                   SECCOMP_PROFILE_MAX, ret);
     if (r == -ENOMEM)
         return err_oom(c->err);
@@ -107,7 +107,9 @@ static int read_profile(struct create *c, const char *path, bool *ret_of_host, c
             "outside of the allocation's folder",
             security_prefix, path);
     if (r == -ENODATA)
-        return create_fail(c, EINVAL, "%s: opening seccomp profile (%s) failed: it is empty",
+        return create_fail(c, EINVAL,
+                           "%s: opening seccomp profile (%s) failed: it is empty, or of a file "
+                           "system without stored files",
                            security_prefix, path);
     if (r < 0)
         return create_fail(c, -r, "%s: opening seccomp profile (%s) failed: %s", security_prefix,

@@ -1,3 +1,8 @@
+/* Sends the archive that a job names in `load` to Docker.
+ *
+ * images_acquire() calls image_load_run() when the image is not present. Docker answers 200 before
+ * it looks into the archive, so a failure comes as an error in its stream. The transfer sends no
+ * more bytes than the file had when it was opened. */
 #include "image_load.h"
 
 #include "image_progress.h"
@@ -9,23 +14,31 @@
 
 #define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
 
-/* A task may have put a FIFO or a link in its place. */
+static const char *reason(int r) {
+    switch (r) {
+    case -EXDEV:
+        return "volumes are not enabled; it is outside of the allocation's folder";
+    case -EINVAL:
+        return "not a regular file";
+    case -ENODATA:
+        return "it is empty, or of a file system without stored files";
+    default:
+        return strerror(-r);
+    }
+}
+
+/* A task may have put a FIFO or a link in its place. With volumes enabled a job names any file of
+ * the host. */
 static int open_archive(const char *root, const char *path, struct err *err) {
     AUTO_FREE char *clean_root = root ? path_text_clean(root) : NULL;
     AUTO_FREE char *clean = path_text_clean(path);
     if (!clean || (root && !clean_root))
         return err_oom(err);
     int fd = -EBADF;
-    int r = path_file_open(clean_root, clean, &fd);
-    if (r == -EXDEV)
-        return err_set(
-            err, ERR_PLAIN, EACCES,
-            "unable to open image archive: %s: volumes are not enabled; it is outside of "
-            "the allocation's folder",
-            path);
+    int r = path_file_open_stored(clean_root, clean, &fd);
     if (r < 0)
-        return err_set(err, ERR_PLAIN, -r, "unable to open image archive: %s: %s", path,
-                       r == -EINVAL ? "not a regular file" : strerror(-r));
+        return err_set(err, ERR_PLAIN, r == -EXDEV ? EACCES : -r,
+                       "load: unable to open image archive: %s: %s", path, reason(r));
     return fd;
 }
 

@@ -319,15 +319,16 @@ static void test_images_acquire__look_fails__class_and_text(void **state) {
 
 static void test_images_acquire__load_fails__plain_with_dockers_words(void **state) {
     struct image_world *x = *state;
-    char file[160], absent[160], fifo[160];
+    char file[160], absent[160], fifo[160], empty[160];
     snprintf(file, sizeof(file), "%s/archive", x->fake.dir);
     snprintf(absent, sizeof(absent), "%s/absent", x->fake.dir);
     snprintf(fifo, sizeof(fifo), "%s/fifo", x->fake.dir);
-    FILE *f = fopen(file, "we");
-    assert_non_null(f);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(mkfifo(fifo, 0600), 0);
+    snprintf(empty, sizeof(empty), "%s/empty", x->fake.dir);
+    char command[512];
+    snprintf(command, sizeof(command), "echo tar >%s && : >%s && mkfifo %s", file, empty, fifo);
+    assert_int_equal(system(command), 0);
     AUTO_FD int opens = opens_watch(fifo);
+    AUTO_FD int opens_empty = opens_watch(empty); /* it stands for /proc/kmsg */
     const struct {
         const char *path, *rules;
         int r;
@@ -336,6 +337,9 @@ static void test_images_acquire__load_fails__plain_with_dockers_words(void **sta
         {absent, LOAD_OK, -ENOENT, "unable to open image archive"},
         {x->fake.dir, LOAD_OK, -EINVAL, "not a regular file"},
         {fifo, LOAD_OK, -EINVAL, "not a regular file"}, /* it stands for a device node */
+        {empty, LOAD_OK, -ENODATA, "load: "},
+        {empty, LOAD_OK, -ENODATA, "it is empty, or of a file system without stored files"},
+        {"/sys/devices/system/cpu/online", LOAD_OK, -ENODATA, "without stored files"},
         {file, "POST /images/load status=500 body={\"message\":\"no space\"}", -EIO, "no space"},
         {file, "POST /images/load body={\"error\":\"invalid tar header\"}", -EIO,
          "invalid tar header"},
@@ -356,6 +360,8 @@ static void test_images_acquire__load_fails__plain_with_dockers_words(void **sta
         image_user_done(&u);
     }
     assert_false(opens_seen(opens));
+    assert_false(opens_seen(opens_empty));
+    unlink(empty);
     unlink(file);
     unlink(fifo);
 }

@@ -269,7 +269,7 @@ static void test_path_file_read__kinds(void **state) {
 
 /* A device node that a task made must not even be opened: that alone can start a watchdog. The FIFO
  * stands for the node, which only root can make. */
-static void test_path_file_open__no_regular_file__not_opened(void **state) {
+static void test_path_file_open_stored__no_regular_file__not_opened(void **state) {
     (void)state;
     char path[256];
     with_alloc(path, "@/web/local/node");
@@ -278,12 +278,45 @@ static void test_path_file_open__no_regular_file__not_opened(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(roots); i++) {
         AUTO_FD int opens = opens_watch(path);
         AUTO_FD int fd = -EBADF;
-        assert_int_equal(path_file_open(roots[i], path, &fd), -EINVAL);
+        assert_int_equal(path_file_open_stored(roots[i], path, &fd), -EINVAL);
         assert_false(opens_seen(opens));
     }
 }
 
 /* ---- write ---- */
+
+static void test_path_file_open_stored__kinds(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        int r;
+    } rows[] = {
+        {"@/web/local/text", 0},
+        {"@/web/local/empty", -ENODATA},
+        {"/proc/kmsg", -ENODATA},
+        {"/proc/self/status", -ENODATA},
+        {"/sys/devices/system/cpu/online", -ENODATA}, /* shows a size of 4096 */
+        {"/dev/zero", -EINVAL},
+        {"/proc", -EINVAL},
+    };
+    make_file("a1/web/local/text", "text");
+    make_file("a1/web/local/empty", "");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char path[256];
+        AUTO_FD int fd = -EBADF;
+        with_alloc(path, rows[i].path);
+        int r = path_file_open_stored(NULL, path, &fd);
+        if (r != rows[i].r || (fd >= 0) != (r == 0))
+            fail_msg("%s: %d, want %d", path, r, rows[i].r);
+    }
+    /* What is refused is not opened. */
+    char path[256];
+    with_alloc(path, "@/web/local/empty");
+    AUTO_FD int opens = opens_watch(path);
+    AUTO_FD int fd = -EBADF;
+    assert_int_equal(path_file_open_stored(alloc_dir, path, &fd), -ENODATA);
+    assert_false(opens_seen(opens));
+}
 
 static void test_path_file_write__replace__link_is_not_followed(void **state) {
     (void)state;
@@ -342,7 +375,8 @@ int main(int argc, char **argv) {
         TEST(test_path_below_resolve__swapped_at_any_moment__never_outside),
         TEST(test_path_file_write__swapped_at_any_moment__never_outside),
         TEST(test_path_file_read__kinds),
-        TEST(test_path_file_open__no_regular_file__not_opened),
+        TEST(test_path_file_open_stored__no_regular_file__not_opened),
+        TEST(test_path_file_open_stored__kinds),
         TEST(test_path_file_write__replace__link_is_not_followed),
         TEST(test_path_file_write__if_absent),
         TEST(test_path_file_write__folder_outside__refused),
