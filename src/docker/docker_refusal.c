@@ -34,6 +34,7 @@ bool docker_refusal_is_final(const char *text) {
         "unable to find group",
         "wrong rlimit value",
         "error gathering device information",
+        "joining network namespace of container", /* no such container (Docker 29) */
     };
     /* Answers of the kernel to what the runtime sets up for the container. */
     static const char *const answers[] = {

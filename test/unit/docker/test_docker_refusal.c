@@ -45,6 +45,9 @@ static void test_docker_refusal_is_final__table(void **state) {
          "file or directory",
          true},
         {"invalid volume specification: 'a:b'", true},
+        {"Failed to start container 499e: joining network namespace of container: No such "
+         "container: nosuch",
+         true},
         /* these can pass */
         {SHIM "unable to start container process: unable to apply cgroup configuration: failed to "
               "write 12: write /sys/fs/cgroup/cpuset/docker/x/cgroup.procs: invalid argument",
