@@ -27,6 +27,15 @@ func (d *dockerAPI) inspect(t testing.TB, id string) doc {
 	return out
 }
 
+/* Are images in containerd's store, as Docker 29 has them unless it is told otherwise? */
+func (d *dockerAPI) containerdStore(t testing.TB) bool {
+	t.Helper()
+	var info doc
+	_, err := d.Call("GET", "/info", nil, &info)
+	ok(t, err, "info")
+	return strings.Contains(fmt.Sprint(info.at("DriverStatus")), "io.containerd.snapshotter")
+}
+
 func importImages(d *dockerAPI) error {
 	root, err := engine.BusyboxRoot(nil)
 	if err != nil {

@@ -235,7 +235,8 @@ func TestExecEndsWithItsTask(t *testing.T) {
 
 func TestHundredExecsAtOnce(t *testing.T) {
 	p := launch(t)
-	k := newTask(t, p, "crowd", sleeper).start(p)
+	/* each runc that enters the container counts against its limit: 3.4 MB with runc 1.4 */
+	k := newTask(t, p, "crowd", sleeper, large).start(p)
 	errs := make(chan error, 100)
 	for i := 0; i < 100; i++ {
 		go func(i int) {

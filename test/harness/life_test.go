@@ -207,6 +207,11 @@ func small(c *drivers.TaskConfig) {
 	c.Resources.LinuxResources.MemoryLimitBytes = 16 << 20
 }
 
+func large(c *drivers.TaskConfig) {
+	c.Resources.NomadResources.Memory.MemoryMB = 1024
+	c.Resources.LinuxResources.MemoryLimitBytes = 1 << 30
+}
+
 /* The table of the README: who was killed, and what the task's end says. The sleep at the beginning is there
  * because containerd begins to watch for OOM kills a moment after the start. On cgroup v1 the kernel's word comes
  * through containerd alone and can be later than the end, so the victim's parent waits for it there. */
