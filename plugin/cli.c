@@ -1,4 +1,5 @@
 #include "plugin/cli.h"
+#include "plugin/cli_out.h"
 
 #include "paddock/cleanup.h"
 #include "paddock/logpump.h"
@@ -18,7 +19,9 @@ static int cli_version(int argc, char **argv) {
 static const struct cli_command commands[] = {
     {"status", "what the running driver does: its tasks and their cpusets", cli_status},
     {"check", "is this machine fit for the driver, and what is missing", cli_check},
+    {"events", "follows corrections and changes of state, a line each", cli_events},
     {"metrics", "the running driver's counters, as Prometheus text", cli_metrics},
+    {"debug", "collects what a bug report needs into one file", cli_debug},
     {"logpump", "carries container output to Nomad; the driver starts it itself", logpump_main},
     {"version", "the version", cli_version},
     {"help", "this text", cli_help},
@@ -34,11 +37,36 @@ static void cli_usage(FILE *to) {
         fprintf(to, "    paddock %-8s  %s\n", commands[i].name, commands[i].help);
 }
 
+static const struct cli_command *cli_find(const char *name) {
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int cli_unknown(const char *name) {
+    fprintf(stderr, "paddock: there is no command \"%s\"\n\n", name);
+    cli_usage(stderr);
+    return 2;
+}
+
+/* "help" alone, or "help COMMAND": what "COMMAND --help" prints. */
 static int cli_help(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
+    char option[] = "--help";
+    if (argc > 2) {
+        cli_usage(stderr);
+        return 2;
+    }
+    if (argc == 2) {
+        const struct cli_command *c = cli_find(argv[1]);
+        char *args[] = {argv[1], option, NULL};
+        if (!c)
+            return cli_unknown(argv[1]);
+        if (c->run != cli_help && c->run != cli_version && c->run != logpump_main)
+            return c->run(2, args);
+    }
     cli_usage(stdout);
-    return 0;
+    return cli_out_end(0);
 }
 
 int cli_main(int argc, char **argv) {
@@ -47,11 +75,11 @@ int cli_main(int argc, char **argv) {
         name = "help";
     else if (strcmp(name, "--version") == 0)
         name = "version";
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+    const struct cli_command *c = cli_find(name);
+    if (c)
+        return c->run(argc - 1, argv + 1);
     if (argc > 1)
-        fprintf(stderr, "paddock: there is no command \"%s\"\n\n", name);
+        return cli_unknown(name);
     cli_usage(stderr);
     return 2;
 }

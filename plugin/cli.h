@@ -1,5 +1,6 @@
 #pragma once
 /* The command line: what a person may ask of the program. Each command has its own cli_*.c. */
+#include <jansson.h>
 
 struct cli_command {
     const char *name, *help;
@@ -13,4 +14,9 @@ int cli_main(int argc, char **argv);
 
 int cli_status(int argc, char **argv);
 int cli_check(int argc, char **argv);
+/** What `paddock check --json` prints, checked now (seconds). Owner: caller. NULL when out of
+ * memory. */
+json_t *cli_check_document(void);
+int cli_events(int argc, char **argv);
 int cli_metrics(int argc, char **argv);
+int cli_debug(int argc, char **argv);

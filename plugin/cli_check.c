@@ -3,9 +3,11 @@
 #include "plugin/check_rules.h"
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
+#include "plugin/cli_out.h"
 #include "plugin/run_dir.h"
 
 #include "paddock/cleanup.h"
+#include "paddock/clock.h"
 #include "paddock/docker.h"
 #include "paddock/logpump.h"
 
@@ -28,19 +30,21 @@
 struct check {
     const char *cgroup_root, *proc_root, *sys_root, *endpoint, *socket;
     unsigned warnings, failures;
+    json_t *results; /* [{"verdict", "name", "text"}] */
 };
 
-static void say(struct check *c, enum check_verdict v, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void say(struct check *c, enum check_verdict v, const char *fmt, ...) {
-    static const char *const words[] = {"ok      ", "warning ", "FAILURE "};
+static void say(struct check *c, enum check_verdict v, const char *name, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+static void say(struct check *c, enum check_verdict v, const char *name, const char *fmt, ...) {
+    static const char *const words[] = {"ok", "warning", "failure"};
     va_list args;
     c->warnings += v == CHECK_WARNING;
     c->failures += v == CHECK_FAILURE;
-    fputs(words[v], stdout);
     va_start(args, fmt);
-    vprintf(fmt, args);
+    json_t *text = json_vsprintf(fmt, args);
     va_end(args);
-    putchar('\n');
+    json_array_append_new(c->results, json_pack("{s:s,s:s,s:o}", "verdict", words[v], "name", name,
+                                                "text", text ?: json_string("")));
 }
 
 /* Returns the length; 0 when it cannot be read. */
@@ -60,22 +64,22 @@ static bool check_cgroup(struct check *c) {
     struct statfs fs;
     char text[512];
     if (statfs(c->cgroup_root, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC) {
-        say(c, CHECK_FAILURE,
-            "cgroup v2: %s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
+        say(c, CHECK_FAILURE, "cgroup v2",
+            "%s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
             "cpusets are set at start and not kept",
             c->cgroup_root);
         return false;
     }
-    say(c, CHECK_OK, "cgroup v2: %s", c->cgroup_root);
+    say(c, CHECK_OK, "cgroup v2", "%s", c->cgroup_root);
     slurp(c->cgroup_root, "cgroup.controllers", text, sizeof(text));
     if (!check_rules_has_word(text, "cpuset")) {
-        say(c, CHECK_FAILURE,
-            "cpuset controller: the kernel has none here (cgroup.controllers: %s). A cpuset "
+        say(c, CHECK_FAILURE, "cpuset controller",
+            "the kernel has none here (cgroup.controllers: %s). A cpuset "
             "hierarchy of cgroup v1 may hold it: unmount that",
             text);
         return false;
     }
-    say(c, CHECK_OK, "cpuset controller");
+    say(c, CHECK_OK, "cpuset controller", "%s", "");
     return true;
 }
 
@@ -88,10 +92,10 @@ static void check_nomad_cores(struct check *c) {
     if (!pool[0] && !cores[0])
         check_rules_scopes(c->cgroup_root, pool, sizeof(pool));
     enum check_verdict v = check_rules_cores(pool, cores, online, text);
-    say(c, v, "Nomad's cores: %s", text);
+    say(c, v, "Nomad's cores", "%s", text);
     slurp(c->sys_root, "devices/system/cpu/isolated", online, sizeof(online));
     v = check_rules_isolated(online, pool, cores, text);
-    say(c, v, "isolated CPUs: %s", text);
+    say(c, v, "isolated CPUs", "%s", text);
 }
 
 /* ---- Docker ---- */
@@ -106,17 +110,17 @@ static void check_docker(struct check *c) {
     if (r == 0)
         r = docker_info_get(d, &call, &info, &err);
     if (r < 0) {
-        say(c, CHECK_FAILURE, "dockerd: %s. Start it, or name it by DOCKER_HOST or --docker",
+        say(c, CHECK_FAILURE, "dockerd", "%s. Start it, or name it by DOCKER_HOST or --docker",
             err.text);
     } else {
         const char *driver = json_string_value(json_object_get(info, "CgroupDriver"));
         const char *version = json_string_value(json_object_get(info, "ServerVersion"));
         const char *v = json_string_value(json_object_get(info, "CgroupVersion"));
-        say(c, CHECK_OK, "dockerd: %s, cgroup driver %s, cgroup v%s", version ? version : "?",
+        say(c, CHECK_OK, "dockerd", "%s, cgroup driver %s, cgroup v%s", version ? version : "?",
             driver ? driver : "?", v ? v : "1");
         if (driver && strcmp(driver, "cgroupfs") == 0)
-            say(c, CHECK_OK,
-                "units: none with the cgroupfs driver, the cgroup files are all there is");
+            say(c, CHECK_OK, "units",
+                "none with the cgroupfs driver, the cgroup files are all there is");
     }
     json_decref(info);
     docker_free(d);
@@ -131,12 +135,12 @@ static void check_bus(struct check *c) {
     if (r >= 0)
         r = sd_bus_get_unique_name(bus, &name); /* waits for the bus to say hello */
     if (r < 0)
-        say(c, CHECK_WARNING,
-            "system bus: %s. Without it a daemon-reload can put an old set back until the next "
+        say(c, CHECK_WARNING, "system bus",
+            "%s. Without it a daemon-reload can put an old set back until the next "
             "event: start dbus, or set cpuset { systemd = false } if there is no systemd",
             strerror(-r));
     else
-        say(c, CHECK_OK, "system bus");
+        say(c, CHECK_OK, "system bus", "%s", "");
     sd_bus_close_unref(bus);
 }
 
@@ -147,7 +151,7 @@ static void check_inotify(struct check *c) {
     AUTO_FD int fd = inotify_init1(IN_CLOEXEC);
     char text[CHECK_TEXT_MAX];
     enum check_verdict v = check_rules_inotify(fd < 0 ? -errno : 0, instances, watches, text);
-    say(c, v, "inotify: %s", text);
+    say(c, v, "inotify", "%s", text);
 }
 
 /* ---- log pumps: those that serve a folder now ---- */
@@ -157,17 +161,17 @@ static void check_pump(struct check *c, const char *dir) {
     const json_t *version = json_object_get(status, "version");
     size_t tasks = json_array_size(json_object_get(status, "tasks"));
     if (!status)
-        say(c, CHECK_WARNING,
-            "log pump: the one of %s does not answer. Kill it, the driver starts another one and "
+        say(c, CHECK_WARNING, "log pump",
+            "the one of %s does not answer. Kill it, the driver starts another one and "
             "nothing is lost",
             dir);
     else if (!json_is_string(version) || strcmp(json_string_value(version), PADDOCK_VERSION) != 0)
-        say(c, CHECK_WARNING,
-            "log pump: the one of %s has version %s, this is " PADDOCK_VERSION
+        say(c, CHECK_WARNING, "log pump",
+            "the one of %s has version %s, this is " PADDOCK_VERSION
             ". The driver ends it with its next task: restart the Nomad client",
             dir, json_is_string(version) ? json_string_value(version) : "0.2 or older");
     else
-        say(c, CHECK_OK, "log pump: version " PADDOCK_VERSION ", carries the logs of %zu task%s",
+        say(c, CHECK_OK, "log pump", "version " PADDOCK_VERSION ", carries the logs of %zu task%s",
             tasks, tasks == 1 ? "" : "s");
     json_decref(status);
 }
@@ -197,29 +201,29 @@ static void check_other_agents(struct check *c) {
             continue;
         if (!check_rules_sets_cpus(comm))
             continue;
-        say(c, CHECK_WARNING, "other agents: %s (pid %s) sets CPUs too. Let one of the two do it",
+        say(c, CHECK_WARNING, "other agents", "%s (pid %s) sets CPUs too. Let one of the two do it",
             comm, e->d_name);
         found++;
     }
     if (d)
         closedir(d);
     if (!found)
-        say(c, CHECK_OK, "other agents: none that is known to set cpusets");
+        say(c, CHECK_OK, "other agents", "none that is known to set cpusets");
 }
 
 static void check_user(struct check *c) {
     static struct err err;
     char dir[RUN_DIR_MAX];
     if (geteuid() == 0)
-        say(c, CHECK_OK, "user: root");
+        say(c, CHECK_OK, "user", "root");
     else
-        say(c, CHECK_WARNING,
-            "user: not root, cpusets are set at start and not kept. Run the Nomad client (and "
+        say(c, CHECK_WARNING, "user",
+            "not root, cpusets are set at start and not kept. Run the Nomad client (and "
             "this) as root");
     if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), dir, &err) < 0)
-        say(c, CHECK_FAILURE, "run folder: %s", err.text);
+        say(c, CHECK_FAILURE, "run folder", "%s", err.text);
     else
-        say(c, CHECK_OK, "run folder: %s", dir);
+        say(c, CHECK_OK, "run folder", "%s", dir);
 }
 
 /* ---- running drivers ---- */
@@ -229,12 +233,12 @@ static void check_driver(struct check *c, const json_t *doc) {
                  *metrics = json_object_get(doc, "metrics");
     int pid = (int)json_integer_value(json_object_get(driver, "pid"));
     if (cli_text(metrics, "error")[0])
-        say(c, CHECK_WARNING,
-            "running driver: %s (pid %d) cannot serve metrics on %s: %s. Free that port or set "
+        say(c, CHECK_WARNING, "running driver",
+            "%s (pid %d) cannot serve metrics on %s: %s. Free that port or set "
             "another metrics.listen; the driver tries again every 2 s",
             cli_text(driver, "name"), pid, cli_text(metrics, "listen"), cli_text(metrics, "error"));
     else
-        say(c, CHECK_OK, "running driver: %s %s (pid %d)", cli_text(driver, "name"),
+        say(c, CHECK_OK, "running driver", "%s %s (pid %d)", cli_text(driver, "name"),
             cli_text(driver, "version"), pid);
 }
 
@@ -248,24 +252,72 @@ static void check_drivers(struct check *c) {
         check_driver(c, doc);
     }
     if (json_array_size(all) == 0)
-        say(c, CHECK_OK, "running driver: none answers");
+        say(c, CHECK_OK, "running driver", "none answers");
     json_decref(all);
 }
 
+/* ---- the command ---- */
+
 static int usage(FILE *to, int status) {
-    fputs("usage: paddock check [--docker ENDPOINT] [--cgroup-root DIR] [--socket PATH]\n"
-          "Exit status: 0 all is well, 1 a failure, 3 nothing but warnings.\n",
-          to);
+    fputs(
+        "usage: paddock check [--json] [--docker ENDPOINT] [--cgroup-root DIR] [--socket PATH]\n"
+        "Exit status: 0 all is well, 1 a failure or the output could not be written, 3 nothing but "
+        "warnings.\n",
+        to);
     return status;
 }
 
+static void check_all(struct check *c) {
+    check_user(c);
+    if (check_cgroup(c))
+        check_nomad_cores(c);
+    check_docker(c);
+    check_bus(c);
+    check_inotify(c);
+    check_pumps(c);
+    check_other_agents(c);
+    check_drivers(c);
+}
+
+static void print_text(const struct check *c) {
+    const json_t *result;
+    size_t i;
+    json_array_foreach(c->results, i, result) {
+        const char *verdict = cli_text(result, "verdict"), *text = cli_text(result, "text");
+        cli_out_printf("%-8s%s%s%s\n", strcmp(verdict, "failure") == 0 ? "FAILURE" : verdict,
+                       cli_text(result, "name"), text[0] ? ": " : "", text);
+    }
+    cli_out_printf("%u failure%s, %u warning%s\n", c->failures, c->failures == 1 ? "" : "s",
+                   c->warnings, c->warnings == 1 ? "" : "s");
+}
+
+static json_t *document(const struct check *c) {
+    return json_pack("{s:I,s:i,s:i,s:O}", "time_ns", (json_int_t)clock_wall_ns(), "failures",
+                     (int)c->failures, "warnings", (int)c->warnings, "results", c->results);
+}
+
+static struct check with_defaults(void) {
+    return (struct check){.cgroup_root = "/sys/fs/cgroup",
+                          .proc_root = "/proc",
+                          .sys_root = "/sys",
+                          .results = json_array()};
+}
+
+json_t *cli_check_document(void) {
+    struct check c = with_defaults();
+    check_all(&c);
+    json_t *doc = document(&c);
+    json_decref(c.results);
+    return doc;
+}
+
 int cli_check(int argc, char **argv) {
-    static const struct option options[] = {{"docker", required_argument, NULL, 'd'},
-                                            {"cgroup-root", required_argument, NULL, 'c'},
-                                            {"socket", required_argument, NULL, 's'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    struct check k = {.cgroup_root = "/sys/fs/cgroup", .proc_root = "/proc", .sys_root = "/sys"};
+    static const struct option options[] = {
+        {"docker", required_argument, NULL, 'd'}, {"cgroup-root", required_argument, NULL, 'c'},
+        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0}};
+    struct check k = with_defaults();
+    bool json = false;
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (c == 'd')
@@ -274,22 +326,20 @@ int cli_check(int argc, char **argv) {
             k.cgroup_root = optarg;
         else if (c == 's')
             k.socket = optarg;
+        else if (c == 'j')
+            json = true;
         else
             return c == 'h' ? usage(stdout, 0) : usage(stderr, 2);
     }
     if (optind != argc)
         return usage(stderr, 2);
-    check_user(&k);
-    if (check_cgroup(&k))
-        check_nomad_cores(&k);
-    check_docker(&k);
-    check_bus(&k);
-    check_inotify(&k);
-    check_pumps(&k);
-    check_other_agents(&k);
-    fflush(stdout); /* before what may be said on stderr */
-    check_drivers(&k);
-    printf("%u failure%s, %u warning%s\n", k.failures, k.failures == 1 ? "" : "s", k.warnings,
-           k.warnings == 1 ? "" : "s");
-    return check_rules_status(k.failures, k.warnings);
+    check_all(&k);
+    json_t *doc = json ? document(&k) : NULL;
+    if (json)
+        cli_out_json(doc, JSON_INDENT(2));
+    else
+        print_text(&k);
+    json_decref(doc);
+    json_decref(k.results);
+    return cli_out_end(check_rules_status(k.failures, k.warnings));
 }

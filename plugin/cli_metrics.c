@@ -5,6 +5,7 @@
  * answer is printed, and with several the user has to name a socket. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
+#include "plugin/cli_out.h"
 #include "plugin/run_dir.h"
 
 #include <getopt.h>
@@ -43,9 +44,8 @@ int cli_metrics(int argc, char **argv) {
                 dir);
     else if (!text)
         fputs("paddock: the driver's answer has no metrics in it\n", stderr);
-    bool written = n == 1 && text && fputs(text, stdout) >= 0 && fflush(stdout) == 0;
-    if (n == 1 && text && !written)
-        perror("paddock");
+    else
+        cli_out_text(text);
     json_decref(all);
-    return written ? 0 : 1;
+    return cli_out_end(n == 1 && text ? 0 : 1);
 }

@@ -1,7 +1,14 @@
-/* What the running drivers do with their tasks' cores, at a glance. */
+/* The command `paddock status`: the cores of the node and a line for each task, or everything about
+ * one task.
+ *
+ * cli.c calls it. The running drivers are asked by their control sockets. --watch asks again each
+ * second and goes on while a driver is restarted; only on a terminal it draws in place. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
+#include "plugin/cli_out.h"
 #include "plugin/run_dir.h"
+#include "plugin/status_detail.h"
+#include "plugin/status_map.h"
 #include "plugin/status_table.h"
 
 #include "paddock/clock.h"
@@ -19,19 +26,27 @@
 #define TEXT_MAX (16u << 20)
 
 struct status_args {
-    const char *socket;
+    const char *socket, *task;
     bool json, watch, help;
 };
 
 static int usage(FILE *to, int status) {
-    fputs("usage: paddock status [--json] [--watch] [--socket PATH]\n"
-          "One line a task, made to fit the terminal: \"~\" stands where something was cut.\n"
-          "--json shows all: a list with a document for each running driver.\n"
-          "In the bar of the machine's CPUs (a letter stands for the worst of several CPUs where "
-          "there are many):\n"
-          "    #  the task's core       !  it is there, but should not be\n"
-          "    .  not its core          o  it should be there, but is not\n",
-          to);
+    fputs(
+        "usage: paddock status [--json] [--watch] [--socket PATH] [TASK]\n"
+        "Without TASK: a map of the node's cores, and one line a task, made to fit the terminal: "
+        "\"~\" stands where something was cut.\n"
+        "TASK is a task's name, or the first characters of its allocation's or container's id: "
+        "everything about it.\n"
+        "--json shows all: a list with a document for each running driver (with TASK: a list of "
+        "tasks).\n"
+        "--watch shows it again each second.\n"
+        "In a task's bar of the machine's CPUs (a letter stands for the worst of several CPUs "
+        "where there are many):\n"
+        "    #  the task's core       !  it is there, but should not be\n"
+        "    .  not its core          o  it should be there, but is not\n"
+        "Exit status: 0; 1 no driver answers, no such task, or the output could not be written; 2 "
+        "a wrong argument.\n",
+        to);
     return status;
 }
 
@@ -45,47 +60,94 @@ static size_t columns_of(int fd) {
     return ioctl(fd, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
 }
 
-static int print_tables(const json_t *all) {
-    AUTO_BUF struct buf out;
+/* ---- what is shown ---- */
+
+static int put_tables(struct buf *out, const json_t *all) {
     const json_t *doc;
     size_t i, columns = columns_of(STDOUT_FILENO);
     int r = 0;
-    buf_init(&out, TEXT_MAX);
     json_array_foreach(all, i, doc) {
         if (r == 0)
-            r = status_table_put(&out, doc, columns, clock_wall_ns());
+            r = status_table_put(out, doc, columns, clock_wall_ns());
+        if (r == 0)
+            r = status_map_put(out, doc, columns);
     }
-    fputs(buf_text(&out), stdout);
-    if (r < 0)
-        fprintf(stderr, "paddock: %s\n", strerror(-r));
-    return r < 0 ? 1 : 0;
+    return r;
 }
 
-/* ---- the command ---- */
+static json_t *tasks_named(const json_t *all, const char *name) {
+    json_t *found = json_array();
+    const json_t *doc;
+    size_t i;
+    json_array_foreach(all, i, doc) {
+        json_t *some = status_detail_find(doc, name);
+        json_array_extend(found, some);
+        json_decref(some);
+    }
+    return found;
+}
 
-static int show(const struct status_args *a) {
-    int status = 0;
-    char dir[RUN_DIR_MAX];
-    run_dir_for_commands(dir);
-    if (a->watch && !a->json)
-        fputs("\033[H\033[2J", stdout);
-    fflush(stdout); /* before what may be said on stderr */
-    json_t *all = cli_ask(dir, a->socket, "status", CLI_WAIT_US);
-    if (!json_array_size(all)) {
-        json_decref(all);
+static int put_details(struct buf *out, const json_t *tasks) {
+    const json_t *task;
+    size_t i;
+    int r = 0;
+    json_array_foreach(tasks, i, task) {
+        if (r == 0 && i > 0)
+            r = buf_puts(out, "\n");
+        if (r == 0)
+            r = status_detail_put(out, task);
+    }
+    return r;
+}
+
+/* @all: of the drivers. Sets *ret (a new reference) to what is shown of it. Returns the status. */
+static int select_shown(const struct status_args *a, json_t *all, json_t **ret) {
+    if (json_array_size(all) == 0) {
         fputs("paddock: no running driver answers\n", stderr);
         return 1;
     }
-    if (a->json) {
-        json_dumpf(all, stdout, a->watch ? JSON_COMPACT : JSON_INDENT(2));
-        putchar('\n');
-    } else {
-        status = print_tables(all);
-    }
-    fflush(stdout);
-    json_decref(all);
-    return status;
+    *ret = a->task ? tasks_named(all, a->task) : json_incref(all);
+    if (json_array_size(*ret) > 0)
+        return 0;
+    fprintf(stderr, "paddock: no running task is named \"%s\"\n", a->task);
+    return 1;
 }
+
+/* In place: each line is cleared to its end, and so is what is below the last one. */
+static void write_in_place(const char *text) {
+    fputs("\033[H", stdout);
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        printf("%.*s\033[K\n", (int)len, text);
+        text += len + (text[len] == '\n');
+    }
+    fputs("\033[J", stdout);
+}
+
+static int show(const struct status_args *a) {
+    char dir[RUN_DIR_MAX];
+    AUTO_BUF struct buf out;
+    json_t *shown = NULL;
+    buf_init(&out, TEXT_MAX);
+    run_dir_for_commands(dir);
+    json_t *all = cli_ask(dir, a->socket, "status", CLI_WAIT_US);
+    int status = select_shown(a, all, &shown), r = 0;
+    if (status == 0 && a->json)
+        cli_out_json(shown, a->watch ? JSON_COMPACT : JSON_INDENT(2));
+    else if (status == 0)
+        r = a->task ? put_details(&out, shown) : put_tables(&out, shown);
+    if (r < 0)
+        fprintf(stderr, "paddock: %s\n", strerror(-r));
+    else if (a->watch && !a->json && isatty(STDOUT_FILENO))
+        write_in_place(buf_text(&out));
+    else
+        cli_out_text(buf_text(&out));
+    json_decref(all);
+    json_decref(shown);
+    return r < 0 ? 1 : status;
+}
+
+/* ---- the command ---- */
 
 static int parse_args(int argc, char **argv, struct status_args *ret) {
     static const struct option options[] = {{"socket", required_argument, NULL, 's'},
@@ -106,7 +168,9 @@ static int parse_args(int argc, char **argv, struct status_args *ret) {
         else
             return -EINVAL;
     }
-    return optind == argc ? 0 : -EINVAL;
+    if (optind < argc)
+        ret->task = argv[optind++];
+    return optind == argc && (!ret->task || ret->task[0]) ? 0 : -EINVAL;
 }
 
 int cli_status(int argc, char **argv) {
@@ -115,11 +179,13 @@ int cli_status(int argc, char **argv) {
         return usage(stderr, 2);
     if (a.help)
         return usage(stdout, 0);
-    int status = show(&a);
-    while (a.watch) {
+    if (a.watch && !a.json && isatty(STDOUT_FILENO))
+        fputs("\033[2J", stdout);
+    int status = cli_out_end(show(&a));
+    while (a.watch && !ferror(stdout)) {
         struct timespec second = {.tv_sec = 1};
         nanosleep(&second, NULL);
-        status = show(&a);
+        status = cli_out_end(show(&a));
     }
     return status;
 }

@@ -146,7 +146,7 @@ static char *answer_local(const struct control *k, const char *what) {
 static int answer(struct conn *c, bool ended, char **ret) {
     const struct control *k = c->from->control;
     const struct web_sources web = {
-        .status = k->o.status, .metrics = k->o.metrics, .ctx = k->o.ctx};
+        .status = k->o.status, .metrics = k->o.metrics, .check = k->o.check, .ctx = k->o.ctx};
     char *in = c->in.data;
     if (!in)
         return ended && c->from->http ? -ENODATA : -EAGAIN;

@@ -20,6 +20,7 @@ struct control_options {
     const char *listen; /* "127.0.0.1:9103", "[::1]:9103"; "" or NULL = off */
     json_t *(*status)(void *ctx); /* called on the loop's thread; NULL = out of memory */
     char *(*metrics)(void *ctx);  /* the same; free() */
+    json_t *(*check)(void *ctx);  /* the same; see web.h; NULL allowed */
     void *ctx;
 };
 

@@ -6,6 +6,7 @@
  * Shutdown, because the host then kills it; so a timer ends it when an orderly end takes too long.
  */
 #include "plugin/serve.h"
+#include "plugin/checker.h"
 #include "plugin/control.h"
 #include "plugin/driver_table.h"
 #include "plugin/handshake.h"
@@ -38,7 +39,8 @@ struct serve {
     char run_dir[RUN_DIR_MAX]; /* "" = no folder can be used */
     struct driver *driver;
     struct control *control; /* made when the driver comes to life */
-    struct machine *machine; /* used on the control's thread; NULL = out of memory */
+    struct checker *checker; /* these two: of the control's thread; NULL = out of memory */
+    struct machine *machine;
     struct handshake_socket socket;
     struct svc_base base;
     struct rpc_service services[4]; /* ends with an empty one */
@@ -117,6 +119,11 @@ static char *serve_metrics(void *ctx) {
     return driver_metrics(s->driver);
 }
 
+static json_t *serve_check(void *ctx) {
+    struct serve *s = ctx;
+    return s->checker ? checker_last(s->checker) : NULL;
+}
+
 /* Without its control socket the driver does all of its work: a warning is enough. */
 static void serve_activated(void *ctx, struct loop *loop, const char *metrics_listen) {
     struct serve *s = ctx;
@@ -125,8 +132,11 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
                                 .listen = metrics_listen,
                                 .status = serve_status,
                                 .metrics = serve_metrics,
+                                .check = serve_check,
                                 .ctx = s};
     s->machine = machine_new("/sys");
+    if (checker_new(loop, s->program, &s->checker) < 0)
+        s->checker = NULL;
     int r = s->run_dir[0] ? control_new(loop, &o, &s->control) : -EACCES;
     if (r < 0)
         log_warn("control", LOG_KV("errno", strerror(-r), "listen", metrics_listen),

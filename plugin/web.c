@@ -56,8 +56,8 @@ static char *answer_page(const struct web_sources *s, const struct http_request 
              "Cross-Origin-Resource-Policy: same-origin\r\n",
              nonce);
     json_t *doc = s->status(s->ctx);
-    int r = doc ? web_page_put(&page, doc, json_object_get(doc, "check"), clock_wall_ns(), nonce)
-                : -ENOMEM;
+    const json_t *check = s->check ? s->check(s->ctx) : NULL;
+    int r = doc ? web_page_put(&page, doc, check, clock_wall_ns(), nonce) : -ENOMEM;
     json_decref(doc);
     if (r < 0)
         return NULL;

@@ -7,6 +7,9 @@
 struct web_sources {
     json_t *(*status)(void *ctx); /* the status document, a new reference; NULL = out of memory */
     char *(*metrics)(void *ctx);  /* Prometheus text; free(); NULL = out of memory */
+    /* What `paddock check --json` printed last, owner: the callee; NULL = nothing yet. May be NULL
+     * itself. */
+    json_t *(*check)(void *ctx);
     void *ctx;
 };
 

@@ -5,8 +5,8 @@
  * a task runs on against its set is striped. */
 #include "plugin/web_page.h"
 
-#include "paddock/cpuset.h"
 #include "plugin/cli_ask.h"
+#include "plugin/core_map.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,12 +53,6 @@ static json_int_t number(const json_t *o, const char *key) {
     return json_integer_value(get(o, key));
 }
 
-static void set_of(const json_t *o, const char *key, struct cpuset *ret) {
-    const char *text = cli_text(o, key);
-    if (cpuset_parse(text, strlen(text), ret) < 0)
-        *ret = (struct cpuset){{0}};
-}
-
 /* "3 s", "12 min", "4 h", "9 d" */
 static void age_text(int64_t ns, char *out, size_t size) {
     int64_t s = ns < 0 ? 0 : ns / 1000000000;
@@ -83,47 +77,9 @@ static void bytes_text(json_int_t bytes, char *out, size_t size) {
     snprintf(out, size, unit && n < 10 ? "%.1f %s" : "%.0f %s", n, units[unit]);
 }
 
-/* ---- what each CPU is ---- */
+/* ---- the map ---- */
 
-struct map {
-    struct cpuset online, present, isolated, shared, foreign;
-    const json_t *tasks;                   /* of doc.pin */
-    unsigned short owner[CPUSET_MAX_CPUS]; /* 1 + the place of the task that holds it; 0 = none */
-};
-
-static bool has_cores(const json_t *task) {
-    return strcmp(cli_text(task, "kind"), "cores") == 0;
-}
-
-static void map_own(struct map *m, const struct cpuset *cpus, size_t place) {
-    for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
-        if (cpuset_has(cpus, cpu) && m->owner[cpu] == 0 && place < UINT16_MAX)
-            m->owner[cpu] = (unsigned short)(place + 1);
-}
-
-static void map_fill(struct map *m, const json_t *doc) {
-    const json_t *machine = get(doc, "machine"), *task;
-    size_t i;
-    m->tasks = get(get(doc, "pin"), "tasks");
-    set_of(machine, "online", &m->online);
-    set_of(machine, "present", &m->present);
-    set_of(machine, "isolated", &m->isolated);
-    cpuset_union(&m->present, &m->online);
-    json_array_foreach(m->tasks, i, task) {
-        struct cpuset wanted, actual;
-        set_of(task, "wanted", &wanted);
-        set_of(task, "actual", &actual);
-        if (has_cores(task))
-            map_own(m, &wanted, i);
-        else
-            cpuset_union(&m->shared, &wanted);
-        cpuset_subtract(&actual, &wanted);
-        if (!cpuset_is_empty(&wanted))
-            cpuset_union(&m->foreign, &actual);
-    }
-}
-
-static int put_title(struct buf *b, const struct map *m, unsigned cpu) {
+static int put_title(struct buf *b, const struct core_map *m, unsigned cpu) {
     const json_t *owner = m->owner[cpu] ? json_array_get(m->tasks, m->owner[cpu] - 1u) : NULL;
     bool online = cpuset_has(&m->online, cpu);
     int r = buf_printf(b, "CPU %u: ", cpu);
@@ -140,7 +96,7 @@ static int put_title(struct buf *b, const struct map *m, unsigned cpu) {
     return r;
 }
 
-static int put_cpu(struct buf *b, const struct map *m, unsigned cpu) {
+static int put_cpu(struct buf *b, const struct core_map *m, unsigned cpu) {
     char colour[16];
     if (m->owner[cpu])
         snprintf(colour, sizeof(colour), "own t%u", (m->owner[cpu] - 1u) % COLOURS);
@@ -154,62 +110,37 @@ static int put_cpu(struct buf *b, const struct map *m, unsigned cpu) {
     return r < 0 ? r : buf_printf(b, "\">%u</span>", cpu);
 }
 
-/* The CPUs of @core that are in @node. */
-static int put_core(struct buf *b, const struct map *m, struct cpuset core,
-                    const struct cpuset *node) {
-    cpuset_intersect(&core, node);
-    if (cpuset_is_empty(&core))
-        return 0;
-    int r = buf_puts(b, "<span class=core>");
+struct cores {
+    struct buf *b;
+    const struct core_map *m;
+};
+
+static int put_core(void *ctx, const struct cpuset *core) {
+    const struct cores *c = ctx;
+    int r = buf_puts(c->b, "<span class=core>");
     for (unsigned cpu = 0; r == 0 && cpu < CPUSET_MAX_CPUS; cpu++)
-        if (cpuset_has(&core, cpu))
-            r = put_cpu(b, m, cpu);
-    return r < 0 ? r : buf_puts(b, "</span>");
+        if (cpuset_has(core, cpu))
+            r = put_cpu(c->b, c->m, cpu);
+    return r < 0 ? r : buf_puts(c->b, "</span>");
 }
 
-static int put_node(struct buf *b, const struct map *m, const json_t *cores,
-                    const struct cpuset *node, int id) {
-    struct cpuset offline = m->present;
-    const json_t *text;
-    size_t i;
-    int r = buf_puts(b, "<div class=node>");
+static int put_node(void *ctx, int id, const struct cpuset *cpus, const json_t *cores) {
+    const struct cores *c = ctx;
+    int r = buf_puts(c->b, "<div class=node>");
     if (r == 0 && id >= 0)
-        r = buf_printf(b, "<h3>NUMA node %d</h3>", id);
+        r = buf_printf(c->b, "<h3>NUMA node %d</h3>", id);
     if (r == 0)
-        r = buf_puts(b, "<div class=cores>");
-    json_array_foreach(cores, i, text) {
-        struct cpuset core;
-        const char *list = json_string_value(text);
-        if (r == 0 && list && cpuset_parse(list, strlen(list), &core) == 0)
-            r = put_core(b, m, core, node);
-    }
-    /* The kernel names no siblings of a CPU that is offline. */
-    cpuset_subtract(&offline, &m->online);
-    for (unsigned cpu = 0; r == 0 && cpu < CPUSET_MAX_CPUS; cpu++)
-        if (cpuset_has(&offline, cpu)) {
-            struct cpuset one = {{0}};
-            cpuset_add(&one, cpu);
-            r = put_core(b, m, one, node);
-        }
-    return r < 0 ? r : buf_puts(b, "</div></div>");
+        r = buf_puts(c->b, "<div class=cores>");
+    if (r == 0)
+        r = core_map_cores(c->m, cpus, cores, put_core, ctx);
+    return r < 0 ? r : buf_puts(c->b, "</div></div>");
 }
 
-static int put_map(struct buf *b, const struct map *m, const json_t *machine) {
-    const json_t *cores = get(machine, "cores"), *nodes = get(machine, "nodes"), *node;
-    struct cpuset rest = m->present;
-    size_t i;
+static int put_map(struct buf *b, const struct core_map *m, const json_t *machine) {
+    struct cores c = {.b = b, .m = m};
     int r = buf_puts(b, "<section><h2>Cores</h2><div class=map>");
-    json_array_foreach(nodes, i, node) {
-        struct cpuset cpus;
-        set_of(node, "cpus", &cpus);
-        cpuset_intersect(&cpus, &rest);
-        cpuset_subtract(&rest, &cpus);
-        if (r == 0 && !cpuset_is_empty(&cpus))
-            r = put_node(b, m, cores, &cpus,
-                         json_array_size(nodes) > 1 ? (int)number(node, "id") : -1);
-    }
-    if (r == 0 && !cpuset_is_empty(&rest)) /* offline CPUs have no node */
-        r = put_node(b, m, cores, &rest, -1);
+    if (r == 0)
+        r = core_map_nodes(m, machine, put_node, &c);
     if (r == 0)
         r = buf_puts(b, "</div><p class=key><span class=\"cpu own t0\"></span>one task's own "
                         "<span class=\"cpu pool\"></span>shared "
@@ -304,7 +235,7 @@ static int put_task(struct buf *b, const json_t *task, size_t i, const json_t *p
     const char *state = cli_text(task, "state"), *why = cli_text(task, "why"),
                *wanted = cli_text(task, "wanted"), *actual = cli_text(task, "actual");
     char alloc[9];
-    int r = has_cores(task)
+    int r = core_map_holds_cores(task)
                 ? buf_printf(b, "<tr><td><span class=\"cpu own t%zu\"></span></td>", i % COLOURS)
                 : buf_puts(b, "<tr><td><span class=\"cpu pool\"></span></td>");
     snprintf(alloc, sizeof(alloc), "%s", cli_text(task, "alloc_id"));
@@ -512,10 +443,9 @@ static int put_head(struct buf *b, const json_t *doc, const char *nonce) {
 
 int web_page_put(struct buf *out, const json_t *doc, const json_t *check, int64_t now_ns,
                  const char *nonce) {
-    AUTO_FREE struct map *m = calloc(1, sizeof(*m));
+    struct core_map *m = core_map_new(doc);
     if (!m)
         return -ENOMEM;
-    map_fill(m, doc);
     int r = put_head(out, doc, nonce);
     if (r == 0)
         r = put_note(out,
@@ -530,5 +460,8 @@ int web_page_put(struct buf *out, const json_t *doc, const json_t *check, int64_
         r = put_tasks(out, doc, now_ns);
     if (r == 0)
         r = put_check(out, check, now_ns);
-    return r < 0 ? r : buf_puts(out, "</main></body></html>\n");
+    if (r == 0)
+        r = buf_puts(out, "</main></body></html>\n");
+    core_map_free(m);
+    return r;
 }

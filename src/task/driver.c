@@ -361,6 +361,24 @@ static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
     free(all);
 }
 
+/* What the store alone knows of each task; the rest is in the reconciler's part. */
+static json_t *stored_tasks(struct driver *d) {
+    struct task **all;
+    size_t n;
+    json_t *tasks = json_array();
+    if (store_all(d->store, &all, &n) < 0)
+        return tasks;
+    for (size_t i = 0; i < n; i++) {
+        struct task_look now = store_look(all[i]);
+        json_array_append_new(tasks, json_pack("{s:s,s:s,s:b}", "task_id", all[i]->id, "image_id",
+                                               now.image_id, "running",
+                                               now.phase == TASK_RUNNING));
+        task_unref(all[i]);
+    }
+    free(all);
+    return tasks;
+}
+
 /* NULL before the first task. */
 static struct logpump *pump_of(struct driver *d) {
     pthread_mutex_lock(&d->lock);
@@ -378,9 +396,9 @@ json_t *driver_status(struct driver *d) {
     json_t *pinned = pin ? pin_status(pin) : NULL;
     if (pinned && pin_disabled_reason(pin)[0])
         show_unmanaged(d, pinned, pin_disabled_reason(pin));
-    return json_pack("{s:{s:s,s:s,s:i,s:s},s:o*,s:o*}", "driver", "name", d->name, "version",
-                     PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "pin",
-                     pinned, "log_pump", pump ? logpump_status(pump) : NULL);
+    return json_pack("{s:{s:s,s:s,s:i,s:s},s:o,s:o*,s:o*}", "driver", "name", d->name, "version",
+                     PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "tasks",
+                     stored_tasks(d), "pin", pinned, "log_pump", pump ? logpump_status(pump) : NULL);
 }
 
 /* @pins: the reconciler's metrics. */
