@@ -9,13 +9,6 @@
 
 static int cli_help(int argc, char **argv);
 
-static int cli_version(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
-    puts("paddock " PADDOCK_VERSION);
-    return 0;
-}
-
 static const struct cli_command commands[] = {
     {"status", "what the running driver does: its tasks and their cpusets", cli_status},
     {"check", "is this machine fit for the driver, and what is missing", cli_check},
@@ -23,7 +16,7 @@ static const struct cli_command commands[] = {
     {"metrics", "the running driver's counters, as Prometheus text", cli_metrics},
     {"debug", "collects what a bug report needs into one file", cli_debug},
     {"logpump", "carries container output to Nomad; the driver starts it itself", logpump_main},
-    {"version", "the version", cli_version},
+    {"version", "the version; with --verbose also commit, compiler and libraries", cli_version},
     {"help", "this text", cli_help},
 };
 
@@ -62,7 +55,7 @@ static int cli_help(int argc, char **argv) {
         char *args[] = {argv[1], option, NULL};
         if (!c)
             return cli_unknown(argv[1]);
-        if (c->run != cli_help && c->run != cli_version && c->run != logpump_main)
+        if (c->run != cli_help && c->run != logpump_main)
             return c->run(2, args);
     }
     cli_usage(stdout);

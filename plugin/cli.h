@@ -20,3 +20,4 @@ json_t *cli_check_document(void);
 int cli_events(int argc, char **argv);
 int cli_metrics(int argc, char **argv);
 int cli_debug(int argc, char **argv);
+int cli_version(int argc, char **argv);

@@ -43,8 +43,7 @@ static int next_entry(DIR *d, const char **ret) {
         errno = 0;
         e = readdir(d);
     } while (e && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0));
-    if (e)
-        *ret = e->d_name;
+    *ret = e ? e->d_name : NULL;
     return e ? 1 : -errno;
 }
 

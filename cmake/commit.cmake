@@ -1,0 +1,16 @@
+# Writes the commit into @OUT@, only when it has changed: cmake -DSOURCE= -DCOMMIT= -DOUT= -P commit.cmake
+if(NOT COMMIT)
+    execute_process(COMMAND git -C ${SOURCE} describe --always --abbrev=40 --exclude=* --dirty
+                    OUTPUT_VARIABLE COMMIT ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+endif()
+if(NOT COMMIT)
+    set(COMMIT unknown)
+endif()
+set(text "#define BUILD_COMMIT \"${COMMIT}\"\n")
+set(old "")
+if(EXISTS ${OUT})
+    file(READ ${OUT} old)
+endif()
+if(NOT text STREQUAL old)
+    file(WRITE ${OUT} "${text}")
+endif()

@@ -1,0 +1,9 @@
+# `cmake --install`: honours DESTDIR, CMAKE_INSTALL_PREFIX and the variables of GNUInstallDirs. Installing activates
+# nothing: a Nomad client loads what stands in its plugin_dir, and `paddock enable` puts a link there.
+set(PADDOCK_UNITDIR lib/systemd/system CACHE STRING "where systemd units go, below the prefix")
+
+install(TARGETS paddock RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/SECURITY.md
+        DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/plugin/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
