@@ -36,6 +36,7 @@ struct log_watch {
     struct log_found found[FOUND_MAX];
     size_t n_found;
     bool called; /* `changed` is due */
+    bool behind; /* files are there that could not be opened or kept */
     struct log_watch *next;
 };
 
@@ -64,6 +65,11 @@ static bool is_current(const struct log_watch *w, int fd) {
     return fd >= 0 && fstat(fd, &held) == 0 && is_same(&now, &held);
 }
 
+/* Descriptors or memory are used up. */
+static bool is_shortage(int r) {
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
 /* Opens number @k of the rotation (0: the current file). A file that is not a log file of dockerd's
  * counts as absent. */
 static int open_number(const struct log_watch *w, unsigned k, struct stat *ret) {
@@ -82,6 +88,7 @@ struct chain {
     size_t n;
     bool current; /* the first one has the plain name */
     bool met;     /* the next older one is the newest that was passed on */
+    bool torn;    /* a file could not be opened: what was found is of no use */
 };
 
 static void chain_close(struct chain *c) {
@@ -96,7 +103,8 @@ static void chain_collect(const struct log_watch *w, struct chain *c) {
     *c = (struct chain){0};
     for (unsigned k = 0; c->n < FOUND_MAX; k++) {
         int fd = open_number(w, k, &st);
-        if (fd < 0 && hole)
+        c->torn = is_shortage(fd);
+        if (c->torn || (fd < 0 && hole))
             return;
         hole = fd < 0;
         if (hole)
@@ -114,23 +122,26 @@ static void chain_collect(const struct log_watch *w, struct chain *c) {
     }
 }
 
+/* Keeps the newest file, without which the next one could not be told from it. Returns false when
+ * that or the room for the others is missing. */
+static bool keep_newest(struct log_watch *w, const struct chain *c) {
+    int kept = c->n > FOUND_MAX - w->n_found ? -EBADF : fcntl(c->fd[0], F_DUPFD_CLOEXEC, 0);
+    if (kept < 0)
+        return false;
+    fd_close(w->newest_fd);
+    w->newest_fd = kept;
+    return true;
+}
+
+/* All files or none: what is not passed on now is found again later. */
 static void pass_on(struct log_watch *w, struct chain *c) {
     bool gap = w->newest_fd >= 0 && !c->met;
-    if (c->n > FOUND_MAX - w->n_found) {
-        chain_close(c); /* later, from where we are now */
+    if (!keep_newest(w, c)) {
+        chain_close(c);
+        w->behind = true;
     }
     while (c->n > 0) {
-        int fd = c->fd[--c->n];
-        if (c->n == 0) {
-            int kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-            if (kept < 0) { /* without it the next one could not be told from this one */
-                fd_close(fd);
-                return;
-            }
-            fd_close(w->newest_fd);
-            w->newest_fd = kept;
-        }
-        w->found[w->n_found++] = (struct log_found){.fd = fd, .gap = gap};
+        w->found[w->n_found++] = (struct log_found){.fd = c->fd[--c->n], .gap = gap};
         gap = false;
         w->called = true;
     }
@@ -140,21 +151,33 @@ static void pass_on(struct log_watch *w, struct chain *c) {
  * came in between and the order is not certain. */
 static void look(struct log_watch *w) {
     struct chain c;
+    w->behind = false;
     if (w->newest_fd >= 0 && is_current(w, w->newest_fd))
         return;
     for (int i = 0; i < CHAIN_TRIES; i++) {
         chain_collect(w, &c);
-        if (c.met && c.n == 0)
-            return; /* it is being renamed: the new one's notice follows */
+        if (c.torn ||
+            (c.met && c.n == 0)) /* met: it is being renamed, the new one's notice follows */
+            break;
         if (is_current(w, c.current ? c.fd[0] : -EBADF))
             break;
         chain_close(&c);
+    }
+    if (c.torn) {
+        chain_close(&c);
+        w->behind = true;
     }
     if (c.n > 0)
         pass_on(w, &c);
 }
 
 /* ---- the thread ---- */
+
+/* A reader that is quiet has to look again later when a file could not be opened now. */
+static void look_and_call(struct log_watch *w) {
+    look(w);
+    w->called = w->called || w->behind;
+}
 
 /* Our descriptor keeps the folder's inode, so its removal raises no event. The removal of the log
  * file does. */
@@ -164,7 +187,7 @@ static void take_folder_event(struct log_watch *w, const struct inotify_event *e
     if (e->len == 0 || strncmp(e->name, w->name, strlen(w->name)) != 0)
         return;
     if (!(e->mask & IN_DELETE))
-        look(w);
+        look_and_call(w);
     else if (strcmp(e->name, w->name) == 0)
         w->called = true;
 }
@@ -172,7 +195,7 @@ static void take_folder_event(struct log_watch *w, const struct inotify_event *e
 static void take_event(struct log_opener *o, const struct inotify_event *e) {
     for (struct log_watch *w = o->watches; w; w = w->next) {
         if (e->mask & IN_Q_OVERFLOW) {
-            look(w);
+            look_and_call(w);
         } else if (e->wd == w->armed_wd) {
             w->armed_wd = -1;
             w->called = true;
@@ -372,6 +395,13 @@ size_t log_watch_take(struct log_watch *w, struct log_found *ret, size_t max) {
     memmove(w->found, w->found + n, w->n_found * sizeof(*ret));
     pthread_mutex_unlock(&w->opener->lock);
     return n;
+}
+
+bool log_watch_is_behind(struct log_watch *w) {
+    pthread_mutex_lock(&w->opener->lock);
+    bool behind = w->behind;
+    pthread_mutex_unlock(&w->opener->lock);
+    return behind;
 }
 
 bool log_watch_is_gone(const struct log_watch *w) {

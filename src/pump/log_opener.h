@@ -46,6 +46,9 @@ struct log_watch *log_watch_del(struct log_watch *w);
 /** The files that were found since the last call, oldest first; at most @max. Looks into the folder
  * too, so that nothing is missed that is there now. Returns how many; 0: no more. */
 size_t log_watch_take(struct log_watch *w, struct log_found *ret, size_t max);
+/** Are there files that could not be opened, because descriptors or memory are used up? Only
+ * another log_watch_take() finds them. */
+bool log_watch_is_behind(struct log_watch *w);
 /** Was the folder removed, as it is with its container? */
 bool log_watch_is_gone(const struct log_watch *w);
 /** Calls @changed at the next write to @fd, once. Without it a write costs nothing. Returns 0;

@@ -441,6 +441,8 @@ static bool is_unlinked(int fd) {
 /* Returns true when the next write is announced. */
 static bool arm(struct pump_file *f) {
     int fd = f->held.n > 0 ? f->held.files[f->held.n - 1].fd : -EBADF;
+    if (log_watch_is_behind(f->watch))
+        return false;
     return fd < 0 || (!is_unlinked(fd) && log_watch_arm(f->watch, fd) == 0);
 }
 
@@ -459,8 +461,8 @@ static bool read_on(struct pump_file *f, uint64_t *ret_got) {
 /* At the end: done, or when to look again. */
 static void rest(struct pump_file *f, uint64_t got) {
     bool armed = false;
-    if ((f->finishing || log_watch_is_gone(f->watch)) && f->out[0]->len == 0 &&
-        f->out[1]->len == 0) {
+    bool last = (f->finishing && !log_watch_is_behind(f->watch)) || log_watch_is_gone(f->watch);
+    if (last && f->out[0]->len == 0 && f->out[1]->len == 0) {
         end(f);
         return;
     }

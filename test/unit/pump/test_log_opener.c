@@ -4,9 +4,12 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define LOG "c0de-json.log"
@@ -128,6 +131,15 @@ static void rotate(const struct world *w, unsigned files, const char *text) {
     renameat(w->dir_fd, "new", w->dir_fd, LOG);
 }
 
+/* As log_watch_new, with the limit @few while it is made. */
+static int log_watch_new_within(struct world *w, const struct rlimit *few,
+                                const struct rlimit *before, struct log_watch **ret) {
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, few), 0);
+    int r = log_watch_new(w->opener, w->dir_fd, LOG, on_changed, w, ret);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, before), 0);
+    return r;
+}
+
 static void test_log_watch__files_there__oldest_first(void **state) {
     struct world *w = *state;
     put(w, LOG ".2", "a");
@@ -176,6 +188,70 @@ static void test_log_watch__missed_files__gap(void **state) {
     renameat(w->dir_fd, "x1", w->dir_fd, LOG ".1"); /* the newest is found when it is complete */
     renameat(w->dir_fd, "x0", w->dir_fd, LOG);
     expect(w, "a !c d ");
+}
+
+/* All descriptors of this process are in use while dockerd, another process, rotates twice. */
+static void test_log_watch__no_descriptor_left__behind_then_each_once(void **state) {
+    struct world *w = *state;
+    struct rlimit before, none = {.rlim_cur = 3};
+    int status;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    put(w, LOG, "a");
+    start(w);
+    expect(w, "a ");
+    unsigned calls = calls_of(w);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    pid_t dockerd = fork();
+    if (dockerd == 0) {
+        bool set = setrlimit(RLIMIT_NOFILE, &before) == 0;
+        rotate(w, 4, "b");
+        rotate(w, 4, "c");
+        _exit(set ? 0 : 1);
+    }
+    int r = waitpid(dockerd, &status, 0) == dockerd ? status : -1;
+    for (time_t until = time(NULL) + WAIT_SEC; calls_of(w) == calls && time(NULL) < until;)
+        sched_yield();
+    bool behind = log_watch_is_behind(w->watch);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(r, 0);
+    assert_true(behind);
+    on_changed(w); /* as a reader does that looks again */
+    expect(w, "a b c ");
+    assert_false(log_watch_is_behind(w->watch));
+}
+
+/* The newest file needs two: one for the reader, one to know it again. */
+static void test_log_watch__one_descriptor_left__each_once(void **state) {
+    struct world *w = *state;
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    put(w, LOG ".2", "a");
+    put(w, LOG ".1", "b");
+    put(w, LOG, "c");
+    for (rlim_t left = 0; left < 5; left++) {
+        struct log_watch *watch;
+        struct log_found found[4];
+        few = before;
+        int next = fcntl(0, F_DUPFD_CLOEXEC, 3); /* descriptors up to here are in use */
+        close(next);
+        few.rlim_cur = (rlim_t)next + 1 + left; /* the folder takes one */
+        assert_int_equal(log_watch_new_within(w, &few, &before, &watch), 0);
+        size_t n = 0;
+        while (n < 3 && log_watch_is_behind(watch))
+            n += log_watch_take(watch, found + n, ARRAY_LEN(found) - n);
+        n += log_watch_take(watch, found + n, ARRAY_LEN(found) - n);
+        assert_int_equal(n, 3);
+        for (size_t i = 0; i < n; i++) {
+            char text[2] = "";
+            assert_false(found[i].gap);
+            assert_int_equal(pread(found[i].fd, text, 1, 0), 1);
+            assert_int_equal(text[0], "abc"[i]);
+            close(found[i].fd);
+        }
+        log_watch_del(watch);
+    }
+    start(w); /* for the teardown */
 }
 
 static void test_log_watch__armed__one_call_for_many_writes(void **state) {
@@ -230,6 +306,8 @@ int main(int argc, char **argv) {
         CASE(test_log_watch__rotated_one_by_one__each_once),
         CASE(test_log_watch__amid_a_rotation__no_gap),
         CASE(test_log_watch__missed_files__gap),
+        CASE(test_log_watch__no_descriptor_left__behind_then_each_once),
+        CASE(test_log_watch__one_descriptor_left__each_once),
         CASE(test_log_watch__armed__one_call_for_many_writes),
         CASE(test_log_watch__folder_removed__is_gone),
         CASE(test_log_watch__link_or_folder_in_its_place__not_opened),

@@ -10,10 +10,12 @@
 #include <glob.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define LOG "c0de-json.log"
@@ -395,6 +397,74 @@ static void test_pump_file__rotation__each_line_once(void **state) {
     assert_string_equal(w->reports, "");
 }
 
+static bool barrier_called;
+
+static void on_barrier(void *ctx) {
+    struct world *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    barrier_called = true;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static bool barrier_was_called(struct world *w) {
+    pthread_mutex_lock(&w->lock);
+    bool called = barrier_called;
+    pthread_mutex_unlock(&w->lock);
+    return called;
+}
+
+static struct log_watch *barrier;
+static int barrier_fd;
+
+/* The opener takes its notices in order: when this watch is called, all before were looked at. */
+static void do_barrier(struct world *w) {
+    assert_int_equal(log_watch_new(w->shared.opener, barrier_fd, LOG, on_barrier, w, &barrier), 0);
+}
+
+static void do_barrier_end(struct world *w) {
+    (void)w;
+    barrier = log_watch_del(barrier);
+}
+
+/* All descriptors are in use while dockerd rotates twice, and no other notice follows. */
+static void test_pump_file__no_descriptor_left_at_rotation__read_later(void **state) {
+    struct world *w = *state;
+    struct rlimit before, none = {.rlim_cur = 3};
+    int status;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    in_loop(w, do_begin);
+    print(w, 0, "one\n");
+    expect(w);
+    expect_quiet();
+    assert_int_equal(mkdirat(w->dir_fd, "other", 0700), 0);
+    barrier_fd = openat(w->dir_fd, "other", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    barrier_called = false;
+    in_loop(w, do_barrier);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    pid_t dockerd = fork();
+    if (dockerd == 0) {
+        bool set = setrlimit(RLIMIT_NOFILE, &before) == 0;
+        rotate(w, 3);
+        write_record(w, 0, "two\n", 4);
+        rotate(w, 3);
+        write_record(w, 1, "three\n", 6);
+        _exit(set && mkdirat(w->dir_fd, "other/" LOG, 0700) == 0 ? 0 : 1);
+    }
+    int r = waitpid(dockerd, &status, 0) == dockerd ? status : -1;
+    for (uint64_t until = clock_now_us() + WAIT_US;
+         r == 0 && !barrier_was_called(w) && clock_now_us() < until;)
+        sched_yield();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(r, 0);
+    in_loop(w, do_barrier_end);
+    close(barrier_fd);
+    assert_int_equal(buf_puts(&w->want[0], "two\n"), 0);
+    assert_int_equal(buf_puts(&w->want[1], "three\n"), 0);
+    expect(w);
+    assert_string_equal(w->reports, "");
+}
+
 /* ---- a reader that does not read ---- */
 
 static void print_much(struct world *w, int s, size_t bytes) {
@@ -652,6 +722,7 @@ int main(int argc, char **argv) {
         CASE(test_pump_file__long_line_in_pieces__every_byte),
         CASE(test_pump_file__largest_message__delivered),
         CASE(test_pump_file__rotation__each_line_once),
+        CASE(test_pump_file__no_descriptor_left_at_rotation__read_later),
         CASE(test_pump_file__stalled_reader__files_are_held),
         CASE(test_pump_file__beyond_backlog__oldest_dropped_and_reported),
         CASE(test_pump_file__half_a_record__skipped_and_reported_once),
