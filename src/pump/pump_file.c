@@ -30,6 +30,7 @@
 #define POLL_US (1 * US_PER_SEC) /* where inotify cannot announce the next write */
 #define REPORT_EVERY_US (60 * US_PER_SEC)
 #define TEXT_MAX 256
+#define GAP_ROTATED "Docker's log file was rotated away while no log pump was running"
 #define TIME_SKEW_NS INT64_C(2000000000)
 
 /* What was delivered to one stream before this reader began. */
@@ -52,6 +53,9 @@ struct pump_file {
     struct log_place at; /* the next record, in the oldest held file */
     struct replay replay[2];
     bool begun, placed, finishing, ended;
+    bool skipping; /* nothing new was found yet: what is read was delivered before */
+    int64_t
+        delivered_ns; /* with `skipping`, the time of the newest delivered message; 0: unknown */
     bool in_damage;
     bool stuck;                     /* the next record has no room in its FIFO's chunk */
     char time[LOG_RECORD_TIME_MAX]; /* of the newest record that was gathered */
@@ -109,6 +113,14 @@ static void note_damage(struct pump_file *f) {
         report(f, "a damaged record in Docker's log file was skipped");
 }
 
+/* The oldest record that is left is newer than what was delivered. */
+static void check_oldest(struct pump_file *f, const struct log_record *r) {
+    int64_t time_ns;
+    if (f->delivered_ns && parse_rfc3339_ns(r->time, &time_ns) == 0 && time_ns > f->delivered_ns)
+        note_gap(f, GAP_ROTATED);
+    f->delivered_ns = 0;
+}
+
 /* The first loss is reported immediately, the sum of others once a minute and at the end. */
 static void report_dropped(struct pump_file *f) {
     uint64_t now = clock_now_us(), more = f->sum.dropped_bytes - f->dropped_told;
@@ -138,9 +150,11 @@ static void drop_oldest(struct pump_file *f) {
         start_of(f, &f->held.files[0]);
 }
 
-/* The newest file is dockerd's, however large it is. */
+/* The newest file is dockerd's, however large it is. What was delivered before this reader began
+ * does not count. */
 static void limit_backlog(struct pump_file *f) {
-    while (f->held.n > 1 && log_held_rotated(&f->held, f->at.offset) > f->shared->backlog_bytes) {
+    while (!f->skipping && f->held.n > 1 &&
+           log_held_rotated(&f->held, f->at.offset) > f->shared->backlog_bytes) {
         uint64_t size = f->held.files[0].size;
         f->sum.dropped_bytes += size > f->at.offset ? size - f->at.offset : 0;
         drop_oldest(f);
@@ -176,6 +190,27 @@ static const struct log_held_file *find_stream(struct pump_file *f, int s, uint6
     return file;
 }
 
+static bool is_delivered(const struct log_position *p) {
+    return p->time_ns && (p->nth > 0 || p->offset > 0);
+}
+
+/* A position in time alone, as an older pump or the API way left it: the log is searched for it.
+ * Both streams came in order, so the newer of the two positions says what is known to have been in
+ * the log. After the clock was set back it says nothing. */
+static void begin_skipping(struct pump_file *f) {
+    f->skipping = f->replay[0].by == REPLAY_TIME || f->replay[1].by == REPLAY_TIME;
+    f->delivered_ns = 0;
+    for (int s = 0; s < 2; s++) {
+        const struct pump_position *p = &f->record->stream[s].at;
+        if (p->place.file.ino || f->record->stream[s].top_sec) {
+            f->delivered_ns = 0;
+            return;
+        }
+        if (is_delivered(&p->time) && p->time.time_ns > f->delivered_ns)
+            f->delivered_ns = p->time.time_ns;
+    }
+}
+
 /* Begins at the older of the two streams' places. What the other one had is skipped on the way. */
 static void find_place(struct pump_file *f) {
     uint64_t offset[2];
@@ -192,8 +227,9 @@ static void find_place(struct pump_file *f) {
     f->at.offset = offset[first];
     f->at.mark = log_mark_read(f->held.files[0].fd, f->at.offset);
     f->placed = true;
+    begin_skipping(f);
     if (lost)
-        note_gap(f, "Docker's log file was rotated away while no log pump was running");
+        note_gap(f, GAP_ROTATED);
 }
 
 static void take_files(struct pump_file *f) {
@@ -223,6 +259,7 @@ static bool next_file(struct pump_file *f) {
 static void truncated(struct pump_file *f) {
     start_of(f, &f->held.files[0]);
     f->replay[0].by = f->replay[1].by = REPLAY_NO;
+    f->skipping = false;
     note_gap(f, "Docker's log file was truncated in place");
 }
 
@@ -276,7 +313,10 @@ static bool add_record(struct pump_file *f, const struct log_record *r, const st
     struct pump_out *o = f->out[r->stream];
     if (room(o) < r->text_len && !pump_out_flush(o) && room(o) < r->text_len)
         return false;
-    for (size_t done = replayed(f, r, at->offset); done < r->text_len;) {
+    size_t done = replayed(f, r, at->offset);
+    f->skipping = f->skipping && done == r->text_len;
+    check_oldest(f, r);
+    while (done < r->text_len) {
         size_t n = pump_out_room(o), left = r->text_len - done;
         n = n < left ? n : left;
         struct pump_position behind = {.place = n == left ? *next : *at};

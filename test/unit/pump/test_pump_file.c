@@ -124,12 +124,10 @@ static void do_check_place(struct world *w) {
     assert_true(w->record.stream[0].at.place.file.ino != 0);
 }
 
-static uint64_t lag;
+static struct pump_file_status status;
 
-static void do_lag(struct world *w) {
-    struct pump_file_status st;
-    pump_file_status(w->file, &st);
-    lag = st.lag_bytes;
+static void do_status(struct world *w) {
+    pump_file_status(w->file, &status);
 }
 
 /* ---- the world ---- */
@@ -285,16 +283,16 @@ static void expect_drained(struct world *w) {
     uint64_t until = clock_now_us() + WAIT_US;
     expect(w);
     while (!is_drained(w) && clock_now_us() < until)
-        in_loop(w, do_lag);
+        in_loop(w, do_status);
     assert_true(is_drained(w));
 }
 
 static void expect_lag(struct world *w, uint64_t bytes) {
     uint64_t until = clock_now_us() + WAIT_US;
     do
-        in_loop(w, do_lag);
-    while (lag < bytes && clock_now_us() < until);
-    assert_true(lag >= bytes);
+        in_loop(w, do_status);
+    while (status.lag_bytes < bytes && clock_now_us() < until);
+    assert_true(status.lag_bytes >= bytes);
 }
 
 /* Until the next write is to be announced: the folder and the file are watched. */
@@ -320,7 +318,7 @@ static void expect_quiet(void) {
 static void expect_report(struct world *w, const char *text) {
     uint64_t until = clock_now_us() + WAIT_US;
     while (!has(w, text) && clock_now_us() < until)
-        in_loop(w, do_lag);
+        in_loop(w, do_status);
     if (!has(w, text))
         fail_msg("no report of \"%s\" in \"%s\"", text, w->reports);
 }
@@ -430,7 +428,7 @@ static void do_barrier_end(struct world *w) {
 static void test_pump_file__no_descriptor_left_at_rotation__read_later(void **state) {
     struct world *w = *state;
     struct rlimit before, none = {.rlim_cur = 3};
-    int status;
+    int how;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     none.rlim_max = before.rlim_max;
     in_loop(w, do_begin);
@@ -451,7 +449,7 @@ static void test_pump_file__no_descriptor_left_at_rotation__read_later(void **st
         write_record(w, 1, "three\n", 6);
         _exit(set && mkdirat(w->dir_fd, "other/" LOG, 0700) == 0 ? 0 : 1);
     }
-    int r = waitpid(dockerd, &status, 0) == dockerd ? status : -1;
+    int r = waitpid(dockerd, &how, 0) == dockerd ? how : -1;
     for (uint64_t until = clock_now_us() + WAIT_US;
          r == 0 && !barrier_was_called(w) && clock_now_us() < until;)
         sched_yield();
@@ -681,6 +679,52 @@ static void test_pump_file__position_in_time__found_in_the_file(void **state) {
     assert_string_equal(w->reports, "");
 }
 
+/* An older pump has delivered all of it through the API. */
+static void set_position_in_time(struct world *w) {
+    w->record.stream[0].at.time = (struct log_position){.time_ns = w->clock_ns - 1000, .nth = 1};
+    atomic_store(&w->record.resume_ns, w->clock_ns - 1000);
+}
+
+static void test_pump_file__delivered_before_it_began__not_the_backlog(void **state) {
+    struct world *w = *state;
+    char old[16001];
+    memset(old, 'o', 16000);
+    old[16000] = '\0';
+    old[15999] = '\n';
+    for (uint64_t n = 0; n < 3 * BACKLOG; n += 16000) {
+        write_record(w, 0, old, 16000);
+        if (n % 480000 == 0)
+            rotate(w, 20);
+    }
+    set_position_in_time(w);
+    in_loop(w, do_begin);
+    print(w, 0, "new\n");
+    print(w, 1, "and on stderr\n");
+    expect(w);
+    assert_string_equal(w->reports, "");
+    in_loop(w, do_status);
+    assert_int_equal(status.dropped_bytes, 0);
+    for (unsigned i = 0; i < 10; i++) { /* from now on it counts */
+        print_much(w, 0, 300000);
+        expect_lag(w, 150000);
+        rotate(w, 2);
+    }
+    expect_report(w, "were dropped");
+}
+
+static void test_pump_file__position_in_time_rotated_away__gap(void **state) {
+    struct world *w = *state;
+    write_record(w, 0, "delivered\n", 10);
+    set_position_in_time(w);
+    write_record(w, 0, "lost\n", 5);
+    rotate(w, 2);
+    rotate(w, 2);
+    print(w, 0, "still there\n");
+    in_loop(w, do_begin);
+    expect(w);
+    expect_report(w, "while no log pump was running");
+}
+
 /* ---- the end ---- */
 
 static void test_pump_file__folder_removed__drained(void **state) {
@@ -735,6 +779,8 @@ int main(int argc, char **argv) {
         CASE(test_pump_file__silent_stream_then_rotated_away__no_gap),
         CASE(test_pump_file__truncated_without_reader__gap_and_no_repetition),
         CASE(test_pump_file__position_in_time__found_in_the_file),
+        CASE(test_pump_file__delivered_before_it_began__not_the_backlog),
+        CASE(test_pump_file__position_in_time_rotated_away__gap),
         CASE(test_pump_file__folder_removed__drained),
         CASE(test_pump_files__no_descriptor_left__no_reader),
     };
