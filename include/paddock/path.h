@@ -9,6 +9,9 @@
  *   (through /proc/self/fd), whatever its name leads to by then. */
 #include "paddock/cleanup.h"
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 /** Walks @path below the directory @dir_fd, one component after the other. Leading slashes mean
  * nothing.
  *  @ret_fd: O_PATH descriptor of what @path names, of any kind.
@@ -16,6 +19,11 @@
  *  ".."; -ENOENT; -ENOTDIR; -ENAMETOOLONG; another -errno of openat().
  *  Owner: caller. Context: any thread, local file system. */
 int path_walk(int dir_fd, const char *path, int *ret_fd) MUST_CHECK;
+
+/** Is the process @pid in this process's mount namespace, so that a path means the same file to
+ * both?
+ * @proc_fd: /proc. False also when that cannot be read. */
+bool path_shares_mounts(int proc_fd, pid_t pid);
 
 /** Opens @path itself with O_PATH, links followed, for the path_open_ functions: for paths whose
  * links the caller trusts. Returns 0; -errno. Owner: caller. */

@@ -80,3 +80,11 @@ int path_open_regular(int at_fd, int *ret_fd) {
 int path_open_fifo(int at_fd, int *ret_fd) {
     return open_kind(at_fd, S_IFIFO, O_RDWR, ret_fd);
 }
+
+bool path_shares_mounts(int proc_fd, pid_t pid) {
+    char path[64], ours[64], theirs[64];
+    snprintf(path, sizeof(path), "%d/ns/mnt", (int)pid);
+    ssize_t a = readlinkat(proc_fd, "self/ns/mnt", ours, sizeof(ours));
+    ssize_t b = readlinkat(proc_fd, path, theirs, sizeof(theirs));
+    return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
+}

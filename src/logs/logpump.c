@@ -153,6 +153,8 @@ static int carry_again(struct logpump *p, const struct call *call, const char *t
     AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, false);
     AUTO_FD int fd = rq ? logs_process_reach(p->process, call, NULL) : -EBADF;
     int r = rq && fd >= 0 ? logs_socket_send(fd, rq, -1) : fd;
+    if (rq && r == 0)
+        logs_held_sent(p->held, task_id, logs_socket_pid(fd));
     AUTO_JSON json_t *still = logs_held_request(p->held, task_id, false);
     if (!rq || still)
         return rq ? r : 0;
@@ -162,17 +164,18 @@ static int carry_again(struct logpump *p, const struct call *call, const char *t
     return r;
 }
 
-static void on_met(void *ctx, pid_t pump) {
+static int on_met(void *ctx, pid_t pump) {
     struct logpump *p = ctx;
     AUTO_STRV struct strv tasks = {0};
     struct call call = call_within(NULL, SPAWN_TIMEOUT_US);
-    int r = 0;
     logs_process_met(p->process, pump);
-    logs_held_others(p->held, pump, &tasks);
+    int r = logs_held_others(p->held, pump, &tasks);
     for (size_t i = 0; i < tasks.n && r == 0; i++)
         r = carry_again(p, &call, tasks.v[i]);
-    if (r < 0) /* it has ended again: the next one is told */
-        log_debug("logpump", LOG_KV("errno", strerror(-r)), "the pump was not told of all tasks");
+    if (r < 0)
+        log_debug("logpump", LOG_KV("errno", strerror(-r)),
+                  "the pump was not sent all tasks, retrying");
+    return r;
 }
 
 /* A pump that does not know the task has nothing to finish. */

@@ -11,7 +11,7 @@ struct held {
     json_t *rq;           /* `carry`; its members change under the lock alone */
     unsigned long number; /* this hold's: the task may be held anew while an end is waited for */
     int fd[2];
-    pid_t pump;  /* the one that was asked last */
+    pid_t pump;  /* the one that the request was sent to last */
     bool asking; /* the pump is being asked: the end is not to be asked for yet */
     struct held *next;
 };
@@ -114,26 +114,30 @@ void logs_held_asked(struct logs_held *l, const char *task_id, pid_t pump) {
     pthread_mutex_unlock(&l->lock);
 }
 
-void logs_held_others(struct logs_held *l, pid_t pump, struct strv *ret) {
+int logs_held_others(struct logs_held *l, pid_t pump, struct strv *ret) {
+    int r = 0;
     pthread_mutex_lock(&l->lock);
-    for (struct held *h = l->first; h; h = h->next) {
-        if (h->asking || h->pump == pump)
-            continue;
-        h->pump = pump;
-        if (strv_add(ret, task_of(h)) < 0)
-            log_warn("logpump", NULL, "out of memory: the pump is not told of all tasks");
-    }
+    for (struct held *h = l->first; h && r == 0; h = h->next)
+        if (!h->asking && h->pump != pump)
+            r = strv_add(ret, task_of(h));
     pthread_mutex_unlock(&l->lock);
+    return r;
 }
 
 bool logs_held_is_others(struct logs_held *l, const char *task_id, pid_t pump) {
     pthread_mutex_lock(&l->lock);
-    struct held *h = *held_find(l, task_id);
+    const struct held *h = *held_find(l, task_id);
     bool others = h && h->pump != pump;
-    if (others)
-        h->pump = pump;
     pthread_mutex_unlock(&l->lock);
     return others;
+}
+
+void logs_held_sent(struct logs_held *l, const char *task_id, pid_t pump) {
+    pthread_mutex_lock(&l->lock);
+    struct held *h = *held_find(l, task_id);
+    if (h && !h->asking)
+        h->pump = pump;
+    pthread_mutex_unlock(&l->lock);
 }
 
 unsigned long logs_held_to_end(struct logs_held *l, const char *task_id) {

@@ -24,10 +24,13 @@ void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long nu
 json_t *logs_held_request(struct logs_held *l, const char *task_id, bool runs);
 /** The process @pump has answered it. */
 void logs_held_asked(struct logs_held *l, const char *task_id, pid_t pump);
-/** Those that another process than @pump has; from now on @pump has them. Added to @ret. */
-void logs_held_others(struct logs_held *l, pid_t pump, struct strv *ret);
+/** Adds the tasks whose request was sent to another process than @pump to @ret. Returns 0; -ENOMEM.
+ */
+int logs_held_others(struct logs_held *l, pid_t pump, struct strv *ret) MUST_CHECK;
 /** The same of one task. */
 bool logs_held_is_others(struct logs_held *l, const char *task_id, pid_t pump);
+/** The task's request was sent to the process @pump. */
+void logs_held_sent(struct logs_held *l, const char *task_id, pid_t pump);
 /** The number of the hold whose end can be asked for; 0 = none. */
 unsigned long logs_held_to_end(struct logs_held *l, const char *task_id);
 bool logs_held_any(struct logs_held *l);

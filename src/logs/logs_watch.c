@@ -139,12 +139,11 @@ static void start_work(void *arg) {
         log_error("logpump", NULL, "%s: logs stop, retrying", err.text);
     pid_t pid = fd < 0 ? 0 : logs_socket_pid(fd);
     if (fd < 0 || !rq || logs_socket_send(fd, rq, logs_process_log_fd(w->o.process)) < 0 ||
-        hand_over(w, fd) < 0) {
+        w->o.met(w->o.ctx, pid) < 0 || hand_over(w, fd) < 0) {
         lost(w);
         return;
     }
     fd = -EBADF;
-    w->o.met(w->o.ctx, pid);
 }
 
 void logs_watch_start(struct logs_watch *w) {

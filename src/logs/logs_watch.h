@@ -15,9 +15,9 @@ struct logs_watch_options {
     struct pool *pool;
     /* Are there tasks, so that a pump is needed? Any thread. */
     bool (*needed)(void *ctx);
-    /* A pump is watched, the process @pid: another one than before has to be sent its tasks. On the
-     * pool. */
-    void (*met)(void *ctx, pid_t pid);
+    /* A pump is there, the process @pid: another one than before has to be sent its tasks. Returns
+     * 0; -errno when it was not sent all of them: called again some seconds later. On the pool. */
+    int (*met)(void *ctx, pid_t pid);
     /* A sentence about a task. On the loop's thread; must not block. */
     void (*report)(void *ctx, const char *task_id, const char *text);
     void *ctx;

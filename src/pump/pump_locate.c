@@ -78,14 +78,9 @@ int pump_locate_open(const char *log_path, const char *id, int *ret_dir_fd) {
 
 /* A dockerd elsewhere, or with other mounts, means other files by the same names. */
 static bool shares_mounts(struct docker *docker) {
-    char path[64], ours[64], theirs[64];
     pid_t pid;
-    if (docker_peer(docker, &pid, NULL) < 0 || pid <= 0)
-        return false;
-    snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)pid);
-    ssize_t a = readlink("/proc/self/ns/mnt", ours, sizeof(ours));
-    ssize_t b = readlink(path, theirs, sizeof(theirs));
-    return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
+    AUTO_FD int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return docker_peer(docker, &pid, NULL) == 0 && pid > 0 && path_shares_mounts(proc_fd, pid);
 }
 
 static void take_info(struct pump_locate *l, const json_t *info) {

@@ -1,9 +1,11 @@
 /* Delivers the last log lines of a task that has ended, and then closes its FIFOs.
  *
- * The log pump answers when everything is with the readers. A reader can take up to DRAIN_US, so
- * the wait holds no thread: a thread of the pool asks the pump, the streams thread waits for the
- * answer. A pump that ends meanwhile is asked again. When the time is over the FIFOs are closed
- * with what is left, again by a thread of the pool, because the pump must be told.
+ * The log pump answers when everything is with the readers. Until then it reports each second in
+ * which a reader took something, or in which Docker has yet to send the rest. Without a report the
+ * wait ends after patience_us(). All of it can take long, so it holds no thread: a thread of the
+ * pool asks the pump, the streams thread waits for the answer. A pump that ends meanwhile is asked
+ * again. When the time is over the FIFOs are closed with what is left, again by a thread of the
+ * pool, because the pump must be told.
  *
  * exit.c begins a drain; DestroyTask does not wait for it but asks the pump itself. */
 #include "driver_priv.h"
@@ -13,9 +15,7 @@
 
 #include <sys/epoll.h>
 
-/* A dockerd that has just come back reads its whole files again for all its tasks, so this is long.
- */
-#define DRAIN_US (60 * US_PER_SEC)
+#define DRAIN_LEAST_US (3 * US_PER_SEC) /* the pump reports each second */
 /* Of one request to the pump, which may have to be started; then others get the thread. */
 #define DRAIN_ASK_US (2 * US_PER_SEC)
 #define DRAIN_RETRY_US (500 * US_PER_MS)
@@ -37,6 +37,11 @@ struct drains {
 };
 
 static void ask_work(void *arg);
+
+/* How long a reader may take nothing. */
+static uint64_t patience_us(const struct driver *d) {
+    return d->timeout_us > DRAIN_LEAST_US ? d->timeout_us : DRAIN_LEAST_US;
+}
 
 int drains_new(struct driver *d, struct drains **ret) {
     struct drains *l = calloc(1, sizeof(*l));
@@ -129,8 +134,10 @@ static void on_readable(void *arg, uint32_t events) {
     struct err err = {0};
     (void)events;
     int r = logpump_finish_read(n->finish, &err);
-    if (r > 0)
+    if (r > 0) { /* something was delivered, or Docker is away */
+        n->at_us = n->deadline_us = clock_now_us() + patience_us(n->list->d);
         return;
+    }
     unlink_drain(n);
     if (r == -EPIPE) { /* the pump has ended: another one goes on */
         logpump_finish_free(TAKE_PTR(n->finish));
@@ -188,7 +195,8 @@ void drain_task(struct driver *d, struct task *t) {
         task_unref(ref);
         return;
     }
-    *n = (struct drain){.list = d->drains, .task = ref, .deadline_us = clock_now_us() + DRAIN_US};
+    *n = (struct drain){
+        .list = d->drains, .task = ref, .deadline_us = clock_now_us() + patience_us(d)};
     if (pool_run(d->pool, ask_work, n) < 0) {
         log_warn("logs", LOG_KV("task_id", t->id),
                  "no thread to deliver the last log lines: DestroyTask does, ignoring");

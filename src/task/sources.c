@@ -17,6 +17,7 @@
 
 #include "paddock/create.h"
 #include "paddock/log.h"
+#include "paddock/path.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -80,14 +81,6 @@ static bool is_container_name(const char *name) {
                              "0123456789_.-")] == '\0';
 }
 
-static bool same_mounts(int proc_fd, pid_t pid) {
-    char path[64], ours[64], theirs[64];
-    snprintf(path, sizeof(path), "%d/ns/mnt", (int)pid);
-    ssize_t a = readlinkat(proc_fd, "self/ns/mnt", ours, sizeof(ours));
-    ssize_t b = readlinkat(proc_fd, path, theirs, sizeof(theirs));
-    return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
-}
-
 bool sources_possible(struct driver *d, const struct plugin_config *plugin) {
     return !plugin->volumes_enabled && docker_has_socket(d->docker) &&
            !atomic_load(&d->sources->denied);
@@ -108,7 +101,7 @@ int sources_plan(struct driver *d, const struct plugin_config *plugin, const str
     }
     if (r < 0)
         return r;
-    if (pid <= 0 || !same_mounts(d->proc_fd, pid))
+    if (pid <= 0 || !path_shares_mounts(d->proc_fd, pid))
         return by_name(s, "dockerd is not known to see the mounts of this process");
     char *dir = NULL;
     if (asprintf(&dir, "%s/%s", s->dir, container) < 0)

@@ -168,10 +168,21 @@ static void test_destroy__docker_away_for_a_while__delivered(void **state) {
     assert_int_equal(pump_world_count(&x->err), 1000);
 }
 
+/* The same at an ordinary end, where the plugin waits for 3 s here and for a minute as a rule. */
+static void test_exit__docker_away_for_a_while__delivered(void **state) {
+    struct pump_world *x = *state;
+    pump_world_read(x);
+    fake_rules(&x->w.fake, "GET /containers/*/logs times=16 drop\n");
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+    pump_world_lines(x, 4000, 200);
+    pump_world_end(x, 3000, 1000);
+}
+
 static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_logs__404__ends_quietly),
     PUMP_WORLD_T(test_logs__409__ends_quietly),
     PUMP_WORLD_T(test_destroy__docker_away_for_a_while__delivered),
+    PUMP_WORLD_HASTY(test_exit__docker_away_for_a_while__delivered),
     PUMP_WORLD_T(test_logs__ended_without_finish__asked_at_leisure),
     PUMP_WORLD_T(test_logs__damaged_stream__read_again),
     PUMP_WORLD_T(test_logs__damaged_behind_a_slow_reader__each_line_once),
