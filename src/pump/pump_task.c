@@ -118,14 +118,22 @@ static void ask_later(struct pump_task *t) {
     t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
 }
 
-/* What was delivered from the file is known to the API by its time alone. */
-static void forget_places(struct pump_record *record) {
+/* What was delivered from the file is known to the API by its time alone. That is the time of the
+ * newest record that was read, and its last bytes may not have been delivered. */
+static void forget_places(struct pump_task *t) {
+    bool any = false;
     for (int s = 0; s < 2; s++) {
-        struct pump_position *at = &record->stream[s].at;
-        if (at->place.file.ino)
-            *at = (struct pump_position){.time.time_ns = atomic_load(&record->resume_ns) + 1};
+        struct pump_position *at = &t->record->stream[s].at;
+        if (!at->place.file.ino)
+            continue;
+        *at = (struct pump_position){.time.time_ns = atomic_load(&t->record->resume_ns) + 1};
+        any = true;
     }
-    record->log_path[0] = '\0';
+    t->record->log_path[0] = '\0';
+    if (any)
+        on_report(t,
+                  "some log lines may be missing: Docker's log file cannot be read any more, and "
+                  "its API is used from now on");
 }
 
 static void go_by_api(struct pump_task *t) {
@@ -135,7 +143,7 @@ static void go_by_api(struct pump_task *t) {
         ask_later(t);
         return;
     }
-    forget_places(t->record);
+    forget_places(t);
     t->way = PUMP_WAY_API;
     if (t->finishing)
         pump_api_finish(t->api);

@@ -266,6 +266,38 @@ static void test_recover__delivered_before_the_crash__not_told_again(void **stat
     task_config_done(&two);
 }
 
+/* The host was started again: the container has ended, and the positions are gone with /run. */
+static void test_recover__ended_and_no_position__not_sent_again(void **state) {
+    struct pump_world *x = *state;
+    struct driver_started s = {0};
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    struct task_config two;
+    struct reader out;
+    char command[256];
+    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
+    world_run(&x->w, &two, &s);
+    reader_start(&out, two.stdout_path);
+    fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
+    reader_until(&out, "00000029 ");
+    world_driver_free(&x->w);
+    world_pump_kill(&x->w);
+    reader_until_eof(&out);
+    reader_done(&out);
+    snprintf(command, sizeof(command), "rm -r %s/*", x->w.run_dir);
+    assert_int_equal(system(command), 0);
+    world_exit(&x->w, &two, 3);
+    world_driver_new(&x->w, "{}");
+    reader_start(&out, two.stdout_path);
+    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(world_wait(&x->w, two.id).code, 3);
+    reader_until_eof(&out);
+    AUTO_FREE char *text = reader_text(&out, NULL);
+    assert_string_equal(text, "");
+    reader_done(&out);
+    driver_started_done(&s);
+    task_config_done(&two);
+}
+
 /* A version after this one has left the task's position: the output goes on, and what was delivered
  * does not come again. */
 static void test_logs__position_of_other_layout__goes_on_after_it(void **state) {
@@ -368,6 +400,7 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_logs__clock_set_back_and_pump_killed__each_line_once),
     PUMP_WORLD_T(test_logs__pump_killed_at_random__each_line_once),
     PUMP_WORLD_T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
+    PUMP_WORLD_T(test_recover__ended_and_no_position__not_sent_again),
     PUMP_WORLD_T(test_logs__position_of_other_layout__goes_on_after_it),
     PUMP_WORLD_T(test_recover__delivered_before_the_crash__not_told_again),
     PUMP_WORLD_T(test_logs__stopped_reader__others_go_on_memory_bounded),

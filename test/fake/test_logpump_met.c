@@ -1,10 +1,12 @@
-/* A pump that is met anew is sent the requests of all tasks, also when sending one fails. */
+/* What the next pump is sent, and what it goes on with. */
 #include "fake/pump_world.h"
 
 #include "paddock/logpump.h"
 #include "src/logs/logs_socket.h"
+#include "src/pump/pump_record.h"
 #include "src/task/driver_priv.h"
 
+#include <fcntl.h>
 #include <glob.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -61,7 +63,57 @@ static void test_pump__request_was_not_sent__sent_again(void **state) {
     task_config_done(&two);
 }
 
+static char events[1024];
+
+static void on_event(void *ctx, const struct driver_event *e) {
+    (void)ctx;
+    snprintf(events, sizeof(events), "%s", e->message);
+}
+
+static bool is_reported(void *text) {
+    return strstr(events, text) != NULL;
+}
+
+/* Turns the position into one of the file reader's. */
+static void set_place(const struct world *w, const char *id) {
+    char pattern[256];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*/positions", w->run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    AUTO_FD int dir_fd = open(found.gl_pathv[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    globfree(&found);
+    struct pump_record *r;
+    bool fresh;
+    assert_int_equal(pump_record_open(dir_fd, id, &r, &fresh), 0);
+    assert_false(fresh);
+    snprintf(r->log_path, sizeof(r->log_path), "/nowhere/containers/%s/%s-json.log", id, id);
+    for (int s = 0; s < 2; s++)
+        r->stream[s].at = (struct pump_position){.place.file = {.dev = 1, .ino = 1}};
+    pump_record_close(r);
+}
+
+/* The earlier pump read Docker's log file, which this one cannot read. */
+static void test_pump__file_not_readable_any_more__api_and_gap(void **state) {
+    struct pump_world *x = *state;
+    struct driver_sub *sub;
+    pump_world_read(x);
+    pump_world_print(x, "by an earlier pump\n");
+    reader_until(&x->out, "by an earlier pump\n");
+    assert_int_equal(driver_task_events(x->w.d, on_event, NULL, &sub, NULL), 0);
+    pid_t first = world_pump(&x->w);
+    set_place(&x->w, world_look(&x->w, x->task.id).container_id);
+    world_pump_kill(&x->w);
+    pump_world_until_other(x, first);
+    world_until(is_reported, (void *)(uintptr_t) "cannot be read any more", "a task event");
+    pump_world_print(x, "after\n");
+    reader_until(&x->out, "after\n");
+    AUTO_FREE char *text = reader_text(&x->out, NULL);
+    assert_string_equal(text, "by an earlier pump\nafter\n");
+    driver_unsubscribe(sub);
+}
+
 static const struct CMUnitTest tests[] = {
+    PUMP_WORLD_T(test_pump__file_not_readable_any_more__api_and_gap),
     PUMP_WORLD_T(test_pump__request_was_not_sent__sent_again),
 };
 WORLD_MAIN(tests)
