@@ -220,6 +220,8 @@ void fingerprint_free(struct fingerprint *f);
 void fingerprint_start(struct fingerprint *f);       /* with the streams loop */
 void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look now */
 bool fingerprint_healthy(struct fingerprint *f);
+/** Whether this dockerd was found to have no network "bridge". False when that is not known. */
+bool fingerprint_lacks_bridge(struct fingerprint *f);
 /** The runtimes that /info told last (comma list, sorted; "" = too many to list); asks Docker when
  * it has told none yet. Returns 0; errors of docker.h, recoverable. */
 int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,

@@ -33,6 +33,7 @@ struct fingerprint {
         char runtimes[DRIVER_ATTR_TEXT_MAX], os_type[32], bridge_ip[64];
         bool runtimes_cut;    /* there are more than fit */
         bool info, bridge;    /* Docker has answered GET /info, GET /networks/bridge */
+        bool lacks_bridge;    /* with 404 */
     } info;                   /* the last answers */
     struct loop_timer *timer; /* the streams thread's */
     struct pool *prober;      /* one thread: a probe waits for no other call to Docker */
@@ -119,6 +120,7 @@ static void read_bridge(struct driver *d, const struct call *call, struct node_i
     struct docker_request rq = {.method = "GET", .path = "/networks/bridge"};
     int r = docker_do(d->docker, call, &rq, NULL, &net, NULL);
     n->bridge = r == 0 || r == -ENOENT;
+    n->lacks_bridge = r == -ENOENT;
     json_t *config = json_object_get(json_object_get(net, "IPAM"), "Config");
     const char *ip = json_string_value(json_object_get(json_array_get(config, 0), "Gateway"));
     snprintf(n->bridge_ip, sizeof(n->bridge_ip), "%s", ip ? ip : "");
@@ -189,8 +191,10 @@ static void keep_info(struct fingerprint *f, const struct node_info *n) {
         snprintf(f->info.os_type, sizeof(f->info.os_type), "%s", n->os_type);
         f->info.info = true;
     }
-    if (n->bridge)
+    if (n->bridge) {
         snprintf(f->info.bridge_ip, sizeof(f->info.bridge_ip), "%s", n->bridge_ip);
+        f->info.lacks_bridge = n->lacks_bridge;
+    }
 }
 
 /* Under the lock. While Docker stays unhealthy, a new description replaces the last one only when
@@ -298,7 +302,17 @@ void fingerprint_start(struct fingerprint *f) {
 }
 
 void fingerprint_docker_gone(struct fingerprint *f) {
+    pthread_mutex_lock(&f->fan.lock);
+    f->info.lacks_bridge = false; /* the next dockerd may have one */
+    pthread_mutex_unlock(&f->fan.lock);
     probe_now(f, true);
+}
+
+bool fingerprint_lacks_bridge(struct fingerprint *f) {
+    pthread_mutex_lock(&f->fan.lock);
+    bool lacks = f->info.lacks_bridge;
+    pthread_mutex_unlock(&f->fan.lock);
+    return lacks;
 }
 
 bool fingerprint_healthy(struct fingerprint *f) {

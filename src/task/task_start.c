@@ -497,11 +497,13 @@ static int ask_for_start(struct start *s, bool *ret_again, struct err *err) {
 }
 
 /* A dockerd that runs without a bridge (--bridge=none) has no network "bridge". Its containers
- * start without one. */
+ * start without one. A running dockerd never gets a bridge, so the fingerprint's answer holds. */
 static bool lacks_network(const struct start *s) {
     struct call call = call_within(s->call, s->d->timeout_us);
-    return docker_network_exists(s->d->docker, &call, create_compare_wanted_network(s->body),
-                                 NULL) == 0;
+    const char *wanted = create_compare_wanted_network(s->body);
+    if (strcmp(wanted, "bridge") == 0 && fingerprint_lacks_bridge(s->d->fingerprint))
+        return true;
+    return docker_network_exists(s->d->docker, &call, wanted, NULL) == 0;
 }
 
 /* A container that still is "created" does not run and will never end. One that runs must have the

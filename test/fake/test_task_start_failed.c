@@ -1,6 +1,8 @@
 /* Starts that Docker refuses or carries out only in part. A port can be taken for a moment, and
  * Docker 29 answers a second start of the same container with a container that has no network. A
  * task runs only when its container runs and has what the job asked for. */
+#include "../../src/task/driver_priv.h"
+
 #include "fake/task_world.h"
 #include "paddock/create.h"
 
@@ -118,6 +120,55 @@ static void test_start__docker_has_no_bridge__runs(void **state) {
     driver_started_done(&started);
 }
 
+static bool lacks_bridge(void *ctx) {
+    struct world *w = ctx;
+    return fingerprint_lacks_bridge(w->d->fingerprint);
+}
+
+static bool may_have_bridge(void *ctx) {
+    return !lacks_bridge(ctx);
+}
+
+/* Cuts the event stream, as a dockerd that stops does. */
+static void restart_docker(struct world_web *x, const char *rules) {
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    fake_rules(&x->w.fake, rules);
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
+}
+
+/* A start asks for what the fingerprint knows only when dockerd may be another one. */
+static void test_start__known_to_have_no_bridge__not_asked_again(void **state) {
+    struct world_web *x = *state;
+    struct driver_started started = {0};
+    world_until_count(&x->w, "GET /events", 1);
+    restart_docker(x, "GET /networks/bridge status=404 body={\"message\":\"none\"}\n");
+    world_until(lacks_bridge, &x->w, "a fingerprint without a bridge");
+    int asked = fake_count(&x->w.fake, "GET /networks/bridge");
+    job(x, WORLD_WEB_JOB);
+    busy(x, "netless/1");
+    world_run(&x->w, &x->task, &started);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 1);
+    assert_int_equal(fake_count(&x->w.fake, "GET /networks/bridge"), asked);
+    driver_started_done(&started);
+}
+
+static void test_start__docker_is_back_with_a_bridge__compared_again(void **state) {
+    struct world_web *x = *state;
+    struct driver_started started = {0};
+    world_until_count(&x->w, "GET /events", 1);
+    restart_docker(x, "GET /networks/bridge status=404 body={\"message\":\"none\"}\n");
+    world_until(lacks_bridge, &x->w, "a fingerprint without a bridge");
+    world_until_count(&x->w, "GET /events", 2);
+    /* the new dockerd's probe gets no answer: the old one's does not count */
+    restart_docker(x, "GET /networks/bridge times=1 status=500 body=busy\n");
+    world_until(may_have_bridge, &x->w, "the old answer is forgotten");
+    job(x, WORLD_WEB_JOB);
+    busy(x, "netless/1");
+    world_run(&x->w, &x->task, &started);
+    assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
+    driver_started_done(&started);
+}
+
 /* The first container's end is reported late, while the second one is made: it is not the task's.
  */
 static void test_start__end_of_the_failed_container__is_not_the_tasks(void **state) {
@@ -182,6 +233,8 @@ static const struct CMUnitTest tests[] = {
     T(test_start__started_without_network_once__made_anew),
     T(test_start__always_without_network__error_and_nothing_left),
     T(test_start__docker_has_no_bridge__runs),
+    T(test_start__known_to_have_no_bridge__not_asked_again),
+    T(test_start__docker_is_back_with_a_bridge__compared_again),
     T(test_start__end_of_the_failed_container__is_not_the_tasks),
     T(test_start__network_of_a_stopped_container__dockers_words),
     T(test_start__still_created__never_running),
