@@ -82,6 +82,8 @@ func TestLinesStayInTheirAllocation(t *testing.T) {
 	victim.stdout.waitFor(t, 20*time.Second, "last\n")
 	checkCounter(t, victim.stdout.text())
 	ok(t, victim.destroy(again), "DestroyTask")
+	ok(t, attacker.destroy(again), "DestroyTask of the attacker")
+	wantNoSources(t, attacker.container(), "after DestroyTask")
 }
 
 /* Reports each open() of a file, but not an O_PATH one. */
