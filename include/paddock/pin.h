@@ -2,7 +2,7 @@
 /* The reconciler: keeps every container's cpuset on the set that Nomad wants, from one thread.
  *
  * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each
- * container's file, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states,
+ * container's file, the kernel's device events for CPUs, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states,
  * counters, history). The rule is in pin_plan.h. Coordinates come as a snapshot of
  * the task store, taken under the store's lock by the callback, only when pin_wake() said that the
  * store has changed. Nothing is locked while it reads, writes or talks to systemd. */
@@ -65,6 +65,10 @@ struct pin_options {
     int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
     /* Called from the pin thread, outside of any lock; must not block. */
     void (*event)(void *ctx, const struct pin_event *e);
+    /* The threads of this process are on other CPUs now: @a, borrowed. For processes that outlive
+     * the plugin, which follow. Called from the pin thread with no lock held; must not block. NULL
+     * allowed. */
+    void (*affinity)(void *ctx, const struct affinity *a);
     /* The reconciler cannot go on (@r: -errno of its loop). Called from the pin thread, which then
      * ends: nothing is pinned any more. NULL allowed. */
     void (*ended)(void *ctx, int r);
@@ -82,7 +86,8 @@ void pin_wake(struct pin *p);
 const char *pin_disabled_reason(const struct pin *p);
 
 /** The mask that this process had before the reconciler changed it: for processes that outlive the
- * plugin. Owner: @p. NULL when it is not known, or without @p. Any thread. */
+ * plugin. When it held every CPU that was online, it holds all CPUs, so that CPUs that come online
+ * later are in it. Owner: @p. NULL when it is not known, or without @p. Any thread. */
 const struct affinity *pin_initial_affinity(const struct pin *p);
 
 /** The set for a create request, by the reconciler's own rule.

@@ -7,6 +7,7 @@
  * containers was then off a core after 0.13 ms (median) and 4 ms (worst), and without it after 2
  * and 250 ms. */
 #include "src/pin/pin_affinity.h"
+#include "src/pin/pin_hotplug.h"
 #include "src/pin/pin_look.h"
 #include "src/pin/pin_merge.h"
 #include "src/pin/pin_priv.h"
@@ -25,6 +26,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
+
+#define SETTLE_MIN_US (10 * US_PER_MS)
+#define SETTLE_MAX_US (160 * US_PER_MS)
 
 /* ---- a pass ---- */
 
@@ -68,6 +72,7 @@ static void arm_retry(struct pin *p) {
         if (pin_watch_is_missing(&p->watch, &t->cpus) && !t->watch_off)
             set_earlier(&at, p->watch.retry_us);
     }
+    set_earlier(&at, p->settle_at_us);
     loop_timer_at(p->retry, at);
 }
 
@@ -82,7 +87,7 @@ static bool is_affected(const struct pin *p, const struct pin_task *t, uint64_t 
            (t->parent && t->parent->changed) || is_due(p, t, now_us);
 }
 
-/* Looks at the tasks that are affected by a change, or at all. No lock held. */
+/* Looks at the tasks that are affected by a change, or at all of them. No lock held. */
 static void pass(struct pin *p, bool at_tick) {
     uint64_t cpu = thread_cpu_ns(), now = clock_now_us();
     pthread_mutex_lock(&p->lock);
@@ -148,11 +153,30 @@ static void on_tick(void *ctx) {
     loop_timer_at(p->tick, p->next_tick_us);
 }
 
+/* Older kernels change the effective sets some time after the event. So everything is read again
+ * after 10, 20, ... 160 ms. */
+static void settle_later(struct pin *p, uint64_t wait_us) {
+    p->settle_wait_us = wait_us <= SETTLE_MAX_US ? wait_us : 0;
+    p->settle_at_us = p->settle_wait_us ? clock_now_us() + p->settle_wait_us : 0;
+}
+
+static void on_hotplug(void *ctx, uint32_t events) {
+    struct pin *p = ctx;
+    (void)events;
+    if (!pin_hotplug_read(p->hotplug_fd))
+        return;
+    settle_later(p, SETTLE_MIN_US);
+    pass(p, true);
+}
+
 static void on_retry(void *ctx) {
     struct pin *p = ctx;
+    bool settle = p->settle_at_us && p->settle_at_us <= clock_now_us();
     if (p->want_snapshot)
         pin_merge(p);
-    pass(p, false);
+    if (settle)
+        settle_later(p, 2 * p->settle_wait_us);
+    pass(p, settle);
 }
 
 static void *run(void *arg) {
@@ -217,11 +241,14 @@ static int start(struct pin *p) {
         return -errno;
     pin_watch_begin(&p->watch);
     pin_writer_begin(&p->writers, p->o.proc_fd);
+    p->hotplug_fd = pin_hotplug_open();
     r = watch_fd(p, p->wake_fd, on_wake, &p->wake_watch);
     if (r == 0)
         r = watch_fd(p, p->watch.fd, on_inotify, &p->inotify_watch);
     if (r == 0)
         r = watch_fd(p, p->writers.fd, on_fanotify, &p->fanotify_watch);
+    if (r == 0)
+        r = watch_fd(p, p->hotplug_fd, on_hotplug, &p->hotplug_watch);
     if (r == 0)
         r = loop_timer_new(p->loop, on_tick, p, &p->tick);
     if (r == 0)
@@ -230,6 +257,9 @@ static int start(struct pin *p) {
         r = pin_unit_begin(&p->units, p->loop, &p->lock);
     if (r < 0)
         return r;
+    read_online(p);
+    if (p->initial_r == 0 && p->online.r == 0)
+        pin_affinity_widen(&p->initial, &p->online.set);
     p->next_tick_us = clock_now_us() + p->o.interval_us;
     loop_timer_at(p->tick, p->next_tick_us);
     return start_thread(p);
@@ -254,7 +284,7 @@ int pin_new(const struct pin_options *o, struct pin **ret) {
         p->o.interval_us = US_PER_SEC;
     p->online = CGROUP_FILE_NONE;
     p->initial_r = affinity_get(getpid(), &p->initial);
-    p->wake_fd = p->watch.fd = p->writers.fd = -EBADF;
+    p->wake_fd = p->hotplug_fd = p->watch.fd = p->writers.fd = -EBADF;
     p->notes_last = &p->notes;
     p->cgroup_root = strdup(o->cgroup_root ? o->cgroup_root : "");
     p->bus_address = o->bus ? strdup(o->bus) : NULL;
@@ -292,6 +322,7 @@ void pin_free(struct pin *p) {
         pin_unit_end(&p->units);
         loop_watch_del(p->inotify_watch);
         loop_watch_del(p->fanotify_watch);
+        loop_watch_del(p->hotplug_watch);
         loop_watch_del(p->wake_watch);
         loop_timer_del(p->tick);
         loop_timer_del(p->retry);
@@ -299,6 +330,7 @@ void pin_free(struct pin *p) {
     }
     pin_watch_end(&p->watch);
     pin_writer_end(&p->writers);
+    fd_close(p->hotplug_fd);
     fd_close(p->wake_fd);
     cgroup_file_close(&p->online);
     pin_nodes_done(&p->nodes);

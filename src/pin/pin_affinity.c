@@ -21,12 +21,18 @@ static void to_set(const struct affinity *a, struct cpuset *ret) {
             cpuset_add(ret, cpu);
 }
 
-static int set_all(const struct cpuset *set) {
-    struct affinity a = {0};
+static void to_mask(const struct cpuset *set, struct affinity *ret) {
+    *ret = (struct affinity){0};
     for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
         if (cpuset_has(set, cpu))
-            a.mask[cpu / AFFINITY_WORD_BITS] |= 1ul << (cpu % AFFINITY_WORD_BITS);
-    return affinity_set_all(0, &a);
+            ret->mask[cpu / AFFINITY_WORD_BITS] |= 1ul << (cpu % AFFINITY_WORD_BITS);
+}
+
+void pin_affinity_widen(struct affinity *initial, const struct cpuset *online) {
+    struct cpuset set;
+    to_set(initial, &set);
+    if (cpuset_contains(&set, online))
+        memset(initial, 0xff, sizeof(*initial));
 }
 
 void pin_affinity_wanted(const struct cpuset *initial, const struct cpuset *online,
@@ -61,8 +67,12 @@ void pin_affinity_follow(struct pin *p) {
      * stays. */
     if (hash == p->affinity_hash || (!p->affinity_hash && cpuset_is_empty(&reserved)))
         return;
-    int r = set_all(&want);
+    struct affinity mask;
+    to_mask(&want, &mask);
+    int r = affinity_set_all(0, &mask);
     if (r < 0)
         log_debug("pin", LOG_KV("errno", strerror(-r)), "a thread's affinity was not set");
     p->affinity_hash = hash;
+    if (p->o.affinity)
+        p->o.affinity(p->o.ctx, &mask);
 }

@@ -3,8 +3,8 @@
  * it may read without. Other threads (status, metrics) read under the lock.
  *
  * The files of this folder in the order of their calls; none calls one further right:
- * plan, nodes, watch, writer, unit, inner, parent, source, note, task, look, merge, affinity, pin;
- * show and wanted are called from outside. */
+ * plan, nodes, hotplug, watch, writer, unit, inner, parent, source, note, task, look, merge,
+ * affinity, pin; show and wanted are called from outside. */
 #include "paddock/affinity.h"
 #include "paddock/clock.h"
 #include "paddock/loop.h"
@@ -71,11 +71,12 @@ struct pin {
     struct loop *loop;
     pthread_t thread;
     bool running;
-    int wake_fd;
-    struct loop_watch *wake_watch, *inotify_watch, *fanotify_watch;
+    int wake_fd, hotplug_fd;
+    struct loop_watch *wake_watch, *inotify_watch, *fanotify_watch, *hotplug_watch;
     struct loop_timer *tick, *retry; /* retry: the earliest of all retries but the units' */
     atomic_int ended;                /* -errno of the loop that has ended */
     uint64_t next_tick_us;
+    uint64_t settle_at_us, settle_wait_us; /* of the next look after CPU hotplug; 0 = none */
     bool want_snapshot;
 
     pthread_mutex_t lock;

@@ -95,10 +95,24 @@ int client_need_pump(struct driver *d, struct err *err) {
     struct logpump *pump = NULL;
     pthread_mutex_lock(&d->pump_lock);
     int r = d->pump ? 0 : logpump_new(&o, &pump, err);
+    if (pump && d->affinity)
+        logpump_set_affinity(pump, d->affinity);
     if (pump)
         d->pump = pump;
     pthread_mutex_unlock(&d->pump_lock);
     return r;
+}
+
+void client_follow_affinity(struct driver *d, const struct affinity *a) {
+    pthread_mutex_lock(&d->pump_lock);
+    if (!d->affinity)
+        d->affinity = malloc(sizeof(*d->affinity));
+    if (d->affinity)
+        *d->affinity =
+            *a; /* for a pump that is made later; when out of memory it gets the next one */
+    if (d->pump)
+        logpump_set_affinity(d->pump, a);
+    pthread_mutex_unlock(&d->pump_lock);
 }
 
 /* Beside the pump's folder, which goes with the pump. */

@@ -145,6 +145,7 @@ void driver_free(struct driver *d) {
     free(d->program);
     free(d->cgroup_root);
     free(d->run_dir);
+    free(d->affinity);
     free(d->unfit);
     free(d);
 }
@@ -197,6 +198,10 @@ static void pin_told(void *ctx, const struct pin_event *e) {
     task_events_tell_pin(&d->events, e);
 }
 
+static void pin_affinity(void *ctx, const struct affinity *a) {
+    client_follow_affinity(ctx, a);
+}
+
 static void pin_ended(void *ctx, int r) {
     struct driver *d = ctx;
     if (d->broken)
@@ -245,6 +250,7 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
                             .mems_follow = c->cpuset_mems == CPUSET_MEMS_FOLLOW,
                             .snapshot = pin_snapshot,
                             .event = pin_told,
+                            .affinity = pin_affinity,
                             .ended = pin_ended,
                             .ctx = d};
     return pin_new(&o, &d->pin);

@@ -82,6 +82,7 @@ struct driver {
     struct oom *oom;              /* NULL on cgroup v1 */
     pthread_mutex_t pump_lock;    /* held while the pump's folder is made */
     struct logpump *_Atomic pump; /* NULL until client_need_pump has made it */
+    struct affinity *affinity;    /* of our threads when it was changed, else NULL; pump_lock */
     struct sources *sources;      /* likewise */
     struct claim *claim;          /* likewise */
 
@@ -115,6 +116,9 @@ int client_meet(struct driver *d, const struct task_config *task, struct err *er
 /** Makes the pump's side of this process when there is none; after client_meet. Returns 0;
  * -errno with @err: the folder below /run cannot be made. Any thread; blocks on /run. */
 int client_need_pump(struct driver *d, struct err *err) MUST_CHECK;
+/* The log pump, which outlives the plugin, may use the CPUs @a from now on; so may a pump that is
+ * made later. Any thread; does not block for long. */
+void client_follow_affinity(struct driver *d, const struct affinity *a);
 /** The owner label's value, and the folder below run_dir, of a client with this folder of
  * allocations; free(). NULL when out of memory. */
 char *client_owner_of(const struct driver *d, const char *allocs);

@@ -234,6 +234,22 @@ static bool all_are_on(const json_t *status, void *ctx) {
     return all;
 }
 
+/* The mask that was reported last, its first 64 CPUs. */
+static _Atomic unsigned long told_mask;
+
+static void on_affinity(void *ctx, const struct affinity *a) {
+    (void)ctx;
+    told_mask = a->mask[0];
+}
+
+static bool was_told(const json_t *status, void *ctx) {
+    bool same = true;
+    (void)status;
+    for (unsigned cpu = 0; cpu < AFFINITY_WORD_BITS; cpu++)
+        same = same && (told_mask >> cpu & 1) == (CPU_ISSET(cpu, (cpu_set_t *)ctx) != 0);
+    return same;
+}
+
 /* On this machine's own CPUs: the last one is reserved. */
 static void test_pin__own_threads__off_the_reserved_cores(void **state) {
     cpu_set_t before, want;
@@ -257,18 +273,22 @@ static void test_pin__own_threads__off_the_reserved_cores(void **state) {
     struct pin_options o = tree_options(&tree);
     o.interval_us = HOUR;
     o.own_affinity = true;
+    o.affinity = on_affinity;
     assert_int_equal(pin_new(&o, &pin), 0);
     bool off = tree_wait_status(pin, all_are_on, &want);
+    bool told_off = tree_wait_status(pin, was_told, &want);
     pthread_mutex_lock(&tree.lock);
     x->present = false;
     pthread_mutex_unlock(&tree.lock);
     pin_wake(pin);
     bool back = tree_wait_status(pin, all_are_on, &before);
+    bool told_back = tree_wait_status(pin, was_told, &before);
     assert_int_equal(eventfd_write(fd, 1), 0);
     pthread_join(other, NULL);
     close(fd);
     sched_setaffinity(0, sizeof(before), &before);
     assert_true(off && back);
+    assert_true(told_off && told_back);
 }
 
 /* The CPUs that the agent was given are never left, also when all of them are reserved. */
@@ -291,6 +311,28 @@ static void test_affinity_wanted__within_the_initial_mask(void **state) {
         assert_int_equal(cpuset_parse(rows[i].want, strlen(rows[i].want), &want), 0);
         pin_affinity_wanted(&initial, &online, &reserved, &got);
         assert_true(cpuset_equal(&got, &want));
+    }
+}
+
+/* A mask that holds all that is online was not chosen, and CPUs may come. */
+static void test_affinity_widen__only_what_nobody_chose(void **state) {
+    static const struct {
+        const char *initial, *online;
+        bool all;
+    } rows[] = {
+        {"0-3", "0-3", true}, {"0-3", "0-2", true}, {"0-1", "0-3", false}, {"0,2-3", "0-3", false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cpuset initial, online;
+        struct affinity a = {{0}};
+        assert_int_equal(cpuset_parse(rows[i].initial, strlen(rows[i].initial), &initial), 0);
+        assert_int_equal(cpuset_parse(rows[i].online, strlen(rows[i].online), &online), 0);
+        for (unsigned cpu = 0; cpu < 8; cpu++)
+            a.mask[0] |= cpuset_has(&initial, cpu) ? 1ul << cpu : 0;
+        unsigned long before = a.mask[0];
+        pin_affinity_widen(&a, &online);
+        assert_int_equal(a.mask[0], rows[i].all ? ~0ul : before);
+        assert_int_equal(a.mask[ARRAY_LEN(a.mask) - 1], rows[i].all ? ~0ul : 0);
     }
 }
 
@@ -704,6 +746,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__contested_and_narrowed_by_nomad__without_a_tick),
         TEST(test_pin__own_threads__off_the_reserved_cores),
         TEST(test_affinity_wanted__within_the_initial_mask),
+        TEST(test_affinity_widen__only_what_nobody_chose),
         TEST(test_pin__own_threads__narrow_mask_stays),
         TEST(test_pin__last_state__always_reported),
         TEST(test_pin__effective_opened_later__followed),

@@ -11,7 +11,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/netlink.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 
 #define HOUR (3600 * US_PER_SEC)
 #define ALWAYS 1000000
@@ -29,6 +31,7 @@ struct fault {
 static pthread_t test_thread;
 static struct fault on_write, on_read, on_inotify, on_watch, on_epoll;
 static atomic_ulong opens, allocations;
+static int device_events = -EBADF; /* our end; 0 = to be made by the next pin */
 
 static void fail_with(struct fault *f, int error, int left) {
     atomic_store(&f->error, error);
@@ -78,6 +81,18 @@ WRAP(int, epoll_pwait2, int fd, struct epoll_event *events, int max, const struc
     return in_pin_thread() && fails(&on_epoll)
                ? -1
                : __real_epoll_pwait2(fd, events, max, wait, signals);
+}
+/* The kernel's device events come from the other end of a socket pair. */
+WRAP(int, socket, int domain, int type, int protocol) {
+    int ends[2];
+    if (domain != AF_NETLINK || protocol != NETLINK_KOBJECT_UEVENT || device_events < 0)
+        return __real_socket(domain, type, protocol);
+    assert_int_equal(socketpair(AF_UNIX, type, 0, ends), 0);
+    device_events = ends[1];
+    return ends[0];
+}
+WRAP(int, bind, int fd, const struct sockaddr *to, socklen_t size) {
+    return to->sa_family == AF_NETLINK && device_events >= 0 ? 0 : __real_bind(fd, to, size);
 }
 WRAP(void *, malloc, size_t n) {
     count(&allocations);
@@ -340,6 +355,48 @@ static void assert_ticks_cost_nothing(const char *what) {
                  atomic_load(&allocations) - allocated);
 }
 
+static void send_device_event(const char *action, const char *subsystem) {
+    char event[256];
+    int n = snprintf(event, sizeof(event),
+                     "%s@/devices/system/cpu/cpu3%cACTION=%s%cSUBSYSTEM=%s%cSEQNUM=7", action, 0,
+                     action, 0, subsystem, 0);
+    assert_int_equal(send(device_events, event, (size_t)n + 1, 0), n + 1);
+}
+
+#define LOOKS 6 /* after an event: one, and five more within 310 ms */
+
+/* The kernel changes the effective sets at the event, or soon after it. */
+static void test_cpu_hotplug__followed_without_a_tick(void **state) {
+    char path[300];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    tree_add(&tree, "3", "3");
+    snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
+    device_events = 0;
+    start(HOUR);
+    assert_true(wait_state(0, "pinned") && wait_state(1, "pinned"));
+    tree_put(&tree, path, "1\n"); /* no event: nobody sees this */
+    tree_put(&tree, "cpuset.cpus.effective", "0-1\n");
+    json_int_t ticks = tree_counter(pin, "ticks");
+    send_device_event("offline", "cpu");
+    assert_true(wait_state(0, "constrained") && wait_state(1, "spilled"));
+    assert_true(tree_wait_counter(pin, "ticks", ticks + LOOKS));
+    ticks = tree_counter(pin, "ticks");
+    send_device_event("online", "cpu");
+    assert_true(tree_wait_counter(pin, "ticks", ticks + 1));
+    tree_put(&tree, path, "1-2\n"); /* after the first look */
+    tree_put(&tree, "cpuset.cpus.effective", "0-3\n");
+    assert_true(wait_state(0, "pinned") && wait_state(1, "pinned"));
+    assert_true(tree_wait_counter(pin, "ticks", ticks + LOOKS));
+    send_device_event("offline", "block");
+    send_device_event("change", "cpu");
+    tree_put(&tree, tree_cpus(x), "0-3");
+    assert_true(tree_wait(&tree, tree_cpus(x), "1-2"));
+    assert_int_equal(tree_counter(pin, "ticks"), ticks + LOOKS); /* nothing more was read */
+    close(device_events);
+    device_events = -EBADF;
+}
+
 static void test_steady_state__no_open_no_allocation(void **state) {
     char path[512];
     (void)state;
@@ -451,6 +508,7 @@ int main(int argc, char **argv) {
         TEST(test_watch_refused_once__retried_without_a_tick),
         TEST(test_write_refused__retried_without_a_tick),
         TEST(test_loop_ends__reported),
+        TEST(test_cpu_hotplug__followed_without_a_tick),
         TEST(test_steady_state__no_open_no_allocation),
         TEST(test_thread__real_time_where_that_is_allowed),
         TEST(test_thread__real_time_switched_off),

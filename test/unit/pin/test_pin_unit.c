@@ -267,6 +267,25 @@ static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_set
     assert_int_equal(all, 0x0c080208); /* who had none yet comes first */
 }
 
+/* The set that changed while a call was in flight is not stable yet when the answer comes. */
+static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    atomic_store(&manager_waits, true);
+    start_daemon();
+    start_manager();
+    struct pin_options o = tree_options(&tree);
+    o.systemd = true;
+    o.bus = address;
+    o.interval_us = 3600 * US_PER_SEC;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_true(asked(x, 0x0e));
+    tree_share(&tree, "2-3", "1");
+    assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
+    atomic_store(&manager_waits, false); /* answers within 20 ms, the set is due after 150 */
+    assert_true(asked(x, 0x0c));
+}
+
 static void test_unit__no_bus__pinned_all_the_same(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
@@ -392,6 +411,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_unit__each_new_set_reaches_systemd),
         TEST(test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_sets),
+        TEST(test_unit__answer_before_the_next_set_is_due__sent_without_a_tick),
         TEST(test_unit__no_bus__pinned_all_the_same),
         TEST(test_unit__refused__unsynced),
         TEST(test_unit__bus_restarts__set_anew),
