@@ -112,7 +112,96 @@ static void test_pump__file_not_readable_any_more__api_and_gap(void **state) {
     driver_unsubscribe(sub);
 }
 
+/* ---- damage to a position file ---- */
+
+static void damage_magic(struct pump_record *r) {
+    r->magic = 0x12345678;
+}
+
+static void damage_tty(struct pump_record *r) {
+    r->tty = 7;
+}
+
+static void damage_task(struct pump_record *r) {
+    memset(r->task_id, 'x', sizeof(r->task_id));
+}
+
+static void damage_container(struct pump_record *r) {
+    r->container_id[0] = '/';
+}
+
+static void damage_path(struct pump_record *r) {
+    memset(r->path[1], '/', sizeof(r->path[1]));
+}
+
+static const struct {
+    const char *name;
+    void (*how)(struct pump_record *r); /* NULL: its length alone */
+    size_t len;
+} damages[] = {
+    {"magic", damage_magic, sizeof(struct pump_record)},
+    {"tty", damage_tty, sizeof(struct pump_record)},
+    {"task", damage_task, sizeof(struct pump_record)},
+    {"container", damage_container, sizeof(struct pump_record)},
+    {"path", damage_path, sizeof(struct pump_record)},
+    {"cut off", NULL, 100},
+    {"empty", NULL, 0},
+};
+
+/* Another file is in its place: the living pump still has the old one. */
+static void damage(const struct world *w, const char *id, size_t i) {
+    char path[256];
+    glob_t found;
+    struct pump_record r;
+    snprintf(path, sizeof(path), "%s/*/positions/%s", w->run_dir, id);
+    assert_int_equal(glob(path, 0, NULL, &found), 0);
+    AUTO_FD int old = open(found.gl_pathv[0], O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(old, &r, sizeof(r)), sizeof(r));
+    if (damages[i].how)
+        damages[i].how(&r);
+    assert_int_equal(unlink(found.gl_pathv[0]), 0);
+    AUTO_FD int new = open(found.gl_pathv[0], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(new, &r, damages[i].len), damages[i].len);
+    globfree(&found);
+}
+
+static bool is_any_reported(void *ctx) {
+    (void)ctx;
+    return events[0] != '\0';
+}
+
+/* The plugin lives on, so no RecoverTask helps. */
+static void test_pump__position_damaged__reported_and_goes_on(void **state) {
+    struct pump_world *x = *state;
+    struct carried c = {.pump = x->w.d->pump, .tasks = 1};
+    struct driver_sub *sub;
+    char want[512] = "", line[64];
+    pump_world_read(x);
+    assert_int_equal(driver_task_events(x->w.d, on_event, NULL, &sub, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(damages); i++) {
+        snprintf(line, sizeof(line), "before %s\n", damages[i].name);
+        snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s", line);
+        pump_world_print(x, line);
+        reader_until(&x->out, line);
+        pid_t first = world_pump(&x->w);
+        damage(&x->w, world_look(&x->w, x->task.id).container_id, i);
+        events[0] = '\0';
+        world_pump_kill(&x->w);
+        pump_world_until_other(x, first);
+        world_until(is_any_reported, NULL, damages[i].name);
+        assert_non_null(strstr(events, "some log lines may be missing"));
+        assert_true(are_carried(&c));
+    }
+    pump_world_print(x, "after\n");
+    reader_until(&x->out, "after\n");
+    strcat(want, "after\n");
+    AUTO_FREE char *text = reader_text(&x->out, NULL);
+    assert_string_equal(text, want);
+    driver_unsubscribe(sub);
+}
+
 static const struct CMUnitTest tests[] = {
+    PUMP_WORLD_T(test_pump__position_damaged__reported_and_goes_on),
     PUMP_WORLD_T(test_pump__file_not_readable_any_more__api_and_gap),
     PUMP_WORLD_T(test_pump__request_was_not_sent__sent_again),
 };

@@ -5,13 +5,14 @@
  * a short form; the long one:
  *
  *   OUTPUT_MB (20; long 200)   OUTPUT_ROUNDS (1; long 3)   OUTPUT_LOOPS (4; long 12)
- *   OUTPUT_SECONDS (12; long 180) of kills   OUTPUT_TASKS (40; long 200) of one line
+ *   OUTPUT_SECONDS (10; long 180) of kills   OUTPUT_TASKS (40; long 200) of one line
  */
 package harness
 
 import (
 	"fmt"
 	"math/rand"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -67,19 +68,6 @@ func countNumbered(text string, n int) (c came) {
 		}
 	}
 	return c
-}
-
-/* The number in the last line that is whole. */
-func lastNumber(t *testing.T, text string) int {
-	t.Helper()
-	lines := strings.Split(text, "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		if len(lines[i]) == outputLine-1 {
-			return atoi(t, strings.TrimLeft(lines[i][:outputLine-2], "0")+lines[i][outputLine-2:])
-		}
-	}
-	t.Fatalf("no whole line in %d bytes", len(text))
-	return 0
 }
 
 /* Busy loops beside the test, until it ends. */
@@ -167,13 +155,66 @@ func TestOutputAtFullSpeedArrivesOnce(t *testing.T) {
 /* The files are large enough that what is printed while nobody reads is still there. */
 const largeLogs = "\nlogging { type = \"json-file\"  config { max-size = \"10m\"  max-file = \"10\" } }"
 
-/* A line of a mixed task's stderr: 20,000 bytes and its number. */
-func longLine(i int) string { return strings.Repeat("x", 20000) + fmt.Sprint(i) + "\n" }
+/* Tasks that print lines with numbers from 0 on until they are told to stop. */
+var numberedOutputs = []struct {
+	name, hcl string
+	stderr    bool               /* the lines come there */
+	line      func(i int) string /* as Nomad must get it */
+}{
+	/* 5 MB/s */
+	{"steady", fmt.Sprintf(`i=0; while [ $stop = 0 ]; do awk -v a=$i 'BEGIN { for (i = a; i < a + 10000; i++) printf "%%0%dd\n", i }'; i=$((i+10000)); sleep 0.15; done`, outputLine-1), false,
+		func(i int) string { return fmt.Sprintf("%0*d\n", outputLine-1, i) }},
+	/* both streams; each line of stderr is two pieces of dockerd's */
+	{"mixed", fmt.Sprintf(`i=0; while [ $stop = 0 ]; do printf "%%0%dd\n" $i; echo $long$i >&2; i=$((i+1)); sleep 0.05; done`, outputLine-1), false,
+		func(i int) string { return fmt.Sprintf("%0*d\n", outputLine-1, i) }},
+	{"mixed", "", true,
+		func(i int) string { return strings.Repeat("x", 20000) + fmt.Sprint(i) + "\n" }},
+	{"terminal", `i=0; while [ $stop = 0 ]; do echo "line $i"; i=$((i+1)); sleep 0.02; done`, false,
+		func(i int) string { return fmt.Sprintf("line %d\r\n", i) }},
+	/* what is not UTF-8 becomes U+FFFD in dockerd's file */
+	{"binary", `i=0; while [ $stop = 0 ]; do printf '\000\001\033\134\042\177\377%d\n' $i; i=$((i+1)); sleep 0.02; done`, false,
+		func(i int) string { return fmt.Sprintf("\x00\x01\x1b\\\"\x7f\ufffd%d\n", i) }},
+}
+
+/* The number that a line ends with. */
+func numberAtEnd(line string) int {
+	line = strings.TrimRight(line, "\r\n")
+	digits := line[len(strings.TrimRight(line, "0123456789")):]
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+/* What came of the lines with the numbers from 0 to the largest that came. */
+func countOutput(text string, line func(i int) string) (c came) {
+	seen := map[int]bool{}
+	last := -1
+	for _, got := range strings.SplitAfter(text, "\n") {
+		i := numberAtEnd(got)
+		switch {
+		case got == "":
+			continue
+		case i < 0 || got != line(i):
+			c.torn++
+			continue
+		case seen[i]:
+			c.twice++
+		case i < last:
+			c.disordered++
+		}
+		seen[i] = true
+		last = max(last, i)
+	}
+	c.lost = last + 1 - len(seen)
+	return c
+}
 
 /*
- * One task prints 5 MB/s, one both streams with long lines, one to a terminal, all
- * with rotation. What dockerd has read and not written when it is killed is lost:
- * nothing else is.
+ * Tasks print 5 MB/s, both streams with long lines, to a terminal and binary data,
+ * all with rotation. What dockerd has read and not written when it is killed is
+ * lost: nothing else is. OUTPUT_SEED (1) makes a bad run come again.
  */
 func TestOutputArrivesOnceWhenAllAreKilled(t *testing.T) {
 	paddockOnly(t, "its log process dies with the plugin")
@@ -182,28 +223,29 @@ func TestOutputArrivesOnceWhenAllAreKilled(t *testing.T) {
 }
 
 func killWhilePrinting(t *testing.T, whats ...string) {
-	rng := rand.New(rand.NewSource(int64(envInt(t, "STORM_SEED", 1))))
+	seed := envInt(t, "OUTPUT_SEED", 1)
+	rng := rand.New(rand.NewSource(int64(seed)))
 	p := launch(t)
-	steady := newTask(t, p, "steady", shell(fmt.Sprintf(
-		`trap 'stop=1' TERM; stop=0; i=0; while [ $stop = 0 ]; do awk -v a=$i 'BEGIN { for (i = a; i < a + 10000; i++) printf "%%0%dd\n", i }'; i=$((i+10000)); sleep 0.15; done`,
-		outputLine-1))+largeLogs).start(p)
-	mixed := newTask(t, p, "mixed", shell(fmt.Sprintf(
-		`trap 'stop=1' TERM; stop=0; i=0; long=$(head -c 20000 /dev/zero | tr '\0' x); while [ $stop = 0 ]; do printf "%%0%dd\n" $i; echo $long$i >&2; i=$((i+1)); sleep 0.05; done`,
-		outputLine-1))+largeLogs).start(p)
-	terminal := newTask(t, p, "terminal", shell(
-		`trap 'stop=1' TERM; stop=0; i=0; while [ $stop = 0 ]; do echo "line $i"; i=$((i+1)); sleep 0.02; done`)+"\ntty = true"+largeLogs).start(p)
-	all := []*task{steady, mixed, terminal}
+	tasks := map[string]*task{}
+	for _, o := range numberedOutputs {
+		if o.hcl == "" {
+			continue
+		}
+		script := `trap 'stop=1' TERM; stop=0; long=$(head -c 20000 /dev/zero | tr '\0' x); ` + o.hcl
+		tasks[o.name] = newTask(t, p, o.name, shell(script)+fmt.Sprintf("\ntty = %v", o.name == "terminal")+largeLogs).start(p)
+	}
+	steady := tasks["steady"]
 	recoverAll := func() {
 		t.Helper()
 		p = launch(t)
-		for _, k := range all {
+		for _, k := range tasks {
 			ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask")
 			k.stdout.resume()
 			k.stderr.resume()
 		}
 	}
 	kills := map[string]int{}
-	for end := time.Now().Add(time.Duration(envInt(t, "OUTPUT_SECONDS", 12)) * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Duration(envInt(t, "OUTPUT_SECONDS", 10)) * time.Second); time.Now().Before(end); {
 		size, more := steady.stdout.size(), 1000000+rng.Intn(5000000)
 		eventually(t, time.Minute, "the log goes on", func() (bool, string) {
 			return steady.stdout.size() > size+more, fmt.Sprint(steady.stdout.size())
@@ -226,45 +268,57 @@ func killWhilePrinting(t *testing.T, whats ...string) {
 			recoverAll()
 		}
 	}
-	for _, k := range all {
+	for _, k := range tasks {
 		ok(t, k.stop(p, 20*time.Second, "SIGTERM"), "StopTask")
 		eventually(t, time.Minute, "the end of the log", func() (bool, string) {
-			return k.stdout.ended(), fmt.Sprintf("%d bytes, open", k.stdout.size())
+			return k.stdout.ended() && k.stderr.ended(), fmt.Sprintf("%d bytes, open", k.stdout.size())
 		})
 	}
-	text := steady.stdout.text()
-	/* by the last number: each line that dockerd lost makes the text shorter */
-	c := countNumbered(text, lastNumber(t, text)+1)
-	t.Logf("killed: %v; %d MB: %+v", kills, len(text)/1000000, c)
-	/* a pipe of 64 KiB and a buffer of 16 KiB; the line that is cut can be two pieces */
-	if c.twice > 0 || c.disordered > 0 || c.torn > 2*kills["dockerd"] || c.lost > 2000*kills["dockerd"] || len(text) == 0 {
-		t.Errorf("not each line came once: %+v", c)
-	}
-	if kills["dockerd"] == 0 {
-		out, errText := mixed.stdout.text(), mixed.stderr.text()
-		lines := len(out) / outputLine
-		if c := countNumbered(out, lines); !c.whole() {
-			t.Errorf("stdout of the mixed task: %+v", c)
+	t.Logf("seed %d, killed: %v", seed, kills)
+	for _, o := range numberedOutputs {
+		f, stream := tasks[o.name].stdout, "stdout"
+		if o.stderr {
+			f, stream = tasks[o.name].stderr, "stderr"
 		}
-		var want strings.Builder
-		for i := 0; i < lines; i++ {
-			want.WriteString(longLine(i))
-		}
-		if errText != want.String() {
-			t.Errorf("stderr of the mixed task: %d bytes, want %d", len(errText), want.Len())
-		}
-		got := terminal.stdout.text()
-		want.Reset()
-		for i := 0; want.Len() < len(got); i++ {
-			fmt.Fprintf(&want, "line %d\r\n", i)
-		}
-		if got != want.String() {
-			t.Errorf("output of the terminal: %d bytes, want %d", len(got), want.Len())
+		text := f.text()
+		c := countOutput(text, o.line)
+		t.Logf("%s, %s: %d KB: %+v", o.name, stream, len(text)/1000, c)
+		/* a pipe of 64 KiB and a buffer of 16 KiB; the line that is cut can be two pieces */
+		if len(text) == 0 || c.twice > 0 || c.disordered > 0 || c.torn > 2*kills["dockerd"] || c.lost > 2000*kills["dockerd"] {
+			t.Errorf("%s, %s: not each line came once: %+v", o.name, stream, c)
 		}
 	}
-	for _, k := range all {
+	for _, k := range tasks {
 		ok(t, k.destroy(p), "DestroyTask")
 	}
+}
+
+/* The host was started again: the container has ended, and nothing of /run is left. */
+func TestOutputIsNotSentAgainAfterAReboot(t *testing.T) {
+	paddockOnly(t, "it sends the whole log again")
+	p := launch(t)
+	lines := 60000 /* with the rotation of every task's log */
+	k := newTask(t, p, "before", shell(printLines(lines)+"; sleep 1000")).start(p)
+	eventually(t, time.Minute, "the output", func() (bool, string) {
+		return k.stdout.size() >= lines*outputLine, fmt.Sprint(k.stdout.size())
+	})
+	pumps := logPumps()
+	p.crash(t)
+	for _, pump := range pumps {
+		_ = syscall.Kill(pump.pid, syscall.SIGKILL)
+		ok(t, os.RemoveAll(pump.argv[2]), "the pump's folder")
+	}
+	_, err := run.docker.Call("POST", "/containers/"+k.container()+"/kill", nil, nil)
+	ok(t, err, "the container's end")
+	p = launch(t)
+	ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask")
+	k.stdout.resume()
+	k.wait(p, time.Minute)
+	eventually(t, time.Minute, "the end of the log", func() (bool, string) { return k.stdout.ended(), "open" })
+	if c := countNumbered(k.stdout.text(), lines); !c.whole() || len(pumps) != 1 {
+		t.Errorf("%d pumps; not each line came once: %+v", len(pumps), c)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
 }
 
 func TestOutputOfEachKindArrivesWhole(t *testing.T) {
