@@ -17,6 +17,11 @@ static size_t control_length(const char *text) {
     return (c < ' ' && c != '\n') || c == 0x7f ? 1 : 0;
 }
 
+static _Noreturn void end_without_memory(void) {
+    fputs("paddock: out of memory\n", stderr);
+    exit(1);
+}
+
 void cli_out_text(const char *text) {
     while (*text) {
         size_t n = control_length(text);
@@ -31,17 +36,21 @@ void cli_out_printf(const char *fmt, ...) {
     va_start(args, fmt);
     int n = vasprintf(&text, fmt, args);
     va_end(args);
-    if (n < 0) {
-        fputs("paddock: out of memory\n", stderr);
-        exit(1);
-    }
+    if (n < 0)
+        end_without_memory();
     cli_out_text(text);
     free(text);
 }
 
 void cli_out_json(const json_t *doc, size_t flags) {
-    json_dumpf(doc, stdout, flags | JSON_ENSURE_ASCII);
+    char *text = json_dumps(doc, flags | JSON_ENSURE_ASCII);
+    if (!text)
+        end_without_memory();
+    for (const char *at = text; *at;
+         at++) /* of the control characters DEL alone is left as it is */
+        *at == 0x7f ? fputs("\\u007f", stdout) : putchar(*at);
     putchar('\n');
+    free(text);
 }
 
 int cli_out_end(int status) {

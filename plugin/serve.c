@@ -19,6 +19,7 @@
 #include "paddock/code_pages.h"
 #include "paddock/driver.h"
 #include "paddock/log.h"
+#include "paddock/metrics.h"
 
 #include <limits.h>
 #include <malloc.h>
@@ -30,6 +31,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
+#define METRICS_MAX (16u << 20)
 /* From the end of the calls to the end of the process, for the host kills what lives 2 s after its
  * order. */
 #define LEAVE_LIMIT_US 300000
@@ -116,7 +118,15 @@ static json_t *serve_status(void *ctx) {
 
 static char *serve_metrics(void *ctx) {
     struct serve *s = ctx;
-    return driver_metrics(s->driver);
+    AUTO_FREE char *text = driver_metrics(s->driver);
+    AUTO_BUF struct buf out;
+    buf_init(&out, METRICS_MAX);
+    int r = metrics_family(&out, "paddock_build_info", "gauge", "1, with the version as a label.");
+    if (r == 0)
+        r = metrics_sample(&out, "paddock_build_info", "version=\"" PADDOCK_VERSION "\"", 1);
+    if (r == 0)
+        r = metrics_process(&out);
+    return text && r == 0 && buf_puts(&out, text) == 0 ? buf_take(&out) : NULL;
 }
 
 static json_t *serve_check(void *ctx) {

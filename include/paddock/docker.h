@@ -10,6 +10,7 @@
  * before its first thread and ignores SIGPIPE (TLS writes). libcurl opens two fds for each kept
  * connection that are not close-on-exec: whoever spawns a process closes what it does not hand over
  * (posix_spawn_file_actions_addclosefrom_np). */
+#include "paddock/buf.h"
 #include "paddock/call.h"
 #include "paddock/err.h"
 #include "paddock/json_value.h"
@@ -46,12 +47,9 @@ int docker_peer(struct docker *d, pid_t *ret, struct err *err) MUST_CHECK;
 /** True when the endpoint is a Unix socket. */
 bool docker_has_socket(const struct docker *d);
 
-/* What was left out because it could not be parsed, since docker_new. */
-struct docker_skipped {
-    uint64_t events;     /* lines of the event stream */
-    uint64_t containers; /* elements of lists of containers */
-};
-void docker_skipped_get(const struct docker *d, struct docker_skipped *ret);
+/** Appends the metrics of all requests, as Prometheus text. Any thread. Returns 0; as
+ * buf_printf. */
+int docker_metrics(const struct docker *d, struct buf *b) MUST_CHECK;
 
 struct docker_request {
     const char *method;

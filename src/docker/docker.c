@@ -97,9 +97,17 @@ static int configure(struct docker *d, const struct docker_options *o, struct er
     return set_endpoint(d, text_or(getenv("DOCKER_HOST"), DEFAULT_ENDPOINT), err);
 }
 
-void docker_skipped_get(const struct docker *d, struct docker_skipped *ret) {
-    *ret = (struct docker_skipped){.events = atomic_load(&d->skipped_events),
-                                   .containers = atomic_load(&d->skipped_items)};
+int docker_metrics(const struct docker *d, struct buf *b) {
+    const char *name = "paddock_docker_skipped_total";
+    int r = docker_count_put(&d->counts, b);
+    if (r == 0)
+        r = metrics_family(b, name, "counter",
+                           "Parts of dockerd's answers that could not be read and were left out.");
+    if (r == 0)
+        r = metrics_sample(b, name, "kind=\"event\"", (double)atomic_load(&d->skipped_events));
+    return r < 0 ? r
+                 : metrics_sample(b, name, "kind=\"container\"",
+                                  (double)atomic_load(&d->skipped_items));
 }
 
 int docker_global_init(void) {

@@ -183,6 +183,7 @@ static void on_open(void *ctx, int status) {
     e->open = true;
     e->told_lost = false;
     e->opened_us = clock_now_us();
+    atomic_fetch_add(&e->docker->counts.event_streams, 1);
     if (e->ops.connected)
         e->ops.connected(e->ctx);
 }

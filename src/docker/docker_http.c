@@ -82,6 +82,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
     if (!mine.deadline_us && !rq->on_data)
         mine.deadline_us = clock_now_us() + d->timeout_us;
     struct err failed = {0};
+    uint64_t start_us = clock_now_us();
     int status = 0;
     bool again;
     int r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
@@ -89,6 +90,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
         err_clear(&failed);
         r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
     }
+    docker_count_end(&d->counts, rq->method, rq->path, r, status, clock_now_us() - start_us);
     if (ret_status)
         *ret_status = status;
     if (r < 0)
@@ -101,6 +103,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
 struct docker_begun {
     char *path;
     int minor; /* of the API */
+    uint64_t start_us;
     struct docker_request rq;
     struct docker_transfer transfer;
 };
@@ -121,6 +124,7 @@ struct docker_begun *docker_begin(struct docker *d, const char *method, const ch
     buf_init(&b->transfer.body, DOCKER_REPLY_MAX);
     b->path = strdup(path);
     b->minor = minor;
+    b->start_us = clock_now_us();
     b->rq = (struct docker_request){.method = method, .path = b->path};
     if (b->path && docker_transfer_send(&b->transfer, d, &b->rq, minor) == 0 &&
         curl_multi_perform(b->transfer.multi, &running) == CURLM_OK)
@@ -133,10 +137,12 @@ int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_bod
                struct err *err) {
     struct err failed = {0};
     int status = 0;
+    struct docker *d = b->transfer.docker;
     int r = take_answer(&b->transfer, call, &status, ret_body, &failed);
-    if (r < 0 && docker_minor_refused(b->transfer.docker, b->minor, status, &r, &failed)) {
+    docker_count_end(&d->counts, b->rq.method, b->path, r, status, clock_now_us() - b->start_us);
+    if (r < 0 && docker_minor_refused(d, b->minor, status, &r, &failed)) {
         err_clear(&failed);
-        r = docker_do(b->transfer.docker, call, &b->rq, NULL, ret_body, &failed);
+        r = docker_do(d, call, &b->rq, NULL, ret_body, &failed);
     }
     if (r < 0)
         err_set(err, failed.cls, -r, "%s", failed.text);

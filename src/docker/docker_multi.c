@@ -43,10 +43,11 @@ struct docker_get {
     bool post;
     CURL *easy; /* NULL in GET_NEW */
     enum get_state state;
-    bool dead;       /* cancelled from a callback */
-    bool resume;     /* asked for */
-    bool opened;     /* told */
-    int minor;       /* of the API, in this request */
+    bool dead;   /* cancelled from a callback */
+    bool resume; /* asked for */
+    bool opened; /* told */
+    int minor;   /* of the API, in this request */
+    uint64_t start_us;
     bool negotiated; /* anew, once: the version was refused */
     int r;           /* what on_data ended it with */
     struct buf error_body;
@@ -95,7 +96,10 @@ static void get_free(struct docker_get *g) {
 /* The owner may open another one from on_done, or cancel others; this one it may not touch any
  * more. */
 static void finish(struct docker_get *g, int r, int status, const struct err *err) {
+    struct docker_counts *counts = &g->multi->docker->counts;
     drop_easy(g);
+    if (g->post)
+        docker_count_end(counts, "POST", g->path, r, status, clock_now_us() - g->start_us);
     bool tell = !g->dead;
     g->dead = true; /* a docker_get_cancel from within on_done does nothing */
     if (tell)
@@ -466,8 +470,13 @@ static int add_request(struct docker_multi *m, bool post, const char *path,
         free(copy);
         return -ENOMEM;
     }
-    *g = (struct docker_get){
-        .multi = m, .ops = ops, .ctx = ctx, .path = copy, .post = post, .next = m->first};
+    *g = (struct docker_get){.multi = m,
+                             .ops = ops,
+                             .ctx = ctx,
+                             .path = copy,
+                             .post = post,
+                             .start_us = clock_now_us(),
+                             .next = m->first};
     buf_init(&g->error_body, DOCKER_ERROR_MAX);
     if (m->first)
         m->first->prev = g;

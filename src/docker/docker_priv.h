@@ -2,6 +2,7 @@
 /* What the files of the Docker client share. Order of layers inside: docker.c (endpoint, version) <
  * docker_transfer.c (one request) < docker_http.c (a call) < calls; docker_multi.c beside
  * docker_http.c. */
+#include "docker_count.h"
 #include "paddock/buf.h"
 #include "paddock/docker.h"
 
@@ -26,7 +27,8 @@ struct docker {
     int minor;                    /* API 1.minor; 0 = not negotiated */
     CURLM *idle[DOCKER_IDLE_MAX]; /* each holds one open connection; last in, first out */
     unsigned idle_count;
-    atomic_ulong skipped_events, skipped_items; /* of docker_skipped_get */
+    atomic_ulong skipped_events, skipped_items; /* parts of answers that could not be parsed */
+    struct docker_counts counts;
 };
 
 /* ---- docker.c ---- */

@@ -6,9 +6,11 @@
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 #include "paddock/logpump.h"
+#include "paddock/metrics.h"
 
 #include "logs_socket.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define TIMEOUT_US (100 * US_PER_MS)
@@ -80,33 +82,34 @@ json_t *logs_status_get(const char *run_dir, unsigned starts) {
 
 /* ---- metrics ---- */
 
-static int put(struct buf *b, const char *name, const char *type, const char *help, double value) {
-    return buf_printf(b,
-                      "# HELP paddock_log_%s %s\n# TYPE paddock_log_%s %s\npaddock_log_%s %.15g\n",
-                      name, help, name, type, name, value);
-}
-
 int logs_status_metrics(const json_t *status, struct buf *b) {
-    static const char *const helps[] = {
-        "output that is not delivered yet", "damaged log lines of the present tasks",
-        "output of the present tasks that was dropped for a reader that stalls",
-        "gaps in the output of the present tasks"};
+    static const struct {
+        const char *key, *name, *help;
+    } gauges[] = {
+        {"lag_bytes", "paddock_log_lag_bytes", "Output that is not delivered yet."},
+        {"lines_skipped", "paddock_log_lines_skipped", "Damaged log lines of the tasks that run."},
+        {"bytes_dropped", "paddock_log_dropped_bytes",
+         "Output of the tasks that run that was dropped for a reader that stalls."},
+        {"gaps", "paddock_log_gaps", "Gaps in the output of the tasks that run."},
+        {"lag_seconds", "paddock_log_lag_seconds",
+         "Longest time that output waits for its delivery."}};
     const json_t *sum = json_object_get(status, "sum");
-    int r = put(b, "pump_up", "gauge", "whether the log pump answers",
-                !json_object_get(status, "error"));
+    int r = metrics_one(b, "paddock_log_pump_up", "gauge", "Whether the log pump answers.",
+                        !json_object_get(status, "error"));
     if (r == 0)
-        r = put(b, "pump_starts_total", "counter", "log pumps that this plugin has started",
-                json_number_value(json_object_get(status, "starts")));
+        r = metrics_one(b, "paddock_log_pump_starts_total", "counter",
+                        "Log pumps that this plugin has started.",
+                        json_number_value(json_object_get(status, "starts")));
     if (r == 0)
-        r = buf_puts(b, "# HELP paddock_log_tasks tasks by how their output is read\n"
-                        "# TYPE paddock_log_tasks gauge\n");
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(ways); i++)
-        r = buf_printf(b, "paddock_log_tasks{way=\"%s\"} %" JSON_INTEGER_FORMAT "\n", ways[i],
-                       json_integer_value(json_object_get(sum, ways[i])));
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(counts); i++)
-        r = put(b, counts[i], "gauge", helps[i],
-                json_number_value(json_object_get(sum, counts[i])));
-    return r < 0 ? r
-                 : put(b, "lag_seconds", "gauge", "longest time that output waits for its delivery",
-                       json_number_value(json_object_get(sum, "lag_seconds")));
+        r = metrics_family(b, "paddock_log_tasks", "gauge", "Tasks by how their output is read.");
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(ways); i++) {
+        char label[32];
+        snprintf(label, sizeof(label), "way=\"%s\"", ways[i]);
+        r = metrics_sample(b, "paddock_log_tasks", label,
+                           json_number_value(json_object_get(sum, ways[i])));
+    }
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(gauges); i++)
+        r = metrics_one(b, gauges[i].name, "gauge", gauges[i].help,
+                        json_number_value(json_object_get(sum, gauges[i].key)));
+    return r;
 }

@@ -74,6 +74,7 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
         pin_writer_take(&p->writers, &t->writer);
         pin_writer_mark(&p->writers, &t->writer, t->cpus.file.fd);
     }
+    metrics_observe(&p->repair, clock_now_us() - now_us);
     pin_note_fix(p, t, old_set, &plan->set, plan->cause);
     return 0;
 }
@@ -128,6 +129,19 @@ static void see(const struct pin *p, const struct pin_task *t, struct pin_view *
     v->refused = &t->refused;
 }
 
+/* Adds the time since the last count, and notes how many cores of others the task may use now. */
+static void count_foreign(struct pin *p, struct pin_task *t, const struct cpuset *others,
+                          uint64_t now_us) {
+    struct cpuset foreign = {{0}};
+    if (t->foreign_us && now_us > t->foreign_us)
+        p->counters.foreign_us += t->foreign_n * (now_us - t->foreign_us);
+    if (t->cpus.file.r == 0)
+        foreign = t->cpus.file.set;
+    cpuset_intersect(&foreign, others);
+    t->foreign_n = cpuset_count(&foreign);
+    t->foreign_us = now_us;
+}
+
 static void cannot_open(struct pin_task *t, int r, uint64_t now_us) {
     t->gone = r == -ESRCH && t->c.pid > 0;
     t->state = r == -ESRCH ? PIN_PENDING : PIN_UNMANAGED;
@@ -142,10 +156,13 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     struct pin_plan plan;
     struct pin_view v = {.at_tick = at_tick, .now_us = now_us, .others = &others};
     v.hold = wanted_of(p, t, &others, &v.wanted);
+    count_foreign(p, t, &others, now_us);
     see(p, t, &v);
     pin_plan(&v, &plan);
     t->hold = plan.hold;
     int r = plan.action == PIN_DO_WRITE ? carry_out(p, t, &plan, now_us) : 0;
+    if (plan.action == PIN_DO_WRITE)
+        count_foreign(p, t, &others, clock_now_us());
     if (r == -ENODEV) {
         pin_task_close(p, t);
         return -EAGAIN;

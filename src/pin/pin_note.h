@@ -32,6 +32,7 @@ struct pin_note {
 struct pin_counters {
     uint64_t passes, ticks, pass_cpu_ns, tick_cpu_ns, corrections[PIN_CAUSES], write_errors;
     uint64_t reopened;
+    uint64_t foreign_us; /* cores of others that tasks could use, times microseconds */
 };
 
 /** A set as short text, "..." at the end when cut, "-" for the empty set. */

@@ -8,6 +8,7 @@
 #include "paddock/affinity.h"
 #include "paddock/clock.h"
 #include "paddock/loop.h"
+#include "paddock/metrics.h"
 #include "src/pin/pin_inner.h"
 #include "src/pin/pin_note.h"
 #include "src/pin/pin_source.h"
@@ -52,6 +53,8 @@ struct pin_task {
     enum pin_state state;
     struct cpuset refused; /* what the kernel did not take, with PIN_FAILED */
     int error;             /* 0, or the -errno that goes with UNMANAGED and FAILED */
+    unsigned foreign_n;    /* cores of others that it may use */
+    uint64_t foreign_us;   /* until when they were counted */
     uint64_t retry_at_us, backoff_us;
     uint64_t overwrites[PIN_CONTEST_COUNT]; /* ring of times */
     uint64_t overwrites_n;
@@ -94,6 +97,7 @@ struct pin {
     int initial_r;           /* 0, or why it could not be read: then no mask is set */
     uint64_t affinity_hash;  /* of the set that our threads have; 0 = none was set */
     struct pin_counters counters;
+    struct metrics_histogram repair; /* from the start of a pass to the write */
     struct pin_note *notes, **notes_last;
     char scratch[CPUSET_TEXT_MAX];
 };

@@ -4,6 +4,7 @@
 #include "src/pin/pin_task.h"
 
 #include "paddock/buf.h"
+#include "paddock/metrics.h"
 #include "paddock/strv.h"
 
 #include <inttypes.h>
@@ -205,67 +206,57 @@ json_t *pin_status(struct pin *p) {
 
 /* ---- metrics ---- */
 
-static int one_metric(struct buf *b, const char *name, const char *kind, const char *help,
-                      uint64_t value) {
-    return buf_printf(
-        b,
-        "# HELP paddock_cpuset_%s %s\n# TYPE paddock_cpuset_%s %s\npaddock_cpuset_%s %" PRIu64 "\n",
-        name, help, name, kind, name, value);
-}
-
 static int states(struct buf *b, struct pin *p) {
+    const char *name = "paddock_cpuset_tasks";
     unsigned n[PIN_UNMANAGED + 1] = {0};
     pthread_mutex_lock(&p->lock);
     for (const struct pin_task *t = p->tasks; t; t = t->next)
         if (!t->gone)
             n[pin_task_state(t)]++;
     pthread_mutex_unlock(&p->lock);
-    int r = buf_puts(b, "# HELP paddock_cpuset_tasks tasks by the state of their cpuset\n"
-                        "# TYPE paddock_cpuset_tasks gauge\n");
-    for (unsigned s = 0; s < ARRAY_LEN(n) && r == 0; s++)
-        r = buf_printf(b, "paddock_cpuset_tasks{state=\"%s\"} %u\n",
-                       pin_state_name((enum pin_state)s), n[s]);
+    int r = metrics_family(b, name, "gauge", "Tasks by the state of their cpuset.");
+    for (unsigned s = 0; s < ARRAY_LEN(n) && r == 0; s++) {
+        char label[64];
+        snprintf(label, sizeof(label), "state=\"%s\"", pin_state_name((enum pin_state)s));
+        r = metrics_sample(b, name, label, n[s]);
+    }
     return r;
 }
 
 static int corrections(struct buf *b, const struct pin_counters *counters) {
-    int r = buf_puts(b, "# HELP paddock_cpuset_corrections_total cpusets that were set right\n"
-                        "# TYPE paddock_cpuset_corrections_total counter\n");
-    for (unsigned c = PIN_CAUSE_NONE + 1; c < PIN_CAUSES && r == 0; c++)
-        r = buf_printf(b, "paddock_cpuset_corrections_total{cause=\"%s\"} %" PRIu64 "\n",
-                       pin_cause_name((enum pin_cause)c), counters->corrections[c]);
+    const char *name = "paddock_cpuset_corrections_total";
+    int r = metrics_family(b, name, "counter", "Cpusets that were set right, by cause.");
+    for (unsigned c = PIN_CAUSE_NONE + 1; c < PIN_CAUSES && r == 0; c++) {
+        char label[64];
+        snprintf(label, sizeof(label), "cause=\"%s\"", pin_cause_name((enum pin_cause)c));
+        r = metrics_sample(b, name, label, (double)counters->corrections[c]);
+    }
     return r;
 }
 
-/* Prometheus escapes these three and no more. */
-static int label(struct buf *b, const char *name, const char *value) {
-    int r = buf_printf(b, "%s=\"", name);
-    for (; *value && r == 0; value++) {
-        if (*value == '"' || *value == '\\')
-            r = buf_append(b, "\\", 1);
-        if (r == 0)
-            r = *value == '\n' ? buf_puts(b, "\\n") : buf_append(b, value, 1);
-    }
-    return r == 0 ? buf_puts(b, "\"") : r;
+static int repair(struct buf *b, const struct pin *p) {
+    const char *name = "paddock_cpuset_repair_duration_seconds";
+    int r = metrics_family(b, name, "histogram",
+                           "Time from the moment when a wrong cpuset was noticed to its repair.");
+    return r < 0 ? r : metrics_histogram_put(b, name, "", &p->repair);
 }
 
 static int of_task(struct buf *b, const struct pin_task *t) {
-    int r = buf_puts(b, "paddock_cpuset_task_corrections_total{");
+    AUTO_BUF struct buf labels;
+    buf_init(&labels, 0);
+    int r = metrics_label(&labels, "alloc_id", t->c.alloc_id);
     if (r == 0)
-        r = label(b, "alloc_id", t->c.alloc_id);
-    if (r == 0)
-        r = buf_puts(b, ",");
-    if (r == 0)
-        r = label(b, "task", t->c.task_name);
-    return r == 0 ? buf_printf(b, "} %" PRIu64 "\n", t->fixes_n) : r;
+        r = metrics_label(&labels, "task", t->c.task_name);
+    return r < 0 ? r
+                 : metrics_sample(b, "paddock_cpuset_task_corrections_total", buf_text(&labels),
+                                  (double)t->fixes_n);
 }
 
 static int of_tasks(struct buf *b, struct pin *p) {
     struct copy *c = calloc(1, sizeof(*c));
-    int r =
-        !c ? -ENOMEM
-           : buf_puts(b, "# HELP paddock_cpuset_task_corrections_total corrections of one task\n"
-                         "# TYPE paddock_cpuset_task_corrections_total counter\n");
+    int r = !c ? -ENOMEM
+               : metrics_family(b, "paddock_cpuset_task_corrections_total", "counter",
+                                "Corrections of one task that runs.");
     while (r == 0 && (r = copy_next(p, c)) > 0)
         r = of_task(b, &c->t);
     if (c)
@@ -274,33 +265,44 @@ static int of_tasks(struct buf *b, struct pin *p) {
     return r;
 }
 
+static int counts(struct buf *b, const struct totals *totals) {
+    const struct pin_counters *c = &totals->of_thread;
+    const struct {
+        const char *name, *help;
+        double value;
+    } rows[] = {
+        {"paddock_cpuset_foreign_core_seconds_total",
+         "Cores of other tasks that tasks could use, times the seconds since that was noticed.",
+         (double)c->foreign_us / 1e6},
+        {"paddock_cpuset_write_errors_total", "Writes that the kernel refused.",
+         (double)c->write_errors},
+        {"paddock_cpuset_events_total", "File events seen.", (double)totals->events},
+        {"paddock_cpuset_ticks_total", "Times that everything was read again.", (double)c->ticks},
+        {"paddock_cpuset_cpu_seconds_total", "CPU time of the reconciler.",
+         (double)c->pass_cpu_ns / 1e9},
+        {"paddock_cpuset_unit_calls_total", "Units set by way of systemd.",
+         (double)totals->unit_calls},
+        {"paddock_cpuset_unit_errors_total", "Units that systemd refused to set.",
+         (double)totals->unit_errors},
+        {"paddock_cpuset_watch_errors_total", "Files that cannot be watched.",
+         (double)totals->watch_errors},
+    };
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows) && r == 0; i++)
+        r = metrics_one(b, rows[i].name, "counter", rows[i].help, rows[i].value);
+    return r;
+}
+
 static int all_metrics(struct buf *b, struct pin *p) {
     struct totals totals = count_all(p);
-    const struct pin_counters *c = &totals.of_thread;
     int r = states(b, p);
     if (r == 0)
-        r = corrections(b, c);
+        r = corrections(b, &totals.of_thread);
     if (r == 0)
-        r = one_metric(b, "write_errors_total", "counter", "writes that the kernel refused",
-                       c->write_errors);
+        r = repair(b, p);
     if (r == 0)
-        r = one_metric(b, "events_total", "counter", "file events seen", totals.events);
-    if (r == 0)
-        r = one_metric(b, "ticks_total", "counter", "times that everything was read again",
-                       c->ticks);
-    if (r == 0)
-        r = one_metric(b, "cpu_nanoseconds_total", "counter", "CPU time of the reconciler",
-                       c->pass_cpu_ns);
-    if (r == 0)
-        r = one_metric(b, "unit_calls_total", "counter", "units set by way of systemd",
-                       totals.unit_calls);
-    if (r == 0)
-        r = one_metric(b, "unit_errors_total", "counter", "units that systemd refused to set",
-                       totals.unit_errors);
-    if (r == 0)
-        r = one_metric(b, "watch_errors_total", "counter", "files that cannot be watched",
-                       totals.watch_errors);
-    return r == 0 ? of_tasks(b, p) : r;
+        r = counts(b, &totals);
+    return r < 0 ? r : of_tasks(b, p);
 }
 
 char *pin_metrics(struct pin *p) {

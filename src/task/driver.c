@@ -6,6 +6,7 @@
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 #include "paddock/log.h"
+#include "paddock/metrics.h"
 #include "paddock/parse.h"
 
 #include <fcntl.h>
@@ -377,8 +378,7 @@ static json_t *stored_tasks(struct driver *d) {
     for (size_t i = 0; i < n; i++) {
         struct task_look now = store_look(all[i]);
         json_array_append_new(tasks, json_pack("{s:s,s:s,s:b}", "task_id", all[i]->id, "image_id",
-                                               now.image_id, "running",
-                                               now.phase == TASK_RUNNING));
+                                               now.image_id, "running", now.phase == TASK_RUNNING));
         task_unref(all[i]);
     }
     free(all);
@@ -404,22 +404,41 @@ json_t *driver_status(struct driver *d) {
         show_unmanaged(d, pinned, pin_disabled_reason(pin));
     return json_pack("{s:{s:s,s:s,s:i,s:s},s:o,s:o*,s:o*}", "driver", "name", d->name, "version",
                      PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "tasks",
-                     stored_tasks(d), "pin", pinned, "log_pump", pump ? logpump_status(pump) : NULL);
+                     stored_tasks(d), "pin", pinned, "log_pump",
+                     pump ? logpump_status(pump) : NULL);
+}
+
+/* Tasks by what Nomad sees of them. */
+static int task_metrics(struct driver *d, struct buf *b) {
+    static const char *const names[] = {"starting", "running", "exited"};
+    struct task **all;
+    size_t n, by[ARRAY_LEN(names)] = {0};
+    int r = store_all(d->store, &all, &n);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        enum task_phase phase = store_look(all[i]).phase;
+        by[phase == TASK_STARTING ? 0 : phase == TASK_RUNNING ? 1 : 2]++;
+        task_unref(all[i]);
+    }
+    free(all);
+    r = metrics_family(b, "paddock_tasks", "gauge",
+                       "Tasks that Nomad has not destroyed, by state.");
+    for (size_t i = 0; i < ARRAY_LEN(names) && r == 0; i++) {
+        char label[32];
+        snprintf(label, sizeof(label), "state=\"%s\"", names[i]);
+        r = metrics_sample(b, "paddock_tasks", label, (double)by[i]);
+    }
+    return r;
 }
 
 /* @pins: the reconciler's metrics. */
 static int all_metrics(struct buf *b, struct driver *d, const char *pins) {
-    struct docker_skipped skipped;
-    docker_skipped_get(d->docker, &skipped);
     int r = buf_puts(b, pins);
     if (r == 0)
-        r = buf_printf(b,
-                       "# HELP paddock_docker_skipped_total parts of Docker's answers that could "
-                       "not be read\n"
-                       "# TYPE paddock_docker_skipped_total counter\n"
-                       "paddock_docker_skipped_total{kind=\"event\"} %" PRIu64 "\n"
-                       "paddock_docker_skipped_total{kind=\"container\"} %" PRIu64 "\n",
-                       skipped.events, skipped.containers);
+        r = docker_metrics(d->docker, b);
+    if (r == 0)
+        r = task_metrics(d, b);
     struct logpump *pump = pump_of(d);
     return r == 0 && pump ? logpump_metrics(pump, b) : r;
 }

@@ -83,6 +83,13 @@ static void assert_asked(const char *want) {
     pthread_mutex_unlock(&peer_lock);
 }
 
+static bool peer_was_asked(void) {
+    pthread_mutex_lock(&peer_lock);
+    bool asked = peer_asked[0];
+    pthread_mutex_unlock(&peer_lock);
+    return asked;
+}
+
 static void peer_says(const char *text) {
     atomic_store(&peer_cut, 0);
     atomic_store(&peer_dribbles, false);
@@ -100,6 +107,7 @@ static int setup(void **state) {
     assert_int_equal(bind(listener, (const struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(listen(listener, 8), 0);
     peer_says(status_doc);
+    peer_asked[0] = '\0';
     atomic_store(&peer_stop, false);
     return pthread_create(&peer_thread, NULL, peer, NULL);
 }
@@ -127,13 +135,13 @@ struct ran {
     char out[65536], err[8192];
 };
 
-static void start(struct ran *r, const char *const *args) {
+/* stdout is the pair @out: the test's end, the program's. */
+static void start_on(struct ran *r, int out[2], const char *const *args) {
     const char *argv[12] = {"paddock"};
-    int out[2], err[2], n = 1;
+    int err[2], n = 1;
     for (; args && *args; args++)
         argv[n++] = *args;
     *r = (struct ran){.status = -1};
-    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     assert_int_equal(pipe2(err, O_CLOEXEC), 0);
     posix_spawn_file_actions_t a;
     posix_spawn_file_actions_init(&a);
@@ -148,24 +156,44 @@ static void start(struct ran *r, const char *const *args) {
     r->err_fd = err[0];
 }
 
-/* Reads on until both have ended, or @text is in stdout. */
+static void start(struct ran *r, const char *const *args) {
+    int out[2];
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    start_on(r, out, args);
+}
+
+static void start_on_terminal(struct ran *r, const char *const *args) {
+    int out[2] = {posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), -1};
+    assert_true(out[0] >= 0 && grantpt(out[0]) == 0 && unlockpt(out[0]) == 0);
+    out[1] = open(ptsname(out[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(out[1] >= 0);
+    start_on(r, out, args);
+}
+
+/* What has come within 100 ms at most. A terminal ends with EIO. */
+static void read_some(struct ran *r) {
+    struct pollfd p[2] = {{.fd = r->out_fd, .events = POLLIN}, {.fd = r->err_fd, .events = POLLIN}};
+    poll(p, 2, 100);
+    for (int i = 0; i < 2; i++) {
+        char *to = i ? r->err : r->out;
+        size_t have = strlen(to), size = i ? sizeof(r->err) : sizeof(r->out);
+        ssize_t n = p[i].revents ? read(p[i].fd, to + have, size - 1 - have) : -1;
+        bool ended = n == 0 || (n < 0 && p[i].revents && errno == EIO);
+        if (ended && i)
+            r->err_fd = fd_close(r->err_fd);
+        else if (ended)
+            r->out_fd = fd_close(r->out_fd);
+    }
+}
+
+/* Reads on until both have ended, or @text is in one of them. */
 static void read_on(struct ran *r, const char *text) {
     uint64_t end = clock_now_us() + WAIT_US;
-    while (!(text && strstr(r->out, text)) && (r->out_fd >= 0 || r->err_fd >= 0)) {
-        struct pollfd p[2] = {{.fd = r->out_fd, .events = POLLIN},
-                              {.fd = r->err_fd, .events = POLLIN}};
+    while (!(text && (strstr(r->out, text) || strstr(r->err, text))) &&
+           (r->out_fd >= 0 || r->err_fd >= 0)) {
         if (clock_now_us() > end)
             fail_msg("not in time: \"%s\", \"%s\"", r->out, r->err);
-        poll(p, 2, 100);
-        for (int i = 0; i < 2; i++) {
-            char *to = i ? r->err : r->out;
-            size_t have = strlen(to), size = i ? sizeof(r->err) : sizeof(r->out);
-            ssize_t n = p[i].revents ? read(p[i].fd, to + have, size - 1 - have) : -1;
-            if (n == 0 && i)
-                r->err_fd = fd_close(r->err_fd);
-            else if (n == 0)
-                r->out_fd = fd_close(r->out_fd);
-        }
+        read_some(r);
     }
 }
 
@@ -214,14 +242,134 @@ static void test_status_watch__goes_on_when_the_plugin_does_not(void **state) {
     start(&r, (const char *const[]){"status", "--watch", "--socket", path, NULL});
     read_on(&r, "web");
     peer_says("nonsense");
-    read_on(&r, "5  -\n\033[H\033[2J\033[H\033[2J"); /* the old table is wiped away, once more */
+    read_on(&r, "no running driver answers");
     peer_says("{\"driver\": {\"name\": \"again\"}, \"pin\": {\"tasks\": []}}");
     read_on(&r, "again");
     kill(r.pid, SIGTERM);
     read_on(&r, NULL);
     finish(&r);
     assert_int_equal(r.status, -SIGTERM);
-    assert_says(r.err, "no running driver answers");
+    assert_null(strchr(r.out, '\033')); /* it is no terminal */
+}
+
+static void test_status_watch__terminal__drawn_in_place(void **state) {
+    struct ran r;
+    (void)state;
+    start_on_terminal(&r, (const char *const[]){"status", "--watch", "--socket", path, NULL});
+    read_on(&r, "\033[K\r\n\033[J\033[H"); /* twice, each line to its end */
+    assert_says(r.out, "\033[2J\033[Hdocker 1.2, pid 7, 1 task\033[K\r\n");
+    kill(r.pid, SIGTERM);
+    read_on(&r, NULL);
+    finish(&r);
+}
+
+static void test_status_task__all_about_it(void **state) {
+    struct ran r;
+    (void)state;
+    RUN(&r, "status", "--socket", path, "0123");
+    assert_int_equal(r.status, 0);
+    assert_says(r.out, "task         web\nalloc        0123456789abcdef\n");
+    assert_says(r.out, "corrections  5\n");
+    RUN(&r, "status", "--json", "--socket", path, "web");
+    json_auto_t *all = json_loads(r.out, 0, NULL);
+    assert_int_equal(json_array_size(all), 1);
+    RUN(&r, "status", "--socket", path, "other");
+    assert_int_equal(r.status, 1);
+    assert_says(r.err, "no running task is named \"other\"");
+}
+
+/* Names of tasks come from job files. */
+static const char evil_doc[] =
+    "{\"driver\": {\"name\": \"docker\", \"version\": \"1.2\", \"pid\": 7},"
+    " \"machine\": {\"online\": \"0-3\"},"
+    " \"pin\": {\"host\": {\"cpus\": 4, \"disabled\": \"\\u001b[5m\"},"
+    " \"tasks\": [{\"task_id\": \"x\", \"alloc_id\": \"01\\u001b[1m\", \"task\": "
+    "\"w\\u001b]0;t\\u0007\\u009b2Jb\", \"kind\": \"cores\", \"wanted\": \"2-3\","
+    " \"actual\": \"0-3\", \"state\": \"held\\u007f\", \"why\": \"\\u0085\", \"corrections\": 1,"
+    " \"history\": [{\"time_ns\": 5, \"cause\": \"a\\u001bb\", \"old\": \"1\", \"new\": "
+    "\"2\"}]}]}}";
+
+static void assert_no_control(const char *text) {
+    for (const char *at = text; *at; at++)
+        if (((unsigned char)*at < ' ' && *at != '\n') || *at == 0x7f ||
+            (at[0] == '\xc2' && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xa0))
+            fail_msg("a control character at byte %zu of %s", (size_t)(at - text), text);
+}
+
+static void test_hostile_names__no_control_characters(void **state) {
+    static const char *const lines[][3] = {
+        {"status", NULL}, {"status", "01", NULL}, {"status", "--json", NULL}};
+    struct ran r;
+    (void)state;
+    peer_says(evil_doc);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        run(&r, (const char *const[]){lines[i][0], "--socket", path, lines[i][1], NULL});
+        assert_int_equal(r.status, 0);
+        assert_says(r.out, "cores");
+        assert_no_control(r.out);
+    }
+}
+
+static void test_events__what_is_new(void **state) {
+    struct ran r;
+    (void)state;
+    start(&r, (const char *const[]){"events", "--socket", path, NULL});
+    while (!peer_was_asked())
+        read_some(&r);
+    peer_says(evil_doc); /* web has ended, another task came */
+    read_on(&r, "new -> held?: ?");
+    assert_says(r.out, "1970-01-01T00:00:00.000Z 01?[1m w?]0;t??2Jb: a?b, 1 -> 2\n");
+    assert_null(strstr(r.out, "web"));
+    peer_says("nonsense"); /* the plugin is restarted */
+    read_on(&r, "not an answer");
+    assert_no_control(r.out);
+    kill(r.pid, SIGTERM);
+    read_on(&r, NULL);
+    finish(&r);
+}
+
+static void test_output__full_disk__status_1(void **state) {
+    static const char *const commands[] = {"status", "metrics", "check", "help"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        struct ran r;
+        int out[2] = {open("/dev/null", O_RDONLY | O_CLOEXEC),
+                      open("/dev/full", O_WRONLY | O_CLOEXEC)};
+        peer_says(i == 1 ? "{\"metrics\": \"a 1\\n\"}" : status_doc);
+        start_on(&r, out,
+                 (const char *const[]){commands[i], i < 2 ? "--socket" : NULL, path, NULL});
+        read_on(&r, NULL);
+        finish(&r);
+        assert_int_equal(r.status, 1);
+        assert_says(r.err, "could not be written: No space left on device");
+    }
+}
+
+static void test_debug__a_file_without_secrets(void **state) {
+    struct ran r;
+    char name[160], again[160];
+    struct stat st;
+    (void)state;
+    snprintf(name, sizeof(name), "%s/report", dir);
+    setenv("DOCKER_HOST", "unix:///nonexistent", 1);
+    setenv("VAULT_TOKEN", "s.secret", 1);
+    RUN(&r, "debug", "--output", name, "--socket", path);
+    unsetenv("VAULT_TOKEN");
+    unsetenv("DOCKER_HOST");
+    assert_int_equal(r.status, 0);
+    assert_int_equal(stat(name, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    FILE *f = fopen(name, "re");
+    static char text[1u << 20];
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    fclose(f);
+    assert_says(text, "==== check\n");
+    assert_says(text, "\"task\": \"web\"");
+    assert_null(strstr(text, "s.secret"));
+    snprintf(again, sizeof(again), "%s: File exists", name);
+    RUN(&r, "debug", "--output", name, "--socket", path);
+    assert_int_equal(r.status, 1);
+    assert_says(r.err, again);
 }
 
 static void test_status_watch_json__one_document_a_line(void **state) {
@@ -295,10 +443,13 @@ static void test_nobody_there__said_and_status_1(void **state) {
 }
 
 static void test_usage__statuses(void **state) {
-    static const char *const commands[] = {"status", "metrics", "check"};
+    static const char *const commands[] = {"metrics", "check", "events", "debug", "status"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         struct ran r;
+        RUN(&r, "help", commands[i]);
+        assert_int_equal(r.status, 0);
+        assert_says(r.out, "usage: paddock ");
         RUN(&r, commands[i], "--help");
         assert_int_equal(r.status, 0);
         assert_says(r.out, "usage: paddock ");
@@ -306,7 +457,10 @@ static void test_usage__statuses(void **state) {
         assert_int_equal(r.status, 2);
         assert_string_equal(r.out, "");
         assert_says(r.err, "usage: paddock ");
-        RUN(&r, commands[i], "word");
+        if (strcmp(commands[i], "status") == 0)
+            RUN(&r, commands[i], "word", "another");
+        else
+            RUN(&r, commands[i], "word");
         assert_int_equal(r.status, 2);
     }
 }
@@ -461,6 +615,12 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_status__table_and_json),
         TEST(test_status_watch__goes_on_when_the_plugin_does_not),
+        TEST(test_status_watch__terminal__drawn_in_place),
+        TEST(test_status_task__all_about_it),
+        TEST(test_hostile_names__no_control_characters),
+        TEST(test_events__what_is_new),
+        TEST(test_output__full_disk__status_1),
+        TEST(test_debug__a_file_without_secrets),
         TEST(test_status_watch_json__one_document_a_line),
         TEST(test_metrics__printed_as_they_come),
         TEST(test_answers_that_are_none__said_and_status_1),

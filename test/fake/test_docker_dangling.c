@@ -177,9 +177,11 @@ static void test_docker_dangling_run__hostile_neighbour__others_are_removed(void
         assert_int_equal(search(x, 0, false, NULL), 1);
         assert_false(is_there(x, "forgotten"));
     }
-    struct docker_skipped skipped;
-    docker_skipped_get(x->docker, &skipped);
-    assert_int_equal(skipped.containers, 4);
+    AUTO_BUF struct buf metrics;
+    buf_init(&metrics, 0);
+    assert_int_equal(docker_metrics(x->docker, &metrics), 0);
+    assert_non_null(
+        strstr(buf_text(&metrics), "paddock_docker_skipped_total{kind=\"container\"} 4\n"));
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, fake_pair_teardown)

@@ -249,9 +249,10 @@ static void test_docker_events__hostile_lines__others_are_told(void **state) {
     for (unsigned i = 0; i < x->skipped; i++)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s;", x->skipped_ids[i]);
     assert_string_equal(text, "bb1;bb2;bb3;bb4;;;");
-    struct docker_skipped skipped;
-    docker_skipped_get(x->docker, &skipped);
-    assert_int_equal(skipped.events, 6);
+    AUTO_BUF struct buf metrics;
+    buf_init(&metrics, 0);
+    assert_int_equal(docker_metrics(x->docker, &metrics), 0);
+    assert_non_null(strstr(buf_text(&metrics), "paddock_docker_skipped_total{kind=\"event\"} 6\n"));
 }
 
 /* Somebody's exec with two megabytes of arguments: passed over, and not asked for again and again.

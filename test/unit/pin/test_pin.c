@@ -634,11 +634,20 @@ static const char *skip_label(const char *p) {
     return *p ? p + 1 : NULL;
 }
 
-/* A sample of the metric @name, whose value is a whole number. */
+static bool is_suffix(const char *text, size_t len) {
+    static const char *const suffixes[] = {"", "_bucket", "_sum", "_count"};
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
+        if (strlen(suffixes[i]) == len && strncmp(text, suffixes[i], len) == 0)
+            return true;
+    return false;
+}
+
+/* A sample of the metric @name. */
 static bool is_sample(const char *line, const char *name) {
-    size_t n = name_len(line, true);
+    size_t n = name_len(line, true), family = strlen(name);
     const char *p = line + n;
-    if (n != strlen(name) || strncmp(line, name, n) != 0)
+    char *end;
+    if (n < family || strncmp(line, name, family) != 0 || !is_suffix(line + family, n - family))
         return false;
     if (*p == '{') {
         do
@@ -647,7 +656,7 @@ static bool is_sample(const char *line, const char *name) {
         if (!p || *p++ != '}')
             return false;
     }
-    return *p == ' ' && p[1] && strspn(p + 1, "0123456789") == strlen(p + 1);
+    return *p == ' ' && p[1] && strtod(p + 1, &end) >= 0 && *end == '\0';
 }
 
 /* Each metric: HELP, TYPE, samples; counters end in _total, and no name comes twice. */
@@ -673,7 +682,8 @@ static void assert_prometheus(char *text) {
         assert_int_equal(sscanf(line, "# TYPE %79s %15s", name, kind), 2);
         assert_string_equal(name, seen[n - 1]);
         bool total = strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0;
-        assert_string_equal(kind, total ? "counter" : "gauge");
+        if (strcmp(kind, "histogram") != 0)
+            assert_string_equal(kind, total ? "counter" : "gauge");
     }
     assert_true(n > 5);
 }
