@@ -11,10 +11,11 @@
 #include "paddock/create.h"
 #include "paddock/log.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
-#define SIBLINGS_TURN_US (5 * US_PER_MS)    /* between two checks of the exposed starts */
 #define SIBLINGS_IMAGES_MAX 1024            /* remembered; then they are checked anew */
 #define SIBLINGS_ANSWER_US (5 * US_PER_SEC) /* of Docker; without one, all is held */
 
@@ -28,6 +29,32 @@ static struct docker_begun *ask(struct driver *d, const struct task_config *task
     return n < (int)sizeof(label) ? docker_container_labelled_begin(d->docker, label) : NULL;
 }
 
+/* Under the lock. What others wait for has changed: they try once more. */
+static void wake_siblings(const struct driver *d, const struct sibling *s) {
+    for (const struct sibling *o = d->siblings; o; o = o->next)
+        if (is_sibling(s, o) && o->wake_fd >= 0 && eventfd_write(o->wake_fd, 1) < 0)
+            log_error("start", LOG_KV("errno", strerror(errno)), "eventfd");
+}
+
+/* Between two tries. The first time it makes the eventfd and does not wait, because the state may
+ * have changed before the eventfd was there. */
+static int wait_for_sibling(struct driver *d, struct sibling *s, const struct call *call) {
+    eventfd_t count;
+    if (s->wake_fd < 0) {
+        int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd < 0)
+            return -errno;
+        pthread_mutex_lock(&d->lock);
+        s->wake_fd = fd;
+        pthread_mutex_unlock(&d->lock);
+        return 0;
+    }
+    int r = call_wait_fd(call, s->wake_fd, POLLIN);
+    if (r == 0 && eventfd_read(s->wake_fd, &count) < 0 && errno != EAGAIN)
+        r = -errno;
+    return r;
+}
+
 unsigned siblings_expose(struct driver *d, struct sibling *s) {
     bool reached = false;
     pthread_mutex_lock(&d->lock);
@@ -39,6 +66,8 @@ unsigned siblings_expose(struct driver *d, struct sibling *s) {
     for (const struct sibling *o = d->siblings; o; o = o->next)
         reached |= is_sibling(s, o) && o->reaches;
     s->exposed = !reached;
+    if (reached)
+        wake_siblings(d, s);
     pthread_mutex_unlock(&d->lock);
     if (reached)
         store_set_logs_movable(d->store, s->task->alloc_id);
@@ -50,6 +79,7 @@ unsigned siblings_expose(struct driver *d, struct sibling *s) {
 void siblings_cover(struct driver *d, struct sibling *s) {
     pthread_mutex_lock(&d->lock);
     s->exposed = false;
+    wake_siblings(d, s);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -62,8 +92,10 @@ static int try_reach(struct driver *d, struct sibling *s) {
     for (const struct sibling *o = d->siblings; o && r != 1; o = o->next)
         if (is_sibling(s, o) && o->exposed)
             r = s->exposed && o->reaches ? 1 : -EAGAIN;
-    if (r == 1)
+    if (r == 1) {
         s->exposed = false;
+        wake_siblings(d, s);
+    }
     pthread_mutex_unlock(&d->lock);
     return r;
 }
@@ -72,7 +104,7 @@ int siblings_reach(struct driver *d, struct sibling *s, const struct call *call,
     int r;
     store_set_logs_movable(d->store, s->task->alloc_id);
     while ((r = try_reach(d, s)) == -EAGAIN) {
-        r = call_sleep(call, SIBLINGS_TURN_US);
+        r = wait_for_sibling(d, s, call);
         if (r < 0)
             return err_set(err, ERR_RECOVERABLE, -r,
                            "waiting for the start of another task of the allocation, whose folders "
@@ -102,7 +134,7 @@ int siblings_take_turn(struct driver *d, struct sibling *s, bool unproven, const
     bool waited = false;
     while (!try_turn(d, s, unproven)) {
         waited = true;
-        int r = call_sleep(call, SIBLINGS_TURN_US);
+        int r = wait_for_sibling(d, s, call);
         if (r < 0)
             return err_set(err, ERR_RECOVERABLE, -r,
                            "waiting for the start of another task of the allocation: %s",
@@ -116,6 +148,7 @@ int siblings_take_turn(struct driver *d, struct sibling *s, bool unproven, const
 void siblings_pass(struct driver *d, struct sibling *s) {
     pthread_mutex_lock(&d->lock);
     s->turn = s->unproven = false;
+    wake_siblings(d, s);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -167,6 +200,8 @@ void siblings_leave(struct driver *d, struct sibling *s) {
             break;
         }
     s->entered = s->exposed = s->reaches = s->turn = s->unproven = false;
+    wake_siblings(d, s);
+    s->wake_fd = fd_close(s->wake_fd);
     pthread_mutex_unlock(&d->lock);
     docker_begun_free(TAKE_PTR(s->asked));
 }

@@ -23,9 +23,12 @@
 
 struct driver;
 
-/* One StartTask, on its thread's stack. Starts as {0} with the task. */
+/* One StartTask, on its thread's stack. Starts as SIBLING(task). */
+#define SIBLING(config)                                                                            \
+    { .task = (config), .wake_fd = -EBADF }
 struct sibling {
     const struct task_config *task;
+    int wake_fd;                    /* eventfd of a start that waits; under the driver's lock */
     bool entered, exposed, reaches; /* under the driver's lock */
     bool turn, unproven;            /* under the driver's lock */
     struct docker_begun *asked;     /* for the containers of the allocation */

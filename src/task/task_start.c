@@ -750,7 +750,7 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
                       .config = config,
                       .plugin = &plugin->c,
                       .fifos = {-EBADF, -EBADF},
-                      .sibling = {.task = config}};
+                      .sibling = SIBLING(config)};
     struct driver_started result = {0};
     int r = config_job_decode(config->driver_config, config->driver_config_len, &s.job, err);
     if (r == 0)

@@ -52,12 +52,27 @@ static int setup(void **state) {
     return asprintf(&x->task.resources.cpuset_cgroup, "%s/cgroup/" SCOPE, x->w.dir) < 0;
 }
 
-static void *reserve_meanwhile(void *arg) {
-    const struct world_web *x = arg;
-    while (fake_count(&x->w.fake, "POST /containers/create") == 0)
-        usleep(1000);
+static void *start(void *arg) {
+    struct world_web *x = arg;
+    struct call call = fake_call();
+    struct err err = {0};
+    int r = driver_start_task(x->w.d, &call, &x->task, &x->started, &err);
+    if (r < 0)
+        fprintf(stderr, "StartTask: %s\n", err.text);
+    else
+        driver_started_told(x->w.d, &x->started);
+    return (void *)(intptr_t)r;
+}
+
+/* A core is reserved while Docker makes the container. */
+static void start_and_reserve(struct world_web *x) {
+    pthread_t thread;
+    void *r;
+    assert_int_equal(pthread_create(&thread, NULL, start, x), 0);
+    world_until_count(&x->w, "POST /containers/create", 1);
     put_pool(x, "2-3\n", "1\n");
-    return NULL;
+    assert_int_equal(pthread_join(thread, &r), 0);
+    assert_int_equal((intptr_t)r, 0);
 }
 
 static const char *updated(struct world_web *x, json_t **ret) {
@@ -72,11 +87,8 @@ static const char *updated(struct world_web *x, json_t **ret) {
 
 static void test_start__pool_changes_before_the_start__docker_gets_the_new_set(void **state) {
     struct world_web *x = *state;
-    pthread_t thread;
     fake_rules(&x->w.fake, "POST /containers/create delay=500\n");
-    assert_int_equal(pthread_create(&thread, NULL, reserve_meanwhile, x), 0);
-    world_run(&x->w, &x->task, NULL);
-    pthread_join(thread, NULL);
+    start_and_reserve(x);
     json_auto_t *body = NULL;
     const char *set = updated(x, &body);
     assert_non_null(set);
@@ -93,12 +105,9 @@ static void test_start__pool_stays__no_update(void **state) {
 /* The reconciler corrects the container after its start. */
 static void test_start__update_refused__started_all_the_same(void **state) {
     struct world_web *x = *state;
-    pthread_t thread;
     fake_rules(&x->w.fake, "POST /containers/create delay=500\n"
                            "POST /containers/*/update status=500 body={\"message\":\"no\"}\n");
-    assert_int_equal(pthread_create(&thread, NULL, reserve_meanwhile, x), 0);
-    world_run(&x->w, &x->task, NULL);
-    pthread_join(thread, NULL);
+    start_and_reserve(x);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 

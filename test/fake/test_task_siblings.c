@@ -339,7 +339,7 @@ static void test_start__swapped_before_docker_said_who_runs__refused(void **stat
 static void test_siblings_reach__two_exposed__one_holds(void **state) {
     struct pair *p = *state;
     struct driver *d = world_of(state)->d;
-    struct sibling a = {.task = &p->x.task}, b = {.task = &p->evil};
+    struct sibling a = SIBLING(&p->x.task), b = SIBLING(&p->evil);
     struct call soon = call_within(NULL, 20 * US_PER_MS), call = fake_call();
     struct err err = {0};
     assert_int_equal(driver_activate(d, &err), 0);
@@ -359,6 +359,72 @@ static void test_siblings_reach__two_exposed__one_holds(void **state) {
     siblings_leave(d, &a);
 }
 
+/* ---- waiting ---- */
+
+struct waiter {
+    struct driver *d;
+    struct sibling s;
+    bool for_turn;
+    int r;
+};
+
+static void *wait_thread(void *arg) {
+    struct waiter *b = arg;
+    struct call call = fake_call();
+    b->r = b->for_turn ? siblings_take_turn(b->d, &b->s, true, &call, NULL)
+                       : siblings_reach(b->d, &b->s, &call, NULL);
+    return NULL;
+}
+
+static bool is_waiting(void *ctx) {
+    struct waiter *b = ctx;
+    pthread_mutex_lock(&b->d->lock);
+    bool is = b->s.wake_fd >= 0;
+    pthread_mutex_unlock(&b->d->lock);
+    return is;
+}
+
+static void expose_again(struct driver *d, struct sibling *a) {
+    assert_int_equal(siblings_expose(d, a), CREATE_OWN_ALL);
+}
+
+static void reach_too(struct driver *d, struct sibling *a) {
+    struct call call = fake_call();
+    assert_int_equal(siblings_reach(d, a, &call, NULL), 1);
+}
+
+/* Each change that lets a waiting start go on wakes it. */
+static void test_siblings__other_changes__waiter_goes_on(void **state) {
+    static const struct {
+        void (*change)(struct driver *d, struct sibling *a);
+        bool for_turn;
+        int want;
+    } rows[] = {
+        {siblings_cover, false, 0}, {siblings_leave, false, 0}, {expose_again, false, 0},
+        {reach_too, false, 0},      {siblings_pass, true, 1},   {siblings_leave, true, 1},
+    };
+    struct pair *p = *state;
+    struct driver *d = world_of(state)->d;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct sibling a = SIBLING(&p->x.task);
+        struct waiter b = {.d = d, .s = SIBLING(&p->evil), .for_turn = rows[i].for_turn};
+        struct call call = fake_call();
+        pthread_t thread;
+        assert_int_equal(siblings_expose(d, &a), 0);
+        assert_int_equal(siblings_expose(d, &b.s), 0);
+        if (b.for_turn)
+            assert_int_equal(siblings_take_turn(d, &a, true, &call, NULL), 0);
+        assert_int_equal(pthread_create(&thread, NULL, wait_thread, &b), 0);
+        world_until(is_waiting, &b, "a start that waits");
+        rows[i].change(d, &a);
+        pthread_join(thread, NULL);
+        if (b.r != rows[i].want)
+            fail_msg("row %zu: %d, want %d", i, b.r, rows[i].want);
+        siblings_leave(d, &a);
+        siblings_leave(d, &b.s);
+    }
+}
+
 /* ---- turns ---- */
 
 static int turn_within_20_ms(struct driver *d, struct sibling *s, bool unproven) {
@@ -369,7 +435,7 @@ static int turn_within_20_ms(struct driver *d, struct sibling *s, bool unproven)
 static void test_siblings_take_turn__unproven__shared_with_no_other(void **state) {
     struct pair *p = *state;
     struct driver *d = world_of(state)->d;
-    struct sibling a = {.task = &p->x.task}, b = {.task = &p->evil};
+    struct sibling a = SIBLING(&p->x.task), b = SIBLING(&p->evil);
     assert_int_equal(siblings_expose(d, &a), 0);
     assert_int_equal(siblings_expose(d, &b), 0);
     assert_int_equal(turn_within_20_ms(d, &a, false), 0);
@@ -434,6 +500,7 @@ static const struct CMUnitTest tests[] = {
     T(test_start__with_the_allocation__waits_no_longer_than_its_call),
     T(test_start__swapped_before_docker_said_who_runs__refused),
     T(test_siblings_reach__two_exposed__one_holds),
+    T(test_siblings__other_changes__waiter_goes_on),
     T(test_siblings_take_turn__unproven__shared_with_no_other),
     T(test_start__unproven_image__siblings_start_one_after_the_other),
     T(test_start__proven_image__siblings_start_side_by_side),
