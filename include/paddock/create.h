@@ -15,6 +15,7 @@
  * unless @hold says otherwise. */
 #include "paddock/config.h"
 #include "paddock/labels.h"
+#include "paddock/path_below.h"
 #include "paddock/task_config.h"
 #include <jansson.h>
 
@@ -40,6 +41,9 @@ struct create_host {
                               * NULL = Docker is told the names */
     unsigned hold; /* of enum create_own: what is held and mounted, too; needs @sources_dir */
     int api_minor; /* of Docker's API in use, of docker_api_minor(); 0 = the oldest */
+    /* The user of this host who is root in Docker's containers; NULL = root. Owns the folders that
+     * are made for `volumes`, and the hosts file. */
+    const struct path_owner *root;
     const char *resolv_conf; /* path of the system's file, for tests; NULL = /etc/resolv.conf */
 };
 

@@ -2,6 +2,7 @@
 /* Where a path that a job names really leads. A task can plant symlinks in the folders that it
  * shares with the host, so the text of a path says nothing. */
 #include "paddock/cleanup.h"
+#include <sys/types.h>
 
 #define PATH_BELOW_MAX 4096
 #define PATH_BELOW_LINKS_MAX 40 /* as the kernel */
@@ -15,7 +16,15 @@
  */
 int path_below_resolve(const char *root, const char *path, char **ret_real, int *ret_fd) MUST_CHECK;
 
-/** The same, and directories that are missing are made (mode 0755), none of them through a symlink:
- * @ret_fd is always an open descriptor. -ENOENT also when @root itself is missing; -ENOTDIR, -ELOOP
- * when something else is put in the place of a new directory. */
-int path_below_make(const char *root, const char *path, char **ret_real, int *ret_fd) MUST_CHECK;
+/* Who owns a new file or directory. */
+struct path_owner {
+    uid_t uid;
+    gid_t gid;
+};
+
+/** As path_below_resolve(), and makes the directories that are missing (mode 0755), none of them
+ * through a symlink: @ret_fd is always an open descriptor. @owner: of these directories, NULL =
+ * this process. Returns also -ENOENT when @root itself is missing; -ENOTDIR, -ELOOP when something
+ * else is put in the place of a new directory. */
+int path_below_make(const char *root, const char *path, const struct path_owner *owner,
+                    char **ret_real, int *ret_fd) MUST_CHECK;

@@ -1,6 +1,7 @@
 #pragma once
 /* Files in folders that a task can write to. Context of all: any thread, local file system. */
 #include "paddock/cleanup.h"
+#include "paddock/path_below.h"
 #include <stddef.h>
 
 /** Opens a file that somebody stored: @path (absolute, cleaned) for reading, without waiting.
@@ -25,8 +26,9 @@ enum path_file_how {
     PATH_FILE_IF_ABSENT, /* a regular file that is there stays */
 };
 
-/** Writes @text to @dir/@name, mode 0644, in one step: readers see all of it or nothing. @dir is
- * found as path_below_resolve finds it below @root. No symlink is followed. Returns 0
- * nothing to do; 1 written; -EXDEV; -EEXIST what is there is no regular file; other -errno. */
+/** Writes @text to @dir/@name, mode 0644, of @owner (NULL = this process), in one step: readers see
+ * all of it or nothing. @dir is found as path_below_resolve finds it below @root. No symlink is
+ * followed. Returns 0 nothing to do; 1 written; -EXDEV; -EEXIST what is there is no regular file;
+ * other -errno. */
 int path_file_write(const char *root, const char *dir, const char *name, const char *text,
-                    enum path_file_how how) MUST_CHECK;
+                    const struct path_owner *owner, enum path_file_how how) MUST_CHECK;

@@ -24,6 +24,7 @@ struct walk {
     char *rest;      /* what is left to walk */
     unsigned links;
     bool make; /* directories that are missing */
+    const struct path_owner *owner;
 };
 
 static void walk_done(struct walk *w) {
@@ -122,12 +123,13 @@ static int walk_link(struct walk *w, int link_fd, const char *rest) {
 
 /* A directory that is not there yet, of mode 0755 whatever the umask is. Somebody else may be at
  * it: a directory is as good, a symlink is not. */
-static int make_step(int dir_fd, const char *name) {
+static int make_step(int dir_fd, const char *name, const struct path_owner *owner) {
     bool made = mkdirat(dir_fd, name, 0755) == 0;
     if (!made && errno != EEXIST)
         return -errno;
     AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || (made && fchmod(fd, 0755) < 0))
+    if (fd < 0 || (made && owner && fchown(fd, owner->uid, owner->gid) < 0) ||
+        (made && fchmod(fd, 0755) < 0))
         return -errno;
     return TAKE_FD(fd);
 }
@@ -140,7 +142,7 @@ static int walk_make(struct walk *w, const char *rest) {
     while ((r = next_name(&rest, name)) > 0) {
         if (strcmp(name, ".") == 0)
             continue;
-        int fd = make_step(w->fd, name);
+        int fd = make_step(w->fd, name, w->owner);
         if (fd < 0)
             return fd;
         fd_close(w->fd);
@@ -218,12 +220,13 @@ static int walk_all(struct walk *w, const char *rest) {
     return r;
 }
 
-static int resolve(const char *root, const char *path, bool make, char **ret_real, int *ret_fd) {
+static int resolve(const char *root, const char *path, bool make, const struct path_owner *owner,
+                   char **ret_real, int *ret_fd) {
     const char *rest = path_text_below(root, path);
     if (!rest)
         return -EXDEV;
     __attribute__((cleanup(walk_done))) struct walk w = {
-        .root = root, .root_fd = -EBADF, .fd = -EBADF, .make = make};
+        .root = root, .root_fd = -EBADF, .fd = -EBADF, .make = make, .owner = owner};
     buf_init(&w.done, PATH_BELOW_MAX);
     int r = walk_all(&w, rest);
     if (r < 0)
@@ -239,9 +242,10 @@ static int resolve(const char *root, const char *path, bool make, char **ret_rea
 }
 
 int path_below_resolve(const char *root, const char *path, char **ret_real, int *ret_fd) {
-    return resolve(root, path, false, ret_real, ret_fd);
+    return resolve(root, path, false, NULL, ret_real, ret_fd);
 }
 
-int path_below_make(const char *root, const char *path, char **ret_real, int *ret_fd) {
-    return resolve(root, path, true, ret_real, ret_fd);
+int path_below_make(const char *root, const char *path, const struct path_owner *owner,
+                    char **ret_real, int *ret_fd) {
+    return resolve(root, path, true, owner, ret_real, ret_fd);
 }

@@ -113,12 +113,14 @@ static int write_all(int fd, const char *text) {
 }
 
 /* A fresh file of mode 0644 whatever the umask is. */
-static int write_fresh(int dir_fd, const char *name, const char *text) {
+static int write_fresh(int dir_fd, const char *name, const char *text,
+                       const struct path_owner *owner) {
     AUTO_FD int fd =
         openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return -errno;
-    int r = fchmod(fd, 0644) < 0 ? -errno : write_all(fd, text);
+    bool set = fchmod(fd, 0644) == 0 && (!owner || fchown(fd, owner->uid, owner->gid) == 0);
+    int r = set ? write_all(fd, text) : -errno;
     if (r < 0)
         unlinkat(dir_fd, name, 0);
     return r;
@@ -133,7 +135,7 @@ static int regular_there(int dir_fd, const char *name) {
 }
 
 int path_file_write(const char *root, const char *dir, const char *name, const char *text,
-                    enum path_file_how how) {
+                    const struct path_owner *owner, enum path_file_how how) {
     AUTO_FREE char *real = NULL;
     AUTO_FD int at = -EBADF;
     int r = path_below_resolve(root, dir, &real, &at);
@@ -148,10 +150,10 @@ int path_file_write(const char *root, const char *dir, const char *name, const c
     }
     char temp[64];
     snprintf(temp, sizeof(temp), ".paddock-%d.tmp", (int)gettid());
-    r = write_fresh(at, temp, text);
+    r = write_fresh(at, temp, text, owner);
     if (r == -EEXIST) { /* left by a thread that died; their ids repeat */
         unlinkat(at, temp, 0);
-        r = write_fresh(at, temp, text);
+        r = write_fresh(at, temp, text, owner);
     }
     if (r < 0)
         return r;

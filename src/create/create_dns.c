@@ -178,7 +178,7 @@ static int own_resolv(struct create *c) {
                            RESOLV_CONF_MAX * 2);
     if (r < 0)
         return err_oom(c->err);
-    r = path_file_write(c->alloc_dir, c->task_dir, "resolv.conf", text, PATH_FILE_REPLACE);
+    r = path_file_write(c->alloc_dir, c->task_dir, "resolv.conf", text, NULL, PATH_FILE_REPLACE);
     if (r < 0)
         return create_fail(c, -r, "failed to build mount for resolv.conf: %s/resolv.conf: %s",
                            c->task_dir, strerror(-r));
@@ -277,7 +277,8 @@ static int own_hosts(struct create *c, const char *extra, const char *shared) {
         text = NULL;
         return err_oom(c->err);
     }
-    int r = path_file_write(c->alloc_dir, c->task_dir, "hosts", text, PATH_FILE_REPLACE);
+    int r =
+        path_file_write(c->alloc_dir, c->task_dir, "hosts", text, c->host->root, PATH_FILE_REPLACE);
     if (r < 0)
         return create_fail(c, -r, "failed to build mount for /etc/hosts: %s/hosts: %s", c->task_dir,
                            strerror(-r));
@@ -304,7 +305,8 @@ int create_dns_hosts(struct create *c) {
         return err_oom(c->err);
     if (r < 0)
         return create_fail(c, -r, "failed to build mount for /etc/hosts: %s", strerror(-r));
-    r = path_file_write(c->alloc_dir, c->alloc_dir, "hosts", buf_text(&text), PATH_FILE_IF_ABSENT);
+    r = path_file_write(c->alloc_dir, c->alloc_dir, "hosts", buf_text(&text), c->host->root,
+                        PATH_FILE_IF_ABSENT);
     if (r < 0)
         return create_fail(c, -r, "failed to build mount for /etc/hosts: %s/hosts: %s",
                            c->alloc_dir, r == -EEXIST ? "it is no regular file" : strerror(-r));

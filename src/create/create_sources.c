@@ -123,7 +123,7 @@ int create_sources_find(struct create *c, const char *path, const char *text, co
     } else if (!c->host->sources_dir) {
         r = path_below_resolve(c->alloc_dir, path, &real, NULL);
     } else {
-        r = make ? path_below_make(c->alloc_dir, path, &real, &fd)
+        r = make ? path_below_make(c->alloc_dir, path, c->host->root, &real, &fd)
                  : path_below_resolve(c->alloc_dir, path, &real, &fd);
         if (r == 0 && fd < 0)
             r = -ENOENT;

@@ -11,6 +11,7 @@
 #include "paddock/driver.h"
 #include "paddock/logpump.h"
 #include "paddock/loop.h"
+#include "paddock/path_below.h"
 #include "paddock/pin.h"
 #include "paddock/pool.h"
 #include "task_events.h"
@@ -226,10 +227,15 @@ void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look 
 bool fingerprint_healthy(struct fingerprint *f);
 /** Whether this dockerd was found to have no network "bridge". False when that is not known. */
 bool fingerprint_lacks_bridge(struct fingerprint *f);
-/** The runtimes that /info told last (comma list, sorted; "" = too many to list); asks Docker when
- * it has told none yet. Returns 0; errors of docker.h, recoverable. */
-int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
-                     size_t runtimes_size, struct err *err) MUST_CHECK;
+/* What the last answer to GET /info says for a start. */
+struct fingerprint_docker {
+    char runtimes[DRIVER_ATTR_TEXT_MAX]; /* comma list, sorted; "" = too many to list */
+    bool remapped;                       /* dockerd has userns-remap: root in containers is @root */
+    struct path_owner root;
+};
+/** Asks Docker when no answer is known yet. Returns 0; errors of docker.h, recoverable. */
+int fingerprint_info(struct fingerprint *f, const struct call *call, struct fingerprint_docker *ret,
+                     struct err *err) MUST_CHECK;
 
 int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
 void stats_free(struct stats_list *s);

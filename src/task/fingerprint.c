@@ -10,6 +10,7 @@
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
+#include "paddock/docker_userns.h"
 #include "paddock/log.h"
 
 #include <stdio.h>
@@ -31,12 +32,14 @@ struct fingerprint {
     char next_description[256]; /* came once; not sent yet. "" = none */
     struct node_info {
         char runtimes[DRIVER_ATTR_TEXT_MAX], os_type[32], bridge_ip[64];
-        bool runtimes_cut;    /* there are more than fit */
-        bool info, bridge;    /* Docker has answered GET /info, GET /networks/bridge */
-        bool lacks_bridge;    /* with 404 */
-    } info;                   /* the last answers */
-    struct loop_timer *timer; /* the streams thread's */
-    struct pool *prober;      /* one thread: a probe waits for no other call to Docker */
+        bool runtimes_cut;      /* there are more than fit */
+        bool remapped;          /* dockerd has userns-remap: root in containers is @root */
+        struct path_owner root; /* of this host */
+        bool info, bridge;      /* Docker has answered GET /info, GET /networks/bridge */
+        bool lacks_bridge;      /* with 404 */
+    } info;                     /* the last answers */
+    struct loop_timer *timer;   /* the streams thread's */
+    struct pool *prober;        /* one thread: a probe waits for no other call to Docker */
 };
 
 /* The result of one probe. */
@@ -110,6 +113,7 @@ static int read_info(struct driver *d, const struct call *call, struct node_info
         !join_keys(json_object_get(info, "Runtimes"), n->runtimes, sizeof(n->runtimes));
     const char *os = json_string_value(json_object_get(info, "OSType"));
     snprintf(n->os_type, sizeof(n->os_type), "%s", os ? os : "");
+    n->remapped = docker_userns_root(info, &n->root.uid, &n->root.gid);
     n->info = true;
     return 0;
 }
@@ -188,6 +192,8 @@ static void keep_info(struct fingerprint *f, const struct node_info *n) {
     if (n->info) {
         snprintf(f->info.runtimes, sizeof(f->info.runtimes), "%s", n->runtimes);
         f->info.runtimes_cut = n->runtimes_cut;
+        f->info.remapped = n->remapped;
+        f->info.root = n->root;
         snprintf(f->info.os_type, sizeof(f->info.os_type), "%s", n->os_type);
         f->info.info = true;
     }
@@ -322,11 +328,17 @@ bool fingerprint_healthy(struct fingerprint *f) {
     return healthy;
 }
 
-int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_runtimes,
-                     size_t runtimes_size, struct err *err) {
+static void copy_info(const struct node_info *n, struct fingerprint_docker *ret) {
+    snprintf(ret->runtimes, sizeof(ret->runtimes), "%s", n->runtimes_cut ? "" : n->runtimes);
+    ret->remapped = n->remapped;
+    ret->root = n->root;
+}
+
+int fingerprint_info(struct fingerprint *f, const struct call *call, struct fingerprint_docker *ret,
+                     struct err *err) {
     pthread_mutex_lock(&f->fan.lock);
     bool known = f->info.info;
-    snprintf(ret_runtimes, runtimes_size, "%s", f->info.runtimes_cut ? "" : f->info.runtimes);
+    copy_info(&f->info, ret);
     pthread_mutex_unlock(&f->fan.lock);
     if (known)
         return 0;
@@ -335,7 +347,7 @@ int fingerprint_info(struct fingerprint *f, const struct call *call, char *ret_r
     int r = read_info(f->d, &within, &n, err);
     if (r < 0)
         return err_reclass(err, r, ERR_RECOVERABLE);
-    snprintf(ret_runtimes, runtimes_size, "%s", n.runtimes_cut ? "" : n.runtimes);
+    copy_info(&n, ret);
     return 0;
 }
 

@@ -177,8 +177,8 @@ static bool can_set_swappiness(const struct driver *d) {
 
 /* @sources_dir: NULL = what the job mounts is told by name. */
 static int build_request(struct start *s, const char *sources_dir, struct err *err) {
-    char runtimes[DRIVER_ATTR_TEXT_MAX];
-    int r = fingerprint_info(s->d->fingerprint, s->call, runtimes, sizeof(runtimes), err);
+    struct fingerprint_docker docker;
+    int r = fingerprint_info(s->d->fingerprint, s->call, &docker, err);
     if (r < 0)
         return r;
     int minor = docker_api_minor(s->d->docker, s->call, err);
@@ -192,7 +192,7 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
     wanted_mems(s, cpus, mems, CPUSET_TEXT_MAX);
     struct create_host host = {.cpuset = cpus,
                                .mems = mems,
-                               .runtimes = runtimes,
+                               .runtimes = docker.runtimes,
                                .cgroup_v2 = s->d->cgroup_v2,
                                .swappiness = can_set_swappiness(s->d),
                                .num_cpu = s->d->num_cpu,
@@ -200,7 +200,8 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
                                .owner_label = client_owner(s->d),
                                .sources_dir = sources_dir,
                                .hold = sources_dir ? s->hold : 0,
-                               .api_minor = minor};
+                               .api_minor = minor,
+                               .root = docker.remapped ? &docker.root : NULL};
     return create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
 }
 

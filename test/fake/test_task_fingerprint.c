@@ -4,6 +4,7 @@
 #include "../../src/task/driver_priv.h"
 
 #include "fake/task_world.h"
+#include "paddock/buf.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -159,6 +160,51 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
     }
 }
 
+static void expect_info(struct fixture *x, const char *info, struct fingerprint_docker *ret) {
+    driver_unsubscribe(TAKE_PTR(x->sub));
+    world_driver_free(&x->w);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    fake_rules(&x->w.fake, info);
+    world_driver_new(&x->w, "{}");
+    x->n = 0;
+    subscribe(x);
+    await(x, DRIVER_HEALTHY, "the first fingerprint");
+    struct call call = fake_call();
+    assert_int_equal(fingerprint_info(x->w.d->fingerprint, &call, ret, NULL), 0);
+}
+
+/* The attribute ends after a whole name. A start cannot know then which runtimes exist. */
+static void test_fingerprint__more_runtimes_than_fit__cut_at_a_name(void **state) {
+    struct fixture *x = *state;
+    AUTO_BUF struct buf rule;
+    buf_init(&rule, 65536);
+    assert_int_equal(buf_puts(&rule, "GET /info body={\"OSType\":\"linux\",\"Runtimes\":{"), 0);
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(buf_printf(&rule, "%s\"r-%013d\":{}", i ? "," : "", i), 0);
+    assert_int_equal(buf_puts(&rule, "}}\n"), 0);
+    struct fingerprint_docker docker;
+    expect_info(x, buf_text(&rule), &docker);
+    const char *text = find_attr(&x->all[0], "driver.docker.runtimes")->text;
+    size_t len = strlen(text);
+    assert_true(len < DRIVER_ATTR_TEXT_MAX && len + 16 >= DRIVER_ATTR_TEXT_MAX);
+    assert_int_equal(len % 16, 15);
+    assert_string_equal(docker.runtimes, "");
+}
+
+static void test_fingerprint__userns_remap__known_to_a_start(void **state) {
+    struct fixture *x = *state;
+    struct fingerprint_docker docker;
+    expect_info(x,
+                "GET /info body={\"DockerRootDir\":\"/d/231072.431072\",\"SecurityOptions\":"
+                "[\"name=userns\"]}\n",
+                &docker);
+    assert_true(docker.remapped);
+    assert_int_equal(docker.root.uid, 231072);
+    assert_int_equal(docker.root.gid, 431072);
+    expect_info(x, "GET /info body={\"DockerRootDir\":\"/d\"}\n", &docker);
+    assert_false(docker.remapped);
+}
+
 /* As the built-in driver tells of nodes where cores are not kept; beside it, why. */
 static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
     struct fixture *x = *state;
@@ -295,6 +341,8 @@ static void test_fingerprint__pool_is_busy__unhealthy_at_once(void **state) {
 
 static const struct CMUnitTest tests[] = {
     QUIET(test_fingerprint__healthy__attributes_of_the_builtin),
+    QUIET(test_fingerprint__more_runtimes_than_fit__cut_at_a_name),
+    QUIET(test_fingerprint__userns_remap__known_to_a_start),
     QUIET(test_fingerprint__cpuset__on_or_off_and_why),
     QUIET(test_fingerprint__never_connected__undetected),
     PATIENT(test_fingerprint__asked_for_during_a_probe__one_after_it),

@@ -94,6 +94,10 @@ func runAll(m *testing.M) (code int) {
 		return fail("%v", err)
 	}
 	run.dir = dir
+	/* a remapped root of a dockerd passes through it */
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return fail("%v", err)
+	}
 	var once sync.Once
 	cleanup := func() { once.Do(tearDown) }
 	defer cleanup()
@@ -126,7 +130,11 @@ func runAll(m *testing.M) (code int) {
 		os.Exit(1)
 	}()
 
-	d, err := engine.StartDaemon(filepath.Join(dir, "d"))
+	var extra []string
+	if arg := os.Getenv(dockerdArg); arg != "" {
+		extra = append(extra, arg)
+	}
+	d, err := engine.StartDaemon(filepath.Join(dir, "d"), extra...)
 	if err != nil {
 		return fail("%v", err)
 	}

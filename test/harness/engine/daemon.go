@@ -48,7 +48,7 @@ func (d *Daemon) log() string      { return filepath.Join(d.dir, "log") }
 
 /* Starts one below dir and waits until it answers. Extra arguments come last. */
 func StartDaemon(dir string, extra ...string) (*Daemon, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, err
 	}
 	d := &Daemon{dir: dir}

@@ -224,9 +224,9 @@ static void write_both(void) {
     struct stat st;
     with_alloc(dir, "@/web/sub");
     swap.calls = 0;
-    int r = path_file_write(alloc_dir, dir, "resolv.conf", "x", PATH_FILE_REPLACE);
+    int r = path_file_write(alloc_dir, dir, "resolv.conf", "x", NULL, PATH_FILE_REPLACE);
     assert_true(r == 1 || r == -EXDEV);
-    r = path_file_write(alloc_dir, dir, "hosts", "x", PATH_FILE_IF_ABSENT);
+    r = path_file_write(alloc_dir, dir, "hosts", "x", NULL, PATH_FILE_IF_ABSENT);
     assert_true(r == 0 || r == 1 || r == -EXDEV);
     static const char *const names[] = {"resolv.conf", "hosts"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -325,7 +325,7 @@ static void test_path_file_write__replace__link_is_not_followed(void **state) {
     make_link("../../../outside/victim", "a1/web/local/target");
     with_alloc(path, "@/web/local");
     mode_t mask = umask(077);
-    int r = path_file_write(alloc_dir, path, "target", "new", PATH_FILE_REPLACE);
+    int r = path_file_write(alloc_dir, path, "target", "new", NULL, PATH_FILE_REPLACE);
     umask(mask);
     assert_int_equal(r, 1);
     AUTO_FREE char *victim = read_text("outside/victim");
@@ -343,12 +343,12 @@ static void test_path_file_write__if_absent(void **state) {
     char path[256];
     with_alloc(path, "@/web/secrets");
     enum path_file_how how = PATH_FILE_IF_ABSENT;
-    assert_int_equal(path_file_write(alloc_dir, path, "h", "one", how), 1);
-    assert_int_equal(path_file_write(alloc_dir, path, "h", "two", how), 0);
+    assert_int_equal(path_file_write(alloc_dir, path, "h", "one", NULL, how), 1);
+    assert_int_equal(path_file_write(alloc_dir, path, "h", "two", NULL, how), 0);
     AUTO_FREE char *text = read_text("a1/web/secrets/h");
     assert_string_equal(text, "one");
     make_link("nowhere", "a1/web/secrets/link");
-    assert_int_equal(path_file_write(alloc_dir, path, "link", "two", how), -EEXIST);
+    assert_int_equal(path_file_write(alloc_dir, path, "link", "two", NULL, how), -EEXIST);
     /* Nothing of the writing is left. */
     with_alloc(path, "@/web/secrets/h");
     struct stat st;
@@ -361,9 +361,38 @@ static void test_path_file_write__folder_outside__refused(void **state) {
     char path[256];
     make_link("../../outside", "a1/web/away");
     with_alloc(path, "@/web/away");
-    assert_int_equal(path_file_write(alloc_dir, path, "h", "x", PATH_FILE_REPLACE), -EXDEV);
+    assert_int_equal(path_file_write(alloc_dir, path, "h", "x", NULL, PATH_FILE_REPLACE), -EXDEV);
     with_alloc(path, "@/web/nope");
-    assert_int_equal(path_file_write(alloc_dir, path, "h", "x", PATH_FILE_REPLACE), -ENOENT);
+    assert_int_equal(path_file_write(alloc_dir, path, "h", "x", NULL, PATH_FILE_REPLACE), -ENOENT);
+}
+
+/* Without root nobody can give a file away: then the owner is this process. */
+static void test_path_below_make__owner__of_what_is_made_alone(void **state) {
+    (void)state;
+    bool root_user = geteuid() == 0;
+    const struct path_owner owner = {root_user ? 12345 : geteuid(), root_user ? 54321 : getegid()};
+    const struct {
+        const char *path;
+        bool made;
+    } rows[] = {{"@/web/local", false}, {"@/web/local/new", true}, {"@/web/local/new/here", true}};
+    char path[256];
+    AUTO_FREE char *real = NULL;
+    AUTO_FD int fd = -EBADF;
+    with_alloc(path, "@/web/local/new/here");
+    assert_int_equal(path_below_make(alloc_dir, path, &owner, &real, &fd), 0);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct stat st;
+        with_alloc(path, rows[i].path);
+        assert_int_equal(lstat(path, &st), 0);
+        assert_int_equal(st.st_uid, rows[i].made ? owner.uid : geteuid());
+        assert_int_equal(st.st_gid, rows[i].made ? owner.gid : getegid());
+    }
+    struct stat st;
+    with_alloc(path, "@/web/local");
+    assert_int_equal(path_file_write(alloc_dir, path, "hosts", "x", &owner, PATH_FILE_REPLACE), 1);
+    with_alloc(path, "@/web/local/hosts");
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(st.st_uid == owner.uid && st.st_gid == owner.gid);
 }
 
 int main(int argc, char **argv) {
@@ -377,6 +406,7 @@ int main(int argc, char **argv) {
         TEST(test_path_file_read__kinds),
         TEST(test_path_file_open_stored__no_regular_file__not_opened),
         TEST(test_path_file_open_stored__kinds),
+        TEST(test_path_below_make__owner__of_what_is_made_alone),
         TEST(test_path_file_write__replace__link_is_not_followed),
         TEST(test_path_file_write__if_absent),
         TEST(test_path_file_write__folder_outside__refused),
