@@ -1,6 +1,9 @@
 /* Defaults, and the rules that look at values. */
 #include "unit/config/pack.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 static void check_defaults(const struct plugin_config *c) {
     const char *const empty[] = {
         c->endpoint, c->auth_config, c->auth_helper,          c->tls_cert,
@@ -167,6 +170,35 @@ static void test_plugin__infra_image__loses_https(void **state) {
     assert_string_equal(c.infra_image, "r/p:1");
 }
 
+/* What the log got while @json was read. Owner: caller, free(). */
+static char *log_of(const char *json) {
+    int ends[2];
+    int old = dup(STDERR_FILENO);
+    AUTO_PLUGIN_CONFIG struct plugin_config c = {0};
+    char *text = calloc(1, 4096);
+    assert_non_null(text);
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_true(old >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    int r = plugin_from(json, &c, NULL);
+    ssize_t n = read(ends[0], text, 4095);
+    assert_true(dup2(old, STDERR_FILENO) >= 0);
+    close(old);
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(r, 0);
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+static void test_plugin__field_for_windows__warning_when_true(void **state) {
+    (void)state;
+    AUTO_FREE char *no = log_of("{\"windows_allow_insecure_container_admin\": false}");
+    AUTO_FREE char *yes = log_of("{\"windows_allow_insecure_container_admin\": true}");
+    assert_string_equal(no, "");
+    assert_non_null(strstr(yes, "\"warn\""));
+    assert_non_null(strstr(yes, "windows_allow_insecure_container_admin"));
+}
+
 static void test_job__no_image__refused(void **state) {
     static const char *const none[] = {"{}", "{\"image\": null}", "{\"image\": \"\"}",
                                        "{\"image\": \"https://\"}", "null"};
@@ -306,6 +338,7 @@ int main(void) {
         cmocka_unit_test(test_plugin__empty_is_not_absent),
         cmocka_unit_test(test_plugin__rules),
         cmocka_unit_test(test_plugin__infra_image__loses_https),
+        cmocka_unit_test(test_plugin__field_for_windows__warning_when_true),
         cmocka_unit_test(test_job__no_image__refused),
         cmocka_unit_test(test_job__only_image__defaults),
         cmocka_unit_test(test_job__mounts__old_name_behind_the_new),
