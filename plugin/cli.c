@@ -15,6 +15,8 @@ static const struct cli_command commands[] = {
     {"events", "follows corrections and changes of state, a line each", cli_events},
     {"metrics", "the running driver's counters, as Prometheus text", cli_metrics},
     {"debug", "collects what a bug report needs into one file", cli_debug},
+    {"enable", "links the driver into the Nomad client's plugin_dir", cli_enable},
+    {"disable", "removes it from there", cli_disable},
     {"logpump", "carries container output to Nomad; the driver starts it itself", logpump_main},
     {"version", "the version; with --verbose also commit, compiler and libraries", cli_version},
     {"help", "this text", cli_help},
