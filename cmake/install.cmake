@@ -7,3 +7,6 @@ install(FILES ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/plugin/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+configure_file(${CMAKE_SOURCE_DIR}/packaging/systemd/paddock-metrics.service.in ${CMAKE_BINARY_DIR}/generated/paddock-metrics.service @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/generated/paddock-metrics.service ${CMAKE_SOURCE_DIR}/packaging/systemd/paddock-metrics.timer
+        DESTINATION ${PADDOCK_UNITDIR})
