@@ -70,18 +70,28 @@ func TestHundredStopsBesideHangingPulls(t *testing.T) {
 	const grace = 5 * time.Second
 	l, err := net.Listen("tcp", "127.0.0.1:0") /* a registry that accepts and says nothing */
 	ok(t, err, "listen")
-	t.Cleanup(func() { l.Close() })
 	var pulling atomic.Int32
+	closing, accepting := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(accepting)
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			t.Cleanup(func() { c.Close() })
+			go func() {
+				<-closing
+				c.Close()
+			}()
 			pulling.Add(1)
 		}
 	}()
+	endPulls := sync.OnceFunc(func() {
+		l.Close()
+		<-accepting
+		close(closing)
+	})
+	t.Cleanup(endPulls)
 	p := launch(t)
 	var tasks [4]*task
 	for i := range tasks {
@@ -132,5 +142,6 @@ func TestHundredStopsBesideHangingPulls(t *testing.T) {
 	for _, k := range tasks {
 		ok(t, k.destroy(p), "DestroyTask")
 	}
+	endPulls()
 	within(t, time.Minute, "the end of all pulls", pulls.Wait)
 }
