@@ -69,6 +69,7 @@ static void arm_retry(struct pin *p) {
     for (const struct pin_task *t = p->tasks; t; t = t->next) {
         set_earlier(&at, t->retry_at_us);
         set_earlier(&at, pin_note_next_us(p, t));
+        set_earlier(&at, pin_mems_next_us(p, t));
         if (pin_watch_is_missing(&p->watch, &t->cpus) && !t->watch_off)
             set_earlier(&at, p->watch.retry_us);
     }
@@ -98,6 +99,7 @@ static void pass(struct pin *p, bool at_tick) {
             pin_look(p, t, at_tick, now);
         pin_note_state(p, t, NULL, now);
     }
+    pin_mems_next(p, now);
     cpu = thread_cpu_ns() - cpu;
     p->counters.passes++;
     p->counters.pass_cpu_ns += cpu;
@@ -169,6 +171,15 @@ static void on_hotplug(void *ctx, uint32_t events) {
     pass(p, true);
 }
 
+static void on_migrated(void *ctx, uint32_t events) {
+    struct pin *p = ctx;
+    (void)events;
+    pthread_mutex_lock(&p->lock);
+    pin_mems_finish(p);
+    pthread_mutex_unlock(&p->lock);
+    pass(p, false);
+}
+
 static void on_retry(void *ctx) {
     struct pin *p = ctx;
     bool settle = p->settle_at_us && p->settle_at_us <= clock_now_us();
@@ -232,17 +243,18 @@ static int watch_fd(struct pin *p, int fd, loop_fd_cb cb, struct loop_watch **re
     return fd < 0 ? 0 : loop_watch_add(p->loop, fd, EPOLLIN, cb, p, ret);
 }
 
-static int start(struct pin *p) {
-    int r = loop_new(&p->loop);
-    if (r < 0)
-        return r;
+static int open_all(struct pin *p) {
     p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (p->wake_fd < 0)
         return -errno;
     pin_watch_begin(&p->watch);
     pin_writer_begin(&p->writers, p->o.proc_fd);
     p->hotplug_fd = pin_hotplug_open();
-    r = watch_fd(p, p->wake_fd, on_wake, &p->wake_watch);
+    return pin_migrate_begin(&p->migrator);
+}
+
+static int watch_all(struct pin *p) {
+    int r = watch_fd(p, p->wake_fd, on_wake, &p->wake_watch);
     if (r == 0)
         r = watch_fd(p, p->watch.fd, on_inotify, &p->inotify_watch);
     if (r == 0)
@@ -250,9 +262,18 @@ static int start(struct pin *p) {
     if (r == 0)
         r = watch_fd(p, p->hotplug_fd, on_hotplug, &p->hotplug_watch);
     if (r == 0)
-        r = loop_timer_new(p->loop, on_tick, p, &p->tick);
+        r = watch_fd(p, p->migrator.done_fd, on_migrated, &p->migrator_watch);
     if (r == 0)
-        r = loop_timer_new(p->loop, on_retry, p, &p->retry);
+        r = loop_timer_new(p->loop, on_tick, p, &p->tick);
+    return r == 0 ? loop_timer_new(p->loop, on_retry, p, &p->retry) : r;
+}
+
+static int start(struct pin *p) {
+    int r = loop_new(&p->loop);
+    if (r == 0)
+        r = open_all(p);
+    if (r == 0)
+        r = watch_all(p);
     if (r == 0)
         r = pin_unit_begin(&p->units, p->loop, &p->lock);
     if (r < 0)
@@ -284,14 +305,13 @@ int pin_new(const struct pin_options *o, struct pin **ret) {
         p->o.interval_us = US_PER_SEC;
     p->online = CGROUP_FILE_NONE;
     p->initial_r = affinity_get(getpid(), &p->initial);
-    p->wake_fd = p->hotplug_fd = p->watch.fd = p->writers.fd = -EBADF;
+    p->wake_fd = p->hotplug_fd = p->migrator.done_fd = p->watch.fd = p->writers.fd = -EBADF;
     p->notes_last = &p->notes;
     p->cgroup_root = strdup(o->cgroup_root ? o->cgroup_root : "");
     p->bus_address = o->bus ? strdup(o->bus) : NULL;
     int r = p->cgroup_root && (p->bus_address || !o->bus) ? 0 : -ENOMEM;
     p->units.on = o->systemd;
     p->units.address = p->bus_address;
-    p->units.nodes = &p->nodes;
     if (r == 0 && o->mems_follow)
         r = pin_nodes_read(&p->nodes, o->node_root);
     if (r == 0) {
@@ -322,12 +342,14 @@ void pin_free(struct pin *p) {
         pin_unit_end(&p->units);
         loop_watch_del(p->inotify_watch);
         loop_watch_del(p->fanotify_watch);
+        loop_watch_del(p->migrator_watch);
         loop_watch_del(p->hotplug_watch);
         loop_watch_del(p->wake_watch);
         loop_timer_del(p->tick);
         loop_timer_del(p->retry);
         loop_free(p->loop);
     }
+    pin_migrate_end(&p->migrator);
     pin_watch_end(&p->watch);
     pin_writer_end(&p->writers);
     fd_close(p->hotplug_fd);

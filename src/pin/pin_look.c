@@ -10,24 +10,6 @@
 
 /* ---- doing ---- */
 
-/* @set: what the container is on now. */
-static void follow_mems(struct pin *p, struct pin_task *t, const struct cpuset *set) {
-    struct cpuset mems;
-    if (t->mems.fd < 0)
-        return;
-    pin_nodes_of(&p->nodes, set, &mems);
-    if (cpuset_is_empty(&mems) || cgroup_file_read(&t->mems, p->scratch, sizeof(p->scratch)) < 0 ||
-        (t->mems.r == 0 && cpuset_equal(&t->mems.set, &mems)))
-        return;
-    int r = cgroup_file_write(&t->mems, &mems, p->scratch, sizeof(p->scratch));
-    if (r < 0) {
-        p->counters.write_errors++;
-        t->errors++;
-    } else {
-        pin_unit_touch(&t->unit, clock_now_us());
-    }
-}
-
 static void retry_later(struct pin_task *t, uint64_t now_us) {
     t->backoff_us = pin_backoff_longer(t->backoff_us);
     t->retry_at_us = now_us + t->backoff_us;
@@ -101,7 +83,7 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
     }
     if (plan->action == PIN_DO_WRITE || (t->cpus.file.r == 0 && v->hold == PIN_HOLD_NOT)) {
         t->retry_at_us = t->backoff_us = 0;
-        follow_mems(p, t, &t->cpus.file.set);
+        pin_mems_check(p, t);
     }
 }
 
@@ -182,7 +164,7 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
         pin_writer_unmark(&p->writers, &t->writer);
     }
     t->quiet = r == 0 && plan.action == PIN_DO_NOTHING &&
-               (plan.state == PIN_PINNED || plan.state == PIN_CONSTRAINED) && t->mems.fd < 0;
+               (plan.state == PIN_PINNED || plan.state == PIN_CONSTRAINED) && t->mems.file.fd < 0;
     return 0;
 }
 

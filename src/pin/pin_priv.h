@@ -3,13 +3,16 @@
  * it may read without. Other threads (status, metrics) read under the lock.
  *
  * The files of this folder in the order of their calls; none calls one further right:
- * plan, nodes, hotplug, watch, writer, unit, inner, parent, source, note, task, look, merge,
- * affinity, pin; show and wanted are called from outside. */
+ * plan, nodes, hotplug, watch, writer, unit, inner, parent, source, migrate, note, mems, task,
+ * look, merge, affinity, pin. From outside show and wanted are called, too. */
 #include "paddock/affinity.h"
 #include "paddock/clock.h"
 #include "paddock/loop.h"
 #include "paddock/metrics.h"
 #include "src/pin/pin_inner.h"
+#include "src/pin/pin_mems.h"
+#include "src/pin/pin_migrate.h"
+#include "src/pin/pin_nodes.h"
 #include "src/pin/pin_note.h"
 #include "src/pin/pin_source.h"
 #include "src/pin/pin_unit.h"
@@ -39,7 +42,8 @@ struct pin_task {
     /* the container */
     char *dir_path; /* NULL = not open */
     struct pin_file cpus;
-    struct cgroup_file effective, mems;
+    struct cgroup_file effective;
+    struct pin_mems mems;
     struct pin_inner *inner; /* NULL = its process is in the container's own folder */
     bool watch_off;          /* the watch was removed until the next tick, of a contested task */
     struct pin_writer writer;
@@ -75,7 +79,7 @@ struct pin {
     pthread_t thread;
     bool running;
     int wake_fd, hotplug_fd;
-    struct loop_watch *wake_watch, *inotify_watch, *fanotify_watch, *hotplug_watch;
+    struct loop_watch *wake_watch, *inotify_watch, *fanotify_watch, *hotplug_watch, *migrator_watch;
     struct loop_timer *tick, *retry; /* retry: the earliest of all retries but the units' */
     atomic_int ended;                /* -errno of the loop that has ended */
     uint64_t next_tick_us;
@@ -86,7 +90,9 @@ struct pin {
     struct pin_watch watch;
     struct pin_writers writers;
     struct pin_units units;
-    struct pin_nodes nodes; /* empty unless mems are followed; constant */
+    struct pin_migrator migrator;
+    struct pin_task *migrating; /* whose memory that is; NULL when it has ended since then */
+    struct pin_nodes nodes;     /* empty unless mems are followed; constant */
     struct pin_task *tasks;
     uint64_t seq, removed; /* the last one given; how often a task was removed */
     struct pin_parent *parents;

@@ -74,7 +74,7 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin
     json_object_set_new(o, "wanted", t->has_last_good ? json_set(&t->last_good) : json_string(""));
     json_object_set_new(o, "actual", json_file(&t->cpus.file));
     json_object_set_new(o, "effective", json_file(&t->effective));
-    json_object_set_new(o, "mems", json_file(&t->mems));
+    json_object_set_new(o, "mems", json_file(&t->mems.file));
     json_object_set_new(o, "changes_seen",
                         json_string(t->cpus.watch >= 0 ? "by events" : "at the tick"));
     json_object_set_new(o, "unit", json_string(unit_text(p, t)));

@@ -29,8 +29,7 @@ int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) {
     t->below = pin_parent_below(p->cgroup_root, take->source);
     t->has_own = cpuset_parse(take->reserved, strlen(take->reserved), &t->own) == 0;
     t->cpus = t->source_cpus = PIN_FILE_NONE;
-    t->effective = t->mems = t->source_effective = CGROUP_FILE_NONE;
-    t->unit.with_mems = t->has_own;
+    t->effective = t->mems.file = t->source_effective = CGROUP_FILE_NONE;
     t->told = PIN_PENDING;
     if (t->below[0]) {
         int r = pin_parent_hold(&p->parents, t->below, &t->parent);
@@ -52,10 +51,10 @@ void pin_task_close(struct pin *p, struct pin_task *t) {
     pin_writer_unmark(&p->writers, &t->writer);
     t->writer = (struct pin_writer){0};
     t->watch_off = false;
+    pin_mems_close(p, t);
     pin_unit_close(&t->unit);
     pin_watch_close(&p->watch, &t->cpus);
     cgroup_file_close(&t->effective);
-    cgroup_file_close(&t->mems);
     t->inner = pin_inner_close(t->inner);
     free(t->dir_path);
     t->dir_path = NULL;
@@ -87,10 +86,8 @@ static int open_files(struct pin *p, struct pin_task *t, int dir) {
     int r = cgroup_file_open(dir, "cpuset.cpus", &t->cpus.file);
     if (r == 0)
         r = cgroup_file_open(dir, "cpuset.cpus.effective", &t->effective);
-    /* A shared task keeps the nodes of its create request. Its pool changes with each reservation,
-     * and the kernel would migrate all of its memory each time. */
     if (r == 0 && p->nodes.n > 0 && t->has_own)
-        r = cgroup_file_open(dir, "cpuset.mems", &t->mems);
+        r = cgroup_file_open(dir, "cpuset.mems", &t->mems.file);
     return r;
 }
 

@@ -131,16 +131,14 @@ static int append_set(sd_bus_message *m, const char *name, const struct cpuset *
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int fill_call(const struct pin_units *u, const struct pin_unit *x, sd_bus_message *m) {
-    struct cpuset mems;
+static int fill_call(const struct pin_unit *x, sd_bus_message *m) {
     int r = sd_bus_message_append(m, "sb", x->name, 1);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "(sv)");
     if (r >= 0)
         r = append_set(m, "AllowedCPUs", x->set);
-    pin_nodes_of(u->nodes, x->set, &mems);
-    if (r >= 0 && x->with_mems && !cpuset_is_empty(&mems))
-        r = append_set(m, "AllowedMemoryNodes", &mems);
+    if (r >= 0 && x->mems)
+        r = append_set(m, "AllowedMemoryNodes", x->mems);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -150,7 +148,7 @@ static int call_unit(struct pin_units *u, struct pin_unit *x, uint64_t now_us) {
                                            "/org/freedesktop/systemd1",
                                            "org.freedesktop.systemd1.Manager", "SetUnitProperties");
     if (r >= 0)
-        r = fill_call(u, x, m);
+        r = fill_call(x, m);
     sd_bus_slot *slot = NULL;
     if (r >= 0)
         r = sd_bus_call_async(u->bus, &slot, m, on_reply, x, UNIT_CALL_TIMEOUT_US);
@@ -176,7 +174,7 @@ static uint64_t due_us(const struct pin_unit *x) {
 }
 
 static bool wants_call(const struct pin_unit *x) {
-    return x->dirty && !x->call && x->set;
+    return x->dirty && !x->call && x->set && !x->hold;
 }
 
 /* The one whose turn is longest ago. Otherwise sets that change faster than systemd takes them
@@ -251,6 +249,16 @@ void pin_unit_touch(struct pin_unit *x, uint64_t now_us) {
     x->units->idle = false;
 }
 
+void pin_unit_set_mems(struct pin_unit *x, const struct cpuset *mems, bool hold, uint64_t now_us) {
+    bool fresh = mems && !x->mems, released = x->hold && !hold;
+    x->mems = mems;
+    x->hold = hold;
+    if (fresh)
+        pin_unit_touch(x, now_us);
+    if (released && x->units)
+        x->units->idle = false;
+}
+
 void pin_unit_open(struct pin_units *u, struct pin_unit *x, const char *name, uint64_t now_us) {
     if (!u->on || !name)
         return;
@@ -273,7 +281,7 @@ void pin_unit_close(struct pin_unit *x) {
     if (x->call)
         u->in_flight--;
     sd_bus_slot_unref(x->call);
-    *x = (struct pin_unit){.set = x->set, .with_mems = x->with_mems, .sent_us = x->sent_us};
+    *x = (struct pin_unit){.set = x->set, .sent_us = x->sent_us};
 }
 
 bool pin_unit_sent(const struct pin_unit *x, const struct cpuset *set) {

@@ -7,19 +7,19 @@
  */
 #include "paddock/cpuset.h"
 #include "paddock/loop.h"
-#include "src/pin/pin_nodes.h"
 
 #include <pthread.h>
 #include <systemd/sd-bus.h>
 
 struct pin_unit {
-    const char *name;         /* "docker-<id>.scope", borrowed; NULL = no unit */
-    const struct cpuset *set; /* what the unit is to hold, borrowed; NULL = not known yet */
-    bool with_mems;           /* AllowedMemoryNodes too */
-    bool dirty;               /* @set is to be sent */
-    bool synced;              /* systemd took the last set */
-    int error;                /* -errno of the last call, 0 = none failed */
-    uint64_t due_us;          /* @set has been stable by then */
+    const char *name;          /* "docker-<id>.scope", borrowed; NULL = no unit */
+    const struct cpuset *set;  /* what the unit is to hold, borrowed; NULL = not known yet */
+    const struct cpuset *mems; /* AllowedMemoryNodes, borrowed; NULL = left alone */
+    bool hold;                 /* nothing is sent now */
+    bool dirty;                /* @set is to be sent */
+    bool synced;               /* systemd took the last set */
+    int error;                 /* -errno of the last call, 0 = none failed */
+    uint64_t due_us;           /* @set has been stable by then */
     uint64_t retry_us, backoff_us;
     uint64_t sent_us;
     uint64_t sent_hash[2];   /* of the sets that systemd was asked for, the last one first */
@@ -31,7 +31,6 @@ struct pin_unit {
 struct pin_units {
     bool on;             /* else units are left alone */
     const char *address; /* of the bus, borrowed; NULL = the machine's */
-    const struct pin_nodes *nodes;
     struct loop *loop;
     pthread_mutex_t *lock;
     struct pin_unit *list;
@@ -44,7 +43,7 @@ struct pin_units {
     uint64_t calls, errors; /* counted since the start */
 };
 
-/** Sets up @u, whose @on, @address and @nodes are set. Returns 0; -ENOMEM. */
+/** Sets up @u, whose @on and @address are set. Returns 0; -ENOMEM. */
 int pin_unit_begin(struct pin_units *u, struct loop *loop, pthread_mutex_t *lock) MUST_CHECK;
 /** Closes the connection. The list is empty by then. */
 void pin_unit_end(struct pin_units *u);
@@ -56,6 +55,8 @@ void pin_unit_close(struct pin_unit *x);
 /** The set has changed, or was found changed in the unit. It is sent when it has been stable for a
  * while. Lock held. */
 void pin_unit_touch(struct pin_unit *x, uint64_t now_us);
+/** Sets x->mems and x->hold. Nodes that are new to the unit are sent. Lock held. */
+void pin_unit_set_mems(struct pin_unit *x, const struct cpuset *mems, bool hold, uint64_t now_us);
 /** Sends what is due, and arms the timer for the rest. No lock held. */
 void pin_unit_send(struct pin_units *u);
 /** Whether systemd was asked for @set by one of the last two calls. It applies a set some

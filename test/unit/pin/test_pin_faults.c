@@ -55,12 +55,73 @@ static void count(atomic_ulong *n) {
         atomic_fetch_add(n, 1);
 }
 
+/* Writes of cpuset.mems are the kernel's migrations. */
+static pthread_mutex_t migration_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t migration_changed = PTHREAD_COND_INITIALIZER;
+static bool migrations_take_long;
+static int migration_error;
+static unsigned migrations, migrations_at_once, migrations_at_once_max;
+
+/* Sets errno and returns true when the write is to fail. */
+static bool migration_waits(const char *path) {
+    size_t len = strlen(path);
+    if (len < 4 || strcmp(path + len - 4, "mems") != 0)
+        return false;
+    pthread_mutex_lock(&migration_lock);
+    migrations++;
+    migrations_at_once++;
+    if (migrations_at_once > migrations_at_once_max)
+        migrations_at_once_max = migrations_at_once;
+    pthread_cond_broadcast(&migration_changed);
+    while (migrations_take_long)
+        pthread_cond_wait(&migration_changed, &migration_lock);
+    migrations_at_once--;
+    int error = migration_error;
+    pthread_mutex_unlock(&migration_lock);
+    errno = error;
+    return error != 0;
+}
+
+static void migrations_set(bool take_long, int error) {
+    pthread_mutex_lock(&migration_lock);
+    migrations_take_long = take_long;
+    migration_error = error;
+    pthread_cond_broadcast(&migration_changed);
+    pthread_mutex_unlock(&migration_lock);
+}
+
+static unsigned migrations_now(unsigned *ret_at_once_max) {
+    pthread_mutex_lock(&migration_lock);
+    unsigned n = migrations;
+    *ret_at_once_max = migrations_at_once_max;
+    pthread_mutex_unlock(&migration_lock);
+    return n;
+}
+
+/* Whether there were @n of them within 10 s. */
+static bool migrations_reach(unsigned n) {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 10;
+    int r = 0;
+    pthread_mutex_lock(&migration_lock);
+    while (migrations < n && r == 0)
+        r = pthread_cond_timedwait(&migration_changed, &migration_lock, &end);
+    bool reached = migrations >= n;
+    pthread_mutex_unlock(&migration_lock);
+    return reached;
+}
+
 #define WRAP(type, name, ...)                                                                      \
     type __real_##name(__VA_ARGS__);                                                               \
     type __wrap_##name(__VA_ARGS__);                                                               \
     type __wrap_##name(__VA_ARGS__)
 
 WRAP(ssize_t, pwrite, int fd, const void *buf, size_t n, off_t at) {
+    char link[64], path[512] = "";
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if (in_pin_thread() && migration_waits(readlink(link, path, sizeof(path) - 1) > 0 ? path : ""))
+        return -1;
     return in_pin_thread() && fails(&on_write) ? -1 : __real_pwrite(fd, buf, n, at);
 }
 WRAP(ssize_t, pread, int fd, void *buf, size_t n, off_t at) {
@@ -115,7 +176,6 @@ WRAP(char *, strdup, const char *text) {
 
 static int setup(void **state) {
     (void)state;
-    test_thread = pthread_self();
     struct fault *const all[] = {&on_write, &on_read, &on_inotify, &on_watch, &on_epoll};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         fail_with(all[i], 0, 0);
@@ -397,6 +457,103 @@ static void test_cpu_hotplug__followed_without_a_tick(void **state) {
     device_events = -EBADF;
 }
 
+/* Two nodes of two CPUs each; @x is a task with cores whose memory is on node 0. */
+static const char *mems_of(const struct tree_task *x) {
+    static char path[2][600];
+    static unsigned at;
+    char *p = path[at++ % 2];
+    snprintf(p, sizeof(path[0]), "%s/cpuset.mems", x->cgroup);
+    return p;
+}
+
+static void start_with_nodes(void) {
+    char nodes[96];
+    tree_put(&tree, "../nodes/has_memory", "0-1\n");
+    tree_put(&tree, "../nodes/node0/cpulist", "0-1\n");
+    tree_put(&tree, "../nodes/node1/cpulist", "2-3\n");
+    snprintf(nodes, sizeof(nodes), "%s/nodes", tree.dir);
+    struct pin_options o = tree_options(&tree);
+    o.interval_us = HOUR;
+    o.mems_follow = true;
+    o.node_root = nodes;
+    pthread_mutex_lock(&migration_lock);
+    migrations = migrations_at_once_max = 0;
+    pthread_mutex_unlock(&migration_lock);
+    assert_int_equal(pin_new(&o, &pin), 0);
+}
+
+static void test_migration__repairs_go_on_and_the_next_one_waits(void **state) {
+    (void)state;
+    struct tree_task *x[2] = {tree_add(&tree, "2", "2"), tree_add(&tree, "3", "3")};
+    struct tree_task *shared = tree_add(&tree, "", "1");
+    for (size_t i = 0; i < 2; i++)
+        tree_put(&tree, mems_of(x[i]), "0\n");
+    migrations_set(true, 0);
+    start_with_nodes();
+    assert_true(migrations_reach(1));
+    tree_put(&tree, tree_cpus(shared), "0-3");
+    assert_true(tree_wait(&tree, tree_cpus(shared), "1"));
+    for (size_t i = 0; i < 2; i++) {
+        tree_put(&tree, tree_cpus(x[i]), "0-3");
+        assert_true(tree_wait(&tree, tree_cpus(x[i]), i ? "3" : "2"));
+    }
+    unsigned at_once;
+    assert_int_equal(migrations_now(&at_once), 1);
+    migrations_set(false, 0);
+    assert_true(tree_wait(&tree, mems_of(x[0]), "1"));
+    assert_true(tree_wait(&tree, mems_of(x[1]), "1"));
+    assert_int_equal(migrations_now(&at_once), 2);
+    assert_int_equal(at_once, 1);
+}
+
+static void test_migration__refused__backed_off_and_tried_again(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "2", "2");
+    tree_put(&tree, mems_of(x), "0\n");
+    migrations_set(false, ENOMEM);
+    uint64_t start_us = clock_now_us();
+    start_with_nodes();
+    assert_true(tree_wait_counter(pin, "write_errors", 1));
+    assert_true(wait_state(0, "pinned"));
+    migrations_set(false, 0);
+    assert_true(tree_wait(&tree, mems_of(x), "1"));
+    assert_true(clock_now_us() - start_us >= US_PER_SEC);
+    unsigned at_once;
+    assert_int_equal(migrations_now(&at_once), 2);
+}
+
+/* The process need not wait for the kernel to copy 100 GB. */
+static void test_migration__reconciler_ends_meanwhile(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "2", "2");
+    tree_put(&tree, mems_of(x), "0\n");
+    migrations_set(true, 0);
+    start_with_nodes();
+    assert_true(migrations_reach(1));
+    pin_free(pin);
+    pin = NULL;
+    migrations_set(false, 0);
+    assert_true(tree_wait(&tree, mems_of(x), "1"));
+}
+
+/* The task ends, and the next one is migrated all the same. */
+static void test_migration__task_ends_meanwhile(void **state) {
+    (void)state;
+    struct tree_task *x[2] = {tree_add(&tree, "2", "2"), tree_add(&tree, "3", "3")};
+    for (size_t i = 0; i < 2; i++)
+        tree_put(&tree, mems_of(x[i]), "0\n");
+    migrations_set(true, 0);
+    start_with_nodes();
+    assert_true(migrations_reach(1));
+    pthread_mutex_lock(&tree.lock);
+    x[0]->present = false;
+    pthread_mutex_unlock(&tree.lock);
+    pin_wake(pin);
+    assert_true(tree_wait_task(pin, 1, "state", "gone"));
+    migrations_set(false, 0);
+    assert_true(tree_wait(&tree, mems_of(x[1]), "1"));
+}
+
 static void test_steady_state__no_open_no_allocation(void **state) {
     char path[512];
     (void)state;
@@ -495,6 +652,7 @@ static void test_thread__cgroup_without_cpu_and_no_rt_groups__real_time(void **s
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv) {
+    test_thread = pthread_self();
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
@@ -509,6 +667,10 @@ int main(int argc, char **argv) {
         TEST(test_write_refused__retried_without_a_tick),
         TEST(test_loop_ends__reported),
         TEST(test_cpu_hotplug__followed_without_a_tick),
+        TEST(test_migration__repairs_go_on_and_the_next_one_waits),
+        TEST(test_migration__refused__backed_off_and_tried_again),
+        TEST(test_migration__reconciler_ends_meanwhile),
+        TEST(test_migration__task_ends_meanwhile),
         TEST(test_steady_state__no_open_no_allocation),
         TEST(test_thread__real_time_where_that_is_allowed),
         TEST(test_thread__real_time_switched_off),

@@ -286,6 +286,34 @@ static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(vo
     assert_true(asked(x, 0x0c));
 }
 
+/* systemd gets the nodes when the memory is there. Otherwise it would wait for the migration. */
+static void test_unit__memory_nodes__of_cores_tasks(void **state) {
+    char mems[600], nodes[96], now[64];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "1", "1");
+    snprintf(mems, sizeof(mems), "%s/cpuset.mems", x->cgroup);
+    tree_put(&tree, mems, "0\n");
+    tree_put(&tree, "../nodes/has_memory", "0-1\n");
+    tree_put(&tree, "../nodes/node0/cpulist", "0\n");
+    tree_put(&tree, "../nodes/node1/cpulist", "1-3\n");
+    snprintf(nodes, sizeof(nodes), "%s/nodes", tree.dir);
+    start_daemon();
+    start_manager();
+    struct pin_options o = tree_options(&tree);
+    o.systemd = true;
+    o.bus = address;
+    o.mems_follow = true;
+    o.node_root = nodes;
+    assert_int_equal(pin_new(&o, &pin), 0);
+    assert_true(wait_task("unit", "synced"));
+    assert_string_equal(tree_get(&tree, mems, now, sizeof(now)), "1");
+    pthread_mutex_lock(&asked_lock);
+    bool both = strcmp(asked_names, "AllowedCPUsAllowedMemoryNodes") == 0;
+    pthread_mutex_unlock(&asked_lock);
+    assert_true(both);
+    assert_int_equal(tree_counter(pin, "unit_calls"), 1);
+}
+
 static void test_unit__no_bus__pinned_all_the_same(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
@@ -412,6 +440,7 @@ int main(int argc, char **argv) {
         TEST(test_unit__each_new_set_reaches_systemd),
         TEST(test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_sets),
         TEST(test_unit__answer_before_the_next_set_is_due__sent_without_a_tick),
+        TEST(test_unit__memory_nodes__of_cores_tasks),
         TEST(test_unit__no_bus__pinned_all_the_same),
         TEST(test_unit__refused__unsynced),
         TEST(test_unit__bus_restarts__set_anew),
