@@ -4,6 +4,7 @@
  * One child runs at a time. It is killed after 30 s. It is waited for when its output has ended, so
  * the wait is over immediately. */
 #include "plugin/checker.h"
+#include "plugin/handshake.h"
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"
@@ -67,11 +68,27 @@ static void on_limit(void *ctx) {
         child_done(c);
 }
 
+/* Ours without the agent's cookie, which would make the child a plugin. Owner: caller, free(). */
+static char **child_environment(void) {
+    const char *cookie = HANDSHAKE_COOKIE_NAME "=";
+    size_t n = 0, kept = 0;
+    while (environ[n])
+        n++;
+    char **env = calloc(n + 1, sizeof(*env));
+    for (size_t i = 0; env && i < n; i++)
+        if (strncmp(environ[i], cookie, strlen(cookie)) != 0)
+            env[kept++] = environ[i];
+    return env;
+}
+
 static int spawn_check(struct checker *c, int out_fd) {
+    AUTO_FREE char **env = child_environment();
     char *args[] = {c->program, (char *)"check", (char *)"--json", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t all, none;
+    if (!env)
+        return -ENOMEM;
     sigfillset(&all);
     sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
@@ -85,7 +102,7 @@ static int spawn_check(struct checker *c, int out_fd) {
     if (r == 0)
         r = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
     if (r == 0)
-        r = posix_spawn(&c->pid, c->program, &actions, &attr, args, environ);
+        r = posix_spawn(&c->pid, c->program, &actions, &attr, args, env);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     if (r != 0)

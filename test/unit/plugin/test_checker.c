@@ -56,8 +56,13 @@ static json_t *result_of(const char *script, uint64_t wait_us) {
 
 static void test_result(void **state) {
     (void)state;
-    json_t *doc = result_of("#!/bin/sh\necho \"{\\\"args\\\": \\\"$*\\\"}\"\nexit 3\n", 20000000);
-    assert_string_equal(json_string_value(json_object_get(doc, "args")), "check --json");
+    /* With the agent's cookie the program would be a plugin. */
+    setenv("NOMAD_PLUGIN_MAGIC_COOKIE", "x", 1);
+    json_t *doc = result_of(
+        "#!/bin/sh\necho \"{\\\"args\\\": \\\"$* $NOMAD_PLUGIN_MAGIC_COOKIE\\\"}\"\nexit 3\n",
+        20000000);
+    unsetenv("NOMAD_PLUGIN_MAGIC_COOKIE");
+    assert_string_equal(json_string_value(json_object_get(doc, "args")), "check --json ");
     json_decref(doc);
 }
 
