@@ -2,10 +2,11 @@
 /* The reconciler: keeps every container's cpuset on the set that Nomad wants, from one thread.
  *
  * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each
- * container's file, the kernel's device events for CPUs, a tick as the backstop), holds (the unit's AllowedCPUs too) and shows (states,
- * counters, history). The rule is in pin_plan.h. Coordinates come as a snapshot of
- * the task store, taken under the store's lock by the callback, only when pin_wake() said that the
- * store has changed. Nothing is locked while it reads, writes or talks to systemd. */
+ * container's file, the kernel's device events for CPUs, a tick as the backstop), holds (the unit's
+ * AllowedCPUs too) and shows (states, counters, history). The rule is in pin_plan.h. Coordinates
+ * come as a snapshot of the task store, taken under the store's lock by the callback, only when
+ * pin_wake() said that the store has changed. Nothing is locked while it reads, writes or talks to
+ * systemd. */
 #include "paddock/affinity.h"
 #include "paddock/cpuset.h"
 #include <stdbool.h>
