@@ -88,7 +88,7 @@ int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_bod
 /** The answer is not wanted any more. NULL allowed. */
 void docker_begun_free(struct docker_begun *b);
 
-/** Path building with %-escaping of one component or query value. NULL without memory; free(). */
+/** Path building with %-escaping of one component or query value. Returns NULL when out of memory; free(). */
 char *docker_escape(const char *text);
 
 /* ---- system ---- */
@@ -164,7 +164,7 @@ int docker_container_stats(struct docker *d, const struct call *call, const char
 /** Whether Docker has network @name (or id). Returns 1 or 0; -errno without an answer. */
 int docker_network_exists(struct docker *d, const struct call *call, const char *name,
                           struct err *err) MUST_CHECK;
-int docker_container_resize_exec(struct docker *d, const struct call *call, const char *exec_id,
+int docker_exec_resize(struct docker *d, const struct call *call, const char *exec_id,
                                  unsigned height, unsigned width, struct err *err) MUST_CHECK;
 
 /* ---- exec ---- */

@@ -1,6 +1,8 @@
-/* Capabilities: what the task adds must be allowed by the client's configuration; what Docker gives
- * by itself but the client does not allow is dropped. Docker is told the difference to its own set.
- */
+/* Capabilities.
+ *
+ * create_build() calls create_caps_add(). What the job adds must be allowed by the client's
+ * configuration. What Docker gives by default, but the client does not allow, is dropped. Docker is
+ * sent the difference to its own default set. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"
@@ -34,7 +36,7 @@ static const char *const docker_caps[] = {
     "net_bind_service", "net_raw", "setfcap",      "setgid", "setpcap", "setuid", "sys_chroot",
 };
 
-/* " CAP_Chown" -> "chown". NULL without memory. */
+/* " CAP_Chown" -> "chown". NULL when out of memory. */
 static char *plain_name(const char *text) {
     text += strspn(text, " \t\r\n");
     size_t n = strlen(text);

@@ -1,4 +1,8 @@
-/* Labels: the job's, then Nomad's and ours, which win. */
+/* Labels of the container.
+ *
+ * create_build() calls create_labels_add(). The job's labels come first. Those of Nomad
+ * (com.hashicorp.nomad.*) and of this driver (io.paddock.*) replace a label of the same name: the
+ * plugin finds its containers by them. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"

@@ -1,5 +1,7 @@
-/* Network mode, published ports, endpoint settings; and what StartTask tells Nomad of the network.
- */
+/* Network mode, published ports and the settings of the endpoint.
+ *
+ * create_build() calls the steps. create_network_override_get() reads the address that StartTask
+ * reports to Nomad from the inspect of the running container. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"

@@ -1,4 +1,8 @@
-/* Runtimes, namespaces and security_opt: what the client's configuration must allow. */
+/* Runtimes, namespaces and security_opt: the client's configuration must allow them.
+ *
+ * create_build() calls the three steps. A seccomp profile is a file that this process reads as
+ * root, so it is read only when it is a stored file, at most 1 MiB, and a JSON object. No error
+ * shows its content. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"

@@ -1,5 +1,8 @@
-/* What the job's `volumes` and bind mounts lead to. Unless volumes are enabled it lies below the
- * allocation's folder, and is held from the check on: the caller mounts what is held. */
+/* The sources of the job's `volumes` and bind mounts.
+ *
+ * The steps of volumes, mounts and Nomad's folders call it. Unless volumes are enabled, a source
+ * must lie below the allocation's folder. It is opened when it is checked, and the caller of
+ * create_build() mounts the open descriptor: a name could lead elsewhere by then. */
 #include "create_own.h"
 #include "create_sources.h"
 #include "paddock/path_below.h"

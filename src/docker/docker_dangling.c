@@ -1,3 +1,8 @@
+/* Finds and removes dangling containers: they have our label, but belong to no known task.
+ *
+ * A timer of src/task/networks.c calls it on the pool. docker_dangling_decide() is pure. Docker's
+ * list is a picture of one moment, so a container is young or tracked at the time of the decision
+ * only: the grace period covers the time in which StartTask has not yet stored its container. */
 #include "paddock/docker_dangling.h"
 
 #include "paddock/labels.h"

@@ -34,7 +34,7 @@ int docker_exec_create(struct docker *d, const struct call *call, const char *co
     AUTO_JSON json_t *body = exec_body(o);
     if (!body)
         return err_oom(err);
-    return docker_containers_post_for_id(d, call, path, body, "exec", ret_exec_id, err);
+    return docker_container_post_for_id(d, call, path, body, "exec", ret_exec_id, err);
 }
 
 int docker_exec_inspect(struct docker *d, const struct call *call, const char *exec_id,
@@ -60,8 +60,8 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
     return 0;
 }
 
-int docker_container_resize_exec(struct docker *d, const struct call *call, const char *exec_id,
-                                 unsigned height, unsigned width, struct err *err) {
+int docker_exec_resize(struct docker *d, const struct call *call, const char *exec_id,
+                       unsigned height, unsigned width, struct err *err) {
     char rest[64];
     snprintf(rest, sizeof(rest), "/resize?h=%u&w=%u", height, width);
     AUTO_FREE char *path = exec_path(exec_id, rest);

@@ -1,3 +1,8 @@
+/* The container that holds the network namespace of a group of tasks.
+ *
+ * CreateNetwork and DestroyNetwork call it, in src/task/networks.c. Nomad repeats CreateNetwork
+ * after a restart of its agent, so a running container is found by its name and used again. One
+ * that has stopped is made anew, because its namespace has gone with its process. */
 #include "paddock/docker_pause.h"
 
 #include "paddock/clock.h"

@@ -1,3 +1,8 @@
+/* Credentials for the registry of an image.
+ *
+ * A pull calls image_auth_lookup(). Three sources are asked in a fixed order: the job's auth block,
+ * the config.json that the plugin block names, and a credential helper. The first source that has
+ * credentials, or fails, decides. Docker is given them base64 encoded in one header. */
 #include "image_auth.h"
 
 #include "image_auth_helper.h"

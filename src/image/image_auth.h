@@ -23,5 +23,5 @@ struct image_auth_sources {
 int image_auth_lookup(const struct image_auth_sources *s, const char *registry,
                       const struct call *call, struct image_auth *ret, struct err *err) MUST_CHECK;
 
-/** "X-Registry-Auth: ..." for docker_request.headers; free(). NULL without memory. Pure. */
+/** "X-Registry-Auth: ..." for docker_request.headers; Returns NULL when out of memory; free(). Pure. */
 char *image_auth_header(const struct image_auth *a);

@@ -1,3 +1,9 @@
+/* Reads the stream of JSON documents that Docker sends while it pulls or loads an image.
+ *
+ * image_pull.c and image_load.c feed it. Progress is a document that says something new: Docker 29
+ * repeats its lines every 100 ms while nothing comes. The stream is sent after the status 200, so
+ * an error of the pull is one of its documents. A registry's error page can make a line of any
+ * length; such a line is skipped, but searched for its error. */
 #include "image_progress.h"
 
 #include "paddock/json_value.h"

@@ -1,3 +1,8 @@
+/* One pull of an image.
+ *
+ * image_share.c calls image_pull_run() for the first of the tasks that want the image. A pull ends
+ * when Docker ends it, when its total time is over, or when no progress has come for too long. The
+ * errors of a registry are temporary more often than not, so they are recoverable. */
 #include "image_pull.h"
 
 #include "image_progress.h"

@@ -1,3 +1,8 @@
+/* Names of images, parsed by the grammar of Docker's "distribution reference".
+ *
+ * Pulls, removals and the look-up of credentials use it. Docker writes a name in its answers in a
+ * shorter form than people may write it ("busybox:latest" for "docker.io/library/busybox"), so
+ * names are compared in that form. */
 #include "image_ref.h"
 
 #include <stdint.h>

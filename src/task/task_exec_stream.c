@@ -478,7 +478,7 @@ static void resize_work(void *arg) {
         unsigned height = x->height, width = x->width;
         x->resize_wanted = false;
         pthread_mutex_unlock(&x->lock);
-        if (docker_container_resize_exec(x->d->docker, &call, x->id, height, width, NULL) < 0)
+        if (docker_exec_resize(x->d->docker, &call, x->id, height, width, NULL) < 0)
             log_debug("exec", NULL, "resize refused, ignoring");
         pthread_mutex_lock(&x->lock);
     }

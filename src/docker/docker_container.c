@@ -1,5 +1,8 @@
-/* The calls about the system and about one container: path, body, and what of the answer is wanted.
- */
+/* The calls about the system, one container and the list of containers.
+ *
+ * src/task, the log pump and other files of this folder call them. Each function builds path and
+ * body of one request, and takes from the answer what its caller needs. Values of Docker's JSON
+ * that are absent read as empty. */
 #include "docker_list.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
@@ -128,9 +131,9 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
 
 /* ---- life ---- */
 
-int docker_containers_post_for_id(struct docker *d, const struct call *call, const char *path,
-                                  const json_t *body, const char *what, char ret_id[65],
-                                  struct err *err) {
+int docker_container_post_for_id(struct docker *d, const struct call *call, const char *path,
+                                 const json_t *body, const char *what, char ret_id[65],
+                                 struct err *err) {
     struct docker_request rq = {.method = "POST", .path = path, .body = body};
     AUTO_JSON json_t *j = NULL;
     int r = docker_do(d, call, &rq, NULL, &j, err);
@@ -150,7 +153,7 @@ int docker_container_create(struct docker *d, const struct call *call, const cha
         path = NULL;
         return err_oom(err);
     }
-    return docker_containers_post_for_id(d, call, path, body, "create", ret_id, err);
+    return docker_container_post_for_id(d, call, path, body, "create", ret_id, err);
 }
 
 int docker_container_start(struct docker *d, const struct call *call, const char *id,
