@@ -22,6 +22,7 @@ import (
 
 type publicJob struct {
 	name, plugin, config string
+	image                string /* "" = busybox */
 	mod                  func(*drivers.TaskConfig)
 	want                 map[string]any /* of the create request */
 	told                 bool           /* the start may fail after the create request */
@@ -164,6 +165,87 @@ EOT
 		{name: "a hundred arguments", config: "command = \"/bin/sh\"\nargs = [\"-c\", \"sleep 1000\"" + strings.Repeat(", \"--x=y z\"", 98) + "]\nnetwork_mode = \"host\""},
 		{name: "a network that is not there", config: sleep + "network_mode = \"nosuchnet\"\nnetwork_aliases = [\"x\"]", told: true,
 			want: map[string]any{"NetworkingConfig.EndpointsConfig.nosuchnet.Aliases": list("x")}},
+		{name: "a tag and a digest, pulled each time", plugin: all, image: "127.0.0.1:1/app:dev@sha256:" + strings.Repeat("0a", 32), config: `
+			force_pull = true
+			image_pull_timeout = "15m"
+			readonly_rootfs = true
+			network_mode = "host"
+			volumes = ["/opt/x/mount:/opt/x/mount"]
+			args = ["--lockbox", "0x0", "--flag"]`, fails: []string{"Failed to pull `127.0.0.1:1/app:dev@sha256:0a0a"}},
+		{name: "an init", config: sleep + `init = true`, told: true, want: map[string]any{"HostConfig.Init": true}},
+		{name: "a last argument without text", config: `
+			entrypoint = [""]
+			command = "/bin/sh"
+			args = ["-c", "sleep 1000", "--stationsuffix", ""]`, want: map[string]any{"Config.Cmd": list("/bin/sh", "-c", "sleep 1000", "--stationsuffix", "")}},
+		{name: "limits of both kinds without an end", config: sleep + `
+			ulimit {
+				memlock = "-1:-1"
+				nproc = "8192"
+			}`, told: true, want: map[string]any{"HostConfig.Ulimits": list(map[string]any{"Name": "memlock", "Soft": -1., "Hard": -1.},
+			map[string]any{"Name": "nproc", "Soft": 8192., "Hard": 8192.})}},
+		{name: "a list of devices, and options of a mount as a value", plugin: all, config: sleep + `
+			devices = [ { host_path = "/dev/null", container_path = "/dev/x", cgroup_permissions = "rwm" }, { host_path = "/dev/zero" } ]
+			mount {
+				type = "bind"
+				target = "/data"
+				source = "/etc"
+				readonly = false
+				bind_options = { propagation = "rprivate" }
+			}`, want: map[string]any{"HostConfig.Devices": list(map[string]any{"PathOnHost": "/dev/null", "PathInContainer": "/dev/x", "CgroupPermissions": "rwm"},
+			map[string]any{"PathOnHost": "/dev/zero", "PathInContainer": "/dev/zero", "CgroupPermissions": "rwm"}),
+			"HostConfig.Mounts": list(map[string]any{"Type": "bind", "Target": "/data", "Source": "/etc", "BindOptions": map[string]any{"Propagation": "rprivate"}})}},
+		{name: "the host's IPC", plugin: all, config: sleep + "ipc_mode = \"host\"\nnetwork_mode = \"host\"\nprivileged = true", told: true, want: map[string]any{"HostConfig.IpcMode": "host"}},
+		{name: "the host's IPC, not allowed", config: sleep + `ipc_mode = "host"`, fails: []string{"ipc_mode", "allowed_modes"}},
+		{name: "a volume by name, a secret and a file of the host", plugin: all, config: sleep + `
+			mount {
+				type = "volume"
+				target = "/data"
+				source = "public-eth0"
+			}
+			mount {
+				type = "bind"
+				target = "/x/jwt.hex"
+				source = "secrets/jwt"
+			}
+			mount {
+				type = "bind"
+				target = "/etc/localtime"
+				source = "/etc/hostname"
+				readonly = true
+			}`, mod: taskFile("secrets/jwt"), want: map[string]any{"HostConfig.Mounts.0.Source": "public-eth0", "HostConfig.Mounts.2.ReadOnly": true}},
+		{name: "the host's files, not allowed", config: sleep + `
+			mount {
+				type = "bind"
+				target = "/etc/localtime"
+				source = "/etc/hostname"
+			}`, fails: []string{"volumes are not enabled; cannot mount host path", "/etc/hostname"}},
+		{name: "Docker's socket, and a hard limit above the memory", plugin: all, config: sleep + `
+			privileged = true
+			memory_hard_limit = 750
+			volume_driver = "local"
+			volumes = ["/var/run/docker.sock:/var/run/docker.sock"]`, told: true, want: map[string]any{"HostConfig.VolumeDriver": "local",
+			"HostConfig.Memory": 750. * (1 << 20), "HostConfig.Binds.4": "/var/run/docker.sock:/var/run/docker.sock"}},
+		{name: "a folder of the task that an earlier task makes", config: sleep + `
+			mount {
+				type = "bind"
+				target = "/buckets"
+				source = "local/buckets"
+				readonly = false
+			}`, mod: func(c *drivers.TaskConfig) { _ = os.Mkdir(filepath.Join(c.AllocDir, c.Name, "local/buckets"), 0o777) }},
+		{name: "three extra hosts", config: sleep + "hostname = \"node-1.example\"\nextra_hosts = [\"a:192.0.2.1\", \"b:192.0.2.2\", \"c:2001:db8::3\"]",
+			want: map[string]any{"Config.Hostname": "node-1.example", "HostConfig.ExtraHosts": list("a:192.0.2.1", "b:192.0.2.2", "c:2001:db8::3")}},
+		{name: "journald with a tag", config: sleep + `
+			logging {
+				type = "journald"
+				config { tag = "web" }
+			}`, told: true, want: map[string]any{"HostConfig.LogConfig.Type": "journald", "HostConfig.LogConfig.Config": map[string]any{"tag": "web"}}},
+		{name: "no tag, and folders of the host with a slash at the end", plugin: all, image: "paddock.test/busybox", config: `
+			command = "/x"
+			work_dir = "/tmp"
+			network_mode = "host"
+			volumes = ["/var/run:/var/run:rw", "/dev/disk/:/dev/disk:ro"]`, fails: []string{"Failed to pull `paddock.test/busybox`"}},
+		{name: "a working folder", plugin: all, config: sleep + "work_dir = \"/tmp\"\nvolumes = [\"/var/tmp/:/var/tmp:ro\"]",
+			want: map[string]any{"Config.WorkingDir": "/tmp", "HostConfig.Binds.4": "/var/tmp:/var/tmp:ro"}},
 		{name: "a user without privileges", config: sleep + "readonly_rootfs = true\ncap_drop = [\"ALL\"]\nsecurity_opt = [\"no-new-privileges\"]",
 			mod: func(c *drivers.TaskConfig) { c.User = "1001:1001" }, want: map[string]any{"Config.User": "1001:1001", "HostConfig.CapDrop": list("all")}},
 	}
@@ -205,7 +287,10 @@ func TestPublicJobs(t *testing.T) {
 				p = launchWith(parent, launchOptions{config: configAt(rec.endpoint, c.plugin)})
 				plugs[c.plugin] = p
 			}
-			data, err := evaluateJob(t, p, fmt.Sprintf("image = %q\n%s", imageBusybox, c.config))
+			if c.image == "" {
+				c.image = imageBusybox
+			}
+			data, err := evaluateJob(t, p, fmt.Sprintf("image = %q\n%s", c.image, c.config))
 			if c.schema != "" {
 				wantError(t, err, "the schema", c.schema)
 				return
