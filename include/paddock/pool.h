@@ -1,7 +1,8 @@
 #pragma once
 /* Threads for work that may block and holds no worker of a request: inspecting a container that
  * ended, deleting an image, probing dockerd. The pool grows to its limit while work waits, and idle
- * threads end after 5 s, so that a quiet plugin holds none. */
+ * threads end after 5 s, so that a quiet plugin holds none. With the last thread of a pool, memory
+ * that was freed goes back to the kernel. */
 #include "paddock/cleanup.h"
 
 struct pool;
