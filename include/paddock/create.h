@@ -106,7 +106,7 @@ int create_build(const struct task_config *task, const struct job_config *job,
  * container starts. @field: for the error. Returns 0; -EINVAL with @err. Context: pure. */
 int create_hostname_check(const char *field, const char *hostname, struct err *err) MUST_CHECK;
 
-/** `<task name with / as _>-<alloc id>`; Returns NULL when out of memory; free(). */
+/** Returns `<task name with / as _>-<alloc id>`, NULL when out of memory. Owner: caller, free(). */
 char *create_name(const struct task_config *task);
 
 /* What StartTask reports to Nomad about the network. */

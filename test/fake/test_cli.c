@@ -605,6 +605,21 @@ static void test_check__dockerd_answers_and_another_agent_runs(void **state) {
     assert_int_equal(r.status, 1);
 }
 
+static void test_check__docker_too_new__failure_with_the_versions(void **state) {
+    struct fake fake;
+    struct ran r;
+    (void)state;
+    fake_start(&fake, NULL);
+    fake_rules(&fake, "GET /_ping status=200 header=Api-Version:1.120 type=text/plain body=OK\n"
+                      "GET /info status=400 body={\"message\":\"client version 1.56 is too old. "
+                      "Minimum supported API version is 1.99, please upgrade your client\"}\n");
+    check(&r, fake.endpoint);
+    fake_done(&fake);
+    assert_says(r.out, "FAILURE dockerd: paddock speaks Docker's API up to version 1.");
+    assert_says(r.out, "Minimum supported API version is 1.99");
+    assert_int_equal(r.status, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv) {
@@ -631,6 +646,7 @@ int main(int argc, char **argv) {
         TEST(test_check__nothing_is_there__every_line_says_what_to_do),
         TEST(test_check__port_of_a_running_driver_is_taken__warning),
         TEST(test_check__dockerd_answers_and_another_agent_runs),
+        TEST(test_check__docker_too_new__failure_with_the_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

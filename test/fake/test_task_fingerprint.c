@@ -260,6 +260,23 @@ static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **stat
     }
 }
 
+/* The node's description says it, for every version of the API would be refused. */
+static void test_fingerprint__docker_too_new__says_which_versions(void **state) {
+    struct fixture *x = *state;
+    driver_unsubscribe(TAKE_PTR(x->sub));
+    world_driver_free(&x->w);
+    fake_rules(&x->w.fake,
+               "GET /_ping status=200 header=Api-Version:1.120 type=text/plain body=OK\n"
+               "GET /version status=400 body={\"message\":\"client version 1.56 is too old. "
+               "Minimum supported API version is 1.99, please upgrade your client\"}\n");
+    world_driver_new(&x->w, "{}");
+    x->n = 0;
+    subscribe(x);
+    await(x, DRIVER_UNDETECTED, "no Docker that can be used");
+    assert_non_null(strstr(x->all[0].description, "paddock speaks Docker's API up to version 1."));
+    assert_non_null(strstr(x->all[0].description, "Minimum supported API version is 1.99"));
+}
+
 static void test_fingerprint__one_late_answer__still_healthy(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /version times=1 hang\n");
@@ -345,6 +362,7 @@ static const struct CMUnitTest tests[] = {
     QUIET(test_fingerprint__userns_remap__known_to_a_start),
     QUIET(test_fingerprint__cpuset__on_or_off_and_why),
     QUIET(test_fingerprint__never_connected__undetected),
+    QUIET(test_fingerprint__docker_too_new__says_which_versions),
     PATIENT(test_fingerprint__asked_for_during_a_probe__one_after_it),
     CASE(test_fingerprint__one_late_answer__still_healthy),
     CASE(test_fingerprint__two_late_answers__unhealthy_and_back),
