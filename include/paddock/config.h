@@ -1,7 +1,7 @@
 #pragma once
 /* The two configurations as plain structs: the plugin block of the client's HCL and the job's
  * config block. The tables in src/config say name, type, default, place and help of each field; the
- * hclspec, the decoder, the defaults, the error texts and the README's reference all come from
+ * hclspec, the decoder, the defaults, the error texts and the docs' reference all come from
  * them. Field meaning and defaults: as Nomad's docker driver has them. All strings owned; "" = not
  * given. */
 #include "paddock/err.h"
@@ -137,7 +137,7 @@ int config_job_decode(const void *msgpack, size_t len, struct job_config *ret,
 void config_job_done(struct job_config *c);
 #define AUTO_JOB_CONFIG __attribute__((cleanup(config_job_done)))
 
-/* The tables, for whoever walks them (hclspec encoder in plugin/, the README's reference). */
+/* The tables, for what walks them (hclspec encoder in plugin/, the docs' reference). */
 enum config_type {
     CONFIG_STRING,
     CONFIG_BOOL,
@@ -166,5 +166,8 @@ struct config_field {
 const struct config_field *config_plugin_table(void);
 const struct config_field *config_job_table(void);
 
-/** The README's section between its two `reference` markers, from the tables. Returns 0; -EIO. */
+/** The section of docs/configuration.md between its two `reference` markers, from the tables.
+ * Returns 0; -EIO. */
 int config_reference_markdown(FILE *out) MUST_CHECK;
+/** The whole manual page paddock-config(5), from the tables. Returns 0; -EIO. */
+int config_reference_man(FILE *out) MUST_CHECK;

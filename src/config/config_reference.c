@@ -1,3 +1,6 @@
+/* Writes the reference of all fields from the tables, as Markdown and as a manual page. The test
+ * test_reference compares it with docs/configuration.md and paddock-config(5), and prints it for
+ * them; the program itself does not call it. */
 #include "paddock/config.h"
 
 #include <stdio.h>
@@ -42,6 +45,66 @@ static void write_rows(FILE *out, const struct config_field *table, const char *
             write_rows(out, f->fields, inner);
         }
     }
+}
+
+/* ---- the manual page ---- */
+
+/* @text as roff shows it; between backquotes it is bold. */
+static void put_roff(FILE *out, const char *text) {
+    bool bold = false;
+    for (; *text; text++) {
+        if (*text == '`')
+            fputs((bold = !bold) ? "\\fB" : "\\fR", out);
+        else if (*text == '\\')
+            fputs("\\e", out);
+        else if (*text == '-')
+            fputs("\\-", out);
+        else if (*text == '\'')
+            fputs("\\(aq", out);
+        else
+            fputc(*text, out);
+    }
+}
+
+static void write_entries(FILE *out, const struct config_field *table, const char *prefix) {
+    for (const struct config_field *f = table; f->name; f++) {
+        fputs(".TP\n.B ", out);
+        put_roff(out, prefix);
+        put_roff(out, f->name);
+        fprintf(out, "\n%s", type_text(f->type));
+        if (f->required)
+            fputs(", required", out);
+        if (f->default_literal) {
+            fputs(", default ", out);
+            put_roff(out, f->default_literal);
+        }
+        fputs(": ", out);
+        put_roff(out, f->help);
+        fputs(".\n", out);
+        if (f->fields) {
+            char inner[128];
+            snprintf(inner, sizeof(inner), "%s%s.", prefix, f->name);
+            write_entries(out, f->fields, inner);
+        }
+    }
+}
+
+int config_reference_man(FILE *out) {
+    fputs(
+        ".TH PADDOCK\\-CONFIG 5 \"\" paddock \"Nomad task driver\"\n"
+        ".SH NAME\npaddock\\-config \\- configuration of the paddock task driver\n"
+        ".SH DESCRIPTION\n"
+        "Two blocks are read: the\n.B config\nblock of the plugin in the configuration of the "
+        "Nomad "
+        "client, and the\n.B config\nblock of each task in a job file.\n"
+        "The names are those of Nomad's built\\-in Docker driver; what is paddock's own says so.\n"
+        ".SH PLUGIN BLOCK\n",
+        out);
+    write_entries(out, config_plugin_table(), "");
+    fputs(".SH TASK BLOCK\n", out);
+    write_entries(out, config_job_table(), "");
+    fputs(".SH SEE ALSO\n.BR paddock (8)\n", out);
+    return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
 }
 
 int config_reference_markdown(FILE *out) {
