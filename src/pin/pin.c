@@ -46,6 +46,11 @@ static void read_online(struct pin *p) {
     p->online_changed = cgroup_file_read(&p->online, p->scratch, sizeof(p->scratch)) != 0;
 }
 
+static void read_levels(struct pin *p, bool full) {
+    for (struct pin_level *x = p->levels; x; x = x->next)
+        pin_level_read(x, full, p->o.cgroup_root_fd, p->scratch, sizeof(p->scratch));
+}
+
 static void read_parents(struct pin *p, bool at_tick) {
     for (struct pin_parent *x = p->parents; x; x = x->next) {
         /* Also when the text is the same: the effective sets below may have changed in between. */
@@ -93,6 +98,7 @@ static void pass(struct pin *p, bool at_tick) {
     uint64_t cpu = thread_cpu_ns(), now = clock_now_us();
     pthread_mutex_lock(&p->lock);
     read_online(p);
+    read_levels(p, at_tick);
     read_parents(p, at_tick);
     for (struct pin_task *t = p->tasks; t; t = t->next) {
         if (at_tick || is_affected(p, t, now))

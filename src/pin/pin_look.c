@@ -8,6 +8,8 @@
 #include "src/pin/pin_priv.h"
 #include "src/pin/pin_task.h"
 
+#define FULL_LOOK_TICKS 10u
+
 /* ---- doing ---- */
 
 static void retry_later(struct pin_task *t, uint64_t now_us) {
@@ -168,15 +170,31 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     return 0;
 }
 
+/* Some changes raise no event and change nothing above: the source was removed, or a part of the
+ * container's CPUs was made a partition. Each task has its turn at one of ten ticks. */
+static bool is_its_turn(const struct pin *p, const struct pin_task *t) {
+    return (t->seq + p->counters.ticks) % FULL_LOOK_TICKS == 0;
+}
+
+/* Whether the source's files can say something new without an event. Those of a share.slice's scope
+ * cannot while what is above is the same. */
+static bool is_source_open_to_change(const struct pin_task *t) {
+    return !t->parent || !t->parent->in_share || t->source_cpus.watch < 0 || !t->source_level ||
+           t->source_level->changed;
+}
+
 void pin_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
     bool told = t->source_cpus.dirty || t->others_changed || p->online_changed ||
                 (t->parent && t->parent->changed);
     bool due = t->retry_at_us && t->retry_at_us <= now_us;
+    bool all = told || due || !t->quiet || is_its_turn(p, t);
     bool read = at_tick || t->cpus.dirty || due;
+    bool effective = all || t->cpus.dirty || !t->level || t->level->changed;
+    bool source = told || due || (at_tick && (all || is_source_open_to_change(t)));
     uint64_t fixes = t->fixes_n;
     t->cpus.dirty = t->source_cpus.dirty = t->others_changed = false;
     for (int attempt = 0; attempt < 2; attempt++) {
-        int changed = read || !t->dir_path ? pin_task_read(p, t) : 0;
+        int changed = read || !t->dir_path ? pin_task_read(p, t, effective) : 0;
         if (changed < 0) {
             t->quiet = false;
             cannot_open(t, changed, now_us);
@@ -184,7 +202,7 @@ void pin_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) 
         }
         t->gone = false;
         pin_task_watch(p, t, at_tick);
-        bool source_changed = (at_tick || told || due) && pin_task_read_source(p, t);
+        bool source_changed = source && pin_task_read_source(p, t);
         /* Nearly always: all files say what they said when all was well. */
         if (!source_changed && !changed && !told && t->quiet)
             return;

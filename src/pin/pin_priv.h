@@ -3,13 +3,14 @@
  * it may read without. Other threads (status, metrics) read under the lock.
  *
  * The files of this folder in the order of their calls; none calls one further right:
- * plan, nodes, hotplug, watch, writer, unit, inner, parent, source, migrate, note, mems, task,
- * look, merge, affinity, pin. From outside show and wanted are called, too. */
+ * plan, nodes, hotplug, watch, writer, unit, inner, level, parent, source, migrate, note, mems,
+ * task, look, merge, affinity, pin. From outside show and wanted are called, too. */
 #include "paddock/affinity.h"
 #include "paddock/clock.h"
 #include "paddock/loop.h"
 #include "paddock/metrics.h"
 #include "src/pin/pin_inner.h"
+#include "src/pin/pin_level.h"
 #include "src/pin/pin_mems.h"
 #include "src/pin/pin_migrate.h"
 #include "src/pin/pin_nodes.h"
@@ -31,7 +32,8 @@ struct pin_task {
     const char *below; /* of c.source, below the root; "" = none */
     bool has_own;
     struct cpuset own;
-    struct pin_parent *parent; /* NULL without a source */
+    struct pin_parent *parent;      /* NULL without a source */
+    struct pin_level *source_level; /* NULL = not known */
     struct pin_file source_cpus;
     struct cgroup_file source_effective;
     bool others_changed; /* the cores of others, since the last look */
@@ -40,7 +42,8 @@ struct pin_task {
     bool has_last_good;
 
     /* the container */
-    char *dir_path; /* NULL = not open */
+    char *dir_path;          /* NULL = not open */
+    struct pin_level *level; /* NULL = not known */
     struct pin_file cpus;
     struct cgroup_file effective;
     struct pin_mems mems;
@@ -96,6 +99,7 @@ struct pin {
     struct pin_task *tasks;
     uint64_t seq, removed; /* the last one given; how often a task was removed */
     struct pin_parent *parents;
+    struct pin_level *levels;
     struct cpuset reserved;    /* by all tasks that we know */
     struct cgroup_file online; /* the root's effective set: the machine's online CPUs */
     bool online_changed;

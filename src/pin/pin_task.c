@@ -44,6 +44,7 @@ int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) {
 
 static void close_source(struct pin *p, struct pin_task *t) {
     pin_watch_close(&p->watch, &t->source_cpus);
+    t->source_level = pin_level_drop(&p->levels, t->source_level);
     cgroup_file_close(&t->source_effective);
 }
 
@@ -55,6 +56,7 @@ void pin_task_close(struct pin *p, struct pin_task *t) {
     pin_unit_close(&t->unit);
     pin_watch_close(&p->watch, &t->cpus);
     cgroup_file_close(&t->effective);
+    t->level = pin_level_drop(&p->levels, t->level);
     t->inner = pin_inner_close(t->inner);
     free(t->dir_path);
     t->dir_path = NULL;
@@ -111,25 +113,38 @@ static int open_container(struct pin *p, struct pin_task *t) {
         return r;
     }
     pin_unit_open(&p->units, &t->unit, unit_of(t->dir_path), clock_now_us());
+    t->level = pin_level_hold(&p->levels, t->dir_path);
     pin_watch_add(&p->watch, &t->cpus);
     return 0;
 }
 
-int pin_task_read(struct pin *p, struct pin_task *t) {
+/* Opens the files when they are not open, or when the cgroup was replaced. Returns as
+ * pin_task_read. *effective is set when they were opened. */
+static int read_cpus(struct pin *p, struct pin_task *t, bool *effective) {
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!t->dir_path) {
             int r = open_container(p, t);
             if (r < 0)
                 return r;
+            *effective = true;
         }
         int changed = cgroup_file_read(&t->cpus.file, p->scratch, sizeof(p->scratch));
         if (t->cpus.file.r != -ENODEV)
-            return (int)pin_inner_read(t->inner, p->scratch, sizeof(p->scratch)) |
-                   cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch)) | changed;
+            return changed;
         p->counters.reopened++;
         pin_task_close(p, t);
     }
     return -ESRCH;
+}
+
+int pin_task_read(struct pin *p, struct pin_task *t, bool effective) {
+    int changed = read_cpus(p, t, &effective);
+    if (changed < 0)
+        return changed;
+    changed |= pin_inner_read(t->inner, p->scratch, sizeof(p->scratch));
+    if (effective || changed)
+        changed |= cgroup_file_read(&t->effective, p->scratch, sizeof(p->scratch));
+    return changed;
 }
 
 /* ---- the source's files ---- */
@@ -140,6 +155,7 @@ static void open_source(struct pin *p, struct pin_task *t) {
         return;
     if (cgroup_file_open(dir, "cpuset.cpus.effective", &t->source_effective) < 0)
         t->source_effective = CGROUP_FILE_NONE; /* its reading says so */
+    t->source_level = pin_level_hold(&p->levels, t->below);
     pin_watch_add(&p->watch, &t->source_cpus);
 }
 

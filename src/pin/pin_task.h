@@ -10,9 +10,10 @@ struct pin_task;
 int pin_task_new(struct pin *p, struct pin_coord *take, struct pin_task **ret) MUST_CHECK;
 void pin_task_free(struct pin *p, struct pin_task *t);
 
-/** Reads the container's files. Opens them when they are not open, or when the cgroup was replaced.
- *  Returns 1 when something has changed; 0; -errno of opening (-ESRCH: the container has ended). */
-int pin_task_read(struct pin *p, struct pin_task *t) MUST_CHECK;
+/** Reads the container's files. @effective: its effective set, too. Opens them when they are not
+ * open, or when the cgroup was replaced. Returns 1 when something has changed; 0; -errno of opening
+ * (-ESRCH: the container has ended). */
+int pin_task_read(struct pin *p, struct pin_task *t, bool effective) MUST_CHECK;
 /** Closes the container's files. */
 void pin_task_close(struct pin *p, struct pin_task *t);
 /** Reads the source's files, opens them when they are not open. Returns whether they changed. */

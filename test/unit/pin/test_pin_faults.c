@@ -30,7 +30,7 @@ struct fault {
 
 static pthread_t test_thread;
 static struct fault on_write, on_read, on_inotify, on_watch, on_epoll;
-static atomic_ulong opens, allocations;
+static atomic_ulong opens, allocations, reads;
 static int device_events = -EBADF; /* our end; 0 = to be made by the next pin */
 
 static void fail_with(struct fault *f, int error, int left) {
@@ -125,6 +125,7 @@ WRAP(ssize_t, pwrite, int fd, const void *buf, size_t n, off_t at) {
     return in_pin_thread() && fails(&on_write) ? -1 : __real_pwrite(fd, buf, n, at);
 }
 WRAP(ssize_t, pread, int fd, void *buf, size_t n, off_t at) {
+    count(&reads);
     return in_pin_thread() && fails(&on_read) ? -1 : __real_pread(fd, buf, n, at);
 }
 WRAP(int, inotify_init1, int flags) {
@@ -406,14 +407,7 @@ static void test_loop_ends__reported(void **state) {
 
 /* ---- the steady state ---- */
 
-static void assert_ticks_cost_nothing(const char *what) {
-    assert_true(wait_ticks(2));
-    unsigned long opened = atomic_load(&opens), allocated = atomic_load(&allocations);
-    assert_true(wait_ticks(20));
-    if (atomic_load(&opens) != opened || atomic_load(&allocations) != allocated)
-        fail_msg("%s: %lu opens, %lu allocations in 20 ticks", what, atomic_load(&opens) - opened,
-                 atomic_load(&allocations) - allocated);
-}
+#define LOOKS 6 /* after an event: one, and five more within 310 ms */
 
 static void send_device_event(const char *action, const char *subsystem) {
     char event[256];
@@ -423,7 +417,58 @@ static void send_device_event(const char *action, const char *subsystem) {
     assert_int_equal(send(device_events, event, (size_t)n + 1, 0), n + 1);
 }
 
-#define LOOKS 6 /* after an event: one, and five more within 310 ms */
+/* An effective set changes without an event. Six looks are the turns of six tasks of ten, so the
+ * others are read only because of the folder above. */
+static void test_effective_changes_above__all_below_are_read(void **state) {
+    char path[300];
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        tree_add(&tree, "", "1-3");
+    device_events = 0;
+    start(HOUR);
+    for (size_t i = 0; i < 10; i++)
+        assert_true(wait_state(i, "pinned"));
+    json_int_t ticks = tree_counter(pin, "ticks");
+    send_device_event("online", "cpu");
+    assert_true(tree_wait_counter(pin, "ticks", ticks + LOOKS)); /* all is read and quiet */
+    for (size_t i = 0; i < 10; i++) {
+        snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", tree.tasks[i].cgroup);
+        tree_put(&tree, path, "1\n");
+    }
+    tree_put(&tree, "system.slice/cpuset.cpus.effective", "0-1\n");
+    send_device_event("offline", "cpu");
+    for (size_t i = 0; i < 10; i++)
+        assert_true(wait_state(i, "constrained"));
+    close(device_events);
+    device_events = -EBADF;
+}
+
+static void test_steady_state__one_read_per_task(void **state) {
+    const unsigned tasks = 100, ticks = 20;
+    (void)state;
+    for (unsigned i = 0; i < tasks; i++)
+        tree_add(&tree, "", "1-3");
+    start(10 * US_PER_MS);
+    assert_true(wait_state(tasks - 1, "pinned"));
+    assert_true(wait_ticks(5)); /* a new folder above counts as changed for two */
+    json_int_t first = tree_counter(pin, "ticks");
+    unsigned long before = atomic_load(&reads);
+    assert_true(wait_ticks(ticks));
+    unsigned long n = atomic_load(&reads) - before,
+                  passed = (unsigned long)(tree_counter(pin, "ticks") - first);
+    /* Two more at one of ten ticks, and the files that all share. */
+    assert_true(n >= ticks * tasks);
+    assert_true(n <= (passed + 1) * (tasks + tasks / 5 + 10));
+}
+
+static void assert_ticks_cost_nothing(const char *what) {
+    assert_true(wait_ticks(2));
+    unsigned long opened = atomic_load(&opens), allocated = atomic_load(&allocations);
+    assert_true(wait_ticks(20));
+    if (atomic_load(&opens) != opened || atomic_load(&allocations) != allocated)
+        fail_msg("%s: %lu opens, %lu allocations in 20 ticks", what, atomic_load(&opens) - opened,
+                 atomic_load(&allocations) - allocated);
+}
 
 /* The kernel changes the effective sets at the event, or soon after it. */
 static void test_cpu_hotplug__followed_without_a_tick(void **state) {
@@ -667,6 +712,8 @@ int main(int argc, char **argv) {
         TEST(test_write_refused__retried_without_a_tick),
         TEST(test_loop_ends__reported),
         TEST(test_cpu_hotplug__followed_without_a_tick),
+        TEST(test_effective_changes_above__all_below_are_read),
+        TEST(test_steady_state__one_read_per_task),
         TEST(test_migration__repairs_go_on_and_the_next_one_waits),
         TEST(test_migration__refused__backed_off_and_tried_again),
         TEST(test_migration__reconciler_ends_meanwhile),

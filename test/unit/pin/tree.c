@@ -46,6 +46,7 @@ void tree_init(struct tree *t) {
     pthread_cond_init(&t->told, NULL);
     tree_put(t, "cgroup.controllers", "cpuset cpu io memory pids\n");
     tree_put(t, "cpuset.cpus.effective", "0-3\n"); /* the online CPUs */
+    tree_put(t, "system.slice/cpuset.cpus.effective", "0-3\n");
 }
 
 void tree_done(struct tree *t) {
@@ -122,6 +123,7 @@ void tree_share(struct tree *t, const char *pool, const char *reserve) {
      * pool. */
     if (blank)
         tree_put(t, file, pool);
+    tree_put(t, "nomad.slice/share.slice/cpuset.cpus.effective", blank ? "0-3\n" : pool);
     for (size_t i = 0; i < t->n; i++) {
         if (strstr(t->tasks[i].source, "share.slice")) {
             snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", t->tasks[i].source);
