@@ -1,6 +1,6 @@
 /* Reads and sets the CPUs that the threads of a process may run on. The reconciler keeps the
- * plugin's threads off reserved cores with it, and a new log pump gets the mask back that the
- * plugin was started with. The system calls are used directly: the wrappers know 1024 CPUs. */
+ * plugin's threads off reserved cores with it, and src/logs the log pump's. The system calls are
+ * used directly: the wrappers know 1024 CPUs. */
 #include "paddock/affinity.h"
 
 #include <dirent.h>
