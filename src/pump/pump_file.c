@@ -53,6 +53,7 @@ struct pump_file {
     struct log_place at; /* the next record, in the oldest held file */
     struct replay replay[2];
     bool begun, placed, finishing, ended;
+    bool missing;  /* no log file was there, and that was reported */
     bool skipping; /* nothing new was found yet: what is read was delivered before */
     int64_t
         delivered_ns; /* with `skipping`, the time of the newest delivered message; 0: unknown */
@@ -232,6 +233,14 @@ static void find_place(struct pump_file *f) {
         note_gap(f, GAP_ROTATED);
 }
 
+/* Somebody has removed Docker's log. A container that is being started has none yet. */
+static void note_missing(struct pump_file *f) {
+    if (f->missing || !f->record->stream[0].at.place.file.ino || log_watch_is_gone(f->watch))
+        return;
+    f->missing = true;
+    note_gap(f, "Docker's log file is not there");
+}
+
 static void take_files(struct pump_file *f) {
     struct log_found found[16];
     size_t n;
@@ -239,6 +248,8 @@ static void take_files(struct pump_file *f) {
         for (size_t i = 0; i < n; i++)
             if (log_held_add(&f->held, &found[i]) < 0)
                 note_gap(f, "the log pump is out of memory");
+    if (f->begun && f->held.n == 0)
+        note_missing(f);
     if (!f->begun || f->held.n == 0)
         return;
     if (!f->placed)

@@ -627,6 +627,25 @@ static void test_pump_file__rotated_away_without_reader__gap_and_no_repetition(v
     expect_report(w, "while no log pump was running");
 }
 
+/* dockerd goes on writing to the file that it has open. */
+static void test_pump_file__file_removed__read_on_then_reported(void **state) {
+    struct world *w = *state;
+    in_loop(w, do_begin);
+    print(w, 0, "one\n");
+    expect(w);
+    assert_int_equal(unlinkat(w->dir_fd, LOG, 0), 0);
+    for (int i = 0; i < 3; i++) { /* no notice comes */
+        print(w, i & 1, "written to no name\n");
+        expect(w);
+    }
+    assert_string_equal(w->reports, "");
+    in_loop(w, do_restart);
+    expect_report(w, "is not there");
+    new_log(w);
+    print(w, 1, "a new file\n");
+    expect(w);
+}
+
 /* A silent stream's position follows, so that no gap is seen where none is. */
 static void test_pump_file__silent_stream_then_rotated_away__no_gap(void **state) {
     struct world *w = *state;
@@ -776,6 +795,7 @@ int main(int argc, char **argv) {
         CASE(test_pump_file__truncated_under_dockerd__hole_skipped),
         CASE(test_pump_file__killed_anywhere__each_byte_once),
         CASE(test_pump_file__rotated_away_without_reader__gap_and_no_repetition),
+        CASE(test_pump_file__file_removed__read_on_then_reported),
         CASE(test_pump_file__silent_stream_then_rotated_away__no_gap),
         CASE(test_pump_file__truncated_without_reader__gap_and_no_repetition),
         CASE(test_pump_file__position_in_time__found_in_the_file),
