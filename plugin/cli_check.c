@@ -156,10 +156,29 @@ static void check_inotify(struct check *c) {
 
 /* ---- log pumps: those that serve a folder now ---- */
 
+static long long of_sum(const json_t *sum, const char *key) {
+    return (long long)json_integer_value(json_object_get(sum, key));
+}
+
+/* What was lost is a task event, too. */
+static void check_pump_tasks(struct check *c, const json_t *sum) {
+    long long skipped = of_sum(sum, "lines_skipped"), dropped = of_sum(sum, "bytes_dropped");
+    long long gaps = of_sum(sum, "gaps");
+    say(c, CHECK_OK, "log pump",
+        "version " PADDOCK_VERSION ", reads %lld tasks by file, %lld by API, %lld not; it is %lld "
+        "bytes and %.0f s behind",
+        of_sum(sum, "file"), of_sum(sum, "api"), of_sum(sum, "none"), of_sum(sum, "lag_bytes"),
+        json_number_value(json_object_get(sum, "lag_seconds")));
+    if (skipped || dropped || gaps)
+        say(c, CHECK_WARNING, "log pump",
+            "output of the tasks that run was lost: %lld damaged lines, %lld bytes beyond "
+            "log_backlog, %lld gaps. Their task events say why",
+            skipped, dropped, gaps);
+}
+
 static void check_pump(struct check *c, const char *dir) {
     json_t *status = logpump_peek(dir, CHECK_WAIT_US);
     const json_t *version = json_object_get(status, "version");
-    size_t tasks = json_array_size(json_object_get(status, "tasks"));
     if (!status)
         say(c, CHECK_WARNING, "log pump",
             "the one of %s does not answer. Kill it, the driver starts another one and "
@@ -171,8 +190,7 @@ static void check_pump(struct check *c, const char *dir) {
             ". The driver ends it with its next task: restart the Nomad client",
             dir, json_is_string(version) ? json_string_value(version) : "0.2 or older");
     else
-        say(c, CHECK_OK, "log pump", "version " PADDOCK_VERSION ", carries the logs of %zu task%s",
-            tasks, tasks == 1 ? "" : "s");
+        check_pump_tasks(c, json_object_get(status, "sum"));
     json_decref(status);
 }
 

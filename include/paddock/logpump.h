@@ -121,14 +121,14 @@ void logpump_finish_free(struct logpump_finish *f);
  *  Owner: caller. Context: any thread. */
 int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
 
-/** What the pump of the folder @run_dir says of itself: {"version", "settings", "tasks": [{"task",
- * "way": "file", "api" or "none", "lag_bytes", "lag_seconds", "lines_skipped", "bytes_dropped",
- * "gaps"}]}, of each task's output. NULL: none answers within @timeout_us. Starts none. Any thread.
- * Owner: caller. */
+/** What the pump of the folder @run_dir reports: {"version", "settings", "tasks": [{"task", "way":
+ * "file", "api" or "none", "lag_bytes", "lag_seconds", "lines_skipped", "bytes_dropped", "gaps"}]},
+ * of each task's output, and "sum": {"file", "api", "none": tasks, and sums of what the tasks have;
+ * "lag_seconds": the longest}. Returns NULL when none answers within @timeout_us. Starts none. Any
+ * thread. Owner: caller. */
 json_t *logpump_peek(const char *run_dir, uint64_t timeout_us);
-/** As logpump_peek, of the plugin's own pump, or {"error":TEXT}; and "starts", how many this
- * plugin has started, and "sum": {"file", "api", "none": tasks, and sums of what the tasks have;
- * "lag_seconds": the longest}. Blocks for 0.1 s at most. */
+/** As logpump_peek, of the plugin's own pump, or {"error":TEXT, "sum"}; and "starts", how many this
+ * plugin has started. Blocks for 0.1 s at most. */
 json_t *logpump_status(struct logpump *p);
 /** The same as Prometheus text, added to @b. Returns 0; -ENOMEM; -EMSGSIZE. */
 int logpump_metrics(struct logpump *p, struct buf *b) MUST_CHECK;

@@ -15,17 +15,6 @@
 
 #define TIMEOUT_US (100 * US_PER_MS)
 
-json_t *logpump_peek(const char *run_dir, uint64_t timeout_us) {
-    struct call call = call_within(NULL, timeout_us);
-    AUTO_FD int fd = logs_socket_connect(run_dir, timeout_us);
-    AUTO_JSON json_t *rq = json_pack("{s:s}", "op", "status");
-    json_t *doc = NULL;
-    if (fd < 0 || !rq || logs_socket_send(fd, rq, -1) < 0 ||
-        logs_socket_read(fd, &call, 0, &doc, NULL) < 0)
-        return NULL;
-    return doc;
-}
-
 /* ---- sums ---- */
 
 static const char *const ways[] = {"file", "api", "none"};
@@ -71,12 +60,23 @@ static json_t *sum_up(const json_t *tasks) {
     return sum;
 }
 
+json_t *logpump_peek(const char *run_dir, uint64_t timeout_us) {
+    struct call call = call_within(NULL, timeout_us);
+    AUTO_FD int fd = logs_socket_connect(run_dir, timeout_us);
+    AUTO_JSON json_t *rq = json_pack("{s:s}", "op", "status");
+    json_t *doc = NULL;
+    if (fd < 0 || !rq || logs_socket_send(fd, rq, -1) < 0 ||
+        logs_socket_read(fd, &call, 0, &doc, NULL) < 0)
+        return NULL;
+    json_object_set_new(doc, "sum", sum_up(json_object_get(doc, "tasks")));
+    return doc;
+}
+
 json_t *logs_status_get(const char *run_dir, unsigned starts) {
     json_t *doc = logpump_peek(run_dir, TIMEOUT_US);
     if (!doc)
-        doc = json_pack("{s:s}", "error", "none answers");
+        doc = json_pack("{s:s,s:o}", "error", "none answers", "sum", sum_up(NULL));
     json_object_set_new(doc, "starts", json_integer(starts));
-    json_object_set_new(doc, "sum", sum_up(json_object_get(doc, "tasks")));
     return doc;
 }
 
