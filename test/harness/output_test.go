@@ -355,6 +355,22 @@ func TestOutputOfEachKindArrivesWhole(t *testing.T) {
 	}
 }
 
+func TestCheckShowsHowOutputIsRead(t *testing.T) {
+	paddockOnly(t, "it has no command line")
+	p := launch(t)
+	file := newTask(t, p, "file", sleeper).start(p)
+	api := newTask(t, p, "api", sleeper+"\nlogging { type = \"local\" }").start(p)
+	file.stdout.waitFor(t, time.Minute, "up")
+	api.stdout.waitFor(t, time.Minute, "up")
+	if r := cli(t, "check"); !strings.Contains(r.stdout, "reads 1 tasks by file, 1 by API, 0 not") {
+		t.Errorf("check: %+v", r)
+	}
+	ok(t, file.stop(p, 10*time.Second, ""), "StopTask")
+	ok(t, api.stop(p, 10*time.Second, ""), "StopTask")
+	ok(t, file.destroy(p), "DestroyTask")
+	ok(t, api.destroy(p), "DestroyTask")
+}
+
 func TestOutputOfShortTasksArrives(t *testing.T) {
 	p := launch(t)
 	var all sync.WaitGroup
