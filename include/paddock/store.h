@@ -74,6 +74,7 @@ int store_add(struct store *s, const struct task_config *c, struct task **ret) M
 /** NULL = unknown. Owner: caller, task_unref. */
 struct task *store_get(struct store *s, const char *id);
 struct task *store_get_container(struct store *s, const char *container_id);
+struct task *task_ref(struct task *t);
 void task_unref(struct task *t);
 static inline void task_unrefp(struct task **t) {
     task_unref(*t);

@@ -34,7 +34,7 @@ struct exit_job {
 };
 
 /* NULL: it is not there any more. */
-static struct task *task_ref(struct driver *d, const struct task *t) {
+static struct task *tracked_ref(struct driver *d, const struct task *t) {
     struct task *now = store_get(d->store, t->id);
     if (now == t)
         return now;
@@ -43,7 +43,7 @@ static struct task *task_ref(struct driver *d, const struct task *t) {
 }
 
 static bool is_tracked(struct driver *d, const struct task *t) {
-    AUTO_TASK struct task *now = task_ref(d, t);
+    AUTO_TASK struct task *now = tracked_ref(d, t);
     return now;
 }
 
@@ -53,7 +53,7 @@ static int run_later(struct driver *d, struct pool *pool, struct task *t, void (
     struct exit_job *job = calloc(1, sizeof(*job));
     if (!job)
         return -ENOMEM;
-    struct task *ref = task_ref(d, t);
+    struct task *ref = tracked_ref(d, t);
     *job = (struct exit_job){.d = d, .task = ref};
     int r = ref ? pool_run(pool, work, job) : 0;
     if (r < 0 || !ref) {

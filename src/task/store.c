@@ -114,6 +114,13 @@ struct task *store_get_container(struct store *s, const char *container_id) {
     return found;
 }
 
+struct task *task_ref(struct task *t) {
+    pthread_mutex_lock(&t->store->lock);
+    t->refs++;
+    pthread_mutex_unlock(&t->store->lock);
+    return t;
+}
+
 void task_unref(struct task *t) {
     if (!t)
         return;

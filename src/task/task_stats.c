@@ -201,12 +201,11 @@ static struct stats_stream *next_asked(struct stats_list *s) {
     return first;
 }
 
-/* Docker's answer is for all streams of that container that wait for it. */
-static void take_answer(struct stats_list *s, const char *container_id,
-                        const struct cgroup_usage *u) {
+/* Docker's answer is for all streams of the task that wait for it. */
+static void take_answer(struct stats_list *s, const struct task *t, const struct cgroup_usage *u) {
     for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
         struct stats_stream *x = (struct stats_stream *)sub;
-        if (!x->asked_us || strcmp(store_look(x->task).container_id, container_id) != 0)
+        if (!x->asked_us || x->task != t)
             continue;
         x->asked_us = 0;
         if (u && !x->ended)
@@ -221,8 +220,9 @@ static void docker_work(void *arg) {
     struct stats_stream *x;
     pthread_mutex_lock(&s->fan.lock);
     while ((x = next_asked(s)) && !atomic_load(&s->d->ending)) {
-        const struct task_look now = store_look(x->task);
+        AUTO_TASK struct task *t = task_ref(x->task); /* the stream may close meanwhile */
         pthread_mutex_unlock(&s->fan.lock);
+        const struct task_look now = store_look(t);
         struct call call = call_within(NULL, s->d->timeout_us);
         AUTO_JSON json_t *j = NULL;
         struct cgroup_usage u;
@@ -230,7 +230,7 @@ static void docker_work(void *arg) {
         if (ok)
             usage_from_docker(j, &u);
         pthread_mutex_lock(&s->fan.lock);
-        take_answer(s, now.container_id, ok ? &u : NULL);
+        take_answer(s, t, ok ? &u : NULL);
     }
     s->asking = false;
     pthread_mutex_unlock(&s->fan.lock);
