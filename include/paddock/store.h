@@ -57,6 +57,7 @@ struct task {
     struct task_end early; /* reported in phase STARTING */
     struct task_waiter *waiters;
     bool stored;
+    pid_t seen_pid;    /* see store_see_process */
     bool logs_movable; /* see store_set_logs_movable */
     unsigned refs;
     struct store *store;
@@ -107,6 +108,9 @@ bool store_is_logs_movable(struct store *s, const char *container_id);
  * with store_set_exited. */
 bool store_set_running(struct task *t, pid_t pid, int64_t started_ns,
                        struct task_end *ret_early) MUST_CHECK;
+/** Whether the container's first process has ended although the task runs. @there: its pid exists
+ * on this machine now. A pid that was never here is one of another machine's Docker: false. */
+bool store_see_process(struct task *t, bool there) MUST_CHECK;
 /** False until this is called for the task's container. */
 void store_set_exit_in_events(struct task *t, bool yes);
 /** @port_map and @addr are copied. Returns 0; -ENOMEM. */

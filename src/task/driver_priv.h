@@ -146,6 +146,9 @@ int exit_check(struct driver *d, struct task *t, int event_code);
 void exit_look_later(struct driver *d, struct task *t);
 /** The container of @t runs as @s says. From here on it is pinned. */
 void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s);
+/** Whether the container of @t runs as another process than the known one, as far as this machine's
+ * /proc shows. Any thread; does not block. */
+bool exit_is_other_process(struct driver *d, struct task *t);
 /** The kernel has killed something in the container. Any thread. */
 void exit_oom(struct driver *d, struct task *t, const char *container_id, int64_t when_ns);
 /** It leaves the store. */

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EXIT_UNKNOWN_CODE (-1)
 /* The pauses between two looks at a container whose inspect fails, doubled up to the longest. Then
@@ -90,6 +91,12 @@ static void record(struct driver *d, struct task *t, const char *container_id,
     drain_task(d, t);
 }
 
+bool exit_is_other_process(struct driver *d, struct task *t) {
+    char pid[16];
+    snprintf(pid, sizeof(pid), "%d", (int)store_look(t).pid);
+    return store_see_process(t, faccessat(d->proc_fd, pid, F_OK, 0) == 0);
+}
+
 void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s) {
     const struct task_look now = store_look(t);
     struct task_end early;
@@ -98,6 +105,7 @@ void exit_task_runs(struct driver *d, struct task *t, const struct docker_state 
         record(d, t, now.container_id, &early.exit, early.when_ns);
         return;
     }
+    (void)exit_is_other_process(d, t); /* seen from here on */
     pin_wake(d->pin);
     oom_watch(d->oom, s->pid, now.container_id);
 }

@@ -1,8 +1,9 @@
-/* Finds ends that no event reported. dockerd drops events for a listener that is 100 ms late, and
- * keeps no trace of it.
+/* Finds ends and restarts that no event reported. dockerd drops events for a listener that is 100
+ * ms late, and keeps no trace of it.
  *
  * Every ROLL_CALL_US one list of the running containers is compared with the tasks that are taken
- * to run. A task whose container is not in the list is inspected; only the inspect decides. The
+ * to run. A task whose container is not in the list is inspected, and one whose first process has
+ * ended: `docker restart` has given its container another one. Only the inspect decides. The
  * streams thread sets the timer, a thread of the pool asks Docker. */
 #include "driver_priv.h"
 
@@ -51,6 +52,10 @@ static int running_ids(struct driver *d, json_t **ret) {
     return r;
 }
 
+static bool is_as_listed(struct driver *d, const json_t *ids, struct task *t) {
+    return json_object_get(ids, store_look(t).container_id) && !exit_is_other_process(d, t);
+}
+
 static void call_the_roll(struct driver *d) {
     AUTO_JSON json_t *ids = NULL;
     struct task **tasks;
@@ -59,10 +64,9 @@ static void call_the_roll(struct driver *d) {
         return;
     int r = n ? running_ids(d, &ids) : 0;
     for (size_t i = 0; i < n; i++) {
-        if (r == 0 && !json_object_get(ids, store_look(tasks[i]).container_id) &&
-            exit_check(d, tasks[i], -1) < 0)
+        if (r == 0 && !is_as_listed(d, ids, tasks[i]) && exit_check(d, tasks[i], -1) < 0)
             log_debug("exit", LOG_KV("task_id", tasks[i]->id),
-                      "its container is not listed, and cannot be inspected, retrying");
+                      "its container cannot be inspected, retrying");
         task_unref(tasks[i]);
     }
     free(tasks);

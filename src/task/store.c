@@ -230,6 +230,16 @@ bool store_set_running(struct task *t, pid_t pid, int64_t started_ns, struct tas
     return ended;
 }
 
+bool store_see_process(struct task *t, bool there) {
+    pthread_mutex_lock(&t->store->lock);
+    if (there)
+        t->seen_pid = t->now.pid;
+    bool ended =
+        !there && t->now.phase == TASK_RUNNING && t->seen_pid == t->now.pid && t->now.pid > 0;
+    pthread_mutex_unlock(&t->store->lock);
+    return ended;
+}
+
 void store_set_exit_in_events(struct task *t, bool yes) {
     pthread_mutex_lock(&t->store->lock);
     t->now.exit_in_events = yes;

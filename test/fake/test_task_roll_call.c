@@ -4,6 +4,7 @@
 #include "paddock/loop.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define FASTER 500
 #define ROUND_S 20
@@ -29,6 +30,17 @@ static bool has_gone_on(void *ctx) {
 static void await_rounds(unsigned n) {
     unsigned until = atomic_load(&rounds) + n;
     world_until(has_gone_on, &until, "the next rounds");
+}
+
+/* The fake's processes are nobody's. This one is there until its container is restarted. */
+static _Atomic(pid_t) alive;
+int __real_faccessat(int dirfd, const char *path, int mode, int flags);
+int __wrap_faccessat(int dirfd, const char *path, int mode, int flags);
+int __wrap_faccessat(int dirfd, const char *path, int mode, int flags) {
+    pid_t there = atomic_load(&alive);
+    char name[16];
+    snprintf(name, sizeof(name), "%d", (int)there);
+    return there && strcmp(path, name) == 0 ? 0 : __real_faccessat(dirfd, path, mode, flags);
 }
 
 static int setup(void **state) {
@@ -104,6 +116,24 @@ static void test_roll_call__nothing_runs__no_list(void **state) {
     assert_int_equal(fake_count(&x->w.fake, "GET /containers/json"), lists);
 }
 
+/* The fake's next process has the next number. */
+static bool is_known(void *ctx) {
+    struct world_web *x = ctx;
+    return world_look(&x->w, x->task.id).pid == atomic_load(&alive);
+}
+
+static void test_roll_call__restarted_and_events_lost__new_process_is_known(void **state) {
+    struct world_web *x = *state;
+    atomic_store(&alive, world_look(&x->w, x->task.id).pid);
+    await_rounds(2); /* it is seen */
+    mute(x);
+    fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
+    atomic_fetch_add(&alive, 1);
+    world_until(is_known, x, "the new process");
+    assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
+    atomic_store(&alive, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_roll_call__die_event_lost__end_is_found),
@@ -112,5 +142,6 @@ static const struct CMUnitTest tests[] = {
     T(test_roll_call__list_fails__nothing_concluded),
     T(test_roll_call__ended_and_inspect_fails_first__found_later),
     T(test_roll_call__nothing_runs__no_list),
+    T(test_roll_call__restarted_and_events_lost__new_process_is_known),
 };
 WORLD_MAIN(tests)
