@@ -24,6 +24,7 @@ const (
 	crowdFirst = 200
 	crowdSize  = 1000
 	crowdPulls = 64
+	crowdStops = 100
 	/* longer than a pool thread idles before it ends */
 	crowdSettle = 8 * time.Second
 )
@@ -135,12 +136,12 @@ func (b *bench) crowd() {
 	}
 	watched := settled()
 	say("%d tasks with stats: %v", crowdSize, watched)
-	set("memory per task, with a stats stream", "KiB", per(few, watched, crowdSize-crowdFirst)).atMost(64)
+	set("memory per task, with a stats stream", "KiB", per(few, watched, crowdSize-crowdFirst)).atMost(40)
 	/* the fake's containers have no cgroup: one thread asks Docker for all of them */
 	set("threads, with stats streams", "", float64(watched.threads)).atMost(float64(few.threads + 1))
 	used = cpuTimes(pids)
 	<-time.After(seconds * time.Second)
-	set("CPU with stats streams", "% of a core", 100*(cpuTimes(pids)-used).Seconds()/seconds)
+	set("CPU with stats streams", "% of a core", 100*(cpuTimes(pids)-used).Seconds()/seconds).atMost(10)
 	cancel()
 
 	stop := func(j *job) time.Duration {
@@ -163,11 +164,39 @@ func (b *bench) crowd() {
 	f = b.figures.get(fmt.Sprintf("%sStopTask p50 while %d pulls hang", name, crowdPulls), "ms")
 	f.values["paddock"], _ = held.median("paddock")
 	f.atMost(usual + 5)
+	b.stopMany(fake, d, jobs[2*stops:2*stops+crowdStops])
 	/* its host ends it with all it has: the fake's containers need no care */
 	d.client.Kill()
 	for _, j := range jobs {
 		j.release()
 	}
+}
+
+/* Many StopTasks at once while the pulls hang; the containers take a while to end. */
+func (b *bench) stopMany(fake docker, d *driver, jobs []*job) {
+	const takes = 3 * time.Second
+	check(fake.call("POST", "/_fake/rules", strings.NewReader(
+		fmt.Sprintf("POST /containers/*/stop delay=%d\n", takes.Milliseconds())), nil), "rules")
+	before := measure(d.tree())
+	times := make(chan time.Duration, len(jobs))
+	for _, j := range jobs {
+		go func(j *job) {
+			begin := time.Now()
+			check(d.StopTask(j.task.ID, 30*time.Second, ""), "StopTask")
+			times <- time.Since(begin)
+		}(j)
+	}
+	<-time.After(takes / 2)
+	during := measure(d.tree())
+	last := time.Duration(0)
+	for range jobs {
+		if took := <-times; took > last {
+			last = took
+		}
+	}
+	name := fmt.Sprintf("%d StopTasks at once while pulls hang: ", len(jobs))
+	b.figures.set(name+"threads more", "", "paddock", float64(during.threads-before.threads)).atMost(0)
+	b.figures.set(name+"the last, after its container's end", "ms", "paddock", float64((last-takes).Microseconds())/1000).atMost(1000)
 }
 
 /* Starts tasks whose pulls hang, and waits until no more of them come to the fake: a driver may queue some. */

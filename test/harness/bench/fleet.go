@@ -53,7 +53,7 @@ func (b *bench) fleet() {
 			daemon[p.label()] += cpuTime(b.daemon.Pid()) - cpuDaemon
 			if f := measure(p.tree()); f.processes > 0 {
 				b.figures.set("25 tasks: processes", "", p.label(), float64(f.processes)).atMost(2)
-				b.figures.set("25 tasks: threads", "", p.label(), float64(f.threads)).atMost(32)
+				b.figures.set("25 tasks: threads", "", p.label(), float64(f.threads)).atMost(12)
 				b.figures.set("25 tasks: fds", "", p.label(), float64(f.fds)).atMost(250)
 				b.figures.set("25 tasks: PSS", "MiB", p.label(), mib(f.pssKiB)).atMost(24)
 			}
