@@ -239,33 +239,6 @@ func caseDockerdRestart(t *T) {
 	}
 }
 
-/*
- * The kernel kills for want of memory: a child, and the first process ends at once with a code of its own; or the
- * first process itself, whose cgroup is then soon gone.
- */
-func caseOOM(t *T) {
-	l := newLayout(t, "1-3")
-	h := launch(t)
-	const eat = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"
-	for _, victim := range []struct {
-		name, script string
-		code         int
-	}{{"child", "(" + eat + "); exit 9", 9}, {"first", "sleep 1; " + eat, 137}} {
-		k := start(t, h, l, victim.name, "", victim.script)
-		told, err := h.WaitTask(context.Background(), k.cfg.ID)
-		t.ok(err, "WaitTask")
-		select {
-		case r := <-told:
-			if r.ExitCode != victim.code || !r.OOMKilled {
-				t.fatalf("%s: exit %+v, not code %d and OOMKilled", victim.name, r, victim.code)
-			}
-		case <-time.After(30 * time.Second):
-			t.fatalf("%s: no end of the task", victim.name)
-		}
-		k.end(t, h)
-	}
-}
-
 /* TaskStats says what cgroup v2's files say: CPU over a while, memory now. */
 func caseStats(t *T) {
 	l := newLayout(t, "1-3")
