@@ -281,6 +281,21 @@ static int start_loop(struct driver *d) {
     return r;
 }
 
+/* One line in the agent's log for each start of the plugin: what is on and what is off. */
+static void log_what_is_on(const struct driver *d, const struct plugin_config *c) {
+    const char *why = d->pin ? pin_disabled_reason(d->pin) : "not started";
+    bool kept = !why[0];
+    log_info("plugin",
+             LOG_KV("driver", d->name, "version", PADDOCK_VERSION, "cgroup",
+                    d->cgroup_v2 ? "v2" : "v1", "cpusets", kept ? "kept" : why, "systemd",
+                    kept && c->cpuset_systemd ? "on" : "off", "realtime",
+                    kept && c->cpuset_realtime ? "on" : "off", "mems",
+                    kept && c->cpuset_mems == CPUSET_MEMS_FOLLOW ? "follow" : "off", "logs",
+                    c->disable_log_collection ? "off" : "on", "metrics",
+                    c->metrics_listen && c->metrics_listen[0] ? c->metrics_listen : "off"),
+             "the driver is at work");
+}
+
 static int start_streams(struct driver *d, const struct plugin_config *c) {
     int r = 0;
     if (!d->networks)
@@ -295,6 +310,7 @@ static int start_streams(struct driver *d, const struct plugin_config *c) {
         return r;
     fingerprint_start(d->fingerprint);
     networks_start(d->networks, c);
+    log_what_is_on(d, c);
     if (d->activated)
         d->activated(d->activated_ctx, d->loop, c->metrics_listen ? c->metrics_listen : "");
     d->activated = NULL; /* once */

@@ -156,6 +156,7 @@ static void add_attr(struct fingerprint *f, struct driver_fingerprint *fp, const
 
 static void add_cpuset_attrs(struct fingerprint *f, struct driver_fingerprint *fp) {
     const char *why = f->d->pin ? pin_disabled_reason(f->d->pin) : "not started";
+    add_attr(f, fp, "paddock.version", ATTR_STRING, PADDOCK_VERSION, 0);
     add_attr(f, fp, "cgroup", ATTR_STRING, f->d->cgroup_v2 ? "v2" : "v1", 0);
     add_attr(f, fp, "cpuset", ATTR_STRING, why[0] ? "off" : "on", 0);
     if (why[0]) {

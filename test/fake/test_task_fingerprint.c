@@ -216,6 +216,7 @@ static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
         subscribe(x);
         await(x, DRIVER_HEALTHY, "the first fingerprint");
         const struct driver_fingerprint *f = &x->all[0];
+        assert_string_equal(find_attr(f, "driver.docker.paddock.version")->text, PADDOCK_VERSION);
         assert_true(find_attr(f, "driver.docker.cgroup")->text[0] == 'v');
         const struct driver_attr *on = find_attr(f, "driver.docker.cpuset");
         bool is_off = strcmp(on->text, "off") == 0;
