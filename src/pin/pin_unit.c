@@ -142,6 +142,15 @@ static int fill_call(const struct pin_unit *x, sd_bus_message *m) {
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+/* A set that is sent again leaves the one before it in place. */
+static void note_sent(struct pin_unit *x, const struct cpuset *set) {
+    uint64_t hash = cpuset_hash(set);
+    if (hash == x->sent_hash[0])
+        return;
+    x->sent_hash[1] = x->sent_hash[0];
+    x->sent_hash[0] = hash;
+}
+
 static int call_unit(struct pin_units *u, struct pin_unit *x, uint64_t now_us) {
     sd_bus_message *m = NULL;
     int r = sd_bus_message_new_method_call(u->bus, &m, "org.freedesktop.systemd1",
@@ -158,8 +167,7 @@ static int call_unit(struct pin_units *u, struct pin_unit *x, uint64_t now_us) {
     u->in_flight++;
     pthread_mutex_lock(u->lock);
     u->calls++;
-    x->sent_hash[1] = x->sent_hash[0];
-    x->sent_hash[0] = cpuset_hash(x->set);
+    note_sent(x, x->set);
     x->call = slot;
     x->dirty = false;
     x->sent_us = now_us;

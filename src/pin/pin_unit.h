@@ -22,7 +22,7 @@ struct pin_unit {
     uint64_t due_us;           /* @set has been stable by then */
     uint64_t retry_us, backoff_us;
     uint64_t sent_us;
-    uint64_t sent_hash[2];   /* of the sets that systemd was asked for, the last one first */
+    uint64_t sent_hash[2];   /* of the last two different sets that systemd was asked for */
     sd_bus_slot *call;       /* in flight; NULL = none */
     struct pin_units *units; /* NULL = not in the list */
     struct pin_unit *next;

@@ -466,6 +466,28 @@ static void test_pin__set_again_and_again__contested(void **state) {
         &tree, "corrected to 1-3 at each tick [contested, 0-3 > 1-3, overwritten]"));
 }
 
+/* One more write is seen, and is left until the tick. The storm after it wakes nobody. */
+static void test_pin__contested__further_writes_are_no_events(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    start(HOUR);
+    assert_true(wait_state(0, "pinned"));
+    for (int i = 0; i < 10; i++) {
+        tree_put(&tree, tree_cpus(x), "0-3");
+        assert_set(x, "1-3");
+    }
+    tree_put(&tree, tree_cpus(x), "0-3");
+    assert_true(wait_state(0, "contested"));
+    assert_true(tree_wait_task(pin, 0, "changes_seen", "at the tick"));
+    json_int_t events = tree_counter(pin, "events");
+    for (int i = 0; i < 100; i++)
+        tree_put(&tree, tree_cpus(x), i % 2 ? "0-3" : "0-2");
+    /* The pool's file reports its own change, after those writes. */
+    tree_share(&tree, "2-3", "1");
+    assert_set(x, "2-3");
+    assert_true(tree_counter(pin, "events") - events <= 4);
+}
+
 static void test_pin__container_ends__gone_quietly(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "1-3");
@@ -765,6 +787,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__no_source__unmanaged_and_untouched),
         TEST(test_pin__effective_smaller__constrained),
         TEST(test_pin__set_again_and_again__contested),
+        TEST(test_pin__contested__further_writes_are_no_events),
         TEST(test_pin__container_ends__gone_quietly),
         TEST(test_pin__cores_end__the_others_return),
         TEST(test_pin__systemd_inside__its_own_folder_is_found),

@@ -286,6 +286,37 @@ static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(vo
     assert_true(asked(x, 0x0c));
 }
 
+static json_int_t overwrites(void) {
+    json_auto_t *doc = pin_status(pin);
+    const json_t *by_cause = json_object_get(json_object_get(doc, "counters"), "corrections");
+    return json_integer_value(json_object_get(by_cause, "overwritten"));
+}
+
+/* systemd applies a set some milliseconds after it answered, when another one may be wanted. */
+static void test_unit__own_earlier_set__repaired_and_not_counted(void **state) {
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "1-3");
+    start_daemon();
+    start_manager();
+    start();
+    assert_true(asked(x, 0x0e));
+    tree_share(&tree, "2-3", "1");
+    assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
+    for (int i = 0; i < 12; i++) { /* ten overwrites would make it contested */
+        tree_put(&tree, tree_cpus(x), "1-3");
+        assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
+        if (i < 3) /* the unit gets the same set once more */
+            assert_true(tree_wait_counter(pin, "unit_calls", 2 + i));
+    }
+    assert_int_equal(overwrites(), 0);
+    assert_true(wait_task("state", "pinned"));
+    tree_put(&tree, tree_cpus(x), "0-3"); /* somebody else's */
+    assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
+    for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; overwrites() == 0;)
+        assert_true(clock_now_us() < end);
+    assert_int_equal(overwrites(), 1);
+}
+
 /* systemd gets the nodes when the memory is there. Otherwise it would wait for the migration. */
 static void test_unit__memory_nodes__of_cores_tasks(void **state) {
     char mems[600], nodes[96], now[64];
@@ -440,6 +471,7 @@ int main(int argc, char **argv) {
         TEST(test_unit__each_new_set_reaches_systemd),
         TEST(test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_sets),
         TEST(test_unit__answer_before_the_next_set_is_due__sent_without_a_tick),
+        TEST(test_unit__own_earlier_set__repaired_and_not_counted),
         TEST(test_unit__memory_nodes__of_cores_tasks),
         TEST(test_unit__no_bus__pinned_all_the_same),
         TEST(test_unit__refused__unsynced),
