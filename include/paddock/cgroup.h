@@ -12,7 +12,7 @@
 struct cgroup_file {
     int fd; /* -EBADF = not open */
     bool read_only;
-    int r;      /* of the last read: 0, -ENODATA blank, -errno; -EBADF before the first */
+    int r; /* result of the last read: 0, -ENODATA blank, -errno; -EBADF before the first one */
     size_t len; /* of the text in the file; the memo below holds it when it fits */
     char memo[192];
     struct cpuset set; /* valid while r == 0, empty otherwise */
@@ -28,14 +28,14 @@ void cgroup_file_close(struct cgroup_file *f);
 
 /** Reads the file again. Never allocates, never opens.
  *  @scratch, @size: the caller's buffer, CPUSET_TEXT_MAX bytes.
- *  Returns 1 when what it says has changed, 0 when not; f->r tells what was read. */
+ *  Returns 1 when the content has changed, else 0; f->r is the result of the read. */
 int cgroup_file_read(struct cgroup_file *f, char *scratch, size_t size) MUST_CHECK;
 
-/** Writes @set in one write(2), as list text with a newline; what a plain file holds behind it is
- *  overwritten by newlines, which the kernel strips. f->set is @set then.
- *  Returns 0; -ENODEV the cgroup is gone; -ENOSPC, -EBUSY, -EINVAL, -EACCES as the kernel says;
- * -EACCES also for a file that could be opened for reading only. The empty set is -EINVAL: it would
- * mean "the ancestor's". */
+/** Writes @set in one write(2), as list text with a newline. More newlines cover the rest of a
+ * longer old text in a plain file; the kernel strips them. f->set is @set afterwards. Returns 0;
+ * -ENODEV the cgroup was removed; -ENOSPC, -EBUSY, -EINVAL, -EACCES from the kernel; -EACCES also
+ * for a file that could be opened for reading only; -EINVAL for the empty set, which would mean
+ * "the ancestor's". */
 int cgroup_file_write(struct cgroup_file *f, const struct cpuset *set, char *scratch,
                       size_t size) MUST_CHECK;
 
@@ -45,7 +45,7 @@ int cgroup_dir_open(int root_fd, const char *path) MUST_CHECK;
 
 /** The container's own folder: the path of /proc/<pid>/cgroup, cut back to the component that
  * contains the id (a container that runs systemd moves itself below), checked by cgroup.procs.
- *  A process that moves between the two reads is looked for once more.
+ *  When the process moves between the two reads, both are repeated once.
  *  @ret_path: PATH_MAX bytes, the path below the root without "/" in front.
  *  @ret_own: PATH_MAX bytes, the path of the process's own folder, which is that one or below it;
  * NULL allowed. Returns its fd (O_PATH); -ESRCH no such process; -ENODATA it is in no cgroup of

@@ -14,8 +14,8 @@ struct cgroup_usage {
     bool has_max_usage, has_kernel, has_swap;
 };
 
-/* v1 has six files a container where v2 has five and cpusets besides: those three are held that
- * move all the time, the others are opened at each read. */
+/* v1 has six files per container. The three that change all the time are held open; these are
+ * opened at each read. */
 enum { CGROUP_V1_CPUACCT_STAT, CGROUP_V1_CPU_STAT, CGROUP_V1_MEMORY_MAX, CGROUP_V1_SELDOM };
 
 struct cgroup_stats {

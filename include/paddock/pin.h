@@ -1,5 +1,5 @@
 #pragma once
-/* The reconciler: keeps every container's cpuset on the set that Nomad wants, from one thread.
+/* The reconciler: one thread that keeps every container's cpuset equal to the set that Nomad wants.
  *
  * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each
  * container's file, the kernel's device events for CPUs, a tick as the backstop), holds (the unit's
@@ -27,9 +27,9 @@ struct pin_coord {
 void pin_coord_done(struct pin_coord *c);
 
 enum pin_state {
-    PIN_PENDING,       /* not looked at yet */
+    PIN_PENDING,       /* not checked yet */
     PIN_PINNED,        /* actual == wanted, and the unit holds it (or there is none) */
-    PIN_UNIT_UNSYNCED, /* pinned, but the unit property could not be set: retried at the tick */
+    PIN_UNIT_UNSYNCED, /* pinned, but the unit property could not be set: retried with a back-off */
     PIN_CONSTRAINED,   /* the kernel's effective set is smaller (offline CPU, tighter ancestor) */
     PIN_HELD,      /* pool-empty or source-gone or cores of others in it: the last good set stays */
     PIN_CONTESTED, /* another writer keeps putting its value back */
@@ -39,16 +39,16 @@ enum pin_state {
     PIN_UNMANAGED, /* no source, no path, no cgroup v2 */
 };
 
-/* A change of state, or a correction; for the task event. Text is ready to be shown. */
+/* A change of state, or a correction, for the task event. @message is a whole sentence. */
 struct pin_event {
     const char *task_id, *alloc_id, *task_name;
     enum pin_state state;
     const char *message;                   /* "cpuset repaired: 0-3 -> 2-3 (overwritten)" */
-    const char *old_set, *new_set, *cause; /* list texts; cause is one word or two */
+    const char *old_set, *new_set, *cause; /* the sets as list text; @cause is one word or two */
 };
 
 struct pin_options {
-    int cgroup_root_fd; /* the cgroup v2 mount (borrowed), -EBADF = none: the thread does not run */
+    int cgroup_root_fd;      /* the cgroup v2 mount, borrowed; -EBADF = none, then no thread runs */
     const char *cgroup_root; /* its path, which prefixes pin_coord.source ("/sys/fs/cgroup") */
     int proc_fd;             /* /proc, for tests a folder; borrowed */
     uint64_t interval_us;    /* the tick */
@@ -60,7 +60,7 @@ struct pin_options {
     bool mems_follow;          /* cpuset.mems too */
     const char *node_root;     /* NULL = "/sys/devices/system/node"; read once */
     const char *bus;           /* address of the system bus; NULL = the machine's */
-    uint64_t tell_again_us; /* the same state of a task is an event once in this time; 0 = 60 s */
+    uint64_t tell_again_us;    /* a state of a task is reported once in this time; 0 = 60 s */
     /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from
      * the pin thread. */
     int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
@@ -82,8 +82,8 @@ int pin_new(const struct pin_options *o, struct pin **ret) MUST_CHECK;
 void pin_free(struct pin *p);
 /** The store has changed: take a new snapshot now. Any thread, never blocks. */
 void pin_wake(struct pin *p);
-/** Why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or "" when
- * it is. Owner: @p. Any thread. */
+/** Returns why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or
+ * "" when the thread runs. Owner: @p. Any thread. */
 const char *pin_disabled_reason(const struct pin *p);
 
 /** The mask that this process had before the reconciler changed it: for processes that outlive the
@@ -92,10 +92,10 @@ const char *pin_disabled_reason(const struct pin *p);
 const struct affinity *pin_initial_affinity(const struct pin *p);
 
 /** The set for a create request, by the reconciler's own rule.
- *  @p: its known tasks' cores count as reserved; NULL = none are known.
- *  Returns 0; -ENODATA no CPU is left or nothing is known; -ENOENT no source; other -errno.
- *  Context: any thread, reads files only; works without a running thread (@cgroup_root_fd of the
- * options). */
+ *  @p: the cores of its tasks count as reserved; NULL = no task is known.
+ *  @cgroup_root_fd, @cgroup_root: as in the options. @source, @reserved: as in struct pin_coord.
+ *  Returns 0; -ENODATA no CPU is left, or nothing is known; -ENOENT there is no source; other
+ * -errno. Context: any thread. Reads files only, and needs no running reconciler. */
 int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) MUST_CHECK;
 
@@ -103,7 +103,8 @@ int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, c
 void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
 
 /** Everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host": {...}}.
- *  Owner: caller. Any thread (takes the lock for one task at a time). NULL without memory. */
+ *  Owner: caller. Returns NULL when out of memory. Any thread: takes the lock for one task at a
+ * time. */
 json_t *pin_status(struct pin *p);
 /** The counters as Prometheus text; free(). Any thread. */
 char *pin_metrics(struct pin *p);

@@ -1,5 +1,6 @@
 #pragma once
-/* What is to be done about one task: pure, so that each row of the rule is a row of a test.
+/* The rule: what is to be done about one task. It is pure, so that each row of the rule is a row of
+ * a test.
  *
  * The wanted set:
  *  1. A task with cores of its own gets exactly those, except when an old client (1.3 - 1.6)
@@ -8,14 +9,15 @@
  *     Of an old client it gets the scope's cpuset.cpus. Cores of others are subtracted.
  *  3. Else the task is held: it keeps the last good set without the cores of others.
  *
- * No task runs on a core that another task is known to have reserved. When a rule above leaves
- * nothing, the task gets the online CPUs without the reserved ones. Only when those are none either
+ * No task runs on a core that another task is known to have reserved. When a rule above leaves no
+ * CPU, the task gets the online CPUs without the reserved ones. When none of those is left either,
  * the container stays where it is (PIN_NO_CPU). Sets are compared as sets, not as text. */
 #include "paddock/pin.h"
 
 /* Numbers of the policy. */
-#define PIN_CONTEST_COUNT 10u                 /* so many overwritten corrections ... */
-#define PIN_CONTEST_SPAN_US (10 * 1000000ull) /* ... in so short a time: contested */
+#define PIN_CONTEST_COUNT 10u /* a task is contested after this many overwritten corrections ...   \
+                               */
+#define PIN_CONTEST_SPAN_US (10 * 1000000ull) /* ... within this time */
 #define PIN_BACKOFF_MIN_US (1000000ull)       /* after a refused write */
 #define PIN_BACKOFF_MAX_US (60 * 1000000ull)
 
@@ -24,7 +26,7 @@ enum pin_hold {
     PIN_HOLD_NOT,      /* there is one */
     PIN_HOLD_EMPTY,    /* the pool is empty: every core is reserved */
     PIN_HOLD_GONE,     /* the source cannot be read any more */
-    PIN_HOLD_NO_PATH,  /* nobody said where to look, or it was never there */
+    PIN_HOLD_NO_PATH,  /* the task has no source, or its source never existed */
     PIN_HOLD_NO_CORES, /* the source is under reserve.slice, but the task has no cores of its own */
 };
 
@@ -72,7 +74,7 @@ struct pin_view {
     bool at_tick;                 /* not on an event */
     bool recent_overwrites;       /* PIN_CONTEST_COUNT of them in PIN_CONTEST_SPAN_US */
     uint64_t retry_at_us;         /* after a refused write; 0 = none was refused */
-    const struct cpuset *refused; /* what was refused then: another set is tried at once */
+    const struct cpuset *refused; /* what was refused then; another set is tried immediately */
     uint64_t now_us;
 };
 
@@ -83,7 +85,7 @@ struct pin_plan {
     enum pin_hold hold; /* as in pin_view; a source that was never there is no path */
     bool has_set;
     struct cpuset set; /* what the container is to have; valid with has_set, and with a write */
-    bool suppressed;   /* an overwrite that is left until the next tick, for it does no harm */
+    bool suppressed;   /* an overwrite that does no harm and is left until the next tick */
     enum pin_state
         state; /* when the write succeeds, or without one. PIN_PENDING: the cgroup is gone */
     enum pin_cause cause;
@@ -94,7 +96,8 @@ struct pin_plan {
  */
 void pin_plan(const struct pin_view *v, struct pin_plan *ret);
 
-/** The wait after one of @backoff_us that was in vain (0 = the first). Pure. */
+/** Returns the back-off that follows a wait of @backoff_us that did not help; 0 for the first wait.
+ * Pure. */
 uint64_t pin_backoff_longer(uint64_t backoff_us);
 
 const char *pin_state_name(enum pin_state s); /* "pinned", "unit-unsynced", ... */

@@ -1,3 +1,8 @@
+/* Reads and writes a cgroup's cpuset files, and finds the cgroup folder of a container.
+ *
+ * The reconciler and the task start call it. A text that has not changed is recognised by its bytes
+ * and not parsed again. A container's folder is found by its process, and believed only when
+ * cgroup.procs of that folder lists the process: /proc can name a folder outside of our mount. */
 #include "paddock/cgroup.h"
 #include "src/cgroup/cgroup_path.h"
 
@@ -116,7 +121,7 @@ static int lists_pid(FILE *f, pid_t pid) {
     while (fgets(line, sizeof(line), f))
         if (strtol(line, NULL, 10) == (long)pid)
             return 0;
-    /* A threaded cgroup does not list its processes; that it answers so shows that it is one. */
+    /* A threaded cgroup does not list its processes; it answers EOPNOTSUPP. */
     return ferror(f) && errno != EOPNOTSUPP ? -errno : ferror(f) ? 0 : -ESTALE;
 }
 

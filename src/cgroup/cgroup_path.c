@@ -1,3 +1,8 @@
+/* Parses /proc/<pid>/cgroup: the v2 line "0::/path", or the v1 line of one controller.
+ *
+ * cgroup.c and cgroup_stats.c call it to find a container's folder. A container that runs systemd
+ * moves its processes below its own folder, so the path is cut after the component that contains
+ * the container's id. */
 #include "src/cgroup/cgroup_path.h"
 
 #include <fcntl.h>

@@ -6,12 +6,12 @@
 
 #define CGROUP_PATH_TEXT_MAX 8192
 
-/** Reads /proc/<pid>/cgroup; what is longer than @size - 1 is cut. @proc_fd: /proc.
+/** Reads /proc/<pid>/cgroup. A text of more than @size - 1 bytes is cut. @proc_fd: /proc.
  *  Returns 0; -ESRCH no such process; other -errno. */
 int cgroup_path_read(int proc_fd, pid_t pid, char *out, size_t size) MUST_CHECK;
 
 /** The path in that text: of v2's "0::" line (@controller ""), or of the v1 line that lists
- * @controller; cut behind the component that contains @container_id, NULL = whole. @ret holds
- * PATH_MAX. Returns 0; -ENODATA no such line or component; -ENAMETOOLONG. Pure. */
+ * @controller. It is cut after the component that contains @container_id; NULL = the whole path.
+ * @ret holds PATH_MAX. Returns 0; -ENODATA no such line or component; -ENAMETOOLONG. Pure. */
 int cgroup_path_of(const char *proc_text, const char *controller, const char *container_id,
                    char *ret) MUST_CHECK;

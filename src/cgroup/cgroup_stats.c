@@ -1,3 +1,8 @@
+/* Reads a container's use of CPU and memory from its cgroup's files.
+ *
+ * The task stats call it, once per container and interval. Files that change all the time are held
+ * open, because opening is far dearer than reading. A file that the kernel does not have is no
+ * error: its values are 0 and their has_ flags false. */
 #include "paddock/cgroup_stats.h"
 #include "paddock/parse.h"
 #include "src/cgroup/cgroup_path.h"

@@ -1,3 +1,7 @@
+/* A set of CPUs as a bitmap of fixed size, and the kernel's list text ("0-3,8").
+ *
+ * Everything that reads or writes cpusets uses it. The size is that of the largest kernel, so that
+ * no set needs an allocation. The parser accepts exactly what the kernel prints. */
 #include "paddock/cpuset.h"
 
 #include <stdio.h>
@@ -9,7 +13,7 @@ static bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\0';
 }
 
-/* Moves *@p behind a number. Digits alone: no sign, no blank. */
+/* Moves *@p past a number. It consists of digits only: no sign, no blank. */
 static int take_number(const char **p, const char *end, unsigned *ret) {
     unsigned n = 0;
     if (*p == end || **p < '0' || **p > '9')

@@ -21,7 +21,7 @@ void pin_note_text(const struct cpuset *s, char *out, size_t size) {
         snprintf(out, size, "%.*s...", (int)size - 4, full);
 }
 
-/* Takes what it is given; without memory the event is lost, the counters are not. */
+/* When out of memory the event is lost; the counters are kept. */
 static void add_note(struct pin *p, struct pin_task *t, enum pin_state state, const char *message,
                      const char *old_set, const char *new_set, const char *cause) {
     struct pin_note *n = calloc(1, sizeof(*n));

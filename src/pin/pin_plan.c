@@ -1,15 +1,18 @@
+/* The rule of the reconciler, as pure functions. pin_look.c calls them for running containers and
+ * pin_wanted.c for the create request, so that both get the same set. Every branch is a row of
+ * test_pin_plan.c; test_pin_machine.c checks the promises on random histories. */
 #include "paddock/pin_plan.h"
 
 /* ---- wanted ---- */
 
-/* The client >= 1.7 gives each kind of task its own slice; share.slice exists from its first start
- * on, and stays beside the scopes of an older client that it took over. */
+/* A client >= 1.7 gives each kind of task a slice of its own. share.slice exists from the client's
+ * first start on, also beside the scopes that an older client left. */
 static bool has_pool(const struct pin_source *s) {
     return s->pool_r == 0 || s->pool_r == -ENODATA;
 }
 
-/* Of a scope in share.slice: both texts of one pass. The effective set alone may be the ancestor's
- * already, when the pool became blank between two reads. */
+/* For a scope in share.slice both texts are used, read in the same pass. The effective set alone
+ * can be the ancestor's, when the pool became blank between two reads. */
 static enum pin_hold shared_set(const struct pin_source *s, struct cpuset *set) {
     if (s->pool_r < 0)
         return s->pool_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
@@ -115,8 +118,7 @@ static void plan_hold(const struct pin_view *v, struct pin_plan *p) {
         return;
     }
     /* A narrower set is somebody else's choice, unless we narrowed it for cores that are free
-     * again.
-     */
+     * again. */
     bool ours = v->ours && actual_is(v, v->ours);
     if (v->actual_r != 0 || !cpuset_contains(&keep, v->actual) || (known && ours))
         write_set(v, p, &keep);
@@ -130,7 +132,7 @@ static void plan_wanted(const struct pin_view *v, struct pin_plan *p) {
     if (offline && !without_others(v, v->online, &set))
         set = v->wanted;
     write_set(v, p, &set);
-    /* The effective set is that of the old value: the next look tells. */
+    /* The effective set belongs to the old value. The next look decides. */
     if (p->action == PIN_DO_WRITE)
         constrained = false;
     if (offline || (constrained && !cpuset_intersects(v->effective, &v->wanted)))
@@ -141,7 +143,7 @@ static void plan_wanted(const struct pin_view *v, struct pin_plan *p) {
         p->state = constrained ? PIN_CONSTRAINED : PIN_PINNED;
 }
 
-/* An overwrite of a contested task waits for the tick while the container is on nobody's cores. */
+/* An overwrite of a contested task waits for the tick when the container is on nobody's cores. */
 static bool may_wait(const struct pin_view *v, const struct pin_plan *p) {
     bool ordered =
         v->hold == PIN_HOLD_NOT && v->has_last_good && !cpuset_equal(&v->wanted, &v->last_good);

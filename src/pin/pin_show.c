@@ -1,5 +1,6 @@
-/* What status and metrics show. Any thread calls them. A task is copied under the lock, and its
- * JSON is built without it, because the reconciler needs the lock for each pass. */
+/* Builds what `paddock status` and the metrics show. Any thread calls it. A task is copied under
+ * the lock, and its JSON is built without the lock, because the reconciler needs the lock for each
+ * pass. */
 #include "src/pin/pin_priv.h"
 #include "src/pin/pin_task.h"
 

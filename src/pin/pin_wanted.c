@@ -1,7 +1,6 @@
 /* The set of a container that is about to be created: the reconciler's rule, applied to files that
- * are opened for this one time. The task start calls it before it asks Docker for the container.
- * The container would start on all CPUs without a set, so that is what the rule sees as its actual
- * set. */
+ * are opened once for it. The task start calls it before it asks Docker for the container. Without
+ * a set the container would start on all CPUs, so the rule gets all CPUs as the present set. */
 #include "src/pin/pin_priv.h"
 
 #include <string.h>
