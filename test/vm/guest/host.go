@@ -82,10 +82,46 @@ type host struct {
 	client *goplugin.Client
 	pid    int
 	stop   context.CancelFunc
+	mu     sync.Mutex
+	events []*drivers.TaskEvent
+}
+
+/* The messages of the task's events so far. */
+func (h *host) told(taskID string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []string
+	for _, e := range h.events {
+		if e.TaskID == taskID {
+			all = append(all, e.Message)
+		}
+	}
+	return all
+}
+
+/* Starts the plugin and waits until it finds Docker healthy. */
+func launch(t *T) *host {
+	h, prints := launchWith(t, map[string]any{})
+	t.healthy(prints)
+	return h
+}
+
+func (t *T) healthy(prints <-chan *drivers.Fingerprint) {
+	deadline := time.After(30 * time.Second)
+	for {
+		select {
+		case fp := <-prints:
+			if fp.Health == drivers.HealthStateHealthy {
+				return
+			}
+		case <-deadline:
+			t.fatalf("the plugin does not become healthy")
+		}
+	}
 }
 
 /* Starts the plugin as the client does: SetConfig, then the two streams that stay open for ever. */
-func launch(t *T) *host {
+func launchWith(t *T, block map[string]any) (*host, <-chan *drivers.Fingerprint) {
 	logger := hclog.NewNullLogger()
 	h := &host{client: goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: base.Handshake,
@@ -108,7 +144,10 @@ func launch(t *T) *host {
 
 	spec, err := h.ConfigSchema()
 	t.ok(err, "ConfigSchema")
-	config, err := encode(spec, map[string]any{"endpoint": "unix://" + dockerSocket})
+	if block["endpoint"] == nil {
+		block["endpoint"] = "unix://" + dockerSocket
+	}
+	config, err := encode(spec, block)
 	t.ok(err, "plugin block")
 	t.ok(h.SetConfig(&base.Config{
 		ApiVersion: drivers.ApiVersion010, PluginConfig: config,
@@ -132,20 +171,13 @@ func launch(t *T) *host {
 		}
 	}()
 	go func() {
-		for range events {
+		for e := range events {
+			h.mu.Lock()
+			h.events = append(h.events, e)
+			h.mu.Unlock()
 		}
 	}()
-	deadline := time.After(30 * time.Second)
-	for {
-		select {
-		case fp := <-healthy:
-			if fp.Health == drivers.HealthStateHealthy {
-				return h
-			}
-		case <-deadline:
-			t.fatalf("the plugin does not become healthy")
-		}
-	}
+	return h, healthy
 }
 
 /* SIGKILL; returns when the host has noticed, as the agent would. */
@@ -193,18 +225,17 @@ func (k *task) cpusFile() string { return filepath.Join(k.cgroup, "cpuset.cpus")
  * client's prerun hook does, and the caller releases them.
  */
 func start(t *T, h *host, l *layout, name, cores, script string) *task {
-	k, err := tryStart(t, h, l, name, cores, script)
-	t.ok(err, "StartTask "+name)
-	return k
+	return startWith(t, h, l.scope, name, cores, script, nil)
 }
 
-func tryStart(t *T, h *host, l *layout, name, cores, script string) (*task, error) {
+/* scope makes the task's source; more goes into the task block. */
+func startWith(t *T, h *host, scope func(t *T, alloc, task, cores string) string, name, cores, script string, more map[string]any) *task {
 	alloc := uuid.Generate()
 	dir := filepath.Join(allocRoot, alloc)
 	for _, sub := range []string{"alloc/logs", "alloc/data", "alloc/tmp", name + "/local", name + "/secrets", name + "/tmp"} {
 		t.ok(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
 	}
-	k := &task{cores: mustSet(cores), stdout: &lockedBuffer{}, scope: l.scope(t, alloc, name, cores)}
+	k := &task{cores: mustSet(cores), stdout: &lockedBuffer{}, scope: scope(t, alloc, name, cores)}
 	k.cfg = &drivers.TaskConfig{
 		ID: fmt.Sprintf("%s/%s/%s", alloc, name, uuid.Generate()[:8]), Name: name, AllocID: alloc,
 		JobName: "played", JobID: "played", TaskGroupName: "group", Namespace: "default", NodeName: "guest",
@@ -233,15 +264,19 @@ func tryStart(t *T, h *host, l *layout, name, cores, script string) (*task, erro
 	spec, err := h.TaskConfigSchema()
 	t.ok(err, "TaskConfigSchema")
 	/* the host's network: without a namespace of its own a container starts in half the time */
-	val, err := encodeValue(spec, map[string]any{
+	block := map[string]any{
 		"image": image, "command": "/bin/sh", "args": []string{"-c", script}, "network_mode": "host",
-	})
+	}
+	for key, value := range more {
+		block[key] = value
+	}
+	val, err := encodeValue(spec, block)
 	t.ok(err, "task block")
 	t.ok(k.cfg.EncodeDriverConfig(val), "task block")
 	handle, _, err := h.StartTask(k.cfg)
 	if err != nil {
 		_ = os.Remove(k.scope)
-		return nil, err
+		t.ok(err, "StartTask "+name)
 	}
 	k.handle = handle
 	t.atEnd(func() { _ = remove(name + "-" + alloc) })
@@ -251,7 +286,7 @@ func tryStart(t *T, h *host, l *layout, name, cores, script string) (*task, erro
 		k.cgroup, err = k.box.cgroup()
 		t.ok(err, "the task's cgroup")
 	}
-	return k, nil
+	return k
 }
 
 func listOf(s set) []string {

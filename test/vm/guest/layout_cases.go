@@ -145,7 +145,7 @@ func caseAllReserved(t *T) {
 	k.becomes(t, mustSet("1-3"), tickLimit)
 }
 
-/* A CPU goes and comes back. The kernel tells nobody, so the tick is what sees it. */
+/* A CPU goes and comes back. */
 func caseCPUOffline(t *T) {
 	const online = "/sys/devices/system/cpu/cpu3/online"
 	l := newLayout(t, "1-3")

@@ -4,7 +4,9 @@
  *
  *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), pool and life (the cgroups of clients >= 1.7, played:
  *                          sets that change; a driver, dockerd and tasks that end),
- *                          rows (what puts an old cpuset back), storm (50 tasks: 1,000 outside writes; two random minutes)
+ *                          rows (what puts an old cpuset back), exact (what could put a task on another's core),
+ *                          storm (50 tasks: 1,000 outside writes; a random storm)
+ *                          gap (figures of a busy loop on a reserved core, by command)
  *   guest demo
  *
  * Output: "ok NAME" or "not ok NAME - why" a case, and notes as "# ...". GUEST_ONLY selects cases by a part of
@@ -162,13 +164,17 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == "demo" {
 		os.Exit(demo())
 	}
+	if len(os.Args) == 4 && os.Args[1] == "spin" {
+		os.Exit(spin(os.Args[2], os.Args[3]))
+	}
 	if len(os.Args) < 3 || os.Args[1] != "run" {
 		fmt.Fprintln(os.Stderr, "usage: guest run GROUP... | guest demo")
 		os.Exit(2)
 	}
 	/* a group's cases, and what takes down what they share */
 	groups := map[string]func() ([]testCase, func()){
-		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "storm": stormCases,
+		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "exact": exactCases,
+		"storm": stormCases, "gap": alone(gapCases),
 	}
 	status := 0
 	for _, name := range os.Args[2:] {
