@@ -88,7 +88,8 @@ int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_bod
 /** The answer is not wanted any more. NULL allowed. */
 void docker_begun_free(struct docker_begun *b);
 
-/** Path building with %-escaping of one component or query value. Returns NULL when out of memory; free(). */
+/** Escapes one component of a path, or the value of a query, by %XX. Returns NULL when out of
+ * memory. Owner: caller, free(). */
 char *docker_escape(const char *text);
 
 /* ---- system ---- */
@@ -165,7 +166,7 @@ int docker_container_stats(struct docker *d, const struct call *call, const char
 int docker_network_exists(struct docker *d, const struct call *call, const char *name,
                           struct err *err) MUST_CHECK;
 int docker_exec_resize(struct docker *d, const struct call *call, const char *exec_id,
-                                 unsigned height, unsigned width, struct err *err) MUST_CHECK;
+                       unsigned height, unsigned width, struct err *err) MUST_CHECK;
 
 /* ---- exec ---- */
 struct docker_exec_options {

@@ -90,5 +90,5 @@ int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const c
 /** POSTs @body; the answer's Id. @what: "create", for the error's text. Returns 0; -EPROTO; as
  * docker_do. */
 int docker_container_post_for_id(struct docker *d, const struct call *call, const char *path,
-                                  const json_t *body, const char *what, char ret_id[65],
-                                  struct err *err) MUST_CHECK;
+                                 const json_t *body, const char *what, char ret_id[65],
+                                 struct err *err) MUST_CHECK;

@@ -23,5 +23,6 @@ struct image_auth_sources {
 int image_auth_lookup(const struct image_auth_sources *s, const char *registry,
                       const struct call *call, struct image_auth *ret, struct err *err) MUST_CHECK;
 
-/** "X-Registry-Auth: ..." for docker_request.headers; Returns NULL when out of memory; free(). Pure. */
+/** Returns "X-Registry-Auth: ..." for docker_request.headers, NULL when out of memory. Owner:
+ * caller, free(). Pure. */
 char *image_auth_header(const struct image_auth *a);
