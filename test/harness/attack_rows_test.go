@@ -33,7 +33,7 @@ type attack struct {
 
 /* By family: a short run tries some of each. */
 func attacks() [][]attack {
-	return [][]attack{plainTasks(), folderAttacks(), colonAttacks(), volumeAttacks(), fileAttacks(), logAttacks(), rightsAttacks(), textAttacks()}
+	return [][]attack{plainTasks(), folderAttacks(), colonAttacks(), volumeAttacks(), fileAttacks(), logAttacks(), rightsAttacks(), textAttacks(), imageAttacks()}
 }
 
 /* What must work beside an attacker. */

@@ -201,6 +201,7 @@ func (s *siege) sibling(a attack, alloc string) *task {
 	if image == "" {
 		image = imageAttack
 	}
+	needAttackImage(s.t, image)
 	if strings.HasPrefix(a.block, "command") {
 		command = ""
 	}
@@ -442,6 +443,7 @@ func (s *siege) judge(a attack, k *task, err error) (wrong []string) {
 	if pid := d.num("State.Pid"); pid > 0 {
 		data := filepath.Join(run.dir, "d/data")
 		folders := []string{k.cfg.AllocDir, filepath.Join(data, "containers", d.str("Id")), filepath.Join(data, d.str("Driver"))}
+		folders = append(folders, ownVolumes(d)...)
 		if a.group { /* whose resolv.conf and hostname they share */
 			folders = append(folders, filepath.Join(data, "containers", s.pause))
 		}
@@ -460,6 +462,19 @@ func (s *siege) judge(a attack, k *task, err error) (wrong []string) {
 		wrong = append(wrong, "the task does not come to its end: "+saw)
 	}
 	return append(wrong, s.spoken("docker logs", rawLog(k.container()))...)
+}
+
+/* The volumes that Docker made for what an image declares. Their names are random. */
+func ownVolumes(d doc) (out []string) {
+	mounts, _ := d["Mounts"].([]any)
+	for _, m := range mounts {
+		m, _ := m.(map[string]any)
+		if name, _ := m["Name"].(string); m["Type"] == "volume" && len(name) == 64 {
+			source, _ := m["Source"].(string)
+			out = append(out, source)
+		}
+	}
+	return out
 }
 
 /* Both streams as Docker has them, with its frames; nothing where it keeps none. */

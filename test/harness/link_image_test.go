@@ -19,10 +19,10 @@ import (
 	"paddock.invalid/test/harness/engine"
 )
 
-/* A busybox image @ref with symlinks, path to target. */
-func importWithLinks(t *testing.T, ref string, links map[string]string) {
+/* A busybox image @ref with symlinks (path to target), programs (path to content) and lines of a Dockerfile. */
+func importWithLinks(t testing.TB, ref string, links, files map[string]string, changes ...string) {
 	t.Helper()
-	root, err := engine.BusyboxRoot(nil)
+	root, err := engine.BusyboxRoot(files)
 	ok(t, err, "a root file system")
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -40,7 +40,7 @@ func importWithLinks(t *testing.T, ref string, links map[string]string) {
 		ok(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}), "a link")
 	}
 	ok(t, w.Close(), "the root file system")
-	ok(t, run.docker.Import(ref, buf.Bytes()), "import")
+	ok(t, run.docker.Import(ref, buf.Bytes(), changes...), "import")
 }
 
 /* The start is refused with these words, and no container is left. */
@@ -69,14 +69,14 @@ func TestImageThatLeadsAllocElsewhereIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p.t = t
 			ref := "links/" + strings.ReplaceAll(strings.ReplaceAll(name, " ", ""), "/", "") + ":1"
-			importWithLinks(t, ref, links)
+			importWithLinks(t, ref, links, nil)
 			k := newTask(t, p, "web", strings.Replace(sleeper, imageBusybox, ref, 1))
 			wantRefusedStart(t, p, k, "does not protect Nomad's logs")
 		})
 	}
 	t.Run("other links", func(t *testing.T) {
 		p.t = t
-		importWithLinks(t, "links/other:1", map[string]string{"local": "/usr", "var/run": "/run"})
+		importWithLinks(t, "links/other:1", map[string]string{"local": "/usr", "var/run": "/run"}, nil)
 		k := newTask(t, p, "web", strings.Replace(sleeper, imageBusybox, "links/other:1", 1)).start(p)
 		ok(t, k.destroy(p), "DestroyTask")
 	})
