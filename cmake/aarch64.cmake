@@ -1,5 +1,5 @@
 # Cross-builds for arm64 with Debian's gcc-aarch64-linux-gnu and the libraries that packaging/sysroot fetched.
-# SYSROOT names that folder; without it, build/sysroot-arm64. The tests run under qemu's user-mode emulation.
+# SYSROOT names that folder; without it, build/sysroot-arm64.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
@@ -21,7 +21,14 @@ set(CMAKE_EXE_LINKER_FLAGS_INIT "-L${libstdcxx}")
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${sysroot})
 set(ENV{PKG_CONFIG_LIBDIR} ${sysroot}/usr/lib/aarch64-linux-gnu/pkgconfig:${sysroot}/usr/lib/pkgconfig:${sysroot}/usr/share/pkgconfig)
 set(ENV{SYSROOT_ADMINDIR} ${sysroot}/var/lib/dpkg)
-find_program(QEMU_AARCH64 NAMES qemu-aarch64-static qemu-aarch64)
-if(QEMU_AARCH64)
-    set(CMAKE_CROSSCOMPILING_EMULATOR ${QEMU_AARCH64} -L ${sysroot})
+
+# EMULATED: programs find their libraries in the sysroot themselves, so that they run under user-mode emulation. The
+# emulator's own switch for that (-L) would also lead a test that opens "/" into the sysroot.
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES EMULATED)
+option(EMULATED "build for user-mode emulation on this machine" OFF)
+if(EMULATED)
+    find_program(QEMU_AARCH64 NAMES qemu-aarch64-static qemu-aarch64 REQUIRED)
+    set(CMAKE_CROSSCOMPILING_EMULATOR ${QEMU_AARCH64})
+    string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT " -Wl,--dynamic-linker=${sysroot}/lib/ld-linux-aarch64.so.1"
+        " -Wl,--disable-new-dtags,-rpath,${sysroot}/lib/aarch64-linux-gnu:${sysroot}/usr/lib/aarch64-linux-gnu")
 endif()
