@@ -69,8 +69,8 @@ static void make_task(struct bench *b, int records_fd, int i) {
 }
 
 static void make_folders(struct bench *b, int tasks) {
-    static const char *const names[] = {"root", "root/containers", "fifos", "run",
-                                        "run/" PUMP_RECORDS};
+    static const char run_records[] = "run/" PUMP_RECORDS;
+    const char *const names[] = {"root", "root/containers", "fifos", "run", run_records};
     char path[160];
     const char *tmp = getenv("TMPDIR");
     snprintf(b->dir, sizeof(b->dir), "%.40s/pump-bench-XXXXXX", tmp ? tmp : "/tmp");
