@@ -1,7 +1,8 @@
-/* What README.md and plugin/examples show: taken by Nomad's own parsers and by both schemas. */
+/* What README.md, docs and plugin/examples show: taken by Nomad's own parsers and by both schemas. */
 package harness
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,8 +49,8 @@ func TestExamplesAreTaken(t *testing.T) {
 			}
 		})
 	}
-	if plugins < 2 || tasks < 3 {
-		t.Errorf("%d plugin blocks and %d tasks: README.md and plugin/examples have more", plugins, tasks)
+	if plugins < 3 || tasks < 2 {
+		t.Errorf("%d plugin blocks and %d tasks: README.md, docs and plugin/examples have more", plugins, tasks)
 	}
 }
 
@@ -67,10 +68,14 @@ func examples(t *testing.T) map[string]string {
 			texts[filepath.Base(file)] = string(data)
 		}
 	}
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	ok(t, err, "README")
-	for _, block := range regexp.MustCompile("(?ms)^```hcl\n(.*?)^```").FindAllSubmatch(readme, -1) {
-		texts["README: "+string(regexp.MustCompile(`^.*`).Find(block[1]))] = string(block[1])
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	ok(t, err, "docs")
+	for _, page := range append(pages, filepath.Join(root, "README.md")) {
+		data, err := os.ReadFile(page)
+		ok(t, err, "page")
+		for i, block := range regexp.MustCompile("(?ms)^```hcl\n(.*?)^```").FindAllSubmatch(data, -1) {
+			texts[fmt.Sprintf("%s %d", filepath.Base(page), i)] = string(block[1])
+		}
 	}
 	return texts
 }
