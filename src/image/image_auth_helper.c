@@ -29,7 +29,7 @@
 
 /* What helpers read: where to find programs and their own files, how to reach a network, and the
  * settings of the clouds whose helpers take them from nowhere else, and of pass. A name that ends
- * with '_' stands for all that begin with it. The README names them, too. */
+ * with '_' stands for all that begin with it. docs/differences.md names them, too. */
 static const char *const passed_on[] = {"PATH",
                                         "HOME",
                                         "USER",

@@ -212,7 +212,7 @@ func large(c *drivers.TaskConfig) {
 	c.Resources.LinuxResources.MemoryLimitBytes = 1 << 30
 }
 
-/* The table of the README: who was killed, and what the task's end says. The sleep at the beginning is there
+/* The table of docs/differences.md: who was killed, and what the task's end says. The sleep at the beginning is there
  * because containerd begins to watch for OOM kills a moment after the start. On cgroup v1 the kernel's word comes
  * through containerd alone and can be later than the end, so the victim's parent waits for it there. */
 func TestEndsByOOMAndBySIGKILL(t *testing.T) {

@@ -1,4 +1,4 @@
-/* The four ways to die with SIGKILL around, as the table of the README has them. */
+/* The four ways to die with SIGKILL around, as the table of docs/differences.md has them. */
 #include "../../../src/task/exit_judge.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
 /*
- * Who was killed when the memory was used up, and what the task's end says then: the table of the README, on cgroup
+ * Who was killed when the memory was used up, and what the task's end says then: the table of docs/differences.md, on cgroup
  * v2. The harness has the same table for the machine's own cgroups.
  */
 package main
