@@ -3,7 +3,10 @@
  * what its rules say instead where one matches. One thread, one unix socket, HTTP/1.1 with
  * keep-alive.
  *
- *   fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] [--api 1.NN]
+ *   fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] [--pids FILE]
+ *                [--api 1.NN]
+ *
+ * --pids: the processes of the first containers, one number a line.
  *
  * It prints "ready" and a newline on stdout when it listens, and ends when its stdin ends, or by a
  * signal.
@@ -85,6 +88,8 @@ char *request_param(const struct request *rq, const char *key);
 
 /* ---- fake_engine.c ---- */
 struct engine *engine_new(int pid);
+/** @pids is taken. */
+void engine_take_pids(struct engine *e, int *pids, unsigned n);
 void engine_free(struct engine *e);
 void engine_populate(struct engine *e, unsigned n);
 /** False when it knows no such path. */

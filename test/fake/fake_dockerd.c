@@ -40,6 +40,8 @@ static struct {
     struct engine *engine;
     json_t *requests, *log;
     char api[16];
+    int *pids; /* until the engine has them */
+    unsigned n_pids;
     int listen_fd;
 } srv = {.api = "1.47"};
 
@@ -586,6 +588,22 @@ static bool load_rules(const char *file) {
     return ok;
 }
 
+static int *load_pids(const char *path, unsigned *ret_n) {
+    FILE *f = fopen(path, "re");
+    int *pids = NULL, pid;
+    unsigned n = 0;
+    while (f && fscanf(f, "%d", &pid) == 1) {
+        pids = realloc(pids, (n + 1) * sizeof(*pids));
+        if (!pids)
+            abort();
+        pids[n++] = pid;
+    }
+    if (f)
+        fclose(f);
+    *ret_n = n;
+    return pids;
+}
+
 static bool parse_args(int argc, char **argv, unsigned *ret_containers, int *ret_pid) {
     for (int i = 2; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--rules") == 0 && !load_rules(argv[i + 1]))
@@ -594,6 +612,8 @@ static bool parse_args(int argc, char **argv, unsigned *ret_containers, int *ret
             *ret_containers = (unsigned)strtoul(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--pid") == 0)
             *ret_pid = (int)strtol(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--pids") == 0)
+            srv.pids = load_pids(argv[i + 1], &srv.n_pids);
         if (strcmp(argv[i], "--api") == 0)
             snprintf(srv.api, sizeof(srv.api), "%s", argv[i + 1]);
     }
@@ -605,13 +625,14 @@ int main(int argc, char **argv) {
     int pid = 999999999; /* nobody's */
     if (argc < 2 || !parse_args(argc, argv, &containers, &pid)) {
         fprintf(stderr, "usage: fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] "
-                        "[--api 1.NN]\n");
+                        "[--pids FILE] [--api 1.NN]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     srv.requests = json_object();
     srv.log = json_array();
     srv.engine = engine_new(pid);
+    engine_take_pids(srv.engine, srv.pids, srv.n_pids);
     engine_populate(srv.engine, containers);
     if (listen_at(argv[1]) < 0) {
         perror(argv[1]);

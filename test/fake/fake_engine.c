@@ -17,7 +17,8 @@ struct message {
 
 struct container {
     char id[65], name[256];
-    json_t *create; /* the body */
+    json_t *create;  /* the body */
+    unsigned number; /* the first one is 1 */
     bool running, oom;
     bool spoiled; /* a start failed: as Docker 29, the next one leaves the networks out */
     bool netless; /* runs without networks */
@@ -67,6 +68,8 @@ struct engine {
     unsigned event_count; /* ever */
     unsigned next_id;
     int pid;
+    int *pids; /* of the first containers; all others have `pid` */
+    unsigned n_pids;
     char busy_port[16];  /* somebody else's on the host */
     unsigned busy_times; /* for so many starts */
     unsigned netless_times;
@@ -397,6 +400,7 @@ static struct container *create(struct engine *e, const char *name, json_t *body
     if (!c)
         abort();
     make_id(e, "c0de", c->id);
+    c->number = e->next_id;
     snprintf(c->name, sizeof(c->name), "%s", name && name[0] ? name : c->id);
     c->create = body;
     buf_init(&c->log, 1u << 26);
@@ -442,15 +446,20 @@ void engine_populate(struct engine *e, unsigned n) {
 
 /* ---- answers ---- */
 
+static int pid_of(const struct engine *e, const struct container *c) {
+    if (!c->running)
+        return 0;
+    return c->number <= e->n_pids ? e->pids[c->number - 1] : e->pid;
+}
+
 static json_t *state_json(struct engine *e, const struct container *c) {
     return json_pack("{s:s,s:b,s:b,s:b,s:b,s:b,s:i,s:i,s:s,s:o,s:o}", "Status",
                      c->running      ? "running"
                      : c->started_ns ? "exited"
                                      : "created",
                      "Running", c->running, "Paused", 0, "Restarting", 0, "OOMKilled", c->oom,
-                     "Dead", 0, "Pid", c->running ? e->pid : 0, "ExitCode", c->exit_code, "Error",
-                     "", "StartedAt", rfc3339(c->started_ns), "FinishedAt",
-                     rfc3339(c->finished_ns));
+                     "Dead", 0, "Pid", pid_of(e, c), "ExitCode", c->exit_code, "Error", "",
+                     "StartedAt", rfc3339(c->started_ns), "FinishedAt", rfc3339(c->finished_ns));
 }
 
 static json_t *inspect_json(struct engine *e, const struct container *c) {
@@ -912,7 +921,13 @@ struct engine *engine_new(int pid) {
     return e;
 }
 
+void engine_take_pids(struct engine *e, int *pids, unsigned n) {
+    e->pids = pids;
+    e->n_pids = n;
+}
+
 void engine_free(struct engine *e) {
+    free(e->pids);
     while (e->stream_count > 0)
         stream_del(e, 0);
     while (e->containers) {

@@ -158,7 +158,7 @@ func (b *bench) ownStarts() {
 			peers = append(peers, &raw{b: b, docker: newDocker(socket)})
 			continue
 		}
-		tapped, err := newDriverAt(b, d.name+"-tap", d.binary, "unix://"+socket)
+		tapped, err := newDriverAt(b, d.name+"-tap", d.binary, "unix://"+socket, "")
 		check(err, "%s behind a tap", d.name)
 		defer tapped.client.Kill()
 		tapped.name = d.name

@@ -76,10 +76,11 @@ type driver struct {
 
 /* Starts it and leaves it configured. The program is copied: its processes are known by the folder. */
 func newDriver(b *bench, name, binary string) (*driver, error) {
-	return newDriverAt(b, name, binary, "unix://"+b.daemon.Socket())
+	return newDriverAt(b, name, binary, "unix://"+b.daemon.Socket(), "")
 }
 
-func newDriverAt(b *bench, name, binary, endpoint string) (*driver, error) {
+/* extra: more of the plugin's configuration */
+func newDriverAt(b *bench, name, binary, endpoint, extra string) (*driver, error) {
 	d := &driver{b: b, name: name, endpoint: endpoint, binary: filepath.Join(b.dir, "bin", name, "docker")}
 	if err := copyFile(binary, d.binary); err != nil {
 		return nil, err
@@ -107,7 +108,8 @@ func newDriverAt(b *bench, name, binary, endpoint string) (*driver, error) {
     image = false
     dangling_containers { enabled = false }
   }
-}`, endpoint))
+  %s
+}`, endpoint, extra))
 	if err != nil {
 		return nil, err
 	}
