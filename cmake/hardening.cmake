@@ -2,9 +2,6 @@
 # reads the result from the binary. Debug builds and sanitizers are left alone: FORTIFY_SOURCE needs the optimizer, and
 # the sanitizers intercept the same functions themselves.
 include(CheckCCompilerFlag)
-include(CheckPIESupported)
-check_pie_supported(LANGUAGES C)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 add_library(paddock_hardening INTERFACE)
 # No path of the building machine in texts (__FILE__) and debug information. The last option that matches counts.
@@ -24,4 +21,6 @@ foreach(flag -fstack-clash-protection -fcf-protection=full -mbranch-protection=s
         target_compile_options(paddock_hardening INTERFACE ${flag})
     endif()
 endforeach()
-target_link_options(paddock_hardening INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+# Not cmake's POSITION_INDEPENDENT_CODE, which compiles the layers as for a shared library.
+target_compile_options(paddock_hardening INTERFACE -fPIE)
+target_link_options(paddock_hardening INTERFACE -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
