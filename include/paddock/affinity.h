@@ -1,6 +1,6 @@
 #pragma once
-/* The CPUs that threads may run on, as the kernel keeps them: of any machine's size, which
- * cpu_set_t is not. */
+/* CPU affinity masks of threads, in the kernel's format and for any number of CPUs. The type
+ * cpu_set_t of the C library ends at 1024 CPUs. */
 #include "paddock/cleanup.h"
 
 #include <limits.h>
@@ -13,9 +13,10 @@ struct affinity {
     unsigned long mask[AFFINITY_MAX_CPUS / AFFINITY_WORD_BITS];
 };
 
-/** Reads the mask of the thread @tid (0 = the calling one). Returns 0; -errno. Any thread. */
+/** Reads the mask of the thread @tid (0 = the calling thread). Returns 0 or -errno. Any thread. */
 int affinity_get(pid_t tid, struct affinity *ret) MUST_CHECK;
 
-/** Sets the mask of all threads of the process @pid (0 = this one). A thread that has ended
- * meanwhile is no error. Returns 0; -errno of the last thread where it failed. Any thread. */
+/** Sets the mask of all threads of the process @pid (0 = this process). A thread that ends
+ * during the call is no error. Returns 0, or the -errno of the last thread for which it
+ * failed. Any thread. */
 int affinity_set_all(pid_t pid, const struct affinity *a) MUST_CHECK;

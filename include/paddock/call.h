@@ -1,11 +1,11 @@
 #pragma once
-/* What every request that may wait carries with it: until when, and a way to end it early. */
+/* The deadline of a request that may block, and a way to cancel it. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-/* An eventfd that becomes readable, for good, when the request's client has gone or the plugin
- * ends. */
+/* An eventfd that becomes readable, and stays so, when the client of the request has disconnected
+ * or the plugin ends. */
 struct cancel {
     int fd; /* -EBADF: cannot be cancelled */
 };
@@ -15,29 +15,32 @@ struct call {
     const struct cancel *cancel; /* borrowed; NULL = cannot be cancelled */
 };
 
-/** Returns 0 or -errno (no more fds). */
+/** Returns 0, or -errno when no fd is free. */
 int cancel_init(struct cancel *c) MUST_CHECK;
 void cancel_done(struct cancel *c);
 
-/** Fires it. Any thread, any number of times. */
+/** Cancels. Any thread, any number of times. */
 void cancel_fire(const struct cancel *c);
 bool cancel_fired(const struct cancel *c);
 
-/** A call with a deadline @timeout_us from now, but never later than @outer's (NULL allowed). */
+/** Returns a call with a deadline @timeout_us from now, but never later than that of
+ * @outer (may be NULL). */
 struct call call_within(const struct call *outer, uint64_t timeout_us);
 
-/** Milliseconds until @at_us (clock_now_us() time) for poll(): -1 = @at_us is 0, 0 = past, rounded
- * up. */
+/** Milliseconds until @at_us (clock_now_us() time), rounded up, for poll(). Returns -1 when @at_us
+ * is 0, and 0 when it has passed. */
 int call_ms_until(uint64_t at_us);
 
-/** Milliseconds until the deadline for poll(): -1 = none, 0 = over, rounded up. */
+/** Milliseconds until the deadline, rounded up, for poll(). Returns -1 without a deadline, and 0
+ * when it has passed. */
 int call_remaining_ms(const struct call *c);
 
 /** Waits until @fd is ready for @events (poll's).
- *  Returns 0, also when a signal came first: what is tried then may have to wait again; -ETIMEDOUT;
- * -ECANCELED, which counts more than a ready fd; other -errno. */
+ *  Returns 0; -ETIMEDOUT; -ECANCELED, also when @fd is ready at the same time; other -errno.
+ *  It also returns 0 when a signal interrupted the wait, so the caller's next attempt may
+ *  have to wait again. */
 int call_wait_fd(const struct call *c, int fd, short events) MUST_CHECK;
 
-/** Waits at most @us, less when the deadline or the cancel comes first.
+/** Waits for @us, or less when the deadline or the cancel comes first.
  *  Returns 0 when the time has passed; -ETIMEDOUT; -ECANCELED. */
 int call_sleep(const struct call *c, uint64_t us) MUST_CHECK;

@@ -1,6 +1,7 @@
 #pragma once
-/* Ownership by attribute: a local that is declared with AUTO_x is released when it leaves its
- * scope; TAKE_x hands it over. Destructors accept empty values, may run twice and keep errno. */
+/* Ownership by attribute. A local variable declared with AUTO_x is released when it leaves its
+ * scope. TAKE_x moves the value out, so that it is not released. Destructors accept empty values,
+ * may run twice and keep errno. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,7 +10,8 @@
 #define PRINTF_LIKE(fmt_at, args_at) __attribute__((format(printf, fmt_at, args_at)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/** Closes @fd when it is one; errno is kept, EINTR is not retried (the fd is gone on Linux).
+/** Closes @fd unless it is negative. Keeps errno. EINTR is not retried, because Linux has
+ * closed the fd by then.
  *  Returns -EBADF, for `fd = fd_close(fd)`. */
 static inline int fd_close(int fd) {
     if (fd >= 0) {
@@ -46,8 +48,8 @@ static inline void cleanup_fd(int *fd) {
         (fd) = -EBADF;                                                                             \
         taken_;                                                                                    \
     })
-/* Moves a struct out of an AUTO variable; what stays behind is all zero, which its destructor
- * accepts. */
+/* Moves a struct out of an AUTO variable. The variable becomes all zero, which its
+ * destructor accepts. */
 #define TAKE_STRUCT(s)                                                                             \
     __extension__({                                                                                \
         __typeof__(s) taken_ = (s);                                                                \

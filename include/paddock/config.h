@@ -1,9 +1,11 @@
 #pragma once
-/* The two configurations as plain structs: the plugin block of the client's HCL and the job's
- * config block. The tables in src/config say name, type, default, place and help of each field; the
- * hclspec, the decoder, the defaults, the error texts and the docs' reference all come from
- * them. Field meaning and defaults: as Nomad's docker driver has them. All strings owned; "" = not
- * given. */
+/* The two configurations as plain structs: the plugin block of the client's HCL, and the
+ * job's config block.
+ *
+ * The tables in src/config contain the name, type, default, place and help text of each field. The
+ * hclspec, the decoder, the defaults, the error texts and the reference in the docs are all made
+ * from these tables. The meaning of a field and its default are those of Nomad's docker driver. All
+ * strings are owned; "" = not given. */
 #include "paddock/err.h"
 #include "paddock/strv.h"
 #include <stdbool.h>
@@ -41,14 +43,14 @@ struct plugin_config {
     int64_t log_backlog_mb; /* of 1,000,000 bytes */
     bool disable_log_collection;
     struct strv allowed_pid_modes, allowed_ipc_modes, allowed_userns_modes, allowed_uts_modes;
-    /* ours */
+    /* fields of this driver only */
     bool cpuset_enabled;
     int64_t cpuset_interval_us;
     bool cpuset_systemd;
     bool cpuset_realtime;
     enum cpuset_mems cpuset_mems;
     char *metrics_listen; /* "" = off; else 127.0.0.1:PORT */
-    /* not in the HCL: NomadDriverConfig of SetConfig, filled by plugin/ (0 = unknown) */
+    /* Not in the HCL: from the NomadDriverConfig of SetConfig, filled by plugin/ (0 = unknown). */
     uint64_t node_total_compute_mhz;
     unsigned node_cores;
 };
@@ -68,7 +70,7 @@ struct job_mount {
     struct kvs volume_driver_options;
 };
 
-struct job_ulimit_text { /* as written; parsed when the request is made */
+struct job_ulimit_text { /* as written; parsed when the create request is made */
     char *name, *value;
 };
 
@@ -102,7 +104,7 @@ struct job_config {
     struct kvs logging_config;
     char *mac_address;
     int64_t memory_hard_limit_mb;
-    struct job_mount *mounts; /* mount blocks, then the old name mounts */
+    struct job_mount *mounts; /* the mount blocks, then the entries of the older `mounts` */
     size_t n_mounts;
     struct strv network_aliases;
     char *network_mode;
@@ -122,7 +124,7 @@ struct job_config {
     char *work_dir;
 };
 
-/** Decodes SetConfig's msgpack (empty = all defaults), checks each value.
+/** Decodes the msgpack of SetConfig (empty = all defaults) and checks each value.
  *  Returns 0; -EINVAL (ERR_INVALID) with a text that names the key and the value; -ENOMEM.
  *  @ret: set on success only. Pure, any thread. */
 int config_plugin_decode(const void *msgpack, size_t len, struct plugin_config *ret,
@@ -130,14 +132,15 @@ int config_plugin_decode(const void *msgpack, size_t len, struct plugin_config *
 void config_plugin_done(struct plugin_config *c);
 #define AUTO_PLUGIN_CONFIG __attribute__((cleanup(config_plugin_done)))
 
-/** Same for the job's config block. An empty image is refused here ("image name required for docker
- * driver"). */
+/** The same for the job's config block. Refuses an empty image here ("image name required
+ * for docker driver"). */
 int config_job_decode(const void *msgpack, size_t len, struct job_config *ret,
                       struct err *err) MUST_CHECK;
 void config_job_done(struct job_config *c);
 #define AUTO_JOB_CONFIG __attribute__((cleanup(config_job_done)))
 
-/* The tables, for what walks them (hclspec encoder in plugin/, the docs' reference). */
+/* The tables, for code that reads them: the hclspec encoder in plugin/ and the
+ * reference of the docs. */
 enum config_type {
     CONFIG_STRING,
     CONFIG_BOOL,
@@ -148,26 +151,26 @@ enum config_type {
     CONFIG_MAP_NUMBER,  /* list(map(number)) */
     CONFIG_ATTRS,       /* BlockAttrs: a plain map(string) */
     CONFIG_BLOCK,       /* one block with fields of its own */
-    CONFIG_BLOCK_LIST,  /* any number of them */
+    CONFIG_BLOCK_LIST,  /* any number of such blocks */
 };
 
 struct config_field {
     const char *name;
     enum config_type type;
     bool required;
-    bool secret;                 /* no text shows its value, nor that of a field below it */
+    bool secret;                 /* no text shows its value, nor the value of a field below it */
     const char *default_literal; /* JSON, which HCL2 reads too ("true", "\"3m\""), NULL = none */
     const struct config_field *fields; /* of a block; ends with name == NULL */
     size_t offset;                     /* where the value goes in the struct */
-    size_t aux;       /* the decoder's own (size of a list element, offset of a count...) */
+    size_t aux;       /* for the decoder only (size of a list element, offset of a count...) */
     const char *help; /* one line for the reference */
 };
 
 const struct config_field *config_plugin_table(void);
 const struct config_field *config_job_table(void);
 
-/** The section of docs/configuration.md between its two `reference` markers, from the tables.
- * Returns 0; -EIO. */
+/** Writes the section of docs/configuration.md between its two `reference` markers, from the
+ * tables. Returns 0 or -EIO. */
 int config_reference_markdown(FILE *out) MUST_CHECK;
-/** The whole manual page paddock-config(5), from the tables. Returns 0; -EIO. */
+/** Writes the whole manual page paddock-config(5), from the tables. Returns 0 or -EIO. */
 int config_reference_man(FILE *out) MUST_CHECK;

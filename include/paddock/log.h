@@ -1,11 +1,15 @@
 #pragma once
-/* One JSON object a line on stderr, in the form that go-plugin's host reads (plugin-side hclog):
- * "@level", "@message", "@module", "@timestamp" are always strings, the time has 6 fractional
- * digits (else the host drops the line, or dies of a wrong type). Each line is one write(2) of at
- * most PIPE_BUF bytes, so that lines of many threads do not mix and a pipe takes one whole or not
- * at all; texts are cut for that. When stderr is gone (EPIPE after the death of the agent) the line
- * is dropped. What is too quiet for the host's level is dropped there; debug lines are written only
- * when the environment variable PADDOCK_TRACE names the module ("docker,pin") or is "all". */
+/* Log lines: one JSON object per line on stderr, in the format that go-plugin's host reads
+ * (plugin-side hclog).
+ *
+ * "@level", "@message", "@module" and "@timestamp" are always strings, and the time has 6
+ * fractional digits. Otherwise the host drops the line, or dies of a wrong type. Each line is one
+ * write(2) of at most PIPE_BUF bytes: lines of many threads do not mix, and a pipe takes a line
+ * whole or not at all. Texts are cut to fit. A line is dropped when stderr is closed (EPIPE after
+ * the death of the agent).
+ *
+ * The host drops lines below its own level. Debug lines are written only when the environment
+ * variable PADDOCK_TRACE names the module ("docker,pin") or is "all". */
 #include "paddock/cleanup.h"
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
@@ -17,13 +21,14 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 void log_write(enum log_level level, const char *module, const char *const *kv, const char *fmt,
                ...) PRINTF_LIKE(4, 5);
 
-/** Writes a line that another process of ours made with log_write, without its newline. Longer than
- * PIPE_BUF: dropped. Context: any thread. */
+/** Writes a line that another of our processes made with log_write(), given without its newline. A
+ * line longer than PIPE_BUF is dropped. Context: any thread. */
 void log_pass(const char *line, size_t len);
 
-/** Where stderr is a pipe: what it cannot take is dropped from now on, and the next line says how
- * many were. Without it a host that is stopped and reads nothing would stop whoever logs. Before
- * the first thread. Other holders of the pipe's end are not touched. Returns 0; -errno. */
+/** Makes log_write() drop lines that do not fit, when stderr is a pipe. The next line that fits
+ * reports how many were dropped. Without this, a host that is stopped and does not read would block
+ * each thread that logs. Call it before the first thread starts. Other holders of the pipe's end
+ * are not affected. Returns 0 or -errno. */
 int log_never_wait(void) MUST_CHECK;
 
 #define log_debug(module, kv, ...) log_write(LOG_LEVEL_DEBUG, module, kv, __VA_ARGS__)

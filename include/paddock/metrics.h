@@ -1,26 +1,28 @@
 #pragma once
 /* Metrics as Prometheus text (format 0.0.4), and histograms that several threads fill. Names follow
- * Prometheus' rules: base units (seconds, bytes), "_total" for counters. */
+ * Prometheus' rules: base units (seconds, bytes), and "_total" for counters. */
 #include "paddock/buf.h"
 #include <stdatomic.h>
 #include <stdint.h>
 
-/** The HELP and TYPE lines in front of a family's samples. @type: "counter", "gauge", "histogram".
- *  Returns 0; as buf_printf. */
+/** Appends the HELP and TYPE lines of a family; its samples follow. @type: "counter",
+ * "gauge" or "histogram".
+ *  Returns as buf_printf(). */
 int metrics_family(struct buf *b, const char *name, const char *type, const char *help) MUST_CHECK;
 
-/** One sample. @labels: `a="b",c="d"` with values that metrics_label has escaped; "" = none. */
+/** Appends one sample. @labels: `a="b",c="d"`, with values that metrics_label() has
+ * escaped; "" = none. */
 int metrics_sample(struct buf *b, const char *name, const char *labels, double value) MUST_CHECK;
 
-/** A family with one sample without labels. */
+/** Appends a family with one sample that has no labels. */
 int metrics_one(struct buf *b, const char *name, const char *type, const char *help,
                 double value) MUST_CHECK;
 
 /** Appends `name="value"`, with @value escaped, after a comma when @b is not empty. */
 int metrics_label(struct buf *b, const char *name, const char *value) MUST_CHECK;
 
-/** The process's own: CPU, memory, fds, start time, under the names that every exporter uses. What
- * cannot be read is left out. */
+/** Appends the metrics of this process: CPU, memory, fds and start time, under the names that every
+ * exporter uses. Values that cannot be read are left out. */
 int metrics_process(struct buf *b) MUST_CHECK;
 
 /* Upper bounds of the buckets: 100 us to 60 s. */
@@ -28,14 +30,15 @@ int metrics_process(struct buf *b) MUST_CHECK;
 
 /* Starts as {0}. */
 struct metrics_histogram {
-    atomic_ullong counts[METRICS_BUCKETS + 1]; /* the last one: above all bounds */
+    atomic_ullong counts[METRICS_BUCKETS + 1]; /* the last bucket: above all bounds */
     atomic_ullong sum_us;
 };
 
 /** Counts one duration. Any thread, no lock. */
 void metrics_observe(struct metrics_histogram *h, uint64_t us);
-/** How many were counted. Any thread. */
+/** Returns the number of durations that were counted. Any thread. */
 uint64_t metrics_count(const struct metrics_histogram *h);
-/** The samples of one histogram: _bucket, _sum, _count. @labels: as for metrics_sample. */
+/** Appends the samples of one histogram: _bucket, _sum, _count. @labels: as
+ * for metrics_sample(). */
 int metrics_histogram_put(struct buf *b, const char *name, const char *labels,
                           const struct metrics_histogram *h) MUST_CHECK;

@@ -1,6 +1,6 @@
 #pragma once
-/* Lists of strings and of key/value pairs, as configurations are made of. All strings are owned.
- * Any thread, one at a time per list. _done accepts an empty list and keeps errno. */
+/* Lists of strings and of key/value pairs, for configurations. All strings are owned. Any thread,
+ * one thread at a time for each list. _done accepts an empty list and keeps errno. */
 #include "paddock/cleanup.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,13 +15,13 @@ struct kv {
     char *value;
 };
 
-/* In order of arrival, keys unique: kvs_set replaces. */
+/* In order of arrival. Keys are unique: kvs_set() replaces a value. */
 struct kvs {
     struct kv *v;
     size_t n;
 };
 
-/** Each returns 0 or -ENOMEM; the text is copied. */
+/** Each returns 0 or -ENOMEM. The text is copied. */
 int strv_add(struct strv *s, const char *text) MUST_CHECK;
 int strv_add_take(struct strv *s, char *text) MUST_CHECK; /* frees @text on failure too */
 bool strv_contains(const struct strv *s, const char *text);
@@ -30,15 +30,15 @@ void strv_done(struct strv *s);
 
 int kvs_set(struct kvs *s, const char *key, const char *value) MUST_CHECK;
 int kvs_copy(const struct kvs *from, struct kvs *ret) MUST_CHECK;
-/** NULL when absent. Owner: @s, until the next change. */
+/** Returns NULL when absent. Owner: @s, until the next change. */
 const char *kvs_get(const struct kvs *s, const char *key);
 void kvs_done(struct kvs *s);
 #define AUTO_KVS __attribute__((cleanup(kvs_done)))
 
-/** strdup that takes NULL (gives NULL with *ret_r = 0); *ret_r = -ENOMEM on failure, else
- * untouched. */
+/** Like strdup(), but NULL gives NULL and is no error. On failure *ret_r becomes -ENOMEM; otherwise
+ * *ret_r is unchanged. */
 char *str_dup(const char *text, int *ret_r);
-/** NULL or "". */
+/** True for NULL and for "". */
 bool str_empty(const char *text);
-/** Frees *@dst and puts a copy of @text there. Returns 0 or -ENOMEM (then *dst is unchanged). */
+/** Frees *@dst and replaces it with a copy of @text. Returns 0, or -ENOMEM with *@dst unchanged. */
 int str_set(char **dst, const char *text) MUST_CHECK;

@@ -1,7 +1,7 @@
 #pragma once
-/* Nomad's TaskConfig as a plain struct (facts: field tables of the Driver protocol). plugin/ fills
- * it from protobuf; nothing under src/ sees protobuf. All strings are owned, absent ones are "".
- * Plain data: any thread that holds it. */
+/* Nomad's TaskConfig as a plain struct; its fields are those of Nomad's driver.proto. plugin/ fills
+ * it from protobuf, and nothing in src/ uses protobuf. All strings are owned, absent ones are "".
+ * Plain data: any thread that owns the struct. */
 #include "paddock/strv.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@ struct task_port {
     char *host_ip;
 };
 
-struct task_network { /* NetworkResource: task level networks of old job files */
+struct task_network { /* NetworkResource: task networks of old job files */
     char *device, *cidr, *ip;
     int32_t mbits;
     struct task_port *reserved_ports; /* label and value only */
@@ -33,17 +33,17 @@ struct task_device {
 };
 
 struct task_resources {
-    bool present;                     /* TaskConfig.resources was there */
-    bool nomad_present;               /* allocated_resources was there */
-    bool linux_present;               /* linux_resources was there */
+    bool present;                     /* TaskConfig.resources was present */
+    bool nomad_present;               /* allocated_resources was present */
+    bool linux_present;               /* linux_resources was present */
     int64_t cpu_mhz;                  /* allocated_resources.cpu.cpu_shares */
-    int64_t memory_mb, memory_max_mb; /* max: 0 none, -1 unlimited */
+    int64_t memory_mb, memory_max_mb; /* max: 0 = none, -1 = unlimited */
     struct task_network *networks;
     size_t n_networks;
     int64_t cpu_period, cpu_quota, cpu_shares, memory_limit_bytes, oom_score_adj;
     double percent_ticks;
     char *cpuset_cpus;   /* reserved cores, "2,3", or "" */
-    char *cpuset_cgroup; /* where Nomad's wanted set is read, or "" */
+    char *cpuset_cgroup; /* the cgroup that contains the set Nomad wants, or "" */
     struct task_port *ports;
     size_t n_ports;
 };
@@ -81,6 +81,6 @@ struct task_config {
     struct task_dns dns;
 };
 
-/** Releases what the struct holds and zeroes it. */
+/** Releases the members of the struct and zeroes it. */
 void task_config_done(struct task_config *c);
 #define AUTO_TASK_CONFIG __attribute__((cleanup(task_config_done)))
