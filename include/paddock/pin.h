@@ -1,12 +1,15 @@
 #pragma once
 /* The reconciler: one thread that keeps every container's cpuset equal to the set that Nomad wants.
  *
- * It sees (real sets, read from held fds), is immediate (inotify on the sources and on each
- * container's file, the kernel's device events for CPUs, a tick as the backstop), holds (the unit's
- * AllowedCPUs too) and shows (states, counters, history). The rule is in pin_plan.h. Coordinates
- * come as a snapshot of the task store, taken under the store's lock by the callback, only when
- * pin_wake() said that the store has changed. Nothing is locked while it reads, writes or talks to
- * systemd. */
+ * - It reads the real sets from open files.
+ * - It reacts immediately: inotify watches the sources and each container's file, and the kernel's
+ *   device events report CPUs. A tick finds the changes that raise no event.
+ * - It keeps the systemd unit's copy of the set (AllowedCPUs) in step.
+ * - It publishes states, counters and a history.
+ *
+ * The rule is in pin_plan.h. The task coordinates are a snapshot of the task store. The callback
+ * takes the snapshot under the store's lock, and only after pin_wake() reported a change of the
+ * store. The thread holds none of the store's locks while it reads, writes or calls systemd. */
 #include "paddock/affinity.h"
 #include "paddock/cpuset.h"
 #include <stdbool.h>
@@ -23,20 +26,20 @@ struct pin_coord {
     char *reserved; /* LinuxResources.cpuset_cpus, "" = shared task */
     pid_t pid;      /* the container's init, from Docker's inspect; 0 = not known */
 };
-/** Releases what it holds and zeroes it. */
+/** Frees the strings of @c and zeroes it. */
 void pin_coord_done(struct pin_coord *c);
 
 enum pin_state {
     PIN_PENDING,       /* not checked yet */
-    PIN_PINNED,        /* actual == wanted, and the unit holds it (or there is none) */
-    PIN_UNIT_UNSYNCED, /* pinned, but the unit property could not be set: retried with a back-off */
+    PIN_PINNED,        /* actual == wanted, and the unit has the same set (or no unit exists) */
+    PIN_UNIT_UNSYNCED, /* pinned, but setting the unit's property failed; retried with a back-off */
     PIN_CONSTRAINED,   /* the kernel's effective set is smaller (offline CPU, tighter ancestor) */
-    PIN_HELD,      /* pool-empty or source-gone or cores of others in it: the last good set stays */
-    PIN_CONTESTED, /* another writer keeps putting its value back */
-    PIN_FAILED,    /* the kernel refuses the write; backed off */
-    PIN_SPILLED,   /* every wanted CPU is offline: it runs on CPUs that nobody has reserved */
-    PIN_NO_CPU, /* every online CPU is reserved by other tasks: the container stays where it is */
-    PIN_UNMANAGED, /* no source, no path, no cgroup v2 */
+    PIN_HELD,          /* no wanted set (the causes are enum pin_hold); the last good set stays */
+    PIN_CONTESTED,     /* another writer keeps putting its value back */
+    PIN_FAILED,        /* the kernel refuses the write; backed off */
+    PIN_SPILLED,       /* every wanted CPU is offline; it runs on unreserved CPUs */
+    PIN_NO_CPU,        /* every online CPU is reserved by other tasks; the set is not changed */
+    PIN_UNMANAGED,     /* no source, no path, no cgroup v2 */
 };
 
 /* A change of state, or a correction, for the task event. @message is a whole sentence. */
@@ -48,63 +51,68 @@ struct pin_event {
 };
 
 struct pin_options {
-    int cgroup_root_fd;      /* the cgroup v2 mount, borrowed; -EBADF = none, then no thread runs */
-    const char *cgroup_root; /* its path, which prefixes pin_coord.source ("/sys/fs/cgroup") */
-    int proc_fd;             /* /proc, for tests a folder; borrowed */
+    int cgroup_root_fd;      /* the cgroup v2 mount, borrowed; -EBADF = none, and no thread runs */
+    const char *cgroup_root; /* its path, the prefix of pin_coord.source ("/sys/fs/cgroup") */
+    int proc_fd;             /* /proc, or a folder in tests; borrowed */
     uint64_t interval_us;    /* the tick */
     bool enabled;
-    bool systemd;  /* keep AllowedCPUs in step by sd-bus */
-    bool realtime; /* the thread runs with the lowest real-time priority where that does no harm */
+    bool systemd;  /* keep AllowedCPUs in step, through sd-bus */
+    bool realtime; /* run the thread with the lowest real-time priority where that does no harm */
     const char *kernel_config; /* of the running kernel; NULL = /boot/config-RELEASE */
-    bool own_affinity;         /* all threads of this process stay off the reserved cores */
-    bool mems_follow;          /* cpuset.mems too */
+    bool own_affinity;         /* keep all threads of this process off the reserved cores */
+    bool mems_follow;          /* update cpuset.mems too */
     const char *node_root;     /* NULL = "/sys/devices/system/node"; read once */
-    const char *bus;           /* address of the system bus; NULL = the machine's */
-    uint64_t tell_again_us;    /* a state of a task is reported once in this time; 0 = 60 s */
-    /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all tasks that run. Called from
-     * the pin thread. */
+    const char *bus;           /* address of the system bus; NULL = the host's own */
+    uint64_t tell_again_us;    /* least time between reports of one state of a task; 0 = 60 s */
+    /* Fills *ret (malloc'ed array of *ret_n, strings malloc'ed): all running tasks. Called from the
+     * pin thread. */
     int (*snapshot)(void *ctx, struct pin_coord **ret, size_t *ret_n);
-    /* Called from the pin thread, outside of any lock; must not block. */
+    /* Called from the pin thread with no lock held; must not block. */
     void (*event)(void *ctx, const struct pin_event *e);
-    /* The threads of this process are on other CPUs now: @a, borrowed. For processes that outlive
-     * the plugin, which follow. Called from the pin thread with no lock held; must not block. NULL
-     * allowed. */
+    /* The threads of this process have moved to the CPUs of @a (borrowed). Processes that outlive
+     * the plugin move to the same CPUs. Called from the pin thread with no lock held; must not
+     * block. NULL allowed. */
     void (*affinity)(void *ctx, const struct affinity *a);
-    /* The reconciler cannot go on (@r: -errno of its loop). Called from the pin thread, which then
-     * ends: nothing is pinned any more. NULL allowed. */
+    /* The reconciler cannot go on (@r: -errno of its loop). Called from the pin thread, which ends
+     * afterwards. No task is pinned any more. NULL allowed. */
     void (*ended)(void *ctx, int r);
     void *ctx;
 };
 
-/** Starts the thread. Returns 0; -errno (then nothing runs). */
+/** Starts the thread. Returns 0, or -errno when no thread runs. Owner of @ret:
+ * caller, pin_free(). */
 int pin_new(const struct pin_options *o, struct pin **ret) MUST_CHECK;
 /** Stops the thread and waits for it. NULL allowed. */
 void pin_free(struct pin *p);
-/** The store has changed: take a new snapshot now. Any thread, never blocks. */
+/** Reports that the task store has changed. The pin thread takes a new snapshot. Any thread;
+ * never blocks. */
 void pin_wake(struct pin *p);
 /** Returns why nothing is pinned on this host ("cgroup v1", "cpuset controller not enabled..."), or
  * "" when the thread runs. Owner: @p. Any thread. */
 const char *pin_disabled_reason(const struct pin *p);
 
-/** The mask that this process had before the reconciler changed it: for processes that outlive the
- * plugin. When it held every CPU that was online, it holds all CPUs, so that CPUs that come online
- * later are in it. Owner: @p. NULL when it is not known, or without @p. Any thread. */
+/** Returns the mask that this process had before the reconciler changed it, for processes that
+ * outlive the plugin. A mask that contained every online CPU is returned as all CPUs, so that it
+ * also contains CPUs that come online later. Owner: @p. Returns NULL when the mask is not known, or
+ * when @p is NULL. Any thread. */
 const struct affinity *pin_initial_affinity(const struct pin *p);
 
-/** The set for a create request, by the reconciler's own rule.
+/** Computes the set for a create request, with the reconciler's own rule.
  *  @p: the cores of its tasks count as reserved; NULL = no task is known.
  *  @cgroup_root_fd, @cgroup_root: as in the options. @source, @reserved: as in struct pin_coord.
- *  Returns 0; -ENODATA no CPU is left, or nothing is known; -ENOENT there is no source; other
- * -errno. Context: any thread. Reads files only, and needs no running reconciler. */
+ *  Returns 0; -ENODATA when no CPU is left, or nothing is known; -ENOENT when the task has no
+ * source; other -errno. Context: any thread. Reads files only, and needs no running reconciler. */
 int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, const char *source,
                    const char *reserved, struct cpuset *ret) MUST_CHECK;
 
-/** The memory nodes of @cpus; empty unless mems are followed, and without NUMA. Any thread. */
+/** Sets @ret to the memory nodes of @cpus. It is empty when mems are not followed, and on a host
+ * without NUMA. Any thread. */
 void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
 
-/** Everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host": {...}}.
- *  Owner: caller. Returns NULL when out of memory. Any thread: takes the lock for one task at a
- * time. */
+/** Returns everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host":
+ * {...}}.
+ *  Owner: caller. Returns NULL when out of memory. Any thread; locks one task at a time. */
 json_t *pin_status(struct pin *p);
-/** The counters as Prometheus text; free(). Any thread. */
+/** Returns the counters as Prometheus text, NULL when out of memory. Owner: caller, free().
+ * Any thread. */
 char *pin_metrics(struct pin *p);

@@ -1,10 +1,10 @@
 /* Keeps the plugin's own threads off the cores that tasks have reserved.
  *
- * A thread wakes up on the CPU where it last ran, also when that CPU is somebody's exclusive core
- * by now. The pin thread calls this when the reserved cores or the online CPUs have changed. New
- * threads and processes inherit the affinity of the thread that makes them. The agent's own mask
- * (systemd's CPUAffinity=, isolcpus=) is never left. When all its CPUs are reserved, it applies as
- * a whole. */
+ * A thread wakes up on the CPU where it last ran, even when a task has reserved that core since
+ * then. The pin thread calls this when the reserved cores or the online CPUs have changed. New
+ * threads and processes inherit the affinity of the thread that creates them. The threads never
+ * leave the agent's own mask (systemd's CPUAffinity=, isolcpus=). When all CPUs of that mask are
+ * reserved, the threads use the whole mask. */
 #include "src/pin/pin_affinity.h"
 #include "src/pin/pin_priv.h"
 
@@ -48,7 +48,7 @@ const struct affinity *pin_initial_affinity(const struct pin *p) {
     return p && p->initial_r == 0 ? &p->initial : NULL;
 }
 
-/* The cores of all tasks: those that are known here and those of reserve.slice. */
+/* The reserved cores of all tasks: tasks that we know, and tasks in reserve.slice. */
 static void all_reserved(const struct pin *p, struct cpuset *ret) {
     *ret = p->reserved;
     for (const struct pin_parent *x = p->parents; x; x = x->next)
@@ -63,8 +63,8 @@ void pin_affinity_follow(struct pin *p) {
     to_set(&p->initial, &initial);
     pin_affinity_wanted(&initial, &p->online.set, &reserved, &want);
     uint64_t hash = cpuset_hash(&want);
-    /* Nothing to do while no core was ever reserved: an affinity that somebody chose for the agent
-     * stays. */
+    /* Nothing to do until the first core is reserved. An affinity that was set for the agent from
+     * outside stays until then. */
     if (hash == p->affinity_hash || (!p->affinity_hash && cpuset_is_empty(&reserved)))
         return;
     struct affinity mask;

@@ -1,8 +1,9 @@
 /* Reports that a CPU came online or went offline, by the kernel's device events (netlink).
  *
- * A cpuset's effective set changes without a notice then, and the kernel moves a container whose
- * CPUs are all offline to those of its parent. pin.c reads everything again when this file says so.
- * An event is only a reason to look, so it does not matter who sent it. */
+ * Such a change alters effective sets, and the kernel sends no event for that. It also moves a
+ * container whose CPUs are all offline to the CPUs of its parent. pin.c therefore reads everything
+ * again after pin_hotplug_read() has returned true. An event only starts a check, so it does not
+ * matter who sent it. */
 #include "src/pin/pin_hotplug.h"
 
 #include "paddock/log.h"
@@ -11,10 +12,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define EVENT_MAX 8192 /* the kernel's are at most 2 KiB and a path */
+#define EVENT_MAX 8192 /* a kernel event has at most 2 KiB and a path */
 
 int pin_hotplug_open(void) {
-    /* Group 1 is the kernel's own. */
+    /* Group 1 receives the kernel's own events. */
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK, .nl_groups = 1};
     AUTO_FD int fd =
         socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
@@ -47,7 +48,7 @@ bool pin_hotplug_read(int fd) {
         if (n < 0 && errno == ENOBUFS)
             seen = true; /* events were lost */
         else if (n < 0)
-            return seen; /* EAGAIN: all was read */
+            return seen; /* EAGAIN: no more events */
         else
             seen |= pin_hotplug_is_cpu(event, (size_t)n);
     }

@@ -1,16 +1,16 @@
-/* The folders inside of a container's own cgroup folder, down to the one of its init process.
+/* The cgroup folders below a container's own folder, down to the folder of its init process.
  *
- * crun makes a folder "container" in the scope, and writes the set of the create request there too.
- * That text would keep a wider set from taking effect. So each level with a text of its own follows
- * the container's set. A blank text inherits and is left alone. The pin thread calls this for each
- * task. */
+ * crun creates a folder "container" in the scope, and writes the set of the create request into it
+ * too. That set would prevent a wider set from taking effect. So each level that has a set of its
+ * own gets the container's set. A blank file inherits and is not changed. The pin thread calls this
+ * for each task. */
 #include "src/pin/pin_inner.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#define INNER_MAX 4u /* deeper levels belong to what runs in the container */
+#define INNER_MAX 4u /* deeper levels belong to the container's own processes */
 
 struct pin_inner {
     unsigned n;

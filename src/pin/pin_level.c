@@ -1,9 +1,10 @@
-/* Tells the pin thread whether the effective sets below a folder can have changed since the last
- * tick.
+/* Finds out whether the effective sets below a folder can have changed since the last tick. The pin
+ * thread calls it.
  *
- * With 1,000 containers most of a tick's time went into reading their effective sets and those of
- * their sources, one by one, and nearly all of them lie in two folders. The kernel changes a tree
- * of sets from the top down; a read can meet it half way. Hence a change counts for two ticks. */
+ * With 1,000 containers most of a tick's time was spent on reading the effective sets of the
+ * containers and of their sources, one by one. Nearly all of these lie in two folders, so one read
+ * per folder saves most of that time. The kernel changes a tree of sets from the top down, and a
+ * read can happen before it has finished. Therefore a change counts for two ticks. */
 #include "src/pin/pin_level.h"
 
 #include <string.h>
@@ -48,7 +49,7 @@ static bool read_one(struct pin_level *x, int root_fd, char *scratch, size_t siz
     }
     bool changed = cgroup_file_read(&x->effective, scratch, size) != 0;
     int r = x->effective.r;
-    if (r < 0) /* removed, and made again perhaps: opened again */
+    if (r < 0) /* the folder was removed and may exist again: open it again */
         cgroup_file_close(&x->effective);
     return changed || opened || r < 0;
 }

@@ -1,16 +1,16 @@
-/* One look at one task: reads its files, asks the rule (pin_plan) what is to be done, and does it.
+/* One check of one task: reads its files, asks the rule (pin_plan) what to do, and does it.
  *
  * The pin thread calls it for each task whose files or wanted set may have changed, and at the tick
- * for all. A change that Nomad ordered is written before the container's files are read again:
- * their last text is known, and the event of our own write leads to another look after all tasks
- * have been written. */
+ * for all tasks. A change by Nomad is written before the container's files are read again. Their
+ * last contents are known, and our own write raises an event that leads to another check after all
+ * tasks have been written. */
 #include "src/pin/pin_look.h"
 #include "src/pin/pin_priv.h"
 #include "src/pin/pin_task.h"
 
 #define FULL_LOOK_TICKS 10u
 
-/* ---- doing ---- */
+/* ---- actions ---- */
 
 static void retry_later(struct pin_task *t, uint64_t now_us) {
     t->backoff_us = pin_backoff_longer(t->backoff_us);
@@ -71,7 +71,7 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
             t->error = v->actual_r;
         if (!t->retry_at_us)
             retry_later(t, v->now_us);
-        return; /* backed off: the error stays */
+        return; /* waiting for the back-off: the error is kept */
     }
     t->error = 0;
     if (v->hold == PIN_HOLD_NOT) {
@@ -89,7 +89,7 @@ static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
     }
 }
 
-/* ---- deciding ---- */
+/* ---- decision ---- */
 
 static enum pin_hold wanted_of(const struct pin *p, const struct pin_task *t, struct cpuset *others,
                                struct cpuset *ret) {
@@ -113,7 +113,8 @@ static void see(const struct pin *p, const struct pin_task *t, struct pin_view *
     v->refused = &t->refused;
 }
 
-/* Adds the time since the last count, and notes how many cores of others the task may use now. */
+/* Adds the time since the last call to the foreign-core counters. Notes how many cores of others
+ * the task may use now. */
 static void count_foreign(struct pin *p, struct pin_task *t, const struct cpuset *others,
                           uint64_t now_us) {
     struct cpuset foreign = {{0}};
@@ -160,7 +161,7 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     if (plan.has_set && plan.action == PIN_DO_NOTHING && t->cpus.file.r == 0 &&
         cpuset_equal(&t->cpus.file.set, &plan.set))
         write_inner(p, t, &plan.set, false);
-    if (plan.suppressed) { /* else each of the writer's writes would wake the thread */
+    if (plan.suppressed) { /* without the watch, the other writer's writes do not wake the thread */
         pin_watch_del(&p->watch, &t->cpus);
         t->watch_off = true;
         pin_writer_unmark(&p->writers, &t->writer);
@@ -170,14 +171,15 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     return 0;
 }
 
-/* Some changes raise no event and change nothing above: the source was removed, or a part of the
- * container's CPUs was made a partition. Each task has its turn at one of ten ticks. */
+/* Some changes raise no event and do not change the sets of the parent folders: a removed source,
+ * or a partition made of a part of the container's CPUs. So each task is read in full at one of
+ * ten ticks. */
 static bool is_its_turn(const struct pin *p, const struct pin_task *t) {
     return (t->seq + p->counters.ticks) % FULL_LOOK_TICKS == 0;
 }
 
-/* Whether the source's files can say something new without an event. Those of a share.slice's scope
- * cannot while what is above is the same. */
+/* Whether the source's files can change without an event. The files of a scope in share.slice
+ * cannot, as long as the sets above that scope have not changed. */
 static bool is_source_open_to_change(const struct pin_task *t) {
     return !t->parent || !t->parent->in_share || t->source_cpus.watch < 0 || !t->source_level ||
            t->source_level->changed;
@@ -203,13 +205,14 @@ void pin_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) 
         t->gone = false;
         pin_task_watch(p, t, at_tick);
         bool source_changed = source && pin_task_read_source(p, t);
-        /* Nearly always: all files say what they said when all was well. */
+        /* The usual case: all files have the contents of the last check, and that check found
+         * nothing to do. */
         if (!source_changed && !changed && !told && t->quiet)
             return;
         if (decide_and_do(p, t, at_tick, now_us) == 0)
             break;
     }
     if (t->retry_at_us && t->retry_at_us <= now_us)
-        t->retry_at_us = 0; /* this was the retry */
+        t->retry_at_us = 0; /* this check was the retry */
     pin_note_state(p, t, t->fixes_n > fixes ? &t->fixes[fixes % PIN_HISTORY] : NULL, now_us);
 }

@@ -1,10 +1,10 @@
 #pragma once
-/* One look at one task: read, decide, write. */
+/* One check of one task: read, decide, write. */
 #include <stdbool.h>
 #include <stdint.h>
 
 struct pin;
 struct pin_task;
 
-/** Looks at @t. Pin thread, lock held. */
+/** Checks @t. Pin thread, lock held. */
 void pin_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us);

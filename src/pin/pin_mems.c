@@ -1,12 +1,12 @@
-/* Decides which task's memory is migrated next, for `mems = "follow"`.
+/* Decides which task's memory is migrated next, for `mems = "follow"`. The pin thread calls it.
  *
- * The nodes are set at create, so a migration is needed only when the cores of a running task
+ * The create request sets the nodes, so a migration is needed only when the cores of a running task
  * change. Shared tasks keep the nodes of their create request: their pool changes with each
  * reservation, and the kernel would migrate all of their memory each time. One task is migrated at
  * a time, after its CPUs are right, in another thread (pin_migrate).
  *
- * systemd's copy of the nodes is updated afterwards. Otherwise systemd would write the nodes first,
- * and would itself wait for the migration. */
+ * systemd's copy of the nodes is updated after the migration. Otherwise systemd would write the
+ * nodes first, and would itself wait for the migration. */
 #include "src/pin/pin_mems.h"
 #include "src/pin/pin_priv.h"
 
@@ -52,7 +52,8 @@ static void retry_later(struct pin *p, struct pin_task *t, uint64_t now_us) {
     tell_unit(p, t, false);
 }
 
-/* The task's own CPUs come first. When they are right, they are checked again, and this too. */
+/* The task's CPUs are corrected first. A failed CPU write has a retry, and the nodes are checked
+ * again after it. */
 static bool may_start(const struct pin *p, const struct pin_task *t) {
     return !p->migrator.job && t->mems.pending && t->state != PIN_FAILED;
 }

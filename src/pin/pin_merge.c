@@ -1,7 +1,8 @@
 /* Merges the task store's snapshot into the reconciler's list of tasks.
  *
- * The pin thread asks for a snapshot when the store has changed. A task is known by its container,
- * its id, its source and its reserved cores: when one of these changes, it is another task. */
+ * The pin thread asks for a snapshot when the store has changed. A task is identified by its
+ * container, its id, its source and its reserved cores. When one of these changes, it is a
+ * different task. */
 #include "src/pin/pin_merge.h"
 #include "src/pin/pin_priv.h"
 #include "src/pin/pin_task.h"
@@ -20,8 +21,8 @@ static bool same_task(const struct pin_task *t, const struct pin_coord *c) {
            strcmp(t->c.reserved, c->reserved) == 0;
 }
 
-/* The store's order is stable, so the next match almost always directly follows the previous one.
- */
+/* The store's order is stable, so the next match almost always directly follows the
+ * previous one. */
 static struct pin_task *find_task(struct pin *p, struct pin_task *hint, const struct pin_coord *c) {
     if (hint && same_task(hint, c))
         return hint;
@@ -41,7 +42,8 @@ static struct pin_task *take_coord(struct pin *p, struct pin_task *hint, struct 
             pin_task_close(p, t);
         }
     } else if (pin_task_new(p, c, &t) < 0) {
-        return NULL; /* out of memory: the next snapshot has it, which the retry timer asks for */
+        return NULL; /* out of memory: the retry timer asks for another snapshot, which contains the
+                        task */
     } else {
         *tail = t;
     }
@@ -63,7 +65,7 @@ static void drop_unseen(struct pin *p) {
             cpuset_union(&reserved, &t->own);
         at = &t->next;
     }
-    /* Cores were reserved or given back: the other tasks have to leave them or may return. */
+    /* Cores were reserved or released: the other tasks must leave them, or may use them again. */
     if (!cpuset_equal(&reserved, &p->reserved))
         for (struct pin_task *t = p->tasks; t; t = t->next)
             t->others_changed = true;

@@ -1,5 +1,5 @@
 #pragma once
-/* Takes the task store's snapshot over into the reconciler's list. */
+/* Merges the task store's snapshot into the reconciler's list. */
 
 struct pin;
 

@@ -1,8 +1,8 @@
-/* Migrates the memory of one cgroup at a time, in a thread that exists only meanwhile.
+/* Migrates the memory of one cgroup at a time, in a thread that exists only during a migration.
  *
- * pin_mems.c starts it. Migrations are rare, so no thread waits for them. The thread cannot be
- * interrupted while the kernel copies memory. So nobody joins it: it and the pin thread share the
- * job, and the last of the two frees it. */
+ * pin_mems.c starts it. Migrations are rare, so there is no permanent thread for them. The thread
+ * cannot be interrupted while the kernel copies memory, so the pin thread does not join it. Both
+ * threads share the job, and the last one that needs it frees it. */
 #include "src/pin/pin_migrate.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* The memory nodes of a set of CPUs, for `mems = "follow"`. pin.c reads them once at the start; the
- * create request, the migration and the unit ask for the nodes of a set. A node without memory is
- * never in an answer: the kernel refuses a set that has only such nodes. */
+/* The memory nodes of a set of CPUs, for `mems = "follow"`. pin.c reads the nodes once at the
+ * start. The create request, the migration and the unit use the nodes of a set. A node without
+ * memory is never in a result: the kernel refuses a set that contains only such nodes. */
 #include "src/pin/pin_nodes.h"
 
 #include <fcntl.h>

@@ -12,5 +12,5 @@ struct pin_nodes {
 int pin_nodes_read(struct pin_nodes *ret, const char *root) MUST_CHECK;
 void pin_nodes_done(struct pin_nodes *nodes);
 
-/** The nodes with memory that a CPU of @cpus belongs to; empty when none is known. Pure. */
+/** Sets @ret to the nodes that have memory and a CPU of @cpus; empty when none is known. Pure. */
 void pin_nodes_of(const struct pin_nodes *nodes, const struct cpuset *cpus, struct cpuset *ret);

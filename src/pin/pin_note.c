@@ -1,5 +1,6 @@
-/* What is remembered and told of what was done. Text for people is made only when something
- * changed. */
+/* Counts corrections, keeps a history of them, and reports states as task events.
+ *
+ * The pin thread calls it. The texts for people are built only when something has changed. */
 #include "src/pin/pin_priv.h"
 
 #include "paddock/buf.h"

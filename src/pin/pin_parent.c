@@ -1,7 +1,8 @@
 /* The slices of the Nomad client whose files say which cores are reserved and which are shared.
  *
  * All tasks of one client share them, so the pin thread reads them once per pass. A slice can be
- * removed and made again (the client's agent restarts): a file that is gone is opened again. */
+ * removed and created again when the client's agent restarts. A file of a removed slice is
+ * therefore closed and opened again. */
 #include "src/pin/pin_parent.h"
 
 #include <limits.h>
@@ -91,7 +92,7 @@ static int read_one(struct pin_file *f, int root_fd, const char *dir, char *scra
     }
     int changed = cgroup_file_read(&f->file, scratch, size);
     if (f->file.r == -ENODEV)
-        f->file.fd = fd_close(f->file.fd); /* the next pass looks for a new one */
+        f->file.fd = fd_close(f->file.fd); /* the next pass tries to open the new one */
     return changed;
 }
 

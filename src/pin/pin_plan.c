@@ -6,13 +6,13 @@
 /* ---- wanted ---- */
 
 /* A client >= 1.7 gives each kind of task a slice of its own. share.slice exists from the client's
- * first start on, also beside the scopes that an older client left. */
+ * first start on, also next to scopes that an older client left behind. */
 static bool has_pool(const struct pin_source *s) {
     return s->pool_r == 0 || s->pool_r == -ENODATA;
 }
 
-/* For a scope in share.slice both texts are used, read in the same pass. The effective set alone
- * can be the ancestor's, when the pool became blank between two reads. */
+/* For a scope in share.slice both texts are used, read in the same pass. The effective set alone is
+ * not enough: it is the ancestor's when the pool became blank between two reads. */
 static enum pin_hold shared_set(const struct pin_source *s, struct cpuset *set) {
     if (s->pool_r < 0)
         return s->pool_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
@@ -60,7 +60,8 @@ enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret) 
 
 /* ---- the decision ---- */
 
-/* @base without the cores of others. Returns false when nothing is left, or without a base. */
+/* Sets @ret to @base without the cores of others. Returns false when no CPU is left, or when @base
+ * is NULL. */
 static bool without_others(const struct pin_view *v, const struct cpuset *base,
                            struct cpuset *ret) {
     if (!base)
@@ -87,7 +88,8 @@ static bool actual_is(const struct pin_view *v, const struct cpuset *set) {
 static enum pin_cause cause_of(const struct pin_view *v) {
     if (!v->has_last_good && !v->ours)
         return PIN_CAUSE_LATE_START;
-    /* Both may have changed. When the container is where we left it, Nomad alone has. */
+    /* Both the wanted and the actual set may have changed. When the container still has our set,
+     * only Nomad has changed something. */
     if ((v->ours && actual_is(v, v->ours)) || (v->has_last_good && actual_is(v, &v->last_good)))
         return PIN_CAUSE_SOURCE;
     return v->actual_r == 0 && v->echo ? PIN_CAUSE_ECHO : PIN_CAUSE_OVERWRITTEN;
@@ -117,8 +119,7 @@ static void plan_hold(const struct pin_view *v, struct pin_plan *p) {
             p->state = PIN_NO_CPU;
         return;
     }
-    /* A narrower set is somebody else's choice, unless we narrowed it for cores that are free
-     * again. */
+    /* Another process chose a narrower set, unless we narrowed it for cores that are free again. */
     bool ours = v->ours && actual_is(v, v->ours);
     if (v->actual_r != 0 || !cpuset_contains(&keep, v->actual) || (known && ours))
         write_set(v, p, &keep);
@@ -128,11 +129,12 @@ static void plan_wanted(const struct pin_view *v, struct pin_plan *p) {
     struct cpuset set = v->wanted;
     bool constrained = v->effective_r == 0 && !cpuset_contains(v->effective, &v->wanted);
     bool offline = v->online && !cpuset_intersects(v->online, &v->wanted);
-    /* The kernel would put the container on its parent's CPUs, those of others included. */
+    /* Otherwise the kernel puts the container on its parent's CPUs, which include reserved cores
+     * of others. */
     if (offline && !without_others(v, v->online, &set))
         set = v->wanted;
     write_set(v, p, &set);
-    /* The effective set belongs to the old value. The next look decides. */
+    /* The effective set belongs to the old value. The next check decides. */
     if (p->action == PIN_DO_WRITE)
         constrained = false;
     if (offline || (constrained && !cpuset_intersects(v->effective, &v->wanted)))
@@ -143,7 +145,8 @@ static void plan_wanted(const struct pin_view *v, struct pin_plan *p) {
         p->state = constrained ? PIN_CONSTRAINED : PIN_PINNED;
 }
 
-/* An overwrite of a contested task waits for the tick when the container is on nobody's cores. */
+/* Returns true when the correction of a contested task can wait for the tick: the container is on
+ * no core that another task has reserved. */
 static bool may_wait(const struct pin_view *v, const struct pin_plan *p) {
     bool ordered =
         v->hold == PIN_HOLD_NOT && v->has_last_good && !cpuset_equal(&v->wanted, &v->last_good);
@@ -163,8 +166,8 @@ void pin_plan(const struct pin_view *v, struct pin_plan *ret) {
         plan_wanted(v, ret);
     if (ret->action == PIN_DO_NOTHING)
         return;
-    /* Another set than the refused one is tried immediately: it may leave a core that was reserved
-     * since then. */
+    /* A set that differs from the refused one is tried immediately: it may leave a core that was
+     * reserved since then. */
     bool backed_off = v->retry_at_us && v->now_us < v->retry_at_us && v->refused &&
                       cpuset_equal(v->refused, &ret->set);
     ret->suppressed = !backed_off && may_wait(v, ret);

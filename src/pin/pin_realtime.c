@@ -1,10 +1,10 @@
 /* Decides whether the reconciler's thread may run in real time, and switches it on.
  *
  * pin.c calls it when the thread starts. The thread uses a few milliseconds of CPU per second; the
- * kernel throttles a runaway real-time thread. One case does harm: with RT_GROUP_SCHED the kernel
- * refuses to enable the cpu controller for a cgroup that has a real-time thread. So on such a
- * kernel, and when the kernel's configuration cannot be read, the thread needs a cgroup in which
- * the controller is enabled already. Debian's kernels are built without the option. */
+ * kernel throttles a runaway real-time thread. Real time does harm in one case: with RT_GROUP_SCHED
+ * the kernel refuses to enable the cpu controller for a cgroup that has a real-time thread. So on
+ * such a kernel, and when the kernel's configuration cannot be read, the thread needs a cgroup in
+ * which the controller is enabled already. Debian's kernels are built without the option. */
 #include "src/pin/pin_realtime.h"
 
 #include "paddock/cgroup.h"

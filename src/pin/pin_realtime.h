@@ -1,6 +1,6 @@
 #pragma once
-/* Real-time priority for the reconciler's thread: what takes a task off a reserved core must
- * not wait for a CPU behind that task. */
+/* Real-time priority for the reconciler's thread. This thread moves a task off a reserved core, so
+ * it must not wait until that task leaves a CPU. */
 #include "paddock/pin.h"
 
 /** Gives the calling thread the lowest real-time priority, unless @o->realtime is off, or it could

@@ -1,6 +1,6 @@
 /* Builds what `paddock status` and the metrics show. Any thread calls it. A task is copied under
- * the lock, and its JSON is built without the lock, because the reconciler needs the lock for each
- * pass. */
+ * the lock, and its JSON is built without the lock, because the reconciler needs the lock for
+ * each pass. */
 #include "src/pin/pin_priv.h"
 #include "src/pin/pin_task.h"
 
@@ -90,7 +90,7 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin
     return o;
 }
 
-/* All counters at one moment. */
+/* All counters, read at the same time. */
 struct totals {
     struct pin_counters of_thread;
     uint64_t events, watch_errors, unit_calls, unit_errors;
@@ -124,7 +124,7 @@ static json_t *json_counters(const struct totals *t) {
 struct copy {
     struct pin_task t;
     enum pin_state state;
-    const struct pin_task *at; /* its place in the list while @removed says so */
+    const struct pin_task *at; /* its place in the list; valid while @removed has not changed */
     uint64_t removed;
 };
 
@@ -155,7 +155,8 @@ static const struct pin_task *next_of(const struct pin *p, const struct copy *la
     return t;
 }
 
-/* The task after the one in @c; the first one when @c is zeroed. Returns 1; 0 no more; -ENOMEM. */
+/* Copies the task after the one in @c, or the first task when @c is zeroed. Returns 1; 0 when no
+ * task is left; -ENOMEM. */
 static int copy_next(struct pin *p, struct copy *c) {
     pthread_mutex_lock(&p->lock);
     const struct pin_task *t = next_of(p, c);

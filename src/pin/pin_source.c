@@ -1,5 +1,8 @@
-/* Turns the files that were read into the input of the rule (pin_plan.h). The pin thread calls it
- * for running containers, pin_wanted.c for containers that are about to be created. */
+/* Converts the contents of a source's files into the input of the rule (pin_plan.h).
+ *
+ * The pin thread calls it for running containers, and pin_wanted.c for containers that are about to
+ * be created. The cores of others are those of the known tasks and of reserve.slice, without the
+ * task's own cores. */
 #include "src/pin/pin_source.h"
 
 enum pin_hold pin_source_want(const struct pin_parent *x, const struct cgroup_file *cpus,

@@ -1,9 +1,10 @@
-/* One task: its place in the list, and the files that say where it is and where it belongs.
+/* One task: its entry in the list, and the cpuset files of its container (the actual set) and of
+ * its source (the wanted set).
  *
  * The pin thread calls this with the lock held. The container's files are found by its process,
  * because the path depends on Docker's cgroup driver, on --cgroup-parent and on the runtime. They
- * are held open: reading a held file is 12 times cheaper than opening it, and its error says when
- * the cgroup is gone. */
+ * are kept open: reading an open file is 12 times cheaper than opening it, and its error reports a
+ * removed cgroup. */
 #include "src/pin/pin_task.h"
 #include "src/pin/pin_priv.h"
 
@@ -118,8 +119,8 @@ static int open_container(struct pin *p, struct pin_task *t) {
     return 0;
 }
 
-/* Opens the files when they are not open, or when the cgroup was replaced. Returns as
- * pin_task_read. *effective is set when they were opened. */
+/* Opens the files when they are not open, or when the cgroup was replaced. Returns the same values
+ * as pin_task_read(). Sets *effective when it has opened them. */
 static int read_cpus(struct pin *p, struct pin_task *t, bool *effective) {
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!t->dir_path) {
@@ -154,13 +155,13 @@ static void open_source(struct pin *p, struct pin_task *t) {
     if (dir < 0 || cgroup_file_open(dir, "cpuset.cpus", &t->source_cpus.file) < 0)
         return;
     if (cgroup_file_open(dir, "cpuset.cpus.effective", &t->source_effective) < 0)
-        t->source_effective = CGROUP_FILE_NONE; /* its reading says so */
+        t->source_effective = CGROUP_FILE_NONE; /* a read of it reports -EBADF */
     t->source_level = pin_level_hold(&p->levels, t->below);
     pin_watch_add(&p->watch, &t->source_cpus);
 }
 
-/* Of a share.slice's scope the effective set alone: a client that has one leaves the scope's own
- * file blank, and if it were not, the effective set would say so. */
+/* For a scope in share.slice only the effective set is read again. A client with a share.slice
+ * leaves the scope's own file blank. A set in that file would also appear in the effective set. */
 bool pin_task_read_source(struct pin *p, struct pin_task *t) {
     if (!t->parent || (t->has_own && t->parent->in_reserve))
         return false;
@@ -175,7 +176,7 @@ bool pin_task_read_source(struct pin *p, struct pin_task *t) {
     int r = t->source_cpus.file.r;
     if (t->parent->in_share || r == -ENODATA || r == -EBADF)
         changed |= cgroup_file_read(&t->source_effective, p->scratch, sizeof(p->scratch)) != 0;
-    /* The folder was removed: the next look opens the new one. */
+    /* The folder was removed: the next check opens the new one. */
     if (t->source_cpus.file.r == -ENODEV || t->source_effective.r == -ENODEV)
         close_source(p, t);
     return changed;

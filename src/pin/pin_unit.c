@@ -15,21 +15,22 @@
 #include <sys/epoll.h>
 
 #define UNIT_CALL_TIMEOUT_US (5 * US_PER_SEC)
-/* systemd handles calls one by one anyway, 20 to 50 ms each in an emulated guest. A set that is
- * queued there can be stale when systemd applies it. A set that is queued here is replaced by a
- * newer one. With 32 calls in flight a storm of reservations put shared containers back on a
- * foreign core for moments, up to 2.4 s later (0.16 core-seconds in 30 s). */
+/* systemd handles calls one by one anyway, 20 to 50 ms each in an emulated guest. A set that waits
+ * in systemd's queue can be stale when systemd applies it. A set that waits here is replaced by a
+ * newer one. With 32 calls in flight, many reservations in a row put shared containers back on a
+ * reserved core for short times, up to 2.4 s later (0.16 core-seconds in 30 s). */
 #define UNIT_IN_FLIGHT_MAX 1u
 
-/* A set is sent when it has been the same for this long. systemd applies a set some milliseconds
- * after its answer; when another set is wanted by then, it overwrites that one. */
+/* A set is sent when it has not changed for this long. systemd applies a set some milliseconds
+ * after its answer. When another set is wanted by then, systemd overwrites it with the
+ * older set. */
 #define UNIT_STABLE_US (150 * US_PER_MS)
 
 static void pump(struct pin_units *u);
 
 /* ---- the connection ---- */
 
-/* Another systemd may know nothing of what the last one was sent, so everything is sent again. */
+/* A restarted systemd may not have the sets that were sent before, so all sets are sent again. */
 static void bus_lost(struct pin_units *u, int r) {
     u->watch = loop_watch_del(u->watch);
     pthread_mutex_lock(u->lock);
@@ -142,7 +143,7 @@ static int fill_call(const struct pin_unit *x, sd_bus_message *m) {
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* A set that is sent again leaves the one before it in place. */
+/* Sending the same set again keeps the different set before it in the list. */
 static void note_sent(struct pin_unit *x, const struct cpuset *set) {
     uint64_t hash = cpuset_hash(set);
     if (hash == x->sent_hash[0])
@@ -175,7 +176,7 @@ static int call_unit(struct pin_units *u, struct pin_unit *x, uint64_t now_us) {
     return 0;
 }
 
-/* ---- what is due ---- */
+/* ---- order of the calls ---- */
 
 static uint64_t due_us(const struct pin_unit *x) {
     return x->retry_us > x->due_us ? x->retry_us : x->due_us;
@@ -185,8 +186,8 @@ static bool wants_call(const struct pin_unit *x) {
     return x->dirty && !x->call && x->set && !x->hold;
 }
 
-/* The one whose turn is longest ago. Otherwise sets that change faster than systemd takes them
- * would make the others wait for ever. */
+/* Returns the due unit whose last call is the oldest. Otherwise units whose sets change faster than
+ * systemd accepts them would make the others wait for ever. */
 static struct pin_unit *next_due(const struct pin_units *u, uint64_t now_us) {
     struct pin_unit *next = NULL;
     for (struct pin_unit *x = u->list; x; x = x->next)
@@ -208,7 +209,7 @@ static int send_due(struct pin_units *u) {
     return r;
 }
 
-/* When to look again. With a call in flight its reply leads to the next one. */
+/* Returns when the next call is due. While a call is in flight, its reply starts the next one. */
 static uint64_t next_us(const struct pin_units *u) {
     uint64_t at = UINT64_MAX;
     for (const struct pin_unit *x = u->list; x && u->in_flight < UNIT_IN_FLIGHT_MAX; x = x->next)
@@ -217,7 +218,7 @@ static uint64_t next_us(const struct pin_units *u) {
     return !u->bus && at < u->retry_us ? u->retry_us : at;
 }
 
-/* Waits for what is due and for what the bus waits for. */
+/* Sets the timer and the watch for the next due set and for what sd-bus waits for. */
 static int rearm(struct pin_units *u) {
     uint64_t at = next_us(u), bus_at = UINT64_MAX;
     int r = 0;

@@ -1,6 +1,8 @@
-/* The set of a container that is about to be created: the reconciler's rule, applied to files that
- * are opened once for it. The task start calls it before it asks Docker for the container. Without
- * a set the container would start on all CPUs, so the rule gets all CPUs as the present set. */
+/* Computes the set of a container that is about to be created, with the reconciler's rule. It opens
+ * the files that the rule needs, reads them once and closes them.
+ *
+ * StartTask calls it before it sends the create request to Docker. Without a set the container
+ * would start on all CPUs, so the rule gets all CPUs as the actual set. */
 #include "src/pin/pin_priv.h"
 
 #include <string.h>
@@ -23,7 +25,7 @@ static void look_free(struct look **l) {
     free(*l);
 }
 
-/* A file that cannot be opened keeps the reason in its result. */
+/* When a file cannot be opened, @f->r is the reason. */
 static void open_and_read(int dir, const char *name, struct look *l, struct cgroup_file *f) {
     int r = dir < 0 ? dir : cgroup_file_open(dir, name, f);
     if (r < 0)

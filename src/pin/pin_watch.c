@@ -1,9 +1,9 @@
-/* Reports a change of a file immediately: one inotify instance for all files, because the number of
- * instances is limited per user.
+/* Reports a change of a file immediately, by inotify. All files share one instance, because the
+ * number of instances is limited per user.
  *
  * The pin thread adds files and drains the events. The kernel reports no change of an effective
- * set; the tick finds that. A watch that could not be added is retried with a back-off; until then
- * a change of that file is found at the tick. */
+ * set; the tick finds such a change. When inotify runs out of watches, adding is retried with a
+ * back-off. Until then the tick finds the changes of a file without a watch. */
 #include "src/pin/pin_watch.h"
 
 #include "paddock/clock.h"
@@ -133,7 +133,7 @@ static void on_event(struct pin_watch *w, const struct inotify_event *e) {
 void pin_watch_read(struct pin_watch *w) {
     char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
     ssize_t n;
-    while (w->fd >= 0 && (n = read(w->fd, buf, sizeof(buf))) > 0) /* EAGAIN: all was read */
+    while (w->fd >= 0 && (n = read(w->fd, buf, sizeof(buf))) > 0) /* EAGAIN: no more events */
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *e = (const struct inotify_event *)(buf + at);
             at += (ssize_t)(sizeof(*e) + e->len);

@@ -1,7 +1,7 @@
 /* Names the process that overwrites a task's set, by fanotify in fd mode.
  *
- * The pin thread marks a file when its set was overwritten for the first time, because fanotify
- * opens a file for each event. It needs CAP_SYS_ADMIN; without it writers stay unnamed. */
+ * The pin thread marks a file only when its set was overwritten for the first time, because
+ * fanotify opens a file for each event. It needs CAP_SYS_ADMIN; without it writers stay unnamed. */
 #include "src/pin/pin_writer.h"
 
 #include "paddock/clock.h"
@@ -35,7 +35,7 @@ void pin_writer_mark(struct pin_writers *w, struct pin_writer *x, int file_fd) {
         return;
     if (mark(w, FAN_MARK_ADD, file_fd) < 0)
         log_debug("pin", LOG_KV("errno", strerror(errno)), "no fanotify mark");
-    x->marked = true; /* also when refused: one attempt, the writer stays unnamed */
+    x->marked = true; /* also after a refusal: there is one attempt only */
     x->file_fd = file_fd;
     x->next = w->marked;
     w->marked = x;
@@ -70,7 +70,7 @@ static void name_writer(const struct pin_writers *w, struct pin_writer *x, pid_t
         x->comm[n] = '\0';
         x->comm[strcspn(x->comm, "\n")] = '\0';
     }
-    /* A process may call itself anything; protobuf and JSON take UTF-8 alone. */
+    /* A process can choose any name, but protobuf and JSON accept UTF-8 only. */
     for (char *c = x->comm; *c; c++)
         *c = *c < ' ' || *c > '~' ? '?' : *c;
 }
@@ -96,8 +96,8 @@ void pin_writer_read(struct pin_writers *w) {
     }
 }
 
-/* The process that wrote the present set: an event since the last repair. Without one nobody is
- * named, not the writer of an earlier set. */
+/* The writer of the present set is the one with an event since the last repair. Without such an
+ * event no process is named, not even the writer of an earlier set. */
 void pin_writer_take(struct pin_writers *w, struct pin_writer *x) {
     pin_writer_read(w);
     if (!x->fresh) {
