@@ -1,10 +1,17 @@
 #pragma once
-/* The Docker task driver as plain C: what plugin/ calls for each RPC. No gRPC, no protobuf.
+/* The Docker task driver as plain C. plugin/ calls one function of this header for each RPC. No
+ * type of gRPC or protobuf is used here.
  *
- * Life: driver_new (no side effects) - driver_set_config any number of times - the first use by a
- * real agent activates it (docker client, event stream, reconciler, control socket) - driver_free,
- * which touches no container. One `struct driver` a process. Unless said otherwise: any thread, and
- * calls that take a `struct call` block up to its deadline or their own, whichever is sooner. */
+ * Life cycle:
+ * - driver_new() has no side effects.
+ * - driver_set_config() may be called any number of times.
+ * - The first use by a real agent activates the driver: Docker client, event stream, reconciler,
+ *   streams thread, control socket.
+ * - driver_free() ends the driver. It touches no container.
+ *
+ * A process has one `struct driver`. Unless a comment says otherwise, each function may be called
+ * from any thread, and a function that takes a `struct call` blocks up to the deadline of the call
+ * or its own deadline, whichever is sooner. */
 #include "paddock/call.h"
 #include "paddock/config.h"
 #include "paddock/err.h"
@@ -18,37 +25,39 @@ struct loop;
 struct stop_request;
 
 struct driver_options {
-    const char *name;        /* of the executable file: Nomad's name of the driver */
+    const char *name;        /* file name of the executable, which is Nomad's name for the driver */
     const char *program;     /* path of the executable, for the log pump */
     const char *cgroup_root; /* "/sys/fs/cgroup" */
     const char *run_dir;     /* parent of our sockets: "/run/paddock" */
-    const char *unfit; /* why no task can run here, NULL = it can; the fingerprint is unhealthy with
-                        * this text, so it must stay the same, and starts fail with it */
-    /* Called once, when the driver comes to life and before its streams thread runs on @loop:
-     * whoever has sockets of its own (control, metrics) puts them there. @metrics_listen: of the
-     * configuration, "" = off. NULL allowed. */
+    /* Why no task can run here; NULL = tasks can run. The fingerprint is unhealthy with this text,
+     * so the text must stay the same. Starts fail with it. */
+    const char *unfit;
+    /* Called once, when the driver is activated and before its streams thread runs on @loop. A
+     * caller that has sockets of its own (control, metrics) adds them to @loop there.
+     * @metrics_listen: from the configuration, "" = off. NULL allowed. */
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
-    /* The reconciler cannot go on: the process has to end, so that the agent starts another one.
-     * Called from the reconciler's thread. NULL allowed. */
+    /* Called from the reconciler's thread when the reconciler cannot continue. The process must
+     * then end, so that the agent starts another one. NULL allowed. */
     void (*broken)(void *ctx, const char *why);
     void *ctx;
 };
 
 int driver_new(const struct driver_options *o, struct driver **ret, struct err *err) MUST_CHECK;
-/** Ends threads and closes streams; containers and the log pump go on. */
+/** Ends the threads and closes the streams. Containers and the log pump keep running. */
 void driver_free(struct driver *d);
 
-/** SetConfig. @agent: nomad_config was there, so this process is the one that will run tasks;
- * without it the values are only checked. Returns 0; -EINVAL; never fails because Docker is away.
- */
+/** SetConfig. @agent: the agent sent nomad_config, so this process is the one that will run tasks,
+ * and it is activated. Without nomad_config the values are only checked and kept. Returns 0;
+ * -EINVAL; -ENOMEM; with @agent also the errors of driver_activate(). An unavailable Docker is not
+ * an error. */
 int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
                       uint64_t total_compute_mhz, unsigned cores, struct err *err) MUST_CHECK;
-/** Makes this the instance that runs tasks (Docker client, event stream, reconciler, streams
- * thread); returns immediately when it is already. Comes before driver_fingerprint,
- * driver_start_task, driver_recover_task, driver_create_network and driver_destroy_network. Returns
- * 0; -ENOTCONN (ERR_PLAIN) before SetConfig; another -errno. */
+/** Makes this process the instance that runs tasks: Docker client, event stream, reconciler,
+ * streams thread. Returns immediately when the driver is active already. Call it before
+ * driver_fingerprint, driver_start_task, driver_recover_task, driver_create_network and
+ * driver_destroy_network. Returns 0; -ENOTCONN (ERR_PLAIN) before SetConfig; another -errno. */
 int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
-/** Init: nothing to do beyond activating. */
+/** Init. Activates the driver and does nothing else. */
 int driver_init(struct driver *d, struct err *err) MUST_CHECK;
 
 bool driver_disables_log_collection(struct driver *d);
@@ -71,11 +80,12 @@ struct driver_fingerprint {
     size_t n_attrs;
 };
 
-/* A subscription: callbacks come from a thread of the driver, must not block and must not
- * unsubscribe. After driver_unsubscribe has returned none comes any more. */
+/* A subscription. Callbacks come from a thread of the driver. A callback must not block and must
+ * not unsubscribe. After driver_unsubscribe() returns, no callback is running or will run. */
 struct driver_sub;
-/** @on is called with what is known now, if anything is, then after each probe: every 30 s, every
- * 5 s while Docker is not well. A first late answer of a well Docker is not told. */
+/** Calls @on with the last known fingerprint, if one exists, and then after each probe. A probe
+ * runs every 30 s, or every 5 s while Docker is not healthy. When Docker was healthy and its answer
+ * is late for the first time, nothing is sent. */
 int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
                        void *ctx, struct driver_sub **ret, struct err *err) MUST_CHECK;
 
@@ -86,7 +96,7 @@ struct driver_event {
     const char *message;
     struct kvs annotations;
 };
-/** Events that nobody was there to hear are kept (the last 64) and told first. */
+/** While no client listens, the last 64 events are kept. The next client receives them first. */
 int driver_task_events(struct driver *d, void (*on)(void *ctx, const struct driver_event *e),
                        void *ctx, struct driver_sub **ret, struct err *err) MUST_CHECK;
 /** NULL allowed. */
@@ -94,73 +104,76 @@ void driver_unsubscribe(struct driver_sub *sub);
 
 /* ---- tasks ---- */
 struct driver_started {
-    void *state; /* driver_state bytes; free() */
+    void *state; /* bytes of driver_state; driver_started_done() frees them */
     size_t state_len;
     struct kvs port_map; /* label -> port */
     char addr[64];
     bool auto_advertise;
-    struct task *task; /* until driver_started_told */
+    struct task *task; /* a reference, until driver_started_told() */
 };
 void driver_started_done(struct driver_started *s);
 
-/** Then driver_started_told, once the answer is on its way. */
+/** StartTask. After success the caller sends the answer to Nomad and then
+ * calls driver_started_told(). */
 int driver_start_task(struct driver *d, const struct call *call, const struct task_config *task,
                       struct driver_started *ret, struct err *err) MUST_CHECK;
-/** What nobody needs to wait for: the task's output begins. Blocks up to 2 s. */
+/** Starts forwarding the task's output. Nomad need not wait for this. Blocks up to 2 s. */
 void driver_started_told(struct driver *d, struct driver_started *s);
-/** @state_len bytes of driver_state, ours or the built-in driver's. 0 also for a task known
- * already, and for one of ours when Docker does not answer: it is running until Docker says
- * otherwise. -ENOENT: the container is gone. */
+/** RecoverTask. @state: @state_len bytes of driver_state, from this driver or from the built-in
+ * one. Returns 0; -ENOENT when the container is gone; another -errno. Also returns 0 for a task
+ * that is known already, and for a task of this driver when Docker does not answer: the task counts
+ * as running until Docker reports something else. */
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
                         const void *state, size_t state_len, struct err *err) MUST_CHECK;
-/** Queues @w until the task's end (see store.h). @ret_task: reference for driver_wait_cancel /
- * task_unref. Returns 0; -ENOENT "task not found for given id". */
+/** Queues @w until the task's end (see store.h). @ret_task: a reference, for store_wait_cancel()
+ * and task_unref(). Returns 0; -ENOENT "task not found for given id". */
 int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *w,
                      struct task **ret_task, struct err *err) MUST_CHECK;
 
 #define DRIVER_SIGNAL_MAX 24 /* longest name or number of a signal, with the NUL */
 
-/* One StopTask, which waits as long as the task's kill_timeout and holds no thread meanwhile.
- * Caller's memory, zeroed but for the first two, until driver_stop_done. */
+/* One StopTask. It waits as long as the task's kill_timeout, and uses no thread while it waits. The
+ * memory is the caller's until driver_stop_done(); all but the first two fields must be zero. */
 struct driver_stop {
-    /* Exactly once; from any thread, also from within driver_stop_task. @r: 0 when the task is
-     * unknown or its end is recorded, else -errno with @err. */
+    /* Called exactly once, from any thread, possibly from within driver_stop_task(). @r: 0 when the
+     * task is unknown or its end is recorded, else -errno with @err. */
     void (*ended)(void *ctx, int r, const struct err *err);
     void *ctx;
-    /* ---- the driver's ---- */
+    /* ---- used by the driver only ---- */
     struct driver *driver;
     struct task *task;
     struct task_waiter waiter;
     struct call call;
     enum driver_stop_step {
         STOP_BEGIN,
-        STOP_BY_DOCKER, /* Docker stops it; it answers after the end */
-        STOP_SIGNAL,    /* the signal is on its way */
-        STOP_GRACE,     /* until SIGKILL */
-        STOP_KILL,      /* SIGKILL is on its way */
-        STOP_RECORD,    /* Docker has answered: until the end is recorded */
+        STOP_BY_DOCKER, /* Docker stops the container and answers after its end */
+        STOP_SIGNAL,    /* the signal was sent to Docker, which has not answered */
+        STOP_GRACE,     /* waiting for the time of SIGKILL */
+        STOP_KILL,      /* SIGKILL was sent to Docker, which has not answered */
+        STOP_RECORD,    /* Docker has answered; waiting for the record of the end */
     } step;
     uint64_t timeout_us, kill_at_us;
-    uint64_t at_us;                 /* when the step is over; clock_now_us() time */
-    char signal[DRIVER_SIGNAL_MAX]; /* as Docker is sent it; "" = POST /stop */
+    uint64_t at_us;                 /* end of the step; clock_now_us() time */
+    char signal[DRIVER_SIGNAL_MAX]; /* as it is sent to Docker; "" = POST /stop */
     struct stop_request *request;
     int r;
     struct err err;
     struct driver_stop *next;
 };
-/** Stops the task: @signal, or the container's own stop signal when @signal is ""; SIGKILL follows
- *  @timeout_us later. Context: any thread, does not block. @call's cancel must live until `ended`
- *  was called. */
+/** Stops the task: sends @signal, or the container's own stop signal when @signal is "", and
+ * SIGKILL @timeout_us later. Context: any thread, does not block. @call's cancel must live until
+ * `ended` was called. */
 void driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
                       int64_t timeout_us, const char *signal, struct driver_stop *s);
-/** After driver_stop_task has returned: `ended` gets -ECANCELED when the stop still waits. Docker
- * goes on with a stop that it has begun. Any thread. */
+/** Cancels a stop after driver_stop_task() has returned. When the stop still waits, `ended` is
+ * called with -ECANCELED. Docker still completes a stop that it has begun. Any thread. */
 void driver_stop_cancel(struct driver_stop *s);
-/** After `ended`: releases what it holds, not @s itself. */
+/** Releases what @s refers to, but not @s itself. Call it after `ended`. */
 void driver_stop_done(struct driver_stop *s);
 int driver_signal_task(struct driver *d, const struct call *call, const char *task_id,
                        const char *signal, struct err *err) MUST_CHECK;
-/** 0 also for an unknown task. */
+/** DestroyTask. Returns 0, also for an unknown task; -EBUSY when the task runs and @force is false;
+ * another -errno. */
 int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
                         struct err *err) MUST_CHECK;
 
@@ -183,9 +196,9 @@ struct driver_stats {
     uint64_t rss, cache, swap, usage, max_usage, kernel_usage;
     bool has_max_usage, has_kernel;
 };
-/** @on is called every @interval_us (later while Docker, where it must be asked, is slow), and once
- * with NULL when the task has ended; one call at a time, from whichever thread read the sample or
- * learnt of the end. */
+/** Calls @on every @interval_us, and once with NULL when the task has ended. Where the figures come
+ * from Docker, a slow Docker makes them late. @on is called once at a time, from the thread that
+ * read the sample or learned of the end. */
 int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us,
                       void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
                       struct driver_sub **ret, struct err *err) MUST_CHECK;
@@ -196,35 +209,37 @@ struct driver_exec_result {
     char *out, *err; /* the last 4 KiB of each stream; free() by driver_exec_result_done */
     size_t out_len, err_len;
 };
-/** @timeout_us: 0 = none. On timeout: -ETIMEDOUT (ERR_DEADLINE), the exec is ended. */
+/** @timeout_us: 0 = none. When it expires, the exec is ended and the function returns
+ * -ETIMEDOUT (ERR_DEADLINE). */
 int driver_exec_task(struct driver *d, const struct call *call, const char *task_id,
                      const char *const *argv, int64_t timeout_us, struct driver_exec_result *ret,
                      struct err *err) MUST_CHECK;
 void driver_exec_result_done(struct driver_exec_result *r);
 
-/* A streaming exec. Callbacks come from the streams thread, one at a time, and must not block. */
+/* A streaming exec. Callbacks come from the streams thread, one at a time. They must not block. */
 struct driver_exec;
 struct driver_exec_ops {
-    /* Output; @channel 1 stdout, 2 stderr; @len 0 = that channel is closed. All of it is taken. 0;
-     * -EAGAIN: taken, but send no more until driver_exec_resume; other <0: nobody is there, ends
-     * the exec. */
+    /* Output. @channel: 1 stdout, 2 stderr. @len 0 = the channel is closed. The callback always
+     * takes all of @data. Returns 0; -EAGAIN to receive no more until driver_exec_resume(); another
+     * -errno when no client is connected, which ends the exec. */
     int (*output)(void *ctx, int channel, const char *data, size_t len);
-    /* The end, exactly once: all output was told. @err NULL unless it failed. */
+    /* The end of the exec. Called exactly once, after all output. @err is NULL unless the
+     * exec failed. */
     void (*exited)(void *ctx, const struct task_exit *exit, const struct err *err);
-    /* driver_exec_stdin had refused and may be called again. */
+    /* driver_exec_stdin() returned -ENOBUFS before, and may be called again now. */
     void (*room)(void *ctx);
 };
 int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
                      const char *const *argv, bool tty, const struct driver_exec_ops *ops,
                      void *ctx, struct driver_exec **ret, struct err *err) MUST_CHECK;
-/** Queue towards the process. -ENOBUFS: 1 MiB waits for it, nothing was taken, ops.room will tell.
- * Any thread. */
+/** Queues @data for the process. Returns 0; -ENOBUFS when 1 MiB waits for the process: nothing was
+ * taken, and ops.room is called when there is room again; -ENOMEM. Any thread. */
 int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) MUST_CHECK;
 void driver_exec_stdin_close(struct driver_exec *x);
 void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width);
 void driver_exec_resume(struct driver_exec *x);
-/** The client is gone or exited was told: ends the exec (when it still runs) and releases it.
- *  No callback comes after it has returned. */
+/** Releases @x. Call it when the client has disconnected or after `exited`. Ends the exec when it
+ * still runs. After the function returns, no callback is running or will run. */
 void driver_exec_close(struct driver_exec *x);
 
 /* ---- networks ---- */
@@ -237,13 +252,15 @@ int driver_create_network(struct driver *d, const struct call *call, const char 
                           const char *hostname, struct driver_network *ret,
                           struct err *err) MUST_CHECK;
 void driver_network_done(struct driver_network *n);
-/** @container_id: of the spec's label, "" = not known. 0 also when there is none. */
+/** @container_id: from the label of the network spec, "" = unknown. Returns 0, also when the
+ * network does not exist; -errno. */
 int driver_destroy_network(struct driver *d, const struct call *call, const char *alloc_id,
                            const char *container_id, struct err *err) MUST_CHECK;
 
-/* ---- for people ---- */
-/** What `paddock status` shows: {"driver": {...}, "pin": {...}}. Owner: caller. NULL without
- * memory. */
+/* ---- status and metrics ---- */
+/** What `paddock status` shows: {"driver": {...}, "pin": {...}}. Owner: caller. Returns NULL when
+ * out of memory. */
 json_t *driver_status(struct driver *d);
-/** The counters as Prometheus text; free(). NULL without memory. */
+/** The metrics as Prometheus text, "" before the driver is active. Owner: caller, free(). Returns
+ * NULL when out of memory. */
 char *driver_metrics(struct driver *d);
