@@ -10,8 +10,8 @@ struct docker_dangling_rule {
     int64_t now_s;     /* since 1970 */
     int64_t grace_s;   /* a younger container may belong to a start that is running */
     bool (*tracked)(void *ctx, const char *container_id);
-    /* Called for a container that was stopped but could not be removed. A later search does not
-     * find it, because it does not run any more. NULL allowed. */
+    /* Called for a container that could not be removed. When it was stopped, no later search finds
+     * it, because it does not run any more. NULL allowed. */
     void (*left)(void *ctx, const char *container_id);
     void *ctx;
 };

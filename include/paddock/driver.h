@@ -233,7 +233,8 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
                      const char *const *argv, bool tty, const struct driver_exec_ops *ops,
                      void *ctx, struct driver_exec **ret, struct err *err) MUST_CHECK;
 /** Queues @data for the process. Returns 0; -ENOBUFS when 1 MiB waits for the process: nothing was
- * taken, and ops.room is called when there is room again; -ENOMEM. Any thread. */
+ * taken, and ops.room is called when there is room again; -EMSGSIZE when @data is longer than 64
+ * MiB; -ENOMEM. Any thread. */
 int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) MUST_CHECK;
 void driver_exec_stdin_close(struct driver_exec *x);
 void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width);

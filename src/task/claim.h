@@ -1,14 +1,14 @@
 #pragma once
-/* Which of several plugin processes of one Nomad client searches for dangling containers; see
- * claim.c. Context of all functions: any thread. They block on a file below /run only. */
+/* Decides which of several plugin processes of one Nomad client searches for dangling containers;
+ * see claim.c. Context of all functions: any thread. They block only on a file below /run. */
 #include "paddock/cleanup.h"
 
 #include <sys/types.h>
 
 struct claim;
 
-/** @path: of the file that all plugin processes of the client share; its folder exists. Nothing is
- * opened yet. Returns 0; -ENOMEM. Owner: caller, claim_free. */
+/** @path: the file that all plugin processes of the client share; its folder exists. Opens nothing
+ * yet. Returns 0; -ENOMEM. Owner: caller, claim_free(). */
 int claim_new(const char *path, struct claim **ret) MUST_CHECK;
 /** The file stays: a process that ends does not hand the claim back. NULL allowed. */
 void claim_free(struct claim *c);
@@ -22,6 +22,6 @@ int claim_take(struct claim *c) MUST_CHECK;
  * not certain yet (the next call decides); -errno when the file cannot be used. */
 int claim_is_ours(struct claim *c) MUST_CHECK;
 
-/** The living process, other than this one, that has the claim in the file @path; 0 = none. For a
- * client that this process has no task of. */
+/** For a client of which this process has no task. Returns the pid of the living process, other
+ * than this one, that has the claim in the file @path; 0 = none. */
 pid_t claim_holder(const char *path);

@@ -1,8 +1,10 @@
 #pragma once
-/* What the files of src/task share of the driver. Who owns what: design in HACKING.md.
+/* What the files of src/task share: struct driver, and the functions that one file offers
+ * to others.
  *
- * Fixed after activation: everything but the config. The config is a counted snapshot, so that a
- * SetConfig in the middle of a StartTask does no harm. */
+ * Everything in struct driver but the config is fixed after activation. The config is a counted
+ * snapshot, so a SetConfig in the middle of a StartTask does no harm. Which thread runs what:
+ * HACKING.md, "Who runs where". */
 #include "claim.h"
 #include "fan.h"
 #include "oom.h"
@@ -18,9 +20,9 @@
 
 #include <stdatomic.h>
 
-/* Docker's answer to an ordinary request; the API has calls that pull strings in the kernel, on
- * slow disks, under load (create, start, remove): those get the slow one, which is the built-in
- * driver's. */
+/* How long an answer of Docker may take. Requests that pull strings in the kernel (create, start,
+ * remove) can be slow on slow disks and under load. They get the slow timeout, which is the
+ * built-in driver's. */
 #define DRIVER_TIMEOUT_US (60 * US_PER_SEC)
 #define DRIVER_TIMEOUT_SLOW_US (300 * US_PER_SEC)
 
@@ -44,17 +46,17 @@ struct sibling;
 
 struct driver {
     char *name, *program, *cgroup_root, *run_dir;
-    char *unfit; /* "" = tasks can run */
+    char *unfit; /* driver_options.unfit; "" = tasks can run */
     uint64_t timeout_us, timeout_slow_us;
 
     pthread_mutex_t lock; /* of config, active, owner, recoveries, siblings, plain_images */
     struct config_snapshot *config;
     bool active;
-    char *owner; /* value of our container label; NULL until the first task tells the client's
-                    folder */
-    struct recovery *recoveries; /* under way */
-    struct sibling *siblings;    /* starts under way, those of siblings.h */
-    struct strv plain_images;    /* ids; see siblings_is_plain_image */
+    char *owner; /* value of our container label; NULL until client_meet() learns the client from
+                    the first task */
+    struct recovery *recoveries; /* running now */
+    struct sibling *siblings;    /* running starts that siblings.h knows */
+    struct strv plain_images;    /* image ids; see siblings_is_plain_image */
 
     void (*activated)(void *ctx, struct loop *loop, const char *metrics_listen);
     void (*broken)(void *ctx, const char *why);
@@ -68,24 +70,24 @@ struct driver {
     struct docker *docker;
     struct images *images;
     struct pool *pool;
-    atomic_bool ending;  /* driver_free has begun: nothing is retried any more */
-    struct cancel ended; /* fires with it */
-    atomic_uint resyncs; /* how often all containers were to be looked at */
+    atomic_bool ending;  /* driver_free() has begun: nothing is retried any more */
+    struct cancel ended; /* fires together with `ending` */
+    atomic_uint resyncs; /* number of scans of all containers that were asked for */
     struct loop_timer *resync_again;
-    bool resync_asked;          /* it is set; the streams thread's */
-    uint64_t skipped_logged_us; /* when a skipped event was logged; the streams thread's */
+    bool resync_asked;          /* resync_again is set; used by the streams thread */
+    uint64_t skipped_logged_us; /* when one was last logged; the streams thread's */
     struct loop *loop;          /* the streams thread's */
     pthread_t loop_thread;
     bool loop_runs;
     struct docker_events *docker_events;
-    struct docker_multi *requests; /* that wait long for Docker's answer; the streams thread's */
+    struct docker_multi *requests; /* requests with a late answer; the streams thread's */
     struct pin *pin;
     struct oom *oom;              /* NULL on cgroup v1 */
-    pthread_mutex_t pump_lock;    /* held while the pump's folder is made */
+    pthread_mutex_t pump_lock;    /* of pump's creation, and of affinity */
     struct logpump *_Atomic pump; /* NULL until client_need_pump has made it */
-    struct affinity *affinity;    /* of our threads when it was changed, else NULL; pump_lock */
-    struct sources *sources;      /* likewise */
-    struct claim *claim;          /* likewise */
+    struct affinity *affinity; /* of our threads once it has changed, else NULL; under pump_lock */
+    struct sources *sources;   /* NULL before the first task */
+    struct claim *claim;       /* NULL before the first task */
 
     struct task_events events;
     struct fingerprint *fingerprint;
@@ -96,12 +98,13 @@ struct driver {
     struct drains *drains;
     struct logs_retry *logs_retry;
     struct removals *removals;
-    char *remembered; /* path of the note about this agent's client; NULL = there can be none */
-    char *client_dir, *allocs; /* with the owner: below run_dir, and the client's alloc folder */
+    char *remembered; /* path of the note about this agent's client; NULL = no note is possible */
+    char *client_dir, *allocs; /* set together with the owner: the client's folder below run_dir,
+                                  and its alloc folder */
     struct networks *networks;
 };
 
-/** The config that holds now; client_config_put releases it. NULL before SetConfig. */
+/** The current config. Returns NULL before SetConfig. Owner: caller, client_config_put(). */
 struct config_snapshot *client_config_get(struct driver *d);
 void client_config_put(struct config_snapshot *c);
 static inline void client_config_putp(struct config_snapshot **c) {
@@ -111,132 +114,147 @@ static inline void client_config_putp(struct config_snapshot **c) {
 #define AUTO_CONFIG __attribute__((cleanup(client_config_putp)))
 
 /** Call it for each task that the agent starts or recovers. The first task's alloc folder
- * identifies the Nomad client: owner label, log pump. Each call takes the claim (claim.h). Returns
- * 0; -errno with @err. */
+ * identifies the Nomad client, and from it come the owner label, the folder of the log pump, the
+ * claim and the folder for sources.c. Each call takes the claim (claim.h). Returns 0; -errno with
+ * @err. Any thread. */
 int client_meet(struct driver *d, const struct task_config *task, struct err *err) MUST_CHECK;
-/** Makes the pump's side of this process when there is none; after client_meet. Returns 0;
- * -errno with @err: the folder below /run cannot be made. Any thread; blocks on /run. */
+/** Makes this process's side of the log pump when it does not exist yet. Call it after
+ * client_meet(). Returns 0; -errno with @err when the folder below /run cannot be made. Any thread;
+ * blocks on /run. */
 int client_need_pump(struct driver *d, struct err *err) MUST_CHECK;
-/* The log pump, which outlives the plugin, may use the CPUs @a from now on; so may a pump that is
- * made later. Any thread; does not block for long. */
+/** The log pump, which outlives the plugin, may use the CPUs @a from now on. A pump that is made
+ * later may use them, too. Any thread; does not block for long. */
 void client_follow_affinity(struct driver *d, const struct affinity *a);
-/** The owner label's value, and the folder below run_dir, of a client with this folder of
- * allocations; free(). NULL when out of memory. */
+/** The owner label's value, and the folder below run_dir, of the client whose allocations are in
+ * @allocs. Owner: caller, free(). Return NULL when out of memory. */
 char *client_owner_of(const struct driver *d, const char *allocs);
 char *client_dir(const struct driver *d, const char *allocs);
-/** The owner label's value, NULL when not known yet. Owner: the driver, for its life. */
+/** The owner label's value. Returns NULL before the first task. Owner: the driver, for its life. */
 const char *client_owner(struct driver *d);
 
-/** A task event. Any thread. */
+/** Sends a task event. Any thread; does not block. */
 void client_tell(struct driver *d, const struct task *t, const char *message);
 void client_tell_ids(struct driver *d, const char *task_id, const char *alloc_id,
                      const char *task_name, const char *message, const char *key,
                      const char *value);
 
-/** "task not found for given id": the text that Go drivers send. */
+/** Sets the text that Go drivers send: "task not found for given id". Returns -ENOENT. */
 int client_not_found(struct err *err);
 
 /* ---- exit.c ---- */
-extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; on the streams thread */
-/** Looks at the task's container and records its end when it has ended; @event_code: of the die
- * event, -1 = none. Returns 0, or -errno when Docker gave no answer (nothing is concluded). Blocks
- * on Docker. */
+extern const struct docker_events_ops exit_events_ops; /* ctx: the driver; streams thread */
+/** Inspects the task's container, and records its end when it has ended. @event_code: exit code of
+ * the die event, -1 = none. Returns 0, or -errno when Docker did not answer (then nothing is
+ * concluded). Blocks on Docker. */
 int exit_check(struct driver *d, struct task *t, int event_code);
-/** The same on a thread of the pool, again and again until Docker answers. */
+/** The same as exit_check() on a thread of the pool, repeated until Docker answers. */
 void exit_look_later(struct driver *d, struct task *t);
-/** The container of @t runs as @s says. From here on it is pinned. */
+/** The container of @t runs as @s shows. From here on the reconciler pins it. */
 void exit_task_runs(struct driver *d, struct task *t, const struct docker_state *s);
-/** Whether the container of @t runs as another process than the known one, as far as this machine's
- * /proc shows. Any thread; does not block. */
+/** Returns whether the container of @t runs as another process than the known one, as far as /proc
+ * of this machine shows. Any thread; does not block. */
 bool exit_is_other_process(struct driver *d, struct task *t);
-/** The kernel has killed something in the container. Any thread. */
+/** The kernel has killed a process in the container because memory was used up. @when_ns: since
+ * 1970. Any thread. */
 void exit_oom(struct driver *d, struct task *t, const char *container_id, int64_t when_ns);
-/** It leaves the store. */
+/** Removes @t from the store, and wakes the reconciler. */
 void exit_task_leaves(struct driver *d, struct task *t);
 /* ---- drain.c ---- */
 int drains_new(struct driver *d, struct drains **ret) MUST_CHECK;
 void drains_free(struct drains *l); /* after the loop and the pool have ended */
-/** The task has ended: its last log lines are delivered and its FIFOs closed. Any thread; waits for
- * nothing. */
+/** The task has ended: begins to deliver its last log lines, and then closes its FIFOs. Any thread;
+ * waits for nothing. */
 void drain_task(struct driver *d, struct task *t);
 
 /* ---- logs.c ---- */
-/** Its container is about to run, or is known to: what its output needs is made ready. Then comes
- * logs_begin; false: logs_follow. Or logs_drop. @recovered: the task is not new. */
+/** Makes the log pump ready for the output of a container that is about to run, or that runs.
+ * Returns true when the pump is ready; call logs_begin() next. Returns false when it is not;
+ * call logs_follow() instead. In both cases logs_drop() undoes this call. @recovered: the task
+ * is not new. */
 bool logs_prepare(struct driver *d, const struct call *call, const struct task *t,
                   bool recovered) MUST_CHECK;
-/** It runs, and its log driver is one that can be read: waits for nobody. */
+/** The container runs, and its log driver can be read: starts forwarding its output. Waits for
+ * no answer. */
 void logs_begin(struct driver *d, struct task *t);
-/** It does not come to run. */
+/** The container will not run: closes the FIFOs. */
 void logs_drop(struct driver *d, const struct task *t);
+/** Does both steps at once, and waits for Docker's answer. Returns 0, also when the log driver
+ * cannot be read (a task event then reports that); -errno with @err. */
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,
                 struct err *err) MUST_CHECK;
-/** Follows a task of the built-in driver: its lines after @since_ns. */
+/** Follows a task of the built-in driver: forwards its lines after @since_ns (since 1970). Returns
+ * as logs_follow(). */
 int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,
                struct err *err) MUST_CHECK;
-/** Of a start or a recovery that has failed: the FIFOs close, after 3 s at most. */
+/** After a failed start or recovery: delivers what the container has printed and closes the FIFOs,
+ * within 3 s. */
 void logs_give_up(struct driver *d, struct task *t);
 
 /* ---- logs_retry.c ---- */
 int logs_retry_new(struct driver *d, struct logs_retry **ret) MUST_CHECK;
 void logs_retry_free(struct logs_retry *l); /* after the loop and the pool have ended */
-/** The recovered task runs without its logs: keeps its FIFOs open, and tries again until they are
- * followed or the task leaves the store. @adopted: taken over from the built-in driver, from
- * @since_ns on. Sends a task event that names @why. Any thread; waits for nothing. */
+/** For a recovered task that runs without its logs. Keeps its FIFOs open, and tries again until the
+ * logs are followed or the task leaves the store. @adopted: the task was taken over from the
+ * built-in driver, and its lines after @since_ns are wanted. Sends a task event that contains @why.
+ * Any thread; waits for nothing. */
 void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t since_ns,
                       const struct err *why);
 
 /* ---- removals.c ---- */
 int removals_new(struct driver *d, struct removals **ret) MUST_CHECK;
 void removals_free(struct removals *l); /* after the loop and the pool have ended */
-/** The container of a destroyed task, or of a failed start, could not be removed: it is removed
- * later, also by another plugin process of this client, unless a task has adopted it by then. Any
- * thread; after client_meet. */
+/** The container of a destroyed task, or of a failed start, could not be removed. It is removed
+ * later, by this or by another plugin process of this client, unless a task has adopted it by then.
+ * Call it after client_meet(). Any thread. */
 void removals_add(struct removals *l, const char *container_id);
-/** The client is known: removes what earlier processes have left. Any thread. */
+/** Removes the containers that earlier processes could not remove. Call it once the client is
+ * known. Any thread. */
 void removals_begin(struct removals *l);
 
 /* ---- sources.c: what a job may mount ---- */
 struct create_sources;
-/** @dir: where their mounts are; made with the first of them. */
+/** @dir: the folder of the mounts; it is made with the first of them. Returns 0; -ENOMEM. Owner:
+ * caller, sources_free(). */
 int sources_new(struct driver *d, const char *dir, struct sources **ret) MUST_CHECK;
 void sources_free(struct sources *s); /* after the pool */
-/** True when what a container of this configuration mounts may be held, as far as is known without
- * Docker. */
+/** Returns true when the mounts of a container can be made by this process, as far as is known
+ * without asking Docker. */
 bool sources_possible(struct driver *d, const struct plugin_config *plugin);
-/** @hold: Nomad's own folders are to be mounted, too. Returns 1 with the folder of the container's
- * mounts (owner: caller, free()); 0: Docker is told names, or there is nothing to mount; -errno
- * with
- * @err: Docker was not reached. */
+/** Decides whether this process makes the container's mounts. @hold: it mounts Nomad's own folders,
+ * too. Returns 1 with the folder of the mounts (owner: caller, free()); 0 when Docker is sent
+ * names, or when there is nothing to mount; -errno with @err when Docker could not be asked. */
 int sources_plan(struct driver *d, const struct plugin_config *plugin, const struct job_config *job,
                  bool hold, const char *container, char **ret_dir, struct err *err) MUST_CHECK;
-/** Instead of those that are there. Returns 0; -EPERM this process may not mount: from now on
- * sources_plan says 0; other -errno. With @err. The task is in the store. */
+/** Makes the mounts of @list, in place of the existing ones. The task is in the store. Returns 0;
+ * -EPERM when this process may not mount: from then on sources_plan() returns 0; another -errno.
+ * All with @err. */
 int sources_mount(struct driver *d, const char *container, const struct create_sources *list,
                   struct err *err) MUST_CHECK;
-/** The task ends: its mounts go, if it has any. */
+/** The task ends: removes its mounts, if it has any. */
 void sources_leave(struct driver *d, const struct task *t);
-/** Those of containers that are gone, on a thread of the pool. */
+/** Removes the mounts of containers that no longer exist, on a thread of the pool. */
 void sources_sweep_later(struct sources *s);
 
-/* ---- parts with a life of their own ---- */
+/* ---- parts that run by themselves ---- */
 int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;
-/** Waits for the probe. The streams thread and the pools, which ask for probes, have ended. NULL
- * allowed. */
+/** Waits for the running probe. The streams thread and the pool, which ask for probes, must have
+ * ended. NULL allowed. */
 void fingerprint_stop(struct fingerprint *f);
 void fingerprint_free(struct fingerprint *f);
-void fingerprint_start(struct fingerprint *f);       /* with the streams loop */
-void fingerprint_docker_gone(struct fingerprint *f); /* event stream lost: look now */
+void fingerprint_start(struct fingerprint *f);       /* before the streams loop runs */
+void fingerprint_docker_gone(struct fingerprint *f); /* the event stream is lost: probe now */
 bool fingerprint_healthy(struct fingerprint *f);
-/** Whether this dockerd was found to have no network "bridge". False when that is not known. */
+/** Returns true when this dockerd was found to have no network "bridge", false when that is
+ * not known. */
 bool fingerprint_lacks_bridge(struct fingerprint *f);
-/* What the last answer to GET /info says for a start. */
+/* What a start needs from the last answer to GET /info. */
 struct fingerprint_docker {
     char runtimes[DRIVER_ATTR_TEXT_MAX]; /* comma list, sorted; "" = too many to list */
     bool remapped;                       /* dockerd has userns-remap: root in containers is @root */
     struct path_owner root;
 };
-/** Asks Docker when no answer is known yet. Returns 0; errors of docker.h, recoverable. */
+/** Returns the last known answer, or asks Docker when none is known yet. Returns 0; errors of
+ * docker.h, recoverable. */
 int fingerprint_info(struct fingerprint *f, const struct call *call, struct fingerprint_docker *ret,
                      struct err *err) MUST_CHECK;
 
@@ -244,12 +262,12 @@ int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
 void stats_free(struct stats_list *s);
 void stats_task_ended(struct stats_list *s, const char *task_id);
 
-/** Before the loop runs. Looks for ends that no event reported. */
+/** Looks for ends that no event reported. Call it before the loop runs. */
 int roll_call_new(struct driver *d, struct roll_call **ret) MUST_CHECK;
 void roll_call_free(struct roll_call *c); /* after the pool */
 
 int stop_list_new(struct driver *d, struct stop_list **ret) MUST_CHECK;
-/** Stops that still wait are not told: their calls have ended before. */
+/** Stops that still wait are not completed: their calls have ended before. */
 void stop_list_free(struct stop_list *l);
 
 int exec_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
@@ -261,6 +279,6 @@ void exec_list_died(struct exec_list *l, const char *container_id, const char *e
 void exec_list_ask(struct exec_list *l, const char *container_id);
 
 int networks_new(struct driver *d, struct networks **ret) MUST_CHECK;
-/** Before the loop runs: the first search for dangling containers is set. */
+/** Sets the time of the first search for dangling containers. Call it before the loop runs. */
 void networks_start(struct networks *n, const struct plugin_config *c);
 void networks_free(struct networks *n);

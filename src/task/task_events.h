@@ -1,7 +1,7 @@
 #pragma once
-/* Task events on their way to Nomad (the TaskEvents stream): told to whoever listens; while nobody
- * does, the last 64 are kept and told to the first listener, for StartTask may come before the
- * stream is open. */
+/* Task events on their way to Nomad (the TaskEvents stream). Each event is sent to all subscribers.
+ * While nobody subscribes, the last 64 events are kept for the next subscriber, because StartTask
+ * may come before the stream is open. */
 #include "fan.h"
 #include "paddock/pin.h"
 
@@ -9,15 +9,16 @@
 
 struct task_events {
     struct fan fan;
-    struct driver_event kept[TASK_EVENTS_KEPT]; /* strings owned; oldest first from `start` */
+    struct driver_event kept[TASK_EVENTS_KEPT]; /* owns its strings; oldest first from `start` */
     size_t start, n;
 };
 
 void task_events_init(struct task_events *e);
 void task_events_done(struct task_events *e);
-/** Any thread, does not block. Without memory the event is lost. */
+/** Sends the event, or keeps it. Any thread, does not block. When out of memory the event
+ * is lost. */
 void task_events_tell(struct task_events *e, const struct driver_event *event);
-/** What the reconciler has to say, with annotations cpuset.state, .old, .new and .cause. */
+/** Sends an event of the reconciler, with the annotations cpuset.state, .old, .new and .cause. */
 void task_events_tell_pin(struct task_events *e, const struct pin_event *event);
 int task_events_listen(struct task_events *e, void (*on)(void *, const struct driver_event *),
                        void *ctx, struct driver_sub **ret) MUST_CHECK;

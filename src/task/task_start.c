@@ -1,10 +1,17 @@
-/* StartTask, as the recipe that it is: image asked for - create request with the wanted cpuset in
- * it - mounts of what the job may mount - create - image held - start, and the log pump made ready
- * meanwhile - inspect - store - reconciler woken - handle out - log pump begins (before the handle
- * goes out where Docker has to tell whether there are logs at all).
+/* StartTask, written as the recipe that it is. The steps in their order:
+ * - ask Docker for the image,
+ * - build the create request, with the wanted cpuset in it,
+ * - make the mounts of what the job may mount,
+ * - create the container,
+ * - hold the image,
+ * - start the container, and make the log pump ready while Docker starts it,
+ * - inspect the container, record it in the store and wake the reconciler,
+ * - return the handle, and then let the log pump begin. Where only Docker knows whether logs
+ *   exist at all, the pump begins before the handle is returned.
  *
- * What fails is undone: no container, no image hold, no entry in the store is left behind.
- * Retries and error classes: docker-driver 4.10. */
+ * On failure everything is undone: the container is removed, the image reference dropped, the store
+ * entry deleted. A failed create or start is repeated when it may succeed the next time: see
+ * may_pass() and create_is_recoverable(). */
 #include "driver_priv.h"
 #include "siblings.h"
 
@@ -21,10 +28,10 @@
 #include <string.h>
 
 #define START_TRANSIENT_TRIES 5
-#define START_LEFTOVER_S 10               /* Docker's default */
-#define START_LOGS_US (2 * US_PER_SEC)    /* the container runs by then and is to be looked at */
+#define START_LEFTOVER_S 10               /* for an unknown kill_timeout: Docker's default */
+#define START_LOGS_US (2 * US_PER_SEC)    /* the container runs by then and must be inspected */
 #define START_PROC_MAX (1u << 20)         /* bytes of a container's mountinfo */
-#define START_BACKOFF_US (50 * US_PER_MS) /* doubled from the first retry on */
+#define START_BACKOFF_US (50 * US_PER_MS) /* doubled before each retry */
 
 struct start {
     struct driver *d;
@@ -33,24 +40,23 @@ struct start {
     const struct plugin_config *plugin;
     struct job_config job;
     struct task *task;
-    char *load; /* path of the archive, NULL = none */
+    char *load; /* path of the image archive, NULL = none */
     struct image_want want;
-    struct image_look *look; /* the image is asked for, the answer not waited for yet */
+    struct image_look *look; /* the image was asked for; the answer is still to be read */
     struct image image;
     bool image_held;
-    char *name; /* of the container */
+    char *name; /* name of the container */
     char container_id[65];
-    bool prepared;   /* the log pump is ready for its output */
-    bool unanswered; /* a create was asked for and not answered: there may be a container of this
-                        name */
-    int fifos[2];    /* stdout, stderr; open while a container is replaced */
+    bool prepared;   /* the log pump is ready for the container's output */
+    bool unanswered; /* a create was not answered: a container of this name may exist */
+    int fifos[2];    /* stdout, stderr; open while the container is replaced */
     struct docker_state state;
-    json_t *body; /* of the create request */
+    json_t *body; /* body of the create request */
     struct create_sources sources;
     struct sibling sibling;
-    unsigned hold; /* of enum create_own: what is mounted for it, besides what the job mounts */
-    bool guarded;  /* against tasks of the same allocation, as siblings.h says */
-    bool adopted;  /* the container runs from before a crash */
+    unsigned hold; /* of enum create_own: what we mount for the task besides the job's mounts */
+    bool guarded;  /* guarded against tasks of the same allocation, see siblings.h */
+    bool adopted;  /* the container was started before a crash of the plugin */
     json_t *inspect;
 };
 
@@ -113,7 +119,7 @@ static int hold_image(struct start *s, struct err *err) {
 
 /* ---- the request ---- */
 
-/* cgroup v1, a task without reserved cores: the set of Nomad's own cgroup at this moment. */
+/* For cgroup v1 and a task without reserved cores: the current set of Nomad's own cgroup. */
 static void shared_cpuset_v1(const struct start *s, char *out, size_t size) {
     char path[PATH_MAX];
     struct cpuset set;
@@ -135,8 +141,8 @@ static void shared_cpuset_v1(const struct start *s, char *out, size_t size) {
              "Nomad's set cannot be read, the task may use all CPUs");
 }
 
-/* The wanted set as text; "" when there is nothing to go by (Docker then gives all, the reconciler
- * says so). */
+/* The wanted set as text. It is "" when the set cannot be known. Docker then allows all CPUs, and
+ * the reconciler reports that. */
 static void wanted_cpuset(const struct start *s, char *out, size_t size) {
     const struct task_resources *res = &s->config->resources;
     struct cpuset set;
@@ -155,8 +161,8 @@ static void wanted_cpuset(const struct start *s, char *out, size_t size) {
         shared_cpuset_v1(s, out, size);
 }
 
-/* The memory nodes of the wanted set, when they are followed: from the first instruction on, as the
- * set itself. */
+/* The memory nodes of the wanted set, when paddock manages them. Like the set, they apply from the
+ * first instruction on. */
 static void wanted_mems(const struct start *s, const char *cpus, char *out, size_t size) {
     struct cpuset set, mems = {{0}};
     if (cpuset_parse(cpus, strlen(cpus), &set) == 0)
@@ -165,8 +171,8 @@ static void wanted_mems(const struct start *s, const char *cpus, char *out, size
         out[0] = '\0';
 }
 
-/* Not every kernel lets a cgroup v1 have a swappiness of its own: tried on Nomad's, as the built-in
- * driver does. */
+/* Some kernels refuse memory.swappiness on cgroup v1. Like the built-in driver, we probe Nomad's
+ * own cgroup. */
 static bool can_set_swappiness(const struct driver *d) {
     if (d->cgroup_v2 || d->cgroup_root_fd < 0)
         return false;
@@ -175,7 +181,7 @@ static bool can_set_swappiness(const struct driver *d) {
     return fd >= 0 && write(fd, "0", 1) == 1;
 }
 
-/* @sources_dir: NULL = what the job mounts is told by name. */
+/* @sources_dir: NULL = Docker is sent the names of what the job mounts. */
 static int build_request(struct start *s, const char *sources_dir, struct err *err) {
     struct fingerprint_docker docker;
     int r = fingerprint_info(s->d->fingerprint, s->call, &docker, err);
@@ -205,7 +211,8 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
     return create_build(s->config, &s->job, s->plugin, &host, &s->body, &s->sources, err);
 }
 
-/* Where nothing can be mounted, names are used, and the task is not guarded. */
+/* Builds the request. Where this process cannot mount, Docker is sent names, and the task is
+ * not guarded. */
 static int plan_and_build(struct start *s, char **ret_dir, struct err *err) {
     AUTO_FREE char *dir = NULL;
     json_decref(TAKE_PTR(s->body));
@@ -221,7 +228,8 @@ static int plan_and_build(struct start *s, char **ret_dir, struct err *err) {
     return build_request(s, *ret_dir, err);
 }
 
-/* The request, with what the task must be guarded against known as far as this process knows it. */
+/* Builds the request. What the task must be guarded against is known here only as far as this
+ * process knows it; settle() asks Docker for the rest. */
 static int build_guarded(struct start *s, struct err *err) {
     AUTO_FREE char *dir = NULL;
     if (s->guarded)
@@ -240,7 +248,8 @@ static int build_guarded(struct start *s, struct err *err) {
     return r;
 }
 
-/* The request, and the mounts that it speaks of; what there was of an earlier time goes. */
+/* Builds the request and makes the mounts that it refers to. Removes the mounts of an
+ * earlier start. */
 static int prepare(struct start *s, struct err *err) {
     if (!s->name && !(s->name = create_name(s->config)))
         return err_oom(err);
@@ -251,7 +260,7 @@ static int prepare(struct start *s, struct err *err) {
     struct err failed = {0};
     r = sources_mount(s->d, s->name, &s->sources, &failed);
     create_sources_close(&s->sources);
-    if (r == -EPERM) { /* by name now, and says so */
+    if (r == -EPERM) { /* Docker is sent names now; plan_and_build() logs that */
         AUTO_FREE char *dir = NULL;
         s->guarded = false;
         return plan_and_build(s, &dir, err);
@@ -261,19 +270,19 @@ static int prepare(struct start *s, struct err *err) {
 
 /* ---- create ---- */
 
-/* Worth another try now. A call that took its whole deadline is not: Nomad's restart policy has it.
- */
+/* True when an immediate retry makes sense. After a timeout it does not; Nomad's restart policy
+ * will retry. */
 static bool is_transient(int r) {
     return r == -EIO || r == -ENOTCONN || r == -EPROTO;
 }
 
-/* The same request may do the next time. */
+/* True when the same request may succeed the next time. */
 static bool may_pass(int r, const struct err *failed) {
     return is_transient(r) && !(r == -EIO && docker_refusal_is_final(failed->text));
 }
 
-/* Ends a container that runs: its stop signal first. Its kill_timeout is not known, so it gets
- * Docker's default. */
+/* Ends a leftover container. A running one gets its stop signal first. Its kill_timeout is not
+ * known, so Docker's default is used. */
 static int stop_leftover(struct start *s, const struct docker_state *state, struct err *err) {
     struct call call = slow_call(s);
     int r = state->running
@@ -281,16 +290,17 @@ static int stop_leftover(struct start *s, const struct docker_state *state, stru
                 : 0;
     if (r == 0)
         r = docker_container_remove(s->d->docker, &call, state->id, true, err);
-    if (r == -ENOENT || r == -EEXIST) { /* gone already, or being removed */
+    if (r == -ENOENT || r == -EEXIST) { /* removed already, or being removed */
         err_clear(err);
         r = 0;
     }
     return r;
 }
 
-/* The name is taken. Ours from before a crash (same task id) and running: adopted. Anything else
- * with this name is a leftover of this very task and alloc: stopped and removed. Returns 1 adopted,
- * 0 the name is free now. */
+/* The container name is in use. A running container with the same task id is ours from before
+ * a crash: it is adopted. Any other container of this name is a leftover of this very task
+ * and allocation: it is stopped and removed. Returns 1 when adopted; 0 when the name is free
+ * now; -errno. */
 static int resolve_conflict(struct start *s, struct err *err) {
     struct call call = slow_call(s);
     struct docker_state state;
@@ -313,8 +323,8 @@ static int resolve_conflict(struct start *s, struct err *err) {
     return stop_leftover(s, &state, err);
 }
 
-/* Whether Nomad's restart policy may try again, as in the built-in driver: a 5xx that stays after
- * our own attempts is final, because the same request would fail for ever. */
+/* Returns whether Nomad's restart policy may try again, as in the built-in driver. A 5xx that stays
+ * after our own attempts is final, because the same request would always fail. */
 static bool create_is_recoverable(int r, const struct err *err) {
     if (image_pull_lacks_platform(err->text))
         return false;
@@ -331,7 +341,8 @@ static int create_container(struct start *s, struct err *err) {
         struct err failed = {0};
         int r = docker_container_create(s->d->docker, &call, s->name, s->body, s->container_id,
                                         &failed);
-        /* Nor does a 500 say much: curl asks again by itself when a kept connection is lost. */
+        /* A 500 does not prove that nothing was created: curl repeats a request by itself when a
+         * kept-alive connection breaks. */
         s->unanswered |= r == -ETIMEDOUT || r == -ECANCELED || is_transient(r);
         if (r == 0)
             return 0;
@@ -357,13 +368,13 @@ static int create_container(struct start *s, struct err *err) {
     }
 }
 
-/* 404 is also what Docker says of a volume's driver, after a quarter of a minute. */
+/* Docker also answers 404, after about 15 s, when a volume's driver is missing. */
 static bool wants_image(const struct start *s, const struct err *refused) {
     return s->image.fetched || strstr(refused->text, "No such image");
 }
 
-/* Removes the start's container; @container: its id or name. An adopted one has run for a while, so
- * it gets its stop signal before. */
+/* Removes the start's container. @container: its id or name. An adopted container has run for a
+ * while, so it gets its stop signal first. */
 static int discard(const struct start *s, const struct call *call, const char *container,
                    struct err *err) {
     struct err failed = {0};
@@ -377,7 +388,7 @@ static int discard(const struct start *s, const struct call *call, const char *c
 static int remove_container(struct start *s, const char *why, struct err *err) {
     struct call call = slow_call(s);
     int r = discard(s, &call, s->container_id, err);
-    if (r == -ENOENT || r == -EEXIST) { /* removed, or somebody is at it: its name is asked for */
+    if (r == -ENOENT || r == -EEXIST) { /* removed, or being removed: the name is checked next */
         err_clear(err);
         r = 0;
     }
@@ -387,15 +398,15 @@ static int remove_container(struct start *s, const char *why, struct err *err) {
     return 0;
 }
 
-/* The image may lead the folder alloc elsewhere, or the job's targets may. */
+/* True when the image, or the job's mount targets, may lead the folder alloc elsewhere. */
 static bool is_unproven(const struct start *s) {
     return !create_verify_has_usual_targets(s->body) || !siblings_is_plain_image(s->d, s->image.id);
 }
 
-/* The container is made and does not run yet. Docker has said by now which containers of the
+/* The container is created and does not run yet. Docker has reported by now which containers of the
  * allocation run. When none of them can swap what Docker was sent by name, the names are checked
- * once more; from here to Docker's mount nothing changes them. Otherwise the container is made
- * anew, with mount points. */
+ * once more; from here to Docker's mount nothing can change them. Otherwise the container is
+ * created anew, with mount points. */
 static int settle(struct start *s, struct err *err) {
     while (s->guarded && !s->adopted) {
         int r = siblings_take_turn(s->d, &s->sibling, is_unproven(s), s->call, err);
@@ -417,8 +428,8 @@ static int settle(struct start *s, struct err *err) {
     return 0;
 }
 
-/* The image is most often here: it is asked for, the container is made meanwhile, and then the
- * answer is looked at. */
+/* The image is usually present. It is asked for, the container is created while Docker answers, and
+ * then the answer is read. */
 static int make_container(struct start *s, struct err *err) {
     int r = want_image(s, err);
     if (r == 0 && !(s->look = images_look(s->d->images, &s->want)))
@@ -430,12 +441,12 @@ static int make_container(struct start *s, struct err *err) {
     struct err refused = {0};
     bool ahead = s->look != NULL;
     int made = create_container(s, &refused);
-    if (made < 0) /* nobody waits for a pull */
+    if (made < 0) /* no other start has to wait for a pull */
         siblings_leave(s->d, &s->sibling);
     if (ahead && (made == 0 || made == -ENOENT))
         r = hold_image(s, err);
     if (ahead && r == 0 && made == -ENOENT && wants_image(s, &refused)) {
-        /* A pull takes its time: the wanted cpuset may be another one by now. */
+        /* A pull takes long, so the wanted cpuset may have changed. */
         err_clear(&refused);
         r = prepare(s, err);
         made = r < 0 ? r : create_container(s, &refused);
@@ -447,7 +458,7 @@ static int make_container(struct start *s, struct err *err) {
 
 /* ---- start ---- */
 
-/* Sets *@ret_again when another container may start. */
+/* Waits for the answer to the start. Sets *@ret_again when another container may start. */
 static int wait_started(struct start *s, struct docker_begun *asked, bool *ret_again,
                         struct err *err) {
     struct call call = slow_call(s);
@@ -461,9 +472,9 @@ static int wait_started(struct start *s, struct docker_begun *asked, bool *ret_a
                    "Failed to start container %s: %s", s->container_id, failed.text);
 }
 
-/* The pool may have changed since the request was made. The container does not run yet, so Docker
- * takes the set into its own record too. A failure is no failure of the start: the reconciler
- * corrects the container when it runs. */
+/* The shared pool may have changed since the request was built. The container does not run yet, so
+ * Docker stores the new set in its own record, too. A failure here does not fail the start: the
+ * reconciler corrects the container when it runs. */
 static void refresh_cpuset(struct start *s) {
     AUTO_FREE char *cpus = malloc(CPUSET_TEXT_MAX);
     AUTO_FREE char *mems = malloc(CPUSET_TEXT_MAX);
@@ -486,10 +497,10 @@ static void refresh_cpuset(struct start *s) {
         log_warn("start", LOG_KV("task_id", s->config->id, "cpuset", cpus, "error", failed.text),
                  "Docker did not take a new cpuset before the start; it is set after it, retrying");
     else
-        json_object_update(host, update); /* of a container that replaces this one */
+        json_object_update(host, update); /* for a container that replaces this one */
 }
 
-/* While Docker starts the container, the log pump is made ready for its output. */
+/* Starts the container. While Docker does so, the log pump is made ready for its output. */
 static int ask_for_start(struct start *s, bool *ret_again, struct err *err) {
     struct docker_begun *asked = docker_container_start_begin(s->d->docker, s->container_id);
     struct call soon = call_within(s->call, START_LOGS_US);
@@ -507,7 +518,7 @@ static bool lacks_network(const struct start *s) {
     return docker_network_exists(s->d->docker, &call, wanted, NULL) == 0;
 }
 
-/* A container that still is "created" does not run and will never end. One that runs must have the
+/* A container that still is "created" does not run and will never end. A running one must have the
  * networks and ports of the request. */
 static int check_started(struct start *s, struct err *err) {
     struct err failed = {0};
@@ -535,9 +546,9 @@ static int look_at_container(struct start *s, bool *ret_again, struct err *err) 
     *ret_again = r < 0 && err->cls == ERR_RECOVERABLE;
     if (r < 0)
         return r;
-    /* From here on it is pinned, whatever else takes its time. */
+    /* From here on the container is pinned, however long the rest takes. */
     exit_task_runs(s->d, s->task, &s->state);
-    if (!s->state.running) /* short-lived: its die event may not have come yet */
+    if (!s->state.running) /* a short task: its die event may not have come yet */
         r = exit_check(s->d, s->task, s->state.exit_code);
     return r < 0
                ? err_set(err, ERR_RECOVERABLE, -r, "container %s does not answer", s->container_id)
@@ -550,8 +561,8 @@ static bool wants_logs(const struct start *s) {
              strcmp(s->config->stderr_path, "/dev/null") == 0);
 }
 
-/* Keeps the FIFOs open until the start has ended: Nomad's logmon stops reading when the last writer
- * closes. A FIFO that cannot be opened is reported by logs_follow. */
+/* Keeps the FIFOs open until the start has ended, because Nomad's logmon stops reading when the
+ * last writer closes. logs_follow() reports a FIFO that cannot be opened. */
 static void hold_fifos(struct start *s) {
     if (store_look(s->task).logs && s->fifos[0] < 0 &&
         (logpump_fifo_open(s->task->stdout_path, &s->fifos[0]) < 0 ||
@@ -559,7 +570,8 @@ static void hold_fifos(struct start *s) {
         log_debug("start", LOG_KV("task_id", s->task->id), "log FIFOs are not there");
 }
 
-/* The container whose start failed is not started again: Docker 29 would leave its networks out. */
+/* Replaces the container whose start failed. It is not started again, because Docker 29 would then
+ * omit its networks. */
 static int replace_container(struct start *s, struct err *err) {
     hold_fifos(s);
     logs_drop(s->d, s->task);
@@ -570,13 +582,14 @@ static int replace_container(struct start *s, struct err *err) {
     return r < 0 ? r : create_container(s, err);
 }
 
-/* Starts the container, and replaces it when its start failed and may succeed the next time. */
+/* Starts the container. Replaces it when its start failed and may succeed the next time. */
 static int start_container(struct start *s, struct err *err) {
     uint64_t backoff = START_BACKOFF_US;
     for (unsigned tries = 1;; tries++) {
         struct err failed = {0};
         bool again;
-        /* Known by its container id before it runs: an end that comes at once finds its task. */
+        /* The store knows the container's id before the container runs, so that an immediate end
+         * finds its task. */
         store_set_container(s->task, s->container_id, s->image.id, s->job.tty, wants_logs(s));
         refresh_cpuset(s);
         int r = ask_for_start(s, &again, &failed);
@@ -595,9 +608,10 @@ static int start_container(struct start *s, struct err *err) {
     }
 }
 
-/* ---- after it ---- */
+/* ---- after the start ---- */
 
-/* Reads @name of the container's first process. -ESRCH: it has ended. */
+/* Reads /proc/PID/@name of the container's first process. Returns 0; -ESRCH when the process has
+ * ended; another -errno. */
 static int read_proc(const struct start *s, const char *name, struct buf *text) {
     char path[64], piece[4096];
     snprintf(path, sizeof(path), "%d/%s", (int)s->state.pid, name);
@@ -614,22 +628,23 @@ static int read_proc(const struct start *s, const char *name, struct buf *text) 
     }
 }
 
-/* The process number may be another process's by now, or be one of another pid namespace. */
+/* Returns whether the process belongs to the container. Its pid may have been reused, or may belong
+ * to another pid namespace. */
 static bool is_of_container(const struct start *s) {
     AUTO_BUF struct buf text;
     buf_init(&text, START_PROC_MAX);
     return read_proc(s, "cgroup", &text) == 0 && strstr(buf_text(&text), s->container_id);
 }
 
-/* Whether what @mountinfo shows holds for each container of the image. The process could deceive us
- * with another root, or with other rights. */
+/* Returns whether what @mountinfo shows is true of each container of the image. The process could
+ * deceive us with another root directory or with more rights. */
 static bool is_true_of_image(const struct start *s, const char *mountinfo) {
     return create_verify_has_usual_targets(s->body) && !s->sources.reaches &&
            create_verify_shows_rootfs(mountinfo) && is_of_container(s);
 }
 
-/* Where nothing can be read of a container that runs, its allocation is taken as one in which
- * alloc/logs can be moved. */
+/* Checks the container's mounts. When nothing can be read of a running container, its allocation is
+ * treated as one in which alloc/logs can be moved. */
 static int prove(struct start *s, struct err *err) {
     AUTO_BUF struct buf text;
     struct err failed = {0};
@@ -654,8 +669,8 @@ static int prove(struct start *s, struct err *err) {
     return 0;
 }
 
-/* Docker's own files can be read, so what it says to the pump does not matter to the start. Of the
- * others only Docker can tell. */
+/* True when the log driver's files can be read, so that the start does not depend on Docker's
+ * answer to the pump. For other log drivers only Docker knows. */
 static bool is_readable(const struct start *s) {
     const char *type = s->state.log_driver;
     return strcmp(type, "json-file") == 0 || strcmp(type, "local") == 0;
@@ -692,7 +707,7 @@ static int fill_result(struct start *s, struct driver_started *ret, struct err *
     return ret->state ? 0 : err_oom(err);
 }
 
-/* DestroyTask may have come meanwhile: then nobody would know of this container. */
+/* DestroyTask may have come during the start. Then no other code would know of this container. */
 static int check_wanted(struct start *s, struct err *err) {
     AUTO_TASK struct task *t = store_get(s->d->store, s->config->id);
     return t == s->task ? 0
@@ -701,12 +716,12 @@ static int check_wanted(struct start *s, struct err *err) {
 }
 
 static void undo(struct start *s) {
-    /* Also when the request was cancelled: what was begun must not stay. */
+    /* Runs also after the request was cancelled: what was begun must not stay. */
     struct call call = call_within(NULL, s->d->timeout_us);
     struct err err = {0};
     const char *container = s->container_id[0] ? s->container_id : s->unanswered ? s->name : "";
     images_look_free(TAKE_PTR(s->look));
-    if (s->inspect) /* it has run: what it had to say, perhaps why */
+    if (s->inspect) /* the container has run: deliver its output, which may contain the reason */
         logs_give_up(s->d, s->task);
     int r = container[0] ? discard(s, &call, container, &err) : 0;
     if (r < 0 && r != -ENOENT)
@@ -722,7 +737,7 @@ static void undo(struct start *s) {
         sources_leave(s->d, s->task);
         exit_task_leaves(s->d, s->task);
     }
-    if (r < 0 && r != -ENOENT && s->container_id[0]) /* of no task now */
+    if (r < 0 && r != -ENOENT && s->container_id[0]) /* it belongs to no task now */
         removals_add(s->d->removals, s->container_id);
 }
 
