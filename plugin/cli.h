@@ -1,5 +1,5 @@
 #pragma once
-/* The command line: what a person may ask of the program. Each command has its own cli_*.c. */
+/* The command line: the commands that a person can run. Each command has its own cli_*.c. */
 #include <jansson.h>
 
 struct cli_command {
@@ -8,14 +8,14 @@ struct cli_command {
     int (*run)(int argc, char **argv);
 };
 
-/** Finds and runs argv[1]. Returns the exit status: 2 with the usage on stderr for a command that
- * is none. */
+/** Runs the command argv[1]. Returns its exit status, or 2 with the usage on stderr when no
+ * such command exists. */
 int cli_main(int argc, char **argv);
 
 int cli_status(int argc, char **argv);
 int cli_check(int argc, char **argv);
-/** What `paddock check --json` prints, checked now (seconds). Owner: caller. NULL when out of
- * memory. */
+/** Runs the check now, which takes seconds. Returns the document that `paddock check --json`
+ * prints. Owner: caller. NULL when out of memory. */
 json_t *cli_check_document(void);
 int cli_events(int argc, char **argv);
 int cli_metrics(int argc, char **argv);

@@ -1,8 +1,8 @@
 #pragma once
-/* The rows of hashicorp.nomad.plugins.drivers.proto.Driver: which function answers which method. */
+/* The methods of hashicorp.nomad.plugins.drivers.proto.Driver and their handlers. */
 #include "plugin/rpc.h"
 
 #define DRIVER_SERVICE "/hashicorp.nomad.plugins.drivers.proto.Driver/"
 
-/** @ret_n rows; app of the handlers: struct driver. */
+/** Returns *ret_n rows. The app of the handlers is a struct driver. */
 const struct rpc_method *driver_table(size_t *ret_n);

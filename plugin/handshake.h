@@ -1,7 +1,7 @@
 #pragma once
-/* How a go-plugin host starts us and finds our socket. Facts: plugin-protocol 1. Its order matters:
- * the socket listens, then one line goes out on stdout and not a byte before it, then stdout is
- * given up. */
+/* How a go-plugin host starts the plugin and finds its socket (docs/internals/nomad-host.md). The
+ * order matters: the socket listens, then one line is written to stdout and not a byte before it,
+ * then stdout is replaced by /dev/null. */
 #include "paddock/err.h"
 #include <stdbool.h>
 #include <sys/un.h>
@@ -11,44 +11,45 @@
 #define HANDSHAKE_LINE_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) + 32)
 
 #define HANDSHAKE_NAME_MAX                                                                         \
-    64 /* so that attributes and socket paths have room for it; with the NUL */
+    64 /* so that attributes and socket paths have room for it; includes the NUL */
 
 enum handshake_role {
-    ROLE_PLUGIN,  /* Nomad started us */
-    ROLE_LOGPUMP, /* we did */
-    ROLE_COMMAND, /* a person, with a command */
+    ROLE_PLUGIN,  /* Nomad started this process */
+    ROLE_LOGPUMP, /* the plugin started this process */
+    ROLE_COMMAND, /* a person started it with a command */
     ROLE_LOST,    /* neither cookie nor command */
 };
 
-/** @cookie: the environment's, NULL = not set. argv[1] "logpump" counts more than the cookie, for
- * the pump inherits the agent's environment. Pure. */
+/** The role of this process. @cookie: from the environment, NULL = not set. argv[1] "logpump" takes
+ * precedence over the cookie, because the pump inherits the agent's environment. Pure. */
 enum handshake_role handshake_role(int argc, char *const *argv, const char *cookie);
 
-/** The driver's name: the file's own, without folder and ".exe"; at most @size - 1 bytes. It
- * becomes part of attributes, labels, socket paths and Prometheus text: letters, digits, '.', '_'
- * and '-' only. Pure. Returns 0; -EINVAL empty, too long, other characters. */
+/** The driver's name: the name of the program file without folder and ".exe", at most @size - 1
+ * bytes. The name becomes part of attributes, labels, socket paths and Prometheus text, so only
+ * letters, digits, '.', '_' and '-' are allowed. Pure. Returns 0, or -EINVAL when it is empty, too
+ * long or has other characters. */
 int handshake_driver_name(const char *argv0, char *ret, size_t size) MUST_CHECK;
 
 struct handshake_socket {
-    char dir[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* ours alone, 0700; "" = none */
+    char dir[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* private, 0700; "" = none */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    int lock_fd; /* held as long as we live: the folder is in use */
+    int lock_fd; /* held until the process ends: marks the folder as in use */
 };
-/** Makes the private folder in @wanted_dir (PLUGIN_UNIX_SOCKET_DIR), else @tmp_dir (TMPDIR), else
- * /tmp; NULL and "" are not given. Removes there the folders that killed plugins of the same user
- * left. The socket is made by whoever listens. Returns 0; -ENAMETOOLONG
- * or -EINVAL ('|' or a newline in it) for @wanted_dir, while a @tmp_dir like that is passed over;
- * -errno of mkdtemp. */
+/** Makes the private folder in @wanted_dir (PLUGIN_UNIX_SOCKET_DIR), else in @tmp_dir (TMPDIR),
+ * else in /tmp. NULL and "" count as not set. Removes folders that killed plugins of the same user
+ * left there. The code that listens makes the socket itself.
+ *  Returns 0; -ENAMETOOLONG or -EINVAL ('|' or a newline in it) for @wanted_dir, while such a
+ *  @tmp_dir is skipped; -errno of mkdtemp(). */
 int handshake_socket_make(const char *wanted_dir, const char *tmp_dir, struct handshake_socket *ret,
                           struct err *err) MUST_CHECK;
-/** Removes socket and folder. Twice is allowed. */
+/** Removes the socket and the folder. May be called twice. */
 void handshake_socket_remove(struct handshake_socket *s);
 
-/** "1|2|unix|PATH|grpc|\n". Pure. Returns its length. */
+/** Writes "1|2|unix|PATH|grpc|\n". Pure. Returns its length. */
 size_t handshake_line(const char *socket_path, char ret[static HANDSHAKE_LINE_MAX]);
 
-/** Writes the line to @out_fd in one piece. Returns 0, -errno (-EIO when it was cut). */
+/** Writes the line to @out_fd in one write. Returns 0 or -errno (-EIO when it was cut). */
 int handshake_write(int out_fd, const char *socket_path) MUST_CHECK;
 
-/** Puts /dev/null in the place of stdin and stdout. Returns 0, -errno. */
+/** Replaces stdin and stdout by /dev/null. Returns 0 or -errno. */
 int handshake_leave_stdio(void) MUST_CHECK;

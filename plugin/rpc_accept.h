@@ -1,8 +1,9 @@
 #pragma once
-/* Takes calls from gRPC and hands each to the kind that its method is of. */
+/* Takes calls from gRPC and passes each one to rpc_call.c or rpc_stream.c, by the
+ * kind of its method. */
 #include "plugin/rpc_base.h"
 
-/* Calls that gRPC may hand over before it is asked for more. */
+/* The number of calls that gRPC can hand over before it is asked for more. */
 #define RPC_ACCEPTS 4
 
 struct rpc_acceptor {
@@ -11,7 +12,7 @@ struct rpc_acceptor {
     const struct rpc_service *services;
     struct rpc_life *life;
     struct rpc_work *work;
-    /* ---- rpc_accept.c's ---- */
+    /* ---- private to rpc_accept.c ---- */
     struct rpc_accept {
         struct rpc_tag tag;
         struct rpc_acceptor *acceptor;
@@ -21,6 +22,6 @@ struct rpc_acceptor {
     } accepts[RPC_ACCEPTS];
 };
 
-/** From here on calls are taken by the rpc thread, until gRPC's server is shut down. @a must live
+/** Starts to accept: the rpc thread takes calls until gRPC's server is shut down. @a must live
  * until the completion queue is empty. */
 void rpc_accept_start(struct rpc_acceptor *a);

@@ -1,11 +1,11 @@
 #pragma once
-/* What unary calls and streams have in common; for rpc_call.c, rpc_stream.c and rpc_accept.c.
+/* The common part of unary calls and streams; for rpc_call.c, rpc_stream.c and rpc_accept.c.
  *
- * A call is made of batches: each start_batch gives exactly one event back, with the tag.
- * RECV_CLOSE is started at once and comes back when the call is over for whatever reason; when no
- * batch is outstanding after that, the grpc_call is released. The memory lives as long as somebody
- * holds a reference. Batches are started under the call's lock and events take it, so whatever a
- * batch points to is safe. */
+ * A call consists of batches: each start_batch returns exactly one event, with the tag. RECV_CLOSE
+ * is started immediately and returns when the call is over for whatever reason. When no batch is
+ * outstanding after that, the grpc_call is released. The memory lives as long as a reference to it
+ * exists. Batches are started under the call's lock, and events take that lock, so everything that
+ * a batch points to stays valid. */
 #include "plugin/rpc.h"
 #include "plugin/rpc_life.h"
 #include "plugin/rpc_status.h"
@@ -23,14 +23,14 @@ struct rpc_tag {
 };
 
 struct rpc_base_ops {
-    /* From the rpc thread, without the lock. */
+    /* Called on the rpc thread, without the lock. */
     void (*closed)(struct rpc_base *b);
     void (*received)(struct rpc_base *b);
     void (*sent)(struct rpc_base *b, bool ok);
     void (*woken)(struct rpc_base *b);
-    /* The handler, on the thread that its lane asks for. Owns a reference. */
+    /* Runs the handler, on the thread that its lane asks for. Owns a reference. */
     void (*run)(struct rpc_base *b);
-    /* Nobody knows it any more. */
+    /* The last reference is gone: frees the memory. */
     void (*destroy)(struct rpc_base *b);
 };
 
@@ -38,7 +38,7 @@ struct rpc_base {
     const struct rpc_base_ops *ops;
     struct rpc_life *life;
     struct rpc_work *work;
-    struct rpc_job job;              /* the handler on its way to a worker */
+    struct rpc_job job;              /* the handler, while it waits for a worker */
     const struct rpc_method *method; /* NULL: unknown */
     void *app;
     atomic_uint refs;
@@ -49,12 +49,12 @@ struct rpc_base {
     unsigned batches;
     bool closed;     /* over: nothing can be sent any more */
     bool stop_after; /* the server stops when this call is over */
-    int cancelled;   /* gRPC's: the client has gone */
+    int cancelled;   /* set by gRPC: the client has disconnected */
     struct rpc_tag close_tag, recv_tag, send_tag, wake_tag;
-    grpc_byte_buffer *received; /* the message that recv_tag brought; NULL = end */
+    grpc_byte_buffer *received; /* the message that recv_tag delivered; NULL = end */
     grpc_byte_buffer *sending;
     bool metadata_sent;
-    grpc_slice status_text, status_details; /* live until the end, as gRPC wants it */
+    grpc_slice status_text, status_details; /* gRPC requires them until the end */
     grpc_metadata status_metadata;
     struct cancel cancel;
     struct call context;
@@ -71,23 +71,25 @@ struct rpc_arrival {
     struct rpc_work *work;
 };
 
-/** @a->call is taken. One reference belongs to the grpc_call; the caller gets another one. */
+/** Takes ownership of @a->call. One reference belongs to the grpc_call; the
+ * caller gets another one. */
 void rpc_base_init(struct rpc_base *b, const struct rpc_base_ops *ops, const struct rpc_arrival *a);
 struct rpc_base *rpc_base_ref(struct rpc_base *b);
 void rpc_base_unref(struct rpc_base *b);
 const struct call *rpc_base_context(struct rpc_base *b);
-/** Has ops->run called with a reference of its own, as rpc_work_run() does. */
+/** Runs ops->run, which gets a reference of its own, by rpc_work_run(), and returns its result. */
 int rpc_base_run(struct rpc_base *b) MUST_CHECK;
 
-/* Under the lock; nothing happens when the call is over. */
+/* These three: under the lock. They do nothing when the call is over. */
 void rpc_base_receive(struct rpc_base *b);
-/** Has `woken` called by the rpc thread; one wake may be under way. */
+/** Makes the rpc thread call `woken`. At most one wake may be outstanding. */
 void rpc_base_wake(struct rpc_base *b);
-/** @msg (taken, NULL = none) and, with @status, the end of the call, in one batch: one may be under
- * way. */
+/** Sends @msg (takes ownership, NULL = none) and, when @status is given, the end of the call, in
+ * one batch. At most one may be outstanding. */
 void rpc_base_send(struct rpc_base *b, grpc_byte_buffer *msg, const struct rpc_status *status);
 
-/** Strings are mended (rpc_utf8.h). NULL without memory. */
+/** Encodes @msg; strings are made valid UTF-8 (rpc_utf8.h). Returns NULL when out of memory. */
 grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg);
-/** NULL: no message of that type (or no memory). Freed by protobuf_c_message_free_unpacked. */
+/** Returns NULL when @bytes is not a message of that type, or when out of memory. Owner: caller,
+ * protobuf_c_message_free_unpacked(). */
 ProtobufCMessage *rpc_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type);

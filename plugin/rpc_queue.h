@@ -1,5 +1,5 @@
 #pragma once
-/* A stream's messages that the client has not taken yet. Its limits are in rpc.h. No lock. */
+/* The messages of a stream that the client has not read yet. Its limits are in rpc.h. No lock. */
 #include <grpc/byte_buffer.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,13 +16,15 @@ struct rpc_queue {
 };
 
 void rpc_queue_init(struct rpc_queue *q);
-/** No room for a message of @len bytes. An empty queue takes one of any size. */
+/** True when there is no room for a message of @len bytes. An empty queue has room for one
+ * message of any size. */
 bool rpc_queue_is_full(const struct rpc_queue *q, size_t len);
-/** Half of the queue is free. */
+/** True when half of the queue is free. */
 bool rpc_queue_has_room(const struct rpc_queue *q);
-/** @i is taken. */
+/** Takes ownership of @i. */
 void rpc_queue_push(struct rpc_queue *q, struct rpc_queue_item *i);
-/** The oldest, NULL when there is none. Owner: caller, free() after its bytes. */
+/** Removes and returns the oldest message, or NULL when the queue is empty. Owner: caller,
+ * free() after its bytes. */
 struct rpc_queue_item *rpc_queue_pop(struct rpc_queue *q);
-/** Frees all. */
+/** Frees all messages. */
 void rpc_queue_drop(struct rpc_queue *q);

@@ -1,7 +1,7 @@
 #pragma once
-/* An error as gRPC carries it: code, text, and for recoverable ones a google.rpc.Status in the
- * trailing metadata grpc-status-details-bin, whose first detail Nomad looks at to apply the restart
- * policy. */
+/* An error as gRPC transports it: code and text. A recoverable error also has a google.rpc.Status
+ * in the trailing metadata grpc-status-details-bin. Nomad reads its first detail to decide whether
+ * the restart policy applies. */
 #include "paddock/err.h"
 #include <stdint.h>
 
@@ -14,5 +14,6 @@ struct rpc_status {
     size_t details_len;                      /* 0 = none */
 };
 
-/** @err NULL: OK. The text is made valid UTF-8 (else the host could not read the details). Pure. */
+/** Converts @err; NULL gives OK. The text is made valid UTF-8, because otherwise the host could not
+ * read the details. Pure. */
 void rpc_status_from_err(const struct err *err, struct rpc_status *ret);

@@ -1,5 +1,7 @@
 #pragma once
+/* Streams; see rpc.h. */
 #include "plugin/rpc_base.h"
 
-/** A call whose method is a stream. The rpc thread. @a->call is taken. Returns 0; -ENOMEM. */
+/** Takes a call whose method is a stream. On the rpc thread. Takes ownership of @a->call.
+ * Returns 0 or -ENOMEM. */
 int rpc_stream_accept(const struct rpc_arrival *a) MUST_CHECK;

@@ -1,17 +1,17 @@
 #pragma once
-/* The folder of the sockets, records and mount points that outlive one plugin process. */
+/* The folder for sockets, records and mount points that outlive one plugin process. */
 #include "paddock/err.h"
 
 #define RUN_DIR_SYSTEM "/run/paddock"
 #define RUN_DIR_MAX 64
 
-/** Chooses the folder of the process's user: @system (RUN_DIR_SYSTEM), or "paddock" in @user_dir
- * (XDG_RUNTIME_DIR; NULL and "" are not given) where @system cannot be that user's. Root uses
- * @system alone. The folder need not exist yet; its users make it, mode 0700. One that is there
- * with another mode is given that mode. Returns 0, or -EACCES with a text that stays the same and
- * says what to do (ERR_PLAIN). */
+/** Chooses the folder for the user of this process: @system (RUN_DIR_SYSTEM), or "paddock" in
+ * @user_dir (XDG_RUNTIME_DIR; NULL and "" count as not set) when that user cannot own @system. Root
+ * uses only @system. The folder need not exist yet; the code that uses it makes it, with mode 0700.
+ * An existing folder with another mode is given that mode. Returns 0, or -EACCES (ERR_PLAIN) with a
+ * text that says what to do. The text does not change while the cause is the same. */
 int run_dir_choose(const char *system, const char *user_dir, char ret[static RUN_DIR_MAX],
                    struct err *err) MUST_CHECK;
 
-/** The folder where `paddock status` and its like look for running drivers. */
+/** The folder in which `paddock status` and the other commands look for running drivers. */
 void run_dir_for_commands(char ret[static RUN_DIR_MAX]);

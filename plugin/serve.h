@@ -1,5 +1,6 @@
 #pragma once
-/* The plugin process, from its start by a Nomad client to its end. Facts: plugin-protocol 1. */
+/* The plugin process, from its start by a Nomad client to its end
+ * (docs/internals/nomad-host.md). */
 
-/** Returns the exit status. */
+/** Runs the plugin. Returns the exit status. */
 int serve_main(int argc, char **argv);

@@ -1,13 +1,13 @@
 #pragma once
-/* Everything about one task as text for a person. Pure; any thread. */
+/* All values of one task as text for a person. Pure; any thread. */
 #include "paddock/buf.h"
 #include <jansson.h>
 
-/** The tasks of @doc (a status document) that @name names: a task's name, or the first characters
- * of its allocation's or container's id. Each is a copy, with "image_id" and "log" added where the
- * document has them. Owner: caller, a new array; NULL when out of memory. */
+/** Returns the tasks of @doc (a status document) that match @name: a task's name or id, or the
+ * first characters of its allocation's or container's id. Each one is a copy, with "image_id" and
+ * "log" added when the document has them. Owner: caller, a new array; NULL when out of memory. */
 json_t *status_detail_find(const json_t *doc, const char *name);
 
-/** Appends one task of status_detail_find. Absent values leave their line out.
- *  Returns 0; -ENOMEM, -EMSGSIZE of @out. */
+/** Appends one task of status_detail_find(). An absent value omits its line.
+ *  Returns 0; -ENOMEM or -EMSGSIZE of @out. */
 int status_detail_put(struct buf *out, const json_t *task) MUST_CHECK;

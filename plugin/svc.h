@@ -1,5 +1,5 @@
 #pragma once
-/* The handlers of the Driver service; the app behind rpc_call_app is the struct driver. */
+/* The handlers of the Driver service. rpc_call_app() returns the struct driver. */
 #include "plugin/rpc.h"
 
 /* svc_driver.c */

@@ -1,10 +1,10 @@
 #pragma once
-/* What Nomad expects of every plugin: its name and version, its configuration. */
+/* The service that Nomad expects of every plugin: name, version and configuration. */
 #include "plugin/rpc.h"
 
 struct driver;
 
-/* The app of these rows. Borrowed. */
+/* The app of these methods. Borrowed. */
 struct svc_base {
     struct driver *driver;
     const char *name;

@@ -4,7 +4,7 @@
 
 #include "driver.pb-c.h"
 
-/** Absent or beyond int64 microseconds: 0. */
+/** Converts to microseconds. Absent, or beyond int64 microseconds: 0. */
 int64_t svc_duration_us(const Google__Protobuf__Duration *d);
 void svc_fill_time(Google__Protobuf__Timestamp *t, int64_t ns);
 void svc_fill_exit(Driver__ExitResult *out, const struct task_exit *e);

@@ -1,7 +1,7 @@
 #pragma once
-/* What go-plugin expects of every plugin: health, the order to end, and two streams that are held
- * open. */
+/* The services that go-plugin expects of every plugin: health, shutdown, and two streams
+ * that are held open. */
 #include "plugin/rpc.h"
 
-/** @ret_n rows; no app. */
+/** Returns *ret_n rows. The handlers have no app. */
 const struct rpc_method *svc_go_plugin_table(size_t *ret_n);
