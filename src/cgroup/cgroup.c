@@ -1,8 +1,8 @@
 /* Reads and writes a cgroup's cpuset files, and finds the cgroup folder of a container.
  *
  * The reconciler and the task start call it. A text that has not changed is recognised by its bytes
- * and not parsed again. A container's folder is found by its process, and believed only when
- * cgroup.procs of that folder lists the process: /proc can name a folder outside of our mount. */
+ * and not parsed again. A container's folder is found by its process. It is accepted only when its
+ * cgroup.procs lists the process, because /proc can name a folder outside of our mount. */
 #include "paddock/cgroup.h"
 #include "src/cgroup/cgroup_path.h"
 
@@ -167,7 +167,8 @@ static int find_container(int proc_fd, int root_fd, pid_t pid, const char *conta
 int cgroup_container_open(int proc_fd, int root_fd, pid_t pid, const char *container_id,
                           char *ret_path, char *ret_own) {
     int r = find_container(proc_fd, root_fd, pid, container_id, ret_path, ret_own);
-    /* An init process that moves itself to init.scope is in neither folder for this reader. */
+    /* When an init process moves itself to init.scope between the two reads, neither folder lists
+     * it. So we read again. */
     if (r == -ESTALE || r == -ENOENT)
         r = find_container(proc_fd, root_fd, pid, container_id, ret_path, ret_own);
     return r;

@@ -70,7 +70,7 @@ int cgroup_path_read(int proc_fd, pid_t pid, char *out, size_t size) {
         return errno == ENOENT ? -ESRCH : -errno;
     ssize_t n = pread(fd, out, size - 1, 0);
     if (n < 0)
-        return -errno; /* ESRCH: ended in between */
+        return -errno; /* ESRCH: the process ended after the open */
     out[n] = '\0';
     return 0;
 }

@@ -1,8 +1,8 @@
 /* Reads a container's use of CPU and memory from its cgroup's files.
  *
- * The task stats call it, once per container and interval. Files that change all the time are held
- * open, because opening is far dearer than reading. A file that the kernel does not have is no
- * error: its values are 0 and their has_ flags false. */
+ * The task stats call it, once per container and interval. Files that change all the time are kept
+ * open, because opening costs far more than reading. A file that the kernel does not have is no
+ * error: its values are 0 and their has_ flags are false. */
 #include "paddock/cgroup_stats.h"
 #include "paddock/parse.h"
 #include "src/cgroup/cgroup_path.h"
@@ -56,13 +56,13 @@ static int read_number(int fd, uint64_t *ret) {
     return parse_line(text, ret) ? 0 : -EINVAL;
 }
 
-/* Absent files give -EBADF: they are asked for at each read. */
+/* Returns the fd, or -EBADF when the file is absent, so that reads of it fail with -EBADF. */
 static int open_path(int root_fd, const char *path) {
     int fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -EBADF : fd;
 }
 
-/* "hierarchy/path/file" relative to the root; NULL without memory. */
+/* "hierarchy/path/file" relative to the root. Returns NULL when out of memory. */
 static char *join(const char *hierarchy, const char *path, const char *file) {
     char *full = NULL;
     if (asprintf(&full, "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "", path + (path[0] == '/'),
@@ -121,7 +121,7 @@ int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *
     if (r == 0)
         r = v2 ? open_v2(root_fd, text, container_id, &s)
                : open_v1(root_fd, text, container_id, &s);
-    /* CPU and memory use are what stats are for; the rest may be missing on some kernels. */
+    /* Stats are useless without CPU and memory use. The other files are missing on some kernels. */
     if (r == 0 && (s.cpu_fd < 0 || s.memory_fd < 0))
         r = -ENOENT;
     if (r < 0) {

@@ -1,7 +1,7 @@
 /* A set of CPUs as a bitmap of fixed size, and the kernel's list text ("0-3,8").
  *
- * Everything that reads or writes cpusets uses it. The size is that of the largest kernel, so that
- * no set needs an allocation. The parser accepts exactly what the kernel prints. */
+ * All code that reads or writes cpusets uses it. The size is the largest number of CPUs of any
+ * kernel, so that no set needs an allocation. The parser accepts exactly what the kernel prints. */
 #include "paddock/cpuset.h"
 
 #include <stdio.h>
@@ -71,8 +71,8 @@ int cpuset_parse(const char *text, size_t len, struct cpuset *ret) {
     return 0;
 }
 
-/* The first CPU at or behind @from that is in the set (@in) or not in it; CPUSET_MAX_CPUS = none.
- */
+/* Returns the first CPU at or after @from that is in the set (@in) or not in it; CPUSET_MAX_CPUS
+ * when none is left. */
 static unsigned next_cpu(const struct cpuset *s, unsigned from, bool in) {
     while (from < CPUSET_MAX_CPUS) {
         uint64_t word = (in ? s->bits[from / 64] : ~s->bits[from / 64]) >> (from % 64);

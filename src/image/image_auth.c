@@ -1,8 +1,9 @@
 /* Credentials for the registry of an image.
  *
- * A pull calls image_auth_lookup(). Three sources are asked in a fixed order: the job's auth block,
+ * A pull calls image_auth_lookup(). It asks three sources in a fixed order: the job's auth block,
  * the config.json that the plugin block names, and a credential helper. The first source that has
- * credentials, or fails, decides. Docker is given them base64 encoded in one header. */
+ * credentials, or fails, decides the result. Docker gets the credentials base64 encoded in
+ * one header. */
 #include "image_auth.h"
 
 #include "image_auth_helper.h"
@@ -18,7 +19,7 @@
 #include <strings.h>
 
 #define HUB "docker.io"
-#define HUB_KEY "https://index.docker.io/v1/" /* how config.json names it */
+#define HUB_KEY "https://index.docker.io/v1/" /* the name of Docker Hub in config.json */
 
 void image_auth_done(struct image_auth *a) {
     free(a->username);
@@ -54,8 +55,8 @@ static bool is_empty(const struct image_auth *a) {
 
 /* ---- helpers ---- */
 
-/* The hub has two names among helpers: Nomad's driver asks for "docker.io", `docker login` stores
- * an address. */
+/* Helpers know Docker Hub by two names: Nomad's driver asks for "docker.io", and `docker login`
+ * stores an address. So both are tried. */
 static int ask_helper(const char *name, const char *registry, const struct call *call,
                       struct image_auth *ret, struct err *err) {
     int r = image_auth_helper_ask(name, registry, call, ret, err);
@@ -66,14 +67,14 @@ static int ask_helper(const char *name, const char *registry, const struct call 
 
 /* ---- config.json ---- */
 
-/* "https://host:port/path" to "host:port". */
+/* Finds "host:port" in "https://host:port/path". Returns its length. */
 static size_t host_of(const char *key, const char **ret) {
     const char *scheme = strstr(key, "://");
     *ret = scheme ? scheme + 3 : key;
     return strcspn(*ret, "/");
 }
 
-/* @address, which a job may write as a URL, names the host of @registry. */
+/* Returns true when @address, which a job may write as a URL, names the host of @registry. */
 static bool is_of_registry(const char *address, const char *registry) {
     static const char *const hub_hosts[] = {HUB, "index.docker.io", "registry-1.docker.io"};
     const char *host;
@@ -86,7 +87,8 @@ static bool is_of_registry(const char *address, const char *registry) {
     return false;
 }
 
-/* The registry's entry: by its own key, else by the host in a key that is written as an address. */
+/* Finds the registry's entry: by its own key, else by the host in a key that is written as
+ * an address. */
 static json_t *find_entry(json_t *auths, const char *registry) {
     bool hub = strcmp(registry, HUB) == 0;
     json_t *entry = json_object_get(auths, hub ? HUB_KEY : registry);
@@ -103,13 +105,13 @@ static json_t *find_entry(json_t *auths, const char *registry) {
     return NULL;
 }
 
-/* Docker is told in JSON, which has nothing but UTF-8. */
+/* The credentials are sent to Docker as JSON, which must be UTF-8. */
 static bool is_utf8(const char *text, size_t len) {
     AUTO_JSON json_t *j = json_stringn(text, len);
     return j != NULL;
 }
 
-/* "user:password" of the entry's "auth". Returns 0; -EINVAL; -ENOMEM. */
+/* Decodes "user:password" from the entry's "auth". Returns 0; -EINVAL; -ENOMEM. */
 static int decode_basic(const char *text, struct image_auth *ret) {
     AUTO_FREE char *plain = NULL;
     size_t n;
@@ -139,7 +141,7 @@ static int read_entry(const json_t *entry, struct image_auth *ret) {
     return r;
 }
 
-/* Reads the file. An error of its JSON does not quote it. */
+/* Reads the file. An error message about its JSON does not quote the file. */
 static int load_config(const char *path, json_t **ret, struct err *err) {
     AUTO_FD int at = -EBADF;
     AUTO_FD int fd = -EBADF;

@@ -1,8 +1,8 @@
 #pragma once
-/* Credentials for a registry, looked up as Nomad's docker driver does:
- * the task's auth block, then the plugin's config file, then its helper program; the first one that
- * has some, or fails, decides. Identity tokens are sent too. Context: any thread; runs helper
- * programs. */
+/* Credentials for a registry, looked up as Nomad's docker driver does: the task's auth block, then
+ * the plugin's config file, then its helper program. The first source that has credentials, or
+ * fails, decides the result. Identity tokens are sent too. Context: any thread; runs
+ * helper programs. */
 #include "paddock/call.h"
 #include "paddock/err.h"
 

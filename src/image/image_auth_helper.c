@@ -1,9 +1,9 @@
 /* Asks a Docker credential helper (the program docker-credential-NAME) for a registry's
  * credentials. image_auth.c calls it for the plugin's own helper and for those of a config.json.
  *
- * The helper runs with a small part of the agent's environment, because that contains tokens that
- * are no business of the helper's. Its stdout contains the secret, also when the helper fails half
- * way, so no error quotes it: only the start of stderr is quoted. */
+ * The helper gets a small part of the agent's environment only, because that environment contains
+ * tokens that the helper must not see. The helper's stdout contains the secret, also when the
+ * helper fails in the middle. So errors never quote stdout, only the start of stderr. */
 #include "image_auth_helper.h"
 
 #include "paddock/buf.h"
@@ -27,9 +27,10 @@
 
 /* ---- environment ---- */
 
-/* What helpers read: where to find programs and their own files, how to reach a network, and the
- * settings of the clouds whose helpers take them from nowhere else, and of pass. A name that ends
- * with '_' stands for all that begin with it. docs/differences.md names them, too. */
+/* The variables that helpers read: where to find programs and their own files, how to reach a
+ * network, the settings of pass, and those of the clouds whose helpers take them from the
+ * environment only. A name that ends with '_' stands for all names that begin with it.
+ * docs/differences.md lists them too. */
 static const char *const passed_on[] = {"PATH",
                                         "HOME",
                                         "USER",
@@ -85,7 +86,7 @@ static char **pick_env(char *const *all) {
 /* ---- the process ---- */
 
 struct helper {
-    pid_t pid; /* leads a process group of its own */
+    pid_t pid; /* leader of its own process group */
     int pid_fd, out_fd, err_fd;
     struct buf out, err;
 };
@@ -146,7 +147,7 @@ static int start_helper(const char *name, const char *registry, struct helper *h
         return -errno;
     h->err_fd = ends[4];
     err_write = ends[5];
-    /* A registry's name fits into an empty pipe: this does not block. */
+    /* A registry's name fits into an empty pipe, so this does not block. */
     if (write(in_write, registry, strlen(registry)) < 0)
         return -errno;
     int r = spawn_helper(program, in_read, out_write, err_write, &h->pid);
@@ -156,7 +157,8 @@ static int start_helper(const char *name, const char *registry, struct helper *h
     return h->pid_fd < 0 ? -errno : 0;
 }
 
-/* What is there now; the pipe may stay open in something that the helper has left behind. */
+/* Reads what the pipe contains now. A process that the helper has left behind may keep the
+ * pipe open. */
 static int drain(int *fd, struct buf *b) {
     char data[4096];
     ssize_t got = read(*fd, data, sizeof(data));
@@ -167,8 +169,8 @@ static int drain(int *fd, struct buf *b) {
     return got > 0 ? buf_append(b, data, (size_t)got) : 0;
 }
 
-/* Reads until the helper has ended. Its stderr is for the error's text: what is too much is
- * dropped. */
+/* Reads until the helper has ended. Its stderr is used for the error's text only, so the rest of a
+ * long one is dropped. */
 static int follow_helper(struct helper *h, const struct call *call) {
     for (;;) {
         struct pollfd p[4] = {{.fd = h->out_fd, .events = POLLIN},
@@ -197,7 +199,7 @@ static int follow_helper(struct helper *h, const struct call *call) {
     }
 }
 
-/* @ret_status: of waitpid. What a helper has started ends with it when it had to be killed. */
+/* @ret_status: of waitpid. When the helper must be killed, its whole process group is killed. */
 static int run_helper(const char *name, const char *registry, const struct call *call,
                       struct helper *h, int *ret_status) {
     int r = start_helper(name, registry, h);
@@ -236,8 +238,8 @@ static void quote(const char *text, char out[HELPER_QUOTED_MAX + 1]) {
     out[n] = '\0';
 }
 
-/* The helper failed. Returns 0 when it said that it has no credentials: the registry may be public.
- * By the protocol it says so on stdout. */
+/* Handles a failed helper. Returns 0 when the helper reported that it has no credentials: the
+ * registry may be public. The protocol defines that this report comes on stdout. */
 static int failure(const char *name, const char *registry, int status, const struct helper *h,
                    struct err *err) {
     if (strstr(buf_text(&h->out), "credentials not found"))
@@ -250,7 +252,7 @@ static int failure(const char *name, const char *registry, int status, const str
                    killed ? WTERMSIG(status) : WEXITSTATUS(status), text[0] ? ": " : "", text);
 }
 
-/* Returns 1 found; 0 it has none; -errno. */
+/* Returns 1 found; 0 the helper has no credentials; -errno. */
 static int take_answer(const char *name, const char *registry, int status, const struct helper *h,
                        struct image_auth *ret, struct err *err) {
     if (status != 0)

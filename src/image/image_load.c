@@ -1,7 +1,7 @@
 /* Sends the archive that a job names in `load` to Docker.
  *
  * images_acquire() calls image_load_run() when the image is not present. Docker answers 200 before
- * it looks into the archive, so a failure comes as an error in its stream. The transfer sends no
+ * it reads the archive, so a failure is reported as an error in its stream. The transfer sends no
  * more bytes than the file had when it was opened. */
 #include "image_load.h"
 
@@ -27,8 +27,8 @@ static const char *reason(int r) {
     }
 }
 
-/* A task may have put a FIFO or a link in its place. With volumes enabled a job names any file of
- * the host. */
+/* A task may have replaced the archive by a FIFO or a link. With volumes enabled a job may name any
+ * file of the host. */
 static int open_archive(const char *root, const char *path, struct err *err) {
     AUTO_FREE char *clean_root = root ? path_text_clean(root) : NULL;
     AUTO_FREE char *clean = path_text_clean(path);
@@ -64,7 +64,7 @@ int image_load_run(struct docker *d, const char *root, const char *archive, cons
     int r = docker_do(d, &within, &rq, NULL, NULL, err);
     if (r == 0)
         r = image_progress_end(told);
-    if (r == 0 && told->error[0]) /* the status was sent before Docker looked into the archive */
+    if (r == 0 && told->error[0]) /* the status was sent before Docker read the archive */
         r = err_set(err, ERR_PLAIN, EIO, "%s", told->error);
     image_progress_done(told);
     free(told);

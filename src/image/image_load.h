@@ -1,9 +1,10 @@
 #pragma once
-/* An archive of images (docker save) from a task's folder into Docker. */
+/* Loads an archive of images (made by docker save) from a task's folder into Docker. */
 #include "paddock/docker.h"
 
-/** Blocks until Docker has taken @archive, half an hour at most. @root: it must lie below, links
- * followed (NULL = anywhere). Returns 0; -errno with @err (ERR_PLAIN): outside, no regular file, or
- * what Docker says of it. That it held a certain image is not told. */
+/** Blocks until Docker has loaded @archive, half an hour at most. @root: the folder that must
+ * contain @archive after all links are followed (NULL = anywhere). Returns 0, or -errno with @err
+ * (ERR_PLAIN): @archive is outside of @root, it is no regular file, or Docker refused it. A result
+ * of 0 does not mean that the archive contained a certain image. */
 int image_load_run(struct docker *d, const char *root, const char *archive, const struct call *call,
                    struct err *err) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* Reads the stream of JSON documents that Docker sends while it pulls or loads an image.
  *
- * image_pull.c and image_load.c feed it. Progress is a document that says something new: Docker 29
- * repeats its lines every 100 ms while nothing comes. The stream is sent after the status 200, so
+ * image_pull.c and image_load.c feed it. Progress is a document with new contents: Docker 29
+ * repeats its lines every 100 ms while no data arrives. The stream is sent after the status 200, so
  * an error of the pull is one of its documents. A registry's error page can make a line of any
  * length; such a line is skipped, but searched for its error. */
 #include "image_progress.h"
@@ -44,14 +44,14 @@ static uint64_t hash_of(const char *text, size_t len) {
     return h;
 }
 
-/* A document that repeats the last one of its layer is no progress. Docker 29 repeats them ten
- * times a second, also while nothing comes. */
+/* A document that repeats the last one of its layer is no progress. Docker 29 repeats documents ten
+ * times a second, even while no data arrives. */
 static void note_change(struct image_progress *p, uint64_t *last, uint64_t hash) {
     p->changes += *last != hash;
     *last = hash;
 }
 
-/* NULL: a status that says nothing of how far a layer is. */
+/* Returns NULL when the status does not describe the progress of a layer. */
 static struct image_layer *set_state(struct image_progress *p, const char *id, const char *status) {
     static const struct {
         const char *status;
@@ -113,7 +113,7 @@ static int take_line(struct image_progress *p, const char *line, size_t len) {
     return 0;
 }
 
-/* The head of a line that is longer than we keep: the page of an error, for example. */
+/* Handles the start of a line that is longer than we keep, such as an error page. */
 static void take_head(struct image_progress *p, const char *head, size_t len) {
     char error[sizeof(p->error)];
     if (json_value_cut_text(head, len, "error", error, sizeof(error)) ||
@@ -122,7 +122,7 @@ static void take_head(struct image_progress *p, const char *head, size_t len) {
     note_change(p, &p->other, hash_of(head, len));
 }
 
-/* Takes one piece of a line: up to its end when @ends. */
+/* Handles one piece of a line. @ends: the piece ends the line. */
 static int take_piece(struct image_progress *p, const char *data, size_t len, bool ends) {
     int r = 0;
     size_t room = PROGRESS_LINE_MAX - p->line.len;
@@ -143,7 +143,7 @@ static int take_piece(struct image_progress *p, const char *data, size_t len, bo
     return r;
 }
 
-/* Documents are lines; blank ones mean nothing. */
+/* Each line is a document; blank lines are skipped. */
 int image_progress_feed(struct image_progress *p, const char *data, size_t len) {
     int r = 0;
     while (r == 0 && len > 0) {
@@ -161,7 +161,7 @@ int image_progress_end(struct image_progress *p) {
     return image_progress_feed(p, "\n", 1);
 }
 
-/* As Docker's own tools print sizes. */
+/* Formats a size as Docker's own tools do. */
 static void size_text(int64_t bytes, char *out, size_t size) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double v = (double)bytes;

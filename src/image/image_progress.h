@@ -1,6 +1,6 @@
 #pragma once
-/* A pull's progress stream (JSON documents in a row) as figures that people read. Pure; one thread.
- */
+/* Parses a pull's progress stream (a sequence of JSON documents) and builds a text for people from
+ * it. Pure; one thread. */
 #include "paddock/buf.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 
 struct image_layer {
     char id[24];
-    bool waiting, pulling, pulled; /* pulled: all bytes are here, unpacked or not */
+    bool waiting, pulling, pulled; /* pulled: all bytes have arrived, unpacked or not */
     int64_t current, total;        /* bytes */
     uint64_t last;                 /* hash of its last document */
 };
@@ -18,21 +18,21 @@ struct image_progress {
     struct buf line; /* an unfinished document */
     struct image_layer layers[IMAGE_LAYERS_MAX];
     size_t n;
-    uint64_t other;    /* hash of the last document that is of no layer */
-    uint64_t changes;  /* documents that said something new: progress */
-    bool passing_over; /* until the end of a line that is too long */
-    char error[512];   /* "" = none was told */
+    uint64_t other;    /* hash of the last document that belongs to no layer */
+    uint64_t changes;  /* documents with new contents: progress */
+    bool passing_over; /* skipping until the end of a line that is too long */
+    char error[512];   /* "" = no error was reported */
 };
 
 void image_progress_init(struct image_progress *p);
 void image_progress_done(struct image_progress *p);
 
-/** Takes bytes as they come. A line longer than 64 KiB is passed over, but for an error in it.
- * Returns 0; -EPROTO what is no such stream; -ENOMEM. */
+/** Parses the next bytes of the stream. A line longer than 64 KiB is skipped, except for an error
+ * in it. Returns 0; -EPROTO when this is no such stream; -ENOMEM. */
 int image_progress_feed(struct image_progress *p, const char *data, size_t len) MUST_CHECK;
 
-/** The stream has ended: what comes behind the last newline counts too. Returns as
- * image_progress_feed. */
+/** Ends the stream, and parses the text after the last newline. Returns the same values
+ * as image_progress_feed(). */
 int image_progress_end(struct image_progress *p) MUST_CHECK;
 
 /** "Pulled 1/3 (5.2MiB/20.1MiB) layers: 1 waiting/1 pulling - est 12.5s remaining". @elapsed_us:

@@ -1,8 +1,8 @@
 /* One pull of an image.
  *
  * image_share.c calls image_pull_run() for the first of the tasks that want the image. A pull ends
- * when Docker ends it, when its total time is over, or when no progress has come for too long. The
- * errors of a registry are temporary more often than not, so they are recoverable. */
+ * when Docker ends it, when its total time is over, or when no progress has come for too long. Most
+ * errors of a registry are temporary, so they are recoverable. */
 #include "image_pull.h"
 
 #include "image_progress.h"
@@ -21,15 +21,15 @@ struct running {
     const struct image_pull *pull;
     struct image_progress progress;
     uint64_t begun_us, told_us;
-    uint64_t changes, moved_us; /* the progress that was last seen, and when */
+    uint64_t changes, moved_us; /* the last progress, and when it came */
 };
 
-/* Docker's texts: of a pull, and of a create with each of its image stores. */
+/* These are Docker's texts: for a pull, and for a create with each of its image stores. */
 bool image_pull_lacks_platform(const char *text) {
     return strstr(text, "no matching manifest for ") || strstr(text, "the specified platform (");
 }
 
-/* As the built-in driver's pattern "Error: image .+ not found". */
+/* The same as the built-in driver's pattern "Error: image .+ not found". */
 bool image_pull_is_absent(const char *text) {
     if (image_pull_lacks_platform(text))
         return true;
@@ -73,7 +73,7 @@ static char *make_path(const struct image_ref *ref) {
     return path;
 }
 
-/* @ret_header: NULL without credentials. */
+/* Sets @ret_header to NULL when there are no credentials. */
 static int find_credentials(const struct image_pull *p, const char *registry,
                             const struct call *call, char **ret_header, struct err *err) {
     AUTO_IMAGE_AUTH struct image_auth auth = {0};
@@ -91,8 +91,8 @@ static int find_credentials(const struct image_pull *p, const char *registry,
     return r == 1 && !*ret_header ? err_oom(err) : 0;
 }
 
-/* Docker's words for an image that the registry does not have, where they come in the stream with a
- * 200. */
+/* Docker's texts for an image that the registry does not have, when they arrive in the stream after
+ * a status of 200. */
 static bool is_missing(const char *text) {
     return image_pull_is_absent(text) || strstr(text, "manifest unknown") ||
            strstr(text, ": not found") || strstr(text, "repository does not exist");
@@ -125,7 +125,7 @@ static int run(const struct image_pull *p, const struct call *call, const char *
     int result = docker_do(p->docker, call, &rq, NULL, NULL, &failed);
     if (result == 0)
         result = image_progress_end(&r->progress);
-    if (r->progress.error[0]) /* Docker has said why; the status came long before */
+    if (r->progress.error[0]) /* Docker has sent the reason, long after the status */
         result = fail(p, -EIO, r->progress.error, err);
     else if (result == -ETIMEDOUT)
         result = fail(p, result,

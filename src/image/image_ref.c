@@ -36,7 +36,7 @@ static bool is_path_part(const char *s, size_t len) {
         else
             return false;
     }
-    return false; /* empty, or ends in a joint */
+    return false; /* empty, or it ends with a separator */
 }
 
 static bool is_path(const char *s, size_t len) {
@@ -101,8 +101,8 @@ static bool is_digest(const char *s) {
     return hex >= DIGEST_HEX_MIN && s[1 + hex] == '\0';
 }
 
-/* Docker's rule: the first part is a registry when it has a dot or a colon, or capitals, or is
- * "localhost". */
+/* Docker's rule: the first part is a registry when it has a dot or a colon, or capitals, or
+ * is "localhost". */
 static bool looks_like_registry(const char *s, size_t len) {
     if (len == strlen("localhost") && memcmp(s, "localhost", len) == 0)
         return true;
@@ -149,7 +149,7 @@ int image_ref_parse(const char *text, struct image_ref *ret) {
         return -EINVAL;
 
     memcpy(ref.repo, text, name);
-    if (at) { /* the digest says it all: a tag beside it is dropped */
+    if (at) { /* the digest is enough: a tag next to it is dropped */
         memcpy(ref.repo + name, at, all - len);
         ref.tag[0] = '\0';
     } else if (ref.tag[0] == '\0') {
@@ -188,7 +188,8 @@ size_t image_ref_repo_len(const char *name) {
     return end ? (size_t)(end - name) : strlen(name);
 }
 
-/* The name goes into the path as it is: the API takes slashes, and @ and : are allowed there. */
+/* The name is not escaped in the path: the API accepts slashes, and @ and : are allowed in
+ * a path. */
 char *image_ref_inspect_path(const char *name) {
     char *path;
     return asprintf(&path, "/images/%s/json", name) < 0 ? NULL : path;

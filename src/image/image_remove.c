@@ -1,10 +1,12 @@
 /* Removes an image that no task uses any more. Called by image_users.c on the pool.
  *
- * It is done without force, so an image that any container uses stays. A name that no task used
- * stays, too, with its image: the node's operator may have tagged or pulled the same image. Then
- * only the tasks' names are removed. An image whose names are all the tasks' is removed by id. When
- * these names are of several repositories, Docker wants force for that. Force does not spare
- * stopped containers, so we ask for containers first. */
+ * The removal is done without force, so Docker keeps an image that any container uses. When the
+ * image has a name that no task used, the image and that name are kept, because the node's operator
+ * may have tagged or pulled the same image. Then only the tasks' names are removed.
+ *
+ * An image that has only names of tasks is removed by id. When these names belong to several
+ * repositories, Docker requires force. Force also removes images of stopped containers, so we ask
+ * Docker for containers of the image first. */
 #include "image_remove.h"
 
 #include "image_ref.h"
@@ -15,8 +17,8 @@
 
 #define REMOVE_TIMEOUT_US (60 * US_PER_SEC) /* of each call */
 
-/* @escaped: an id or a name, fit for the path. The API takes slashes, '@' and ':' of a name as they
- * are. */
+/* @escaped: an id or a name, escaped for the path. The API accepts unescaped slashes, '@' and ':'
+ * in a name. */
 static int delete_image(struct docker *d, const char *escaped, bool force, struct err *err) {
     AUTO_FREE char *path = NULL;
     if (asprintf(&path, "/images/%s?force=%d", escaped, force) < 0) {
@@ -28,7 +30,7 @@ static int delete_image(struct docker *d, const char *escaped, bool force, struc
     return docker_do(d, &call, &rq, NULL, NULL, err);
 }
 
-/* Any container, running or not. Unsure is yes. */
+/* Returns true when the image has a container, running or not, or when that is not known. */
 static bool has_containers(struct docker *d, const char *id) {
     AUTO_JSON json_t *filters = json_pack("{s:[s]}", "ancestor", id);
     AUTO_JSON json_t *list = NULL;
@@ -38,8 +40,9 @@ static bool has_containers(struct docker *d, const char *id) {
            json_array_size(list) + skipped > 0;
 }
 
-/* One of the names that Docker has for the image is a task's: the same name, or a digest in the
- * repository of one. A pull by tag leaves such a digest. */
+/* Returns true when @value, one of Docker's names of the image, belongs to a task: a task used the
+ * same name, or the digest is in the repository of a task's name. A pull by tag leaves such
+ * a digest. */
 static bool is_task_name(const struct strv *used, const json_t *value, bool is_digest) {
     const char *name = json_string_value(value);
     for (size_t i = 0; name && i < used->n; i++) {
@@ -55,7 +58,7 @@ static bool is_task_name(const struct strv *used, const json_t *value, bool is_d
     return false;
 }
 
-/* How many of @names are no task's. */
+/* Returns how many of @names belong to no task. */
 static size_t count_others(const struct strv *used, const json_t *names, bool are_digests) {
     size_t i, n = 0;
     json_t *name;
@@ -63,7 +66,7 @@ static size_t count_others(const struct strv *used, const json_t *names, bool ar
     return n;
 }
 
-/* The image keeps its other names. */
+/* Removes the tasks' names. The image keeps its other names. */
 static int remove_names(struct docker *d, const char *id, const struct strv *used,
                         const json_t *tags, struct err *err) {
     if (has_containers(d, id))

@@ -1,6 +1,8 @@
-/* One pull at a time per image string and task credentials: the first caller's thread does it, the
- * others wait for its result. If the first one is cancelled, or its own time is over, the next
- * takes over. */
+/* Allows one pull at a time per image string and task credentials. The first caller's thread does
+ * the pull (it leads), and the others wait for its result. When the leader is cancelled or its time
+ * is over, a waiter becomes the leader.
+ *
+ * images_acquire() calls image_share_pull() for an image that is not present. */
 #include "image_share.h"
 
 #include "image_pull.h"
@@ -8,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-struct sharer { /* on the stack of each who waits for a pull */
+struct sharer { /* on the stack of each caller that waits for a pull */
     const struct image_want *want;
     struct sharer *next;
 };
@@ -25,7 +27,8 @@ struct image_shared {
     struct image_shared *next;
 };
 
-/* As one text: two tasks with other credentials do not share a pull, nor its failure. */
+/* Returns the credentials as one text. Two tasks with different credentials share neither a pull
+ * nor its failure. */
 static char *credentials_of(const struct image_want *w) {
     char *text;
     int n = asprintf(&text, "%s\n%s\n%s\n%d", w->username ? w->username : "",
@@ -84,7 +87,7 @@ static void leave(struct images *im, struct image_shared *p, struct sharer *me) 
     shared_free(p);
 }
 
-/* Progress goes to all who wait. Their event functions do not block. */
+/* Reports progress to all waiters. Their event functions do not block. */
 static void tell_sharers(void *ctx, const char *message) {
     struct image_shared *p = ctx;
     pthread_mutex_lock(&p->im->lock);
@@ -94,8 +97,9 @@ static void tell_sharers(void *ctx, const char *message) {
     pthread_mutex_unlock(&p->im->lock);
 }
 
-/* The lead: does the pull, without the lock. Its result is that of all, unless it is its own affair
- * (cancelled, its time is over): then it is returned alone, and somebody else takes over. */
+/* Does the pull as the leader, without the lock. All waiters get this result, unless the leader was
+ * cancelled by its own caller or its own time was over. Then only the leader gets the result, and a
+ * waiter becomes the leader. */
 static int lead(struct images *im, struct image_shared *p, const struct call *call,
                 const struct image_want *want, struct err *err) {
     struct image_pull job = {.docker = im->o.docker,

@@ -1,5 +1,6 @@
 #pragma once
-/* What the parts of the image module share: the table of users, the pulls, one lock over both. */
+/* The data that the files of the image module share: the table of users and the pulls, under
+ * one lock. */
 #include "image_waiters.h"
 #include "paddock/image.h"
 
@@ -10,11 +11,11 @@ struct images {
     struct images_options o;
     char *auth_config, *auth_helper;
     struct loop_timer *timer; /* the next removal */
-    pthread_mutex_t lock;     /* guards all below; held by no call that blocks */
+    pthread_mutex_t lock;     /* guards all fields below; no call that blocks holds it */
     struct image_waiters waiters;
     struct image_held *held;
     struct image_shared *shared;
-    unsigned removals; /* that have ended: what was seen before one may be gone */
-    unsigned looks;    /* that wait for their answer: no removal begins */
-    bool put_off;      /* a removal was, because of them: no more of them until it has begun */
+    unsigned removals; /* how many have ended; an image seen before one of them may be removed */
+    unsigned looks;    /* how many wait for their answer; while there is one, no removal begins */
+    bool put_off;      /* a removal was put off because of looks; no new look begins before it */
 };

@@ -1,7 +1,9 @@
-/* Who uses which image, and when it is removed: after a delay, when its last user has gone.
+/* Reference counts of images, and garbage collection: an image is removed after a delay when its
+ * last user has released it.
  *
- * The removal itself (image_remove.c) runs on the pool. A caller that wants an image while
- * it is being removed waits for the end of the removal. */
+ * images.c adds users, and src/task adds those of the tasks and networks that it finds after a
+ * restart. src/task releases them. The removal itself (image_remove.c) runs on the pool. A caller
+ * that needs an image while it is being removed waits until the removal has finished. */
 #include "image_remove.h"
 #include "image_users.h"
 
@@ -19,7 +21,7 @@
 struct image_held {
     char id[80];
     struct strv users;
-    struct strv names;     /* by which tasks have asked for it, also earlier users' */
+    struct strv names;     /* the names in the tasks' requests, also those of earlier users */
     uint64_t remove_at_us; /* 0 = in use or not to be removed */
     bool removing;
     struct image_held *next;
@@ -69,7 +71,7 @@ int image_users_hold(struct images *im, const char *image_id, const char *name,
            image_waiters_wait(&im->waiters, &im->lock, &call) == 0)
         ;
     pthread_mutex_unlock(&im->lock);
-    return r == 1 ? 0 : r; /* a container runs of it: Docker keeps it whatever the removal does */
+    return r == 1 ? 0 : r; /* a container of it runs, so Docker keeps the image in any case */
 }
 
 static void drop_held(struct images *im, struct image_held *h) {
@@ -92,7 +94,8 @@ static void arm_posted(void *arg) {
         if (h->remove_at_us && !h->removing && (!first || h->remove_at_us < first))
             first = h->remove_at_us;
     if (im->put_off && (!first || first > clock_now_us() + REMOVE_PAUSE_US))
-        first = clock_now_us() + REMOVE_PAUSE_US; /* whose turn it was may be in use again */
+        first = clock_now_us() +
+                REMOVE_PAUSE_US; /* the image of the put-off removal may be in use again */
     pthread_mutex_unlock(&im->lock);
     loop_timer_at(im->timer, first);
 }
@@ -155,7 +158,7 @@ static void remove_work(void *arg) {
     removal_free(x);
 }
 
-/* NULL when out of memory. */
+/* Returns NULL when out of memory. */
 static struct removal *removal_new(struct images *im, const struct image_held *h) {
     struct removal *x = calloc(1, sizeof(*x));
     if (!x)

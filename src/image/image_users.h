@@ -1,13 +1,13 @@
 #pragma once
-/* The table of users: see image_users.c. */
+/* The table of image users; see image_users.c. */
 #include "image_store.h"
 
-/** Under the lock. @name: by which @user asked for it, "" = not known. Returns 0; 1 it is being
- * removed right now; -ENOMEM. */
+/** Adds @user to image @id. The caller holds the lock. @name: the image's name in the request of
+ * @user, "" = not known. Returns 0; 1 when the image is being removed now; -ENOMEM. */
 int image_users_add(struct images *im, const char *id, const char *name,
                     const char *user) MUST_CHECK;
-/** Under the lock: a removal is under way. */
+/** Returns true while a removal is running. The caller holds the lock. */
 bool image_users_removing(const struct images *im);
-/** The timer's: starts the removals that are due. */
+/** The timer's callback: starts the due removals. */
 void image_users_on_timer(void *im);
 void image_users_free(struct images *im);

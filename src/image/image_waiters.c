@@ -1,7 +1,7 @@
 /* Threads that wait until a pull or a removal of an image has ended.
  *
- * image_share.c, image_users.c and images.c call it. It is not a condition variable, because a
- * waiter must end with its call's cancel, too: each waiter has an eventfd for poll(). */
+ * image_share.c, image_users.c and images.c call it. A condition variable would not do, because a
+ * waiter must also end when its call is cancelled. So each waiter has an eventfd for poll(). */
 #include "image_waiters.h"
 
 #include <poll.h>

@@ -1,9 +1,9 @@
-/* How an image gets here: a present one is used when its name has a fixed tag or a digest. Else it
- * comes from the archive in `load`, or from a pull.
+/* Makes an image present. A present image is used when its name has a fixed tag or a digest.
+ * Otherwise it is loaded from the archive in `load`, or pulled.
  *
- * StartTask calls images_look() early and images_acquire() later. An image that is found is held in
- * the table of users under the same lock under which a removal begins, so it cannot be removed in
- * between. */
+ * StartTask calls images_look() early and images_acquire() later. A found image is added to the
+ * table of users under the lock under which a removal begins, so it cannot be removed
+ * in between. */
 #include "image_load.h"
 #include "image_ref.h"
 #include "image_share.h"
@@ -73,14 +73,14 @@ static int inspect_image(struct images *im, const struct call *call, const char 
     return r < 0 ? r : take_image(j, ret, err);
 }
 
-/* ---- asked for ahead ---- */
+/* ---- asking in advance ---- */
 
 struct image_look {
     struct images *im;
-    struct docker_begun *asked; /* NULL once it was answered */
+    struct docker_begun *asked; /* NULL after the answer was read */
 };
 
-/* A tag beside a digest does not count. */
+/* A tag next to a digest is ignored. */
 static const char *name_of(const struct image_want *want, const struct image_ref *ref) {
     return ref->tag[0] ? want->image : ref->repo;
 }
@@ -131,12 +131,13 @@ static int look_answer(struct image_look *look, const struct call *call, struct 
     return r < 0 ? r : take_image(j, ret, err);
 }
 
-/* Held by @user_id, if it was there when @removals had ended: 0. 1: look again. */
+/* Holds an image for @user_id that Docker reported when @removals removals had ended. Returns 0; 1
+ * when the image may have been removed since, so that the caller must ask again; -errno. */
 static int hold_seen(struct images *im, const struct call *call, unsigned removals, const char *id,
                      const char *name, const char *user_id, struct err *err) {
     pthread_mutex_lock(&im->lock);
     int w = 0;
-    int r = 1; /* perhaps this one was removed, after Docker had answered */
+    int r = 1; /* a removal ended after Docker answered; it may have been of this image */
     if (removals == im->removals) {
         r = image_users_add(im, id, name, user_id);
         w = r == 1 ? image_waiters_wait(&im->waiters, &im->lock, call) : 0;
@@ -154,7 +155,7 @@ static unsigned removals_now(struct images *im) {
     return n;
 }
 
-/* Present and held: 0. -ENOENT: not here. */
+/* Holds a present image. Returns 0; -ENOENT when it is not present; other -errno. */
 static int hold_present(struct images *im, const struct call *call, const char *name,
                         const char *user_id, struct image *ret, struct err *err) {
     int r;
@@ -167,7 +168,8 @@ static int hold_present(struct images *im, const struct call *call, const char *
     return r;
 }
 
-/* As hold_present, by the answer to @look where that says that it is here. Taken. */
+/* Like hold_present(), but uses the answer of @look when that found the image. Takes ownership of
+ * @look. */
 static int hold_looked(struct images *im, const struct call *call, struct image_look *look,
                        const char *name, const char *user_id, struct image *ret, struct err *err) {
     if (!look)
