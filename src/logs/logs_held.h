@@ -1,36 +1,42 @@
 #pragma once
-/* The tasks that the plugin has given to the log pump, each with its whole request and the write
- * ends of its FIFOs. While an end is open here, logmon sees no end of file, whatever happens to the
- * pump. All functions: any thread; none waits. */
+/* The tasks that the plugin has given to the log pump. Each has its whole request and the write
+ * ends of its FIFOs.
+ *
+ * While a write end is open here, logmon sees no end of file, whatever happens to the pump. All
+ * functions: any thread; none waits. */
 #include "paddock/logpump.h"
 #include "paddock/strv.h"
 
 struct logs_held;
 
+/** Returns 0; -ENOMEM. Owner: caller, logs_held_free(). */
 int logs_held_new(struct logs_held **ret) MUST_CHECK;
 /** Closes all FIFOs. NULL allowed. */
 void logs_held_free(struct logs_held *l);
 
-/** Opens the FIFOs and keeps the request, instead of what there is of the same task. Its end cannot
- * be asked for until logs_held_asked. Returns 0; -errno with @err. */
+/** Opens the FIFOs and keeps the request. Replaces an existing hold of the same task. The end of
+ * the task cannot be asked for until logs_held_asked(). Returns 0; -errno with @err. */
 int logs_held_add(struct logs_held *l, const struct logpump_task *t, struct err *err) MUST_CHECK;
-/** The FIFOs close. @number: of the hold, for the task may be held anew by now; 0 = whichever there
- * is. */
+/** Closes the FIFOs and forgets the request. @number: the number of the hold, because the task may
+ * be held anew by now; 0: any hold of the task. */
 void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long number);
 
-/** The request `carry` (pump_proto.h); NULL: not held. From now on it says that the task is not
- * new;
- * @runs: and that its container runs. Owner: caller. */
+/** Returns the request `carry` (pump_proto.h), or NULL when the task is not held. Later copies say
+ * that the task is not new. @runs: this copy and later ones say that its container runs.
+ * Owner: caller. */
 json_t *logs_held_request(struct logs_held *l, const char *task_id, bool runs);
-/** The process @pump has answered it. */
+/** Notes that the process @pump has answered the request. */
 void logs_held_asked(struct logs_held *l, const char *task_id, pid_t pump);
-/** Adds the tasks whose request was sent to another process than @pump to @ret. Returns 0; -ENOMEM.
- */
+/** Adds to @ret the tasks whose request was last sent to another process than @pump. Leaves out a
+ * task whose request is not answered yet. Returns 0; -ENOMEM. */
 int logs_held_others(struct logs_held *l, pid_t pump, struct strv *ret) MUST_CHECK;
-/** The same of one task. */
+/** Returns true when @task_id is held and its request was last sent to another process
+ * than @pump. */
 bool logs_held_is_others(struct logs_held *l, const char *task_id, pid_t pump);
-/** The task's request was sent to the process @pump. */
+/** Notes that the task's request was sent to the process @pump. Does nothing while another request
+ * of the task is not answered. */
 void logs_held_sent(struct logs_held *l, const char *task_id, pid_t pump);
-/** The number of the hold whose end can be asked for; 0 = none. */
+/** Returns the number of the hold when its end can be asked for, or 0. */
 unsigned long logs_held_to_end(struct logs_held *l, const char *task_id);
+/** Returns true when any task is held. */
 bool logs_held_any(struct logs_held *l);
