@@ -1,8 +1,10 @@
-/* The plugin's requests to the log pump, for src/task. Each task's FIFOs and its whole request are
- * kept (logs_held.c), so that any pump that is met later can be asked to carry the task, also when
- * its position files are gone. Which pump a task was given to is known by the process id.
+/* The plugin's requests to the log pump. src/task calls it.
  *
- * logs_process.c finds or starts the process, logs_watch.c keeps it alive. */
+ * logs_held.c keeps each task's FIFOs and its whole request. So any pump that is met later can be
+ * asked to carry the task, even when its position files are gone. The process id says which pump a
+ * task was given to.
+ *
+ * logs_process.c finds or starts the process, and logs_watch.c keeps it alive. */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
@@ -37,8 +39,8 @@ struct logpump {
 
 /* ---- requests ---- */
 
-/* One request. A pump that dies in the middle is started again and asked again. @rq: taken over.
- * @ret_pump: the process that answered. */
+/* Sends one request and reads the answer. When the pump dies before it answers, another one is
+ * started and asked. @rq: taken over. @ret_pump: the process that answered. */
 static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
                json_t **ret, pid_t *ret_pump, struct err *err) {
     if (!rq)
@@ -56,7 +58,8 @@ static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, js
                        : r;
 }
 
-/* As ask, of a task: the pump's own error is ours, its note is logged. */
+/* Like ask(), about a task. Returns the pump's own error when its answer has one, and logs the note
+ * of its answer. */
 static int ask_task(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
                     const char *task_id, pid_t *ret_pump, struct err *err) {
     AUTO_JSON json_t *answer = NULL;
@@ -76,7 +79,7 @@ static json_t *task_request(const char *op, const char *task_id) {
     return json_pack("{s:s,s:s}", "op", op, "task", task_id);
 }
 
-/* The FIFOs close, whatever is left. */
+/* Closes the task's FIFOs in the pump, whatever is left. */
 static void close_task(struct logpump *p, const char *task_id) {
     struct call call = call_within(NULL, CLOSE_TIMEOUT_US);
     pid_t pump;
@@ -85,7 +88,7 @@ static void close_task(struct logpump *p, const char *task_id) {
                   "the pump does not close the task, ignoring");
 }
 
-/* ---- one verb ---- */
+/* ---- carrying a task ---- */
 
 static int carry(struct logpump *p, const struct call *call, const struct logpump_task *t,
                  bool runs, struct err *err) {
@@ -105,7 +108,7 @@ static int carry(struct logpump *p, const struct call *call, const struct logpum
 bool logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t) {
     struct err err = {0};
     int r = carry(p, call, t, false, &err);
-    /* It stays held: a FIFO without a writer for a moment is one that logmon is done with. */
+    /* The FIFOs stay held: logmon stops reading a FIFO that has no writer even for a moment. */
     if (r < 0)
         log_debug("logpump", LOG_KV("task_id", t->task_id, "error", err.text), "not prepared");
     return r == 0;
@@ -115,10 +118,12 @@ void logpump_begin(struct logpump *p, const char *task_id) {
     struct call call = call_within(NULL, BEGIN_TIMEOUT_US);
     AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, true);
     AUTO_FD int fd = rq ? logs_process_reach(p->process, &call, NULL) : -EBADF;
-    if (rq && (fd < 0 || logs_socket_send(fd, rq, -1) < 0)) /* sent when the next pump is met */
+    /* After a failure, the next pump that is met gets the request. */
+    if (rq && (fd < 0 || logs_socket_send(fd, rq, -1) < 0))
         log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told, ignoring");
     AUTO_JSON json_t *still = logs_held_request(p->held, task_id, true);
-    if (rq && !still) /* its end came in between, and the pump may have heard of that before */
+    /* The task ended in between, and the pump may have received its end before this request. */
+    if (rq && !still)
         close_task(p, task_id);
 }
 
@@ -126,7 +131,7 @@ int logpump_follow(struct logpump *p, const struct call *call, const struct logp
                    struct err *err) {
     int r = carry(p, call, t, true, err);
     if (r < 0)
-        logpump_drop(p, t->task_id); /* whatever the pump has of it */
+        logpump_drop(p, t->task_id); /* the pump may have opened the task */
     return r;
 }
 
@@ -146,9 +151,10 @@ void logpump_forget(struct logpump *p, const char *container_id) {
     }
 }
 
-/* ---- another pump ---- */
+/* ---- handing tasks to another pump ---- */
 
-/* Waits for no answer: what the pump cannot do it reports itself. */
+/* Sends the task's request without waiting for an answer: the pump itself reports what it
+ * cannot do. */
 static int carry_again(struct logpump *p, const struct call *call, const char *task_id) {
     AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, false);
     AUTO_FD int fd = rq ? logs_process_reach(p->process, call, NULL) : -EBADF;
@@ -158,7 +164,7 @@ static int carry_again(struct logpump *p, const struct call *call, const char *t
     AUTO_JSON json_t *still = logs_held_request(p->held, task_id, false);
     if (!rq || still)
         return rq ? r : 0;
-    /* Its end came in between, and the pump may have heard of that before. */
+    /* The task ended in between, and the pump may have received its end before this request. */
     close_task(p, task_id);
     logpump_forget(p, json_string_value(json_object_get(rq, "container")));
     return r;
@@ -178,7 +184,7 @@ static int on_met(void *ctx, pid_t pump) {
     return r;
 }
 
-/* A pump that does not know the task has nothing to finish. */
+/* A pump that does not know the task has nothing to finish, so it gets the request first. */
 static void tell_another(struct logpump *p, const struct call *call, const char *task_id) {
     AUTO_FD int fd = logs_process_reach(p->process, call, NULL);
     pid_t pump = fd < 0 ? 0 : logs_socket_pid(fd);
@@ -186,10 +192,10 @@ static void tell_another(struct logpump *p, const struct call *call, const char 
         log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told of the task");
 }
 
-/* ---- the end ---- */
+/* ---- finishing a task ---- */
 
 static void give_up(struct logpump *p, const char *task_id, unsigned long number) {
-    close_task(p, task_id); /* not taken in time: closed all the same */
+    close_task(p, task_id); /* the output was not taken in time; the FIFOs close all the same */
     logs_held_remove(p->held, task_id, number);
 }
 
@@ -273,7 +279,7 @@ void logpump_finish_free(struct logpump_finish *f) {
     free(f);
 }
 
-/* ---- its CPUs ---- */
+/* ---- CPU affinity ---- */
 
 void logpump_set_affinity(struct logpump *p, const struct affinity *a) {
     logs_process_set_affinity(p->process, a);
@@ -290,7 +296,7 @@ int logpump_metrics(struct logpump *p, struct buf *b) {
     return status ? logs_status_metrics(status, b) : -ENOMEM;
 }
 
-/* ---- for logs_watch.c ---- */
+/* ---- callbacks of logs_watch.c ---- */
 
 static bool is_needed(void *ctx) {
     const struct logpump *p = ctx;
@@ -304,7 +310,7 @@ static void on_report(void *ctx, const char *task_id, const char *text) {
         p->report(p->ctx, task_id, text);
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 static json_t *settings(const struct logpump_options *o) {
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "endpoint", o->endpoint, "cert",
@@ -344,7 +350,8 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
     return 0;
 }
 
-/* A pump that lives sees to its folder itself. */
+/* Removes the pump's folder when it is empty. A running pump holds the folder's lock and removes
+ * the folder itself. */
 static void tidy_up(const struct logpump *p) {
     struct pump_dir dir;
     if (pump_dir_open(p->run_dir, &dir) < 0)

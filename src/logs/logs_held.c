@@ -1,5 +1,7 @@
-/* Keeps the list of tasks for logpump.c. Requests leave as copies: jansson's reference counts are
- * not for several threads. */
+/* Keeps the list of tasks for logpump.c: their requests and the write ends of their FIFOs.
+ *
+ * One mutex protects the list. FIFOs are opened and closed outside of it. Requests leave as copies,
+ * because jansson's reference counts must not be used by several threads. */
 #include "logs_held.h"
 
 #include "paddock/log.h"
@@ -8,18 +10,19 @@
 #include <string.h>
 
 struct held {
-    json_t *rq;           /* `carry`; its members change under the lock alone */
-    unsigned long number; /* this hold's: the task may be held anew while an end is waited for */
+    json_t *rq; /* the request `carry`; its members change under the lock only */
+    /* The number of this hold. The task may be held anew while the end of this hold is awaited. */
+    unsigned long number;
     int fd[2];
-    pid_t pump;  /* the one that the request was sent to last */
-    bool asking; /* the pump is being asked: the end is not to be asked for yet */
+    pid_t pump;  /* the process that the request was sent to last */
+    bool asking; /* the pump has not answered yet: the end must not be asked for */
     struct held *next;
 };
 
 struct logs_held {
     pthread_mutex_t lock;
     struct held *first;
-    unsigned long holds; /* so far */
+    unsigned long holds; /* holds so far; the last number */
 };
 
 static const char *task_of(const struct held *h) {
@@ -98,7 +101,7 @@ json_t *logs_held_request(struct logs_held *l, const char *task_id, bool runs) {
     if (h) {
         rq = json_deep_copy(h->rq);
         json_object_set_new(h->rq, "recovered", json_true());
-        json_object_set_new(h->rq, "since_ns", json_integer(0)); /* more was delivered since */
+        json_object_set_new(h->rq, "since_ns", json_integer(0)); /* more was delivered since then */
     }
     pthread_mutex_unlock(&l->lock);
     return rq;

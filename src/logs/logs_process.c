@@ -1,11 +1,12 @@
-/* Starts `paddock logpump` and asks a running one what it is, for logpump.c and logs_watch.c.
+/* Starts `paddock logpump`, and asks a running one for its version and settings. logpump.c and
+ * logs_watch.c call it.
  *
- * A pump outlives the plugin that started it. So the first one that a plugin meets may be of
- * another version: then a pump of our own is started, which succeeds that one (pump_succeed.c).
- * This happens once in a plugin's life. A pump that is found later was started by another plugin of
- * this client, and two plugins must not end each other's pumps in turns.
+ * A pump outlives the plugin that started it. So the first pump that a plugin meets may be of
+ * another version. Then the plugin starts its own pump, which succeeds the other one
+ * (pump_succeed.c). This happens once in a plugin's life. A pump that is found later was started by
+ * another plugin of this client, and two plugins must not end each other's pumps in turns.
  *
- * A pump that ends by itself soon after its start is started again more and more slowly. One that
+ * A pump that ends by itself soon after its start is started again after a growing pause. One that
  * was killed from outside is started again immediately. */
 #include "logs_process.h"
 
@@ -32,26 +33,28 @@
 #include <sys/wait.h>
 
 #define HELLO_US (5 * US_PER_SEC)
-#define LOOK_AGAIN_US (50 * US_PER_MS) /* one that ends still has the lock */
+#define LOOK_AGAIN_US (50 * US_PER_MS) /* between attempts: a pump that ends still has the lock */
 #define START_PAUSE_FIRST_US (100 * US_PER_MS)
 #define START_PAUSE_MAX_US (5 * US_PER_SEC)
-/* One that lived so long did not end because of its start. One that ended well and sooner found
- * another one at work, or had nothing to do. */
+/* A pump that lived for LIVED_US did not end because of its start. One with exit status 0 that
+ * lived shorter than LIVED_WELL_US found another pump at work, or had nothing to do. */
 #define LIVED_US (10 * US_PER_SEC)
 #define LIVED_WELL_US (1 * US_PER_SEC)
 
 struct logs_process {
     char *program, *run_dir, *settings;
-    json_t *hello; /* what a pump of ours answers */
+    json_t *hello; /* the answer to `hello` of a pump of our version and settings */
     struct loop *loop;
     int log_fds[2];
     struct loop_watch *log_watch;
     char line[PIPE_BUF];
     size_t line_len;
-    pthread_mutex_t starting; /* held while a pump is started: many tasks begin at the same time */
+    /* Held while a pump is started, because many tasks can start at the same time. */
+    pthread_mutex_t starting;
+    /* True after a pump of our version and settings was connected. */
     atomic_bool met;
-    pthread_mutex_t lock;     /* of what follows */
-    struct affinity affinity; /* of the pump */
+    pthread_mutex_t lock;     /* protects the members below */
+    struct affinity affinity; /* of the pump; valid with has_affinity */
     bool has_affinity;
     pid_t met_pid; /* the pump that was met last, and a pidfd of it; -EBADF: none */
     int met_fd;
@@ -59,11 +62,11 @@ struct logs_process {
         pid_t pid;
         uint64_t since_us;
     } children[8];
-    unsigned starts, failures; /* in all; without one that lived in between */
+    unsigned starts, failures; /* all starts; starts in a row that failed */
     uint64_t not_before_us;
 };
 
-/* ---- its log lines ---- */
+/* ---- log lines of the pump ---- */
 
 static void pass_on(const char *line, size_t len) {
     if (len > 0 && line[0] == '{')
@@ -84,7 +87,8 @@ static void on_log(void *arg, uint32_t events) {
         pass_on(at, (size_t)(newline - at));
         at = newline + 1;
     }
-    if (at == p->line && end == p->line + sizeof(p->line)) { /* too long for one of ours */
+    /* A line that fills the buffer is longer than any line of the pump's logger. */
+    if (at == p->line && end == p->line + sizeof(p->line)) {
         pass_on(at, (size_t)(end - at));
         at = end;
     }
@@ -102,9 +106,9 @@ int logs_process_log_fd(const struct logs_process *p) {
     return p->log_fds[1];
 }
 
-/* ---- its end ---- */
+/* ---- end of a pump ---- */
 
-/* @lock is held. */
+/* Logs the end of the pump @c and sets the time of the next start. The caller holds @lock. */
 static void ended(struct logs_process *p, const struct child *c, int status) {
     bool killed =
         WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
@@ -134,7 +138,8 @@ static void ended(struct logs_process *p, const struct child *c, int status) {
                  (unsigned)(pause / US_PER_MS));
 }
 
-/* Returns whether one of them still lives. @lock is held. */
+/* Reaps the pumps that have ended. Returns true when another one still lives. The caller
+ * holds @lock. */
 static bool reap(struct logs_process *p) {
     bool any = false;
     for (size_t i = 0; i < ARRAY_LEN(p->children); i++) {
@@ -156,17 +161,19 @@ void logs_process_reap(struct logs_process *p) {
     pthread_mutex_unlock(&p->lock);
 }
 
-/* A process inherits the mask of the thread that makes it, which is narrower or wider than what is
- * wanted when the reserved cores change at that moment. And a pump that is met can have the mask
- * that was right for the plugin that started it. @lock is held. */
+/* Sets the CPUs of the pump @pid. The caller holds @lock.
+ *
+ * A process inherits the CPU mask of the thread that spawns it. When the reserved cores change at
+ * that moment, this mask is narrower or wider than the wanted one. A pump that is met can also have
+ * the mask that was right for the plugin that started it. */
 static void set_affinity(const struct logs_process *p, pid_t pid) {
     int r = p->has_affinity ? affinity_set_all(pid, &p->affinity) : 0;
-    if (r < 0 && r != -ENOENT) /* -ENOENT: it has ended */
+    if (r < 0 && r != -ENOENT) /* -ENOENT: the pump has ended */
         log_debug("logpump", LOG_KV("errno", strerror(-r)), "the log pump's affinity was not set");
 }
 
-/* A pump of ours that has ended is a child until it was waited for. The few there can be are looked
- * at when the next is started and when the watch notices an end. */
+/* Remembers the child @pid. A pump that has ended stays a child until waitpid(). There are only
+ * few, so they are checked when the next pump is started and when the watch notices an end. */
 static void keep_child(struct logs_process *p, pid_t pid) {
     pthread_mutex_lock(&p->lock);
     set_affinity(p, pid);
@@ -187,7 +194,7 @@ unsigned logs_process_starts(struct logs_process *p) {
     return n;
 }
 
-/* ---- its start ---- */
+/* ---- start of a pump ---- */
 
 static int fill_actions(posix_spawn_file_actions_t *a, int log_fd, int ready_fd) {
     int r = posix_spawn_file_actions_addopen(a, 0, "/dev/null", O_RDONLY, 0);
@@ -197,14 +204,15 @@ static int fill_actions(posix_spawn_file_actions_t *a, int log_fd, int ready_fd)
         r = posix_spawn_file_actions_adddup2(a, log_fd, 2);
     if (r == 0)
         r = posix_spawn_file_actions_adddup2(a, ready_fd, 3);
-    /* Libraries may hold fds without CLOEXEC (libcurl's wake-up pairs). */
+    /* Libraries may have descriptors without CLOEXEC (libcurl's wake-up pairs). */
     if (r == 0)
         r = posix_spawn_file_actions_addclosefrom_np(a, 4);
     return -r;
 }
 
-/* Its own session and stdio: it outlives the plugin, and the agent must see the plugin's stdio end
- * with the plugin. The magic cookie goes, so that nobody takes it for a plugin. */
+/* Spawns the pump with a session and stdio of its own. It outlives the plugin, and the agent must
+ * see the plugin's stdio end together with the plugin. The magic cookie is removed from the
+ * environment, so that the pump is not taken for a plugin. */
 static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_pid) {
     extern char **environ;
     size_t n = 0, kept = 0;
@@ -216,7 +224,7 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
     for (size_t i = 0; i < n; i++)
         if (strncmp(environ[i], "NOMAD_PLUGIN_MAGIC_COOKIE=", 26) != 0)
             env[kept++] = environ[i];
-    /* Once we have met a pump, another kind is another plugin's. */
+    /* When we have met a pump before, a pump of another kind belongs to another plugin. */
     const char *other = atomic_load(&p->met) ? "join" : "succeed";
     char *argv[] = {p->program, (char *)"logpump", p->run_dir, p->settings, (char *)other, NULL};
     posix_spawn_file_actions_t actions;
@@ -239,10 +247,11 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
     return r;
 }
 
-/* Starts it and waits until it listens (or has found that another one does, or has died). */
+/* Starts a pump and waits until it listens. The wait also ends when the new pump has found another
+ * one that listens, or has died. */
 static int spawn(struct logs_process *p, const struct call *call) {
     int ends[2];
-    int r = pump_dir_make(p->run_dir); /* /run is tidied up now and then */
+    int r = pump_dir_make(p->run_dir); /* programs that clean up /run may have removed it */
     if (r < 0)
         return r;
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -267,8 +276,9 @@ static int spawn(struct logs_process *p, const struct call *call) {
     return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
 }
 
-/* ---- one that is there ---- */
+/* ---- connecting to a pump ---- */
 
+/* True when the pump at @fd has our version and settings. */
 static bool is_ours(const struct logs_process *p, int fd, const struct call *call) {
     struct call within = call_within(call, HELLO_US);
     AUTO_JSON json_t *rq = json_pack("{s:s}", "op", "hello");
@@ -277,7 +287,7 @@ static bool is_ours(const struct logs_process *p, int fd, const struct call *cal
            logs_socket_read(fd, &within, 0, &answer, NULL) == 0 && json_equal(answer, p->hello);
 }
 
-/* Is it time for another one? */
+/* True when the pause after the last failed start is over. */
 static bool may_start(struct logs_process *p) {
     pthread_mutex_lock(&p->lock);
     reap(p);
@@ -286,7 +296,8 @@ static bool may_start(struct logs_process *p) {
     return may;
 }
 
-/* -EAGAIN: later. @starting is held. */
+/* Connects to the running pump, or starts one. Returns the descriptor; -EAGAIN to try again later;
+ * another -errno. The caller holds @starting. */
 static int find_or_start(struct logs_process *p, const struct call *call) {
     int fd = logs_socket_connect(p->run_dir, LOGS_CONNECT_US);
     if (fd >= 0 && atomic_load(&p->met))
@@ -320,7 +331,7 @@ int logs_process_reach(struct logs_process *p, const struct call *call, struct e
     }
 }
 
-/* ---- its CPUs ---- */
+/* ---- CPU affinity ---- */
 
 static bool is_alive(int pidfd) {
     struct pollfd p = {.fd = pidfd, .events = POLLIN};
@@ -341,12 +352,12 @@ void logs_process_set_affinity(struct logs_process *p, const struct affinity *a)
     pthread_mutex_lock(&p->lock);
     p->affinity = *a;
     p->has_affinity = true;
-    if (is_alive(p->met_fd)) /* else its number may be another process's by now */
+    if (is_alive(p->met_fd)) /* otherwise the process id may belong to another process */
         set_affinity(p, p->met_pid);
     pthread_mutex_unlock(&p->lock);
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 int logs_process_new(const char *program, const char *run_dir, json_t *settings,
                      const struct affinity *affinity, struct loop *loop,

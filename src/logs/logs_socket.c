@@ -1,5 +1,8 @@
-/* The plugin's end of a connection to the pump, for logs_process.c (hello), logs_watch.c (watch)
- * and logpump.c (requests). Blocks at most as long as its caller's deadline says. */
+/* The plugin's end of a connection to the pump. logs_process.c (hello), logs_watch.c (watch),
+ * logs_status.c (status) and logpump.c (all other requests) use it.
+ *
+ * No function blocks longer than its caller's deadline. While a request to finish a task is
+ * unanswered, the pump sends PUMP_MOVES bytes before the answer; they are skipped here. */
 #include "logs_socket.h"
 
 #include "paddock/buf.h"
@@ -13,14 +16,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define ANSWER_MAX (4u << 20) /* of `status` with some thousand tasks */
+#define ANSWER_MAX (4u << 20) /* bytes; `status` of some thousand tasks fits */
 
 int logs_socket_connect(const char *run_dir, uint64_t limit_us) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", run_dir, PUMP_SOCKET);
     if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
-    /* A pump that does not accept must not hold us: connect() honours the send timeout. */
+    /* A pump that does not accept must not block the caller. connect() obeys the send timeout. */
     struct timeval limit = {.tv_sec = (time_t)(limit_us / US_PER_SEC),
                             .tv_usec = (suseconds_t)(limit_us % US_PER_SEC)};
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -72,6 +75,7 @@ void logs_answer_done(struct logs_answer *a) {
     buf_done(&a->line);
 }
 
+/* Appends @n bytes to the answer, without the PUMP_MOVES before it. */
 static int answer_take(struct logs_answer *a, const char *part, size_t n, struct err *err) {
     size_t moves = 0;
     a->moved = true;

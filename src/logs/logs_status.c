@@ -1,6 +1,7 @@
-/* Asks a running pump for its status and sums it up, for logpump.c and `paddock check`. The
- * question is put from an event loop, so it starts no pump and gives up soon; a pump answers from
- * memory. */
+/* Asks a running pump for its status and sums it up. logpump.c and `paddock check` call it.
+ *
+ * The request can be sent from an event loop. Therefore it starts no pump, and it gives up after a
+ * short time. A pump answers from memory. */
 #include "logs_status.h"
 
 #include "paddock/clock.h"

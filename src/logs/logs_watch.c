@@ -1,8 +1,8 @@
-/* Keeps a pump alive while there are tasks, for logpump.c.
+/* Keeps a pump alive while there are tasks. logpump.c calls it.
  *
- * Three threads take turns: any thread asks for a watch (logs_watch_start); the pool reaches a
- * pump, which can block, and sends it the tasks (`met`); the loop reads the connection. `watched`
- * says that one of them is at it. */
+ * Three kinds of threads take turns. Any thread asks for a watch (logs_watch_start). The pool
+ * reaches a pump, which can block, and sends it the tasks (`met`). The loop reads the connection.
+ * The flag `watched` says that one of them is at work, so a second watch is never started. */
 #include "logs_watch.h"
 
 #include "paddock/clock.h"
@@ -18,24 +18,24 @@
 #include <sys/socket.h>
 
 #define REACH_US (10 * US_PER_SEC)
-#define AGAIN_US (5 * US_PER_SEC) /* after all attempts to start it have failed */
+#define AGAIN_US (5 * US_PER_SEC) /* after all attempts to start a pump have failed */
 
 struct logs_watch {
     struct logs_watch_options o;
     pthread_mutex_t lock;
-    bool watched; /* there is a watch, or somebody is about to set one */
-    int next_fd;  /* from the pool to the loop */
-    /* the loop's thread's */
+    bool watched; /* a watch exists, or is being set up */
+    int next_fd;  /* descriptor on its way from the pool to the loop */
+    /* Used by the loop's thread only. */
     int fd;
     struct loop_watch *watch;
-    struct loop_timer *again; /* another attempt, or a look for a pump that has ended */
+    struct loop_timer *again; /* for another attempt, and for reaping a pump that has ended */
     char line[PUMP_LINE_MAX];
     size_t len;
 };
 
 static void again_posted(void *arg);
 
-/* Nobody watches it: tried again later. Any thread. */
+/* Gives up this watch; the next attempt comes after AGAIN_US. Any thread. */
 static void lost(struct logs_watch *w) {
     pthread_mutex_lock(&w->lock);
     w->watched = false;
@@ -44,7 +44,7 @@ static void lost(struct logs_watch *w) {
         log_warn("logpump", NULL, "out of memory: it is tried again with the next task");
 }
 
-/* ---- on the loop ---- */
+/* ---- the loop's thread ---- */
 
 static void on_report(struct logs_watch *w, const char *line, size_t len) {
     AUTO_JSON json_t *report = json_loadb(line, len, 0, NULL);
@@ -63,7 +63,7 @@ static void on_gone(struct logs_watch *w) {
     pthread_mutex_unlock(&w->lock);
     if (w->o.needed(w->o.ctx))
         logs_watch_start(w);
-    again_posted(w); /* its connection ends a moment before it can be waited for */
+    again_posted(w); /* the connection breaks a moment before the process can be reaped */
 }
 
 static void on_readable(void *arg, uint32_t events) {
@@ -99,7 +99,7 @@ static void watch_posted(void *arg) {
         w->watched = false;
         pthread_mutex_unlock(&w->lock);
     }
-    again_posted(w); /* the one before may have been killed and not yet have been reaped */
+    again_posted(w); /* the previous pump may have been killed and not be reaped yet */
 }
 
 static void on_again(void *arg) {
@@ -115,11 +115,11 @@ static void again_posted(void *arg) {
         loop_timer_at(w->again, clock_now_us() + AGAIN_US);
 }
 
-/* ---- on the pool ---- */
+/* ---- the pool's threads ---- */
 
 static int hand_over(struct logs_watch *w, int fd) {
     pthread_mutex_lock(&w->lock);
-    w->next_fd = fd; /* none is there: watched is taken once */
+    w->next_fd = fd; /* next_fd is free, because `watched` allows one watch only */
     pthread_mutex_unlock(&w->lock);
     int r = loop_post(w->o.loop, watch_posted, w);
     pthread_mutex_lock(&w->lock);
@@ -155,7 +155,7 @@ void logs_watch_start(struct logs_watch *w) {
         lost(w);
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 int logs_watch_new(const struct logs_watch_options *o, struct logs_watch **ret) {
     struct logs_watch *w = calloc(1, sizeof(*w));
