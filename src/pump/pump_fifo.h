@@ -1,8 +1,8 @@
 #pragma once
-/* What the pump does with a log FIFO besides opening it (logpump_fifo_open). */
+/* Finds a log FIFO by the same rules as logpump_fifo_open(). */
 #include "paddock/cleanup.h"
 
-/** Finds the FIFO of @path as logpump_fifo_open does, without opening it.
- *  @ret_fd: O_PATH descriptor of what is there, of any kind; -EBADF when nothing is to be written.
- *  Returns 0; as logpump_fifo_open. Owner: caller. */
+/** Finds the FIFO @path as logpump_fifo_open() does, without opening it. @ret_fd: an O_PATH
+ * descriptor of the file there, which can be of any type; -EBADF when nothing is to be written.
+ * Returns 0; the errors of logpump_fifo_open(). Owner: caller. Context: any thread. */
 int pump_fifo_find(const char *path, int *ret_fd) MUST_CHECK;

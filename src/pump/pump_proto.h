@@ -1,31 +1,34 @@
 #pragma once
-/* What plugin and pump say to each other: one JSON object a line over a unix socket, one request a
+/* The protocol between plugin and pump: one JSON object a line over a unix socket, one request a
  * connection.
  *   {"op":"hello"}
- *       -> {"version":TEXT,"settings":OBJECT}: what the pump is, and what it was started with. A
- *       plugin that has others starts a pump of its own, which ends this one and succeeds it
+ *       -> {"version":TEXT,"settings":OBJECT}: the pump's version and what it was started with. A
+ *       plugin that has others starts its own pump, which ends this one and succeeds it
  *   {"op":"carry","task":ID,"container":ID,"stdout":PATH,"stderr":PATH,"tty":BOOL,"since_ns":N,
  *    "runs":BOOL,"recovered":BOOL}
- *       -> {"ok":true}, with "note":TEXT for the plugin's log; {"errno":N,"error":TEXT}.
- *       With "runs" false the answer comes when FIFOs and position file are open (the container is
- *       about to be started), else when the log can be read. It may be sent any number of times.
- *       "recovered": the task is not new, so where nothing is known of it, its old output may have
- *       been delivered
+ *       -> {"ok":true}, with "note":TEXT for the plugin's log; or {"errno":N,"error":TEXT}.
+ *       "runs" false: the container is about to be started. The answer is sent when the FIFOs and
+ *       the position file are open. "runs" true: the answer is sent when the log can be read.
+ *       "since_ns": delivery starts there (nanoseconds since 1970); 0: at the first line.
+ *       "recovered": the task is not new. When no position of it is known, its earlier output may
+ *       have been delivered. The request may be sent any number of times
  *   {"op":"finish","task":ID}
- *       -> {"ok":true} when all is delivered, with a PUMP_MOVES before it each second in which
- *       output is delivered or Docker has yet to send it; closing the connection gives up
+ *       -> {"ok":true} when everything is delivered. Before it, one PUMP_MOVES is sent in each
+ *       second in which output is delivered or Docker has yet to send it. Closing the connection
+ *       gives up the wait
  *   {"op":"close","task":ID}
- *       -> {"ok":true}: the FIFOs close whatever is left
+ *       -> {"ok":true}: the FIFOs are closed, whatever is left
  *   {"op":"status"}
  *       -> as hello, with "tasks":[...] (pump_entries_status)
  *   {"op":"watch"}, with a descriptor (SCM_RIGHTS) that becomes the pump's stderr
- *       -> {"task":ID,"text":TEXT} for each thing to be said in the task's events; the connection
- *       breaks when the pump dies */
+ *       -> {"task":ID,"text":TEXT} for each message for a task's events; the connection breaks when
+ *       the pump dies */
 
 #define PUMP_MOVES ' '
 #define PUMP_SOCKET "pump.sock"
 #define PUMP_LOCK "pump.lock"
-/* A file per container: ID while it is followed, ID.done from its end until DestroyTask. */
+/* Folder with a file per container: ID while the container is followed, ID.done from its end
+ * until DestroyTask. */
 #define PUMP_RECORDS "positions"
 #define PUMP_DONE ".done"
 #define PUMP_DONE_MAX (64 + sizeof(PUMP_DONE))
