@@ -43,7 +43,7 @@ void svc_task_config_schema(struct rpc_call *c, const ProtobufCMessage *req) {
     hclspec_free(out.spec);
 }
 
-/* Facts: docker-driver 1.2. */
+/* What the client does with each value: docs/internals/nomad-host.md, Capabilities. */
 void svc_capabilities(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Driver__NetworkIsolationSpec__NetworkIsolationMode modes[] = {

@@ -1,5 +1,8 @@
-/* DestroyTask and InspectTask. What is unknown is success for the first. Facts: docker-driver 5.5,
- * 5.6. */
+/* DestroyTask and InspectTask.
+ *
+ * DestroyTask ends what still runs, waits for the last log lines, removes the container and forgets
+ * the task. An unknown task is a success, because Nomad sends DestroyTask after each end. What a
+ * client expects of both calls is in docs/internals/nomad-host.md, Life of a task. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"

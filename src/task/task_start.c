@@ -11,7 +11,8 @@
  *
  * On failure everything is undone: the container is removed, the image reference dropped, the store
  * entry deleted. A failed create or start is repeated when it may succeed the next time: see
- * may_pass() and create_is_recoverable(). */
+ * may_pass() and create_is_recoverable(). What Docker answers to these calls is in
+ * docs/internals/docker.md, Create and start. */
 #include "driver_priv.h"
 #include "siblings.h"
 

@@ -1,5 +1,6 @@
-/* CreateNetwork and DestroyNetwork: made once, found again, by whoever asks; undone when they fail;
- * and the image is held as long as the network is there. Rules: docker-driver 5.12 of the facts. */
+/* CreateNetwork and DestroyNetwork: a network is made once and found again by each later call. A
+ * failed call is undone. The image is held as long as the network exists. What a Nomad client
+ * expects: docs/internals/nomad-host.md, Networks. */
 #include "fake/task_world.h"
 #include "paddock/create.h"
 #include "paddock/docker_pause.h"

@@ -1,7 +1,7 @@
 /* What the driver does every so often, by the waits that it asks its loop for: how often Docker is
- * probed, and when containers that nobody knows are looked for. The waits are told in whole seconds
- * and last a 500th of them; containers look ten minutes old. Rules: docker-driver 1.3, 5.13 of the
- * facts. */
+ * probed, and when dangling containers are looked for. The waits are given in whole seconds and
+ * last a 500th of them; containers look ten minutes old. The periods are those of
+ * docs/internals/nomad-host.md, Fingerprint and TaskEvents, and Dangling containers. */
 #include "../../src/task/driver_priv.h"
 
 #include "fake/task_world.h"

@@ -1,5 +1,5 @@
-/* StartTask against a dockerd that refuses, cuts off, hangs: what is told to Nomad, and that
- * nothing of a failed start is left. Rules: docker-driver 4.1, 4.10 of the facts. */
+/* StartTask against a dockerd that refuses, cuts off or hangs: what Nomad gets, and that nothing of
+ * a failed start is left. What dockerd does there: docs/internals/docker.md, Create and start. */
 #include "fake/task_world.h"
 #include "paddock/create.h"
 

@@ -1,7 +1,7 @@
 /*
  * What the plugin costs, and that it does not grow: memory from smaps_rollup,
- * file descriptors, threads. The figures are the issue's: idle at most 20 MiB
- * resident and 6 MiB anonymous; 100 start and stop cycles change nothing.
+ * file descriptors, threads. The limits are 20 MiB resident and 6 MiB anonymous
+ * when idle; 100 start and stop cycles change nothing.
  */
 package harness
 
