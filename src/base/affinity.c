@@ -1,6 +1,8 @@
-/* Reads and sets the CPUs that the threads of a process may run on. The reconciler keeps the
- * plugin's threads off reserved cores with it, and src/logs the log pump's. The system calls are
- * used directly: the wrappers know 1024 CPUs. */
+/* Reads and sets the CPUs that the threads of a process may run on.
+ *
+ * The reconciler uses it to keep the plugin's threads off reserved cores; src/logs does the same
+ * for the log pump. The system calls are used directly, because the wrappers of the C library
+ * handle only 1024 CPUs. */
 #include "paddock/affinity.h"
 
 #include <dirent.h>
@@ -14,8 +16,8 @@ int affinity_get(pid_t tid, struct affinity *ret) {
     return syscall(SYS_sched_getaffinity, tid, sizeof(ret->mask), ret->mask) < 0 ? -errno : 0;
 }
 
-/* The second round reaches a thread that was made during the first one by a thread that had not
- * been reached yet. */
+/* Two rounds. The second one reaches a thread that was started during the first round by a thread
+ * whose mask was not set yet. */
 int affinity_set_all(pid_t pid, const struct affinity *a) {
     char path[64];
     int r = 0;

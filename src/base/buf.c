@@ -1,3 +1,7 @@
+/* A byte buffer with a limit. Every layer uses it for texts of unknown length.
+ *
+ * The capacity is doubled as needed. The limit applies to the length, so a peer that sends without
+ * end causes -EMSGSIZE instead of filling the memory. */
 #include "paddock/buf.h"
 
 #include <stdarg.h>
@@ -15,7 +19,7 @@ void buf_done(struct buf *b) {
     *b = (struct buf){.limit = b->limit};
 }
 
-/* Room for @more bytes and the NUL. */
+/* Makes room for @more bytes and the NUL. */
 static int buf_reserve(struct buf *b, size_t more) {
     size_t limit = b->limit ? b->limit : BUF_LIMIT_DEFAULT;
     if (more > limit || b->len > limit - more)

@@ -1,3 +1,7 @@
+/* Deadline and cancel of a request.
+ *
+ * All code that waits for Docker, a socket or another process waits here. The cancel is an eventfd
+ * that is written and never read: it stays readable, so every later wait ends immediately, too. */
 #include "paddock/call.h"
 #include "paddock/clock.h"
 
@@ -20,7 +24,7 @@ void cancel_done(struct cancel *c) {
 void cancel_fire(const struct cancel *c) {
     uint64_t one = 1;
     int keep = errno;
-    /* A full counter is as readable as can be. */
+    /* A full counter is readable as well. */
     if (c->fd >= 0 && write(c->fd, &one, sizeof(one)) < 0)
         errno = keep;
 }

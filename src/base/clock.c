@@ -1,3 +1,7 @@
+/* Reads the clocks. All layers use it.
+ *
+ * Deadlines and intervals use the monotonic clock, so a change of the wall clock
+ * does not move them. */
 #include "paddock/clock.h"
 
 #include <time.h>

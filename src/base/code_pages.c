@@ -1,3 +1,7 @@
+/* Returns pages of program code to the page cache, to keep the resident size small.
+ *
+ * serve.c calls it once, after the driver has been activated. It reads /proc/self/maps and uses
+ * MADV_DONTNEED on executable mappings of files that are not writable. */
 #include "paddock/code_pages.h"
 
 #include <limits.h>

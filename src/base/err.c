@@ -1,3 +1,7 @@
+/* Fills the error struct that is passed up to the code that reports an error.
+ *
+ * Functions of config, docker, task and plugin use it. The first error is kept: a later err_set()
+ * does not replace it, so clean-up code may fail without hiding the cause. */
 #include "paddock/err.h"
 
 #include <stdarg.h>

@@ -1,7 +1,7 @@
-/* The reason for a JSON text that cannot be parsed, without any part of that text.
+/* Formats the reason why a JSON text cannot be parsed, without any part of that text.
  *
- * Everybody who parses JSON with jansson and reports the error calls it. jansson's message ends
- * with the characters at the error, which can be a password of an auth file. */
+ * All code that parses JSON with jansson and reports the error calls it. jansson's own message ends
+ * with the characters at the error, which can be a password from an auth file. */
 #include "paddock/json_reason.h"
 
 #include <stdio.h>

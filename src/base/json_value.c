@@ -1,9 +1,9 @@
 /* Parses Docker's JSON and reads values from it.
  *
- * Labels, command lines and image settings are chosen by everybody who uses this dockerd. They can
- * contain NULs, which jansson refuses in keys and which would end a C string early. So each NUL is
- * replaced by U+FFFD before parsing. Such a text then differs from every text of ours, and is never
- * cut short. */
+ * Every user of this dockerd chooses labels, command lines and image settings. They can contain
+ * NULs, which jansson refuses in keys and which would end a C string early. Each NUL is
+ * therefore replaced by U+FFFD before parsing. Such a text then differs from every text of
+ * ours, and is never cut short. */
 #include "paddock/json_value.h"
 #include "paddock/buf.h"
 #include "paddock/json_reason.h"
@@ -35,8 +35,8 @@ bool json_value_bool(const json_t *object, const char *key) {
     return json_is_true(json_object_get(object, key));
 }
 
-/* A copy of @data with each escaped NUL ("\u0000") replaced by U+FFFD, which has the same length.
- * Returns 0 with NULL when there is none; -ENOMEM. */
+/* Copies @data with each escaped NUL ("\u0000") replaced by U+FFFD, whose escape has the same
+ * length. Returns 0, with NULL in *ret when @data has none; -ENOMEM. */
 static int replace_nul(const char *data, size_t len, char **ret) {
     *ret = NULL;
     if (!memmem(data, len, "\\u0000", 6))
@@ -52,7 +52,7 @@ static int replace_nul(const char *data, size_t len, char **ret) {
             memcpy(copy + i, "\\ufffd", 6);
             i += 6;
         } else {
-            i += 2; /* another escape: of "\\u0000" the backslash is the text */
+            i += 2; /* another escape: in "\\u0000" the text is a backslash */
         }
     }
     *ret = copy;
@@ -81,8 +81,8 @@ json_t *json_value_parse(const char *data, size_t len, char *text, size_t text_s
 
 /* ---- text that is cut ---- */
 
-/* Bytes of the character that begins at @text, as JSON text has it: an escape, a pair of escapes of
- * one character, or UTF-8. */
+/* Number of bytes of the character that begins at @text in its JSON form: an escape, two escapes
+ * that form one character, or UTF-8. */
 static size_t unit_len(const char *text, size_t left) {
     unsigned char c = (unsigned char)text[0];
     if (c == '\\') {
@@ -94,7 +94,8 @@ static size_t unit_len(const char *text, size_t left) {
     return c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 }
 
-/* The value's first byte after @from ("\"key\"" ends there), NULL when it is no string. */
+/* @from: just after the key's closing quote. Returns the first byte of the value after the opening
+ * quote, or NULL when the value is not a string. */
 static const char *find_value(const char *from, const char *end) {
     static const char blank[] = " \t\r\n";
     while (from < end && *from && strchr(blank, *from))

@@ -1,8 +1,9 @@
 /* Writes log lines: one JSON object per line on stderr, which the agent's go-plugin host reads.
  *
- * Every module logs through it, on any thread. A line is one write of at most PIPE_BUF bytes, so
- * lines of several threads and processes do not mix. No caller ever waits: when the pipe is full
- * the line is dropped and counted, and the next line that fits reports the count. */
+ * All modules log through it, on any thread. A line is one write of at most PIPE_BUF bytes,
+ * so lines of several threads and processes do not mix. After log_never_wait() no caller
+ * waits: when the pipe is full, the line is dropped and counted, and the next line that fits
+ * reports the count. */
 #include "paddock/log.h"
 #include "paddock/clock.h"
 
@@ -19,12 +20,12 @@
 
 #define LOG_TEXT_MAX 2048 /* of one message or value; less where the line would be too long */
 
-/* Lines that stderr did not take. The one thing that all who write to it share. */
+/* Number of lines that stderr did not take. It is the only state that writers share. */
 static atomic_uint lost;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
-/* PADDOCK_TRACE=docker,pin or all. */
+/* True when the environment enables the debug lines of @module: PADDOCK_TRACE=docker,pin or all. */
 static bool log_traces(const char *module) {
     const char *list = getenv("PADDOCK_TRACE");
     if (!list)
@@ -43,7 +44,8 @@ static bool log_traces(const char *module) {
     return false;
 }
 
-/* A JSON string of @text, cut to less than @max; bytes that are no UTF-8 become '?'. */
+/* Makes a JSON string of @text, cut to less than @max bytes. Bytes that are
+ * not UTF-8 become '?'. */
 static json_t *log_string(const char *text, size_t max) {
     char safe[LOG_TEXT_MAX];
     snprintf(safe, max, "%s", text ? text : "");
@@ -67,7 +69,7 @@ static void log_timestamp(char *out, size_t size) {
     snprintf(out, size, "%s.%06dZ", day, (int)(ns % 1000000000 / 1000));
 }
 
-/* The line, ending with a newline and no NUL. NULL: no memory. */
+/* Makes the line; it ends with a newline and has no NUL. Returns NULL when out of memory. */
 static char *log_line(enum log_level level, const char *module, const char *const *kv,
                       const char *message, const char *when, unsigned lines_lost, size_t text_max,
                       size_t *ret_len) {
@@ -79,7 +81,7 @@ static char *log_line(enum log_level level, const char *module, const char *cons
     for (; kv && kv[0]; kv += 2) {
         json_object_set_new(line, kv[0], log_string(kv[1], text_max));
         if (!kv[1])
-            break; /* the list ends with NULL: a NULL value cannot be told from it */
+            break; /* the list ends with NULL, so a NULL value ends it as well */
     }
     if (lines_lost > 0)
         json_object_set_new(line, "lines_lost", json_sprintf("%u", lines_lost));
@@ -87,7 +89,7 @@ static char *log_line(enum log_level level, const char *module, const char *cons
     json_decref(line);
     size_t len = text ? strlen(text) : 0;
     if (text)
-        text[len++] = '\n'; /* in place of the NUL: one write for the whole line */
+        text[len++] = '\n'; /* replaces the NUL: one write for the whole line */
     *ret_len = len;
     return text;
 }
@@ -111,7 +113,7 @@ void log_write(enum log_level level, const char *module, const char *const *kv, 
         free(text);
         text = log_line(level, module, kv, message, when, before, max, &len);
     }
-    if (!text || write(STDERR_FILENO, text, len) != (ssize_t)len) /* full, or nobody reads */
+    if (!text || write(STDERR_FILENO, text, len) != (ssize_t)len) /* full, or no reader */
         atomic_fetch_add(&lost, before + 1);
     free(text);
     errno = keep;
@@ -135,7 +137,7 @@ int log_never_wait(void) {
         return -errno;
     if (!S_ISFIFO(st.st_mode))
         return 0;
-    /* Opened anew, for O_NONBLOCK belongs to what all that were given this end share. */
+    /* Opened again, because O_NONBLOCK applies to all processes that share this end of the pipe. */
     AUTO_FD int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     return fd < 0 || dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
 }

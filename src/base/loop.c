@@ -1,3 +1,8 @@
+/* An event loop on epoll with timers and work from other threads.
+ *
+ * The driver, the reconciler (src/pin) and the log pump each run one. Watches and timers that a
+ * callback deletes are only marked as dead; their memory is freed at the end of the round, because
+ * the current round may still refer to them. */
 #include "paddock/loop.h"
 #include "paddock/call.h"
 #include "paddock/clock.h"
@@ -21,7 +26,7 @@ struct loop_timer {
     uint64_t at_us; /* 0 = not armed */
     loop_cb cb;
     void *ctx;
-    struct loop_timer *next; /* all timers: walked when one is due, not at each turn */
+    struct loop_timer *next; /* all timers; the list is walked only when one is due */
     bool dead;
 };
 
@@ -35,9 +40,9 @@ struct loop {
     int epoll_fd, wake_fd;
     struct loop_watch *dead_watches;
     struct loop_timer *timers;
-    uint64_t next_us;     /* no armed timer is due before this; 0 = none is armed */
-    bool timers_dead;     /* some timer waits for release */
-    pthread_mutex_t lock; /* of what follows: what other threads touch */
+    uint64_t next_us;     /* no armed timer is due before this time; 0 = none is armed */
+    bool timers_dead;     /* some deleted timer can be freed */
+    pthread_mutex_t lock; /* for the members below, which other threads use */
     struct loop_work *work_first, **work_last;
     bool stop;
 };
@@ -52,7 +57,7 @@ int loop_new(struct loop **ret) {
     AUTO_FD int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_fd < 0)
         return -errno;
-    /* The wake-up carries no watch: NULL tells it apart. */
+    /* The wake-up has no watch: it is recognised by NULL. */
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &ev) < 0)
         return -errno;
@@ -68,7 +73,7 @@ static void loop_wake(struct loop *l) {
     uint64_t one = 1;
     int keep = errno;
     if (write(l->wake_fd, &one, sizeof(one)) < 0)
-        errno = keep; /* full: it is readable anyway */
+        errno = keep; /* the counter is full: the fd is readable anyway */
 }
 
 void loop_run_posted(struct loop *l) {
@@ -118,8 +123,8 @@ void loop_free(struct loop *l) {
     free(l);
 }
 
-/* Of a timer that was put off or deleted since then it may be too early: that turn finds the next.
- */
+/* Notes that a timer is due at @at_us. The noted time can be too early when that timer was changed
+ * or deleted. The loop then wakes up once for nothing and notes the next time. */
 static void loop_note_next(struct loop *l, uint64_t at_us) {
     if (at_us && (!l->next_us || at_us < l->next_us))
         l->next_us = at_us;
@@ -129,7 +134,7 @@ static void loop_run_timers(struct loop *l) {
     uint64_t now = clock_now_us();
     if (!l->next_us || l->next_us > now)
         return;
-    l->next_us = 0; /* what the callbacks arm is noted again */
+    l->next_us = 0; /* the callbacks may arm timers, which are noted again */
     for (struct loop_timer *t = l->timers; t; t = t->next) {
         if (t->dead)
             continue;
@@ -149,7 +154,7 @@ static bool loop_stopping(struct loop *l) {
     return stop;
 }
 
-/* To the microsecond; a kernel before 5.11 can only count milliseconds. */
+/* Waits with a precision of a microsecond. A kernel before 5.11 can only count milliseconds. */
 static int loop_wait(struct loop *l, struct epoll_event *events, int max) {
     uint64_t now = clock_now_us(), us = l->next_us > now ? l->next_us - now : 0;
     struct timespec limit = {.tv_sec = (time_t)(us / US_PER_SEC),

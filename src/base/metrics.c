@@ -1,8 +1,8 @@
-/* Writes metrics as Prometheus text, for the parts of the plugin that count something (pin, docker,
+/* Writes metrics as Prometheus text, for the modules that count something (pin, docker,
  * logs, the driver).
  *
- * A histogram is read while it is filled, so its count is made from the buckets that were read: the
- * last bucket and the count are always the same, as Prometheus requires. */
+ * A histogram is read while other threads fill it. Its count is therefore the sum of the buckets
+ * that were read, so that the last bucket always equals the count, as Prometheus requires. */
 #include "paddock/metrics.h"
 
 #include <dirent.h>
@@ -30,7 +30,7 @@ int metrics_one(struct buf *b, const char *name, const char *type, const char *h
     return r < 0 ? r : metrics_sample(b, name, "", value);
 }
 
-/* Prometheus escapes these three and no more. */
+/* Prometheus escapes these three characters and no others. */
 int metrics_label(struct buf *b, const char *name, const char *value) {
     int r = buf_printf(b, "%s%s=\"", b->len ? "," : "", name);
     for (; *value && r == 0; value++) {
@@ -51,10 +51,10 @@ static unsigned count_fds(void) {
         n++;
     if (d)
         closedir(d);
-    return n > 3 ? n - 3 : 0; /* ".", ".." and the folder's own */
+    return n > 3 ? n - 3 : 0; /* without ".", ".." and the fd of the folder itself */
 }
 
-/* Field 22 of /proc/self/stat: ticks after boot. 0 = not known. */
+/* Start time from field 22 of /proc/self/stat (ticks after boot). 0 = unknown. */
 static double start_time_s(void) {
     char text[1024];
     unsigned long long ticks = 0, boot_s = 0;

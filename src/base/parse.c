@@ -1,8 +1,9 @@
 /* Strict parsers for numbers, durations and times.
  *
- * Configuration, Docker's answers and files of the kernel all go through them. They accept the
- * whole text or nothing, and they check for overflow before each step. The formats are those of
- * Go's strconv, time.ParseDuration and RFC 3339, because Nomad and Docker write them. */
+ * Values from the configuration, from Docker and from kernel files are parsed here. A
+ * parser accepts the whole text or nothing, and checks for overflow before each step. The
+ * formats are those of Go's strconv and time.ParseDuration and of RFC 3339, because Nomad
+ * and Docker write them. */
 #include "paddock/parse.h"
 
 #include <arpa/inet.h>
@@ -10,7 +11,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Reads digits at *@p into *@ret and moves on. 0; -EINVAL no digit; -ERANGE above @max. */
+/* Reads the digits at *@p into *@ret and moves *@p after them. Returns 0; -EINVAL when there is no
+ * digit; -ERANGE above @max. */
 static int take_digits(const char **p, uint64_t max, uint64_t *ret) {
     const char *at = *p;
     uint64_t v = 0;
@@ -51,7 +53,8 @@ int parse_i64(const char *text, int64_t *ret) {
     return 0;
 }
 
-/* "h", "m", "s", "ms", "us", "µs", "ns" in nanoseconds; moves *@p behind it; 0 = unknown. */
+/* Returns the unit at *@p ("h", "m", "s", "ms", "us", "µs", "ns") in nanoseconds and moves *@p
+ * after it. Returns 0 when the unit is unknown. */
 static uint64_t take_unit_ns(const char **p) {
     static const struct {
         const char *name;
@@ -66,7 +69,7 @@ static uint64_t take_unit_ns(const char **p) {
                  {"h", UINT64_C(3600000000000)}};
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         size_t len = strlen(units[i].name);
-        /* "m" must not take the m of "ms": that is earlier in the table. */
+        /* "m" must not match the m of "ms", so "ms" is earlier in the table. */
         if (strncmp(*p, units[i].name, len) == 0) {
             *p += len;
             return units[i].ns;
@@ -75,7 +78,7 @@ static uint64_t take_unit_ns(const char **p) {
     return 0;
 }
 
-/* One "1.5h" at *@p, in nanoseconds. */
+/* Reads one part such as "1.5h" at *@p, in nanoseconds. */
 static int take_duration_part(const char **p, uint64_t *ret_ns) {
     uint64_t whole = 0, fraction = 0, scale = 1;
     bool digits = false;
@@ -89,7 +92,7 @@ static int take_duration_part(const char **p, uint64_t *ret_ns) {
         (*p)++;
         for (; **p >= '0' && **p <= '9'; (*p)++) {
             digits = true;
-            if (scale < UINT64_C(1000000000)) { /* finer than a ns of an hour does not count */
+            if (scale < UINT64_C(1000000000)) { /* only nine digits count */
                 fraction = fraction * 10 + (uint64_t)(**p - '0');
                 scale *= 10;
             }
@@ -130,7 +133,7 @@ int parse_duration_us(const char *text, int64_t *ret_us) {
     return 0;
 }
 
-/* Exactly @n digits. */
+/* Reads exactly @n digits. */
 static int take_fixed(const char **p, int n, int *ret) {
     int v = 0;
     for (int i = 0; i < n; i++, (*p)++) {
@@ -149,8 +152,8 @@ static bool take_char(const char **p, char c) {
     return true;
 }
 
-/* Days since 1970-01-01 in the Gregorian calendar (years counted from March, so that the leap day
- * is the last one of its year). */
+/* Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that the leap
+ * day is the last day of its year. */
 static int64_t days_from_civil(int year, int month, int day) {
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -190,7 +193,7 @@ int parse_rfc3339_ns(const char *text, int64_t *ret_ns) {
         return -EINVAL;
     int64_t seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 +
                       second - offset_min * 60;
-    /* What does not fit (Docker's year 1) is "never". */
+    /* A time that does not fit (Docker's year 1) means "never". */
     if (seconds < 0 || seconds > INT64_MAX / 1000000000 - 1) {
         *ret_ns = 0;
         return 0;
@@ -208,7 +211,7 @@ bool parse_has_word(const char *text, const char *word) {
 }
 
 bool parse_glob(const char *pattern, const char *text) {
-    const char *star = NULL; /* behind the last star seen */
+    const char *star = NULL; /* after the last star in the pattern */
     const char *resume = NULL;
     while (*text) {
         if (*pattern == '*') {

@@ -1,7 +1,7 @@
-/* Names and numbers of signals, as Docker and kill(1) write them.
+/* Names and numbers of signals, in the forms of Docker and kill(1).
  *
- * The C library's first real-time signal is 34: it keeps 32 and 33 for itself. The kernel and
- * Docker count real-time names from there too. */
+ * The C library reserves the real-time signals 32 and 33, so its SIGRTMIN is 34. The kernel and
+ * Docker count the real-time names from 34, too. */
 #include "paddock/parse.h"
 
 #include <signal.h>
@@ -9,7 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* "RTMIN", "RTMIN+3", "RTMAX-2", without regard to case. Returns 0 with the number, or -EINVAL. */
+/* Parses "RTMIN", "RTMIN+3" or "RTMAX-2", in upper or lower case. Returns 0 with the
+ * number, or -EINVAL. */
 static int parse_realtime(const char *name, int *ret) {
     bool from_min = strncasecmp(name, "RTMIN", 5) == 0;
     if (!from_min && strncasecmp(name, "RTMAX", 5) != 0)

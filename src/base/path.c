@@ -1,8 +1,9 @@
-/* Opening files that a job, a container or another local user may have placed or may swap. The log
- * pump opens Nomad's FIFOs with it, the create request and the image loader the files that a job
- * names. The kind of a file is checked on an O_PATH descriptor, because an open() of a device node
- * has effects of its own. The walk is by component and not by openat2(), which container runtimes
- * filter: one way for all machines. */
+/* Opens files that a job, a container or another local user may have placed or may swap.
+ *
+ * The log pump opens Nomad's FIFOs with it. The create request and the image loader open files that
+ * a job names. The kind of a file is checked on an O_PATH descriptor, because an open() of a device
+ * node has effects of its own. Paths are walked component by component instead of with openat2(),
+ * which container runtimes filter, so that all machines use the same code. */
 #include "paddock/path.h"
 
 #include <fcntl.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Opens the component @name of @dir_fd. */
+/* Opens the component @name of the directory @dir_fd. */
 static int step(int dir_fd, const char *name, int *ret_fd) {
     if (strcmp(name, "..") == 0)
         return -EXDEV;
@@ -55,7 +56,7 @@ int path_find(const char *path, int *ret_fd) {
     return 0;
 }
 
-/* Opens the file of @at_fd when it is of the kind @kind (S_IFREG, ...). */
+/* Opens the file of @at_fd when its kind is @kind (S_IFREG, ...). */
 static int open_kind(int at_fd, mode_t kind, int flags, int *ret_fd) {
     struct stat st;
     if (fstat(at_fd, &st) < 0)
@@ -64,8 +65,8 @@ static int open_kind(int at_fd, mode_t kind, int flags, int *ret_fd) {
         return -EINVAL;
     char link[64];
     snprintf(link, sizeof(link), "/proc/self/fd/%d", at_fd);
-    /* O_NONBLOCK also for regular files: an owner can take a lease, and an open() would wait until
-     * it is given up. */
+    /* O_NONBLOCK also for regular files: an owner can take a lease on the file, and a blocking
+     * open() would wait until the lease is released. */
     int fd = open(link, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return -errno;

@@ -1,10 +1,10 @@
-/* Walks a path below a root, and follows symlinks only where they stay below it.
+/* Walks a path below a root, and follows symlinks only when they stay below it.
  *
- * The create request and the loading of image archives call it for paths of a job. The walk opens
- * one component after the other with O_PATH|O_NOFOLLOW from a held directory and reads symlinks
- * itself, so nothing can change between a check and the next step. openat2 with RESOLVE_BENEATH
- * cannot replace it: it does not yield the path without symlinks, which Docker is given, and it can
- * be missing or filtered. */
+ * The create request and the image loader call it for paths of a job. The walk opens one component
+ * after the other with O_PATH|O_NOFOLLOW, relative to a directory that it keeps open, and it reads
+ * symlinks itself. So nothing can change between a check and the next step. openat2 with
+ * RESOLVE_BENEATH cannot replace it: it does not return the path without symlinks, which Docker
+ * needs, and it can be missing or filtered. */
 #include "paddock/path_below.h"
 #include "paddock/buf.h"
 #include "paddock/path_text.h"
@@ -19,11 +19,11 @@
 struct walk {
     const char *root;
     int root_fd;
-    int fd;          /* where we are */
-    struct buf done; /* its path behind the root: "" or "/a/b", no symlinks */
-    char *rest;      /* what is left to walk */
+    int fd;          /* the current directory */
+    struct buf done; /* its path after the root: "" or "/a/b", no symlinks */
+    char *rest;      /* the part that is not walked yet */
     unsigned links;
-    bool make; /* directories that are missing */
+    bool make; /* make missing directories */
     const struct path_owner *owner;
 };
 
@@ -34,7 +34,7 @@ static void walk_done(struct walk *w) {
     cleanup_free(&w->rest);
 }
 
-/* Takes the next component off @rest. Returns 1; 0 there is none; -ENAMETOOLONG. */
+/* Removes the next component from @rest. Returns 1; 0 at the end of the path; -ENAMETOOLONG. */
 static int next_name(const char **rest, char name[NAME_MAX + 1]) {
     const char *p = *rest + strspn(*rest, "/");
     size_t n = strcspn(p, "/");
@@ -66,8 +66,8 @@ static int to_root(struct walk *w) {
     return 0;
 }
 
-/* "..": the directory is found again from the root, not by asking the kernel for "..", for it may
- * have been moved meanwhile. */
+/* Handles "..". The parent is walked again from the root instead of asking the kernel for "..",
+ * because the directory may have been moved since it was opened. */
 static int walk_up(struct walk *w) {
     if (w->done.len == 0)
         return -EXDEV;
@@ -85,7 +85,7 @@ static int walk_up(struct walk *w) {
         bool moved = fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode);
         fd_close(w->fd);
         w->fd = fd;
-        if (moved) /* a directory became something else under our feet */
+        if (moved) /* something replaced a directory during the walk */
             return -EXDEV;
     }
     return r;
@@ -121,8 +121,8 @@ static int walk_link(struct walk *w, int link_fd, const char *rest) {
     return 0;
 }
 
-/* A directory that is not there yet, of mode 0755 whatever the umask is. Somebody else may be at
- * it: a directory is as good, a symlink is not. */
+/* Makes a missing directory with mode 0755, whatever the umask is. If another process makes it at
+ * the same time, a directory is accepted, a symlink is not. */
 static int make_step(int dir_fd, const char *name, const struct path_owner *owner) {
     bool made = mkdirat(dir_fd, name, 0755) == 0;
     if (!made && errno != EEXIST)
@@ -137,7 +137,7 @@ static int make_step(int dir_fd, const char *name, const struct path_owner *owne
 static int walk_make(struct walk *w, const char *rest) {
     char name[NAME_MAX + 1];
     int r;
-    if (w->fd < 0) /* not even the root is there */
+    if (w->fd < 0) /* the root itself does not exist */
         return -ENOENT;
     while ((r = next_name(&rest, name)) > 0) {
         if (strcmp(name, ".") == 0)
@@ -151,7 +151,8 @@ static int walk_make(struct walk *w, const char *rest) {
     return r;
 }
 
-/* Nothing is here: what is left is taken as written; ".." in it (from a symlink) has no meaning. */
+/* Nothing exists here, so the rest is taken as written. A ".." in it (from a
+ * symlink) has no meaning. */
 static int walk_missing(struct walk *w, const char *rest) {
     const char *names = rest;
     char name[NAME_MAX + 1];
@@ -171,7 +172,7 @@ static int walk_missing(struct walk *w, const char *rest) {
     return r;
 }
 
-/* One component. Returns 1 go on; 0 arrived. */
+/* Walks one component. Returns 1 to go on, 0 at the end of the path. */
 static int walk_step(struct walk *w) {
     char name[NAME_MAX + 1];
     const char *after = w->rest;

@@ -1,8 +1,8 @@
-/* Files in folders that a task can write to: opened, read and written without a surprise.
+/* Opens, reads and writes files in folders that a task can write to.
  *
- * The create request reads seccomp profiles and writes hosts and resolv.conf with it; the loading
- * of an image archive opens its file. A task may have put a symlink, a FIFO or a device node in the
- * place of any of them. */
+ * The create request reads seccomp profiles and writes hosts and resolv.conf with it. The image
+ * loader opens an archive with it. A task may have replaced any of these files by a symlink, a
+ * FIFO or a device node. */
 #include "paddock/path_file.h"
 #include "paddock/buf.h"
 #include "paddock/path.h"
@@ -43,8 +43,8 @@ static int read_fd(int fd, size_t limit, char **ret_text) {
     return 0;
 }
 
-/* File systems whose regular files the kernel makes up when they are read. Some of them show a
- * size, sysfs 4096. */
+/* File systems whose regular files the kernel generates when they are read. Some of them report a
+ * size; sysfs reports 4096. */
 static bool has_no_stored_files(long type) {
     static const long types[] = {
         PROC_SUPER_MAGIC,  SYSFS_MAGIC,        DEBUGFS_MAGIC,        TRACEFS_MAGIC,
@@ -112,7 +112,7 @@ static int write_all(int fd, const char *text) {
     return 0;
 }
 
-/* A fresh file of mode 0644 whatever the umask is. */
+/* Creates a new file with mode 0644, whatever the umask is. */
 static int write_fresh(int dir_fd, const char *name, const char *text,
                        const struct path_owner *owner) {
     AUTO_FD int fd =
@@ -126,7 +126,8 @@ static int write_fresh(int dir_fd, const char *name, const char *text,
     return r;
 }
 
-/* Returns 1 a regular file is there; 0 nothing. */
+/* Returns 1 when @name is a regular file; 0 when nothing has that name; -EEXIST for any other
+ * file; other -errno. */
 static int regular_there(int dir_fd, const char *name) {
     struct stat st;
     if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -151,7 +152,7 @@ int path_file_write(const char *root, const char *dir, const char *name, const c
     char temp[64];
     snprintf(temp, sizeof(temp), ".paddock-%d.tmp", (int)gettid());
     r = write_fresh(at, temp, text, owner);
-    if (r == -EEXIST) { /* left by a thread that died; their ids repeat */
+    if (r == -EEXIST) { /* left by a thread that died; thread ids repeat */
         unlinkat(at, temp, 0);
         r = write_fresh(at, temp, text, owner);
     }

@@ -1,8 +1,8 @@
-/* Paths as text. Nothing is looked up: a symlink in a path is not seen.
+/* Paths as text. The file system is not read, so symlinks are not resolved.
  *
- * The create request cleans what a job writes with it, and path_below.c compares with a root. The
- * rules of path_text_clean() are those of Go's path.Clean, so that paddock and Nomad name the same
- * file. */
+ * The create request cleans paths of a job with it, and path_below.c compares paths with a
+ * root. path_text_clean() follows the rules of Go's path.Clean, so that paddock and Nomad
+ * get the same path. */
 #include "paddock/path_text.h"
 #include "paddock/cleanup.h"
 
@@ -22,7 +22,7 @@ char *path_text_clean(const char *path) {
     if (!out)
         return NULL;
     size_t len = 0;
-    size_t keep = 0; /* what ".." cannot take back: the leading ".." of a relative path */
+    size_t keep = 0; /* ".." cannot remove this: leading ".." of a relative path */
     for (const char *p = path; *p;) {
         size_t n = strcspn(p, "/");
         bool up = n == 2 && p[0] == '.' && p[1] == '.';

@@ -1,3 +1,7 @@
+/* A pool of threads that starts and ends its threads as needed.
+ *
+ * The driver, the fingerprint and the gRPC workers each have one. Threads are detached: pool_free()
+ * waits for a counter instead of joining them. */
 #include "paddock/pool.h"
 
 #include <malloc.h>
@@ -6,7 +10,7 @@
 #include <time.h>
 
 #define POOL_IDLE_SEC 5
-/* Docker calls need curl's and jansson's depth, no more: 1,000 tasks must not cost 8 MiB stacks. */
+/* Docker calls need only the depth of curl and jansson. 1,000 tasks must not cost 8 MiB stacks. */
 #define POOL_STACK_BYTES ((size_t)256 << 10)
 
 struct pool_item {
@@ -55,7 +59,7 @@ void pool_free(struct pool *p) {
     free(p);
 }
 
-/* Waits for work under the lock. NULL: it is time to end. */
+/* Waits for work. Under the lock. Returns NULL when the thread should end. */
 static struct pool_item *pool_next(struct pool *p) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -87,8 +91,8 @@ static void *pool_thread(void *arg) {
     bool last = --p->threads == 0 && !p->stop;
     pthread_cond_broadcast(&p->ended);
     pthread_mutex_unlock(&p->lock);
-    /* The kernel gets back what the work of a busy time has freed. Without this a hundred starts
-     * and stops sometimes leave half a MiB between the pieces that are in use. */
+    /* Returns the memory of a busy time to the kernel. Without this, a hundred starts and stops
+     * sometimes leave half a MiB between the pieces that are in use. */
     if (last)
         (void)malloc_trim(0);
     return NULL;
@@ -112,7 +116,8 @@ int pool_run(struct pool *p, void (*work)(void *ctx), void *ctx) {
     *item = (struct pool_item){.work = work, .ctx = ctx};
     int r = 0;
     pthread_mutex_lock(&p->lock);
-    /* An idle thread that was woken for earlier work is idle until it has run: count the work. */
+    /* An idle thread that was woken for earlier work counts as idle until it runs, so compare with
+     * the number of queued items. */
     if (p->queued >= p->idle && p->threads < p->max) {
         p->threads++; /* counted before it runs, so that pool_free waits for it */
         r = pool_spawn(p);

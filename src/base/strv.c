@@ -1,3 +1,7 @@
+/* Lists of strings and of key/value pairs.
+ *
+ * The configurations and the create request are made of them. A lookup is a linear search, because
+ * the lists are short; task_decode.c sorts the long ones (environments) itself. */
 #include "paddock/strv.h"
 
 #include <string.h>
