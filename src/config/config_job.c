@@ -1,6 +1,8 @@
-/* The job's config block. Names, types and defaults are those of Nomad's docker driver. What a
- * value means, and whether it is allowed, is decided when the container's request is made; here
- * only its type is. */
+/* The table of the job's config block, and its decoder.
+ *
+ * task_start.c calls config_job_decode() for each start. Names, types and defaults are those of
+ * Nomad's docker driver. Here only the types are checked, and an empty image is refused. What a
+ * value means, and whether it is allowed, is decided when the create request is made. */
 #include "config_table.h"
 #include "config_wire.h"
 
@@ -35,7 +37,7 @@
 #define END                                                                                        \
     { .name = NULL }
 
-/* The decoder finds a list's count behind its pointer. */
+/* The decoder expects a list's count directly after its pointer. */
 _Static_assert(AT(n_devices) == AT(devices) + sizeof(void *), "count follows list");
 _Static_assert(AT(n_mounts) == AT(mounts) + sizeof(void *), "count follows list");
 

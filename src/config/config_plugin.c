@@ -1,7 +1,9 @@
-/* The plugin block of the client's configuration: the table, then the rules that look at values.
- * Names, types and defaults are those of Nomad's docker driver (its documentation;
- * drivers/docker/config.go of v1.6.3), `cpuset` and `metrics` are ours. Default literals are JSON,
- * which HCL2 reads as well. */
+/* The plugin block of the client's configuration: first the table, then the rules
+ * that check values.
+ *
+ * svc_base.c decodes SetConfig with it. Names, types and defaults are those of Nomad's docker
+ * driver (its documentation; drivers/docker/config.go of v1.6.3). `cpuset` and `metrics` are ours.
+ * Default literals are JSON, which HCL2 reads as well. */
 #include "config_table.h"
 #include "config_wire.h"
 
@@ -210,8 +212,8 @@ static int check_durations(const struct plugin_config *c, struct err *err) {
     return r;
 }
 
-/* Docker's validators (moby api/types/container/hostconfig.go, Apache-2.0): all know "host", pid
- * and ipc "container:x" (ipc without the x too), ipc three more. */
+/* Docker's validators (moby api/types/container/hostconfig.go, Apache-2.0). All modes allow "host".
+ * pid and ipc also allow "container:x" (ipc without the x, too), and ipc three more. */
 static bool pid_mode_valid(const char *m) {
     return !m[0] || strcmp(m, "host") == 0 || (strncmp(m, "container:", 10) == 0 && m[10]);
 }
@@ -244,7 +246,7 @@ static int check_modes(const struct plugin_config *c, struct err *err) {
     return 0;
 }
 
-/* The counters carry task names: they are not for the network. */
+/* The counters contain task names, so they must not be reachable from the network. */
 static int check_listen(const char *listen, struct err *err) {
     if (!listen[0])
         return 0;

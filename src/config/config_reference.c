@@ -1,6 +1,7 @@
-/* Writes the reference of all fields from the tables, as Markdown and as a manual page. The test
- * test_reference compares it with docs/configuration.md and paddock-config(5), and prints it for
- * them; the program itself does not call it. */
+/* Writes the reference of all fields from the tables, as Markdown and as a manual page.
+ *
+ * The test test_reference compares the result with docs/configuration.md and paddock-config(5), and
+ * prints it to update them. The program itself does not call it. */
 #include "paddock/config.h"
 
 #include <stdio.h>
@@ -49,7 +50,7 @@ static void write_rows(FILE *out, const struct config_field *table, const char *
 
 /* ---- the manual page ---- */
 
-/* @text as roff shows it; between backquotes it is bold. */
+/* Writes @text for roff. Text between backquotes becomes bold. */
 static void put_roff(FILE *out, const char *text) {
     bool bold = false;
     for (; *text; text++) {

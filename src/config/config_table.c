@@ -1,4 +1,8 @@
-/* The decoder that walks a table: one place where absent, null, given and default meet. */
+/* Decodes JSON values into a struct by a table.
+ *
+ * config_plugin.c, config_job.c and task_state.c call it, each with its own table. It is the only
+ * place that handles absent and null values, given values and defaults. Values of secret fields
+ * never get into an error text. */
 #include "config_table.h"
 
 #include "config_wire.h"
@@ -9,11 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VALUE_SHOWN_MAX 200 /* of a wrong value in an error's text */
+#define VALUE_SHOWN_MAX 200 /* of a wrong value in an error text */
 
 struct place {
     const struct config_field *field;
-    bool secret;      /* the field, or a block around it, is one whose values are not shown */
+    bool secret;      /* no text shows the value: of the field, or of a block around it */
     const char *path; /* "gc.image_delay", "mount[1].type" */
     void *at;
     struct err *err;
@@ -23,7 +27,7 @@ int config_refuse(struct err *err, const char *key, const char *value, const cha
     return err_set(err, ERR_INVALID, EINVAL, "%s: \"%.*s\" %s", key, VALUE_SHOWN_MAX, value, text);
 }
 
-/* A block's list or map can contain a secret in one of its fields. */
+/* The list or map of a block is never shown, because one of its fields can be a secret. */
 static bool is_shown(const struct place *p, const json_t *v) {
     bool compound = json_is_object(v) || json_is_array(v);
     return !p->secret && !(p->field->fields && compound);
@@ -39,7 +43,7 @@ static int wrong(const struct place *p, const json_t *v, const char *text) {
                    text);
 }
 
-/* A list's or map's element that is null counts as "", as it does in the built-in driver. */
+/* A null element of a list or map counts as "", as in the built-in driver. */
 static const char *text_of(const json_t *v) {
     return json_is_null(v) ? "" : json_string_value(v);
 }
@@ -76,7 +80,7 @@ static int set_bool(const struct place *p, const json_t *v) {
     return 0;
 }
 
-/* Numbers that HCL cannot hold exactly arrive as text. */
+/* A number that HCL cannot represent exactly arrives as text. */
 static int number_of(const struct place *p, const json_t *v, int64_t *ret) {
     if (json_is_integer(v)) {
         *ret = json_integer_value(v);
@@ -97,7 +101,7 @@ static int number_of(const struct place *p, const json_t *v, int64_t *ret) {
     int r = parse_i64(text, ret);
     if (r == -ERANGE)
         return wrong(p, v, "is out of range");
-    if (r < 0) /* "0.1" is a number, "abc" is none */
+    if (r < 0) /* "0.1" is a number, "abc" is not */
         return wrong(p, v,
                      text[0] && strspn(text, "0123456789.eE+-") == strlen(text)
                          ? "is not a whole number"
@@ -121,7 +125,7 @@ static int set_duration(const struct place *p, const json_t *v) {
     const char *text = json_string_value(v);
     int64_t us;
     int r = text ? parse_duration_us(text, &us) : -EINVAL;
-    if (text && text[0] == '\0') { /* the built-in driver takes "" for none */
+    if (text && text[0] == '\0') { /* "" counts as not given, as in the built-in driver */
         us = 0;
         r = 0;
     }
@@ -180,7 +184,8 @@ static int merge_map(const struct place *p, const json_t *v) {
     return 0;
 }
 
-/* A map, or maps in a list: HCL1 makes the latter of a block. The later key wins. */
+/* Accepts a map, or a list of maps, which HCL1 makes of a block. The later key
+ * replaces the earlier one. */
 static int set_map(const struct place *p, const json_t *v) {
     if (json_is_object(v))
         return merge_map(p, v);
@@ -232,7 +237,7 @@ static int set_block_list(const struct place *p, const json_t *v) {
 }
 
 static int set_block(const struct place *p, const json_t *v, void *base, bool given) {
-    /* A block that was evaluated as a list of one. */
+    /* A block can arrive as a list with one element. */
     if (json_is_array(v) && json_array_size(v) <= 1)
         v = json_array_get(v, 0);
     if (v && !json_is_object(v) && !json_is_null(v))
@@ -281,7 +286,7 @@ static int decode_one(const struct place *p, const json_t *v, void *base) {
     return f->type == CONFIG_BLOCK ? set_block(p, NULL, base, false) : 0;
 }
 
-/* All fields of @block, from @object. */
+/* Decodes all fields of @block from @object. */
 static int decode_fields(const struct place *block, const json_t *object, void *base) {
     for (const struct config_field *f = block->field->fields; f->name; f++) {
         char path[256];

@@ -1,6 +1,8 @@
-/* msgpack-c trusts the lengths that a message declares: `dd 00 ff ff ff` makes it reserve 400 MB.
- * So a walk over the bytes comes first, which reserves nothing and ends where the bytes do: after
- * it each declared element is known to be there. */
+/* Converts MessagePack from Nomad to JSON values.
+ *
+ * config_plugin.c, config_job.c and task_state.c call it. msgpack-c trusts the lengths that a
+ * message declares: `dd 00 ff ff ff` makes it reserve 400 MB. So check() first walks over the bytes
+ * without reserving anything. After it, every declared element is known to be present. */
 #include "config_wire.h"
 #include "paddock/buf.h"
 
@@ -18,9 +20,9 @@ static uint64_t big_endian(const unsigned char *p, size_t n) {
     return v;
 }
 
-/* How one element is built: a length field of @size_len bytes after the type byte, @payload bytes
- * after it (or as many as the length field says, plus @payload), @children elements inside (or
- * length x that). */
+/* The layout of one element: the type byte, a length field of @size_len bytes, then @payload bytes
+ * (plus as many as the length field says), then @children elements. With @sized_children, the
+ * number of elements is the length times @children, and the length field adds no bytes. */
 struct shape {
     uint64_t payload, children;
     size_t size_len;
@@ -59,13 +61,13 @@ static int shape_of(unsigned char t, struct shape *ret) {
         s.children = t >= 0xde ? 2 : 1;
         s.sized_children = true;
     } else
-        return -EINVAL; /* 0xc1, which is never used */
+        return -EINVAL; /* 0xc1 is never used */
     *ret = s;
     return 0;
 }
 
 static int check(const unsigned char *p, size_t len) {
-    uint64_t left[CONFIG_WIRE_DEPTH + 1] = {1}; /* elements to come on each level */
+    uint64_t left[CONFIG_WIRE_DEPTH + 1] = {1}; /* elements that are still expected on each level */
     size_t at = 0, depth = 0;
     for (;;) {
         while (left[depth] == 0) {
@@ -94,14 +96,15 @@ static int check(const unsigned char *p, size_t len) {
     }
 }
 
-/* Where a value is, for errors: the chain from the value up to the whole configuration. */
+/* The place of a value, for errors: a chain from the value up to the whole configuration. */
 struct place {
     const struct place *up;
     const msgpack_object *key; /* NULL = an element of a list */
     uint32_t index;            /* of the element */
 };
 
-/* Writes "mount[1].source". Keys of bytes that are not printable ASCII are cut off. */
+/* Writes the name of the place, for example "mount[1].source". A key is cut at the first byte that
+ * is not printable ASCII. */
 static void place_name(const struct place *at, struct buf *out) {
     if (!at)
         return;
@@ -116,7 +119,7 @@ static void place_name(const struct place *at, struct buf *out) {
     } else {
         r = buf_printf(out, "[%u]", at->index);
     }
-    (void)r; /* a name that is cut short is still the best there is */
+    (void)r; /* a name that is cut short is still useful */
 }
 
 static int refuse(const struct place *at, struct err *err, const char *why) {
@@ -136,7 +139,7 @@ static int text_to_json(const char *text, size_t len, const struct place *at, js
     *ret = json_stringn(len ? text : "", len);
     if (*ret)
         return 0;
-    /* jansson gives NULL for both reasons. */
+    /* jansson returns NULL for both reasons. */
     AUTO_CONFIG_JSON json_t *unchecked = json_stringn_nocheck(text, len);
     if (!unchecked)
         return err_oom(err);
@@ -185,7 +188,7 @@ static int map_to_json(const msgpack_object_map *m, const struct place *at, json
     return 0;
 }
 
-/* Depth is bounded by check(). */
+/* check() has limited the depth. */
 static int to_json(const msgpack_object *o, const struct place *at, json_t **ret, struct err *err) {
     char text[24];
     json_t *v = NULL;
@@ -218,7 +221,7 @@ static int to_json(const msgpack_object *o, const struct place *at, json_t **ret
     case MSGPACK_OBJECT_MAP:
         return map_to_json(&o->via.map, at, ret, err);
     case MSGPACK_OBJECT_EXT:
-        /* HCL's unknown value, which is what Nomad sends where a ${...} has no value */
+        /* HCL's unknown value. Nomad sends it when a ${...} has no value. */
         return refuse(at, err, "the value is unknown, Nomad could not interpolate it");
     }
     if (!v)

@@ -1,3 +1,7 @@
+/* Releases a task configuration.
+ *
+ * task_decode.c in plugin/ fills the struct; the handlers free it here through AUTO_TASK_CONFIG. It
+ * accepts a struct that is only partly filled. */
 #include "paddock/task_config.h"
 
 static void ports_done(struct task_port **ports, size_t n) {

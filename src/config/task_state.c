@@ -1,3 +1,7 @@
+/* Encodes and decodes the driver state that Nomad stores for a task.
+ *
+ * task_start.c encodes it, task_recover.c decodes it after a restart of the agent. The format is
+ * that of Nomad's docker driver, so each of the two drivers can recover the other's tasks. */
 #include "paddock/task_state.h"
 
 #include "config_table.h"
@@ -90,8 +94,7 @@ int task_state_encode(const struct task_state *s, struct buf *out, struct err *e
         r = put_key_text(&pk, "ContainerID", s->container_id);
     if (r == 0)
         r = put_network(&pk, s);
-    if (r ==
-        0) /* we have no logger process: the built-in driver starts its own when it takes over */
+    if (r == 0) /* nil: the built-in driver starts its own logger when it takes over */
         r = put_text(&pk, "ReattachConfig");
     if (r == 0)
         r = msgpack_pack_nil(&pk);
@@ -108,7 +111,7 @@ int task_state_encode(const struct task_state *s, struct buf *out, struct err *e
     return err_set(err, ERR_PLAIN, -r, "driver state: %s", strerror(-r));
 }
 
-/* ---- reading: tables of their own, for the same tolerant decoder ---- */
+/* ---- reading: by tables, with the decoder of the configurations ---- */
 
 struct wire_state {
     struct task_state s;
