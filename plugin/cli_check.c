@@ -286,6 +286,7 @@ static int usage(FILE *to, int status) {
 }
 
 static void check_all(struct check *c) {
+    c->results = json_array();
     check_user(c);
     if (check_cgroup(c))
         check_nomad_cores(c);
@@ -315,10 +316,8 @@ static json_t *document(const struct check *c) {
 }
 
 static struct check with_defaults(void) {
-    return (struct check){.cgroup_root = "/sys/fs/cgroup",
-                          .proc_root = "/proc",
-                          .sys_root = "/sys",
-                          .results = json_array()};
+    return (struct check){
+        .cgroup_root = "/sys/fs/cgroup", .proc_root = "/proc", .sys_root = "/sys"};
 }
 
 json_t *cli_check_document(void) {

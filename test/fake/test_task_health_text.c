@@ -149,15 +149,22 @@ static void begin(struct fixture *x, const char *endpoint) {
 
 /* One result after the other, each of a probe of its own. */
 static void probe_until(struct fixture *x, size_t n) {
-    while (x->n < n) {
+    x->awaited = n;
+    while (!has_come(x)) {
+        pthread_mutex_lock(&x->lock);
         x->awaited = x->n + 1;
+        pthread_mutex_unlock(&x->lock);
         fingerprint_docker_gone(x->w.d->fingerprint);
         world_until(has_come, x, "the next result");
+        x->awaited = n;
     }
 }
 
 static void check_all_alike(struct fixture *x, size_t from, const char *has) {
-    for (size_t i = from; i < x->n; i++) {
+    pthread_mutex_lock(&x->lock);
+    size_t n = x->n;
+    pthread_mutex_unlock(&x->lock);
+    for (size_t i = from; i < n; i++) {
         if (!strstr(x->all[i].description, has))
             fail_msg("no \"%s\" in: %s", has, x->all[i].description);
         assert_int_equal(x->all[i].health, x->all[from].health);
