@@ -1,10 +1,10 @@
-/* What the parts of the driver share: the configuration that holds now, which Nomad client this
- * process serves, task events, and the text for an unknown task. driver.c is above all parts and
- * called by none of them; this file is below them.
+/* What all parts of the driver use: the current configuration, which Nomad client this process
+ * serves, task events, and the error for an unknown task. driver.c calls all parts and no part
+ * calls driver.c; this file is the opposite: all parts call it.
  *
- * The first task's alloc folder shows the client. The owner label of containers and the pump's
- * folder below /run come from it. No lock is held while a file is touched, but for the pump's own.
- */
+ * The client is recognised by the first task's alloc folder. The owner label of containers and the
+ * pump's folder below /run are derived from it. No lock is held while a file is accessed, except
+ * the pump's own. */
 #include "driver_priv.h"
 #include "remember.h"
 
@@ -32,9 +32,9 @@ void client_config_put(struct config_snapshot *c) {
     }
 }
 
-/* ---- which Nomad client this is ---- */
+/* ---- the Nomad client ---- */
 
-/* FNV-1a: a short name for a folder, no secret. */
+/* FNV-1a. It only makes a short name for a folder and protects nothing. */
 static uint64_t hash_text(const char *text) {
     uint64_t h = UINT64_C(14695981039346656037);
     for (; *text; text++)
@@ -42,8 +42,8 @@ static uint64_t hash_text(const char *text) {
     return h;
 }
 
-/* "docker@host:/opt/nomad/data/alloc": driver, machine, and the client's alloc folder, which no two
- * clients of a machine share and which every Nomad version tells. */
+/* For example "docker@host:/opt/nomad/data/alloc": driver, machine, and the client's alloc folder.
+ * No two clients of a machine share that folder, and every Nomad version sends it. */
 char *client_owner_of(const struct driver *d, const char *allocs) {
     char host[256] = "";
     if (gethostname(host, sizeof(host) - 1) < 0)
@@ -57,8 +57,8 @@ static char *allocs_dir(const struct task_config *task) {
     return strndup(task->alloc_dir, slash ? (size_t)(slash - task->alloc_dir) : 0);
 }
 
-/* The pump's folder: one for each driver of each client. Not Docker's endpoint and not the host's
- * name, which may change while tasks run. */
+/* The pump's folder, one for each driver of each client. Its name contains neither Docker's
+ * endpoint nor the host's name, which may change while tasks run. */
 char *client_dir(const struct driver *d, const char *allocs) {
     char *dir = NULL;
     if (asprintf(&dir, "%s/%s-%016llx", d->run_dir, d->name,
@@ -67,7 +67,7 @@ char *client_dir(const struct driver *d, const char *allocs) {
     return dir;
 }
 
-/* What the pump has to say about a task. */
+/* Sends a message of the pump about a task as a task event. */
 static void on_pump_report(void *ctx, const char *task_id, const char *text) {
     struct driver *d = ctx;
     AUTO_TASK struct task *t = store_get(d->store, task_id);
@@ -105,17 +105,18 @@ int client_need_pump(struct driver *d, struct err *err) {
 
 void client_follow_affinity(struct driver *d, const struct affinity *a) {
     pthread_mutex_lock(&d->pump_lock);
+    /* Kept for a pump that is made later. When out of memory, that pump gets the next change. */
     if (!d->affinity)
         d->affinity = malloc(sizeof(*d->affinity));
     if (d->affinity)
-        *d->affinity =
-            *a; /* for a pump that is made later; when out of memory it gets the next one */
+        *d->affinity = *a;
     if (d->pump)
         logpump_set_affinity(d->pump, a);
     pthread_mutex_unlock(&d->pump_lock);
 }
 
-/* Beside the pump's folder, which goes with the pump. */
+/* The folder is a sibling of the pump's folder, because that one is removed together with
+ * the pump. */
 static int start_sources(struct driver *d, const char *dir, struct err *err) {
     AUTO_FREE char *beside = NULL;
     if (asprintf(&beside, "%s-volumes", dir) < 0) {
@@ -145,7 +146,7 @@ int client_meet(struct driver *d, const struct task_config *task, struct err *er
         return err_oom(err);
     int r = 0;
     bool met = false;
-    pthread_mutex_lock(&d->lock); /* memory only: the pump's folder is made without it */
+    pthread_mutex_lock(&d->lock); /* memory only: the pump's folder is made without this lock */
     if (!d->owner) {
         r = start_sources(d, dir, err);
         if (r == 0)
@@ -188,7 +189,7 @@ void client_tell_ids(struct driver *d, const char *task_id, const char *alloc_id
                              .time_ns = clock_wall_ns(),
                              .message = message};
     if (key && value && kvs_set(&e.annotations, key, value) < 0)
-        kvs_done(&e.annotations); /* the message alone says enough */
+        kvs_done(&e.annotations); /* the message alone is enough */
     task_events_tell(&d->events, &e);
     kvs_done(&e.annotations);
 }

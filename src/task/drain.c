@@ -1,13 +1,13 @@
 /* Delivers the last log lines of a task that has ended, and then closes its FIFOs.
  *
- * The log pump answers when everything is with the readers. Until then it reports each second in
- * which a reader took something, or in which Docker has yet to send the rest. Without a report the
- * wait ends after patience_us(). All of it can take long, so it holds no thread: a thread of the
- * pool asks the pump, the streams thread waits for the answer. A pump that ends meanwhile is asked
- * again. When the time is over the FIFOs are closed with what is left, again by a thread of the
- * pool, because the pump must be told.
+ * The log pump answers when the readers have everything. Until then it reports each second in which
+ * a reader took something, or in which Docker has not sent the rest. Without a report the wait ends
+ * after patience_us(). All of this can take long, so it holds no thread: a thread of the pool asks
+ * the pump, and the streams thread waits for the answer. When the pump ends before it has answered,
+ * the next pump is asked. After the wait the FIFOs are closed with what is left, again by a thread
+ * of the pool, because the pump must be informed.
  *
- * exit.c begins a drain; DestroyTask does not wait for it but asks the pump itself. */
+ * exit.c begins a drain. DestroyTask does not wait for a drain; it asks the pump itself. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -15,8 +15,9 @@
 
 #include <sys/epoll.h>
 
-#define DRAIN_LEAST_US (3 * US_PER_SEC) /* the pump reports each second */
-/* Of one request to the pump, which may have to be started; then others get the thread. */
+#define DRAIN_LEAST_US (3 * US_PER_SEC) /* longer than a second, in which the pump reports */
+/* Limit of one request to the pump, which may have to be started. Then other requests get
+ * the thread. */
 #define DRAIN_ASK_US (2 * US_PER_SEC)
 #define DRAIN_RETRY_US (500 * US_PER_MS)
 
@@ -24,7 +25,7 @@ struct drain {
     struct drains *list;
     struct task *task;
     uint64_t deadline_us;
-    uint64_t at_us; /* the next step: the pump is asked again, or the time is over */
+    uint64_t at_us; /* time of the next step: ask the pump again, or give up */
     struct logpump_finish *finish;
     struct loop_watch *watch;
     struct drain *next;
@@ -32,13 +33,13 @@ struct drain {
 
 struct drains {
     struct driver *d;
-    struct drain *first; /* those that wait; the streams thread's */
+    struct drain *first; /* those that wait; used by the streams thread */
     struct loop_timer *timer;
 };
 
 static void ask_work(void *arg);
 
-/* How long a reader may take nothing. */
+/* How long a drain waits while a reader takes nothing. */
 static uint64_t patience_us(const struct driver *d) {
     return d->timeout_us > DRAIN_LEAST_US ? d->timeout_us : DRAIN_LEAST_US;
 }
@@ -59,7 +60,7 @@ static void drain_free(struct drain *n) {
     free(n);
 }
 
-/* The log pump goes on without us. */
+/* The log pump continues without this process. */
 void drains_free(struct drains *l) {
     if (!l)
         return;
@@ -94,7 +95,8 @@ static void give_up_work(void *arg) {
     drain_free(n);
 }
 
-/* @n is in no list. Without a thread the pump closes the FIFOs when DestroyTask asks it. */
+/* Runs @work on a thread of the pool. @n is in no list. When no thread is available, the pump
+ * closes the FIFOs when DestroyTask asks it. */
 static void hand_over(struct drain *n, void (*work)(void *ctx)) {
     if (atomic_load(&n->list->d->ending) || pool_run(n->list->d->pool, work, n) < 0)
         drain_free(n);
@@ -134,12 +136,12 @@ static void on_readable(void *arg, uint32_t events) {
     struct err err = {0};
     (void)events;
     int r = logpump_finish_read(n->finish, &err);
-    if (r > 0) { /* something was delivered, or Docker is away */
+    if (r > 0) { /* something was delivered, or Docker is unavailable */
         n->at_us = n->deadline_us = clock_now_us() + patience_us(n->list->d);
         return;
     }
     unlink_drain(n);
-    if (r == -EPIPE) { /* the pump has ended: another one goes on */
+    if (r == -EPIPE) { /* the pump has ended: another one continues */
         logpump_finish_free(TAKE_PTR(n->finish));
         hand_over(n, ask_work);
     } else if (r < 0) {
@@ -150,8 +152,8 @@ static void on_readable(void *arg, uint32_t events) {
     }
 }
 
-/* Posted by ask_work: waits for the pump's answer, or for the next attempt when it was not asked.
- */
+/* Posted by ask_work(). Waits for the pump's answer, or for the next attempt when the pump was
+ * not asked. */
 static void wait_for_pump(void *arg) {
     struct drain *n = arg;
     struct drains *l = n->list;
@@ -162,7 +164,7 @@ static void wait_for_pump(void *arg) {
         n->at_us = clock_now_us() + DRAIN_RETRY_US;
     else if (loop_watch_add(l->d->loop, logpump_finish_fd(n->finish), EPOLLIN, on_readable, n,
                             &n->watch) < 0)
-        n->at_us = n->deadline_us = clock_now_us(); /* nothing can wait for it */
+        n->at_us = n->deadline_us = clock_now_us(); /* the answer cannot be watched */
     if (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0)
         on_timer(l);
 }
@@ -177,7 +179,7 @@ static void ask_work(void *arg) {
     call.cancel = &d->ended;
     int r = logpump_finish_begin(d->pump, &call, n->task->id, &n->finish, &err);
     if (r == 0 || atomic_load(&d->ending)) {
-        drain_free(n); /* not followed any more */
+        drain_free(n); /* nothing to deliver, or the driver ends */
     } else if (loop_post(d->loop, wait_for_pump, n) < 0) {
         struct err oom = {0};
         err_oom(&oom);
@@ -191,7 +193,7 @@ static void ask_work(void *arg) {
 void drain_task(struct driver *d, struct task *t) {
     struct task *ref = store_get(d->store, t->id);
     struct drain *n = ref == t && store_look(t).logs && d->pump ? calloc(1, sizeof(*n)) : NULL;
-    if (!n) { /* no logs, or DestroyTask has been there: it delivers them */
+    if (!n) { /* no logs, or DestroyTask has removed the task and delivers them */
         task_unref(ref);
         return;
     }

@@ -1,4 +1,8 @@
-/* The driver as a whole: what it is made of, when it comes to life, in which order it ends. */
+/* The driver as a whole: which parts it has, when they start and in which order they end. Also what
+ * is made of all parts together: status and metrics.
+ *
+ * plugin/ calls the functions of driver.h. The only order that is not obvious is the one of
+ * driver_free(); see there. */
 #include "driver_priv.h"
 #include "remember.h"
 
@@ -27,7 +31,7 @@ static unsigned count_cpus(void) {
     return n > 0 ? (unsigned)n : 1;
 }
 
-/* PADDOCK_DOCKER_TIMEOUT_MS shortens every wait for Docker: for tests of a daemon that hangs. */
+/* PADDOCK_DOCKER_TIMEOUT_MS shortens every wait for Docker, for tests with a daemon that hangs. */
 static void read_timeouts(struct driver *d) {
     d->timeout_us = DRIVER_TIMEOUT_US;
     d->timeout_slow_us = DRIVER_TIMEOUT_SLOW_US;
@@ -93,9 +97,10 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     return 0;
 }
 
-/* What may still call into other parts ends first: the streams, then the pool, whose work uses the
- * reconciler, Docker, the images and the store. What was posted to the loop hands work to the pool
- * and is posted by their work: it runs before and after them, while what it uses is there. */
+/* The parts that may still call others end first: the streams thread, and then the pool, whose work
+ * uses the reconciler, Docker, the images and the store. Functions that are posted to the loop pass
+ * work to the pool, and the pool's work posts functions. So posted functions are run before and
+ * after the pool ends, while everything that they use still exists. */
 void driver_free(struct driver *d) {
     if (!d)
         return;
@@ -110,7 +115,7 @@ void driver_free(struct driver *d) {
     fingerprint_stop(d->fingerprint);
     if (d->loop)
         loop_run_posted(d->loop);
-    pin_free(d->pin); /* the pool's work wakes it and asks it */
+    pin_free(d->pin); /* the pool's work calls it */
     networks_free(d->networks);
     roll_call_free(d->roll_call);
     exec_list_free(d->execs);
@@ -164,8 +169,8 @@ int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool ag
         return r;
     c->c.node_total_compute_mhz = total_compute_mhz;
     c->c.node_cores = cores;
-    /* An endpoint that cannot be one is an error of the configuration; whether Docker answers there
-     * is the fingerprint's to say. */
+    /* An invalid endpoint is an error of the configuration. Whether Docker answers there is
+     * reported by the fingerprint. */
     struct docker *probe = NULL;
     struct docker_options o = {.endpoint = c->c.endpoint,
                                .tls_cert = c->c.tls_cert,
@@ -184,7 +189,7 @@ int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool ag
     return agent ? driver_activate(d, err) : 0;
 }
 
-/* ---- coming to life ---- */
+/* ---- activation ---- */
 
 static void *streams_thread(void *arg) {
     struct driver *d = arg;
@@ -231,7 +236,8 @@ static int start_docker(struct driver *d, const struct plugin_config *c, struct 
     return r < 0 ? err_set(err, ERR_PLAIN, -r, "images: %s", strerror(-r)) : 0;
 }
 
-/* The pin's one context is the driver; the coordinates are the store's. */
+/* The reconciler has one context for all its callbacks, the driver. The coordinates come from
+ * the store. */
 static int pin_snapshot(void *ctx, struct pin_coord **ret, size_t *ret_n) {
     struct driver *d = ctx;
     return store_snapshot(d->store, ret, ret_n);
@@ -264,7 +270,7 @@ static void oom_told(void *ctx, const char *container_id) {
         exit_oom(d, t, container_id, clock_wall_ns());
 }
 
-/* Without it Docker's own word has to do. */
+/* Starts to watch memory.events. Without it Docker's own report of OOM kills is used. */
 static void start_oom(struct driver *d) {
     int r = d->cgroup_v2 ? oom_new(d->loop, d->proc_fd, d->cgroup_root_fd, d->cgroup_root, oom_told,
                                    d, &d->oom)
@@ -281,7 +287,7 @@ static int start_loop(struct driver *d) {
     return r;
 }
 
-/* One line in the agent's log for each start of the plugin: what is on and what is off. */
+/* Writes one line to the agent's log for each start of the plugin: what is on and what is off. */
 static void log_what_is_on(const struct driver *d, const struct plugin_config *c) {
     const char *why = d->pin ? pin_disabled_reason(d->pin) : "not started";
     bool kept = !why[0];
@@ -313,13 +319,13 @@ static int start_streams(struct driver *d, const struct plugin_config *c) {
     log_what_is_on(d, c);
     if (d->activated)
         d->activated(d->activated_ctx, d->loop, c->metrics_listen ? c->metrics_listen : "");
-    d->activated = NULL; /* once */
+    d->activated = NULL; /* called only once */
     r = -pthread_create(&d->loop_thread, NULL, streams_thread, d);
     d->loop_runs = r == 0;
     return r;
 }
 
-/* Each part is made once: what failed half-way goes on from there at the next attempt. */
+/* Each part is created once. After an error in the middle, the next attempt continues there. */
 int driver_activate(struct driver *d, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     if (!c)
@@ -332,7 +338,7 @@ int driver_activate(struct driver *d, struct err *err) {
         if (r == 0)
             r = start_docker(d, &c->c, err);
         if (r == 0 && !d->pin)
-            r = start_pin(d, &c->c); /* before the threads that ask it */
+            r = start_pin(d, &c->c); /* before the threads that call it */
         if (r == 0 && !d->oom)
             start_oom(d);
         if (r == 0)
@@ -360,7 +366,7 @@ int driver_task_events(struct driver *d, void (*on)(void *ctx, const struct driv
     return r < 0 ? err_oom(err) : 0;
 }
 
-/* A running task as the reconciler shows those that it cannot keep. */
+/* A running task, in the form that the reconciler uses for tasks that it cannot manage. */
 static json_t *unmanaged_task(const struct task *t, const char *why) {
     struct task_look now = store_look(t);
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:[]}", "task_id", t->id, "alloc_id",
@@ -369,7 +375,7 @@ static json_t *unmanaged_task(const struct task *t, const char *why) {
                      "state", "unmanaged", "why", why, "corrections", 0, "history");
 }
 
-/* Where nothing is pinned (cgroup v1) the tasks are shown all the same. */
+/* Adds the running tasks when the reconciler is off (for example on cgroup v1). */
 static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
     struct task **all;
     size_t n;
@@ -384,7 +390,7 @@ static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
     free(all);
 }
 
-/* What the store alone knows of each task; the rest is in the reconciler's part. */
+/* What only the store knows of each task. The rest is in the reconciler's part. */
 static json_t *stored_tasks(struct driver *d) {
     struct task **all;
     size_t n;
@@ -401,7 +407,7 @@ static json_t *stored_tasks(struct driver *d) {
     return tasks;
 }
 
-/* NULL before the first task. */
+/* The log pump. Returns NULL before the first task. */
 static struct logpump *pump_of(struct driver *d) {
     pthread_mutex_lock(&d->lock);
     struct logpump *pump = d->pump;
@@ -424,7 +430,7 @@ json_t *driver_status(struct driver *d) {
                      pump ? logpump_status(pump) : NULL);
 }
 
-/* Tasks by what Nomad sees of them. */
+/* The number of tasks in each phase that Nomad distinguishes. */
 static int task_metrics(struct driver *d, struct buf *b) {
     static const char *const names[] = {"starting", "running", "exited"};
     struct task **all;
@@ -448,7 +454,7 @@ static int task_metrics(struct driver *d, struct buf *b) {
     return r;
 }
 
-/* @pins: the reconciler's metrics. */
+/* @pins: the reconciler's metrics, as text. */
 static int all_metrics(struct buf *b, struct driver *d, const char *pins) {
     int r = buf_puts(b, pins);
     if (r == 0)

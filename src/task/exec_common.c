@@ -1,3 +1,9 @@
+/* The exit code of an exec, and the end of one that nobody waits for. task_exec.c and
+ * task_exec_stream.c use these functions.
+ *
+ * Docker has no call that ends an exec. This file therefore kills the exec's process itself. The
+ * pid comes from Docker and may have been reused since, so the process is pinned by a pidfd and
+ * must be in the container's cgroup before it is killed. */
 #include "exec_common.h"
 
 #include "paddock/clock.h"
@@ -11,9 +17,10 @@
 
 #define EXEC_POLL_FIRST_US (2 * US_PER_MS)
 #define EXEC_POLL_MAX_US (100 * US_PER_MS)
-#define EXEC_KILL_LIMIT_US (10 * US_PER_SEC) /* for a start that is still under way */
-#define EXEC_KILL_LAST_US (200 * US_PER_MS)  /* when the plugin ends */
-#define EXEC_NEVER_RAN 126                   /* as Docker says it of what it could not start */
+#define EXEC_KILL_LIMIT_US (10 * US_PER_SEC) /* for an exec that Docker is still starting */
+#define EXEC_KILL_LAST_US (200 * US_PER_MS)  /* a last attempt when the plugin ends */
+/* The code that Docker reports for a command that it could not start. */
+#define EXEC_NEVER_RAN 126
 
 int exec_code(const struct docker_exec_state *s) {
     return s->ended ? s->code : EXEC_NEVER_RAN;
@@ -38,8 +45,9 @@ int exec_wait_code(struct driver *d, const struct call *call, const char *exec_i
     }
 }
 
-/* In this container: its cgroup's path has the id in it, whatever the cgroup's parent. A pid may be
- * anybody's. */
+/* Returns whether the process is in the container. The path of the container's cgroup contains
+ * the container's id, whatever the parent of the cgroup. The pid may have been reused by
+ * another process. */
 static bool is_in_container(const struct driver *d, pid_t pid, const char *container_id) {
     char name[64], text[8192];
     snprintf(name, sizeof(name), "%d/cgroup", (int)pid);
@@ -51,8 +59,9 @@ static bool is_in_container(const struct driver *d, pid_t pid, const char *conta
     return container_id[0] && strstr(text, container_id) != NULL;
 }
 
-/* With what it has started: a shell's commands are in its process group, which is its own. Held
- * before it is looked at: at the signal the number could be another process's. */
+/* Kills the process and what it has started: a shell's commands are in its process group, which is
+ * its own. The pidfd is opened before the check, because at the time of the signal the pid could
+ * belong to another process. */
 static void kill_group(const struct driver *d, pid_t pid, const char *container_id) {
     AUTO_FD int fd = pidfd_open(pid, 0);
     if (fd < 0 || !is_in_container(d, pid, container_id))
@@ -69,8 +78,9 @@ struct exec_kill {
     char container_id[65], exec_id[65];
 };
 
-/* Docker goes on with a start that nobody waits for any more, and tells the pid behind it. Returns
- * 0; -errno when that was not to be learned. */
+/* Docker continues a start after its caller has stopped waiting, and reports the pid after the
+ * start. Waits for the pid and kills the process. Returns 0, or -errno when the pid could not be
+ * found out. */
 static int kill_when_started(const struct exec_kill *k, const struct call *call) {
     struct docker_exec_state state;
     for (uint64_t wait = EXEC_POLL_FIRST_US;;

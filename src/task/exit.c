@@ -1,10 +1,12 @@
-/* How the driver learns that a container has ended.
+/* How the driver learns that a container has ended, and what it does then. The streams thread
+ * calls this file for each event of Docker; StartTask, RecoverTask, StopTask and roll_call.c call
+ * it, too.
  *
- * One event stream for all containers tells it; whenever that stream (re)connects every tracked
- * container is inspected, for what happened in between was not told. A die event is an end, with
- * its code. Docker's inspect decides when there is no code, as after a lost stream, and when a
- * label of the container replaced it: otherwise a job or an image could choose the code. While
- * Docker does not answer nothing is concluded, and it is asked again. */
+ * One event stream reports the ends of all containers. After each (re)connection of that stream
+ * every tracked container is inspected, because events in between were lost. A die event is an end,
+ * with its exit code. Docker's inspect decides when there is no code, as after a lost stream, and
+ * when a label of the container replaced the code: otherwise a job or an image could choose the
+ * code. While Docker does not answer, nothing is concluded, and Docker is asked again. */
 #include "driver_priv.h"
 #include "exit_judge.h"
 
@@ -16,17 +18,17 @@
 #include <unistd.h>
 
 #define EXIT_UNKNOWN_CODE (-1)
-/* The pauses between two looks at a container whose inspect fails, doubled up to the longest. Then
- * it is left to the look at all of them. */
+/* The pauses between two inspections of a container whose inspect fails. The pause is doubled up to
+ * the longest. Then the container is left to the scan of all containers. */
 #define EXIT_RETRY_FIRST_US (100 * US_PER_MS)
 #define EXIT_RETRY_MAX_US US_PER_SEC
-/* Of one look, before a whole deadline is spent on it: Docker may keep some locked, which must not
- * hold up the others. */
+/* The limit of one inspection in the first round. Docker may keep some containers locked, and these
+ * must not delay the others. */
 #define EXIT_SHORT_LOOK_US (2 * US_PER_SEC)
-/* Until a thread is asked for again when there was none. */
+/* How long to wait after no thread was available, or no memory. */
 #define EXIT_THREAD_US US_PER_SEC
 
-/* Skipped events are logged once in this time; the metrics count them. */
+/* Skipped events are logged at most once in this time; the metrics count them. */
 #define SKIPPED_LOG_US (60 * US_PER_SEC)
 
 struct exit_job {
@@ -34,12 +36,12 @@ struct exit_job {
     struct task *task;
 };
 
-/* NULL: it is not there any more. */
+/* A reference to @t. Returns NULL when @t has left the store. */
 static struct task *tracked_ref(struct driver *d, const struct task *t) {
     struct task *now = store_get(d->store, t->id);
     if (now == t)
         return now;
-    task_unref(now); /* begun again, with the same id */
+    task_unref(now); /* started again, with the same id */
     return NULL;
 }
 
@@ -48,8 +50,8 @@ static bool is_tracked(struct driver *d, const struct task *t) {
     return now;
 }
 
-/* Hands (d, task) to @pool with a reference of its own. Returns 0, also for a task that is not
- * there any more; -ENOMEM; -EAGAIN. */
+/* Runs @work with (d, task) on @pool, with a reference of its own. Returns 0, also for a task that
+ * has left the store; -ENOMEM; -EAGAIN. */
 static int run_later(struct driver *d, struct pool *pool, struct task *t, void (*work)(void *)) {
     struct exit_job *job = calloc(1, sizeof(*job));
     if (!job)
@@ -70,7 +72,7 @@ void exit_task_leaves(struct driver *d, struct task *t) {
     pin_wake(d->pin);
 }
 
-/* When something in the container was last killed; 0 = never. */
+/* When the kernel last killed a process in the container because memory was used up; 0 = never. */
 static int64_t oom_time(struct driver *d, const struct task *t) {
     oom_look(d->oom);
     return store_look(t).oom_ns;
@@ -105,12 +107,12 @@ void exit_task_runs(struct driver *d, struct task *t, const struct docker_state 
         record(d, t, now.container_id, &early.exit, early.when_ns);
         return;
     }
-    (void)exit_is_other_process(d, t); /* seen from here on */
+    (void)exit_is_other_process(d, t); /* remember that the process exists here */
     pin_wake(d->pin);
     oom_watch(d->oom, s->pid, now.container_id);
 }
 
-/* The container is gone: its end can only be guessed from the event, when there was one. */
+/* The container was removed. Its end can only be guessed from the event, if there was one. */
 static void record_gone(struct driver *d, struct task *t, const char *container_id,
                         int event_code) {
     struct task_exit e;
@@ -139,7 +141,7 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
         return r;
     }
     if (s.running || s.restarting || s.paused) {
-        if (s.oom_killed) /* and its event was not told: the stream was lost */
+        if (s.oom_killed) /* its event was lost with the stream */
             exit_oom(d, t, now.container_id, now.oom_ns ? now.oom_ns : clock_wall_ns());
         if (now.phase == TASK_RUNNING && s.pid != now.pid)
             exit_task_runs(d, t, &s);
@@ -156,7 +158,7 @@ int exit_check(struct driver *d, struct task *t, int event_code) {
     return check_within(d, t, event_code, d->timeout_us);
 }
 
-/* Waits before the next look. False: it is not to be, the driver ends. */
+/* Waits before the next inspection. Returns false when the driver ends. */
 static bool pause_before_retry(const struct driver *d, uint64_t us) {
     return call_sleep(&(struct call){.cancel = &d->ended}, us) == 0;
 }
@@ -165,7 +167,7 @@ static uint64_t short_look_us(const struct driver *d) {
     return d->timeout_us < EXIT_SHORT_LOOK_US ? d->timeout_us : EXIT_SHORT_LOOK_US;
 }
 
-/* Looks at all of them once. Those whose look failed stay in @all; returns how many. */
+/* Inspects all tasks once. Those that could not be inspected stay in @all. Returns how many. */
 static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigned mine,
                           uint64_t limit_us) {
     size_t left = 0;
@@ -179,9 +181,9 @@ static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigne
     return left;
 }
 
-/* A Docker that does not answer is asked again until it does, or until the stream was opened once
- * more, for then there is a newer look under way. Those that are answered do not wait for one
- * container that Docker keeps locked. */
+/* Inspects all tasks. When Docker does not answer, it is asked again until it does, or until the
+ * stream was opened once more: then a newer scan is running. Tasks that are answered do not wait
+ * for one container that Docker keeps locked. */
 static void resync_work(void *arg) {
     struct driver *d = arg;
     unsigned mine = atomic_load(&d->resyncs);
@@ -203,7 +205,8 @@ static void resync_work(void *arg) {
 
 static void resync(void *ctx);
 
-/* Many may ask for it at about the same time: one look serves them. On the streams thread. */
+/* Many callers may ask for a scan at about the same time; one scan serves them all. Context: the
+ * streams thread. */
 static void resync_soon(void *ctx) {
     struct driver *d = ctx;
     if (d->resync_asked ||
@@ -213,7 +216,8 @@ static void resync_soon(void *ctx) {
     loop_timer_at(d->resync_again, clock_now_us() + EXIT_THREAD_US);
 }
 
-/* No thread was to be had for one look or for all: the streams thread asks again for all. */
+/* No thread was available for one inspection or for a scan: the streams thread starts a
+ * scan later. */
 static void resync_later(struct driver *d) {
     log_warn("exit", NULL, "no thread to look at the containers, retrying");
     resync_soon(d);
@@ -221,15 +225,15 @@ static void resync_later(struct driver *d) {
 
 static void resync(void *ctx) {
     struct driver *d = ctx;
-    d->resync_asked = false; /* this is it */
+    d->resync_asked = false; /* this is the scan */
     atomic_fetch_add(&d->resyncs, 1);
     if (pool_run(d->pool, resync_work, d) < 0)
         resync_later(d);
 }
 
-/* Docker told of something but does not answer: ask again, until there is a look at all of them
- * under way. One that Docker keeps locked must not hold a thread for good, for there may be as many
- * of them as threads: one look goes on for all. */
+/* Docker sent an event but does not answer the inspect. Asks again, until a scan of all containers
+ * is running. A container that Docker keeps locked must not hold a thread forever, because there
+ * may be as many of them as threads. After some attempts a scan takes over for all. */
 static void check_work(void *arg) {
     struct exit_job *job = arg;
     struct driver *d = job->d;
@@ -274,7 +278,8 @@ static void on_skipped(void *ctx, const char *container_id, const char *why) {
     }
 }
 
-/* The event's execID and exitCode are the exec's own only when no label replaced them. */
+/* The event's execID and exitCode are the exec's own only when no label of the container
+ * replaced them. */
 static void on_exec_die(struct driver *d, const struct task *t, const struct docker_event *e) {
     const char *id = json_string_value(json_object_get(e->attributes, "execID"));
     if (store_look(t).exit_in_events && id && e->exit_code >= 0)
@@ -283,17 +288,20 @@ static void on_exec_die(struct driver *d, const struct task *t, const struct doc
         exec_list_ask(d->execs, e->container_id);
 }
 
-/* Docker has started it anew: another pid. The first start is StartTask's own. */
+/* Returns whether Docker has restarted the container, which then has another pid. The first start
+ * is the one of StartTask. */
 static bool is_new_start(const struct task *t, const char *action) {
     return strcmp(action, "restart") == 0 ||
            (strcmp(action, "start") == 0 && store_look(t).phase == TASK_RUNNING);
 }
 
-/* The event's own word is enough, and sooner: an inspect waits until dockerd has cleaned up, and
- * knows no more. dockerd takes an OOM kill and an end from one queue per container, so it has told
- * the first when it tells the second; one that comes behind it finds the waiting inspect answered
- * (880 OOM kills on 20.10, first process or child, idle and loaded: the inspect never knew of one
- * that the stream had not told). */
+/* The event alone is enough, and it is earlier: an inspect waits until dockerd has cleaned up, and
+ * reports nothing more.
+ *
+ * dockerd takes an OOM kill and an end from one queue per container. So it has reported the kill
+ * when it reports the end. A kill after the end would find the waiting inspect already answered.
+ * Measured with 880 OOM kills on Docker 20.10 (first process or child, idle and loaded): the
+ * inspect never knew of a kill that the stream had not reported. */
 static void on_die(struct driver *d, struct task *t, const struct docker_event *e) {
     if (e->exit_code < 0 || !store_look(t).exit_in_events) {
         exit_look_later(d, t);
@@ -331,7 +339,7 @@ int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *
     struct task *t = store_get(d->store, task_id);
     if (!t)
         return client_not_found(err);
-    *ret_task = t; /* before store_wait: done may be called at once */
+    *ret_task = t; /* before store_wait(), which may call done immediately */
     store_wait(t, w);
     return 0;
 }

@@ -1,9 +1,10 @@
-/* Decides what a task's end means; exit.c calls it with what the kernel and Docker have reported.
+/* Decides what a task's end means. exit.c calls this file with what the kernel and Docker
+ * have reported.
  *
  * The kernel counts every process that it kills in the container: the task's main process, a child
- * of it, or the command of an exec. Which one it was is not recorded anywhere. The time tells: a
- * kill shortly before the end is its cause, an earlier one is not. A task that ends with 0 has done
- * its work, whatever was killed in it. */
+ * of it, or the command of an exec. It does not record which one it was. The time decides: a kill
+ * shortly before the end is the cause of the end, an earlier one is not. A task that ends with 0
+ * has done its work, whatever was killed in it. */
 #include "exit_judge.h"
 
 #include <stdio.h>

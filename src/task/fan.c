@@ -1,3 +1,6 @@
+/* A list of subscribers that all get what one module publishes; see fan.h for the rules. The
+ * fingerprint, the task events and the stats use it. driver_unsubscribe() is here, too: it ends a
+ * subscription of any of them through its `close` callback. */
 #include "fan.h"
 
 void fan_init(struct fan *f) {

@@ -1,12 +1,17 @@
-/* A task's output to Nomad's FIFOs, when there is to be any. */
+/* Forwards a task's output to Nomad's FIFOs, when the task has logs. StartTask, RecoverTask and
+ * logs_retry.c call this file. The work itself is done by the log pump (logpump.h), a process of
+ * its own.
+ *
+ * A task may end before its output is followed. Then its end found no logs to deliver, so this file
+ * begins the drain (drain.c) itself. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#define GIVE_UP_DRAIN_US (3 * US_PER_SEC) /* for what a failed task has printed */
+#define GIVE_UP_DRAIN_US (3 * US_PER_SEC) /* for the output of a failed task */
 
-/* @now: must outlive what is returned. */
+/* @now: must outlive the result, which points into it. */
 static struct logpump_task wanted(const struct task *t, const struct task_look *now) {
     return (struct logpump_task){.task_id = t->id,
                                  .container_id = now->container_id,
@@ -20,16 +25,16 @@ static int follow(struct driver *d, const struct call *call, struct task *t,
     int r = client_need_pump(d, err);
     if (r == 0)
         r = logpump_follow(d->pump, call, want, err);
-    if (r == -ENOSYS) { /* logging { type = "none" } and the like: the task itself is well */
+    if (r == -ENOSYS) { /* for example logging { type = "none" }: the task itself is well */
         err_clear(err);
         store_set_logs(t, false);
         client_tell(d, t, "The container's log driver cannot be read: no logs in Nomad");
         return 0;
     }
-    /* It ended before it was followed: that end did not know of any logs. */
+    /* The task ended before it was followed: its end did not know of any logs. */
     if (r == 0 && store_look(t).phase == TASK_EXITED)
         drain_task(d, t);
-    err_reclass(err, r, ERR_RECOVERABLE); /* this machine's trouble, not the job's */
+    err_reclass(err, r, ERR_RECOVERABLE); /* an error of the host, not of the job */
     return err_wrap(err, r, "logs of task %s", t->id);
 }
 
@@ -48,8 +53,9 @@ int logs_follow(struct driver *d, const struct call *call, struct task *t, bool 
     return now.logs ? follow(d, call, t, &want, err) : 0;
 }
 
-/* A task that has ended is not begun any more: its end lets the pump deliver what was prepared. A
- * request to begin could come after that, and the pump would open the FIFOs again for good. */
+/* For a task that has ended, no begin is sent: its end lets the pump deliver what was prepared. A
+ * request to begin could arrive after that, and the pump would open the FIFOs again and never
+ * close them. */
 void logs_begin(struct driver *d, struct task *t) {
     struct task_look now = store_look(t);
     if (!now.logs)

@@ -1,8 +1,9 @@
-/* Follows the logs of recovered tasks whose logs could not be followed at their recovery.
+/* Follows the logs of recovered tasks whose logs could not be followed when they were recovered.
  *
  * Each such task is tried again every LOGS_RETRY_US until it succeeds or the task leaves the store.
- * The FIFOs stay open meanwhile, because Nomad's logmon stops reading when the last writer closes.
- * The streams thread has the timer and the list; a thread of the pool talks to the pump. */
+ * Its FIFOs stay open until then, because Nomad's logmon stops reading when the last writer closes.
+ * The streams thread has the timer and the list; a thread of the pool talks to the pump.
+ * RecoverTask calls logs_retry_later(). */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -11,7 +12,7 @@
 #include <stdio.h>
 
 #define LOGS_RETRY_US (10 * US_PER_SEC)
-#define LOGS_TRY_US (10 * US_PER_SEC) /* of one attempt */
+#define LOGS_TRY_US (10 * US_PER_SEC) /* limit of one attempt */
 
 struct lost {
     struct logs_retry *list;
@@ -25,7 +26,7 @@ struct lost {
 
 struct logs_retry {
     struct driver *d;
-    struct lost *first; /* those that wait; the streams thread's */
+    struct lost *first; /* those that wait; used by the streams thread */
     struct loop_timer *timer;
 };
 
@@ -56,7 +57,7 @@ void logs_retry_free(struct logs_retry *l) {
     free(l);
 }
 
-/* A FIFO that is not there yet is tried again each time. */
+/* Opens the FIFOs. One that does not exist yet is tried again at each attempt. */
 static void open_fifos(struct lost *x) {
     const char *paths[] = {x->task->stdout_path, x->task->stderr_path};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
@@ -99,7 +100,7 @@ static void on_timer(void *arg) {
         }
         *at = x->next;
         if (atomic_load(&l->d->ending) || pool_run(l->d->pool, try_work, x) < 0) {
-            x->at_us = now + LOGS_RETRY_US; /* no thread now */
+            x->at_us = now + LOGS_RETRY_US; /* no thread is available now */
             x->next = l->first;
             l->first = x;
             next = !next || x->at_us < next ? x->at_us : next;
@@ -136,7 +137,7 @@ void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t si
                        .adopted = adopted,
                        .since_ns = since_ns,
                        .fifos = {-EBADF, -EBADF}};
-    if (x->task != t) { /* removed meanwhile */
+    if (x->task != t) { /* removed from the store since */
         lost_free(x);
         return;
     }
