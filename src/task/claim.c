@@ -1,4 +1,5 @@
 /* Decides which of several plugin processes of one Nomad client searches for dangling containers.
+ * client.c takes the claim, networks.c checks it before each search.
  *
  * An agent that was killed can leave its plugin running, and the next agent then starts a second
  * one. The old plugin does not know the containers of the new one, and would remove them all. The
@@ -23,15 +24,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Always written whole, so that no shorter line leaves an end of an older one. */
+/* A record always has this length, so that a shorter line leaves no rest of a longer one. */
 #define RECORD_BYTES 64
 
 struct claim {
     char *path;
-    pthread_mutex_t lock;      /* of all below */
-    int fd;                    /* of the file as it was last opened; < 0 = never */
+    pthread_mutex_t lock;      /* of all fields below */
+    int fd;                    /* of the file when it was last opened; < 0 = never */
     uint64_t taken_us;         /* on the monotonic clock, which all processes share; 0 = never */
-    char record[RECORD_BYTES]; /* ours, as it was written */
+    char record[RECORD_BYTES]; /* our claim, as it was written */
 };
 
 int claim_new(const char *path, struct claim **ret) {
@@ -105,7 +106,7 @@ static int write_record(struct claim *c) {
     return n < 0 ? -errno : n == RECORD_BYTES ? 0 : -EIO;
 }
 
-/* When the claim in @record was taken; 0 = it is none. */
+/* When the claim in @record was taken; 0 = @record contains no claim. */
 static uint64_t time_of(const char *record) {
     char text[24];
     const char *at = strchr(record, ' ');

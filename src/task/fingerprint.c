@@ -1,12 +1,15 @@
 /* The fingerprint: whether Docker is healthy, and the node's attributes.
  *
- * Probes Docker every 30 s, every 5 s while it is not healthy, one probe at a time, and sends each
- * result to the subscribers. A refused connection makes Docker unhealthy immediately. An answer
- * that is too late does so only when the next one is late, too, for a loaded dockerd is sometimes
- * slow. Nomad writes a node event for each new description and a node update for each new
- * attribute. Therefore neither changes while Docker's state is the same: see settle_description()
- * and keep_info(). The attributes are the built-in driver's, and driver.<name>.cpuset.* beside
- * them. */
+ * Probes Docker every 30 s, or every 5 s while it is not healthy, one probe at a time, and sends
+ * each result to the subscribers. A refused connection makes Docker unhealthy immediately. A
+ * late answer does so only when the next answer is late, too, because a loaded dockerd is
+ * sometimes slow.
+ *
+ * Nomad writes a node event for each new description and a node update for each new attribute.
+ * Therefore neither changes while Docker's state is the same: see settle_description() and
+ * keep_info(). The attributes are the built-in driver's, and also driver.<name>.cpuset.*.
+ *
+ * driver.c creates and starts it; exit.c asks for a probe when the event stream is lost. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -19,27 +22,27 @@
 #define PROBE_PERIOD_US (30 * US_PER_SEC)
 #define PROBE_PERIOD_SICK_US (5 * US_PER_SEC)
 #define PROBE_TIMEOUT_US (10 * US_PER_SEC)
-#define PROBE_LATE_MAX 2 /* late answers in a row that make it unhealthy */
+#define PROBE_LATE_MAX 2 /* consecutive late answers that make Docker unhealthy */
 
 struct fingerprint {
     struct driver *d;
     struct fan fan; /* its lock guards all below */
-    bool known;     /* there was an answer, or its absence is sure */
+    bool known;     /* `last` is valid: Docker has answered, or has certainly failed */
     bool probing, again;
     bool was_connected;
     unsigned late;
     struct driver_fingerprint last;
-    char next_description[256]; /* came once; not sent yet. "" = none */
+    char next_description[256]; /* was seen once and not sent yet; "" = none */
     struct node_info {
         char runtimes[DRIVER_ATTR_TEXT_MAX], os_type[32], bridge_ip[64];
-        bool runtimes_cut;      /* there are more than fit */
+        bool runtimes_cut;      /* more names exist than fit */
         bool remapped;          /* dockerd has userns-remap: root in containers is @root */
         struct path_owner root; /* of this host */
         bool info, bridge;      /* Docker has answered GET /info, GET /networks/bridge */
         bool lacks_bridge;      /* with 404 */
     } info;                     /* the last answers */
     struct loop_timer *timer;   /* the streams thread's */
-    struct pool *prober;        /* one thread: a probe waits for no other call to Docker */
+    struct pool *prober;        /* one thread, so that a probe waits for no other call to Docker */
 };
 
 /* The result of one probe. */
@@ -141,7 +144,7 @@ static void probe_docker(struct driver *d, struct probe *p) {
     read_bridge(d, &call, &p->info);
 }
 
-/* ---- what it means ---- */
+/* ---- judging the answers ---- */
 
 static void add_attr(struct fingerprint *f, struct driver_fingerprint *fp, const char *suffix,
                      enum driver_attr_type type, const char *text, int64_t number) {
@@ -282,8 +285,8 @@ static void probe_work(void *arg) {
         log_warn("fingerprint", NULL, "out of memory, retrying");
 }
 
-/* Starts a probe unless one is in flight; @again: then one more after it, for it may have looked
- * too early. */
+/* Starts a probe, unless one is running. @again: then one more probe follows the running one, which
+ * may have asked too early. */
 static void probe_now(struct fingerprint *f, bool again) {
     pthread_mutex_lock(&f->fan.lock);
     bool start = !f->probing;
@@ -305,7 +308,7 @@ static void on_timer(void *arg) {
 
 void fingerprint_start(struct fingerprint *f) {
     if (f->timer || loop_timer_new(f->d->loop, on_timer, f, &f->timer) == 0)
-        loop_timer_at(f->timer, clock_now_us()); /* at once */
+        loop_timer_at(f->timer, clock_now_us()); /* immediately */
 }
 
 void fingerprint_docker_gone(struct fingerprint *f) {
@@ -352,7 +355,7 @@ int fingerprint_info(struct fingerprint *f, const struct call *call, struct fing
     return 0;
 }
 
-/* ---- telling ---- */
+/* ---- subscribers ---- */
 
 static void call_listener(struct driver_sub *sub, const void *what) {
     ((void (*)(void *, const struct driver_fingerprint *))sub->on)(sub->ctx, what);
@@ -367,7 +370,7 @@ int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driv
     pthread_mutex_lock(&f->fan.lock);
     if (f->known)
         on(ctx, &f->last);
-    fan_add_locked(&f->fan, sub); /* else the probe that runs tells it */
+    fan_add_locked(&f->fan, sub); /* else the running probe sends it the first value */
     pthread_mutex_unlock(&f->fan.lock);
     *ret = sub;
     return 0;

@@ -1,5 +1,10 @@
-/* Networks of task groups (pause containers), and the search for dangling containers, which must
- * know both tasks and networks. */
+/* CreateNetwork and DestroyNetwork, and the search for dangling containers.
+ *
+ * The network of a task group is a pause container (docker_pause.h). This file has the list of the
+ * networks. The search is here because it must know both the tasks and the networks: it removes
+ * each running container that has our label, belongs to none of them and is older than the grace
+ * time. A timer of the streams thread starts each search on a thread of the pool. Once a task has
+ * come, only the process that holds the claim (claim.h) searches. */
 #include "driver_priv.h"
 #include "remember.h"
 
@@ -14,7 +19,7 @@
 
 struct network {
     char *alloc_id;
-    char container_id[65], image_id[80]; /* the image as it is held, "" = not */
+    char container_id[65], image_id[80]; /* id under which the image is held, "" = not held */
     struct network *next;
 };
 
@@ -23,16 +28,17 @@ struct networks {
     pthread_mutex_t lock; /* of the list */
     struct network *first;
     struct loop_timer *timer; /* the next search for dangling containers */
-    bool adopted;             /* those of before our start are in the list; the search's own */
-    atomic_bool searching;    /* one search at a time: a slow dockerd may outlast the period */
-    bool superseded;          /* another plugin process has the claim; the search's own */
+    bool adopted;          /* networks from before our start are in the list; used by the search */
+    atomic_bool searching; /* one search at a time: a slow dockerd may outlast the period */
+    bool superseded;       /* another plugin process has the claim; used by the search */
 };
 
 static void on_timer(void *arg);
 
-/* ---- which are ours ---- */
+/* ---- the list ---- */
 
-/* Under the lock: where the alloc's network hangs in the list, or would. */
+/* The link that points to the alloc's network, or the end of the list. The caller holds
+ * the lock. */
 static struct network **place_of(struct networks *n, const char *alloc_id) {
     struct network **at = &n->first;
     while (*at && strcmp((*at)->alloc_id, alloc_id) != 0)
@@ -52,8 +58,9 @@ static void forget(struct networks *n, const char *alloc_id) {
     pthread_mutex_unlock(&n->lock);
 }
 
-/* A network that is known stays so at every moment: the search for dangling containers looks at any
- * time. */
+/* Adds the network, or updates its entry in place. A known network must never be missing from the
+ * list, not even for a moment, because the search for dangling containers may read the list at
+ * any time. */
 static int remember(struct networks *n, const char *alloc_id, const char *container_id,
                     const char *image_id) {
     int r = 0;
@@ -76,8 +83,8 @@ static int remember(struct networks *n, const char *alloc_id, const char *contai
     return r;
 }
 
-/* The id under which the alloc holds its image, into @image when there is one. Docker may name the
- * image of a container otherwise than the image itself (containerd's store). */
+/* Copies the id under which the alloc holds its image to @image, when one is held. The image id of
+ * the container and the id of the image itself can differ in Docker (containerd's store). */
 static void held_image(struct networks *n, const char *alloc_id, char image[80]) {
     pthread_mutex_lock(&n->lock);
     struct network *x = *place_of(n, alloc_id);
@@ -95,8 +102,8 @@ static bool is_network(struct networks *n, const char *container_id) {
     return found;
 }
 
-/* After a restart: the pause containers that run are somebody's network still. Nomad asks for each
- * again (CreateNetwork is repeated), or destroys it; until then none of them is dangling. */
+/* After a restart, the running pause containers are still in use. Nomad asks for each of them again
+ * (CreateNetwork is repeated), or destroys it. Until then none of them is dangling. */
 static int adopt_running(struct networks *n) {
     struct driver *d = n->d;
     struct call call = call_within(NULL, d->timeout_us);
@@ -177,8 +184,9 @@ static int fill_network(const struct docker_pause *p, const char *hostname,
     return r;
 }
 
-/* One that runs stays as it is, whatever image is configured by now: after a restart of the agent
- * its tasks go on, also when the registry is away. */
+/* Finds the running pause container, or creates one. A running one stays as it is, even when
+ * another image is configured by now: after a restart of the agent its tasks continue, also when
+ * the registry is unavailable. */
 static int find_or_make(struct driver *d, const struct call *call, const char *alloc_id,
                         const char *hostname, struct docker_pause *ret, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
@@ -235,8 +243,8 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
         return err_wrap(err, r, "network of alloc %s", alloc_id);
     held_image(d->networks, alloc_id, gone.image_id);
     forget(d->networks, alloc_id);
-    /* Made before our start, its image is not held: the release of a fresh hold starts the
-     * removal's delay. */
+    /* The image of a container from before our start is not held. Holding it here lets the release
+     * below start the delay of the removal. */
     if (gone.image_id[0])
         r = image_users_hold(d->images, gone.image_id, gone.image, alloc_id);
     if (r < 0)
@@ -247,7 +255,8 @@ int driver_destroy_network(struct driver *d, const struct call *call, const char
 
 /* ---- dangling containers ---- */
 
-/* Also when another process may have started it by now. */
+/* True also when this process does not hold the claim, because another one may have started
+ * the container. */
 static bool is_tracked(void *ctx, const char *container_id) {
     struct networks *n = ctx;
     AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
@@ -294,15 +303,15 @@ static int remove_dangling(struct networks *n, const char *owner,
     return r;
 }
 
-/* From the first task on, the search knows better. */
+/* True also once the first task has come: the next search then works with the claim. */
 static bool is_tracked_or_met(void *ctx, const char *container_id) {
     struct networks *n = ctx;
     AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
     return t || is_network(n, container_id) || client_owner(n->d);
 }
 
-/* No task has come since the plugin's start: the client is the one that this agent was before. Not
- * while another plugin process serves that client. */
+/* Searches before the first task. The client is then the one that this agent had before. Does
+ * nothing while another plugin process serves that client. */
 static void search_remembered(struct networks *n) {
     struct driver *d = n->d;
     AUTO_FREE char *allocs = remember_read(d->remembered);
@@ -320,7 +329,7 @@ static void search_remembered(struct networks *n) {
 static void search(struct networks *n) {
     struct driver *d = n->d;
     const char *owner = client_owner(d);
-    /* While Docker is not well nobody is judged. */
+    /* While Docker is not healthy, nothing is removed. */
     if (!fingerprint_healthy(d->fingerprint) || (owner && !may_search(n)) ||
         (!n->adopted && adopt_running(n) < 0))
         return;

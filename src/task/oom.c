@@ -1,3 +1,9 @@
+/* Watches memory.events of each container, see oom.h. driver.c creates the object; exit.c adds and
+ * removes containers and calls oom_look() before it judges an end.
+ *
+ * All watches share one inotify instance. An event only says that a file has changed. The count
+ * of kills in the file is compared with the last one, because other counters of the file
+ * change, too. */
 #include "oom.h"
 
 #include "paddock/cgroup.h"
@@ -13,7 +19,7 @@
 
 struct watched {
     int wd;
-    uint64_t kills; /* as they were last read */
+    uint64_t kills; /* as last read */
     char container_id[65];
     struct watched *next;
     char path[]; /* of memory.events */
@@ -25,11 +31,12 @@ struct oom {
     void (*told)(void *ctx, const char *container_id);
     void *ctx;
     struct loop_watch *watch;
-    pthread_mutex_t lock; /* of the list, and of the queue with what is told of it */
+    pthread_mutex_t lock; /* of the list and of the inotify queue, up to the last call of `told` */
     struct watched *first;
 };
 
-/* "oom_kill N", which counts the groups below too. 0 also for a file that cannot be read. */
+/* Reads N of the line "oom_kill N", which includes the cgroups below. Returns 0 also for a file
+ * that cannot be read. */
 static uint64_t count_kills(const char *path) {
     char text[1024];
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -41,7 +48,7 @@ static uint64_t count_kills(const char *path) {
     return at ? strtoull(at + strlen("\noom_kill "), NULL, 10) : 0;
 }
 
-/* Other counters of the file change too. Under the lock. */
+/* The event may be about another counter of the file. The caller holds the lock. */
 static bool has_killed_more(struct watched *w) {
     uint64_t kills = count_kills(w->path);
     bool more = kills > w->kills;
@@ -49,14 +56,15 @@ static bool has_killed_more(struct watched *w) {
     return more;
 }
 
-/* Under the lock to the end: who comes behind and finds the queue empty finds all told, too. */
+/* The lock is held until all callbacks have returned. So when another thread finds the queue empty,
+ * every kill up to then was reported. */
 void oom_look(struct oom *o) {
-    struct inotify_event e; /* a file's carry no name */
+    struct inotify_event e; /* events of a file contain no name */
     if (!o)
         return;
     pthread_mutex_lock(&o->lock);
     while (read(o->inotify_fd, &e, sizeof(e)) == (ssize_t)sizeof(e)) {
-        bool any = e.mask & IN_Q_OVERFLOW; /* changes were left out, of whichever file */
+        bool any = e.mask & IN_Q_OVERFLOW; /* events were lost, for any of the files */
         for (struct watched *w = o->first; w; w = w->next)
             if ((any || w->wd == e.wd) && has_killed_more(w))
                 o->told(o->ctx, w->container_id);
@@ -69,11 +77,11 @@ static void on_change(void *arg, uint32_t events) {
     oom_look(arg);
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static void drop(struct oom *o, struct watched **at) {
     struct watched *w = *at;
     *at = w->next;
-    if (inotify_rm_watch(o->inotify_fd, w->wd) < 0) /* its cgroup went first */
+    if (inotify_rm_watch(o->inotify_fd, w->wd) < 0) /* its cgroup was removed before */
         log_debug("oom", LOG_KV("container_id", w->container_id), "the watch was gone already");
     free(w);
 }
@@ -90,7 +98,7 @@ void oom_forget(struct oom *o, const char *container_id) {
     pthread_mutex_unlock(&o->lock);
 }
 
-/* Returns 1 when something was killed already. */
+/* Adds a watch. Returns 1 when a process was killed before; 0; -errno. */
 static int add(struct oom *o, pid_t pid, const char *container_id) {
     char dir[PATH_MAX];
     AUTO_FD int fd = cgroup_container_open(o->proc_fd, o->root_fd, pid, container_id, dir, NULL);
@@ -117,11 +125,11 @@ static int add(struct oom *o, pid_t pid, const char *container_id) {
 void oom_watch(struct oom *o, pid_t pid, const char *container_id) {
     if (!o || pid <= 0)
         return;
-    oom_forget(o, container_id); /* started anew: another cgroup */
+    oom_forget(o, container_id); /* after a restart the container has another cgroup */
     int r = add(o, pid, container_id);
     if (r > 0)
         o->told(o->ctx, container_id);
-    else if (r < 0) /* it has ended already, or inotify's limit is reached */
+    else if (r < 0) /* the container has ended, or inotify's limit is reached */
         log_debug("oom", LOG_KV("container_id", container_id, "errno", strerror(-r)),
                   "memory.events is not watched, ignoring");
 }

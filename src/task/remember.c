@@ -1,9 +1,10 @@
 /* Remembers the Nomad client of an agent. A plugin learns its client from the first task's alloc
  * folder. After a restart a node may get no task for days, and its dangling containers would stay.
  *
- * The note is a file below /run that contains the folder. Its name is a hash of the agent's command
- * line and working directory, which are the same after a restart of the agent, and which two
- * clients of one machine do not share. networks.c reads it as long as there was no task. */
+ * The note is a file below /run that contains the folder. The file's name is a hash of the agent's
+ * command line and working directory. Both are the same after a restart of the agent, and two
+ * clients of one machine do not share them. client.c writes the note. networks.c reads it before
+ * the first task has come. */
 #include "remember.h"
 
 #include "paddock/buf.h"

@@ -1,11 +1,12 @@
-/* Containers that could not be removed at the end of a task, because Docker did not answer or
- * refused.
+/* Removes containers that could not be removed at the end of a task, because Docker did not answer
+ * or refused.
  *
- * DestroyTask and a failed StartTask add them here. Nomad forgets such a task, so nothing else
- * would remove its container. Each such container is a file named after its id in one folder below
- * /run, which a plugin that starts later finds. The folder is gone through every REMOVALS_US until
- * it is empty; the container's removal or its absence deletes the file. The streams thread has the
- * timer, a thread of the pool asks Docker. */
+ * DestroyTask, a failed StartTask and the search for dangling containers add them here. Nomad
+ * forgets such a task, so nothing else would remove its container. Each such container is a file,
+ * named after its id, in one folder below /run, where a later plugin process finds it. All files of
+ * the folder are tried every REMOVALS_US until the folder is empty. A file is deleted when its
+ * container was removed or does not exist. The streams thread has the timer, a thread of the pool
+ * asks Docker. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -18,17 +19,17 @@
 #include <sys/stat.h>
 
 #define REMOVALS_US (10 * US_PER_SEC)
-#define MEMORY_US US_PER_SEC /* between two attempts when out of memory */
-/* Attempts to make a note. One fails when a turn removes the empty folder at that moment. */
+#define MEMORY_US US_PER_SEC /* wait between two attempts when out of memory */
+/* Attempts to make a note. One fails when a turn removes the empty folder at the same moment. */
 #define NOTE_TRIES 5
 #define ID_HEX "0123456789abcdef"
 
 struct removals {
     struct driver *d;
     struct loop_timer *timer;
-    /* The streams thread's: */
+    /* Used by the streams thread: */
     bool waits; /* the timer is set or the work runs */
-    bool again; /* a container was noted since the work began, which may not have seen it */
+    bool again; /* a container was noted after the work began, which may not have seen it */
 };
 
 int removals_new(struct driver *d, struct removals **ret) {
@@ -52,13 +53,13 @@ static char *folder_of(const struct driver *d) {
     return asprintf(&path, "%s.removals", d->client_dir) < 0 ? NULL : path;
 }
 
-/* A file of the folder is a container's id, or not ours. */
+/* A file whose name is not a container's id is not ours. */
 static bool is_id(const char *name) {
     return strlen(name) == 64 && strspn(name, ID_HEX) == 64;
 }
 
-/* Returns whether nothing is left to do. A container that a later StartTask has adopted is a task's
- * again. */
+/* Returns whether nothing is left to do. A container that a later StartTask has adopted belongs to
+ * a task again. */
 static bool remove_one(struct driver *d, const char *id) {
     AUTO_TASK struct task *adopter = store_get_container(d->store, id);
     if (adopter)
@@ -73,7 +74,7 @@ static bool remove_one(struct driver *d, const char *id) {
     return r == 0 || r == -ENOENT;
 }
 
-/* Returns how many containers are left; 0 also when there is no folder. */
+/* Returns how many containers are left; 0 also when the folder does not exist. */
 static size_t remove_all(struct driver *d) {
     AUTO_FREE char *path = folder_of(d);
     DIR *dir = path ? opendir(path) : NULL;
@@ -97,7 +98,7 @@ static void on_timer(void *arg);
 static void wait_for_turn(void *arg) {
     struct removals *l = arg;
     if (!l->timer && loop_timer_new(l->d->loop, on_timer, l, &l->timer) < 0)
-        l->waits = false; /* out of memory: the next container that is noted begins anew */
+        l->waits = false; /* out of memory: the next noted container starts the timer */
     else
         loop_timer_at(l->timer, clock_now_us() + REMOVALS_US);
 }
@@ -110,7 +111,8 @@ static void stand_down(void *arg) {
         l->waits = false;
 }
 
-/* When out of memory it waits for some, because without the post no turn would ever follow. */
+/* One turn. When out of memory it waits and tries again, because without the post no turn would
+ * ever follow. */
 static void work(void *arg) {
     struct removals *l = arg;
     const struct call pause = {.cancel = &l->d->ended};

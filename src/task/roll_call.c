@@ -1,9 +1,9 @@
 /* Finds ends and restarts that no event reported. dockerd drops events for a listener that is 100
- * ms late, and keeps no trace of it.
+ * ms late, and does not record that it did.
  *
- * Every ROLL_CALL_US one list of the running containers is compared with the tasks that are taken
- * to run. A task whose container is not in the list is inspected, and one whose first process has
- * ended: `docker restart` has given its container another one. Only the inspect decides. The
+ * Every ROLL_CALL_US one list of the running containers is compared with the tasks that count as
+ * running. A task is inspected when its container is not in the list, or when its first process has
+ * ended (`docker restart` gives a container another first process). Only the inspect decides. The
  * streams thread sets the timer, a thread of the pool asks Docker. */
 #include "driver_priv.h"
 
@@ -19,7 +19,8 @@ struct roll_call {
     atomic_bool busy; /* one list at a time: a slow dockerd may outlast the period */
 };
 
-/* Only tasks that ran before the list was asked for can be judged by it. Returns 0; -ENOMEM. */
+/* The tasks that run now. Only a task that ran before the list was requested can be judged by the
+ * list. Returns 0; -ENOMEM. */
 static int running_tasks(struct driver *d, struct task ***ret, size_t *ret_n) {
     int r = store_all(d->store, ret, ret_n);
     size_t n = 0;
@@ -81,7 +82,7 @@ static void work(void *arg) {
 static void on_timer(void *arg) {
     struct roll_call *c = arg;
     if (!atomic_exchange(&c->busy, true) && pool_run(c->d->pool, work, c) < 0)
-        atomic_store(&c->busy, false); /* no thread now: in the next round */
+        atomic_store(&c->busy, false); /* no thread is available: the next round tries again */
     loop_timer_at(c->timer, clock_now_us() + ROLL_CALL_US);
 }
 

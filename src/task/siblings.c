@@ -1,9 +1,11 @@
-/* Keeps the folders of a task from being swapped by another task of its allocation while Docker
- * starts the container; the rules are in the header. StartTask calls these functions in the order
- * of the header. The driver has a list of the starts of this process. The running containers come
- * from Docker, because another driver, or the plugin before this one, may have started them. Docker
- * is asked before the names are checked and answers while it creates the container, so a usual
- * start does not wait for the list. */
+/* Keeps another task of the same allocation from swapping a task's folders while Docker starts
+ * its container; the rules are in the header. StartTask calls these functions in the order of
+ * the header.
+ *
+ * The driver has a list of the starts of this process. The running containers come from Docker,
+ * because another driver, or an earlier plugin process, may have started them. Docker is asked
+ * before the names are checked and answers while it creates the container, so a usual start does
+ * not wait for the list. */
 #include "siblings.h"
 
 #include "driver_priv.h"
@@ -16,8 +18,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define SIBLINGS_IMAGES_MAX 1024            /* remembered; then they are checked anew */
-#define SIBLINGS_ANSWER_US (5 * US_PER_SEC) /* of Docker; without one, all is held */
+#define SIBLINGS_IMAGES_MAX 1024 /* remembered; beyond that all are forgotten and checked again */
+#define SIBLINGS_ANSWER_US (5 * US_PER_SEC) /* limit of Docker's answer; without one hold all */
 
 static bool is_sibling(const struct sibling *s, const struct sibling *other) {
     return s != other && strcmp(s->task->alloc_id, other->task->alloc_id) == 0;
@@ -29,15 +31,16 @@ static struct docker_begun *ask(struct driver *d, const struct task_config *task
     return n < (int)sizeof(label) ? docker_container_labelled_begin(d->docker, label) : NULL;
 }
 
-/* Under the lock. What others wait for has changed: they try once more. */
+/* Something that other starts may wait for has changed: wakes them to try again. The caller holds
+ * the driver's lock. */
 static void wake_siblings(const struct driver *d, const struct sibling *s) {
     for (const struct sibling *o = d->siblings; o; o = o->next)
         if (is_sibling(s, o) && o->wake_fd >= 0 && eventfd_write(o->wake_fd, 1) < 0)
             log_error("start", LOG_KV("errno", strerror(errno)), "eventfd");
 }
 
-/* Between two tries. The first time it makes the eventfd and does not wait, because the state may
- * have changed before the eventfd was there. */
+/* Waits between two tries. The first call makes the eventfd and does not wait, because the state
+ * may have changed before the eventfd existed. */
 static int wait_for_sibling(struct driver *d, struct sibling *s, const struct call *call) {
     eventfd_t count;
     if (s->wake_fd < 0) {
@@ -83,8 +86,8 @@ void siblings_cover(struct driver *d, struct sibling *s) {
     pthread_mutex_unlock(&d->lock);
 }
 
-/* Returns 1 when @s and another start would wait for each other; 0 when no other start is exposed;
- * -EAGAIN. */
+/* Returns 0 when no other start is exposed; 1 when @s and another start would wait for each other;
+ * -EAGAIN when @s has to wait. */
 static int try_reach(struct driver *d, struct sibling *s) {
     int r = 0;
     pthread_mutex_lock(&d->lock);
@@ -168,7 +171,7 @@ void siblings_set_plain_image(struct driver *d, const char *id) {
     pthread_mutex_unlock(&d->lock);
 }
 
-/* ---- what runs ---- */
+/* ---- running containers ---- */
 
 static bool is_movable(void *ctx, const char *id) {
     return store_is_logs_movable(ctx, id);

@@ -1,3 +1,8 @@
+/* Makes, removes and lists the mounts of source_mounts.h. Only sources.c calls this file, and its
+ * lock keeps two calls from working below one folder at once.
+ *
+ * mount() takes path names. Each name here is below an open directory (/proc/self/fd/N/NAME), so
+ * that no other process can lead it elsewhere. */
 #include "source_mounts.h"
 
 #include "paddock/log.h"
@@ -10,7 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-/* mount() takes names: one below an open directory. */
+/* Length of a path "/proc/self/fd/N/NAME", see fd_path(). */
 #define FD_PATH_MAX (32 + NAME_MAX)
 
 static void fd_path(int fd, const char *name, char out[FD_PATH_MAX]) {
@@ -22,15 +27,15 @@ static int open_dir(int at, const char *path) {
     return fd < 0 ? -errno : fd;
 }
 
-/* ---- away ---- */
+/* ---- removal ---- */
 
 static int remove_point(int dir_fd, const char *name) {
     char path[FD_PATH_MAX];
     fd_path(dir_fd, name, path);
-    do /* several, where a start was broken off */
-        (void)mount(NULL, path, NULL, MS_REC | MS_PRIVATE, NULL); /* fails: it is no mount */
+    do /* several, when a start was interrupted */
+        (void)mount(NULL, path, NULL, MS_REC | MS_PRIVATE, NULL); /* fails when it is not a mount */
     while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0);
-    /* What is still mounted, or not empty, stays: that is the kernel's to say. */
+    /* What is still mounted or not empty stays; the kernel refuses to remove it. */
     if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 &&
         (errno != ENOTDIR || unlinkat(dir_fd, name, 0) < 0))
         return -errno;
@@ -48,7 +53,7 @@ static int next_entry(DIR *d, const char **ret) {
 }
 
 static DIR *open_list(int dir_fd) {
-    int fd = open_dir(dir_fd, "."); /* a position of its own */
+    int fd = open_dir(dir_fd, "."); /* a descriptor with its own position */
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d)
         fd_close(fd);
@@ -85,11 +90,11 @@ int source_mounts_remove(const char *dir, const char *container) {
         return dir_fd == -ENOENT ? 0 : dir_fd;
     int r = remove_at(dir_fd, container);
     if (r > 0)
-        (void)rmdir(dir); /* with the last of them */
+        (void)rmdir(dir); /* removes the folder together with the last container */
     return r;
 }
 
-/* ---- there ---- */
+/* ---- creation ---- */
 
 static int make_point(int dir_fd, const struct create_source *s) {
     if (s->is_dir)
@@ -123,7 +128,7 @@ static int make_folder(int dir_fd, const char *container) {
 
 int source_mounts_make(const char *dir, const char *container, const struct create_sources *s,
                        struct err *err) {
-    /* Recoverable: the machine's fault, so Nomad may place the task elsewhere. */
+    /* Recoverable: an error of the host, so Nomad may place the task elsewhere. */
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return err_set(err, ERR_RECOVERABLE, errno, "folder %s: %s", dir, strerror(errno));
     AUTO_FD int dir_fd = open_dir(AT_FDCWD, dir);
@@ -134,7 +139,7 @@ int source_mounts_make(const char *dir, const char *container, const struct crea
     int r = 0;
     for (size_t i = 0; r == 0 && i < s->n; i++) {
         r = mount_one(fd, &s->v[i]);
-        if (r == -EACCES) /* for root: by AppArmor or SELinux */
+        if (r == -EACCES) /* root gets this from AppArmor or SELinux */
             r = -EPERM;
         if (r < 0)
             err_set(err, ERR_PLAIN, -r, "cannot mount \"%s\": %s", s->v[i].text, strerror(-r));

@@ -1,17 +1,20 @@
-/* What a task mounts, as the very objects that were checked: who mounts them, when they go.
+/* Mounts for a task the very objects that were checked, and removes these mounts again. StartTask
+ * and DestroyTask call this file; source_mounts.c does the system calls.
  *
- * Only where a job is held below its allocation (volumes.enabled = false; else it may name any path
- * of the host anyway), and only `volumes` and bind mounts, and Nomad's own folders where a sibling
- * task can swap them (siblings.h): a usual task costs nothing. Between our check and Docker's mount
- * a sibling task could put a symlink in place of a folder, so Docker is told a name that no task
- * can reach, below /run.
+ * Between our check of a folder and Docker's mount, a sibling task could put a symlink in place of
+ * the folder. So Docker is sent a name below /run that no task can reach.
  *
- * They live as long as the task, not only until its start: a restart by hand and `docker cp` mount
- * again. What a crash or another driver left is swept once, when it is known which Nomad client
- * this is.
+ * This is done only where a job is restricted to its allocation (volumes.enabled = false;
+ * otherwise it may name any path of the host anyway). It is done only for `volumes` and bind
+ * mounts, and for Nomad's own folders where a sibling task can swap them (siblings.h). A usual
+ * task therefore costs nothing.
  *
- * Names go to Docker as they are, with one warning a process, where its mounts cannot be ours: TCP,
- * a dockerd in another mount namespace, an agent that may not mount. */
+ * The mounts live as long as the task, not only until its start: a restart by hand and `docker cp`
+ * mount again. What a crash or another driver left is removed once, when the Nomad client of this
+ * process is known.
+ *
+ * Docker is sent names as they are, with one warning per process, where it cannot see our mounts:
+ * Docker over TCP, a dockerd in another mount namespace, an agent that may not mount. */
 #include "driver_priv.h"
 #include "source_mounts.h"
 
@@ -28,9 +31,9 @@
 struct sources {
     struct driver *d;
     char *dir;
-    pthread_mutex_t lock; /* of what is below dir: local calls only */
-    atomic_bool told;     /* that names are used */
-    atomic_bool denied;   /* mount() has said EPERM */
+    pthread_mutex_t lock; /* of the files below dir; held for local calls only */
+    atomic_bool told;     /* the warning that names are used was logged */
+    atomic_bool denied;   /* mount() has returned EPERM */
 };
 
 int sources_new(struct driver *d, const char *dir, struct sources **ret) {
@@ -56,9 +59,9 @@ void sources_free(struct sources *s) {
     free(s);
 }
 
-/* ---- whether ---- */
+/* ---- the decision ---- */
 
-/* Returns 0: by name. */
+/* Logs once that names are used. Returns 0, the result of sources_plan() for this case. */
 static int by_name(struct sources *s, const char *why) {
     if (!atomic_exchange(&s->told, true))
         log_warn("start", LOG_KV("why", why),
@@ -74,7 +77,7 @@ static bool asks_for_any(const struct job_config *job) {
     return any;
 }
 
-/* As Docker has it; any other it refuses itself. */
+/* Docker's rule for names; Docker itself refuses all others. */
 static bool is_container_name(const char *name) {
     return name[0] != '.' &&
            name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -110,7 +113,7 @@ int sources_plan(struct driver *d, const struct plugin_config *plugin, const str
     return 1;
 }
 
-/* ---- there, and away ---- */
+/* ---- creation and removal ---- */
 
 int sources_mount(struct driver *d, const char *container, const struct create_sources *list,
                   struct err *err) {
@@ -129,7 +132,8 @@ static char *container_of(const struct task *t) {
     return create_name(&(struct task_config){.name = t->name, .alloc_id = t->alloc_id});
 }
 
-/* Another start of the same task may have them by now. */
+/* Returns whether another task uses the mounts: a new start of the same task may have them
+ * by now. */
 static bool is_used(struct driver *d, const char *container, const struct task *except) {
     struct task **all;
     size_t n;
@@ -145,9 +149,9 @@ static bool is_used(struct driver *d, const char *container, const struct task *
     return used;
 }
 
-/* Up to version 0.2 the folder's name depended on Docker's endpoint and the host's name, so the
- * mounts of a task that was started then are in another one. No other client has a container of
- * this name. */
+/* Up to version 0.2 the folder's name depended on Docker's endpoint and the host's name. The mounts
+ * of a task that was started by that version are therefore in another folder. No other client has a
+ * container of this name. */
 static int remove_from_all(const struct sources *s, const char *container) {
     AUTO_FREE char *pattern = strdup(s->dir); /* ".../DRIVER-0123456789abcdef-volumes" */
     char *hash = pattern ? strrchr(pattern, '-') : NULL;
@@ -181,7 +185,7 @@ void sources_leave(struct driver *d, const struct task *t) {
         remove_unused(d->sources, container, t);
 }
 
-/* ---- what was left ---- */
+/* ---- leftovers ---- */
 
 static bool is_listed(const json_t *list, const char *container) {
     size_t i, j;
@@ -195,7 +199,8 @@ static bool is_listed(const json_t *list, const char *container) {
     return false;
 }
 
-/* Where a container could not be read from the list. */
+/* Returns whether the container does not exist. For a list in which a container could not
+ * be read. */
 static bool is_gone(struct driver *d, const char *container) {
     struct call call = call_within(NULL, d->timeout_us);
     call.cancel = &d->ended;
@@ -203,7 +208,8 @@ static bool is_gone(struct driver *d, const char *container) {
     return docker_container_inspect(d->docker, &call, container, &state, NULL, NULL) == -ENOENT;
 }
 
-/* The folders first, then Docker's list: what comes after is not looked at. */
+/* Removes the mounts of containers that do not exist. The folders are listed first and then the
+ * containers, so that a container of a later start is not taken for a missing one. */
 static void sweep(void *arg) {
     struct sources *s = arg;
     struct driver *d = s->d;

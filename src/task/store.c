@@ -1,3 +1,7 @@
+/* The task store of store.h: a list of tasks under one mutex. Most files of src/task use it.
+ *
+ * A task is freed with its last reference, not when it leaves the store. Waiters are called after
+ * the mutex is released, so that a waiter may call the store. */
 #include "paddock/store.h"
 
 #include <pthread.h>
@@ -6,7 +10,7 @@
 
 struct store {
     pthread_mutex_t lock;
-    struct task *first; /* a list: 1,000 tasks are looked through in microseconds */
+    struct task *first; /* a list, because 1,000 tasks are searched in microseconds */
     size_t n;
 };
 
@@ -69,7 +73,7 @@ static struct task *task_new(struct store *s, const struct task_config *c) {
     }
     t->store = s;
     t->stored = true;
-    t->refs = 2; /* the store's and the caller's */
+    t->refs = 2; /* one for the store and one for the caller */
     return t;
 }
 
@@ -133,7 +137,7 @@ void task_unref(struct task *t) {
 
 static void tell_waiters(struct task_waiter *w, const struct task_exit *exit) {
     while (w) {
-        struct task_waiter *next = w->next; /* done may release it */
+        struct task_waiter *next = w->next; /* done may free the waiter */
         w->done(w->ctx, exit);
         w = next;
     }

@@ -1,8 +1,10 @@
 /* DestroyTask and InspectTask.
  *
- * DestroyTask ends what still runs, waits for the last log lines, removes the container and forgets
- * the task. An unknown task is a success, because Nomad sends DestroyTask after each end. What a
- * client expects of both calls is in docs/internals/nomad-host.md, Life of a task. */
+ * DestroyTask ends the container when it runs (only with force), delivers the last log lines,
+ * removes the container, and drops everything that the driver knows of the task. An unknown task is
+ * success, because Nomad sends DestroyTask after each end. A container that cannot be removed is no
+ * error, because Nomad could not do anything about it; removals.c removes it later. What a client
+ * expects of both calls is in docs/internals/nomad-host.md, Life of a task. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -10,9 +12,9 @@
 
 #include <string.h>
 
-/* DestroyTask waits for the last log lines to reach Nomad's FIFOs: so long for a reader that takes
- * nothing, and as long as for any answer of Docker's where it is Docker that has not sent them (one
- * that has just come back reads its whole files again). */
+/* DestroyTask waits for the last log lines to reach Nomad's FIFOs. It waits this long for a reader
+ * that takes nothing. When Docker has not sent the lines, it waits as long as for any answer of
+ * Docker: a dockerd that was just started reads its whole files again. */
 #define DESTROY_READER_US (3 * US_PER_SEC)
 
 /* ---- DestroyTask ---- */
@@ -22,7 +24,7 @@ static int end_by_force(struct driver *d, const struct call *call, struct task *
     struct call within = call_within(call, d->timeout_slow_us);
     const struct task_look now = store_look(t);
     int r = docker_container_kill(d->docker, &within, now.container_id, "SIGKILL", err);
-    if (r == -ENOENT || r == -EEXIST) { /* gone, or not running */
+    if (r == -ENOENT || r == -EEXIST) { /* removed, or not running */
         err_clear(err);
         r = 0;
     }
@@ -33,16 +35,16 @@ static int end_by_force(struct driver *d, const struct call *call, struct task *
     return 0;
 }
 
-/* A container that is kept does not go on running: Docker may have started it again after its end,
- * by hand or by a restart policy that somebody gave it. Returns whether the container has to be
- * removed later, because it cannot be now: Nomad could do nothing about an error. */
+/* Removes or, when it is to be kept, stops the container. Docker may have started it again after
+ * its end, by hand or by a restart policy that somebody set. Returns whether the container has to
+ * be removed later, because it cannot be removed now: Nomad could do nothing about an error. */
 static bool clean_up(struct driver *d, const struct call *call, struct task *t, bool remove) {
     struct call within = call_within(call, d->timeout_slow_us);
     const struct task_look now = store_look(t);
     struct err err = {0};
     int r = remove ? docker_container_remove(d->docker, &within, now.container_id, true, &err)
                    : docker_container_stop(d->docker, &within, now.container_id, 0, &err);
-    /* 404: gone; 409: somebody removes it already */
+    /* 404: removed; 409: being removed */
     if (r == 0 || r == -ENOENT || (r == -EEXIST && !remove))
         return false;
     if (r != -EEXIST)
@@ -69,7 +71,7 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
         r = end_by_force(d, call, t, err);
     if (r < 0)
         return r;
-    /* Before the container, and with it its log, is removed. */
+    /* The logs are delivered before the container, and its log with it, is removed. */
     struct call drain =
         call_within(NULL, d->timeout_us > DESTROY_READER_US ? d->timeout_us : DESTROY_READER_US);
     if (now.logs && d->pump &&
@@ -79,12 +81,12 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
         logpump_forget(d->pump, now.container_id);
     bool left = now.container_id[0] && clean_up(d, call, t, c->c.gc_container);
     if (c->c.gc_container || !now.container_id[0])
-        sources_leave(d, t); /* a container that is kept can be started by hand */
+        sources_leave(d, t); /* a kept container can be started by hand and needs its mounts */
     if (now.image_id[0])
         image_users_release(d->images, now.image_id, task_id);
     stats_task_ended(d->stats, task_id);
     exit_task_leaves(d, t);
-    if (left) /* of no task now */
+    if (left) /* it belongs to no task now */
         removals_add(d->removals, now.container_id);
     return 0;
 }

@@ -1,3 +1,8 @@
+/* Sends task events to Nomad: keeps them while nobody subscribes, see task_events.h. client.c sends
+ * the events of tasks; the reconciler's events come through driver.c.
+ *
+ * The kept events and the list of subscribers have one lock, the fan's. So no event is lost or sent
+ * twice when a client subscribes at the same moment. */
 #include "task_events.h"
 
 #include "paddock/clock.h"
@@ -67,7 +72,7 @@ void task_events_tell_pin(struct task_events *e, const struct pin_event *event) 
     for (size_t i = 0; i < ARRAY_LEN(notes) && r == 0; i++)
         r = kvs_set(&out.annotations, notes[i][0], notes[i][1]);
     if (r < 0)
-        kvs_done(&out.annotations); /* the message alone says enough */
+        kvs_done(&out.annotations); /* the message alone is enough */
     task_events_tell(e, &out);
     kvs_done(&out.annotations);
 }

@@ -1,5 +1,6 @@
-/* ExecTask: one command in the container, its output as a whole. Sequential on the caller's thread.
- * Unlike the built-in driver it honours the timeout, and waits until the exec has really ended. */
+/* ExecTask: runs one command in the container and returns its output as a whole. It is sequential
+ * code on the caller's thread. Nomad uses it for script checks. Unlike the built-in driver it obeys
+ * the timeout, and waits until the exec has really ended. */
 #include "driver_priv.h"
 
 #include "exec_common.h"
@@ -10,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is kept of each stream: its end, as in the built-in driver. Nomad's script checks send it to
- * Consul as the check's output. */
+/* How much is kept of each stream: the last bytes, as in the built-in driver. Nomad's script checks
+ * send them to Consul as the check's output. */
 #define EXEC_OUTPUT_MAX 4096
 
 static int tail_add(struct buf *tail, const char *data, size_t len) {
@@ -34,7 +35,7 @@ static int on_output(void *ctx, int channel, const char *data, size_t len) {
     return tail_add(channel == 2 ? &x->err : &x->out, data, len);
 }
 
-/* Reads to the end of the stream. The deadline and the cancel hold for a command, too, that prints
+/* Reads to the end of the stream. The deadline and the cancel also hold for a command that prints
  * without a pause. */
 static int read_all(struct docker_stream *s, const struct call *call, struct exec_run *x) {
     struct docker_demux demux = {0};
@@ -45,7 +46,7 @@ static int read_all(struct docker_stream *s, const struct call *call, struct exe
         if (call_remaining_ms(call) == 0)
             return -ETIMEDOUT;
         ssize_t n = docker_stream_read(s, data, sizeof(data));
-        if (n == 0 || n == -ECONNRESET) /* TLS ends like that */
+        if (n == 0 || n == -ECONNRESET) /* the end of a TLS connection */
             return 0;
         if (n > 0) {
             int r = docker_demux_feed(&demux, data, (size_t)n, on_output, x);

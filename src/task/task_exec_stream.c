@@ -1,13 +1,16 @@
-/* ExecTaskStreaming: a hijacked connection on the streams thread, output as it comes, stdin and
- * resizes from other threads.
+/* ExecTaskStreaming. The streams thread reads the hijacked connection to Docker and forwards the
+ * output as it arrives. Stdin and resizes come from other threads.
  *
- * The end: without a TTY when the output has ended and the exit code is known; with a TTY when the
- * command itself has ended (Docker's exec_die), even if a child in the background still holds the
- * terminal. Docker tells exec_die after it has passed the output on, so a short quiet time is
- * enough to have it all; the time that a slow reader takes is none.
+ * When an exec ends:
+ * - Without a TTY it ends when the output has ended and the exit code is known.
+ * - With a TTY it ends when the command itself has ended (Docker's exec_die), even if a child in
+ *   the background still has the terminal open. Docker sends exec_die after it has passed the
+ *   output on, so a short time without output is enough to have all of it. The time in which a slow
+ *   reader takes nothing does not count.
  *
- * Locks: `lock` guards what other threads hand in and is never held while calling out; `told` is
- * held over the listener's callbacks, so that driver_exec_close can promise silence. */
+ * Locks: `lock` guards what other threads hand in, and is never held during a callback. `told` is
+ * held during the callbacks of the client, so that driver_exec_close() can promise that none
+ * comes afterwards. */
 #include "driver_priv.h"
 
 #include "exec_common.h"
@@ -20,13 +23,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* Input that the process has not read: beyond it no more is taken until half of it is gone. One
- * message is always taken whole. */
+/* Input that the process has not read. Beyond this limit no more is accepted until half of it is
+ * read. One message is always accepted whole. */
 #define EXEC_STDIN_MAX ((size_t)1 << 20)
 #define EXEC_STDIN_MESSAGE_MAX ((size_t)64 << 20)
-#define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: after the command's end, so long without output */
+#define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: time without output after the command's end */
 #define EXEC_READ_BYTES 32768
-/* The pauses between two questions for the exit code, doubled up to the longest. */
+/* The pauses between two requests for the exit code. The pause is doubled up to the longest. */
 #define EXEC_ASK_FIRST_US (2 * US_PER_MS)
 #define EXEC_ASK_MAX_US (5 * US_PER_SEC)
 
@@ -48,15 +51,15 @@ struct driver_exec {
     unsigned height, width; /* wanted */
     bool resize_wanted, resizing;
 
-    /* the streams thread's */
+    /* used by the streams thread */
     struct docker_stream *stream;
     struct loop_watch *watch;
-    struct loop_timer *quiet; /* until the end of a TTY's output, or until the code is asked for */
+    struct loop_timer *quiet; /* to the end of a TTY's output, or to the next request */
     struct docker_demux demux;
     uint32_t events;
     bool paused, eof, asking, finished, in_closed;
     bool ask_when_attached;
-    uint64_t ask_pause_us; /* before the next question for the code */
+    uint64_t ask_pause_us; /* pause before the next request for the code */
 
     atomic_bool died; /* `code` is known */
     atomic_int code;
@@ -116,14 +119,14 @@ static void exec_unref(void *arg) {
     free(x);
 }
 
-/* Runs @cb in the streams thread with a reference of its own, which @cb gives back. */
+/* Runs @cb on the streams thread with a reference of its own, which @cb drops. */
 static void post(struct driver_exec *x, loop_cb cb) {
     atomic_fetch_add(&x->refs, 1);
     if (loop_post(x->d->loop, cb, x) < 0)
         exec_unref(x);
 }
 
-/* ---- telling the listener ---- */
+/* ---- callbacks of the client ---- */
 
 static int tell_output(void *ctx, int channel, const char *data, size_t len) {
     struct driver_exec *x = ctx;
@@ -161,7 +164,7 @@ static void finish(struct driver_exec *x, const struct err *err) {
             int r = x->ops.output(x->ctx, 1, NULL, 0);
             if (!x->tty && (r == 0 || r == -EAGAIN))
                 r = x->ops.output(x->ctx, 2, NULL, 0);
-            (void)r; /* nobody is there: exited says the rest */
+            (void)r; /* no client is connected: `exited` ends the exec */
         }
         x->ops.exited(x->ctx, &exit, err);
     }
@@ -170,7 +173,7 @@ static void finish(struct driver_exec *x, const struct err *err) {
 
 /* ---- the end ---- */
 
-/* A TTY's command has ended: its output may still be on its way. */
+/* A TTY's command has ended, but its output may not have arrived yet. */
 static void await_quiet(struct driver_exec *x) {
     if (x->tty && x->quiet && atomic_load(&x->died))
         loop_timer_at(x->quiet, clock_now_us() + EXEC_QUIET_US);
@@ -192,7 +195,8 @@ static void set_code(struct driver_exec *x, int code) {
     }
 }
 
-/* It runs on without output: exec_die will tell its end, or the next question. */
+/* The answer to a request for the code. When the command still runs without output, exec_die or the
+ * next request will report its end. */
 static void asked_posted(void *arg) {
     struct driver_exec *x = arg;
     x->asking = false;
@@ -200,7 +204,7 @@ static void asked_posted(void *arg) {
         if (x->eof)
             finish(x, NULL);
         else
-            await_quiet(x); /* a TTY's */
+            await_quiet(x); /* only with a TTY */
     } else if (!x->finished) {
         loop_timer_at(x->quiet, clock_now_us() + x->ask_pause_us);
         x->ask_pause_us *= 2;
@@ -210,7 +214,8 @@ static void asked_posted(void *arg) {
     exec_unref(x);
 }
 
-/* The event stream may be away: Docker is asked too. One that does not answer is asked again. */
+/* Asks Docker for the exit code, because the event stream may be interrupted. When Docker does not
+ * answer, it is asked again. */
 static void ask_code_work(void *arg) {
     struct driver_exec *x = arg;
     struct call call = call_within(NULL, x->d->timeout_us);
@@ -245,7 +250,7 @@ static void ask_code(struct driver_exec *x) {
 static void on_quiet(void *arg) {
     struct driver_exec *x = arg;
     if (x->paused && !x->eof)
-        return; /* it is not the terminal that is quiet: again after the resume */
+        return; /* the reader is slow, not the terminal: the resume checks again */
     if (atomic_load(&x->died))
         finish(x, NULL);
     else
@@ -271,7 +276,8 @@ static void fail(struct driver_exec *x, int r) {
     finish(x, &err);
 }
 
-/* Without anything to wait for the watch goes: a hang-up is told whatever is asked, for ever. */
+/* Without an event to wait for, the watch is removed: epoll reports a hang-up whatever was asked
+ * for, and would do so over and over. */
 static void set_events(struct driver_exec *x, uint32_t events) {
     int r = 0;
     if (events == 0 || x->eof || x->finished)
@@ -286,7 +292,7 @@ static void set_events(struct driver_exec *x, uint32_t events) {
         fail(x, r);
 }
 
-/* Returns true when there is more, for which the stream has no room now. */
+/* Returns true when more input waits than the stream can take now. */
 static bool write_stdin(struct driver_exec *x) {
     pthread_mutex_lock(&x->lock);
     ssize_t n = 0;
@@ -295,7 +301,7 @@ static bool write_stdin(struct driver_exec *x) {
     bool more = x->in.len > 0 && n == -EAGAIN;
     bool close_now = x->in_close && !more;
     if (n < 0 && n != -EAGAIN)
-        buf_consume(&x->in, x->in.len); /* it reads no more: its exit tells why */
+        buf_consume(&x->in, x->in.len); /* the command reads no more */
     bool room = x->in_refused && x->in.len <= EXEC_STDIN_MAX / 2;
     if (room)
         x->in_refused = false;
@@ -310,7 +316,7 @@ static bool write_stdin(struct driver_exec *x) {
     return more;
 }
 
-/* And sets what to wait for next. */
+/* Writes the waiting input, and sets which events to wait for next. */
 static void flush_stdin(struct driver_exec *x) {
     bool more = !x->in_closed && write_stdin(x);
     set_events(x, (x->paused ? 0 : EPOLLIN) | (more ? EPOLLOUT : 0));
@@ -356,9 +362,9 @@ static void attach_posted(void *arg) {
         if (r < 0)
             fail(x, r);
         else
-            on_stream(x, EPOLLIN); /* what came with the reply's head is in the stream already */
+            on_stream(x, EPOLLIN); /* data that came with the head of the reply is in the stream */
         if (!x->eof)
-            await_quiet(x); /* it may have ended before we were here */
+            await_quiet(x); /* the command may have ended before this point */
         if (r == 0 && x->ask_when_attached && x->tty && !x->finished && !atomic_load(&x->died))
             ask_code(x);
     }
@@ -388,7 +394,7 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
     snprintf(x->container_id, sizeof(x->container_id), "%s", store_look(t).container_id);
     int r = docker_exec_create(d->docker, &within, x->container_id, &o, x->id, err);
     if (r == 0) {
-        list_add(x); /* before it runs: its exec_die may come at once */
+        list_add(x); /* before the command runs: its exec_die may come immediately */
         r = docker_exec_start(d->docker, &within, x->id, tty, &x->stream, err);
         if (exec_may_start(r))
             exec_kill(d, x->container_id, x->id);
@@ -404,7 +410,8 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
     return 0;
 }
 
-/* Asks earlier than the next time. Without a TTY nothing is asked before the output's end. */
+/* Asks for the code now instead of at the next time. Without a TTY nothing is asked before the end
+ * of the output. */
 static void ask_posted(void *arg) {
     struct driver_exec *x = arg;
     x->ask_when_attached = !x->quiet;
@@ -435,7 +442,7 @@ void exec_list_died(struct exec_list *l, const char *container_id, const char *e
         return;
     set_code(x, code);
     if (x->tty || x->eof)
-        finish_posted(x); /* gives the reference back */
+        finish_posted(x); /* drops the reference */
     else
         exec_unref(x);
 }
@@ -469,7 +476,8 @@ void driver_exec_stdin_close(struct driver_exec *x) {
     post(x, flush_posted);
 }
 
-/* One at a time and the newest size last, in whatever order the pool's threads run. */
+/* Sends one size at a time, and the newest one last, whatever the order in which the pool's
+ * threads run. */
 static void resize_work(void *arg) {
     struct driver_exec *x = arg;
     struct call call = call_within(NULL, x->d->timeout_us);
@@ -526,7 +534,7 @@ static void close_posted(void *arg) {
     detach(x);
     if (!atomic_load(&x->died))
         exec_kill(x->d, x->container_id, x->id);
-    exec_unref(x); /* this post's */
+    exec_unref(x); /* the reference of this post */
 }
 
 void driver_exec_close(struct driver_exec *x) {
@@ -535,5 +543,5 @@ void driver_exec_close(struct driver_exec *x) {
     pthread_mutex_unlock(&x->told);
     list_remove(x);
     post(x, close_posted);
-    exec_unref(x); /* the opener's */
+    exec_unref(x); /* the reference of driver_exec_open() */
 }

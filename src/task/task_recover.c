@@ -1,7 +1,13 @@
-/* RecoverTask: a task that this process does not know runs, or has ended, in Docker. The driver's
- * config is not there after a restart of the agent: all that is needed comes from driver_state and
- * from the container. The built-in driver's state is understood too; its docker_logger process is
- * ended (after a look at what that pid really is) and its logs are taken over. */
+/* RecoverTask: takes a task that this process does not know, and whose container runs or has ended
+ * in Docker, into the store.
+ *
+ * After a restart of the agent, RecoverTask does not contain the job's driver config. Everything
+ * that is needed comes from driver_state and from the container. The built-in driver's state is
+ * understood, too. Its docker_logger process is ended (after a check of what that pid really is)
+ * and its logs are taken over.
+ *
+ * An error here ends the task, because Nomad then starts it again. So only a certain failure is
+ * returned as an error. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -17,9 +23,9 @@
 
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
 #define RECOVER_PATIENCE_US (5 * US_PER_SEC)
-#define RECOVER_TURN_US (20 * US_PER_MS) /* between two looks whether another has ended */
+#define RECOVER_TURN_US (20 * US_PER_MS) /* between two checks for the end of another recovery */
 #define RECOVER_LOGS_US (10 * US_PER_SEC)
-#define LOGGER_END_MS 2000 /* of a process that was killed */
+#define LOGGER_END_MS 2000 /* until a killed process has ended */
 
 /* One RecoverTask, on its thread's stack. */
 struct recovery {
@@ -49,7 +55,8 @@ static void leave(struct driver *d, const struct recovery *mine) {
     pthread_mutex_unlock(&d->lock);
 }
 
-/* Kills the process of @fd and waits until it has let go of its files. */
+/* Kills the process of @fd and waits until it has closed its files. Returns 0; -ETIMEDOUT;
+ * another -errno. */
 static int end_process(int fd) {
     if (pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0)
         return errno == ESRCH ? 0 : -errno;
@@ -58,10 +65,11 @@ static int end_process(int fd) {
     return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : 0;
 }
 
-/* While it has the FIFOs, the pump would take the task for the built-in driver's. */
+/* Ends the built-in driver's docker_logger. While it has the FIFOs open, the pump would treat the
+ * task as the built-in driver's. */
 static void end_logger(const struct driver *d, const struct task_state *state) {
     AUTO_FD int fd = state->logger_pid > 0 ? pidfd_open(state->logger_pid, 0) : -EBADF;
-    /* A number from a file may be anybody's by now; the process that we look at is the one held. */
+    /* The pid from a file may have been reused. The pidfd pins the process that is checked. */
     if (fd < 0 || !logpump_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
         return;
     int r = end_process(fd);
@@ -70,12 +78,12 @@ static void end_logger(const struct driver *d, const struct task_state *state) {
                  "the built-in driver's docker_logger could not be ended, ignoring");
 }
 
-/* The logs are ours from now on: lines from before were the old logger's, and if it had died
- * earlier what it left out is lost rather than the whole log repeated. */
+/* Takes over the logs. Lines from before belonged to the old logger. If it had died earlier, the
+ * lines that it missed are lost; the alternative would be to repeat the whole log. */
 static int take_over_logs(struct driver *d, const struct call *call, struct task *t,
                           const struct task_state *state, int64_t since_ns, struct err *err) {
-    /* Held until the pump has them: logmon must not see an end of file in between. What cannot be
-     * opened is reported by the code that follows. */
+    /* Open until the pump has the FIFOs, because logmon must not see an end of file in between.
+     * logs_adopt() reports a FIFO that cannot be opened. */
     AUTO_FD int out = -EBADF;
     AUTO_FD int err_out = -EBADF;
     if (logpump_fifo_open(t->stdout_path, &out) < 0 ||
@@ -85,7 +93,8 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
     return logs_adopt(d, call, t, since_ns, err);
 }
 
-/* That its output can be read is known from its start, so Docker need not be there for it. */
+/* Resumes the logs of a task of this driver. It is known from the task's start that its output can
+ * be read, so Docker need not be available. */
 static int resume_logs(struct driver *d, const struct call *call, struct task *t, struct err *err) {
     if (!logs_prepare(d, call, t, true))
         return logs_follow(d, call, t, true, err);
@@ -93,8 +102,8 @@ static int resume_logs(struct driver *d, const struct call *call, struct task *t
     return 0;
 }
 
-/* A trouble with the logs alone (no pump, no FIFO, a full /run) must not end a healthy task: Nomad
- * would start it anew. It runs on without them until they can be followed. */
+/* A failure of the logs alone (no pump, no FIFO, a full /run) must not end a healthy task: Nomad
+ * would start it again. The task runs without logs until they can be followed. */
 static void recover_logs(struct driver *d, const struct call *call, struct task *t,
                          const struct task_state *state) {
     struct err err = {0};
@@ -106,7 +115,7 @@ static void recover_logs(struct driver *d, const struct call *call, struct task 
         logs_retry_later(d, t, !state->ours, now, &err);
 }
 
-/* A Docker that is just being started again gets its time. */
+/* Inspects the container, and gives a restarting dockerd time. */
 static int inspect_patiently(struct driver *d, const struct call *call, const char *id,
                              struct docker_state *ret, struct err *err) {
     for (;;) {
@@ -120,9 +129,9 @@ static int inspect_patiently(struct driver *d, const struct call *call, const ch
     }
 }
 
-/* An error here costs the task its life, so only what is certain is one. Where Docker does not
- * answer, a task of ours is what driver_state says of it (@ret_told false). Of one of the built-in
- * driver's that says too little: it waits for as long as Docker may take for any answer. */
+/* Inspects the container. When Docker does not answer, a task of ours is assumed to be what
+ * driver_state contains (@ret_told false). The state of the built-in driver contains too little for
+ * that, so such a task waits for as long as Docker may take for any answer. */
 static int find_container(struct driver *d, const struct call *call, const struct task_state *state,
                           struct docker_state *ret, bool *ret_told, struct err *err) {
     uint64_t limit =
@@ -153,15 +162,17 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     if (r < 0)
         return r;
 
-    if (strcmp(container.status, "created") == 0) /* there is no end that it could ever come to */
+    if (strcmp(container.status, "created") == 0) /* such a container will never end */
         return err_set(err, ERR_PLAIN, ESRCH, "container %s was never started", container.id);
 
     bool to_null =
         strcmp(t->stdout_path, "/dev/null") == 0 && strcmp(t->stderr_path, "/dev/null") == 0;
-    /* The built-in driver does not say whether it collects logs: it has a logger when it does. */
+    /* The built-in driver's state does not contain whether it collects logs. It has a logger when
+     * it does. */
     bool logs = state->ours ? state->logs
                             : state->logger_pid > 0 && !c->c.disable_log_collection && !to_null;
-    /* Under the id with which StartTask held it. The container's can be another one. */
+    /* Hold the image under the id that StartTask used. The container's image id can be
+     * another one. */
     if (!str_empty(state->image_id))
         snprintf(container.image_id, sizeof(container.image_id), "%s", state->image_id);
     store_set_container(t, container.id, container.image_id, container.tty, logs);
@@ -173,8 +184,8 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     exit_task_runs(d, t, &container);
 
     recover_logs(d, call, t, state);
-    /* It may have ended since. It is known by now, so a Docker that does not answer is no failure
-     * of the recovery, which would cost the task its life. */
+    /* The container may have ended since. The task is in the store by now, so an unavailable Docker
+     * is not a failure of the recovery. A failure would end the task. */
     if (!told || exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
         exit_look_later(d, t);
     return 0;
@@ -183,7 +194,7 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
 static int recover(struct driver *d, const struct call *call, const struct task_config *task,
                    const void *data, size_t len, struct err *err) {
     AUTO_TASK struct task *known = store_get(d->store, task->id);
-    if (known) /* reattached: this process never lost it */
+    if (known) /* this process still has the task: the agent only reconnected */
         return client_meet(d, task, err);
     struct task_state state = {0};
     int r = task_state_decode(data, len, &state, err);
@@ -194,10 +205,10 @@ static int recover(struct driver *d, const struct call *call, const struct task_
     if (r == 0) {
         r = store_add(d->store, task, &t);
         if (r == -EEXIST)
-            r = 0; /* started meanwhile */
+            r = 0; /* started since */
         else if (r < 0)
             err_oom(err);
-        else /* nobody knows what ran beside it before this process */
+        else /* it is unknown what ran beside it before */
             store_set_logs_movable(d->store, t->alloc_id);
     }
     if (r == 0 && t) {
@@ -213,7 +224,7 @@ static int recover(struct driver *d, const struct call *call, const struct task_
     return r;
 }
 
-/* One after the other for each task: the second finds what the first has made of it. */
+/* The recoveries of one task run one after the other. The second finds the result of the first. */
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
                         const void *data, size_t len, struct err *err) {
     struct recovery mine = {.task_id = task->id};

@@ -1,9 +1,10 @@
-/* TaskStats: all open streams are served by one timer of the streams thread, from the containers'
- * cgroup files on held fds; the time of a sample is the time of the read. Docker's one-shot call is
- * made only where the files cannot be read (Docker on another machine), from the pool.
+/* TaskStats. One timer of the streams thread serves all open streams. It reads the containers'
+ * cgroup files through file descriptors that stay open; the time of a sample is the time of the
+ * read. Docker's one-shot request is used only where the files cannot be read (Docker on another
+ * machine), by a thread of the pool.
  *
- * Percent is of one core (two busy cores: 200), as the built-in driver tells it; ticks are MHz
- * used. */
+ * Percent is relative to one core (two busy cores: 200), as the built-in driver reports it. Ticks
+ * are the MHz used. */
 #include "driver_priv.h"
 
 #include "paddock/cgroup_stats.h"
@@ -18,19 +19,19 @@ struct stats_list {
     struct driver *d;
     struct fan fan; /* its lock guards the streams; its subscriptions are struct stats_stream */
     struct loop_timer *timer;
-    bool asking;         /* docker_work runs; under the fan's lock */
+    bool asking;         /* docker_work() runs; under the fan's lock */
     double mhz_per_core; /* 0 = not looked up yet */
 };
 
 struct stats_stream {
-    struct driver_sub sub; /* first */
+    struct driver_sub sub; /* must be the first field */
     struct task *task;
     uint64_t interval_us, next_us;
     bool open, ended;
-    uint64_t asked_us; /* waits for Docker's answer since then; 0 = does not */
+    uint64_t asked_us; /* has waited for Docker's answer since then; 0 = does not wait */
     pid_t pid;         /* of `files` */
     struct cgroup_stats files;
-    /* the sample before */
+    /* the previous sample */
     bool has_last;
     uint64_t last_us;
     struct cgroup_usage last;
@@ -56,8 +57,8 @@ void stats_free(struct stats_list *s) {
 
 /* ---- MHz of one core ---- */
 
-/* The first "cpu MHz" of /proc/cpuinfo, or cpufreq's maximum: clients up to 1.6 do not tell the
- * node's. */
+/* The maximum of cpufreq, or the first "cpu MHz" of /proc/cpuinfo, or 1000. Nomad clients up to 1.6
+ * do not send the node's frequency. */
 static double read_core_mhz(void) {
     char line[256];
     double mhz = 0;
@@ -148,7 +149,7 @@ static void take_sample(struct stats_list *s, struct stats_stream *x,
     tell(x, &out);
 }
 
-/* The files of the container's present cgroup; a restarted container has a new one. */
+/* Opens the files of the container's current cgroup. A restarted container has a new cgroup. */
 static bool open_files(struct stats_list *s, struct stats_stream *x, const struct task_look *now) {
     if (x->open && x->pid == now->pid)
         return true;
@@ -190,7 +191,8 @@ static void usage_from_docker(const json_t *j, struct cgroup_usage *u) {
     u->has_max_usage = u->max_usage > 0;
 }
 
-/* The stream that has waited longest for Docker's word; NULL. Under the lock. */
+/* The stream that has waited longest for Docker's answer; NULL when none waits. The caller holds
+ * the lock. */
 static struct stats_stream *next_asked(struct stats_list *s) {
     struct stats_stream *first = NULL;
     for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
@@ -201,7 +203,8 @@ static struct stats_stream *next_asked(struct stats_list *s) {
     return first;
 }
 
-/* Docker's answer is for all streams of the task that wait for it. */
+/* Gives Docker's answer to all streams of the task that wait for it. @u: NULL = Docker did
+ * not answer. */
 static void take_answer(struct stats_list *s, const struct task *t, const struct cgroup_usage *u) {
     for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
         struct stats_stream *x = (struct stats_stream *)sub;
@@ -213,14 +216,14 @@ static void take_answer(struct stats_list *s, const struct task *t, const struct
     }
 }
 
-/* One after the other, on one thread of the pool: a slow Docker makes samples come late, and takes
- * no thread from those who look at containers that have ended. */
+/* Asks Docker for one task after the other, on one thread of the pool. A slow Docker then only
+ * makes samples late, and takes no thread from the inspections of containers that have ended. */
 static void docker_work(void *arg) {
     struct stats_list *s = arg;
     struct stats_stream *x;
     pthread_mutex_lock(&s->fan.lock);
     while ((x = next_asked(s)) && !atomic_load(&s->d->ending)) {
-        AUTO_TASK struct task *t = task_ref(x->task); /* the stream may close meanwhile */
+        AUTO_TASK struct task *t = task_ref(x->task); /* the stream may close during the request */
         pthread_mutex_unlock(&s->fan.lock);
         const struct task_look now = store_look(t);
         struct call call = call_within(NULL, s->d->timeout_us);
@@ -236,7 +239,7 @@ static void docker_work(void *arg) {
     pthread_mutex_unlock(&s->fan.lock);
 }
 
-/* One that still waits for its answer goes on waiting. */
+/* Asks Docker for a sample. A stream that still waits for an answer keeps its place. */
 static void ask_docker(struct stats_list *s, struct stats_stream *x, uint64_t now_us) {
     if (!x->asked_us)
         x->asked_us = now_us;
@@ -265,7 +268,7 @@ static void on_timer(void *arg) {
             continue;
         if (x->next_us <= now) {
             serve(s, x, now);
-            /* On whole intervals: streams of one interval share a wake-up. */
+            /* Multiples of the interval, so that streams with the same interval share a wake-up. */
             x->next_us = (now / x->interval_us + 1) * x->interval_us;
         }
         if (!next || x->next_us < next)
@@ -275,7 +278,7 @@ static void on_timer(void *arg) {
     loop_timer_at(s->timer, next);
 }
 
-/* On the streams thread: a new stream may be due before what the timer waits for. */
+/* A new stream may be due before the time that the timer is set to. Context: the streams thread. */
 static void arm(void *arg) {
     struct stats_list *s = arg;
     if (!s->timer && loop_timer_new(s->d->loop, on_timer, s, &s->timer) < 0)

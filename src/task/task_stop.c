@@ -1,13 +1,13 @@
 /* StopTask and SignalTask.
  *
- * StopTask without a kill_signal is one POST /stop: Docker sends the container's own stop signal,
- * waits for the task's kill_timeout and then sends SIGKILL, also when this process has ended by
- * then. StopTask with a kill_signal is that signal, a wait, and SIGKILL. Neither holds a thread:
- * the requests and the one timer belong to the streams thread.
+ * StopTask without a kill_signal is one POST /stop. Docker then sends the container's own stop
+ * signal, waits for the task's kill_timeout and sends SIGKILL, even when this process has ended by
+ * then. StopTask with a kill_signal sends that signal, waits, and sends SIGKILL. Neither holds a
+ * thread: the requests and the one timer belong to the streams thread.
  *
- * Success means that the task's end is recorded (or the task unknown), because Nomad then waits for
- * WaitTask's answer. Docker's answer alone is not enough: after it the container is inspected, and
- * the stop waits for the record. */
+ * Success means that the task's end is recorded, or that the task is unknown, because Nomad then
+ * waits for WaitTask's answer. Docker's answer alone is not enough: after it the container is
+ * inspected, and the stop waits for the record. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* After Docker's answer: until the end is recorded. The die event has usually come before. */
+/* How long the record may take after Docker's answer. The die event has usually come before. */
 #define STOP_RECORD_US (5 * US_PER_SEC)
 /* Docker's limit for a timeout is 2^63 ns; some versions read 32 bits. */
 #define STOP_TIMEOUT_MAX_S INT32_MAX
@@ -28,17 +28,17 @@
  * only the streams thread may cancel it. */
 struct stop_request {
     struct stop_list *list;
-    struct driver_stop *stop; /* NULL = nobody waits for the answer */
+    struct driver_stop *stop; /* NULL = the stop has ended */
     struct docker_get *get;
     struct stop_request *next;
 };
 
 struct stop_list {
     struct driver *d;
-    pthread_mutex_t lock; /* of the lists and of what the stops in them contain */
+    pthread_mutex_t lock; /* of the lists and of the fields of the stops in them */
     struct driver_stop *first;
     struct stop_request *requests;
-    struct loop_timer *timer; /* the streams thread's */
+    struct loop_timer *timer; /* used by the streams thread */
 };
 
 static void on_timer(void *arg);
@@ -68,8 +68,8 @@ void stop_list_free(struct stop_list *l) {
 
 #define STOP_WAITS 1
 
-/* Checks @name and writes what Docker is sent. That is @name itself, except for a real-time signal:
- * Docker knows only half of their names, but all of their numbers. */
+/* Checks @name and writes the text that is sent to Docker. That is @name itself, except for a
+ * real-time signal: Docker knows only half of their names, but all of their numbers. */
 static int signal_for_docker(const char *name, char ret[DRIVER_SIGNAL_MAX], struct err *err) {
     int n;
     if (parse_signal(name, &n) < 0)
@@ -82,7 +82,7 @@ static int signal_for_docker(const char *name, char ret[DRIVER_SIGNAL_MAX], stru
 }
 
 /* ---- requests ----
- * All on the streams thread, under the list's lock. */
+ * All functions run on the streams thread, under the list's lock. */
 
 static void request_free(struct stop_list *l, struct stop_request *q) {
     struct stop_request **at = &l->requests;
@@ -119,7 +119,7 @@ static unsigned whole_seconds(uint64_t us) {
     return s > STOP_TIMEOUT_MAX_S ? STOP_TIMEOUT_MAX_S : (unsigned)s;
 }
 
-/* @signal NULL = POST /stop with the stop's timeout. */
+/* Sends @signal; NULL = POST /stop with the stop's timeout. Returns 0; -errno. */
 static int send_request(struct driver_stop *s, const char *signal) {
     struct stop_list *l = s->driver->stops;
     struct stop_request *q = calloc(1, sizeof(*q));
@@ -141,7 +141,7 @@ static int send_request(struct driver_stop *s, const char *signal) {
     return 0;
 }
 
-/* ---- one stop's way ----
+/* ---- the steps of one stop ----
  * The code that takes the waiter out of the store owns the stop and ends it: the timer, a cancel,
  * or, when it is too late for both, the task's end. */
 
@@ -170,8 +170,7 @@ static uint64_t within(const struct driver_stop *s, uint64_t us) {
     return call_within(&s->call, us).deadline_us;
 }
 
-/* The next step of a stop whose time has come. Returns 0; -errno with s->err: the stop has failed.
- */
+/* Makes the due step of a stop. Returns 0, or -errno with s->err when the stop has failed. */
 static int step(struct driver_stop *s) {
     const struct driver *d = s->driver;
     int r = 0;
@@ -229,7 +228,7 @@ static void end_failed(struct driver_stop *s) {
     s->ended(s->ctx, err_wrap(&s->err, s->r, "Failed to stop container %s", id), &s->err);
 }
 
-/* On the streams thread. */
+/* Context: the streams thread. */
 static void on_timer(void *arg) {
     struct stop_list *l = arg;
     uint64_t next;
@@ -247,14 +246,14 @@ static void on_timer(void *arg) {
     }
 }
 
-/* Docker has answered. The end is recorded, or a look at the container is needed: it may be gone
- * (404), have ended or be about to be removed (409). */
+/* Docker has answered. Either the end is recorded, or the container must be inspected: it may be
+ * removed (404), have ended, or be about to be removed (409). */
 static void await_record(struct driver_stop *s, int r, const struct err *err) {
     uint64_t limit = s->driver->timeout_us;
     s->step = STOP_RECORD;
     s->at_us = within(s, limit < STOP_RECORD_US ? limit : STOP_RECORD_US);
     if (r == -EEXIST && err)
-        s->err = *err; /* Docker's words, for a container that runs on */
+        s->err = *err; /* Docker's message, for a container that still runs */
 }
 
 static void on_answer(void *ctx, int r, int status, const struct err *err) {
@@ -284,7 +283,8 @@ static void on_answer(void *ctx, int r, int status, const struct err *err) {
     on_timer(l);
 }
 
-/* True: it waits no more, and nothing else ends it. @s is not read when it is not in the list. */
+/* Takes the stop out of the list. Returns true when the caller must end it. Returns false when
+ * something else ends it, or has ended it. @s is not read when it is not in the list. */
 static bool take(struct stop_list *l, struct driver_stop *s) {
     pthread_mutex_lock(&l->lock);
     const struct driver_stop *at = l->first;
