@@ -1,6 +1,8 @@
-/* A list of open log files and their identities. The file reader fills it from the opener and reads
- * its first file. An identity is compared across the pump's life, so it contains the time of birth:
- * a file system gives the inode number of a removed file to the next one. */
+/* A list of open log files and their identities. pump_file.c fills it from the opener and reads its
+ * first file.
+ *
+ * An identity is compared across restarts of the pump. Therefore it contains the time of birth: a
+ * file system gives the inode number of a removed file to the next one. */
 #include "log_held.h"
 
 #include <fcntl.h>
@@ -45,7 +47,7 @@ int log_held_add(struct log_held *h, const struct log_found *found) {
         r = fill(&f);
     if (r < 0)
         return r;
-    if (h->n > 0) /* it is complete now */
+    if (h->n > 0) /* dockerd writes only to the newest file, so the previous size is final */
         r = fill(&h->files[h->n - 1]);
     fd = -EBADF;
     h->files[h->n++] = f;

@@ -1,8 +1,9 @@
 /* The thread that opens Docker's log files, and the folders that it watches.
  *
- * The file readers use it from the loop's thread. What both threads touch is behind a mutex with
- * priority inheritance: a reader that holds it and waits for a CPU gets the thread's priority. The
- * thread allocates no memory, because the allocator's locks do not inherit. */
+ * The file readers (pump_file.c) use it from the loop's thread. A mutex with priority inheritance
+ * protects the data of both threads: a reader that holds it and waits for a CPU gets the priority
+ * of the opener's thread. The opener's thread allocates no memory, because the allocator's locks do
+ * not inherit priorities. */
 #include "log_opener.h"
 
 #include "paddock/log.h"
@@ -20,11 +21,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* Files of one container that wait to be taken: 3 s of the fastest rotation that was seen. */
+/* Files of one container that were found and not taken: 3 s of the fastest rotation that
+ * was measured. */
 #define FOUND_MAX 64
-#define NAME_MAX_LEN 88 /* a container's id of 64 and "-json.log" */
+#define NAME_MAX_LEN 88 /* the 64 characters of a container's id and "-json.log" */
 #define CHAIN_TRIES 8
-#define NICE_ELSE (-15) /* where real time is refused */
+#define NICE_ELSE (-15) /* nice value, when the kernel refuses real time */
 
 struct log_watch {
     struct log_opener *opener;
@@ -35,29 +37,30 @@ struct log_watch {
     int newest_fd; /* the newest file that was passed on; -EBADF: none */
     struct log_found found[FOUND_MAX];
     size_t n_found;
-    bool called; /* `changed` is due */
-    bool behind; /* files are there that could not be opened or kept */
+    bool called; /* `changed` must be called */
+    bool behind; /* files exist that could not be opened or kept */
     struct log_watch *next;
 };
 
 struct log_opener {
     struct loop *loop;
     int inotify_fd, stop_fd;
-    int due_fd; /* eventfd: some watch's `changed` is due */
+    int due_fd; /* eventfd: the `changed` of some watch must be called */
     struct loop_watch *due_watch;
     bool started;
     pthread_t thread;
-    pthread_mutex_t lock; /* of the watches */
+    pthread_mutex_t lock; /* protects the list and the watches in it */
     struct log_watch *watches;
 };
 
-/* ---- finding files; the lock is held ---- */
+/* ---- finding files; the caller holds the lock ---- */
 
 static bool is_same(const struct stat *a, const struct stat *b) {
     return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
 }
 
-/* Is the file that has the plain name still @fd? -EBADF: none had it. */
+/* Returns true when the file with the plain name is still @fd. @fd -EBADF: when no file has
+ * that name. */
 static bool is_current(const struct log_watch *w, int fd) {
     struct stat now, held;
     if (fstatat(w->dir_fd, w->name, &now, AT_SYMLINK_NOFOLLOW) < 0)
@@ -65,13 +68,13 @@ static bool is_current(const struct log_watch *w, int fd) {
     return fd >= 0 && fstat(fd, &held) == 0 && is_same(&now, &held);
 }
 
-/* Descriptors or memory are used up. */
+/* True when descriptors or memory are used up. */
 static bool is_shortage(int r) {
     return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
-/* Opens number @k of the rotation (0: the current file). A file that is not a log file of dockerd's
- * counts as absent. */
+/* Opens file number @k of the rotation (0: the current file). A file that does not belong to
+ * dockerd's log counts as absent. */
 static int open_number(const struct log_watch *w, unsigned k, struct stat *ret) {
     char name[NAME_MAX_LEN + 16];
     snprintf(name, sizeof(name), k == 0 ? "%s" : "%s.%u", w->name, k);
@@ -86,9 +89,9 @@ static int open_number(const struct log_watch *w, unsigned k, struct stat *ret) 
 struct chain {
     int fd[FOUND_MAX]; /* newest first */
     size_t n;
-    bool current; /* the first one has the plain name */
-    bool met;     /* the next older one is the newest that was passed on */
-    bool torn;    /* a file could not be opened: what was found is of no use */
+    bool current; /* the newest file has the plain name */
+    bool met;     /* the next older file is the newest that was passed on */
+    bool torn;    /* a file could not be opened, so the chain is useless */
 };
 
 static void chain_close(struct chain *c) {
@@ -96,6 +99,7 @@ static void chain_close(struct chain *c) {
         fd_close(c->fd[--c->n]);
 }
 
+/* Opens the files from the newest to the newest that was passed on, without that one. */
 static void chain_collect(const struct log_watch *w, struct chain *c) {
     struct stat known, st, before = {0};
     bool has_known = w->newest_fd >= 0 && fstat(w->newest_fd, &known) == 0;
@@ -108,9 +112,9 @@ static void chain_collect(const struct log_watch *w, struct chain *c) {
             return;
         hole = fd < 0;
         if (hole)
-            continue; /* a rotation renames from the oldest to the newest: one name may be free */
+            continue; /* a rotation renames from oldest to newest, so one name may be free */
         c->met = has_known && is_same(&st, &known);
-        bool twice = c->n > 0 && is_same(&st, &before); /* renamed in between */
+        bool twice = c->n > 0 && is_same(&st, &before); /* the file was renamed between two steps */
         if (c->met || twice)
             fd_close(fd);
         if (c->met)
@@ -122,8 +126,8 @@ static void chain_collect(const struct log_watch *w, struct chain *c) {
     }
 }
 
-/* Keeps the newest file, without which the next one could not be told from it. Returns false when
- * that or the room for the others is missing. */
+/* Keeps the newest file open, because the next one could not be distinguished from it otherwise.
+ * Returns false when no descriptor is left for it, or no room for the other files. */
 static bool keep_newest(struct log_watch *w, const struct chain *c) {
     int kept = c->n > FOUND_MAX - w->n_found ? -EBADF : fcntl(c->fd[0], F_DUPFD_CLOEXEC, 0);
     if (kept < 0)
@@ -133,7 +137,7 @@ static bool keep_newest(struct log_watch *w, const struct chain *c) {
     return true;
 }
 
-/* All files or none: what is not passed on now is found again later. */
+/* Passes on all files or none. Files that are not passed on now are found again later. */
 static void pass_on(struct log_watch *w, struct chain *c) {
     bool gap = w->newest_fd >= 0 && !c->met;
     if (!keep_newest(w, c)) {
@@ -147,8 +151,9 @@ static void pass_on(struct log_watch *w, struct chain *c) {
     }
 }
 
-/* Newest first, until the newest known one; then it must still be the current one, or a rotation
- * came in between and the order is not certain. */
+/* Finds the new files of @w: from the newest to the newest known one. After that the newest file
+ * must still have the plain name. Otherwise a rotation happened during the search, the order is not
+ * certain, and the search is repeated. */
 static void look(struct log_watch *w) {
     struct chain c;
     w->behind = false;
@@ -156,8 +161,9 @@ static void look(struct log_watch *w) {
         return;
     for (int i = 0; i < CHAIN_TRIES; i++) {
         chain_collect(w, &c);
-        if (c.torn ||
-            (c.met && c.n == 0)) /* met: it is being renamed, the new one's notice follows */
+        /* Met without newer files: a rename is in progress, and the event of the new
+         * file follows. */
+        if (c.torn || (c.met && c.n == 0))
             break;
         if (is_current(w, c.current ? c.fd[0] : -EBADF))
             break;
@@ -171,16 +177,17 @@ static void look(struct log_watch *w) {
         pass_on(w, &c);
 }
 
-/* ---- the thread ---- */
+/* ---- the opener's thread ---- */
 
-/* A reader that is quiet has to look again later when a file could not be opened now. */
+/* Calls the reader also when a file could not be opened now: a quiet reader has to check
+ * again later. */
 static void look_and_call(struct log_watch *w) {
     look(w);
     w->called = w->called || w->behind;
 }
 
-/* Our descriptor keeps the folder's inode, so its removal raises no event. The removal of the log
- * file does. */
+/* Our descriptor keeps the folder's inode, so the removal of the folder raises no event. The
+ * removal of the log file does. */
 static void take_folder_event(struct log_watch *w, const struct inotify_event *e) {
     if (e->mask & IN_IGNORED) /* unmounted */
         w->dir_wd = -1;
@@ -219,9 +226,10 @@ static void take_events(struct log_opener *o) {
         due = due || w->called;
     pthread_mutex_unlock(&o->lock);
     if (due && eventfd_write(o->due_fd, 1) < 0)
-        return; /* its counter is full: it wakes all the same */
+        return; /* the counter is full: the loop wakes up all the same */
 }
 
+/* Gives this thread the lowest real-time priority, or else a better nice value. */
 static void be_quick(void) {
     struct sched_param lowest = {.sched_priority = 1};
     if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) == 0)
@@ -247,9 +255,9 @@ static void *run(void *arg) {
     }
 }
 
-/* ---- in the loop's thread ---- */
+/* ---- the loop's thread ---- */
 
-/* A callback may delete any watch, so the search begins anew after each. */
+/* A callback may delete any watch, so the search starts again after each call. */
 static void on_due(void *arg, uint32_t events) {
     struct log_opener *o = arg;
     eventfd_t count;
@@ -319,7 +327,7 @@ void log_opener_free(struct log_opener *o) {
     free(o);
 }
 
-/* Watches what @fd refers to, whatever its name is now. */
+/* Watches the file of @fd, whatever its name is now. Returns the watch descriptor; -errno. */
 static int watch_fd(const struct log_opener *o, int fd, uint32_t mask) {
     char path[40];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -351,7 +359,7 @@ int log_watch_new(struct log_opener *o, int dir_fd, const char *name, loop_cb ch
         look(w);
         w->next = o->watches;
         o->watches = w;
-        /* From the loop, as each later one. */
+        /* Called from the loop, like every later call. */
         if (w->called && eventfd_write(o->due_fd, 1) < 0)
             log_debug("pump", LOG_KV("errno", strerror(errno)), "eventfd");
     }
@@ -388,7 +396,7 @@ struct log_watch *log_watch_del(struct log_watch *w) {
 
 size_t log_watch_take(struct log_watch *w, struct log_found *ret, size_t max) {
     pthread_mutex_lock(&w->opener->lock);
-    look(w); /* what the thread could not open or keep */
+    look(w); /* finds the files that the thread could not open or keep */
     size_t n = w->n_found < max ? w->n_found : max;
     memcpy(ret, w->found, n * sizeof(*ret));
     w->n_found -= n;

@@ -1,3 +1,8 @@
+/* Parses Docker's log stream. pump_api.c calls it for each part of the stream that arrives.
+ *
+ * A part can end anywhere: in a frame's head, in the time of a message, or in its text. Therefore
+ * the parser keeps its state in struct log_parser, and it collects the head and the time there. It
+ * copies no text: a piece points into the caller's data. */
 #include "log_parser.h"
 
 #include "paddock/parse.h"
@@ -15,7 +20,7 @@ static void begin_message(struct log_parser *p) {
     p->offset = 0;
 }
 
-/* The frame's head; returns the bytes taken. */
+/* Takes bytes of the frame's head. Returns the number of bytes taken; -EPROTO. */
 static ssize_t take_head(struct log_parser *p, const char *data, size_t len) {
     size_t n = sizeof(p->head) - p->head_len;
     if (n > len)
@@ -24,7 +29,7 @@ static ssize_t take_head(struct log_parser *p, const char *data, size_t len) {
     p->head_len += (unsigned)n;
     if (p->head_len < sizeof(p->head))
         return (ssize_t)n;
-    /* 0 (stdin) is written by some drivers for stdout; 3 is an error of the daemon's own. */
+    /* Some log drivers write 0 (stdin) for stdout. 3 is an error of the daemon itself. */
     int channel = p->head[0] == 0 ? 1 : p->head[0];
     if (channel > 2 || p->head[1] || p->head[2] || p->head[3])
         return -EPROTO;
@@ -38,7 +43,8 @@ static ssize_t take_head(struct log_parser *p, const char *data, size_t len) {
     return (ssize_t)n;
 }
 
-/* The time in front of the message and the blank behind it. */
+/* Takes bytes of the time before the message and the space after it. Returns their
+ * number; -EPROTO. */
 static ssize_t take_time(struct log_parser *p, const char *data, size_t len) {
     size_t n = 0;
     while (n < len) {
@@ -55,8 +61,8 @@ static ssize_t take_time(struct log_parser *p, const char *data, size_t len) {
     return (ssize_t)n;
 }
 
-/* The text up to @max bytes; a message ends with its frame, with a TTY at the newline or when it is
- * full. */
+/* Takes up to @max bytes of text. Without a TTY a message ends with its frame. With a TTY it ends
+ * at the newline, or when it is full. */
 static size_t take_text(struct log_parser *p, const char *data, size_t len, size_t max,
                         struct log_piece *ret) {
     size_t n = len < max ? len : max;

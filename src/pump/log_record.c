@@ -1,8 +1,8 @@
-/* Scanner for one record of Docker's json-file log.
+/* Scanner for one record of Docker's json-file log. pump_file.c calls it for each line, as fast as
+ * dockerd writes.
  *
- * The file reader calls it for each line, at the rate at which dockerd writes. scan() accepts only
- * the order of keys and the kind of escapes that dockerd writes, and copies eight bytes at a time.
- * When scan() refuses a line, jansson decides whether it is a record. */
+ * scan() accepts only the order of keys and the escapes that dockerd writes, and it copies eight
+ * bytes at a time. When scan() refuses a line, jansson decides whether it is a record. */
 #include "log_record.h"
 
 #include <jansson.h>
@@ -27,16 +27,17 @@ static bool take(struct cursor *c, const char *text) {
 
 /* ---- strings ---- */
 
-/* True when none of the eight bytes is a quote, a backslash, a control character or not ASCII. A
- * subtraction sets the top bit of a byte that was too small. It can also set it in bytes above that
- * one, which does no harm: the answer is "no" already. */
+/* Returns true when all eight bytes are ASCII and none is a quote, a backslash or a control
+ * character. A subtraction sets the top bit of a byte that was too small. It can also set the top
+ * bit in higher bytes. That does no harm, because the answer is "no" already. */
 static bool is_plain(uint64_t w) {
     uint64_t quote = w ^ WORD_OF('"'), backslash = w ^ WORD_OF('\\');
     return !((w | (w - WORD_OF(0x20)) | (quote - WORD_OF(1)) | (backslash - WORD_OF(1))) &
              WORD_OF(0x80));
 }
 
-/* Length of the UTF-8 sequence of two to four bytes at @s; 0: it is not valid. */
+/* Returns the length of the UTF-8 sequence of two to four bytes at @s, or 0 when it is
+ * not valid. */
 static size_t utf8_length(const unsigned char *s, size_t room) {
     size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
     if (s[0] < 0xc2 || s[0] > 0xf4 || room < n)
@@ -57,7 +58,8 @@ static int hex_digit(char c) {
                                   : -1;
 }
 
-/* The four digits after "\u". Surrogate pairs are refused: dockerd does not write them. */
+/* Takes the four digits after "\u". Refuses surrogate pairs, because dockerd does not
+ * write them. */
 static bool take_unicode(struct cursor *c, char **out) {
     unsigned code = 0;
     if (c->end - c->at < 4)
@@ -99,8 +101,8 @@ static bool take_escape(struct cursor *c, char **out) {
     return at != NULL;
 }
 
-/* The rest of a string, and its closing quote. Up to 8 bytes more than the string has are written
- * to @out. */
+/* Takes the rest of a string and its closing quote. Writes up to 8 bytes more to @out than the
+ * string has. */
 static bool take_string(struct cursor *c, char *out, size_t *ret_len) {
     char *o = out;
     for (;;) {
@@ -140,8 +142,8 @@ static bool take_string(struct cursor *c, char *out, size_t *ret_len) {
 
 /* ---- the record ---- */
 
-/* The labels and variables of the log options "labels", "env" and "tag": a map of strings. They
- * are checked and not kept: @scratch is overwritten. */
+/* Takes the map of strings that the log options "labels", "env" and "tag" produce. The strings are
+ * checked and not kept: @scratch is overwritten. */
 static bool take_attrs(struct cursor *c, char *scratch) {
     size_t len;
     if (take(c, "}"))
@@ -169,7 +171,8 @@ static bool scan(const char *line, size_t len, char *text, struct log_record *r)
     r->stream = take(&c, "err\",\"");
     if (!r->stream && !take(&c, "out\",\""))
         return false;
-    /* The attributes decode to less than their own text, and follow the message's. */
+    /* The decoded attributes are shorter than their text in @line, so they fit after
+     * the message. */
     if (take(&c, "attrs\":{") && (!take_attrs(&c, text + r->text_len) || !take(&c, ",\"")))
         return false;
     if (!take(&c, "time\":\""))
@@ -179,7 +182,7 @@ static bool scan(const char *line, size_t len, char *text, struct log_record *r)
            keep_time(c.at, (size_t)(quote - c.at), r);
 }
 
-/* A record without "log" is one of an empty message. */
+/* Parses the record with jansson. A record without "log" has an empty message. */
 static bool decode(const char *line, size_t len, char *text, struct log_record *r) {
     json_t *root = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
     const json_t *log = json_object_get(root, "log"), *time = json_object_get(root, "time");

@@ -1,16 +1,19 @@
-/* Compares what comes with what was delivered, for the API reader, which takes each piece through
- * log_replay_take before it delivers it. The prints are of a message's first PRINT_BYTES, so they
- * cost little; pieces of a line that all begin alike are told apart by their number alone. */
+/* Compares what arrives with what was delivered. pump_api.c passes each piece to log_replay_take()
+ * before it delivers the piece.
+ *
+ * A print covers only the first PRINT_BYTES of a message, so it costs little. Pieces of a long line
+ * that all begin alike differ by their number only. */
 #include "log_replay.h"
 
 #define PRINT_BYTES 64
 #define PRINT_BASIS UINT32_C(2166136261) /* FNV-1a */
 #define PRINT_PRIME UINT32_C(16777619)
 
+/* Adds @len bytes of @p to the print of its message. */
 static uint32_t print_more(uint32_t print, const struct log_piece *p, size_t len) {
     for (size_t i = 0; i < len && p->offset + i < PRINT_BYTES; i++)
         print = (print ^ (unsigned char)p->data[i]) * PRINT_PRIME;
-    return print ? print : 1; /* 0: not known */
+    return print ? print : 1; /* 0 means not known */
 }
 
 void log_replay_begin(struct log_replay *r, const struct log_position *at, int64_t top_ns,
@@ -39,12 +42,13 @@ static void next_message(struct log_replay *r, const struct log_piece *p) {
     r->print = PRINT_BASIS;
 }
 
-/* The message is known well enough to be compared: all of it, or PRINT_BYTES, came with @p. */
+/* True when @p completes the print: the whole message, or PRINT_BYTES of it, has arrived. */
 static bool is_printed(const struct log_piece *p) {
     return p->offset < PRINT_BYTES && (p->end || p->offset + p->len >= PRINT_BYTES);
 }
 
-/* The first message of its time must be the one that it was. */
+/* Checks that the first message of its time is the same as before. Otherwise the front of the log
+ * is lost. */
 static void check_front(struct log_replay *r, const struct log_piece *p) {
     if (r->cursor.nth != 0 || !is_printed(p))
         return;
@@ -53,14 +57,14 @@ static void check_front(struct log_replay *r, const struct log_piece *p) {
         r->front_lost = true;
 }
 
-/* Is it the last message that was delivered, or the one that was delivered in part? */
+/* Notes the number of the message when it is the last one that was delivered, whole or in part. */
 static void look_for_last(struct log_replay *r, const struct log_piece *p) {
     if (r->found || !is_at_time(r) || !r->at.last)
         return;
     uint32_t part = r->at.offset < PRINT_BYTES ? r->at.offset : PRINT_BYTES;
     bool whole = r->at.offset == 0 && is_printed(p);
     bool reached = r->at.offset > 0 && p->offset < part && p->offset + p->len >= part;
-    if (reached) /* the print so far may be of more than that part */
+    if (reached) /* the present print may cover more than the delivered part */
         reached = print_more(r->last_print, p, part - p->offset) == r->at.last;
     if (reached || (whole && r->print == r->at.last)) {
         r->found = true;
@@ -68,7 +72,8 @@ static void look_for_last(struct log_replay *r, const struct log_piece *p) {
     }
 }
 
-/* How many bytes of the piece were delivered, when what was is coming again. */
+/* Returns how many bytes of the piece were delivered. Clears `replays` at the first byte that
+ * was not. */
 static size_t delivered(struct log_replay *r, const struct log_piece *p) {
     const struct log_position *at = &r->at;
     if (r->front_lost)
@@ -82,7 +87,7 @@ static size_t delivered(struct log_replay *r, const struct log_piece *p) {
     bool last = at->offset == 0 && is_at_time(r) && r->cursor.nth + 1 == at->nth;
     if (last && p->end)
         r->replays = false;                          /* whatever time follows */
-    bool is_message = at->nth > 0 || at->offset > 0; /* not the time of a take-over */
+    bool is_message = at->nth > 0 || at->offset > 0; /* false: the time of a take-over */
     if (last || log_position_compare(&r->cursor, at) < 0 ||
         (is_message && r->cursor.time_ns < r->top_ns))
         return p->len;
@@ -118,7 +123,7 @@ bool log_replay_is_front_lost(const struct log_replay *r) {
 
 uint32_t log_replay_missing(const struct log_replay *r) {
     uint32_t known =
-        r->at.offset > 0 ? r->at.nth : r->at.nth - 1; /* the number of what was found */
+        r->at.offset > 0 ? r->at.nth : r->at.nth - 1; /* the number of the last delivered message */
     return r->found && known >= r->found_nth ? known - r->found_nth
                                              : r->at.nth + (r->at.offset > 0);
 }

@@ -1,8 +1,8 @@
 /* The reader of one container's output through Docker's API: a log stream, cut into messages.
  *
- * pump_task.c owns it and the two FIFOs, and uses it when the log file cannot be read. A lost
- * stream is opened again at the time of the oldest message that is not delivered; log_replay.h
- * skips what came before. */
+ * pump_task.c owns the reader and the two FIFOs, and uses it when the log file cannot be read. A
+ * lost stream is opened again at the time of the oldest message that is not delivered. log_replay.c
+ * finds the messages that were delivered before, and they are skipped. */
 #include "pump_api.h"
 
 #include "log_parser.h"
@@ -15,26 +15,26 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Bytes from Docker that wait for a slow reader before the connection is paused. */
+/* Bytes from Docker that wait for a slow reader. When there are more, the connection is paused. */
 #define INBOX_MAX ((size_t)64 << 10)
-/* Reading again begins so much before the oldest message that is not delivered: stdout and stderr
- * are stamped by two threads of dockerd and may stand in the log a little out of order. What was
- * delivered is skipped. */
+/* A stream that is opened again begins this long before the oldest message that is not delivered.
+ * Two threads of dockerd give stdout and stderr their times, so messages may be a little out of
+ * order in the log. Delivered messages are skipped. */
 #define NS_PER_SEC INT64_C(1000000000)
 #define RESUME_SKEW_NS (2 * NS_PER_SEC)
 #define RETRY_FIRST_US (50 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
-/* After `finish`: a stream that says nothing for so long is opened again. */
+/* After `finish`, a stream that is silent for this long is opened again. */
 #define FINISH_QUIET_US (2 * US_PER_SEC)
-/* At `finish`, one that has said something within this time is left to its own end. */
+/* At `finish`, a stream that has sent data within this time is read to its own end. */
 #define FINISH_BUSY_US (100 * US_PER_MS)
 
-/* One of the streams, on this connection. */
+/* stdout or stderr, on this connection. */
 struct out {
     struct pump_out *fifo;
     int64_t first_ns; /* no message in the chunk is older */
     int64_t high_ns;  /* no message of this connection is newer */
-    int64_t line_ns;  /* not 0: of the line that has no end yet; its rest has this time */
+    int64_t line_ns;  /* not 0: time of the unfinished line; its rest gets the same time */
     struct log_replay replay;
 };
 
@@ -49,15 +49,15 @@ struct pump_api {
     struct loop_timer *retry;
     uint64_t backoff_us;
     bool open, paused, opened_told, finishing, last_pass, ended;
-    bool probing; /* the log is read once to see how much of its front is gone */
-    bool eof;     /* the stream has ended, the inbox may still hold some of it */
+    bool probing; /* the log is read once to see how much of its front is missing */
+    bool eof;     /* the stream has ended, but the inbox may still hold some of it */
     int eof_r, eof_status;
 
     struct log_parser parser;
     struct buf inbox;
     struct out out[2];
     int64_t newest_ns;
-    uint64_t heard_us; /* when data came last */
+    uint64_t heard_us; /* when the last data arrived */
 };
 
 static void open_stream(struct pump_api *t);
@@ -92,18 +92,19 @@ static void note_resume(struct pump_api *t) {
             oldest = t->out[s].line_ns;
     if (oldest)
         atomic_store(&t->record->resume_ns, oldest);
-    for (int s = 0; s < 2; s++) /* the clock has caught up: nothing of before is read again */
+    /* When the clock has caught up, no message from before it was set back is read again. */
+    for (int s = 0; s < 2; s++)
         if (t->record->stream[s].top_sec && oldest - RESUME_SKEW_NS > top_ns(t, s))
             t->record->stream[s].top_sec = 0;
 }
 
-/* Writes what the FIFO takes. False: it is full, something waits. */
+/* Writes as much as the FIFO takes. Returns false when the FIFO is full and something is left. */
 static bool flush(struct pump_api *t, int s) {
     struct out *o = &t->out[s];
     bool all = pump_out_flush(o->fifo);
     if (!all && t->record->stream[s].top_sec == 0 &&
         o->first_ns < t->record->stream[s].at.time.time_ns)
-        o->first_ns = t->record->stream[s].at.time.time_ns; /* times rise */
+        o->first_ns = t->record->stream[s].at.time.time_ns; /* times only rise */
     if (!all && !o->fifo->watch)
         loop_timer_at(t->retry, clock_now_us() + RETRY_FIRST_US); /* out of memory */
     return all;
@@ -111,8 +112,8 @@ static bool flush(struct pump_api *t, int s) {
 
 /* ---- messages ---- */
 
-/* Times rise within a stream, unless the clock is set back. That is noted before anything of after
- * it is delivered. */
+/* Follows the clock. Times only rise within a stream, unless the clock is set back. That is noted
+ * before any later message is delivered. */
 static void follow_clock(struct pump_api *t, const struct log_piece *p) {
     struct out *o = &t->out[p->channel - 1];
     uint32_t *top = &t->record->stream[p->channel - 1].top_sec;
@@ -138,20 +139,21 @@ static int add_piece(struct pump_api *t, const struct log_piece *p) {
         o->line_ns = p->data[p->len - 1] == '\n' ? 0 : p->time_ns;
     if (skip == p->len)
         return 0;
-    t->backoff_us = RETRY_FIRST_US; /* it says something new: a loss is tried again quickly */
+    t->backoff_us = RETRY_FIRST_US; /* new output: a lost stream is opened again quickly */
     if (o->fifo->len == 0 || p->time_ns < o->first_ns)
         o->first_ns = p->time_ns;
     struct pump_position after = {.time = log_replay_after(&o->replay, p)};
     return pump_out_add(o->fifo, p->data + skip, p->len - skip, &after);
 }
 
-/* To the end of the present block of either stream, for whose the next piece is, is not known. */
+/* Returns the room up to the end of the current block, the smaller one of both streams, because the
+ * stream of the next piece is not known yet. */
 static size_t room(const struct pump_api *t) {
     size_t out = pump_out_room(t->out[0].fifo), err = pump_out_room(t->out[1].fifo);
     return out < err ? out : err;
 }
 
-/* True when there is room in both, after a flush of what is full. */
+/* Makes room by a flush when a chunk is full. Returns true when there is room in both. */
 static bool make_room(struct pump_api *t) {
     for (int s = 0; s < 2; s++)
         if (pump_out_room(t->out[s].fifo) == 0 && !flush(t, s) &&
@@ -160,8 +162,8 @@ static bool make_room(struct pump_api *t) {
     return true;
 }
 
-/* Gathers what is there, and delivers what is full. 0 all taken; -EAGAIN a FIFO is full; -EPROTO.
- * *@ret_taken: bytes that are done with. */
+/* Gathers @data, and delivers what is full. Returns 0 when all is taken; -EAGAIN when a FIFO is
+ * full; -EPROTO; another -errno. *@ret_taken: number of bytes that were processed. */
 static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_taken) {
     size_t taken = 0;
     int r = 0;
@@ -180,7 +182,7 @@ static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_
     return r;
 }
 
-/* Delivers what was gathered. True: all. */
+/* Delivers what was gathered. Returns true when nothing is left. */
 static bool deliver(struct pump_api *t) {
     bool all = true;
     for (int s = 0; s < 2; s++)
@@ -189,7 +191,7 @@ static bool deliver(struct pump_api *t) {
     return all;
 }
 
-/* What waited for a slow reader. Its memory goes with the last of it. */
+/* Delivers the inbox, which waited for a slow reader. Releases its memory when it is empty. */
 static int deliver_inbox(struct pump_api *t) {
     size_t taken;
     int r = gather(t, t->inbox.data, t->inbox.len, &taken);
@@ -216,7 +218,7 @@ static void end(struct pump_api *t) {
     t->ops.drained(t->ctx); /* may free t */
 }
 
-/* A stream of a container that has ended and says nothing for a while is opened again. */
+/* When the stream of a container that has ended is silent, the timer opens it again. */
 static void wait_quiet(struct pump_api *t) {
     loop_timer_at(t->retry, clock_now_us() + FINISH_QUIET_US);
 }
@@ -226,7 +228,7 @@ static void retry_later(struct pump_api *t) {
     t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
 }
 
-/* It is known now how much of the log's front is gone. */
+/* Opens the log again after the probe, which found how much of the front is missing. */
 static void go_on_after_probe(struct pump_api *t) {
     uint32_t missing[2] = {0};
     for (int s = 0; s < 2; s++)
@@ -237,14 +239,14 @@ static void go_on_after_probe(struct pump_api *t) {
     open_log(t, missing, false);
 }
 
-/* The stream has ended and everything that came is delivered: what now? */
+/* The stream has ended, and everything that arrived is delivered. Decides what comes next. */
 static void after_eof(struct pump_api *t) {
     int r = t->eof_r, status = t->eof_status;
     t->eof = false;
     bool probed = t->probing && r == 0;
     t->probing = false;
     if (status == 404 || status == 409 || r == -ENOENT) {
-        end(t); /* removed: there is no more */
+        end(t); /* the container was removed: no more output can come */
     } else if (r == -ESTALE) {
         open_log(t, NULL, true);
     } else if (probed) {
@@ -253,15 +255,15 @@ static void after_eof(struct pump_api *t) {
         tell_opened(t, r);
         end(t);
     } else if (t->finishing && t->last_pass && (r == 0 || r == -EPROTO)) {
-        end(t); /* damaged: what can be read of it was read */
+        end(t); /* also when damaged (-EPROTO): all that can be read was read */
     } else if (t->finishing && r == 0) {
-        open_stream(t); /* at once, without follow: the last pass */
+        open_stream(t); /* immediately and without follow: the last pass */
     } else {
         retry_later(t);
     }
 }
 
-/* What came of it is delivered first. */
+/* The stream has ended. Delivers what arrived before after_eof() decides. */
 static void stream_ended(struct pump_api *t, int r, int status) {
     t->paused = t->open = false;
     t->eof = true;
@@ -273,6 +275,7 @@ static void stream_ended(struct pump_api *t, int r, int status) {
         run(t);
 }
 
+/* Delivers as much as the FIFOs take, then goes on with the stream. */
 static void run(struct pump_api *t) {
     int r = deliver_inbox(t);
     if (r == -EPROTO)
@@ -300,13 +303,14 @@ static int on_data(void *ctx, const char *data, size_t len) {
         wait_quiet(t);
     if (t->inbox.len > 0)
         return buf_append(&t->inbox, data, len);
-    size_t taken; /* from where it is */
+    size_t taken; /* gathered from Docker's buffer, without a copy to the inbox */
     int r = gather(t, data, len, &taken);
     return r == -EAGAIN ? buf_append(&t->inbox, data + taken, len - taken) : r;
 }
 
-/* Docker sends each line by itself, so on_data comes for each: written one by one they would be a
- * system call a line, and wake the reader for each. */
+/* Called after all received data was passed to on_data(). Docker sends each line by itself, so
+ * on_data() is called for each line. A write per line would be a system call per line and would
+ * wake the reader each time. */
 static void on_pause(void *ctx) {
     struct pump_api *t = ctx;
     t->heard_us = clock_now_us();
@@ -326,11 +330,12 @@ static void on_open(void *ctx, int status) {
 
 static void on_done(void *ctx, int r, int status, const struct err *err) {
     struct pump_api *t = ctx;
-    t->get = NULL; /* released by the one who calls */
+    t->get = NULL; /* the caller releases it */
     stream_ended(t, r < 0 && err && is_unreadable(err) ? -ENOSYS : r, status);
 }
 
-/* What follows is asked for again however it ended; of the last pass the end has to be known. */
+/* A stream that follows is opened again however it ended, so a cut stream need not be recognised
+ * (unframed). For the last pass, the real end must be known. */
 static const struct docker_get_ops follow_ops = {.unframed = true,
                                                  .on_open = on_open,
                                                  .on_data = on_data,
@@ -339,12 +344,12 @@ static const struct docker_get_ops follow_ops = {.unframed = true,
 static const struct docker_get_ops last_pass_ops = {
     .on_open = on_open, .on_data = on_data, .on_pause = on_pause, .on_done = on_done};
 
-/* What is older is not asked for. Where times fall, each stream's position is to be among what
- * comes. */
+/* Returns the time from which the log is requested. After the clock was set back, the position of
+ * each stream must be in the requested part. */
 static int64_t begin_ns(const struct pump_api *t) {
     int64_t begin = atomic_load(&t->record->resume_ns), now = clock_wall_ns();
     if (begin > now)
-        begin = now; /* set back in the meantime */
+        begin = now; /* the clock was set back since then */
     for (int s = 0; s < 2; s++) {
         int64_t at = t->record->stream[s].at.time.time_ns;
         if (t->record->stream[s].top_sec && at < begin)
@@ -353,8 +358,8 @@ static int64_t begin_ns(const struct pump_api *t) {
     return begin - RESUME_SKEW_NS;
 }
 
-/* @missing: of both streams' fronts, of a probe; NULL = nothing is known to be missing. @probing:
- * nothing is delivered. */
+/* Opens the log. @missing: number of missing messages at the front, for both streams, as a probe
+ * found it; NULL: none is known to be missing. @probing: nothing is delivered. */
 static void open_log(struct pump_api *t, const uint32_t *missing, bool probing) {
     docker_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = t->open = false;
@@ -388,8 +393,8 @@ static void open_stream(struct pump_api *t) {
     open_log(t, NULL, false);
 }
 
-/* Time to open the stream again; with `finishing` also: the stream has been quiet for long enough.
- */
+/* Called when it is time to open the stream again. With `finishing`, also when the stream has been
+ * silent for long enough. */
 static void on_retry(void *arg) {
     struct pump_api *t = arg;
     for (int s = 0; s < 2; s++)
@@ -398,10 +403,10 @@ static void on_retry(void *arg) {
     if (t->out[0].fifo->blocked || t->out[1].fifo->blocked || t->eof) {
         if (t->finishing)
             wait_quiet(t);
-        run(t); /* the reader has it in hand, not Docker */
+        run(t); /* the reader of the FIFO is slow, not Docker */
         return;
     }
-    if (t->get && t->last_pass) { /* it ends by itself; asked again Docker would begin again */
+    if (t->get && t->last_pass) { /* it ends by itself; a new request would start from the front */
         wait_quiet(t);
         return;
     }
@@ -413,15 +418,16 @@ void pump_api_finish(struct pump_api *t) {
         return;
     t->finishing = true;
     t->backoff_us = RETRY_FIRST_US;
-    /* All is in the log when dockerd tells of the end, and the follow stream's own end comes some
-     * 10 ms later. But where much was printed much would be read twice. */
+    /* When dockerd reports the end, all output is in the log, and the end of the follow stream
+     * arrives some 10 ms later. After much recent output we wait for that end, because a last pass
+     * would read much of it twice. */
     if (t->eof || (t->get && clock_now_us() < t->heard_us + FINISH_BUSY_US))
         wait_quiet(t);
     else
         open_stream(t);
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 int pump_api_new(struct loop *loop, struct docker_multi *http, struct pump_out *const out[2],
                  const struct pump_api_ops *ops, void *ctx, struct pump_api **ret) {
@@ -447,10 +453,10 @@ int pump_api_new(struct loop *loop, struct docker_multi *http, struct pump_out *
 }
 
 void pump_api_begin(struct pump_api *t) {
-    /* The last attempt may have been too early, before the container was started. */
+    /* The last attempt may have come too early, before the container was started. */
     t->backoff_us = RETRY_FIRST_US;
     if (t->get || t->eof || t->finishing)
-        return; /* under way, or what came is not delivered yet */
+        return; /* the stream is being opened or read, or its output is not delivered yet */
     loop_timer_at(t->retry, 0);
     open_stream(t);
 }
