@@ -1,6 +1,8 @@
-/* Reads the plugin's requests and answers them, for pump_main.c. The answer to a request about a
- * task comes from pump_entry.c, when it is due; a `watch` stays open and carries reports. Nothing
- * here blocks: what a socket does not take waits in the connection's buffer. */
+/* Reads the plugin's requests and answers them. pump_main.c creates it.
+ *
+ * The answer to a request about a task comes from pump_entry.c, possibly later. A `watch`
+ * connection stays open and carries reports. Nothing here blocks: bytes that a socket does not take
+ * wait in the connection's buffer. */
 #include "pump_conn.h"
 
 #include "paddock/buf.h"
@@ -16,7 +18,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define ACCEPT_REST_US (100 * US_PER_MS) /* when no fd was free */
+#define ACCEPT_REST_US (100 * US_PER_MS) /* pause of the listener when no descriptor was free */
 #define REPORTS_MAX 64
 #define OUT_MAX (4u << 20)
 
@@ -24,11 +26,11 @@ struct conn {
     struct pump_conns *all;
     struct pump_waiter waiter;
     int fd;
-    int passed_fd; /* came with the request */
+    int passed_fd; /* the descriptor that came with the request; -EBADF: none */
     struct loop_watch *watch;
     char line[PUMP_LINE_MAX];
     size_t len;
-    struct buf out; /* what the socket did not take */
+    struct buf out; /* bytes that the socket did not take */
     bool asked, watches, answered;
     struct conn *next;
 };
@@ -39,9 +41,10 @@ struct pump_conns {
     struct loop_watch *watch;
     struct loop_timer *accept_again;
     struct conn *first;
-    json_t *reports; /* that no plugin has heard */
+    json_t *reports; /* reports that no plugin has received */
 };
 
+/* Closes the connection @c and releases it. */
 static void conn_free(struct conn *c) {
     struct pump_conns *s = c->all;
     struct conn **at = &s->first;
@@ -58,9 +61,10 @@ static void conn_free(struct conn *c) {
     s->o.changed(s->o.ctx);
 }
 
-/* ---- what is said ---- */
+/* ---- answers ---- */
 
-/* Sends what waits. An answered connection ends with it. */
+/* Sends the buffered bytes. Closes the connection when it is answered and all is sent. May
+ * free @c. */
 static void conn_flush(struct conn *c) {
     while (c->out.len > 0) {
         ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -76,13 +80,15 @@ static void conn_flush(struct conn *c) {
         log_debug("logpump", NULL, "a connection is still watched for writing");
 }
 
-/* @doc is taken over. False: out of memory, or a plugin that does not read. */
+/* Appends @doc to the connection's buffer. Takes ownership of @doc. Returns false when out of
+ * memory, or when the plugin does not read and the buffer is full. */
 static bool conn_put(struct conn *c, json_t *doc) {
     AUTO_FREE char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
     json_decref(doc);
     return text && buf_printf(&c->out, "%s\n", text) == 0;
 }
 
+/* Sends the answer @doc and ends the connection. Takes ownership of @doc. May free @c. */
 static void conn_answer(struct conn *c, json_t *doc) {
     c->answered = true;
     if (conn_put(c, doc))
@@ -112,7 +118,7 @@ static void on_moves(struct pump_waiter *w) {
 
 /* ---- reports ---- */
 
-/* From now on our own log lines are this plugin's to pass on. */
+/* Uses @fd as our stderr, so that this plugin passes our log lines on. */
 static void take_stderr(int fd) {
     if (fd >= 0 && (dup2(fd, STDERR_FILENO) < 0 || log_never_wait() < 0))
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "log lines may not arrive");
@@ -228,7 +234,7 @@ static void on_conn(void *arg, uint32_t events) {
 
 /* ---- listening ---- */
 
-/* There may be a free fd for those that wait to connect. */
+/* A descriptor may be free now: listens again. */
 static void on_accept_again(void *arg) {
     struct pump_conns *s = arg;
     if (loop_watch_set(s->watch, EPOLLIN) < 0)
@@ -239,7 +245,8 @@ static void on_listen(void *arg, uint32_t events) {
     struct pump_conns *s = arg;
     (void)events;
     AUTO_FD int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    /* One that cannot be taken now stays pending, and would be told again and again. */
+    /* A connection that cannot be accepted now stays pending, and epoll would report it over and
+     * over. So the listener is disabled for ACCEPT_REST_US. */
     if (fd < 0 && errno != EAGAIN && errno != ECONNABORTED && loop_watch_set(s->watch, 0) == 0)
         loop_timer_at(s->accept_again, clock_now_us() + ACCEPT_REST_US);
     struct conn *c = fd < 0 ? NULL : calloc(1, sizeof(*c));
@@ -260,7 +267,8 @@ static void on_listen(void *arg, uint32_t events) {
     s->o.changed(s->o.ctx);
 }
 
-/* Bound beside its place and moved there: a plugin that connects finds a pump that listens. */
+/* Binds the socket under another name, listens, and then renames it. So a plugin that can connect
+ * finds a pump that listens. */
 static int bind_at(const char *dir, int fd) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX}, place = {.sun_family = AF_UNIX};
     int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.new", dir, PUMP_SOCKET);

@@ -1,3 +1,10 @@
+/* The pump's private folder: its lock, its position files, and its removal.
+ *
+ * pump_main.c opens and closes the folder of a pump, and makes it again when another program has
+ * removed it. The plugin (src/logs) makes it before a pump starts, and removes an empty one.
+ *
+ * A lock file can be removed while a process waits for it. Therefore take_lock() checks, after it
+ * has the lock, that the file still has a name. */
 #include "pump_dir.h"
 
 #include "pump_proto.h"
@@ -11,8 +18,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* A pump that ends removes folder and lock file while it holds the lock: whoever gets the lock of a
- * removed file has nothing. */
+/* Takes the lock. A pump that ends removes folder and lock file while it holds the lock, so the
+ * lock of a removed file protects nothing. Returns 0; 1 when another pump has the lock or the file
+ * was removed; -errno. */
 static int take_lock(const struct pump_dir *d) {
     struct stat st;
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
@@ -61,7 +69,7 @@ int pump_dir_open(const char *path, struct pump_dir *d) {
 
 void pump_dir_close(struct pump_dir *d) {
     int keep = errno;
-    if (d->records_fd >= 0) { /* the lock is ours */
+    if (d->records_fd >= 0) { /* open only when the lock is ours */
         unlinkat(d->fd, PUMP_SOCKET, 0);
         if (unlinkat(d->fd, PUMP_RECORDS, AT_REMOVEDIR) == 0 && unlinkat(d->fd, PUMP_LOCK, 0) == 0)
             rmdir(d->path);
@@ -72,6 +80,7 @@ void pump_dir_close(struct pump_dir *d) {
     errno = keep;
 }
 
+/* Returns true when @fd is the file @name in the folder @dir. */
 static bool is_at(int fd, const char *dir, const char *name) {
     char path[PATH_MAX];
     struct stat ours, there;
@@ -102,17 +111,19 @@ int pump_dir_restore(struct pump_dir *d) {
     return 1;
 }
 
-/* ---- what others have left ---- */
+/* ---- folders of other pumps ---- */
 
 #define HASH_DIGITS 16
 
-/* The folder of its FIFOs went with the allocation. */
+/* Returns true when the folder of the record's FIFOs was removed with its allocation. */
 static bool is_forlorn(int records_fd, const char *name) {
     char paths[2][PUMP_FIFO_PATH_MAX];
     return pump_record_read_paths(records_fd, name, paths) == 0 &&
            access(dirname(paths[0]), F_OK) < 0 && errno == ENOENT;
 }
 
+/* Removes the position files of @path whose allocation is gone. Does nothing when a pump serves
+ * the folder. */
 static void sweep(const char *path) {
     struct pump_dir dir;
     int r = pump_dir_open(path, &dir);
@@ -133,7 +144,8 @@ void pump_dir_each_sibling(const char *own, void (*visit)(void *ctx, const char 
     const char *name = strrchr(own, '/'), *hash = strrchr(own, '-');
     if (!name || !hash || hash < name || strlen(hash + 1) != HASH_DIGITS)
         return;
-    size_t prefix = (size_t)(hash - name); /* with the dash, for @name begins with the slash */
+    /* The length includes the dash, because @name begins with the slash. */
+    size_t prefix = (size_t)(hash - name);
     snprintf(path, sizeof(path), "%.*s", (int)(name - own), own);
     DIR *d = opendir(path);
     for (const struct dirent *e; d && (e = readdir(d));) {

@@ -1,8 +1,9 @@
-/* Keeps the list of tasks for pump_conn.c (requests) and pump_main.c (start, end, reports).
+/* Keeps the list of tasks. pump_conn.c passes it the requests. pump_main.c calls it at the start
+ * and at the end.
  *
- * An entry ends in two steps: pump_task.c says `drained` from within its own callback, so the entry
- * is taken out of the list later, from the loop. Waiters hang on their entry and are answered by
- * it; who they are, this file does not know. */
+ * An entry ends in two steps. pump_task.c calls `drained` from inside its own callback, so the loop
+ * removes the entry from the list later. Waiters are in a list of their entry, which answers them.
+ * This file does not know what a waiter is. */
 #include "pump_entry.h"
 
 #include "paddock/clock.h"
@@ -18,15 +19,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BEAT_US (1 * US_PER_SEC) /* well below the patience of a plugin that waits for an end */
+/* A plugin that waits for an end gives up after a longer time without a sign. */
+#define BEAT_US (1 * US_PER_SEC)
 
 struct pump_entry {
     struct pump_entries *all;
     struct pump_task *task;
     bool opened, drained;
     int open_r;
-    bool past_unknown; /* no record of a task that is not new */
-    const char *note;  /* for a plugin that asks to carry it; NULL */
+    bool past_unknown; /* the task is not new, and it had no record */
+    const char *note;  /* for the plugin that asks to carry the task; may be NULL */
     struct pump_waiter *waiters;
     struct pump_entry *next;
 };
@@ -46,7 +48,7 @@ static struct pump_entry *find(struct pump_entries *s, const char *task_id) {
     return NULL;
 }
 
-/* ---- those that wait ---- */
+/* ---- waiters ---- */
 
 static void wait_for(struct pump_entry *e, struct pump_waiter *w, bool for_end) {
     w->entry = e;
@@ -74,7 +76,8 @@ static void answer_opened(const struct pump_entry *e, struct pump_waiter *w) {
                            : e->note);
 }
 
-/* @gone: the entry goes, so all are answered; else those that wait for the open stream. */
+/* Answers the waiters of @e. @gone: the entry is being removed, so all of them; otherwise only
+ * those that wait for the open stream. */
 static void answer_waiters(struct pump_entry *e, bool gone) {
     for (struct pump_waiter *w = e->waiters, *next; w; w = next) {
         next = w->next;
@@ -88,6 +91,7 @@ static void answer_waiters(struct pump_entry *e, bool gone) {
     }
 }
 
+/* Reports progress to the waiters for an end, each BEAT_US. */
 static void on_beat(void *arg) {
     struct pump_entries *s = arg;
     bool any = false;
@@ -103,10 +107,10 @@ static void on_beat(void *arg) {
         loop_timer_at(s->beat, clock_now_us() + BEAT_US);
 }
 
-/* ---- the end of one ---- */
+/* ---- end of an entry ---- */
 
-/* How far a task's output was delivered is kept beyond its end, for a plugin that has died may ask
- * for it once more: DestroyTask takes it away. */
+/* Keeps the position file of a task that has ended, because a plugin that was restarted may ask for
+ * the task again. DestroyTask removes the file (logpump_forget). */
 static void put_away(const struct pump_entries *s, const char *container_id) {
     char done[PUMP_DONE_MAX];
     snprintf(done, sizeof(done), "%s%s", container_id, PUMP_DONE);
@@ -114,7 +118,8 @@ static void put_away(const struct pump_entries *s, const char *container_id) {
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
 }
 
-/* @ended: its position is kept until DestroyTask. The FIFOs are closed before the answers. */
+/* Removes and frees the entry. @ended: keeps its position file until DestroyTask; otherwise removes
+ * the file. The FIFOs are closed before the waiters are answered. */
 static void forget(struct pump_entry *e, bool ended) {
     struct pump_entries *s = e->all;
     struct pump_entry **at = &s->first;
@@ -153,7 +158,7 @@ static void forget_posted(void *ctx) {
     forget(ctx, true);
 }
 
-/* Not freed from within its own callback. */
+/* The entry is not freed inside its own callback. */
 static void on_drained(void *ctx, struct pump_task *t) {
     struct pump_entry *e = ctx;
     (void)t;
@@ -165,9 +170,9 @@ static void on_drained(void *ctx, struct pump_task *t) {
 static const struct pump_task_ops task_ops = {
     .opened = on_opened, .drained = on_drained, .report = on_report};
 
-/* ---- the beginning of one ---- */
+/* ---- start of an entry ---- */
 
-/* @record is taken over. */
+/* Adds an entry for @record. Takes ownership of @record, also on failure. */
 static int add(struct pump_entries *s, struct pump_record *record, struct pump_entry **ret) {
     struct pump_entry *e = calloc(1, sizeof(*e));
     if (!e) {
@@ -189,8 +194,9 @@ static int add(struct pump_entries *s, struct pump_record *record, struct pump_e
     return 0;
 }
 
-/* @known_ns: what is older was delivered; 0 = as the request says. Of a task that is not new all
- * output up to now may have been delivered, for example before the host was started again. */
+/* Fills a fresh record from the request @rq. @known_ns: messages up to this time were delivered; 0:
+ * as the request says. For a task that is not new, all output up to now may have been delivered,
+ * for example before a restart of the host. */
 static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_ns) {
     const char *task, *container, *out, *err;
     int tty, recovered = 0;
@@ -208,13 +214,13 @@ static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_
     snprintf(rec->path[1], sizeof(rec->path[1]), "%s", err);
     rec->tty = tty != 0;
     if (known_ns)
-        since = known_ns + 1; /* a gap is better than what was delivered once more */
+        since = known_ns + 1; /* a gap is better than lines that are delivered twice */
     else if (recovered && !since)
         since = clock_wall_ns();
-    /* Taken over from another driver: what it has delivered does not come again. */
+    /* The output that another driver has delivered before @since is not delivered again. */
     rec->stream[0].at.time.time_ns = rec->stream[1].at.time.time_ns = since;
     atomic_store(&rec->resume_ns, since);
-    rec->magic = PUMP_RECORD_MAGIC; /* last: now it counts */
+    rec->magic = PUMP_RECORD_MAGIC; /* last, because it makes the record valid */
     return 0;
 }
 
@@ -222,8 +228,9 @@ static bool is_id(const char *id) {
     return id && strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
 }
 
-/* The task's record: as an earlier pump left it, or a fresh one. One whose layout is not known
- * gives way to a fresh one, for the task must not fail because of it. */
+/* Opens the task's record, as an earlier pump left it, or a fresh one. A record that is
+ * damaged or has an unknown layout is replaced by a fresh one, because the task must not fail
+ * for this reason. */
 static int take_record(struct pump_entries *s, const char *id, const json_t *rq,
                        struct pump_record **ret, bool *ret_fresh, const char **ret_note) {
     char done[PUMP_DONE_MAX];
@@ -274,7 +281,7 @@ void pump_entries_carry(struct pump_entries *s, const json_t *rq, struct pump_wa
     }
     struct pump_entry *e = find(s, task);
     if (e && strcmp(pump_task_record(e->task)->container_id, id) != 0) {
-        forget(e, false); /* the task's earlier container: it was replaced */
+        forget(e, false); /* the entry is of an earlier container that was replaced */
         e = NULL;
     }
     int r = e ? pump_task_reopen(e->task) : prepare(s, id, rq, &e);
@@ -308,11 +315,11 @@ void pump_entries_close(struct pump_entries *s, const char *task_id) {
         forget(e, true);
 }
 
-/* ---- all of them ---- */
+/* ---- all entries ---- */
 
-/* Does the error @r say that the record is of no use: that it is empty, or that its FIFOs are gone
- * or are none? After any other error, such as one of a full file system, the record is kept: the
- * position in it is all that is known of what was delivered, and take_record opens it later. */
+/* Returns true when the error @r means that the record is useless: it is empty, or its FIFOs were
+ * removed or are not FIFOs. After any other error, such as a full file system, the record is kept:
+ * its position is all that is known of what was delivered, and take_record() opens it later. */
 static bool is_lost(int r) {
     switch (r) {
     case -ENODATA:
@@ -329,6 +336,8 @@ static bool is_lost(int r) {
     }
 }
 
+/* Continues the task of the position file @name. Returns 0; -ENODATA when the file is empty;
+ * -EPROTO; another -errno. */
 static int resume(struct pump_entries *s, const char *name) {
     struct pump_record *rec;
     struct pump_entry *e;
@@ -379,7 +388,8 @@ void pump_entries_move(struct pump_entries *s, int records_fd) {
 }
 
 static bool is_taken(const struct pump_rivals *rivals, const struct pump_record *rec) {
-    /* With one of the two it still waits for the other's reader, which must not see an end. */
+    /* Both FIFOs must be open there. Until then, the reader of the other FIFO must not see an end
+     * of file. */
     return pump_rivals_have(rivals, rec->path[0]) && pump_rivals_have(rivals, rec->path[1]);
 }
 

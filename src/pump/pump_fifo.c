@@ -1,10 +1,10 @@
-/* Opens Nomad's log FIFOs, in the pump and, to hold them, in the plugin.
+/* Opens Nomad's log FIFOs: in the pump to write to them, in the plugin to hold them open.
  *
- * A task that has its allocation's folder can put a link in the place of any folder in it. Followed
- * by this process, which is root, the link would lead to the FIFO of another allocation's task, and
- * one job's lines would land in the log of another. So no link is followed below the client's
- * folder. Nomad's layout shows in the path itself where that folder ends; therefore neither the
- * pump's requests nor its records have to carry it. */
+ * A task that can write to its allocation's folder can replace any folder in it by a symbolic link.
+ * This process is root. If it followed the link, it could open the FIFO of another allocation's
+ * task, and the lines of one job would appear in the log of another. So no link is followed below
+ * the client's folder. In Nomad's layout, the path itself shows where that folder ends. Therefore
+ * neither the pump's requests nor its records have to contain it. */
 #include "pump_fifo.h"
 
 #include "paddock/logpump.h"
@@ -16,8 +16,8 @@
 
 #define LOGS "alloc/logs/"
 
-/* The part of @path below the client's folder: "<alloc id>/alloc/logs/<FIFO>". Returns NULL when
- * the path is laid out otherwise. */
+/* Returns the part of @path below the client's folder, "<alloc id>/alloc/logs/<FIFO>", or NULL when
+ * the path has another layout. */
 static const char *below_client(const char *path) {
     const char *part[4], *end = path + strlen(path);
     for (size_t i = ARRAY_LEN(part); i-- > 0; end = part[i] - 1) {
@@ -35,8 +35,8 @@ int pump_fifo_find(const char *path, int *ret_fd) {
         return 0;
     if (path[0] != '/')
         return -EINVAL;
-    /* In another layout nothing shows which folders are the operator's: links are not followed in
-     * any of them. */
+    /* In another layout nothing shows which folders belong to the operator. So links are not
+     * followed in any folder. */
     const char *below = below_client(path);
     if (!below)
         below = path + 1;
