@@ -1,7 +1,8 @@
 /* The reader of one container's log files: from the record's position to the end, again and again.
  *
- * pump_task.c owns it and the two FIFOs. The hard parts are finding the position again (find_place,
- * replayed), damage in a file (gather), and files that vanish or shrink (next_file, truncated). */
+ * pump_task.c owns the reader and the two FIFOs. The difficult parts are finding the position
+ * again (find_place, replayed), damage in a file (gather), and files that disappear or shrink
+ * (next_file, truncated). */
 #include "pump_file.h"
 
 #include "log_held.h"
@@ -14,31 +15,32 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A record has at most 16 KiB of message, six times as long when each byte is escaped, and a few
- * labels. READ_FIRST is enough for nearly all. */
+/* Sizes of a read, in bytes. A record has at most 16 KiB of message, six times as much when each
+ * byte is escaped, and a few labels. READ_FIRST is enough for nearly all records. */
 #define READ_FIRST ((size_t)64 << 10)
 #define READ_MAX ((size_t)256 << 10)
-/* In the middle of damage the start of a record may be cut by the end of what was read. */
+/* Length of a record's start. In the middle of damage, the end of what was read may cut such
+ * a start. */
 #define START_LEN 8
-/* After so many bytes the other tasks have their turn. */
+/* After this many bytes the other tasks have their turn. */
 #define TURN_BYTES ((size_t)1 << 20)
-/* The timer aims at this many bytes each time. */
+/* The timer's interval is chosen so that each time about this many bytes are read. */
 #define TICK_BYTES ((uint64_t)32 << 10)
 #define TICK_MIN_US (5 * US_PER_MS)
 #define TICK_MAX_US (200 * US_PER_MS)
-#define QUIET_TICKS 2            /* then the file is quiet */
-#define POLL_US (1 * US_PER_SEC) /* where inotify cannot announce the next write */
+#define QUIET_TICKS 2            /* after this many ticks without data, the file is quiet */
+#define POLL_US (1 * US_PER_SEC) /* used when inotify cannot announce the next write */
 #define REPORT_EVERY_US (60 * US_PER_SEC)
 #define TEXT_MAX 256
 #define GAP_ROTATED "Docker's log file was rotated away while no log pump was running"
 #define TIME_SKEW_NS INT64_C(2000000000)
 
-/* What was delivered to one stream before this reader began. */
+/* What earlier readers delivered to one stream. */
 struct replay {
     enum { REPLAY_NO, REPLAY_PLACE, REPLAY_TIME } by;
-    uint64_t number, offset;          /* by place: file and record of the next byte */
-    size_t done;                      /* its bytes that are delivered */
-    struct log_position time, cursor; /* by time: the next byte, and what is being read */
+    uint64_t number, offset;          /* by place: file number and offset of the next record */
+    size_t done;                      /* by place: delivered bytes of that record's message */
+    struct log_position time, cursor; /* by time: the next byte, and the present message */
 };
 
 struct pump_file {
@@ -50,24 +52,24 @@ struct pump_file {
     struct log_watch *watch;
     struct loop_timer *timer;
     struct log_held held;
-    struct log_place at; /* the next record, in the oldest held file */
+    struct log_place at; /* place of the next record, in the oldest held file */
     struct replay replay[2];
     bool begun, placed, finishing, ended;
     bool missing;  /* no log file was there, and that was reported */
-    bool skipping; /* nothing new was found yet: what is read was delivered before */
-    int64_t
-        delivered_ns; /* with `skipping`, the time of the newest delivered message; 0: unknown */
+    bool skipping; /* all records so far were delivered before */
+    /* While skipping: time of the newest delivered message; 0: not known. */
+    int64_t delivered_ns;
     bool in_damage;
     bool stuck;                     /* the next record has no room in its FIFO's chunk */
-    char time[LOG_RECORD_TIME_MAX]; /* of the newest record that was gathered */
-    uint64_t read_bytes;            /* so far */
+    char time[LOG_RECORD_TIME_MAX]; /* time of the newest gathered record */
+    uint64_t read_bytes;            /* all bytes so far */
     uint64_t tick_us;
     unsigned quiet;
     struct pump_file_status sum;
     uint64_t gap_told_us, dropped_told, dropped_told_us;
 };
 
-/* ---- shared ---- */
+/* ---- the readers' shared data ---- */
 
 int pump_files_init(struct pump_files *p, struct loop *loop, uint64_t backlog_bytes) {
     *p = (struct pump_files){.loop = loop, .backlog_bytes = backlog_bytes};
@@ -89,13 +91,14 @@ void pump_files_done(struct pump_files *p) {
     *p = (struct pump_files){0};
 }
 
-/* ---- what is lost ---- */
+/* ---- reports of lost lines ---- */
 
 static void report(struct pump_file *f, const char *text) {
     f->ops.report(f->ctx, text);
 }
 
-/* Reported at most once a minute, for with max-file=1 it happens with each rotation. */
+/* Counts a gap and reports it, at most once a minute: with max-file=1 a gap can occur at
+ * each rotation. */
 static void note_gap(struct pump_file *f, const char *why) {
     uint64_t now = clock_now_us();
     char text[TEXT_MAX];
@@ -106,15 +109,16 @@ static void note_gap(struct pump_file *f, const char *why) {
     report(f, text);
 }
 
+/* Counts a piece of damage and reports the first one. */
 static void note_damage(struct pump_file *f) {
     if (f->in_damage)
-        return; /* one piece of damage, read in several steps */
+        return; /* the same piece of damage, read in several steps */
     f->in_damage = true;
     if (f->sum.damaged++ == 0)
         report(f, "a damaged record in Docker's log file was skipped");
 }
 
-/* The oldest record that is left is newer than what was delivered. */
+/* Notes a gap when the oldest record that is left is newer than everything that was delivered. */
 static void check_oldest(struct pump_file *f, const struct log_record *r) {
     int64_t time_ns;
     if (f->delivered_ns && parse_rfc3339_ns(r->time, &time_ns) == 0 && time_ns > f->delivered_ns)
@@ -122,7 +126,8 @@ static void check_oldest(struct pump_file *f, const struct log_record *r) {
     f->delivered_ns = 0;
 }
 
-/* The first loss is reported immediately, the sum of others once a minute and at the end. */
+/* Reports dropped bytes: the first loss immediately, the sum of later ones once a minute and at
+ * the end. */
 static void report_dropped(struct pump_file *f) {
     uint64_t now = clock_now_us(), more = f->sum.dropped_bytes - f->dropped_told;
     char text[TEXT_MAX];
@@ -139,7 +144,7 @@ static void report_dropped(struct pump_file *f) {
     report(f, text);
 }
 
-/* ---- the files ---- */
+/* ---- log files ---- */
 
 static void start_of(struct pump_file *f, const struct log_held_file *file) {
     f->at = (struct log_place){.file = file->id};
@@ -151,8 +156,9 @@ static void drop_oldest(struct pump_file *f) {
         start_of(f, &f->held.files[0]);
 }
 
-/* The newest file is dockerd's, however large it is. What was delivered before this reader began
- * does not count. */
+/* Drops the oldest files while the held files exceed the limit. The newest file is never dropped,
+ * whatever its size, because dockerd writes to it. Nothing is dropped while the reader skips what
+ * was delivered before. */
 static void limit_backlog(struct pump_file *f) {
     while (!f->skipping && f->held.n > 1 &&
            log_held_rotated(&f->held, f->at.offset) > f->shared->backlog_bytes) {
@@ -163,7 +169,8 @@ static void limit_backlog(struct pump_file *f) {
     report_dropped(f);
 }
 
-/* Where one stream goes on. Returns its file; the oldest when its place is lost. */
+/* Finds where stream @s continues. Returns its file and *@ret_offset. When its place is lost, sets
+ * *@lost and returns the oldest file, or the file itself when that was truncated. */
 static const struct log_held_file *find_stream(struct pump_file *f, int s, uint64_t *ret_offset,
                                                bool *lost) {
     const struct pump_position *p = &f->record->stream[s].at;
@@ -191,13 +198,15 @@ static const struct log_held_file *find_stream(struct pump_file *f, int s, uint6
     return file;
 }
 
+/* Returns true when the position is after a message, and not only the time of a take-over. */
 static bool is_delivered(const struct log_position *p) {
     return p->time_ns && (p->nth > 0 || p->offset > 0);
 }
 
-/* A position in time alone, as an older pump or the API way left it: the log is searched for it.
- * Both streams came in order, so the newer of the two positions says what is known to have been in
- * the log. After the clock was set back it says nothing. */
+/* Begins to skip delivered records when a position is only a time, as an older pump or the API
+ * reader left it. The log is then searched for the time. Each stream's messages were delivered in
+ * order, so the newer of the two positions is known to have been in the log. After the clock was
+ * set back, it says nothing. */
 static void begin_skipping(struct pump_file *f) {
     f->skipping = f->replay[0].by == REPLAY_TIME || f->replay[1].by == REPLAY_TIME;
     f->delivered_ns = 0;
@@ -212,7 +221,8 @@ static void begin_skipping(struct pump_file *f) {
     }
 }
 
-/* Begins at the older of the two streams' places. What the other one had is skipped on the way. */
+/* Begins at the older of the two streams' places. Records that the other stream had already are
+ * skipped on the way. */
 static void find_place(struct pump_file *f) {
     uint64_t offset[2];
     bool lost = false;
@@ -233,7 +243,8 @@ static void find_place(struct pump_file *f) {
         note_gap(f, GAP_ROTATED);
 }
 
-/* Somebody has removed Docker's log. A container that is being started has none yet. */
+/* Notes a gap when another program has removed Docker's log. A container that is being started has
+ * no log yet. */
 static void note_missing(struct pump_file *f) {
     if (f->missing || !f->record->stream[0].at.place.file.ino || log_watch_is_gone(f->watch))
         return;
@@ -241,6 +252,7 @@ static void note_missing(struct pump_file *f) {
     note_gap(f, "Docker's log file is not there");
 }
 
+/* Takes the files that the opener found. The first time, also finds the place in them. */
 static void take_files(struct pump_file *f) {
     struct log_found found[16];
     size_t n;
@@ -257,7 +269,8 @@ static void take_files(struct pump_file *f) {
     limit_backlog(f);
 }
 
-/* The oldest file is read to its end. Returns true when there is another. */
+/* The oldest file is read to its end: continues with the next one. Returns true when there is
+ * another file. */
 static bool next_file(struct pump_file *f) {
     if (f->held.n < 2)
         return false;
@@ -267,6 +280,7 @@ static bool next_file(struct pump_file *f) {
     return true;
 }
 
+/* The file was truncated in place: starts again at its front. */
 static void truncated(struct pump_file *f) {
     start_of(f, &f->held.files[0]);
     f->replay[0].by = f->replay[1].by = REPLAY_NO;
@@ -276,7 +290,8 @@ static void truncated(struct pump_file *f) {
 
 /* ---- records ---- */
 
-/* How many bytes of the record's message were delivered by an earlier reader. */
+/* The three functions replayed*() return how many bytes of a record's message an earlier
+ * reader delivered. */
 static size_t replayed_by_time(struct replay *y, int64_t time_ns, size_t len) {
     if (y->cursor.time_ns == time_ns)
         y->cursor.nth++;
@@ -317,8 +332,8 @@ static size_t room(struct pump_out *o) {
     return PUMP_OUT_MAX - o->len;
 }
 
-/* Gathers the message of one record that begins at @at; @next is the place after it. Returns false
- * when its FIFO takes nothing more. */
+/* Gathers the message of one record that begins at @at. @next: the place after the record. Returns
+ * false when its FIFO takes nothing more. */
 static bool add_record(struct pump_file *f, const struct log_record *r, const struct log_place *at,
                        const struct log_place *next) {
     struct pump_out *o = f->out[r->stream];
@@ -334,21 +349,21 @@ static bool add_record(struct pump_file *f, const struct log_record *r, const st
         if (n < left)
             behind.place.done = (uint32_t)(done + n);
         if (pump_out_add(o, f->shared->text + done, n, &behind) < 0)
-            return false; /* out of memory: only the first piece can fail */
+            return false; /* out of memory; only the first piece can fail */
         done += n;
     }
     memcpy(f->time, r->time, sizeof(f->time));
     return true;
 }
 
-/* @at as it is at @p: in the bytes that were read, which begin at @buf. */
+/* Moves @at from @from to @p. Both are in the bytes that were read, which begin at @buf. */
 static void move_to(struct log_place *at, const char *buf, const char *from, const char *p) {
     at->offset += (uint64_t)(p - from);
     at->mark = p - buf >= LOG_MARK_LEN ? log_mark(p) : 0;
 }
 
-/* Gathers the records in @data (after the bytes at @buf that the mark is of). Moves f->at behind
- * what is done with. */
+/* Gathers the records in @data. The mark is computed from the bytes before a record, and those
+ * before the first record begin at @buf. Moves f->at past everything that is processed. */
 static void gather(struct pump_file *f, const char *buf, const char *data, size_t len) {
     const char *p = data, *end = data + len, *newline;
     while ((newline = memchr(p, '\n', (size_t)(end - p)))) {
@@ -359,7 +374,7 @@ static void gather(struct pump_file *f, const char *buf, const char *data, size_
             note_damage(f);
             p += log_record_resync(p, size);
             p += p == newline;
-            f->in_damage = p <= newline; /* the same piece, until a record is found */
+            f->in_damage = p <= newline; /* the same piece of damage, until a record is found */
             move_to(&f->at, buf, from, p);
             f->read_bytes += (uint64_t)(p - from);
             continue;
@@ -376,7 +391,8 @@ static void gather(struct pump_file *f, const char *buf, const char *data, size_
     }
 }
 
-/* What was read contains no whole record. Returns true when there may be more to read. */
+/* The bytes that were read contain no whole record: skips them when no more bytes can complete one.
+ * Returns true when there may be more to read. */
 static bool no_record(struct pump_file *f, size_t len) {
     bool full = len == READ_MAX, complete = f->held.n > 1 || f->finishing;
     if (len == 0 || (!full && !complete))
@@ -413,7 +429,7 @@ static bool read_some(struct pump_file *f, size_t max) {
     if (f->stuck)
         return false;
     if (f->read_bytes > before)
-        return len == max || f->held.n > 1 || f->finishing; /* else it was read to the end */
+        return len == max || f->held.n > 1 || f->finishing; /* otherwise it was read to the end */
     if (len == max && max < READ_MAX)
         return read_some(f, READ_MAX);
     return no_record(f, len);
@@ -421,7 +437,8 @@ static bool read_some(struct pump_file *f, size_t max) {
 
 /* ---- delivery ---- */
 
-/* Nothing that an earlier reader delivered is to come any more, also when the stream is silent. */
+/* Returns true when the reader has passed everything that an earlier reader delivered, even when
+ * the stream is silent. */
 static bool is_passed(const struct pump_file *f, const struct replay *y) {
     uint64_t number = f->held.files[0].number;
     switch (y->by) {
@@ -429,14 +446,15 @@ static bool is_passed(const struct pump_file *f, const struct replay *y) {
         return number > y->number ||
                (number == y->number &&
                 (f->at.offset > y->offset || (f->at.offset == y->offset && y->done == 0)));
-    case REPLAY_TIME: /* the streams' times are a little out of order */
+    case REPLAY_TIME: /* the times of the two streams are a little out of order */
         return f->sum.newest_ns > y->time.time_ns + TIME_SKEW_NS;
     default:
         return true;
     }
 }
 
-/* A stream of which nothing waits has everything before the reader's place. */
+/* Records the reader's place for each stream without gathered bytes, because everything before that
+ * place is delivered. */
 static void note_place(struct pump_file *f) {
     for (int s = 0; s < 2 && f->placed && f->held.n > 0; s++) {
         const struct log_place *was = &f->record->stream[s].at.place;
@@ -450,6 +468,7 @@ static void note_place(struct pump_file *f) {
     }
 }
 
+/* Records the time of the newest gathered record. */
 static void note_time(struct pump_file *f) {
     int64_t time_ns;
     if (f->time[0] && parse_rfc3339_ns(f->time, &time_ns) == 0) {
@@ -468,6 +487,7 @@ static void deliver(struct pump_file *f) {
 
 /* ---- when to read ---- */
 
+/* Calls `drained`, once. May free @f. */
 static void end(struct pump_file *f) {
     if (f->ended)
         return;
@@ -477,7 +497,7 @@ static void end(struct pump_file *f) {
     f->ops.drained(f->ctx); /* may free f */
 }
 
-/* The interval follows the rate. */
+/* Adapts the timer's interval to the rate of the output. */
 static void adapt_tick(struct pump_file *f, uint64_t got) {
     uint64_t tick = got ? f->tick_us * TICK_BYTES / got : TICK_MAX_US;
     tick = tick > f->tick_us * 2 ? f->tick_us * 2 : tick;
@@ -489,7 +509,7 @@ static bool is_unlinked(int fd) {
     return fstat(fd, &st) == 0 && st.st_nlink == 0;
 }
 
-/* Returns true when the next write is announced. */
+/* Returns true when inotify will announce the next write. */
 static bool arm(struct pump_file *f) {
     int fd = f->held.n > 0 ? f->held.files[f->held.n - 1].fd : -EBADF;
     if (log_watch_is_behind(f->watch))
@@ -497,7 +517,8 @@ static bool arm(struct pump_file *f) {
     return fd < 0 || (!is_unlinked(fd) && log_watch_arm(f->watch, fd) == 0);
 }
 
-/* Reads to the end, until a FIFO is full, or for one turn. Returns true at the end. */
+/* Reads to the end of the log, until a FIFO is full, or for one turn. Returns true at the end of
+ * the log. */
 static bool read_on(struct pump_file *f, uint64_t *ret_got) {
     uint64_t before = f->read_bytes;
     bool more = true;
@@ -509,7 +530,7 @@ static bool read_on(struct pump_file *f, uint64_t *ret_got) {
     return !more;
 }
 
-/* At the end: done, or when to look again. */
+/* Called at the end of the log: ends, or sets the time of the next read. */
 static void rest(struct pump_file *f, uint64_t got) {
     bool armed = false;
     bool last = (f->finishing && !log_watch_is_behind(f->watch)) || log_watch_is_gone(f->watch);
@@ -521,7 +542,7 @@ static void rest(struct pump_file *f, uint64_t got) {
     f->quiet = got > 0 ? 0 : f->quiet + 1;
     if (f->quiet >= QUIET_TICKS && (armed = arm(f))) {
         got = 0;
-        read_on(f, &got); /* what was written between the last read and the notice */
+        read_on(f, &got); /* reads what was written before inotify was armed */
         if (got > 0)
             f->quiet = 0;
     }
@@ -529,6 +550,7 @@ static void rest(struct pump_file *f, uint64_t got) {
     loop_timer_at(f->timer, wait ? clock_now_us() + wait : 0);
 }
 
+/* One turn: takes new files, delivers, reads, and sets the timer. May free @f. */
 static void run(struct pump_file *f) {
     uint64_t got = 0;
     if (f->ended)
@@ -544,30 +566,31 @@ static void run(struct pump_file *f) {
     else if (!f->stuck)
         loop_timer_at(f->timer, clock_now_us());
     else if (f->out[0]->watch || f->out[1]->watch)
-        loop_timer_at(f->timer, 0); /* pump_file_continue follows */
+        loop_timer_at(f->timer, 0); /* pump_file_continue() is called later */
     else
         loop_timer_at(f->timer, clock_now_us() + TICK_MAX_US); /* out of memory */
 }
 
 static void on_timer(void *arg) {
     struct pump_file *f = arg;
-    for (int s = 0; s < 2; s++) /* out of memory for a watch */
+    /* When out of memory, a full FIFO has no watch. Then this timer tries again. */
+    for (int s = 0; s < 2; s++)
         if (f->out[s]->blocked && !f->out[s]->watch)
             f->out[s]->blocked = false;
     run(f);
 }
 
-/* Written to, rotated or removed. */
+/* Called when the log was written to, rotated or removed. */
 static void on_changed(void *arg) {
     struct pump_file *f = arg;
     f->quiet = 0;
     if (f->stuck)
-        take_files(f); /* the files are taken also while the FIFO is full */
+        take_files(f); /* files are taken even while the FIFO is full */
     else
         run(f);
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
                   struct pump_out *const out[2], const struct pump_file_ops *ops, void *ctx,

@@ -1,9 +1,9 @@
-/* Finds the log files: asks Docker for its root once (GET /info), and for each container's log
+/* Finds the log files. It asks Docker once for its root (GET /info), and for each container's log
  * driver and path (inspect). pump_task.c asks when a task begins.
  *
  * dockerd does not answer an inspect while it starts the container. A file of the rotation can be
- * gone by then, so the place is also known without that answer (pump_locate_place), and the opener
- * watches it from the beginning. */
+ * removed before the answer. So pump_locate_place() returns the place without an inspect, and the
+ * opener watches it from the beginning. */
 #include "pump_locate.h"
 
 #include "paddock/buf.h"
@@ -20,24 +20,24 @@
 struct pump_locate {
     struct docker *docker;
     struct docker_multi *http;
-    bool known;                   /* Docker has answered */
-    char root[PUMP_LOG_PATH_MAX]; /* "": files are not to be read */
-    struct pump_question *info;   /* asked when the pump starts */
+    bool known;                   /* Docker has answered GET /info */
+    char root[PUMP_LOG_PATH_MAX]; /* "": log files must not be read */
+    struct pump_question *info;   /* the question that the pump asks at its start */
 };
 
 struct pump_question {
     struct pump_locate *locate;
     struct docker_get *get;
     struct buf body;
-    char id[65];    /* "": about Docker alone */
-    bool of_docker; /* what was asked for is /info */
+    char id[65];    /* "": the question is only about Docker */
+    bool of_docker; /* the current request is GET /info */
     void (*answer)(void *ctx, int r, const struct pump_located *located);
     void *ctx;
 };
 
 /* ---- places ---- */
 
-/* Returns false when it is too long. */
+/* Writes the path of the log of @id to @ret. Returns false when the path is too long. */
 static bool place(const char *root, const char *id, char *ret) {
     int n = snprintf(ret, PUMP_LOG_PATH_MAX, "%s/containers/%s/%s-json.log", root, id, id);
     return n > 0 && n < PUMP_LOG_PATH_MAX;
@@ -76,7 +76,8 @@ int pump_locate_open(const char *log_path, const char *id, int *ret_dir_fd) {
 
 /* ---- dockerd's process ---- */
 
-/* A dockerd elsewhere, or with other mounts, means other files by the same names. */
+/* Returns true when dockerd is a process of this host with our mounts. Otherwise the same names
+ * mean other files. */
 static bool shares_mounts(struct docker *docker) {
     pid_t pid;
     AUTO_FD int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -111,6 +112,7 @@ static void read_container(const struct pump_locate *l, const char *id, const js
         snprintf(ret->log_path, sizeof(ret->log_path), "%s", path);
 }
 
+/* Ends the question and calls its callback. */
 static void over(struct pump_question *q, int r, const struct pump_located *located) {
     void (*answer)(void *, int, const struct pump_located *) = q->answer;
     void *ctx = q->ctx;
@@ -118,6 +120,7 @@ static void over(struct pump_question *q, int r, const struct pump_located *loca
     answer(ctx, r, located);
 }
 
+/* Handles the answer to GET /info. A question about a container then asks about the container. */
 static void on_info(struct pump_question *q, int r, const json_t *info) {
     if (r == 0)
         take_info(q->locate, info);
@@ -135,7 +138,7 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
     struct pump_question *q = ctx;
     struct pump_located located = {0};
     (void)err;
-    q->get = NULL; /* released by the one who calls */
+    q->get = NULL; /* the caller releases it */
     AUTO_JSON json_t *reply = r == 0 ? json_loadb(q->body.data, q->body.len, 0, NULL) : NULL;
     buf_done(&q->body);
     if (r == 0 && !reply)
@@ -156,6 +159,7 @@ static int on_data(void *ctx, const char *data, size_t len) {
 
 static const struct docker_get_ops ops = {.on_data = on_data, .on_done = on_done};
 
+/* Sends GET /info when Docker's root is not known, otherwise the inspect of the container. */
 static int ask(struct pump_question *q) {
     char path[128] = "/info";
     q->of_docker = !q->locate->known || !q->id[0];
@@ -197,7 +201,7 @@ struct pump_question *pump_question_cancel(struct pump_question *q) {
     return NULL;
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 int pump_locate_new(struct docker *docker, struct docker_multi *http, struct pump_locate **ret) {
     struct pump_locate *l = calloc(1, sizeof(*l));

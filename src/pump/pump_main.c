@@ -1,12 +1,19 @@
-/* `paddock logpump RUN_DIR SETTINGS`: the process.
+/* The log pump's process: `paddock logpump RUN_DIR SETTINGS succeed|join`.
  *
- * One loop, and a thread that only opens log files. It takes the lock of its folder (where a pump
- * of another kind has it, that one ends), goes on with every task whose position it finds, and
- * serves its socket. It ends 2 s after the last task and the last connection are gone; after ten
- * minutes in which no plugin was connected and no log stream open (Docker is away for good, or all
- * containers have ended); or at SIGTERM. What is not delivered then is the next pump's, by its
- * position file; without one the folder goes too. Started by the plugin with a session and stdio of
- * its own; a byte on fd 3 says ready. */
+ * It has one loop, and a thread that only opens log files. It takes the lock of its folder; with
+ * `succeed` it first ends a pump of another kind that has the lock. Then it continues every task
+ * whose position file it finds, and serves its socket.
+ *
+ * It ends:
+ * - 2 s after the last task and the last connection are gone;
+ * - after ten minutes in which no plugin was connected and no log stream was open (Docker is
+ *   unavailable for good, or all containers have ended);
+ * - when its folder was removed and cannot be made again, or another pump serves it now;
+ * - at SIGTERM.
+ *
+ * The next pump delivers the rest, by the position files. When no position file is left, the folder
+ * is removed, too. The plugin starts the pump with a session and stdio of its own. The pump
+ * writes a byte to descriptor 3 when it is ready. */
 #include "paddock/logpump.h"
 
 #include "paddock/clock.h"
@@ -32,20 +39,20 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-/* A busy container's output is taken together so often: a line comes at most this much later. Not
- * longer: dockerd sends line by line, and a Unix socket of the usual size holds about 280 of them
- * (by what they cost the kernel, not by their bytes), which dockerd prints in 1.5 ms at its best.
- * On a machine that has enough to do the read itself comes late: with 1 ms dockerd found the socket
- * full 450 times a second, with 0.5 ms 80 times. */
+/* The output of a busy container is gathered for this time, so a line arrives at most this much
+ * later. A longer time would be worse: dockerd sends line by line, and a Unix socket of the usual
+ * size holds about 280 lines (the limit is what they cost the kernel, not their bytes). dockerd
+ * prints them in 1.5 ms at its best. On a busy machine the read itself is late: with 1 ms dockerd
+ * found the socket full 450 times a second, with 0.5 ms 80 times. */
 #define GATHER_US (US_PER_MS / 2)
 #define IDLE_EXIT_US (2 * US_PER_SEC)
-/* So many times the wait for one answer of Docker's: ten minutes. Looked at as often in that time.
- */
+/* The pump exits after it was alone for ALONE_LOOKS times the wait for one answer of Docker, which
+ * is ten minutes. It checks ALONE_LOOKS times in that time. */
 #define ALONE_LOOKS 10
 #define ANSWER_US (60 * US_PER_SEC)
-#define FOLDER_LOOK_US (100 * US_PER_MS) /* from a removal in the folder to the look at it */
+#define FOLDER_LOOK_US (100 * US_PER_MS) /* from a removal in the folder to the check of it */
 #define READY_FD 3
-#define BACKLOG_BYTES UINT64_C(256000000) /* unless the plugin says otherwise */
+#define BACKLOG_BYTES UINT64_C(256000000) /* when the plugin's settings have no log_backlog */
 
 struct pump {
     struct loop *loop;
@@ -61,12 +68,12 @@ struct pump {
     int signal_fd, inotify_fd;
     struct loop_watch *signal_watch, *folder_watch;
     struct loop_timer *idle, *alone, *folder_look;
-    uint64_t alone_us, alone_since_us; /* the limit; when it was not alone last */
+    uint64_t alone_us, alone_since_us; /* the limit; the last time it was not alone */
 };
 
-/* ---- whether it is still wanted ---- */
+/* ---- when to end ---- */
 
-/* Connections or entries have changed. */
+/* Called when connections or entries have changed: sets the timers `idle` and `alone`. */
 static void on_changed(void *ctx) {
     struct pump *p = ctx;
     uint64_t now = clock_now_us();
@@ -82,7 +89,7 @@ static void on_idle(void *arg) {
     loop_stop(p->loop);
 }
 
-/* No plugin is there. Goes on while there is anything to carry. */
+/* No plugin is connected. Continues while any log stream is open. */
 static void on_alone(void *arg) {
     struct pump *p = arg;
     uint64_t now = clock_now_us();
@@ -94,8 +101,8 @@ static void on_alone(void *arg) {
         loop_timer_at(p->alone, now + p->alone_us / ALONE_LOOKS);
 }
 
-/* With a plugin there, it was logmon or the plugin; without one it may be the built-in driver,
- * which took the tasks over: then their logs are no longer ours. */
+/* A process has opened a FIFO. While a plugin is connected, it was logmon or the plugin. Otherwise
+ * it may be the built-in driver, which has taken over tasks. Then their logs are no longer ours. */
 static void on_fifo_opened(void *ctx) {
     struct pump *p = ctx;
     if (!pump_conns_any(p->conns))
@@ -107,7 +114,7 @@ static void on_report(void *ctx, const char *task_id, const char *text) {
     pump_conns_report(p->conns, task_id, text);
 }
 
-/* ---- its folder ---- */
+/* ---- the pump's folder ---- */
 
 static void folder_watch(struct pump *p) {
     if (p->inotify_fd >= 0 &&
@@ -115,8 +122,8 @@ static void folder_watch(struct pump *p) {
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "the folder is not watched");
 }
 
-/* Another pump was faster to make the folder again. It gets the positions, and the plugin, which
- * notices our end, asks it to carry the tasks. */
+/* Another pump made the folder again first. It gets the position files. The plugin notices our end
+ * and asks that pump to carry the tasks. */
 static void leave_to_other(struct pump *p) {
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", p->dir.path, PUMP_RECORDS);
@@ -127,7 +134,8 @@ static void leave_to_other(struct pump *p) {
              "the pump's folder was removed and another pump serves it now: this one ends");
 }
 
-/* Somebody tidied /run. The positions are still in memory. */
+/* Called after a removal in the folder, for example by a program that cleans up /run. The positions
+ * are still in memory. */
 static void on_folder_look(void *arg) {
     struct pump *p = arg;
     int r = pump_dir_restore(&p->dir);
@@ -159,7 +167,7 @@ static void on_folder(void *arg, uint32_t events) {
 static int start_folder(struct pump *p) {
     p->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (p->inotify_fd < 0)
-        return 0; /* all instances are in use: it goes without */
+        return 0; /* all inotify instances are in use: the folder is not watched */
     int r = loop_timer_new(p->loop, on_folder_look, p, &p->folder_look);
     if (r == 0)
         r = loop_watch_add(p->loop, p->inotify_fd, EPOLLIN, on_folder, p, &p->folder_watch);
@@ -175,7 +183,7 @@ static void on_sigterm(void *arg, uint32_t events) {
     loop_stop(p->loop);
 }
 
-/* The signal has been blocked since before anything was made, so none is lost. */
+/* SIGTERM was blocked before anything was made, so none is lost. */
 static int take_sigterm(struct pump *p) {
     sigset_t term;
     sigemptyset(&term);
@@ -186,7 +194,8 @@ static int take_sigterm(struct pump *p) {
     return loop_watch_add(p->loop, p->signal_fd, EPOLLIN, on_sigterm, p, &p->signal_watch);
 }
 
-/* PADDOCK_DOCKER_TIMEOUT_MS shortens it, as every wait for Docker. */
+/* Returns the time to wait for an answer of Docker. PADDOCK_DOCKER_TIMEOUT_MS changes it, like
+ * every wait for Docker. */
 static uint64_t patience_us(void) {
     const char *text = getenv("PADDOCK_DOCKER_TIMEOUT_MS");
     uint64_t ms;
@@ -194,6 +203,7 @@ static uint64_t patience_us(void) {
     return given ? ms * US_PER_MS : ANSWER_US;
 }
 
+/* Returns the text of a setting; "" when it is missing. */
 static const char *setting(const struct pump *p, const char *name) {
     const char *text =
         json_string_value(json_object_get(json_object_get(p->hello, "settings"), name));
@@ -268,7 +278,7 @@ static int start(struct pump *p, struct err *err) {
 
 static void stop(struct pump *p) {
     if (p->loop)
-        loop_run_posted(p->loop); /* while the entries are there */
+        loop_run_posted(p->loop); /* posted callbacks need the entries */
     pump_conns_free(TAKE_PTR(p->conns));
     pump_entries_free(TAKE_PTR(p->entries));
     pump_locate_free(p->locate);
@@ -289,15 +299,15 @@ static void stop(struct pump *p) {
 
 /* ---- the process ---- */
 
-/* Says ready to the plugin that waits. */
+/* Reports to the waiting plugin that the pump is ready. */
 static void say_ready(int ready_fd) {
     if (ready_fd >= 0 && write(ready_fd, "\n", 1) < 0)
         log_debug("logpump", NULL, "nobody waits");
     fd_close(ready_fd);
 }
 
-/* Six descriptors a task, and the held files: the usual soft limit of 1024 is for programs that use
- * select(). */
+/* Raises the limit of open files. A task needs six descriptors and those of its held files. The
+ * usual soft limit of 1024 exists for programs that use select(). */
 static void raise_fd_limit(void) {
     struct rlimit l;
     if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
@@ -313,11 +323,11 @@ static void set_signals(void) {
     sigaddset(&term, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &term, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the agent */
+    signal(SIGINT, SIG_IGN); /* Ctrl-C in a terminal is for the agent */
 }
 
-/* Takes the folder, from an older pump where one has it. Returns 0; 1: another one serves it well;
- * -errno. */
+/* Takes the folder. @succeed: also from a pump of another kind that has it. Returns 0; 1 when
+ * another pump serves the folder and may go on; -errno. */
 static int take_folder(struct pump *p, const char *path, bool succeed) {
     int r = pump_dir_open(path, &p->dir);
     if (r == 1 && succeed) {
@@ -342,7 +352,7 @@ static int serve(struct pump *p, const char *run_dir, bool succeed, int ready_fd
     }
     if (r == 0)
         r = start(p, &err);
-    pump_held_done(&p->held); /* the tasks have opened their own */
+    pump_held_done(&p->held); /* the tasks have opened their own descriptors */
     if (r < 0) {
         log_error("logpump", LOG_KV("folder", run_dir, "errno", strerror(-r)),
                   "the log pump cannot start: %s", err.text);
@@ -359,7 +369,7 @@ int logpump_main(int argc, char **argv) {
                         "Started by the plugin; carries container output to Nomad.\n");
         return 2;
     }
-    /* Before anything is opened, which would take its number. */
+    /* Before anything is opened, because a new descriptor could get this number. */
     int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
     raise_fd_limit();
     set_signals();

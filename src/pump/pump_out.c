@@ -1,6 +1,7 @@
-/* Delivery to one FIFO of a task: gathers, writes what the FIFO is sure to take, and notes the
- * position before each write. Called by both readers of logs. We are the FIFO's only writer, so
- * that room that was seen cannot vanish before the write. */
+/* Delivery to one FIFO of a task: gathers output, writes what the FIFO is sure to take, and stores
+ * the position before each write. Both log readers (pump_file.c and pump_api.c) call it.
+ *
+ * The pump is the FIFO's only writer. So room that was seen cannot disappear before the write. */
 #include "pump_out.h"
 
 #include "paddock/logpump.h"
@@ -62,7 +63,7 @@ int pump_out_add(struct pump_out *o, const char *data, size_t len,
                  const struct pump_position *behind) {
     if (!o->chunk && !(o->chunk = malloc(PUMP_OUT_MAX)))
         return -ENOMEM;
-    o->behind[o->len / PUMP_OUT_BLOCK] = *behind; /* no piece crosses blocks */
+    o->behind[o->len / PUMP_OUT_BLOCK] = *behind; /* no piece crosses a block's end */
     memcpy(o->chunk + o->len, data, len);
     o->len += len;
     return 0;
@@ -84,7 +85,7 @@ static void block(struct pump_out *o) {
         o->watch = NULL; /* out of memory: the owner's timer tries again */
 }
 
-/* How many bytes a write is sure to take now; 0: the FIFO is full. */
+/* Returns how many bytes a write is sure to take now; 0 when the FIFO is full. */
 static size_t sure_bytes(const struct pump_out *o) {
     int unread = 1;
     if (o->len > PUMP_OUT_BLOCK && ioctl(o->fd, FIONREAD, &unread) == 0 && unread == 0 &&
@@ -96,7 +97,7 @@ static size_t sure_bytes(const struct pump_out *o) {
     return o->len < PUMP_OUT_BLOCK ? o->len : PUMP_OUT_BLOCK;
 }
 
-/* The first @n bytes (whole blocks, or all) are written. */
+/* Removes the first @n bytes (whole blocks, or all), which are written. */
 static void shift(struct pump_out *o, size_t n) {
     size_t blocks = (n + PUMP_OUT_BLOCK - 1) / PUMP_OUT_BLOCK;
     o->len -= n;

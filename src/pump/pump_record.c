@@ -1,8 +1,9 @@
-/* Records of how far a task's output was delivered: opening, checking and converting their files,
- * and the two steps of a write (intent, commit).
+/* Records of how far a task's output was delivered. This file opens, checks and converts their
+ * files, and does the two steps of a write (intent, commit).
  *
- * pump_entry.c opens them, the readers write them. A record can be damaged in any way (a crash of
- * the host, another program): pump_record_open checks whatever is used as text or as a name. */
+ * pump_entry.c opens the records, and the readers write them. A crash of the host or another
+ * program can damage a record in any way. Therefore pump_record_open() checks everything that is
+ * used as text or as a name. */
 #include "pump_record.h"
 
 #include <fcntl.h>
@@ -20,12 +21,12 @@ int log_position_compare(const struct log_position *a, const struct log_position
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-/* ---- the layout before ---- */
+/* ---- the previous layout ---- */
 
 #define MAGIC_2 UINT32_C(0x70616432)
 #define NEW_NAME_MAX 128
 
-/* Positions were times only. */
+/* In the previous layout positions were times only. */
 struct position_2 {
     int64_t time_ns;
     uint32_t nth, offset;
@@ -45,6 +46,8 @@ static struct log_position convert_position(const struct position_2 *p) {
     return (struct log_position){.time_ns = p->time_ns, .nth = p->nth, .offset = p->offset};
 }
 
+/* Writes the file under another name and renames it, so that the old file is replaced as
+ * a whole. */
 static int write_beside(int dir_fd, const char *name, const void *data, size_t len) {
     char beside[NEW_NAME_MAX];
     snprintf(beside, sizeof(beside), "%s.new", name);
@@ -61,7 +64,8 @@ static int write_beside(int dir_fd, const char *name, const void *data, size_t l
     return r;
 }
 
-/* Returns 0 when @name is of the present layout now; -EPROTO: it was not of the one before. */
+/* Converts a record of the previous layout. Returns 0 when @name has the present layout now;
+ * -EPROTO when it did not have the previous one; another -errno. */
 static int convert(int dir_fd, const char *name, int fd) {
     struct record_2 old;
     if (pread(fd, &old, sizeof(old), 0) != (ssize_t)sizeof(old) || old.magic != MAGIC_2)
@@ -90,7 +94,7 @@ static bool is_text(const char *text, size_t size) {
     return memchr(text, '\0', size) != NULL;
 }
 
-/* @name is the container's id. */
+/* Returns true when the record is valid. @name: the container's id. */
 static bool is_sound(const struct pump_record *r, const char *name) {
     return r->magic == PUMP_RECORD_MAGIC && r->tty <= 1 &&
            is_text(r->task_id, sizeof(r->task_id)) && r->task_id[0] != '\0' &&
@@ -99,7 +103,7 @@ static bool is_sound(const struct pump_record *r, const char *name) {
            is_text(r->path[1], sizeof(r->path[1])) && is_text(r->log_path, sizeof(r->log_path));
 }
 
-/* Something else than a file is in its place. */
+/* Returns -EPROTO when something other than a file is in the record's place; otherwise -errno. */
 static int open_error(void) {
     return errno == EISDIR || errno == ELOOP || errno == ENXIO ? -EPROTO : -errno;
 }
@@ -124,15 +128,15 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, boo
     bool fresh = st.st_size == 0;
     if (!S_ISREG(st.st_mode) || (!fresh && st.st_size != (off_t)sizeof(struct pump_record)))
         return -EPROTO;
-    /* With its blocks: a store into the mapping of a file that the full file system has no block
-     * for is a SIGBUS, which would end all tasks' logs. */
+    /* Allocates the file's blocks. Without a block, a store into the mapping raises SIGBUS on a
+     * full file system, and that would end the logs of all tasks. */
     int full = posix_fallocate(fd, 0, (off_t)sizeof(struct pump_record));
     if (full)
         return -full;
     struct pump_record *r = mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (r == MAP_FAILED)
         return -errno;
-    /* Killed between making the file and filling it: as good as fresh. */
+    /* A pump was killed between making the file and filling it: the record counts as fresh. */
     if (!fresh && r->magic == 0)
         fresh = true;
     if (!fresh && !is_sound(r, name)) {
@@ -203,7 +207,8 @@ void pump_record_begin(struct pump_record *r, int s, const struct pump_position 
 }
 
 void pump_record_commit(struct pump_record *r, int s) {
-    r->stream[s].at = r->stream[s].intent; /* killed in the middle: the intent still holds */
+    /* After a kill in the middle of this copy, the intent is still open and is used again. */
+    r->stream[s].at = r->stream[s].intent;
     atomic_store(&r->stream[s].intent_open, 0);
 }
 

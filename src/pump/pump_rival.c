@@ -1,3 +1,8 @@
+/* Finds the FIFOs that the built-in driver's log processes have open, by a scan of /proc.
+ *
+ * pump_entry.c calls it after pump_rival_watch.c has noticed that a FIFO was opened, and then drops
+ * the tasks that the built-in driver carries. A FIFO is identified by its device and inode number,
+ * not by its path. task_recover.c uses logpump_is_docker_logger(). */
 #include "pump_rival.h"
 
 #include "pump_fifo.h"

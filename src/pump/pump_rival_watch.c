@@ -1,7 +1,9 @@
-/* Watches the FIFOs with inotify for pump_entry.c, which then looks whether the built-in driver's
- * log processes have opened them (pump_rival.c). The notice of an opening comes a moment before
- * /proc shows it, and docker_logger opens one FIFO after the other, so the call comes RIVAL_LOOK_US
- * later. Until then the task has two collectors: a few lines come twice, none is lost. */
+/* Watches the FIFOs with inotify. pump_entry.c creates it, and then checks whether the built-in
+ * driver's log processes have opened the FIFOs (pump_rival.c).
+ *
+ * The event of an opening arrives a moment before /proc shows it, and docker_logger opens one FIFO
+ * after the other. So the callback is called RIVAL_LOOK_US later. Until then two processes collect
+ * the task's output: a few lines are delivered twice, none is lost. */
 #include "pump_rival_watch.h"
 
 #include "pump_fifo.h"
@@ -44,7 +46,7 @@ int pump_rival_watch_new(struct loop *loop, void (*opened)(void *ctx), void *ctx
     if (!w)
         return -ENOMEM;
     *w = (struct pump_rival_watch){.opened = opened, .ctx = ctx};
-    w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK); /* all instances may be in use */
+    w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK); /* can fail: no instance is left */
     int r = loop_timer_new(loop, on_look, w, &w->look);
     if (r == 0 && w->fd >= 0)
         r = loop_watch_add(loop, w->fd, EPOLLIN, on_event, w, &w->watch);

@@ -1,9 +1,9 @@
-/* Ends the pumps that this one succeeds, for pump_main.c at the start, before the loop runs.
+/* Ends the pumps that this one succeeds. pump_main.c calls it at the start, before the loop runs.
  *
- * A pump can be ended at any byte, because its position files say what was delivered. The order
- * matters for logmon alone: first all FIFOs are opened here, then the other pump ends. Which
- * process it is, the kernel says of the socket it listens on, so this works with a pump of any
- * version, also with one that does not answer. */
+ * A pump can be ended at any byte, because its position files contain what was delivered. The order
+ * matters only for logmon: first all FIFOs are opened here, then the other pump is ended. The
+ * kernel reports which process has the other end of a socket. So this works with a pump of any
+ * version, and with one that does not answer. */
 #include "pump_succeed.h"
 
 #include "paddock/call.h"
@@ -32,6 +32,7 @@
 
 /* ---- FIFOs ---- */
 
+/* Opens the FIFO @path and keeps its descriptor in @h. Failures are ignored. */
 static void hold(struct pump_held *h, const char *path) {
     int fd = -EBADF;
     int *more = reallocarray(h->fds, h->n + 1, sizeof(*h->fds));
@@ -62,7 +63,8 @@ static bool is_below(const char *path, const char *dir) {
     return strncmp(path, dir, len) == 0 && path[len] == '/';
 }
 
-/* Opens the FIFOs of all tasks that are below @allocs (NULL: of all). Returns how many tasks. */
+/* Opens the FIFOs of all tasks whose FIFOs are below @allocs (NULL: of all tasks). Returns the
+ * number of these tasks. */
 static size_t hold_all(const char *dir, const char *allocs, struct pump_held *held) {
     char paths[2][PUMP_FIFO_PATH_MAX];
     size_t n = 0;
@@ -73,7 +75,7 @@ static size_t hold_all(const char *dir, const char *allocs, struct pump_held *he
             continue;
         n++;
         if (strstr(e->d_name, PUMP_DONE))
-            continue; /* its FIFOs are closed already */
+            continue; /* the FIFOs of a finished task are closed already */
         hold(held, paths[0]);
         hold(held, paths[1]);
     }
@@ -82,7 +84,8 @@ static size_t hold_all(const char *dir, const char *allocs, struct pump_held *he
     return n;
 }
 
-/* All of them are one client's. One that we have already is newer. */
+/* Moves all position files of @dir to @to_fd, because all of them belong to one client. When we
+ * have a file of that name already, ours is newer and the other one is removed. */
 static void take_all(const char *dir, int to_fd) {
     DIR *d = records_of(dir);
     for (const struct dirent *e; d && (e = readdir(d));) {
@@ -98,9 +101,10 @@ static void take_all(const char *dir, int to_fd) {
         closedir(d);
 }
 
-/* ---- the other process ---- */
+/* ---- the other pump's process ---- */
 
-/* -ECONNREFUSED, -ENOENT: none listens there. */
+/* Connects to the pump of the folder @dir. Returns the descriptor, with a pidfd of the process;
+ * -ECONNREFUSED or -ENOENT when no pump listens there; another -errno. */
 static int connect_to(const char *dir, int *ret_pidfd) {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     struct ucred who;
@@ -118,7 +122,8 @@ static int connect_to(const char *dir, int *ret_pidfd) {
     return *ret_pidfd < 0 ? -errno : TAKE_FD(fd);
 }
 
-/* One that does not answer is not. */
+/* Returns true when the pump at @fd has the version and settings of @hello; false also when it does
+ * not answer. */
 static bool is_same(int fd, const json_t *hello) {
     static const char question[] = "{\"op\":\"hello\"}\n";
     char line[PUMP_LINE_MAX];
@@ -141,6 +146,8 @@ static bool has_ended(int pidfd, int wait_ms) {
     return poll(&p, 1, wait_ms) > 0;
 }
 
+/* Ends the process with SIGTERM, and with SIGKILL when it does not end. Returns 0;
+ * -ETIMEDOUT; -errno. */
 static int end_process(int pidfd) {
     if (pidfd_send_signal(pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
         return -errno;

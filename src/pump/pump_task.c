@@ -1,9 +1,10 @@
 /* One task of the pump: owns the FIFOs and the record, and decides which reader delivers.
+ * pump_entry.c calls it.
  *
- * pump_entry.c calls it. The decision needs Docker's inspect, which dockerd does not answer while
- * it starts the container. So the usual place of the log file is watched from the beginning, and
- * the decision only says whether what was found there is delivered. A record that contains the path
- * has the decision of an earlier pump, and Docker is not asked. */
+ * The decision needs Docker's inspect, and dockerd does not answer that while it starts the
+ * container. So the usual place of the log file is watched from the beginning, and the decision
+ * only says whether the found files are delivered. When a record contains the path of a log file,
+ * an earlier pump has decided, and Docker is not asked. */
 #include "pump_task.h"
 
 #include "paddock/clock.h"
@@ -23,16 +24,18 @@ struct pump_task {
     void *ctx;
     struct pump_out out[2];
     enum pump_way way;
-    struct pump_file *file; /* also while it is not decided */
+    struct pump_file *file; /* exists also before the decision */
     struct pump_api *api;
     struct pump_question *question;
-    struct loop_timer *timer; /* the plugin's patience; then the next question; then a new FIFO */
+    /* One timer for three waits: for the plugin to begin, then for the next question to Docker,
+     * then for the delivery to a new FIFO. */
+    struct loop_timer *timer;
     uint64_t backoff_us;
     bool begun, finishing, opened_told, drained_told;
-    bool running; /* by Docker's last answer */
+    bool running; /* according to Docker's last answer */
 };
 
-/* ---- to the owner ---- */
+/* ---- calls to the owner ---- */
 
 static void tell_opened(struct pump_task *t, int r) {
     if (t->opened_told)
@@ -75,9 +78,9 @@ static void on_room(void *ctx) {
         pump_api_continue(t->api);
 }
 
-/* ---- which way ---- */
+/* ---- the decision ---- */
 
-/* Watches the folder of the log @path, and drops the watch of another. */
+/* Makes the file reader for the log @path, which watches its folder. Returns 0; -errno. */
 static int watch(struct pump_task *t, const char *path) {
     struct pump_out *const out[2] = {&t->out[0], &t->out[1]};
     const char *id = t->record->container_id;
@@ -93,7 +96,8 @@ static int watch(struct pump_task *t, const char *path) {
     return r;
 }
 
-/* Watched early, or when an earlier pump read the log from its file. */
+/* Watches the log's folder before the decision, or because an earlier pump read the log from
+ * its file. */
 static void watch_early(struct pump_task *t) {
     char path[PUMP_LOG_PATH_MAX];
     if (t->record->log_path[0])
@@ -101,7 +105,7 @@ static void watch_early(struct pump_task *t) {
     else if (pump_locate_place(t->shared.locate, t->record->container_id, path) < 0)
         return;
     if (watch(t, path) < 0)
-        return; /* the decision sees to it */
+        return; /* the decision tries again */
 }
 
 static void go_by_file(struct pump_task *t) {
@@ -118,8 +122,8 @@ static void ask_later(struct pump_task *t) {
     t->backoff_us = t->backoff_us * 2 > RETRY_MAX_US ? RETRY_MAX_US : t->backoff_us * 2;
 }
 
-/* What was delivered from the file is known to the API by its time alone. That is the time of the
- * newest record that was read, and its last bytes may not have been delivered. */
+/* Changes the positions to times, because the API cannot find a place in a file. The time is that
+ * of the newest record that was read, and its last bytes may not have been delivered. */
 static void forget_places(struct pump_task *t) {
     bool any = false;
     for (int s = 0; s < 2; s++) {
@@ -151,7 +155,7 @@ static void go_by_api(struct pump_task *t) {
         pump_api_begin(t->api);
 }
 
-/* Can the log of a container that was started be opened? */
+/* Returns true when the log of a started container can be opened. */
 static bool is_readable(const char *path, const char *id) {
     char name[PUMP_LOG_NAME_MAX];
     AUTO_FD int dir_fd = -EBADF;
@@ -182,7 +186,7 @@ static void on_answer(void *ctx, int r, const struct pump_located *located) {
     if (t->way != PUMP_WAY_NONE)
         return;
     if (r == -ENOENT)
-        tell_drained(t); /* removed: there is no more */
+        tell_drained(t); /* the container was removed: no more output can come */
     else if (r < 0)
         ask_later(t);
     else
@@ -195,6 +199,7 @@ static void ask(struct pump_task *t) {
         ask_later(t);
 }
 
+/* Chooses the reader: by the record when it contains a log path, otherwise by Docker's answer. */
 static void choose(struct pump_task *t) {
     if (t->way != PUMP_WAY_NONE)
         return;
@@ -203,7 +208,7 @@ static void choose(struct pump_task *t) {
     if (!t->file)
         watch_early(t);
     if (t->record->log_path[0] && t->file) {
-        t->running = true; /* until Docker says otherwise */
+        t->running = true; /* until Docker answers otherwise */
         go_by_file(t);
     } else {
         ask(t);
@@ -218,7 +223,7 @@ static void on_timer(void *arg) {
         on_room(t); /* may free t */
 }
 
-/* ---- what is asked of it ---- */
+/* ---- requests of the owner ---- */
 
 void pump_task_begin(struct pump_task *t) {
     t->backoff_us = RETRY_FIRST_US;
@@ -241,8 +246,9 @@ void pump_task_finish(struct pump_task *t) {
         choose(t);
 }
 
-/* The watch of a full FIFO continues the delivery. It is gone when another FIFO takes its place, so
- * the timer does that. */
+/* Opens the FIFO again when another one is at its path. The watch of a full FIFO continues
+ * the delivery. When another FIFO replaces it, the watch is deleted, so the timer continues
+ * the delivery. */
 static int reopen(struct pump_task *t, int s) {
     bool waited = t->out[s].blocked;
     int r = pump_out_open(&t->out[s]);
@@ -300,7 +306,7 @@ void pump_task_status(struct pump_task *t, struct pump_task_status *ret) {
     ret->lag_ns = ret->lag_bytes > 0 && since_ns > 0 && lag_ns > 0 ? lag_ns : 0;
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 int pump_task_new(const struct pump_task_shared *shared, struct pump_record *record,
                   const struct pump_task_ops *ops, void *ctx, struct pump_task **ret) {
