@@ -42,6 +42,8 @@ struct driver_options {
     void *ctx;
 };
 
+/** Allocates the driver; copies the texts of @o. Returns 0; -ENOMEM. Owner:
+ * caller, driver_free(). */
 int driver_new(const struct driver_options *o, struct driver **ret, struct err *err) MUST_CHECK;
 /** Ends the threads and closes the streams. Containers and the log pump keep running. */
 void driver_free(struct driver *d);
@@ -60,6 +62,7 @@ int driver_activate(struct driver *d, struct err *err) MUST_CHECK;
 /** Init. Activates the driver and does nothing else. */
 int driver_init(struct driver *d, struct err *err) MUST_CHECK;
 
+/** The disable_log_collection of the configuration. Returns false before SetConfig. */
 bool driver_disables_log_collection(struct driver *d);
 
 /* ---- fingerprint ---- */
@@ -111,6 +114,7 @@ struct driver_started {
     bool auto_advertise;
     struct task *task; /* a reference, until driver_started_told() */
 };
+/** Frees the contents of @s. The caller always calls it, also after driver_started_told(). */
 void driver_started_done(struct driver_started *s);
 
 /** StartTask. After success the caller sends the answer to Nomad and then
@@ -120,9 +124,9 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
 /** Starts forwarding the task's output. Nomad need not wait for this. Blocks up to 2 s. */
 void driver_started_told(struct driver *d, struct driver_started *s);
 /** RecoverTask. @state: @state_len bytes of driver_state, from this driver or from the built-in
- * one. Returns 0; -ENOENT when the container is gone; another -errno. Also returns 0 for a task
- * that is known already, and for a task of this driver when Docker does not answer: the task counts
- * as running until Docker reports something else. */
+ * one. Returns 0; -ENOENT when the container does not exist any more; another -errno. Also returns
+ * 0 for a task that is known already, and for a task of this driver when Docker does not answer:
+ * the task counts as running until Docker reports something else. */
 int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
                         const void *state, size_t state_len, struct err *err) MUST_CHECK;
 /** Queues @w until the task's end (see store.h). @ret_task: a reference, for store_wait_cancel()
@@ -170,6 +174,9 @@ void driver_stop_task(struct driver *d, const struct call *call, const char *tas
 void driver_stop_cancel(struct driver_stop *s);
 /** Releases what @s refers to, but not @s itself. Call it after `ended`. */
 void driver_stop_done(struct driver_stop *s);
+/** Sends a signal to the container. @signal: its name or number. Returns 0; -EINVAL (ERR_INVALID)
+ * for an unknown signal; -ENOENT for an unknown task; -ESRCH while the task is being started;
+ * errors of docker.h. */
 int driver_signal_task(struct driver *d, const struct call *call, const char *task_id,
                        const char *signal, struct err *err) MUST_CHECK;
 /** DestroyTask. Returns 0, also for an unknown task; -EBUSY when the task runs and @force is false;
@@ -182,6 +189,8 @@ struct driver_inspect {
     struct task_look look;
     struct kvs port_map;
 };
+/** A copy of what is known of the task. Does not ask Docker. Returns 0; -ENOENT for an unknown
+ * task; -ENOMEM. Owner: caller, driver_inspect_done(). */
 int driver_inspect_task(struct driver *d, const char *task_id, struct driver_inspect *ret,
                         struct err *err) MUST_CHECK;
 void driver_inspect_done(struct driver_inspect *i);
@@ -189,7 +198,7 @@ void driver_inspect_done(struct driver_inspect *i);
 /* ---- stats ---- */
 struct driver_stats {
     int64_t time_ns;
-    /* cpu */
+    /* CPU: percent of one core (two busy cores: 200); total_ticks in MHz */
     double percent, system_percent, user_percent, total_ticks;
     uint64_t throttled_periods, throttled_time_ns;
     /* memory, bytes */
@@ -229,6 +238,9 @@ struct driver_exec_ops {
     /* driver_exec_stdin() returned -ENOBUFS before, and may be called again now. */
     void (*room)(void *ctx);
 };
+/** Starts @argv in the task's container. @ops is copied. Callbacks may come before the function
+ * returns, but *@ret is set by then. Returns 0; -EINVAL (ERR_INVALID) for an empty @argv; -ENOENT
+ * for an unknown task; -ENOMEM; errors of docker.h. Owner: caller, driver_exec_close(). */
 int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
                      const char *const *argv, bool tty, const struct driver_exec_ops *ops,
                      void *ctx, struct driver_exec **ret, struct err *err) MUST_CHECK;
@@ -236,8 +248,12 @@ int driver_exec_open(struct driver *d, const struct call *call, const char *task
  * taken, and ops.room is called when there is room again; -EMSGSIZE when @data is longer than 64
  * MiB; -ENOMEM. Any thread. */
 int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) MUST_CHECK;
+/** Closes the process's stdin after the queued data. Later data is ignored. Any thread, does
+ * not block. */
 void driver_exec_stdin_close(struct driver_exec *x);
+/** Sets the size of the TTY, in characters. A failure is ignored. Any thread, does not block. */
 void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width);
+/** Lets `output` be called again after it has returned -EAGAIN. Any thread, does not block. */
 void driver_exec_resume(struct driver_exec *x);
 /** Releases @x. Call it when the client has disconnected or after `exited`. Ends the exec when it
  * still runs. After the function returns, no callback is running or will run. */
@@ -249,6 +265,9 @@ struct driver_network {
     struct kvs labels;
     bool created;
 };
+/** Finds or creates the network of an allocation's task group, which is a pause container.
+ * @hostname: "" or NULL = none. Returns 0; -EINVAL for an invalid hostname; -ENOMEM; errors of
+ * docker.h and image.h. Owner: caller, driver_network_done(). */
 int driver_create_network(struct driver *d, const struct call *call, const char *alloc_id,
                           const char *hostname, struct driver_network *ret,
                           struct err *err) MUST_CHECK;

@@ -95,6 +95,7 @@ void store_remove(struct store *s, struct task *t);
  * 0; -ENOMEM. */
 int store_all(struct store *s, struct task ***ret, size_t *ret_n) MUST_CHECK;
 
+/** A copy of the task's current state. */
 struct task_look store_look(const struct task *t);
 
 /** Sets the container of @t. From here on store_get_container() finds the task by the
@@ -129,6 +130,7 @@ int store_ports(const struct task *t, struct kvs *ret) MUST_CHECK;
  * 1970). Returns true for the first such kill. No effect when the task has another container
  * by now. */
 bool store_set_oom(struct task *t, const char *container_id, int64_t when_ns);
+/** Sets whether the task has logs to forward (task_look.logs). */
 void store_set_logs(struct task *t, bool logs);
 /** Records the end of a RUNNING task, once: a second call changes nothing. Calls the waiters from
  * this thread, without the lock. Returns true when this call recorded the end.

@@ -235,7 +235,8 @@ void sources_leave(struct driver *d, const struct task *t);
 /** Removes the mounts of containers that no longer exist, on a thread of the pool. */
 void sources_sweep_later(struct sources *s);
 
-/* ---- parts that run by themselves ---- */
+/* ---- parts that run by themselves ----
+ * Each ..._new() returns 0 or -errno. The driver owns the object; ..._free() accepts NULL. */
 int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;
 /** Waits for the running probe. The streams thread and the pool, which ask for probes, must have
  * ended. NULL allowed. */
@@ -262,7 +263,7 @@ int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
 void stats_free(struct stats_list *s);
 void stats_task_ended(struct stats_list *s, const char *task_id);
 
-/** Looks for ends that no event reported. Call it before the loop runs. */
+/** Creates the search for ends that no event reported. Call it before the loop runs. */
 int roll_call_new(struct driver *d, struct roll_call **ret) MUST_CHECK;
 void roll_call_free(struct roll_call *c); /* after the pool */
 

@@ -1,5 +1,5 @@
-/* The exit code of an exec, and the end of one that nobody waits for. task_exec.c and
- * task_exec_stream.c use these functions.
+/* The exit code of an exec, and the end of an exec whose caller has stopped waiting. task_exec.c
+ * and task_exec_stream.c use these functions.
  *
  * Docker has no call that ends an exec. This file therefore kills the exec's process itself. The
  * pid comes from Docker and may have been reused since, so the process is pinned by a pidfd and

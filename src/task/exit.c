@@ -112,7 +112,7 @@ void exit_task_runs(struct driver *d, struct task *t, const struct docker_state 
     oom_watch(d->oom, s->pid, now.container_id);
 }
 
-/* The container was removed. Its end can only be guessed from the event, if there was one. */
+/* The container was removed. Its end can only be guessed: from the event, if one came. */
 static void record_gone(struct driver *d, struct task *t, const char *container_id,
                         int event_code) {
     struct task_exit e;

@@ -190,8 +190,8 @@ static void describe_healthy(struct fingerprint *f, const struct probe *p,
     add_cpuset_attrs(f, fp);
 }
 
-/* Under the lock. Stores what Docker answered. What it did not answer this time keeps its last
- * value: an attribute that comes and goes would be a node update each time. */
+/* Stores what Docker answered. What it did not answer this time keeps its last value, because an
+ * attribute that comes and goes would be a node update each time. The caller holds the lock. */
 static void keep_info(struct fingerprint *f, const struct node_info *n) {
     if (n->info) {
         snprintf(f->info.runtimes, sizeof(f->info.runtimes), "%s", n->runtimes);
@@ -207,9 +207,9 @@ static void keep_info(struct fingerprint *f, const struct node_info *n) {
     }
 }
 
-/* Under the lock. While Docker stays unhealthy, a new description replaces the last one only when
- * it came twice in a row. Some faults alternate (a proxy that closes or resets the connection), and
- * Docker's own words of an error may contain a time or a request's id. */
+/* While Docker stays unhealthy, a new description replaces the last one only when it came twice in
+ * a row. Some faults alternate (a proxy that closes or resets the connection), and Docker's own
+ * error text may contain a time or a request's id. The caller holds the lock. */
 static void settle_description(struct fingerprint *f, struct driver_fingerprint *fp) {
     char fresh[sizeof(fp->description)];
     snprintf(fresh, sizeof(fresh), "%s", fp->description);
@@ -221,7 +221,8 @@ static void settle_description(struct fingerprint *f, struct driver_fingerprint 
     snprintf(f->next_description, sizeof(f->next_description), "%s", settled ? "" : fresh);
 }
 
-/* Under the lock. Returns true when the answer counts (a first late one does not). */
+/* Fills @fp from the probe's result. Returns true when the result counts; the first late answer
+ * does not. The caller holds the lock. */
 static bool judge(struct fingerprint *f, const struct probe *p, struct driver_fingerprint *fp) {
     if (f->d->unfit[0]) {
         fp->health = DRIVER_UNHEALTHY;

@@ -407,7 +407,7 @@ static bool is_unproven(const struct start *s) {
 /* The container is created and does not run yet. Docker has reported by now which containers of the
  * allocation run. When none of them can swap what Docker was sent by name, the names are checked
  * once more; from here to Docker's mount nothing can change them. Otherwise the container is
- * created anew, with mount points. */
+ * removed and created again, with mount points. */
 static int settle(struct start *s, struct err *err) {
     while (s->guarded && !s->adopted) {
         int r = siblings_take_turn(s->d, &s->sibling, is_unproven(s), s->call, err);
