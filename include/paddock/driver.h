@@ -86,9 +86,10 @@ struct driver_fingerprint {
 /* A subscription. Callbacks come from a thread of the driver. A callback must not block and must
  * not unsubscribe. After driver_unsubscribe() returns, no callback is running or will run. */
 struct driver_sub;
-/** Calls @on with the last known fingerprint, if one exists, and then after each probe. A probe
- * runs every 30 s, or every 5 s while Docker is not healthy. When Docker was healthy and its answer
- * is late for the first time, nothing is sent. */
+/** Calls @on with the last known fingerprint, if one exists, and then after each probe. A
+ * probe runs every 30 s, or every 5 s while Docker is not healthy. When Docker was healthy
+ * and its answer is late for the first time, nothing is sent. Returns 0; -ENOMEM. Owner:
+ * caller, driver_unsubscribe(). */
 int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
                        void *ctx, struct driver_sub **ret, struct err *err) MUST_CHECK;
 
@@ -99,10 +100,11 @@ struct driver_event {
     const char *message;
     struct kvs annotations;
 };
-/** While no client listens, the last 64 events are kept. The next client receives them first. */
+/** Calls @on for each task event. While no client listens, the last 64 events are kept; the next
+ * client receives them first. Returns 0; -ENOMEM. Owner: caller, driver_unsubscribe(). */
 int driver_task_events(struct driver *d, void (*on)(void *ctx, const struct driver_event *e),
                        void *ctx, struct driver_sub **ret, struct err *err) MUST_CHECK;
-/** NULL allowed. */
+/** Ends the subscription. Must not be called from its callback. NULL allowed. */
 void driver_unsubscribe(struct driver_sub *sub);
 
 /* ---- tasks ---- */
@@ -117,8 +119,10 @@ struct driver_started {
 /** Frees the contents of @s. The caller always calls it, also after driver_started_told(). */
 void driver_started_done(struct driver_started *s);
 
-/** StartTask. After success the caller sends the answer to Nomad and then
- * calls driver_started_told(). */
+/** StartTask. After success the caller sends the answer to Nomad and then calls
+ * driver_started_told(). Returns 0; -errno with @err, whose class is ERR_RECOVERABLE when Nomad's
+ * restart policy may try again. After an error everything is undone; a container that cannot be
+ * removed then is removed later. Owner of @ret: caller, driver_started_done(). */
 int driver_start_task(struct driver *d, const struct call *call, const struct task_config *task,
                       struct driver_started *ret, struct err *err) MUST_CHECK;
 /** Starts forwarding the task's output. Nomad need not wait for this. Blocks up to 2 s. */
@@ -205,9 +209,10 @@ struct driver_stats {
     uint64_t rss, cache, swap, usage, max_usage, kernel_usage;
     bool has_max_usage, has_kernel;
 };
-/** Calls @on every @interval_us, and once with NULL when the task has ended. Where the figures come
- * from Docker, a slow Docker makes them late. @on is called once at a time, from the thread that
- * read the sample or learned of the end. */
+/** Calls @on every @interval_us (0 = 1 s, at least 100 ms), and once with NULL when the task has
+ * ended. Where the figures come from Docker, a slow Docker makes them late. @on is called once at a
+ * time, from the thread that read the sample or learned of the end. Returns 0; -ENOENT for an
+ * unknown task; -ENOMEM. Owner: caller, driver_unsubscribe(). */
 int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us,
                       void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
                       struct driver_sub **ret, struct err *err) MUST_CHECK;
@@ -218,8 +223,10 @@ struct driver_exec_result {
     char *out, *err; /* the last 4 KiB of each stream; free() by driver_exec_result_done */
     size_t out_len, err_len;
 };
-/** @timeout_us: 0 = none. When it expires, the exec is ended and the function returns
- * -ETIMEDOUT (ERR_DEADLINE). */
+/** Runs @argv in the task's container and waits for its end. @timeout_us: 0 = none. Returns 0
+ * (owner of @ret: caller, driver_exec_result_done()); -ETIMEDOUT (ERR_DEADLINE) when the timeout
+ * expired, and the exec is ended; -EINVAL (ERR_INVALID) for an empty @argv; -ENOENT for an unknown
+ * task; another -errno. */
 int driver_exec_task(struct driver *d, const struct call *call, const char *task_id,
                      const char *const *argv, int64_t timeout_us, struct driver_exec_result *ret,
                      struct err *err) MUST_CHECK;

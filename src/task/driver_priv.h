@@ -216,7 +216,7 @@ struct create_sources;
 /** @dir: the folder of the mounts; it is made with the first of them. Returns 0; -ENOMEM. Owner:
  * caller, sources_free(). */
 int sources_new(struct driver *d, const char *dir, struct sources **ret) MUST_CHECK;
-void sources_free(struct sources *s); /* after the pool */
+void sources_free(struct sources *s); /* after the pool has ended */
 /** Returns true when the mounts of a container can be made by this process, as far as is known
  * without asking Docker. */
 bool sources_possible(struct driver *d, const struct plugin_config *plugin);
@@ -265,7 +265,7 @@ void stats_task_ended(struct stats_list *s, const char *task_id);
 
 /** Creates the search for ends that no event reported. Call it before the loop runs. */
 int roll_call_new(struct driver *d, struct roll_call **ret) MUST_CHECK;
-void roll_call_free(struct roll_call *c); /* after the pool */
+void roll_call_free(struct roll_call *c); /* after the pool has ended */
 
 int stop_list_new(struct driver *d, struct stop_list **ret) MUST_CHECK;
 /** Stops that still wait are not completed: their calls have ended before. */

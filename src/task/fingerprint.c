@@ -39,7 +39,7 @@ struct fingerprint {
         bool remapped;          /* dockerd has userns-remap: root in containers is @root */
         struct path_owner root; /* of this host */
         bool info, bridge;      /* Docker has answered GET /info, GET /networks/bridge */
-        bool lacks_bridge;      /* with 404 */
+        bool lacks_bridge;      /* /networks/bridge gave 404 */
     } info;                     /* the last answers */
     struct loop_timer *timer;   /* the streams thread's */
     struct pool *prober;        /* one thread, so that a probe waits for no other call to Docker */

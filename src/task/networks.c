@@ -110,7 +110,7 @@ static int adopt_running(struct networks *n) {
     AUTO_JSON json_t *filters = json_pack("{s:[s],s:[s]}", "label", "com.hashicorp.nomad.alloc_id",
                                           "name", "^/" DOCKER_PAUSE_PREFIX);
     AUTO_JSON json_t *list = NULL;
-    size_t skipped; /* the search skips the same ones */
+    size_t skipped; /* the search cannot read these containers either */
     int r = docker_container_list(d->docker, &call, false, filters, &list, &skipped, NULL);
     size_t i;
     json_t *c;

@@ -25,7 +25,7 @@
 
 struct driver;
 
-/* One StartTask, on its thread's stack. Starts as SIBLING(task). */
+/* One StartTask, on its thread's stack. Initialise it with SIBLING(task). */
 #define SIBLING(config)                                                                            \
     { .task = (config), .wake_fd = -EBADF }
 struct sibling {

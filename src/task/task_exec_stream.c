@@ -43,12 +43,12 @@ struct driver_exec {
     struct driver_exec *next; /* in exec_list, under its lock */
 
     pthread_mutex_t told;
-    bool closed; /* under told */
+    bool closed; /* under `told` */
 
     pthread_mutex_t lock;
     struct buf in;
     bool in_close, in_refused;
-    unsigned height, width; /* wanted */
+    unsigned height, width; /* the wanted size */
     bool resize_wanted, resizing;
 
     /* used by the streams thread */
