@@ -28,7 +28,7 @@ struct logs_watch_options {
 /** @o is copied; what it points to is borrowed. Returns 0; -ENOMEM.
  * Owner: caller, logs_watch_free(). */
 int logs_watch_new(const struct logs_watch_options *o, struct logs_watch **ret) MUST_CHECK;
-/** Call it after loop and pool have ended. NULL allowed. */
+/** Ends the watch; the pump continues. Call it after loop and pool have ended. NULL allowed. */
 void logs_watch_free(struct logs_watch *w);
 /** Starts watching a pump. From now on the pump is started again while it is needed. Can be called
  * any number of times. Any thread; does not block. */

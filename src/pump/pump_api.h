@@ -23,7 +23,7 @@ struct pump_api_ops {
  * Owner: caller, pump_api_free(). */
 int pump_api_new(struct loop *loop, struct docker_multi *http, struct pump_out *const out[2],
                  const struct pump_api_ops *ops, void *ctx, struct pump_api **ret) MUST_CHECK;
-/** NULL allowed. */
+/** Ends the reading and frees the reader. NULL allowed. */
 void pump_api_free(struct pump_api *t);
 
 /** Starts reading; the container runs or has run. Does nothing when the stream is open already. */

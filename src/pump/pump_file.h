@@ -53,7 +53,7 @@ struct pump_file_status {
 int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
                   struct pump_out *const out[2], const struct pump_file_ops *ops, void *ctx,
                   struct pump_file **ret) MUST_CHECK;
-/** NULL allowed. */
+/** Ends the reading and frees the reader. NULL allowed. */
 void pump_file_free(struct pump_file *f);
 
 /** Starts the delivery at the position in the record. */
@@ -62,4 +62,5 @@ void pump_file_begin(struct pump_file *f);
 void pump_file_finish(struct pump_file *f);
 /** Continues the delivery after a FIFO was full. */
 void pump_file_continue(struct pump_file *f);
+/** Returns the present counters in @ret. */
 void pump_file_status(struct pump_file *f, struct pump_file_status *ret);

@@ -24,7 +24,7 @@ struct pump_locate;
  * -ENOMEM; another -errno. Owner: caller, pump_locate_free(). */
 int pump_locate_new(struct docker *docker, struct docker_multi *http,
                     struct pump_locate **ret) MUST_CHECK;
-/** All questions of the caller are answered or cancelled. NULL allowed. */
+/** Frees @l. All questions of the caller are answered or cancelled. NULL allowed. */
 void pump_locate_free(struct pump_locate *l);
 
 struct pump_located {

@@ -22,6 +22,7 @@ struct pump_rivals {
  * cannot be read there counts as one without FIFOs. Returns 0; -errno. Owner: caller,
  * pump_rivals_done(). Any thread. */
 int pump_rivals_find(int proc_fd, struct pump_rivals *ret) MUST_CHECK;
+/** Releases the list. */
 void pump_rivals_done(struct pump_rivals *r);
 
 /** Returns true when @fifo is one of them; false also when @fifo does not exist. */

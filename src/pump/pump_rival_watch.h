@@ -10,7 +10,7 @@ struct pump_rival_watch;
  * nothing. Owner: caller, pump_rival_watch_free(). */
 int pump_rival_watch_new(struct loop *loop, void (*opened)(void *ctx), void *ctx,
                          struct pump_rival_watch **ret) MUST_CHECK;
-/** NULL allowed. */
+/** Ends all watches. NULL allowed. */
 void pump_rival_watch_free(struct pump_rival_watch *w);
 /** Watches @fifo until it is removed. Does not watch "" and a FIFO that cannot be watched. */
 void pump_rival_watch_add(struct pump_rival_watch *w, const char *fifo);

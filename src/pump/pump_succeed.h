@@ -12,6 +12,7 @@ struct pump_held {
     int *fds;
     size_t n;
 };
+/** Closes all descriptors and releases the list. */
 void pump_held_done(struct pump_held *h);
 
 /** Succeeds the pump that has the lock of the folder @dir. Returns 0 when it was of another kind

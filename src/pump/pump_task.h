@@ -72,4 +72,5 @@ struct pump_task_status {
     uint64_t dropped_bytes;
     uint64_t gaps; /* how often files were missed */
 };
+/** Returns the present state in @ret. */
 void pump_task_status(struct pump_task *t, struct pump_task_status *ret);
