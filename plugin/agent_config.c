@@ -1,8 +1,9 @@
-/* Finds plugin_dir and data_dir in a Nomad agent's configuration, for `paddock enable`.
+/* Finds plugin_dir and data_dir in a Nomad agent's configuration, for `paddock enable`;
+ * driver_link.c calls it.
  *
- * An HCL parser would be a large library for two strings, so a scanner walks over the text: it
- * skips comments, strings and here-documents, counts brackets, and takes `name = "text"` outside
- * of all brackets. JSON is read by jansson. */
+ * An HCL parser would be a large library for two strings. A scanner walks over the text instead: it
+ * skips comments, strings and here-documents, counts brackets, and reads `name = "text"` outside of
+ * all brackets. jansson reads JSON. */
 #include "plugin/agent_config.h"
 
 #include "paddock/cleanup.h"
@@ -28,7 +29,7 @@ void agent_args_done(struct agent_args *a) {
     *a = (struct agent_args){.data_dir = NULL};
 }
 
-/* Nomad ignores empty values when it merges files. */
+/* An empty value is ignored, as Nomad does when it merges files. */
 static int take(struct agent_config *c, const char *name, const char *key, const char *value) {
     if (!value || !*value)
         return 0;
@@ -46,7 +47,7 @@ static const char *skip_line(const char *p) {
     return p + strcspn(p, "\n");
 }
 
-/* @p is after "<<". Skips to the line that holds the marker alone. */
+/* @p is after "<<". Skips to the line that contains only the marker. */
 static const char *skip_heredoc(const char *p) {
     if (*p == '-' || *p == '~')
         p++;
@@ -60,8 +61,8 @@ static const char *skip_heredoc(const char *p) {
     return p;
 }
 
-/* @p is after the opening quote. Copies the text to @ret, which holds at least strlen(@p) + 1
- * bytes, and returns what follows the closing quote. */
+/* @p is after the opening quote. Copies the text to @ret, which must hold at least strlen(@p) + 1
+ * bytes. Returns the position after the closing quote. */
 static const char *read_quoted(const char *p, char *ret) {
     while (*p && *p != '"' && *p != '\n') {
         if (*p == '\\' && p[1])
@@ -138,7 +139,7 @@ int agent_config_read(struct agent_config *c, const char *name, const char *text
 
 /* ---- command line ---- */
 
-/* Whether @arg is -@name or --@name; @ret is what follows "=", else NULL. */
+/* True when @arg is -@name or --@name. @ret: the text after "=", else NULL. */
 static bool is_option(const char *arg, const char *name, const char **ret) {
     size_t n = strlen(name);
     if (*arg != '-')

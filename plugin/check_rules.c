@@ -1,9 +1,9 @@
-/* The rules of `paddock check`: what was read from the machine goes in, a verdict and a text come
- * out.
+/* The rules of `paddock check`: each gets the values that were read and returns a
+ * verdict and a text.
  *
  * cli_check.c reads files and asks Docker, then calls these functions. Nothing here reads the
- * machine except check_rules_scopes(), so that a table of texts can test all rules. A text says
- * what is the case and what the operator can do. */
+ * machine except check_rules_scopes(), so a test can check all rules with a table of texts. A text
+ * says what was found and what the operator can do. */
 #include "plugin/check_rules.h"
 
 #include "paddock/cleanup.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define WATCHES_LEAST 4096u
-#define WATCHES_PER_TASK 2u /* the source's file and the container's */
+#define WATCHES_PER_TASK 2u /* the source's file and the container's file */
 
 bool check_rules_has_word(const char *text, const char *word) {
     size_t len = strlen(word);
@@ -63,7 +63,7 @@ enum check_verdict check_rules_cores(const char *pool, const char *cores, const 
     return CHECK_OK;
 }
 
-/* The CPUs that are in both lists. */
+/* Computes the CPUs that are in both lists. */
 static void common(const char *a, const char *b, struct cpuset *ret) {
     struct cpuset other;
     if (cpuset_parse(a, strlen(a), ret) < 0 || cpuset_parse(b, strlen(b), &other) < 0)

@@ -1,8 +1,8 @@
-/* Runs the check for the page and keeps its last result; serve.c makes it, and the status document
- * of the page carries the result.
+/* Runs the check for the page and keeps its last result. serve.c makes the checker, and the page's
+ * status document contains the result.
  *
- * One child runs at a time. It is killed after 30 s. It is waited for when its output has ended, so
- * the wait is over immediately. */
+ * One child runs at a time. It is killed after 30 s. The process is waited for only after its
+ * output has ended, so the wait returns immediately. */
 #include "plugin/checker.h"
 #include "plugin/handshake.h"
 
@@ -26,7 +26,7 @@ struct checker {
     char *program;
     json_t *last;
     uint64_t asked_us; /* when the last child was started; 0 = never */
-    /* ---- of the child that runs ---- */
+    /* ---- of the running child ---- */
     pid_t pid; /* 0 = none */
     int fd;
     struct loop_watch *watch;
@@ -68,7 +68,8 @@ static void on_limit(void *ctx) {
         child_done(c);
 }
 
-/* Ours without the agent's cookie, which would make the child a plugin. Owner: caller, free(). */
+/* Copies our environment without the agent's cookie, which would make the child a plugin.
+ * Owner: caller, free(). */
 static char **child_environment(void) {
     const char *cookie = HANDSHAKE_COOKIE_NAME "=";
     size_t n = 0, kept = 0;

@@ -1,3 +1,8 @@
+/* The table of commands, the usage text, and the dispatch of the command line.
+ *
+ * main.c calls cli_main() when a person has started the program. A new command needs a row
+ * in the table here and a file cli_NAME.c. `logpump` is a row as well, but the driver
+ * starts that one itself. */
 #include "plugin/cli.h"
 #include "plugin/cli_out.h"
 
@@ -45,7 +50,7 @@ static int cli_unknown(const char *name) {
     return 2;
 }
 
-/* "help" alone, or "help COMMAND": what "COMMAND --help" prints. */
+/* Handles "help" alone, and "help COMMAND", which prints what "COMMAND --help" prints. */
 static int cli_help(int argc, char **argv) {
     char option[] = "--help";
     if (argc > 2) {

@@ -1,3 +1,8 @@
+/* Asks running drivers through their control sockets.
+ *
+ * The commands status, check, events, metrics and debug call it. Each driver gets the whole
+ * timeout, one driver after the other. A driver that does not answer costs a message on stderr and
+ * is missing in the result; it does not fail the command. */
 #include "plugin/cli_ask.h"
 
 #include "paddock/buf.h"
@@ -12,7 +17,7 @@
 
 #define ANSWER_LIMIT (64u << 20)
 
-/* Of the next call on the socket; -ETIMEDOUT when the time is up. */
+/* Limits the next call on the socket to the time left. Returns -ETIMEDOUT when no time is left. */
 static int set_limit(int fd, int option, uint64_t deadline_us) {
     uint64_t now = clock_now_us(), left = deadline_us > now ? deadline_us - now : 0;
     struct timeval t = {.tv_sec = (time_t)(left / US_PER_SEC),
@@ -40,7 +45,7 @@ static int say_and_read(int fd, const char *what, uint64_t deadline_us, struct b
     return r;
 }
 
-/* What is wrong with @doc, NULL = nothing. */
+/* Returns what is wrong with @doc, or NULL when it is good. */
 static const char *complaint(const json_t *doc) {
     if (!json_is_object(doc))
         return "not an answer";
@@ -62,7 +67,7 @@ static json_t *ask_one(const char *path, const char *what, uint64_t deadline_us)
     if (r == 0 && connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
         r = -errno;
     if (r == -ECONNREFUSED)
-        return NULL; /* left behind by one that was killed */
+        return NULL; /* left by a plugin that was killed */
     if (r == 0)
         r = say_and_read(fd, what, deadline_us, &b);
     if (r == 0)

@@ -1,5 +1,8 @@
-/* Is this machine fit? One line each: ok, warning or failure, and what to do. Needs no running
- * driver, but asks those that run. check_rules.c judges what is read here. */
+/* The command `paddock check`: is this machine fit for the driver? Prints one line per check: ok,
+ * warning or failure, and what to do.
+ *
+ * cli.c calls it, and checker.c runs it in a child for the page. It needs no running driver, but
+ * asks those that run. This file reads the values; check_rules.c judges them. */
 #include "plugin/check_rules.h"
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
@@ -47,7 +50,7 @@ static void say(struct check *c, enum check_verdict v, const char *name, const c
                                                 "text", text ?: json_string("")));
 }
 
-/* Returns the length; 0 when it cannot be read. */
+/* Reads the file @name below @root. Returns the length, or 0 when it cannot be read. */
 static size_t slurp(const char *root, const char *name, char *out, size_t size) {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", root, name);
@@ -133,7 +136,7 @@ static void check_bus(struct check *c) {
     const char *name = NULL;
     int r = sd_bus_open_system(&bus);
     if (r >= 0)
-        r = sd_bus_get_unique_name(bus, &name); /* waits for the bus to say hello */
+        r = sd_bus_get_unique_name(bus, &name); /* waits for the bus to answer */
     if (r < 0)
         say(c, CHECK_WARNING, "system bus",
             "%s. Without it a daemon-reload can put an old set back until the next "
@@ -154,13 +157,13 @@ static void check_inotify(struct check *c) {
     say(c, v, "inotify", "%s", text);
 }
 
-/* ---- log pumps: those that serve a folder now ---- */
+/* ---- log pumps that serve a folder now ---- */
 
 static long long of_sum(const json_t *sum, const char *key) {
     return (long long)json_integer_value(json_object_get(sum, key));
 }
 
-/* What was lost is a task event, too. */
+/* Reports how the pump reads, and warns of lost output. Each loss is also a task event. */
 static void check_pump_tasks(struct check *c, const json_t *sum) {
     long long skipped = of_sum(sum, "lines_skipped"), dropped = of_sum(sum, "bytes_dropped");
     long long gaps = of_sum(sum, "gaps");
@@ -199,7 +202,7 @@ static void check_pumps(struct check *c) {
     struct err err = {0};
     glob_t found;
     if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), dir, &err) < 0)
-        return; /* there can be none */
+        return; /* no folder, so no pumps */
     snprintf(pattern, sizeof(pattern), "%s/*/pump.sock", dir);
     if (glob(pattern, 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc; i++)

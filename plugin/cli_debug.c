@@ -1,8 +1,8 @@
-/* The command `paddock debug`: collects what a bug report needs into one file.
+/* The command `paddock debug`: collects the data for a bug report into one file.
  *
- * cli.c calls it. The file holds no secrets: what is written is a list of known fields, never a
- * job's configuration, environment, labels or registry settings. Names of tasks and images and the
- * ids of allocations are in it, and the command says so. */
+ * cli.c calls it. The file contains no secrets: only a list of known fields is written, never a
+ * job's configuration, environment, labels or registry settings. It does contain the names of tasks
+ * and images and the ids of allocations, and the command says so. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
 #include "plugin/cli_out.h"
@@ -24,7 +24,8 @@
 #define ASK_US 5000000u
 #define FILE_MAX 65536
 
-/* Of Docker's /info: all but registries, proxies (their URLs can hold passwords) and labels. */
+/* Fields of Docker's /info: all but registries, proxies (their URLs can contain
+ * passwords) and labels. */
 static const char *const info_fields[] = {"ServerVersion",
                                           "Driver",
                                           "CgroupDriver",
@@ -44,7 +45,7 @@ static const char *const info_fields[] = {"ServerVersion",
                                           "Warnings",
                                           "DockerRootDir"};
 
-/* Of the machine. None of them holds text of a job. */
+/* Files of the machine. None of them contains text of a job. */
 static const char *const files[] = {"/etc/os-release",
                                     "/proc/version",
                                     "/proc/self/cgroup",

@@ -1,6 +1,8 @@
-/* `paddock enable` and `paddock disable`: put the driver into a Nomad client's plugin_dir and take
- * it out again. Both change a link and nothing else, and print what the client's next restart will
- * do, because the client reads the folder only when it starts. */
+/* The commands `paddock enable` and `paddock disable`: put the driver into a Nomad client's
+ * plugin_dir and remove it again.
+ *
+ * cli.c calls them; driver_link.c does the work. Both commands change only a link. They print what
+ * the client's next restart will do, because the client reads the folder only when it starts. */
 #include "plugin/cli.h"
 #include "plugin/cli_out.h"
 #include "plugin/driver_link.h"
@@ -131,7 +133,7 @@ static int remove_noted(const struct driver_link_host *h, size_t *ret_removed, s
             continue;
         *slash = '\0';
         r = remove_one(h, links.v[i], slash + 1, err);
-        if (r == -EEXIST) { /* another file has the name by now */
+        if (r == -EEXIST) { /* another file has that name now */
             fprintf(stderr, "paddock: %s\n", err->text);
             err_clear(err);
             r = 0;
@@ -149,8 +151,7 @@ static int remove_in_dir(const struct driver_link_host *h, const struct enable_a
         if (args->name && strcmp(args->name, names[i]) != 0)
             continue;
         r = remove_one(h, dir.path, names[i], err);
-        if (r == -EEXIST &&
-            !args->name) { /* a file of somebody else under a name nobody asked for */
+        if (r == -EEXIST && !args->name) { /* another file, and no name was asked for */
             err_clear(err);
             r = 0;
         }

@@ -1,8 +1,9 @@
-/* The command `paddock events`: follows corrections and changes of state, a line each.
+/* The command `paddock events`: follows corrections and changes of state, one line each.
  *
- * cli.c calls it. It asks the running drivers once a second and prints what is new since the answer
- * before; a driver keeps the last 64 corrections of each task, so more in one second are counted
- * and not listed. A driver that is restarted is waited for. */
+ * cli.c calls it. It asks the running drivers once a second and prints what is new since
+ * the previous answer. A driver keeps the last 64 corrections of each task. When a task
+ * has more than 64 in one second, the rest is counted but not listed. The command waits
+ * while a driver restarts. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
 #include "plugin/cli_out.h"
@@ -37,7 +38,7 @@ static void print_time(int64_t ns) {
     cli_out_printf("%s.%03dZ ", when, (int)(ns / 1000000 % 1000));
 }
 
-/* Takes @event. */
+/* Prints @event. Takes ownership of it. */
 static void print_event(json_t *event, bool json) {
     if (json) {
         cli_out_json(event, JSON_COMPACT);
@@ -63,7 +64,7 @@ static json_t *event_of(const json_t *task, int64_t time_ns) {
                      cli_text(task, "alloc_id"), "task", cli_text(task, "task"));
 }
 
-/* The corrections of @task after @since_ns. */
+/* Prints the corrections of @task after @since_ns. */
 static void print_fixes(const json_t *task, int64_t since_ns, bool json) {
     const json_t *history = json_object_get(task, "history"), *fix;
     size_t i;
@@ -83,7 +84,8 @@ static int64_t last_fix_ns(const json_t *task) {
     return json_integer_value(json_object_get(last, "time_ns"));
 }
 
-/* @known: {task id: {"state", "last"}}. The first look prints nothing. */
+/* Prints what changed in @task. @known: {task id: {"state", "last"}}. The first
+ * call prints nothing. */
 static void look_at(json_t *known, const json_t *task, bool first, bool json) {
     const char *id = cli_text(task, "task_id"), *state = cli_text(task, "state");
     const json_t *before = json_object_get(known, id);
@@ -100,7 +102,7 @@ static void look_at(json_t *known, const json_t *task, bool first, bool json) {
         known, id, json_pack("{s:s,s:I}", "state", state, "last", (json_int_t)last_fix_ns(task)));
 }
 
-/* A task that has ended is forgotten. */
+/* Removes tasks that have ended from @known. */
 static void forget_ended(json_t *known, json_t *present) {
     const char *id;
     void *next;
@@ -122,7 +124,7 @@ static void look(json_t *known, const json_t *all, bool first, bool json) {
             json_object_set_new(present, cli_text(task, "task_id"), json_true());
         }
     }
-    /* Nobody answers while a driver is restarted; its tasks go on. */
+    /* No driver answers while it restarts, but its tasks go on: keep them. */
     if (json_array_size(all) > 0)
         forget_ended(known, present);
     json_decref(present);

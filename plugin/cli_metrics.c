@@ -1,8 +1,8 @@
 /* The command `paddock metrics`: prints the counters of the running driver.
  *
- * cli.c calls it. The control sockets in the run folder are asked. Two drivers can run on a node,
- * but their texts together would repeat metric names, which is no valid Prometheus text. So one
- * answer is printed, and with several the user has to name a socket. */
+ * cli.c calls it. It asks through the control sockets in the run folder. Two drivers can run on a
+ * node. Both texts together would repeat metric names, which is not valid Prometheus text. So only
+ * one answer is printed; with several drivers, the user has to name a socket. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
 #include "plugin/cli_out.h"
@@ -39,7 +39,7 @@ int cli_metrics(int argc, char **argv) {
     const char *text = json_string_value(json_object_get(json_array_get(all, 0), "metrics"));
     if (n == 0)
         fputs("paddock: no running driver answers\n", stderr);
-    else if (n > 1) /* two of them in one text are no Prometheus text */
+    else if (n > 1) /* two texts together are not valid Prometheus text */
         fprintf(stderr, "paddock: %zu drivers answer, name one: --socket %s/control-NAME.sock\n", n,
                 dir);
     else if (!text)

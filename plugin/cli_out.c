@@ -1,5 +1,7 @@
-/* Writes what the commands print. Every command ends with cli_out_end, so that a full disk or a
- * closed pipe is an exit status and not a silent loss. */
+/* Writes the output of the commands to stdout.
+ *
+ * Every command calls it and ends with cli_out_end(), so that a full disk or a closed pipe gives an
+ * exit status instead of a silent loss. */
 #include "plugin/cli_out.h"
 
 #include <errno.h>
@@ -8,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of the control character at @text, 0 = it is none. C1 is U+0080 to U+009F, in UTF-8 C2 80
- * to C2 9F. */
+/* Returns the number of bytes of the control character at @text, or 0 when it is none. C1 is U+0080
+ * to U+009F, which is C2 80 to C2 9F in UTF-8. */
 static size_t control_length(const char *text) {
     unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
     if (c == 0xc2 && next >= 0x80 && next < 0xa0)
@@ -46,8 +48,7 @@ void cli_out_json(const json_t *doc, size_t flags) {
     char *text = json_dumps(doc, flags | JSON_ENSURE_ASCII);
     if (!text)
         end_without_memory();
-    for (const char *at = text; *at;
-         at++) /* of the control characters DEL alone is left as it is */
+    for (const char *at = text; *at; at++) /* jansson escapes all control characters but DEL */
         *at == 0x7f ? fputs("\\u007f", stdout) : putchar(*at);
     putchar('\n');
     free(text);

@@ -1,8 +1,8 @@
-/* The command `paddock status`: the cores of the node and a line for each task, or everything about
- * one task.
+/* The command `paddock status`: the cores of the node and one line per task, or
+ * everything about one task.
  *
- * cli.c calls it. The running drivers are asked by their control sockets. --watch asks again each
- * second and goes on while a driver is restarted; only on a terminal it draws in place. */
+ * cli.c calls it. It asks the running drivers through their control sockets. --watch asks again
+ * each second, also while a driver restarts. It redraws in place only on a terminal. */
 #include "plugin/cli.h"
 #include "plugin/cli_ask.h"
 #include "plugin/cli_out.h"
@@ -50,7 +50,8 @@ static int usage(FILE *to, int status) {
     return status;
 }
 
-/* How wide the terminal is; 0 = it is none, everything is shown. COLUMNS counts more. */
+/* Returns the width of the terminal, or 0 when @fd is not a terminal; then everything is shown.
+ * COLUMNS takes precedence. */
 static size_t columns_of(int fd) {
     const char *told = getenv("COLUMNS");
     uint64_t n;
@@ -100,7 +101,8 @@ static int put_details(struct buf *out, const json_t *tasks) {
     return r;
 }
 
-/* @all: of the drivers. Sets *ret (a new reference) to what is shown of it. Returns the status. */
+/* Selects what is shown of @all, the answers of the drivers. Sets *ret (a new reference).
+ * Returns the exit status. */
 static int select_shown(const struct status_args *a, json_t *all, json_t **ret) {
     if (json_array_size(all) == 0) {
         fputs("paddock: no running driver answers\n", stderr);
@@ -113,7 +115,8 @@ static int select_shown(const struct status_args *a, json_t *all, json_t **ret) 
     return 1;
 }
 
-/* In place: each line is cleared to its end, and so is what is below the last one. */
+/* Draws over the previous output: clears each line to its end, and everything
+ * below the last line. */
 static void write_in_place(const char *text) {
     fputs("\033[H", stdout);
     while (*text) {

@@ -1,9 +1,10 @@
-/* `paddock version`: the version and, with --verbose, what a bug report needs to name this binary
- * exactly: commit, compiler and libraries.
+/* The command `paddock version`: prints the version. With --verbose it prints what a bug report
+ * needs to identify this binary: commit, compiler and libraries.
  *
- * Libraries in the binary are listed with the Debian package that they were taken from, so that
- * they can be compared with security advisories. Of shared libraries the machine's version
- * counts, so both are printed: the one at build time and the one of this machine. */
+ * cli.c calls it. Libraries inside the binary are listed with the Debian package that they
+ * were taken from, so that they can be compared with security advisories. For shared
+ * libraries the version of the machine counts, so both versions are printed: that of the
+ * build and that of this machine. */
 #include "plugin/cli.h"
 #include "plugin/cli_out.h"
 

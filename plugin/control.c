@@ -1,8 +1,9 @@
-/* Answers `paddock status` and Prometheus, on two listeners that live on the driver's loop.
+/* Answers `paddock status` and Prometheus on two listeners, which use the driver's loop.
  *
- * The two do not depend on each other: a port that is in use leaves the Unix socket as it is. A
- * listener that cannot be opened is tried again every 2 s. The status document names the port and
- * why it is not open, so that `paddock status` and `paddock check` can report it. */
+ * serve.c makes it when the driver is activated. The two listeners do not depend on each other: a
+ * port that is in use does not affect the Unix socket. A listener that cannot be opened is tried
+ * again every 2 s. The status document contains the port and the reason why it is not open, so that
+ * `paddock status` and `paddock check` can report it. */
 #include "plugin/control.h"
 #include "plugin/control_socket.h"
 #include "plugin/http.h"
@@ -24,17 +25,17 @@
 #define REQUEST_MAX 4096u /* of the command line */
 #define READ_SIZE 4096u
 #define CONN_LIMIT_US (5 * US_PER_SEC)
-#define ACCEPT_REST_US US_PER_SEC /* when no fd was free */
+#define ACCEPT_REST_US US_PER_SEC /* when no fd is free */
 #define OPEN_RETRY_US (2 * US_PER_SEC)
-#define LOCK_RETRY_US (20 * US_PER_MS) /* another plugin opens its socket at this moment */
+#define LOCK_RETRY_US (20 * US_PER_MS) /* while another plugin opens its socket */
 
 struct listener {
     struct control *control;
     int fd;    /* < 0: not open */
-    int error; /* why not, as -errno */
+    int error; /* the reason, as -errno */
     bool http;
     struct loop_watch *watch;
-    struct loop_timer *timer; /* to accept again, or to open it again */
+    struct loop_timer *timer; /* accepts again, or opens again */
     unsigned conns_n;
 };
 
@@ -51,7 +52,7 @@ struct conn {
 
 struct control {
     struct loop *loop;
-    struct control_options o;   /* its strings are ours */
+    struct control_options o;   /* its strings are owned */
     struct sockaddr_un address; /* the Unix socket's, valid once `bound` */
     atomic_bool bound;
     unsigned port;
@@ -59,14 +60,14 @@ struct control {
     struct conn *conns;
 };
 
-/* ---- accepting or not: a client that cannot be taken now would be told again and again ---- */
+/* ---- accepting: a client that we cannot accept would make epoll report it again and again ---- */
 
 static void listener_go_on(struct listener *l) {
     if (loop_watch_set(l->watch, EPOLLIN) < 0)
         loop_timer_at(l->timer, clock_now_us() + ACCEPT_REST_US);
 }
 
-/* @us 0: until a connection has gone. */
+/* Stops accepting for @us. With 0, until a connection has ended. */
 static void listener_rest(struct listener *l, uint64_t us) {
     if (loop_watch_set(l->watch, 0) == 0 && us > 0)
         loop_timer_at(l->timer, clock_now_us() + us);
@@ -103,7 +104,7 @@ static void conn_write(struct conn *c) {
     conn_free(c);
 }
 
-/* Takes @text. */
+/* Sends @text and takes ownership of it. NULL closes the connection. */
 static void conn_answer(struct conn *c, char *text) {
     if (!text) {
         conn_free(c);
@@ -114,7 +115,7 @@ static void conn_answer(struct conn *c, char *text) {
     conn_write(c);
 }
 
-/* What the status says of the port; nothing where none is wanted. */
+/* Adds the state of the port to the status. Adds nothing when no port is configured. */
 static int add_metrics(const struct control *k, json_t *doc) {
     const char *error = k->http.error < 0 ? strerror(-k->http.error) : "";
     if (!k->o.listen[0])
@@ -142,7 +143,8 @@ static char *answer_local(const struct control *k, const char *what) {
     return out;
 }
 
-/* Returns 0 with the answer to what came so far; -EAGAIN more has to come; -ENOMEM. */
+/* Returns 0 with the answer to the bytes received so far; -EAGAIN when more must be received;
+ * -ENOMEM; another -errno when the connection is to be closed. */
 static int answer(struct conn *c, bool ended, char **ret) {
     const struct control *k = c->from->control;
     const struct web_sources web = {
@@ -227,7 +229,7 @@ static int open_listener(struct listener *l) {
     return r;
 }
 
-/* Each reason is logged once. */
+/* Logs each reason once. */
 static void log_opening(const struct listener *l, int r) {
     const char *what = l->http ? "the metrics listener" : "the socket for `paddock status`";
     const char *where = l->http ? l->control->o.listen : l->control->o.dir;

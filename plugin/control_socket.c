@@ -1,9 +1,9 @@
-/* The two listening sockets of control.c: the Unix socket of the command line and the port for
- * Prometheus. control.c opens them at start and again by timer when one could not be opened.
+/* Opens the two listening sockets of control.c: the Unix socket of the command line and the port
+ * for Prometheus. control.c opens them at start, and again by timer when one could not be opened.
  *
- * Several plugins share the folder of the Unix sockets, and each removes what killed ones left.
- * A socket that is bound and does not listen yet looks dead. The folder is therefore locked from
- * the removal until the new socket listens. */
+ * Several plugins share the folder of the Unix sockets, and each removes sockets that killed
+ * plugins left. A socket that is bound but does not listen yet looks dead. The folder is therefore
+ * locked from this removal until the new socket listens. */
 #include "plugin/control_socket.h"
 
 #include "paddock/parse.h"
@@ -25,7 +25,7 @@
 static bool is_alive(const struct sockaddr_un *a) {
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return true; /* not known: leave it */
+        return true; /* unknown: keep it */
     return connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN;
 }
 
@@ -35,7 +35,7 @@ static int set_path(const char *dir, const char *file, struct sockaddr_un *ret) 
     return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
 }
 
-/* Removes what killed plugins left. */
+/* Removes sockets that killed plugins left. */
 static void remove_dead(const char *dir, const char *name) {
     char prefix[256];
     int len = snprintf(prefix, sizeof(prefix), "control-%s", name);
@@ -56,13 +56,13 @@ static int bind_to(int fd, const char *dir, const char *file, struct sockaddr_un
     int r = set_path(dir, file, ret);
     if (r < 0)
         return r;
-    /* On the fd: between bind and a chmod of the path others could connect. */
+    /* On the fd: between bind() and a chmod() of the path, other users could connect. */
     if (fchmod(fd, 0600) < 0)
         return -errno;
     return bind(fd, (const struct sockaddr *)ret, sizeof(*ret)) < 0 ? -errno : 0;
 }
 
-/* Under the folder's lock. */
+/* Opens the Unix socket while the folder is locked. */
 static int open_locked(const char *dir, const char *name, struct sockaddr_un *ret, int *ret_fd) {
     char file[128];
     remove_dead(dir, name);

@@ -1,5 +1,7 @@
-/* Makes a map of the cores out of a status document, for status_map.c and web_page.c. The document
- * may come from a driver of another version: absent and odd values are empty sets. */
+/* Makes a map of the cores from a status document, for status_map.c and web_page.c.
+ *
+ * The document may come from a driver of another version. A set that is absent or malformed
+ * is treated as empty. */
 #include "plugin/core_map.h"
 
 #include <stdlib.h>

@@ -1,9 +1,8 @@
-/* Makes and removes the links through which a Nomad client loads the driver: `paddock enable` and
- * `paddock disable`.
+/* Makes and removes the links through which a Nomad client loads the driver; cli_enable.c calls it.
  *
- * A link whose file is missing keeps the Nomad client from starting. So each link is noted in
- * /var/lib/paddock/links, and the package removes all of them before it removes the program.
- * Nothing here talks to the agent: it reads its plugin_dir only when it starts. */
+ * A link whose target is missing keeps the Nomad client from starting. Each link is therefore
+ * listed in /var/lib/paddock/links, and the package removes all of them before it removes the
+ * program. Nothing here talks to the agent, which reads its plugin_dir only when it starts. */
 #include "plugin/driver_link.h"
 
 #include "paddock/buf.h"
@@ -46,7 +45,7 @@ static int read_config_file(struct agent_config *c, const struct driver_link_hos
     char real[PATH_MAX];
     buf_init(&text, FILE_MAX);
     snprintf(real, sizeof(real), "%s%s", h->root, path);
-    /* A file that cannot be read is the agent's matter. */
+    /* A file that cannot be read is skipped: the agent reports it. */
     return read_file(real, &text) < 0 ? 0 : agent_config_read(c, path, buf_text(&text));
 }
 
@@ -55,7 +54,7 @@ static int is_config(const struct dirent *e) {
     return e->d_name[0] != '.' && dot && (strcmp(dot, ".hcl") == 0 || strcmp(dot, ".json") == 0);
 }
 
-/* A file, or a folder whose files are read in the order of their names, as Nomad does. */
+/* Reads a file, or all files of a folder in the order of their names, as Nomad does. */
 static int read_config(struct agent_config *c, const struct driver_link_host *h, const char *path) {
     char real[PATH_MAX], file[PATH_MAX];
     struct dirent **v = NULL;
@@ -73,7 +72,7 @@ static int read_config(struct agent_config *c, const struct driver_link_host *h,
     return r;
 }
 
-/* A path of the agent's command line may be relative to its working folder. */
+/* Reads a path from the agent's command line. It may be relative to the agent's working folder. */
 static int read_agent_config(struct agent_config *c, const struct driver_link_host *h,
                              const char *pid, const char *path) {
     char link[PATH_MAX], cwd[PATH_MAX], whole[2 * PATH_MAX];
@@ -88,7 +87,7 @@ static int read_agent_config(struct agent_config *c, const struct driver_link_ho
     return read_config(c, h, whole);
 }
 
-/* Adds what the agent with @args uses. Options count more than files. */
+/* Adds the values that the agent with @args uses. Options take precedence over files. */
 static int read_agent(struct agent_config *c, const struct driver_link_host *h, const char *pid,
                       const struct agent_args *args) {
     int r = 0;
@@ -104,7 +103,7 @@ static int read_agent(struct agent_config *c, const struct driver_link_host *h, 
     return r;
 }
 
-/* Sets @ret from @c. Returns 1, 0 when @c names nothing, or -ENOMEM. */
+/* Sets @ret from @c. Returns 1; 0 when @c has no folder; -ENOMEM. */
 static int dir_of(const struct agent_config *c, struct driver_link_dir *ret) {
     int r = 0;
     if (c->plugin_dir) {
@@ -122,7 +121,7 @@ static int dir_of(const struct agent_config *c, struct driver_link_dir *ret) {
     return r < 0 ? r : 1;
 }
 
-/* Looks at the process @pid. Returns 1 when it is an agent that names a folder. */
+/* Checks the process @pid. Returns 1 when it is an agent that has a folder configured. */
 static int look_at(const struct driver_link_host *h, const char *pid, struct driver_link_dir *ret) {
     AUTO_BUF struct buf text;
     struct agent_args args = {.data_dir = NULL};
@@ -131,7 +130,7 @@ static int look_at(const struct driver_link_host *h, const char *pid, struct dri
     buf_init(&text, FILE_MAX);
     snprintf(path, sizeof(path), "%s/proc/%s/cmdline", h->root, pid);
     if (read_file(path, &text) < 0)
-        return 0; /* it has just ended */
+        return 0; /* the process has just ended */
     int r = agent_args_read(&args, buf_text(&text), text.len);
     if (r > 0) {
         r = read_agent(&c, h, pid, &args);
@@ -225,7 +224,8 @@ static int make_folders(const char *path, struct err *err) {
     }
 }
 
-/* Whether @path leads to the program: 1, 0 when nothing is there, -EEXIST for anything else. */
+/* Returns 1 when @path leads to the program, 0 when it does not exist, -EEXIST
+ * for anything else. */
 static int is_ours(const struct driver_link_host *h, const char *path, struct err *err) {
     char to[PATH_MAX];
     ssize_t n = readlink(path, to, sizeof(to) - 1);
@@ -257,7 +257,7 @@ int driver_link_list(const struct driver_link_host *h, struct strv *ret) {
     return r;
 }
 
-/* Writes the list anew, with @link added or left out. An empty list is no file. */
+/* Rewrites the list of links, with @link added or removed. An empty list means no file. */
 static int note(const struct driver_link_host *h, const char *link, bool add, struct err *err) {
     AUTO_STRV struct strv all = {0};
     AUTO_BUF struct buf text;
@@ -295,7 +295,7 @@ int driver_link_make(const struct driver_link_host *h, const char *dir, const ch
     int ours = r < 0 ? r : is_ours(h, path, err);
     if (ours < 0)
         return ours;
-    /* The note comes first: a link without one could outlive the program. */
+    /* The list comes first: a link that is not listed could outlive the program. */
     r = note(h, path + strlen(h->root), true, err);
     if (r == 0 && !ours && symlink(h->program, path) < 0)
         r = err_set(err, ERR_PLAIN, errno, "link %s: %s", path, strerror(errno));

@@ -1,7 +1,8 @@
 /* The Driver service's methods: their messages, their handlers, and where each handler runs.
+ * serve.c gives the table to the gRPC server.
+ *
  * RPC_INLINE is for every method whose handler asks Docker for nothing, or does not wait for
- * Docker's answer (StopTask). Such a call is not held up by other calls, however many wait for
- * Docker. */
+ * Docker's answer (StopTask). No other call can delay it, however many wait for Docker. */
 #include "plugin/driver_table.h"
 #include "plugin/svc.h"
 
@@ -19,15 +20,16 @@
         DRIVER_SERVICE name, kind, lane, &driver__##req##_request__descriptor, .stream = fn,       \
                                                                                __VA_ARGS__         \
     }
-/* The first of these calls makes this process the one that runs tasks: an agent also starts plugins
- * only to ask for their schema. */
+/* The first of these calls makes this process the one that runs tasks. An agent also starts plugins
+ * only to ask for their schema, so the start alone does not. */
 #define ACTIVATES .ready = activate
 
 static int activate(void *app, struct err *err) {
     return driver_activate(app, err);
 }
 
-/* Fingerprint and TaskEvents never end: Nomad opens them again at once, without a pause. */
+/* Fingerprint and TaskEvents never end: Nomad would open them again
+ * immediately, without a pause. */
 static const struct rpc_method rows[] = {
     UNARY("Init", RPC_INLINE, init, svc_init),
     UNARY("Shutdown", RPC_INLINE, shutdown, svc_shutdown),

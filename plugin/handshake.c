@@ -1,6 +1,6 @@
-/* What go-plugin asks of a plugin's start, but for its socket (handshake_socket.c): the role that
- * the environment gives the process, the driver's name, and the one line on stdout. serve.c and
- * main.c call it. */
+/* The parts of go-plugin's handshake except the socket (handshake_socket.c): the role that
+ * the environment gives the process, the driver's name, and the one line on stdout. serve.c
+ * and main.c call it. */
 #include "plugin/handshake.h"
 
 #include <fcntl.h>
@@ -31,7 +31,7 @@ int handshake_driver_name(const char *argv0, char *ret, size_t size) {
 }
 
 size_t handshake_line(const char *socket_path, char ret[static HANDSHAKE_LINE_MAX]) {
-    /* core protocol 1, Nomad's protocol 2, no server certificate */
+    /* Core protocol 1, Nomad's plugin protocol 2, no server certificate. */
     int n = snprintf(ret, HANDSHAKE_LINE_MAX, "1|2|unix|%s|grpc|\n", socket_path);
     return n > 0 ? (size_t)n : 0;
 }

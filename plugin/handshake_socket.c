@@ -1,9 +1,9 @@
-/* The private folder of the plugin's socket.
+/* Makes the private folder of the plugin's socket; serve.c calls it.
  *
- * Each process makes a folder of its own and holds a lock on it. A killed process leaves its folder
- * behind and loses the lock. The next start in the same place removes such folders. A process that
- * has made its folder and does not hold the lock yet looks dead. It therefore checks, with the
- * lock, that its folder still exists, and makes another one if not. */
+ * Each process makes its own folder and holds a lock on it. A killed process leaves its folder and
+ * loses the lock. The next start in the same place removes such folders. A process that has made
+ * its folder and does not hold the lock yet looks dead. After it got the lock it therefore checks
+ * that its folder still exists, and makes another one if not. */
 #include "plugin/handshake.h"
 
 #include <dirent.h>
@@ -21,7 +21,7 @@
 #define SOCKET_NAME "/" SOCKET_FILE
 #define MAKE_ATTEMPTS 16
 
-/* ---- what killed plugins left ---- */
+/* ---- folders that killed plugins left ---- */
 
 static bool is_ours_by_name(const char *name) {
     static const char random[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -30,18 +30,18 @@ static bool is_ours_by_name(const char *name) {
            strspn(name + prefix, random) == len;
 }
 
-/* Plugins of older versions hold no lock. */
+/* Plugins of older versions hold no lock, so try to connect. */
 static bool answers(const char *parent, const char *name) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s" SOCKET_NAME, parent, name);
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || n < 0 || (size_t)n >= sizeof(a.sun_path))
-        return true; /* not known: leave it */
+        return true; /* unknown: keep it */
     return connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0 || errno == EAGAIN;
 }
 
-/* Removes the folder @name when its process is dead. Others may write to the parent, as to /tmp, so
- * everything is done on the folder's fd, and only when the folder is our own user's. */
+/* Removes the folder @name when its process is dead. Other users may write to the parent (/tmp), so
+ * everything is done on the folder's fd, and only when the folder belongs to our own user. */
 static void sweep_one(int parent_fd, const char *parent, const char *name) {
     struct stat st;
     AUTO_FD int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -49,7 +49,7 @@ static void sweep_one(int parent_fd, const char *parent, const char *name) {
         flock(fd, LOCK_EX | LOCK_NB) < 0 || answers(parent, name))
         return;
     unlinkat(fd, SOCKET_FILE, 0);
-    unlinkat(parent_fd, name, AT_REMOVEDIR); /* fails when something else is in it */
+    unlinkat(parent_fd, name, AT_REMOVEDIR); /* fails when the folder contains another file */
 }
 
 static void sweep(const char *parent) {
@@ -61,9 +61,9 @@ static void sweep(const char *parent) {
         closedir(d);
 }
 
-/* ---- our own ---- */
+/* ---- our own folder ---- */
 
-/* What a host can be told in a handshake line and a sockaddr_un. */
+/* Checks that @dir fits into a handshake line and a sockaddr_un. */
 static int dir_check(const char *dir) {
     if (strpbrk(dir, "|\n"))
         return -EINVAL;
@@ -77,7 +77,7 @@ static bool is_at(int fd, const char *path) {
            held.st_ino == there.st_ino;
 }
 
-/* Where no lock can be had at all, nobody else gets one to remove the folder. */
+/* When the file system has no locks at all, no other process can get one to remove the folder. */
 static int make_dir(struct handshake_socket *s, const char *parent) {
     for (int i = 0; i < MAKE_ATTEMPTS; i++) {
         snprintf(s->dir, sizeof(s->dir), "%s" DIR_TEMPLATE, parent);
@@ -89,7 +89,7 @@ static int make_dir(struct handshake_socket *s, const char *parent) {
             s->lock_fd = TAKE_FD(fd);
             return 0;
         }
-        rmdir(s->dir); /* another plugin's sweep is doing the same */
+        rmdir(s->dir); /* another plugin is removing it as well */
     }
     return -EAGAIN;
 }
@@ -127,7 +127,7 @@ int handshake_socket_make(const char *wanted_dir, const char *tmp_dir, struct ha
 void handshake_socket_remove(struct handshake_socket *s) {
     int keep = errno;
     if (s->dir[0]) {
-        unlink(s->path); /* gRPC has done it already, in most cases */
+        unlink(s->path); /* in most cases gRPC has removed it already */
         rmdir(s->dir);
         s->lock_fd = fd_close(s->lock_fd);
         s->dir[0] = '\0';

@@ -1,5 +1,8 @@
-/* Each message is owned by the one around it from the moment it exists, so that a failure at any
- * point ends in one hclspec_free of the top. */
+/* Converts a configuration table to the schema message that Nomad asks for. svc_base.c
+ * (ConfigSchema) and svc_driver.c (TaskConfigSchema) call it.
+ *
+ * Each message is owned by the enclosing message as soon as it exists. After a failure at any
+ * point, one hclspec_free() of the top message frees everything. */
 #include "plugin/hclspec.h"
 
 #include "paddock/config.h"

@@ -1,9 +1,9 @@
-/* Reads a request of the metrics listener and writes its reply; plugin/web.c decides what is
- * answered, plugin/control.c moves the bytes.
+/* Parses a request of the metrics listener and formats its reply. plugin/web.c decides what the
+ * answer is, plugin/control.c moves the bytes.
  *
- * The listener is on a loopback address and serves two documents that anybody on the machine may
- * read, so this is the smallest part of HTTP/1 that browsers and Prometheus need. libmicrohttpd
- * would do it too, but its static library brings all of GnuTLS into the plugin. */
+ * The listener has a loopback address and serves two documents that every user of the machine may
+ * read. So this is only the part of HTTP/1 that browsers and Prometheus need. libmicrohttpd could
+ * do it, too, but its static library brings all of GnuTLS into the plugin. */
 #include "plugin/http.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 
 /* ---- reading ---- */
 
-/* The next line of @at without its end, which becomes a NUL. NULL when none is left. */
+/* Returns the next line of @at; its line end becomes a NUL. Returns NULL when no line is left. */
 static char *take_line(char **at) {
     char *line = *at, *end = line ? strchr(line, '\n') : NULL;
     if (!end)
@@ -44,7 +44,7 @@ static int read_request_line(char *line, struct http_request *ret) {
         return -EBADMSG;
     *path++ = '\0';
     *version = '\0';
-    /* A proxy's form, "http://host/path". */
+    /* The form for proxies, "http://host/path". */
     if (strncasecmp(path, "http://", 7) == 0)
         path = strchr(path + 7, '/') ?: version;
     path[strcspn(path, "?#")] = '\0';

@@ -1,8 +1,8 @@
-/* Reads the machine's CPUs from sysfs for the status document; serve.c owns it and control.c's
- * thread asks.
+/* Reads the machine's CPUs from sysfs for the status document. serve.c owns it, and
+ * control.c's thread calls it.
  *
- * A machine with 128 CPUs has 128 small files to read, so the answer is kept until the list of
- * online CPUs changes: that list is one file. */
+ * A machine with 128 CPUs has 128 small files to read. The result is therefore kept until the list
+ * of online CPUs changes, which is one file. */
 #include "plugin/machine.h"
 
 #include "paddock/cpuset.h"
@@ -22,7 +22,7 @@ struct machine {
     json_t *known; /* for `online`; NULL = not read yet */
 };
 
-/* "" when it cannot be read. */
+/* Writes "" when the file cannot be read. */
 static void read_line(const char *sys_root, const char *name, char *out, size_t size) {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", sys_root, name);
@@ -40,7 +40,8 @@ static json_t *text_of(const char *sys_root, const char *name) {
     return json_string(text);
 }
 
-/* The online CPUs that share a core with @cpu; @cpu alone when the kernel does not say. */
+/* Computes the online CPUs that share a core with @cpu, or only @cpu when the
+ * kernel does not say. */
 static void siblings_of(const char *sys_root, unsigned cpu, const struct cpuset *online,
                         struct cpuset *ret) {
     char name[96], text[1024];

@@ -1,4 +1,8 @@
-/* One program, three roles: Nomad's plugin, the log pump, a person's command line. */
+/* The entry point. One program has three roles: Nomad's plugin (serve.c), the log pump
+ * (logpump_main()) and the command line of a person (cli.c).
+ *
+ * The environment and argv[1] decide the role; see handshake_role(). Without a role
+ * the usage is printed. */
 #include "plugin/cli.h"
 #include "plugin/handshake.h"
 #include "plugin/serve.h"

@@ -1,7 +1,7 @@
-/* Turns the metrics text into OpenMetrics for a client that asks for it; plugin/web.c calls it.
+/* Converts the metrics text to OpenMetrics for a client that asks for it; plugin/web.c calls it.
  *
- * The two formats differ in three places for what paddock serves: the name in the HELP and TYPE
- * lines of a counter, the escaping of quotes in HELP (there are none), and the last line. */
+ * For the metrics of paddock the two formats differ in three places: the name in the HELP and TYPE
+ * lines of a counter, the escaping of quotes in HELP (paddock has none), and the last line. */
 #include "plugin/openmetrics.h"
 
 #include "paddock/buf.h"
@@ -12,7 +12,7 @@
 #define TOTAL "_total"
 #define LIMIT (64u << 20)
 
-/* "# HELP name text" and "# TYPE name kind". */
+/* True for "# HELP name text" and "# TYPE name kind". */
 static bool is_about_family(const char *line) {
     return strncmp(line, "# HELP ", 7) == 0 || strncmp(line, "# TYPE ", 7) == 0;
 }

@@ -1,7 +1,7 @@
 /* Accepts calls: finds the method's row and makes the call or stream.
  *
- * rpc_server.c starts it. A call with an unknown method is a unary call that is refused. When
- * gRPC's server is shut down, each request for a call comes back without one. */
+ * rpc_server.c starts it. A call of an unknown method becomes a unary call that is refused. When
+ * gRPC's server is shut down, each pending request for a call returns without a call. */
 #include "plugin/rpc_accept.h"
 #include "plugin/rpc_call.h"
 #include "plugin/rpc_stream.h"
@@ -29,7 +29,7 @@ static void accept_ask(struct rpc_accept *x) {
     grpc_metadata_array_init(&x->metadata);
     if (grpc_server_request_call(a->grpc, &x->call, &x->details, &x->metadata, a->cq, a->cq,
                                  &x->tag) != GRPC_CALL_OK)
-        abort(); /* only for arguments that cannot be */
+        abort(); /* only for arguments that are impossible here */
 }
 
 static void accept_event(struct rpc_tag *t, bool ok) {

@@ -1,8 +1,8 @@
 /* The common part of unary calls and streams: gRPC's batches and events, references, the context.
  *
- * rpc_call.c and rpc_stream.c put a `struct rpc_base` first into their own struct and get the
- * events through their ops. An event is handled on the rpc thread. The last one releases the
- * grpc_call, which can be long before the memory goes: users may still refer to it. */
+ * The structs of rpc_call.c and rpc_stream.c begin with a `struct rpc_base` and get the events
+ * through their ops. Events are handled on the rpc thread. The last event releases the grpc_call.
+ * The memory can live much longer, because users may still refer to it. */
 #include "plugin/rpc_base.h"
 #include "plugin/rpc_utf8.h"
 #include "paddock/clock.h"
@@ -20,7 +20,7 @@
 
 grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg) {
     size_t len = protobuf_c_message_get_packed_size(msg);
-    /* Our own malloc, for gRPC's ends the process when there is no memory. */
+    /* Our own malloc(): gRPC's ends the process when out of memory. */
     uint8_t *bytes = malloc(len ? len : 1);
     if (!bytes)
         return NULL;
@@ -66,7 +66,7 @@ void rpc_base_unref(struct rpc_base *b) {
     rpc_life_died(life);
 }
 
-/* An event was dealt with. When it was the last one the call is released, with its reference. */
+/* Ends the handling of an event. After the last event the call is released, with its reference. */
 static void base_batch_done(struct rpc_base *b) {
     grpc_call *over = NULL;
     bool stop = false;
@@ -99,7 +99,7 @@ static void base_on_close(struct rpc_tag *t, bool ok) {
 
 static void base_on_receive(struct rpc_tag *t, bool ok) {
     struct rpc_base *b = base_of(t, recv_tag);
-    (void)ok; /* not: the call is over, and received is NULL */
+    (void)ok; /* false: the call is over, and received is NULL */
     b->ops->received(b);
     base_batch_done(b);
 }
@@ -124,10 +124,10 @@ static void base_on_wake(struct rpc_tag *t, bool ok) {
 static void base_start(struct rpc_base *b, const grpc_op *ops, size_t n, struct rpc_tag *tag) {
     b->batches++;
     if (grpc_call_start_batch(b->call, ops, n, tag, NULL) != GRPC_CALL_OK)
-        abort(); /* a batch that gRPC does not take is a mistake in these files */
+        abort(); /* only for a mistake in these files */
 }
 
-/* Microseconds of clock_now_us() time; 0 = never. */
+/* Converts to clock_now_us() time in microseconds; 0 = never. */
 static uint64_t base_deadline_us(gpr_timespec deadline) {
     if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0)
         return 0;
@@ -202,7 +202,7 @@ void rpc_base_receive(struct rpc_base *b) {
 
 void rpc_base_wake(struct rpc_base *b) {
     if (!b->closed)
-        base_start(b, NULL, 0, &b->wake_tag); /* an empty batch is over at once */
+        base_start(b, NULL, 0, &b->wake_tag); /* an empty batch is over immediately */
 }
 
 static grpc_op base_status_op(struct rpc_base *b, const struct rpc_status *status) {

@@ -1,8 +1,9 @@
 /* Unary calls: one request, one answer.
  *
- * rpc_accept.c makes a call; its request brings the handler to a worker. The handler answers, or
- * defers the call for somebody who answers later from any thread. The first answer counts. A
- * handler that does neither is answered for, because a host waits without a deadline. */
+ * rpc_accept.c makes a call. When its request has arrived, the handler runs on a worker (or on the
+ * rpc thread, see rpc.h). The handler answers, or defers the call; then any thread answers later.
+ * The first answer counts. If a handler does neither, an error is sent for it, because a host waits
+ * without a deadline. */
 #include "plugin/rpc_call.h"
 #include "paddock/log.h"
 
@@ -11,8 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* References: the grpc_call's, the handler's while it is queued and runs, one until it is finished.
- */
+/* References: one of the grpc_call, one of the handler while it is queued and runs, one until
+ * the call is finished. */
 struct rpc_call {
     struct rpc_base b;
     /* ---- under b.lock ---- */
@@ -69,7 +70,7 @@ static void PRINTF_LIKE(3, 4)
     rpc_fail(c, &err);
 }
 
-/* Calls on_cancel when it is due. A reference is held by the caller. */
+/* Calls on_cancel when it is due. The caller holds a reference. */
 static void call_tell_cancel(struct rpc_call *c) {
     pthread_mutex_lock(&c->b.lock);
     bool due = c->b.closed && c->returned && c->deferred && !c->finished && !c->cancel_told;
@@ -86,7 +87,7 @@ static void call_closed(struct rpc_base *b) {
 
 static void call_sent(struct rpc_base *b, bool ok) {
     (void)b;
-    (void)ok; /* not: the client has gone, and RECV_CLOSE says so */
+    (void)ok; /* false: the client has disconnected; RECV_CLOSE reports it */
 }
 
 static void call_received(struct rpc_base *b) {
@@ -156,7 +157,7 @@ int rpc_call_accept(const struct rpc_arrival *a) {
         return -ENOMEM;
     }
     rpc_base_init(&c->b, &call_ops, a);
-    if (!m || !m->unary) { /* the init's second reference is the one of the unfinished call */
+    if (!m || !m->unary) { /* uses init's second reference: the call is not finished yet */
         call_refuse(c, ERR_UNSUPPORTED, "%s", m ? m->path : "unknown method");
         return 0;
     }

@@ -1,8 +1,8 @@
 /* Counts the calls and streams of a server.
  *
- * rpc_base.c counts each call twice: as open until gRPC has given back its last event, and as alive
- * until its memory is freed, which users of the call may delay. rpc_server.c waits for both before
- * it frees what calls use. */
+ * rpc_base.c counts each call twice: as open until gRPC has returned its last event, and as alive
+ * until its memory is freed, which users of the call may delay. rpc_server.c waits for both counts
+ * before it frees objects that calls use. */
 #include "plugin/rpc_life.h"
 #include "paddock/clock.h"
 

@@ -1,7 +1,7 @@
-/* The queue of encoded messages of one stream; rpc_stream.c holds the call's lock around each call.
+/* The queue of encoded messages of one stream. rpc_stream.c calls it and holds the call's lock.
  *
  * Two limits, number and bytes, keep a client that does not read from filling the memory. A single
- * message is taken whatever its size, because otherwise it could never be sent. */
+ * message is accepted whatever its size, because otherwise it could never be sent. */
 #include "plugin/rpc_queue.h"
 #include "plugin/rpc.h"
 

@@ -1,8 +1,8 @@
 /* The gRPC server: listens, runs the rpc thread, stops.
  *
- * serve.c makes it and runs it on the main thread. Below it are rpc_accept (which call is it), then
- * rpc_call and rpc_stream (its life), then rpc_base (gRPC's events), then rpc_life and rpc_work. A
- * stop breaks all calls, because a host takes any answer to WaitTask for the task's end. */
+ * serve.c makes it and runs it on the main thread. Below it are rpc_accept (finds the method),
+ * rpc_call and rpc_stream (the life of a call), rpc_base (gRPC's events), rpc_life and rpc_work. A
+ * stop breaks all calls, because a host takes any answer to WaitTask for the end of the task. */
 #include "plugin/rpc_accept.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
@@ -27,8 +27,8 @@ struct rpc_server {
     struct rpc_acceptor acceptor;
     struct rpc_tag stopped_tag;
     bool started;
-    bool stopped; /* gRPC's own end: it may come before the last events of calls; rpc thread only */
-    _Atomic uint64_t stop_at_us; /* 0: serving; else until when */
+    bool stopped; /* gRPC's server has ended, maybe before the last events; rpc thread only */
+    _Atomic uint64_t stop_at_us; /* 0: serving; else until this time */
 };
 
 static void stopped_event(struct rpc_tag *t, bool ok) {
@@ -38,7 +38,7 @@ static void stopped_event(struct rpc_tag *t, bool ok) {
     s->stopped = true;
 }
 
-/* gRPC's own words, in the form that the host reads; only its errors, by its default. */
+/* Forwards gRPC's own messages to the log. By its default gRPC sends only its errors. */
 static void server_log(gpr_log_func_args *args) {
     log_warn("grpc", NULL, "%s", args->message);
 }
@@ -49,7 +49,8 @@ static grpc_arg int_arg(const char *key, int value) {
     return a;
 }
 
-/* "unix:PATH" is a URI for gRPC, which decodes it: all but plain characters are sent as %XX. */
+/* gRPC takes "unix:PATH" as a URI and decodes it, so all but plain characters
+ * are written as %XX. */
 static void server_address(const char *socket_path, char ret[static ADDRESS_MAX]) {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
@@ -61,12 +62,10 @@ static void server_address(const char *socket_path, char ret[static ADDRESS_MAX]
 
 static int server_listen(struct rpc_server *s, const char *socket_path, struct err *err) {
     grpc_arg args[] = {
-        int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                INT_MAX), /* two streams a task, for as long as it runs */
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1), /* environments and templates */
+        int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, INT_MAX), /* two per task while it runs */
+        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, -1),  /* environments, templates */
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
-        int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES,
-                0), /* a Go host pings with each window it measures */
+        int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0), /* Go hosts ping per measured window */
     };
     grpc_channel_args all = {.num_args = ARRAY_LEN(args), .args = args};
     s->cq = grpc_completion_queue_create_for_next(NULL);
@@ -78,7 +77,7 @@ static int server_listen(struct rpc_server *s, const char *socket_path, struct e
     grpc_server_credentials *creds = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(s->grpc, address, creds);
     grpc_server_credentials_release(creds);
-    /* gRPC does not say why it could not. */
+    /* gRPC does not report the reason. */
     return port > 0 ? 0 : err_set(err, ERR_PLAIN, EADDRINUSE, "cannot listen on %s", socket_path);
 }
 
@@ -119,7 +118,7 @@ void rpc_server_stop(struct rpc_server *s) {
     uint64_t serving = 0;
     if (!atomic_compare_exchange_strong(&s->stop_at_us, &serving, clock_now_us() + STOP_LIMIT_US))
         return;
-    /* The order is gRPC's: no new calls, then an end to those that there are. */
+    /* gRPC requires this order: no new calls first, then the end of the existing calls. */
     grpc_server_shutdown_and_notify(s->grpc, s->cq, &s->stopped_tag);
     grpc_server_cancel_all_calls(s->grpc);
 }
@@ -133,7 +132,7 @@ static gpr_timespec server_next_deadline(struct rpc_server *s) {
                         gpr_time_from_micros(at > now ? (int64_t)(at - now) : 0, GPR_TIMESPAN));
 }
 
-/* Until gRPC has let go, or the time is over. */
+/* Handles events until gRPC has ended, or the time is over. */
 static int server_serve(struct rpc_server *s) {
     while (!s->stopped || s->life.open > 0) {
         grpc_event e = grpc_completion_queue_next(s->cq, server_next_deadline(s), NULL);
@@ -158,8 +157,8 @@ static void server_drain(struct rpc_server *s) {
     }
 }
 
-/* Also waits for handlers that still run, deferred calls that nobody finished, and streams that
- * somebody still refers to. */
+/* Also waits for handlers that still run, for deferred calls that are not finished, and for streams
+ * that are still referred to. */
 int rpc_server_run(struct rpc_server *s) {
     int r = server_serve(s);
     unsigned alive = rpc_life_wait(&s->life, r < 0 ? 0 : atomic_load(&s->stop_at_us));
@@ -175,7 +174,7 @@ void rpc_server_free(struct rpc_server *s) {
         return;
     if (s->started) {
         rpc_server_stop(s);
-        int r = server_serve(s); /* for the case that nobody ran it */
+        int r = server_serve(s); /* in case rpc_server_run() was never called */
         (void)r;
     }
     if (s->cq)

@@ -1,3 +1,7 @@
+/* Converts an error to gRPC's status. rpc_call.c and rpc_stream.c call it.
+ *
+ * This is the only place that maps an error class to a gRPC code. Only ERR_RECOVERABLE has details:
+ * Nomad restarts a task locally only when they contain RecoverableError{true}. */
 #include "plugin/rpc_status.h"
 #include "plugin/rpc_utf8.h"
 

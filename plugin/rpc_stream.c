@@ -1,33 +1,33 @@
-/* Streams: messages in both directions, and the callbacks of who uses the stream.
+/* Streams: messages in both directions, and the callbacks of the stream's user.
  *
- * rpc_accept.c makes a stream; its first message brings the handler to a worker. What happens to a
- * stream only changes its state under the lock. stream_tell() then calls back what has become due,
- * one callback at a time: `busy` belongs to the thread that is at it. Sending is apart from that:
- * one batch at a time, and the status after the last message. */
+ * rpc_accept.c makes a stream. When its first message has arrived, the handler runs on a worker. An
+ * event of a stream only changes its state, under the lock. stream_tell() then calls the callbacks
+ * that are due, one at a time; `busy` belongs to the thread that runs one. Sending is independent
+ * of that: one batch at a time, and the status after the last message. */
 #include "plugin/rpc_queue.h"
 #include "plugin/rpc_stream.h"
 
 #include <grpc/status.h>
 
-/* References: the grpc_call's, one until on_close has returned, the users'. */
+/* References: one of the grpc_call, one until on_close has returned, those of the users. */
 struct rpc_stream {
     struct rpc_base b;
     /* ---- under b.lock ---- */
     const struct rpc_stream_ops *user;
     void *ctx;
-    bool busy;  /* the handler or a callback is at work (or queued): nobody else calls */
-    bool ended; /* on_close was told, or there is none */
+    bool busy;  /* the handler or a callback runs or is queued: no other thread calls one */
+    bool ended; /* on_close was called, or there is none */
     /* from the client */
-    bool opened;          /* the handler was given the first message */
-    bool receiving;       /* a receive is under way */
-    bool message, paused; /* b.received (NULL: the end) is to be told; the user said -EAGAIN */
+    bool opened;          /* the handler got the first message */
+    bool receiving;       /* a receive is outstanding */
+    bool message, paused; /* b.received (NULL: the end) is to be delivered; the user said -EAGAIN */
     bool no_more;         /* the end was received */
-    bool waking;          /* the rpc thread will look what is due */
+    bool waking;          /* the rpc thread will check what is due */
     /* to the client */
     struct rpc_queue queue;
-    bool sending;   /* a batch is under way */
-    bool refused;   /* on_room is owed */
-    bool finishing; /* no sends any more; status goes out behind the queue */
+    bool sending;   /* a batch is outstanding */
+    bool refused;   /* on_room is due */
+    bool finishing; /* no more sends; the status is sent after the queue */
     bool status_sent;
     const struct rpc_status *status;
     struct rpc_status *own_status;
@@ -94,7 +94,7 @@ void rpc_stream_finish(struct rpc_stream *s, const struct err *err) {
         if (st)
             rpc_status_from_err(err, st);
         s->own_status = TAKE_PTR(st);
-        /* Without memory for the text the stream ends all the same, as a failure. */
+        /* When out of memory for the text, the stream still ends, with a failure. */
         s->status = s->own_status ? s->own_status : &no_memory;
         stream_send_next(s);
     }
@@ -106,7 +106,7 @@ void rpc_stream_finish(struct rpc_stream *s, const struct err *err) {
 
 enum stream_due { DUE_NOTHING, DUE_OPEN, DUE_MESSAGE, DUE_ROOM, DUE_CLOSE };
 
-/* Under the lock: what is to be told next. */
+/* Returns the next callback that is due. Under the lock. */
 static enum stream_due stream_due(struct rpc_stream *s) {
     if (s->ended)
         return DUE_NOTHING;
@@ -115,7 +115,7 @@ static enum stream_due stream_due(struct rpc_stream *s) {
     if (s->message && !s->opened)
         return DUE_OPEN;
     if (s->finishing)
-        return DUE_NOTHING; /* nobody listens any more */
+        return DUE_NOTHING; /* the user expects no more callbacks */
     if (s->message && !s->paused)
         return DUE_MESSAGE;
     if (s->refused && rpc_queue_has_room(&s->queue))
@@ -123,7 +123,7 @@ static enum stream_due stream_due(struct rpc_stream *s) {
     return DUE_NOTHING;
 }
 
-/* Under the lock: asks for the client's next message when there is room for it. */
+/* Asks for the client's next message when it can be stored. Under the lock. */
 static void stream_receive_next(struct rpc_stream *s) {
     bool wanted = !s->opened || s->b.method->kind == RPC_BIDI;
     if (wanted && !s->message && !s->receiving && !s->no_more && !s->finishing && !s->b.closed) {
@@ -138,13 +138,13 @@ static void stream_refuse(struct rpc_stream *s, enum err_class cls, const char *
     rpc_stream_finish(s, &err);
 }
 
-/* Without the lock, by whoever holds `busy`. */
+/* Delivers a message. Without the lock, on the thread that holds `busy`. */
 static void stream_tell_message(struct rpc_stream *s) {
     ProtobufCMessage *msg = NULL;
     bool told = s->user && s->user->on_message, bad = false;
     int r = 0;
     pthread_mutex_lock(&s->b.lock);
-    s->paused = true; /* unless resume comes while the callback is still at it */
+    s->paused = true; /* unless resume is called during the callback */
     pthread_mutex_unlock(&s->b.lock);
     if (told && s->b.received) {
         msg = rpc_decode(s->b.received, s->b.method->request);
@@ -167,7 +167,8 @@ static void stream_tell_message(struct rpc_stream *s) {
     pthread_mutex_unlock(&s->b.lock);
 }
 
-/* The first message. True: a worker has it, and `busy` with it. Without the lock. */
+/* Runs the handler with the first message. Without the lock. Returns true when a worker has taken
+ * over the message and `busy`. */
 static bool stream_tell_open(struct rpc_stream *s) {
     if (!s->b.received) {
         stream_refuse(s, ERR_INVALID, "no request message");
@@ -179,7 +180,7 @@ static bool stream_tell_open(struct rpc_stream *s) {
     return r == 0;
 }
 
-/* Under the lock: what is to be told next, noted as told. */
+/* Returns the next callback that is due and marks it as called. Under the lock. */
 static enum stream_due stream_take_due(struct rpc_stream *s) {
     enum stream_due due = stream_due(s);
     if (due == DUE_ROOM)
@@ -191,7 +192,8 @@ static enum stream_due stream_take_due(struct rpc_stream *s) {
     return due;
 }
 
-/* Without the lock, by the thread that holds `busy`. True: a worker has taken `busy` over. */
+/* Makes one callback. Without the lock, on the thread that holds `busy`. Returns true when a worker
+ * has taken over `busy`. */
 static bool stream_tell_one(struct rpc_stream *s, enum stream_due due) {
     if (due == DUE_OPEN)
         return stream_tell_open(s);
@@ -204,7 +206,7 @@ static bool stream_tell_one(struct rpc_stream *s, enum stream_due due) {
     return false;
 }
 
-/* Tells what is due, one after the other. @mine: the caller holds `busy` already. */
+/* Makes all callbacks that are due, one after the other. @mine: the caller holds `busy` already. */
 static void stream_tell(struct rpc_stream *s, bool mine) {
     bool closed = false;
     enum stream_due due;
@@ -213,7 +215,7 @@ static void stream_tell(struct rpc_stream *s, bool mine) {
     while ((mine || !s->busy) && (due = stream_take_due(s)) != DUE_NOTHING) {
         s->busy = true;
         pthread_mutex_unlock(&s->b.lock);
-        mine = !stream_tell_one(s, due); /* a worker may be done with it already */
+        mine = !stream_tell_one(s, due); /* the worker may have finished already */
         closed |= due == DUE_CLOSE;
         pthread_mutex_lock(&s->b.lock);
     }
@@ -222,11 +224,11 @@ static void stream_tell(struct rpc_stream *s, bool mine) {
     stream_receive_next(s);
     pthread_mutex_unlock(&s->b.lock);
     if (closed)
-        rpc_base_unref(&s->b); /* the one that was kept for on_close */
+        rpc_base_unref(&s->b); /* the reference for on_close */
     rpc_base_unref(&s->b);
 }
 
-/* By way of the rpc thread: the caller may hold what a callback needs. */
+/* Resumes through the rpc thread, because the caller may hold a lock that a callback needs. */
 void rpc_stream_resume(struct rpc_stream *s) {
     pthread_mutex_lock(&s->b.lock);
     s->paused = false;
@@ -263,7 +265,7 @@ static void stream_sent(struct rpc_base *b, bool ok) {
     if (ok)
         stream_send_next(s);
     else
-        rpc_queue_drop(&s->queue); /* RECV_CLOSE is on its way */
+        rpc_queue_drop(&s->queue); /* RECV_CLOSE follows */
     pthread_mutex_unlock(&b->lock);
     stream_tell(s, false);
 }
@@ -276,7 +278,7 @@ static void stream_woken(struct rpc_base *b) {
     stream_tell(s, false);
 }
 
-/* On a worker, with `busy` held since the message came. */
+/* Runs on a worker, with `busy` held since the message arrived. */
 static void stream_run(struct rpc_base *b) {
     struct rpc_stream *s = stream_of(b);
     pthread_mutex_lock(&b->lock);
@@ -324,7 +326,7 @@ int rpc_stream_accept(const struct rpc_arrival *a) {
         return -ENOMEM;
     }
     rpc_queue_init(&s->queue);
-    s->opened = !a->method->stream; /* held open: whatever comes is read and forgotten */
+    s->opened = !a->method->stream; /* held open: messages are read and discarded */
     rpc_base_init(&s->b, &stream_ops, a);
     pthread_mutex_lock(&s->b.lock);
     stream_receive_next(s);
@@ -332,7 +334,7 @@ int rpc_stream_accept(const struct rpc_arrival *a) {
     return 0;
 }
 
-/* ---- the small ones ---- */
+/* ---- accessors and references ---- */
 
 void *rpc_stream_app(const struct rpc_stream *s) {
     return s->b.app;

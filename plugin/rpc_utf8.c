@@ -1,8 +1,14 @@
+/* Makes the strings of a message valid UTF-8, in place.
+ *
+ * rpc_base.c mends each encoded message, rpc_status.c each error text. It changes an
+ * encoded message by its wire format: a replacement has the length of the original, so no
+ * length field changes. */
 #include "plugin/rpc_utf8.h"
 
 enum wire { WIRE_VARINT = 0, WIRE_64_BITS = 1, WIRE_LENGTH = 2, WIRE_32_BITS = 5 };
 
-/* Length of the character at @p, 0 when there is none (over-long forms and surrogates included). */
+/* Returns the length of the character at @p, or 0 when it is invalid (also for over-long
+ * forms and surrogates). */
 static size_t utf8_len(const uint8_t *p, size_t left) {
     if (p[0] < 0x80)
         return 1;
@@ -54,7 +60,7 @@ void rpc_utf8_mend_message(uint8_t *bytes, size_t len, const ProtobufCMessageDes
         else if ((key & 7) == WIRE_32_BITS)
             n = 4;
         else
-            n = take_varint(&at, end); /* WIRE_LENGTH: there are no others */
+            n = take_varint(&at, end); /* WIRE_LENGTH: protobuf-c writes no others */
         if (n > (size_t)(end - at))
             return;
         const ProtobufCFieldDescriptor *f =

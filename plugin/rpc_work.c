@@ -1,8 +1,8 @@
 /* The workers: one pool, and a gate before it for each lane.
  *
- * rpc_base.c brings each call's handler here. A lane has at most its number of workers; what comes
- * while all of them are busy queues at the gate, and a worker that is done takes the next one. The
- * workers that no lane can take are there for RPC_QUICK. */
+ * rpc_base.c queues each call's handler here. A lane has at most its number of workers. While all
+ * of them are busy, further handlers queue at the gate, and a worker that is done takes the next
+ * one. The workers that no lane can use serve RPC_QUICK. */
 #include "plugin/rpc_work.h"
 #include "paddock/cleanup.h"
 #include "paddock/pool.h"
@@ -11,13 +11,13 @@
 
 struct gate {
     unsigned running;
-    struct rpc_job *first, **last; /* those that wait */
+    struct rpc_job *first, **last; /* the queue */
 };
 
 struct rpc_work {
     struct pool *pool;
     pthread_mutex_t lock;
-    struct gate gates[RPC_LANES]; /* RPC_QUICK and RPC_INLINE do not use theirs */
+    struct gate gates[RPC_LANES]; /* RPC_QUICK and RPC_INLINE use none */
 };
 
 static const unsigned limits[RPC_LANES] = {
@@ -52,7 +52,7 @@ static void work_quick(void *ctx) {
     j->run(j);
 }
 
-/* The next one that waits; NULL: the lane has a worker less. */
+/* Returns the next handler in the queue of the lane. NULL: the lane now has one worker less. */
 static struct rpc_job *work_next(struct rpc_work *w, enum rpc_lane lane) {
     struct gate *g = &w->gates[lane];
     pthread_mutex_lock(&w->lock);
@@ -77,7 +77,8 @@ static void work_in_lane(void *ctx) {
     while ((j = work_next(w, lane)));
 }
 
-/* True: @j waits in its lane. Otherwise a worker is counted for it. */
+/* Queues @j when its lane is full and returns true. Otherwise counts a worker for it
+ * and returns false. */
 static bool work_queue(struct rpc_work *w, struct rpc_job *j) {
     struct gate *g = &w->gates[j->lane];
     pthread_mutex_lock(&w->lock);

@@ -1,10 +1,10 @@
-/* Chooses the folder for what outlives one plugin process: control socket, log pump, mount points.
- * serve.c asks at start, the commands ask where to look.
+/* Chooses the folder for everything that outlives one plugin process: control socket, log pump,
+ * mount points. serve.c calls it at start, and the commands to find running drivers.
  *
- * Everything in the folder is trusted, so it must belong to the user of this process, and nobody
- * else may open it: a lock that another user holds would keep the control socket closed. A folder
- * with another mode is therefore given mode 0700, also by the commands. An agent that
- * is not root cannot make a folder in /run. It can use one that the administrator made for it, or
+ * Everything in the folder is trusted. It must therefore belong to the user of this process,
+ * and no other user may open it: a lock that another user holds would keep the control socket
+ * closed. A folder with another mode is given mode 0700, also by the commands. An agent that is
+ * not root cannot make a folder in /run. It can use one that the administrator made for it, or
  * its XDG_RUNTIME_DIR. */
 #include "plugin/run_dir.h"
 
@@ -23,7 +23,7 @@ static bool may_make(const char *path) {
     return copy && faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) == 0;
 }
 
-/* Gives the folder of this user mode 0700. Otherwise says in @why what is wrong. */
+/* Gives this user's folder mode 0700. On failure writes the reason to @why. */
 static void make_private(const char *path, char why[static WHY_MAX]) {
     struct stat st;
     AUTO_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -35,7 +35,7 @@ static void make_private(const char *path, char why[static WHY_MAX]) {
         snprintf(why, WHY_MAX, "its mode cannot be made 0700: %s", strerror(errno));
 }
 
-/* Whether @path is this user's folder, or can be made. Otherwise says in @why what it is. */
+/* True when @path is this user's folder, or can be made. Otherwise writes the reason to @why. */
 static bool is_usable(const char *path, char why[static WHY_MAX]) {
     struct stat st;
     why[0] = '\0';

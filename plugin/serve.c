@@ -2,9 +2,8 @@
  *
  * main.c calls serve_main() when an agent has started the program. It makes the driver and the gRPC
  * server, prints go-plugin's handshake line, and runs the server on the main thread until Shutdown
- * or SIGTERM. Containers and the log pump go on after it. The process must end within 2 s of
- * Shutdown, because the host then kills it; so a timer ends it when an orderly end takes too long.
- */
+ * or SIGTERM. Containers and the log pump keep running afterwards. The host kills the process 2 s
+ * after Shutdown, so a timer ends the process when an orderly end takes too long. */
 #include "plugin/serve.h"
 #include "plugin/checker.h"
 #include "plugin/control.h"
@@ -32,16 +31,16 @@
 #include <sys/time.h>
 
 #define METRICS_MAX (16u << 20)
-/* From the end of the calls to the end of the process, for the host kills what lives 2 s after its
- * order. */
+/* From the end of the calls to the end of the process. The host kills a process that still lives
+ * 2 s after Shutdown. */
 #define LEAVE_LIMIT_US 300000
 
 struct serve {
     char name[HANDSHAKE_NAME_MAX], program[PATH_MAX];
-    char run_dir[RUN_DIR_MAX]; /* "" = no folder can be used */
+    char run_dir[RUN_DIR_MAX]; /* "" = no folder is usable */
     struct driver *driver;
-    struct control *control; /* made when the driver comes to life */
-    struct checker *checker; /* these two: of the control's thread; NULL = out of memory */
+    struct control *control; /* made when the driver is activated */
+    struct checker *checker; /* these two: control's thread only; NULL = out of memory */
     struct machine *machine;
     struct handshake_socket socket;
     struct svc_base base;
@@ -57,10 +56,10 @@ static void serve_leave(int sig) {
     _exit(0);
 }
 
-/* Before the first thread. A terminal's Ctrl-C reaches us with the agent, which then ends us in its
- * own way; its SIGHUP, too, which to the agent means that its configuration is to be read again.
- * SIGPIPE comes when the agent has died and nobody reads our log: tasks go on, and so do we.
- * SIGTERM is taken by a thread. */
+/* Before the first thread. Ctrl-C and SIGHUP of a terminal reach this process and the agent. After
+ * Ctrl-C the agent ends us in its own way; SIGHUP makes the agent read its configuration again.
+ * SIGPIPE arrives when the agent has died and the log has no reader: tasks go on, and so does the
+ * plugin. A thread handles SIGTERM. */
 static void serve_init_process(sigset_t *ret_term) {
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -72,14 +71,14 @@ static void serve_init_process(sigset_t *ret_term) {
     umask(077);
     if (log_never_wait() < 0)
         log_debug("plugin", NULL, "the log waits for its reader");
-    /* A task costs up to a dozen fds (cpuset, stats, FIFOs): the soft limit of 1,024 is soon
-     * reached. */
+    /* A task needs up to a dozen fds (cpuset, stats, FIFOs), so the soft limit of
+     * 1,024 is reached soon. */
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files); /* refused: as it was */
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* when refused, nothing changes */
     }
-    /* Up to 128 workers come and go: an arena for each would keep their garbage for good. */
+    /* Up to 128 workers come and go. An arena for each would keep their garbage for ever. */
     mallopt(M_ARENA_MAX, 2);
 }
 
@@ -134,7 +133,7 @@ static json_t *serve_check(void *ctx) {
     return s->checker ? checker_last(s->checker) : NULL;
 }
 
-/* Without its control socket the driver does all of its work: a warning is enough. */
+/* Without its control socket the driver does all of its work, so a warning is enough. */
 static void serve_activated(void *ctx, struct loop *loop, const char *metrics_listen) {
     struct serve *s = ctx;
     struct control_options o = {.dir = s->run_dir,
@@ -154,7 +153,8 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
     code_pages_release();
 }
 
-/* The agent starts another process, which recovers the tasks; containers and log pump go on. */
+/* Exits. The agent starts another process, which recovers the tasks; containers
+ * and log pump go on. */
 static void serve_broken(void *ctx, const char *why) {
     struct serve *s = ctx;
     log_error("plugin", LOG_KV("errno", why),
@@ -178,8 +178,8 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
     int r = serve_program(s->program, err);
     if (r < 0)
         return r;
-    /* Without a folder the plugin starts all the same: an agent does not start without its
-     * plugins. */
+    /* The plugin starts even without a folder, because an agent does not start
+     * without its plugins. */
     struct err unfit = {.set = false};
     if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), s->run_dir, &unfit) < 0)
         log_error("plugin", NULL, "%s", unfit.text);
@@ -223,7 +223,7 @@ static void serve_done(struct serve *s, bool calls_ended) {
     handshake_socket_remove(&s->socket);
     control_unlink(s->control);
     if (!calls_ended)
-        _exit(0); /* somebody still uses what we would free */
+        _exit(0); /* other threads still use what would be freed */
     setitimer(ITIMER_REAL, &limit, NULL);
     rpc_server_free(s->server);
     driver_free(s->driver);

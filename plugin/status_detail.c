@@ -1,4 +1,7 @@
-/* The text of `paddock status TASK`; cli_status.c calls it with the running driver's document. */
+/* The text of `paddock status TASK`: all values of one task.
+ *
+ * cli_status.c calls it with the running driver's document. The document lists a task in three
+ * places (the cpuset, the container, the log pump), and status_detail_find() merges them. */
 #include "plugin/status_detail.h"
 
 #include "plugin/cli_ask.h"
@@ -27,7 +30,7 @@ static bool is_named(const json_t *task, const char *name) {
            strcmp(cli_text(task, "task_id"), name) == 0;
 }
 
-/* The entry of @list whose @key is @value; NULL = there is none. */
+/* Returns the entry of @list whose @key is @value, or NULL when none exists. */
 static json_t *entry_of(const json_t *list, const char *key, const char *value) {
     json_t *entry;
     size_t i;

@@ -1,5 +1,5 @@
 /* Draws the map of cores that `paddock status` shows below its table; cli_status.c calls it. The
- * page for the browser draws the same from the same document (web_page.c). */
+ * page for the browser draws the same map from the same document (web_page.c). */
 #include "plugin/status_map.h"
 
 #include "plugin/core_map.h"
@@ -53,7 +53,7 @@ static int put_node(void *ctx, int id, const struct cpuset *cpus, const json_t *
     return r < 0 ? r : buf_puts(l->out, "\n");
 }
 
-/* Which letter is which task. */
+/* Lists which letter is which task. */
 static int put_key(struct line *l) {
     const json_t *task;
     size_t i;

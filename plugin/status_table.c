@@ -1,6 +1,8 @@
-/* Every cell is made first, then columns are narrowed by a list of steps until the line fits, then
- * it is written. In the bar of the machine's CPUs one letter stands for several CPUs where there
- * are more than it has room for: the worst of them. */
+/* The table of `paddock status`; cli_status.c calls it.
+ *
+ * Each cell is formatted first. Then a list of steps narrows columns until the line fits, and the
+ * lines are written. The bar shows the machine's CPUs. When it has less room than CPUs, a letter
+ * stands for several of them and shows the worst state. */
 #include "plugin/status_table.h"
 
 #include "paddock/cpuset.h"
@@ -26,7 +28,8 @@ static const struct {
     [LAST] = {"LAST", 40},
 };
 
-/* What goes first where the terminal is narrow; 0 = the whole column. */
+/* The order in which columns are narrowed when the terminal is too narrow; 0 = the
+ * column is omitted. */
 static const struct {
     enum column column;
     size_t width;
@@ -45,7 +48,7 @@ struct table {
     const json_t *tasks;
     unsigned cpus;
     int64_t now_ns;
-    size_t width[COLUMNS]; /* 0 = left out */
+    size_t width[COLUMNS]; /* 0 = omitted */
 };
 
 /* ---- text ---- */
@@ -61,7 +64,7 @@ static size_t characters(const char *text) {
     return n;
 }
 
-/* Bytes of the first @n characters. */
+/* Returns the number of bytes of the first @n characters. */
 static size_t bytes_of(const char *text, size_t n) {
     size_t i = 0;
     for (; text[i]; i++)
@@ -70,7 +73,8 @@ static size_t bytes_of(const char *text, size_t n) {
     return i;
 }
 
-/* @text of another's making: no line ends, no escape sequences. */
+/* Copies @text, which others have written. Control characters become '?', so a cell has no line
+ * ends and no escape sequences. */
 static void set_cell(char cell[CELL_MAX], const char *text) {
     size_t n = 0;
     for (; *text && n + 1 < CELL_MAX; text++)
@@ -85,7 +89,7 @@ static void parse_set(const char *text, struct cpuset *ret) {
         *ret = (struct cpuset){{0}};
 }
 
-/* The worst of the CPUs @first to @end - 1. */
+/* Returns the worst state of the CPUs @first to @end - 1. */
 static char bar_letter(const struct cpuset *wanted, const struct cpuset *actual, unsigned first,
                        unsigned end) {
     bool has = false, lacks = false;
@@ -99,13 +103,13 @@ static char bar_letter(const struct cpuset *wanted, const struct cpuset *actual,
     return lacks ? 'o' : has ? '#' : '.';
 }
 
-/* How many letters a bar of at most @most has. */
+/* Returns the number of letters of a bar of at most @most letters. */
 static size_t bar_length(unsigned cpus, size_t most, unsigned *ret_per_letter) {
     *ret_per_letter = (unsigned)((cpus + most - 1) / most);
     return *ret_per_letter ? (cpus + *ret_per_letter - 1) / *ret_per_letter : 0;
 }
 
-/* Empty when nobody knows what the task has. */
+/* Draws the bar. It is empty when the task's CPUs are unknown. */
 static void draw_bar(struct row *row, unsigned cpus, size_t most) {
     unsigned per = 0;
     size_t n = most && !cpuset_is_empty(&row->actual) ? bar_length(cpus, most, &per) : 0;
@@ -150,11 +154,11 @@ static void fill_row(struct row *row, const struct table *t, const json_t *task)
     parse_set(cli_text(task, "wanted"), &row->wanted);
     parse_set(cli_text(task, "actual"), &row->actual);
     if (cpuset_is_empty(&row->wanted))
-        row->wanted = row->actual; /* nothing is wanted: nothing is wrong */
+        row->wanted = row->actual; /* nothing is wanted, so nothing is wrong */
     draw_bar(row, t->cpus, t->width[CPUS]);
 }
 
-/* ---- the fit ---- */
+/* ---- fitting the columns ---- */
 
 static size_t line_width(const struct table *t) {
     size_t sum = 0;
@@ -197,7 +201,7 @@ static int put_cell(struct buf *out, const char *text, size_t width, bool last, 
     size_t have = characters(text), pad = have < width ? width - have : 0;
     if (right)
         return buf_printf(out, "%*s%s%s", (int)pad, "", text, last ? "" : "  ");
-    if (have > width) /* cut */
+    if (have > width) /* too long: cut */
         return buf_printf(out, "%.*s~%s", (int)bytes_of(text, width - 1), text, last ? "" : "  ");
     return buf_printf(out, "%s%*s", text, last ? 0 : (int)(pad + GAP), "");
 }

@@ -1,8 +1,8 @@
 /* Nomad's base plugin service: PluginInfo, ConfigSchema, SetConfig.
  *
  * The agent calls all three on each start of the plugin. It also calls them on a plugin that it
- * starts only to look at it; such a SetConfig comes without nomad_config, and the driver then
- * checks the values and does nothing else. */
+ * starts only to inspect it. That SetConfig comes without nomad_config, and the driver then only
+ * checks the values. */
 #include "plugin/svc_base.h"
 
 #include "paddock/config.h"
@@ -13,8 +13,8 @@
 
 #define BASE_SERVICE "/hashicorp.nomad.plugins.base.proto.BasePlugin/"
 
-/* Nomad takes us instead of its built-in driver of the same name because 0.2.0 is more than its
- * 0.1.0. */
+/* Nomad prefers the plugin with the higher version. The built-in driver reports 0.1.0, so
+ * 0.2.0 replaces it. */
 static void plugin_info(struct rpc_call *c, const ProtobufCMessage *req) {
     const struct svc_base *app = rpc_call_app(c);
     char *api[] = {(char *)"v0.1.0"};
@@ -41,7 +41,8 @@ static void config_schema(struct rpc_call *c, const ProtobufCMessage *req) {
     hclspec_free(out.spec);
 }
 
-/* What the client calls a core's speed: the base where it is known, else the better guess. */
+/* Returns the speed that the client uses for a core: the base speed when known,
+ * else the estimate. */
 static uint64_t core_mhz(const Base__ClientTopologyCore *core) {
     if (core->base_speed > 0)
         return core->base_speed;

@@ -1,3 +1,6 @@
+/* Small conversions for the handlers in svc_driver.c, svc_task.c and svc_exec.c.
+ *
+ * A duration that does not fit becomes 0, which the handlers treat like an absent one. */
 #include "plugin/svc_common.h"
 
 int64_t svc_duration_us(const Google__Protobuf__Duration *d) {

@@ -1,4 +1,7 @@
-/* What concerns the driver as a whole: schema, capabilities, fingerprint, task events, networks. */
+/* The handlers for the driver as a whole: schema, capabilities, fingerprint, task events, networks.
+ * driver_table.c lists them.
+ *
+ * The two streams, Fingerprint and TaskEvents, stay open as long as the plugin lives. */
 #include "plugin/svc.h"
 #include "plugin/svc_common.h"
 
@@ -22,8 +25,8 @@ void svc_init(struct rpc_call *c, const ProtobufCMessage *req) {
     rpc_reply(c, &out.base);
 }
 
-/* The process is ended by GRPCController.Shutdown, which follows; no container is touched by
- * either. */
+/* Ends nothing: GRPCController.Shutdown follows and ends the process. Neither of them
+ * touches a container. */
 void svc_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Driver__ShutdownResponse out = DRIVER__SHUTDOWN_RESPONSE__INIT;
@@ -81,7 +84,7 @@ static void listener_close(struct rpc_stream *s, void *ctx) {
 
 static const struct rpc_stream_ops listener_ops = {.on_close = listener_close};
 
-/* NULL without memory: the stream is finished with an error then. */
+/* Returns NULL when out of memory; the stream is then finished with an error. */
 static struct listener *listener_new(struct rpc_stream *s) {
     struct listener *l = calloc(1, sizeof(*l));
     if (!l) {
@@ -113,7 +116,8 @@ static void fill_attribute(const struct driver_attr *a, Structs__Attribute *out)
     }
 }
 
-/* A full queue means that the agent does not read: the next fingerprint is as good. */
+/* A full queue means that the agent does not read. It loses nothing: the next
+ * fingerprint is as good. */
 static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
     struct listener *l = ctx;
     Structs__Attribute values[DRIVER_ATTRS_MAX];
@@ -134,8 +138,8 @@ static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
         log_warn("fingerprint", NULL, "out of memory, retrying");
 }
 
-/* Ending this stream makes the agent open it again at once, for ever: a driver that cannot start is
- * told as an unhealthy fingerprint on a stream that stays. */
+/* Reports a driver that cannot start as an unhealthy fingerprint and keeps the stream open. If the
+ * stream ended, the agent would open it again immediately, for ever. */
 static void tell_undetected(struct listener *l, const struct err *err) {
     struct driver_fingerprint f = {.health = DRIVER_UNDETECTED};
     snprintf(f.description, sizeof(f.description), "%.255s", err->text);

@@ -1,4 +1,8 @@
-/* ExecTask and ExecTaskStreaming. */
+/* The handlers ExecTask and ExecTaskStreaming: run a command in a task's container.
+ * driver_table.c lists them.
+ *
+ * ExecTask collects the output and answers once. ExecTaskStreaming moves bytes in both directions;
+ * see the section "streaming" for its flow control. */
 #include "plugin/svc.h"
 #include "plugin/svc_common.h"
 
@@ -9,7 +13,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* The list as argv: borrowed strings, NULL at its end; free(). */
+/* Copies the list to an argv: borrowed strings, NULL at its end. Owner: caller, free(). */
 static const char **argv_of(size_t n, char **v) {
     const char **argv = calloc(n + 1, sizeof(*argv));
     for (size_t i = 0; argv && i < n; i++)
@@ -42,9 +46,10 @@ void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
 }
 
 /* ---- streaming ----
- * Output that finds the stream's queue full waits here (at most what one read of the driver held);
- * the driver is paused until there is room. `lock` orders it with what comes after: the end is sent
- * behind it. */
+ *
+ * Output that does not fit into the stream's queue waits here; it is at most what one read of the
+ * driver returned. The driver is paused until the queue has room. `lock` keeps the order: the end
+ * is sent after the output. */
 
 struct waiting {
     struct waiting *next;
@@ -59,7 +64,7 @@ struct exec {
     pthread_mutex_t lock;
     struct waiting *first, **last;
     struct task_exit exit;
-    struct err err; /* of the end */
+    struct err err; /* sent at the end */
 };
 
 static void exec_free(struct exec *x) {
@@ -101,7 +106,7 @@ static int send_end(struct exec *x) {
     return r;
 }
 
-/* Under the lock. Sends what waits; 0 all gone; -EAGAIN; other -errno. */
+/* Sends the waiting output. Under the lock. Returns 0 when all was sent; -EAGAIN; other -errno. */
 static int send_waiting(struct exec *x) {
     while (x->first) {
         struct waiting *w = x->first;
@@ -116,7 +121,8 @@ static int send_waiting(struct exec *x) {
     return 0;
 }
 
-/* Takes all: sent, or put behind what waits (-EAGAIN then). */
+/* Sends the data, or appends a copy to the waiting output and returns -EAGAIN. The data is
+ * accepted in both cases. */
 static int send_or_wait(struct exec *x, int channel, const char *data, size_t len) {
     pthread_mutex_lock(&x->lock);
     int r = send_waiting(x);
@@ -174,13 +180,13 @@ static void on_room(struct rpc_stream *s, void *ctx) {
         driver_exec_resume(x->driver);
 }
 
-/* -EAGAIN: the process does not read its stdin; the same message comes again. */
+/* Returns -EAGAIN when the process does not read its stdin; the same message is
+ * then offered again. */
 static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *msg) {
     struct exec *x = ctx;
     const Driver__ExecTaskStreamingRequest *in = (const Driver__ExecTaskStreamingRequest *)msg;
     if (!in)
-        return 0; /* the host does not end its side when its input ends: nor does this mean anything
-                   */
+        return 0; /* not the end of input: the host never ends its side for that */
     if (in->tty_size)
         driver_exec_resize(x->driver, (unsigned)in->tty_size->height,
                            (unsigned)in->tty_size->width);
@@ -189,7 +195,7 @@ static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *m
                                   in->stdin_op->data.len);
         if (r == -ENOBUFS)
             return -EAGAIN;
-        if (r < 0) { /* beyond all bounds: the command must not go on without it */
+        if (r < 0) { /* too much input: the command must not go on without it */
             struct err err = {0};
             err_set(&err, ERR_PLAIN, -r, "input of %zu bytes: %s", in->stdin_op->data.len,
                     strerror(-r));
@@ -243,5 +249,5 @@ void svc_exec_task_streaming(struct rpc_stream *s, const ProtobufCMessage *req) 
     if (open_exec(s, x, in->setup, &err) < 0)
         rpc_stream_finish(s, &err);
     else
-        (void)on_message(s, x, &in->base); /* nothing waits yet: it is taken */
+        (void)on_message(s, x, &in->base); /* the buffer is still empty, so the input is accepted */
 }

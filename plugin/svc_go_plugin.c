@@ -1,8 +1,8 @@
 /* The services of go-plugin itself: health check, shutdown, stdio, broker.
  *
- * The host's library uses them, not Nomad's code. Stdio and broker have no content here: the driver
- * logs to its stderr and opens no further connections. Their streams are held open, because the
- * host logs an error when they end. */
+ * The host's library calls them, not Nomad's code. Stdio and broker have no content here, because
+ * the driver logs to its stderr and opens no further connections. Their streams are held open,
+ * because the host logs an error when they end. */
 #include "plugin/svc_go_plugin.h"
 
 #include "google/empty.pb-c.h"
@@ -24,8 +24,8 @@ static void health_check(struct rpc_call *c, const ProtobufCMessage *req) {
     rpc_reply(c, &out.base);
 }
 
-/* The host waits without a deadline for this answer and 2 s for our end. No container is touched.
- */
+/* The host waits for this answer without a deadline, then 2 s for our end. No
+ * container is touched. */
 static void controller_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Goplugin__Empty out = GOPLUGIN__EMPTY__INIT;
@@ -38,8 +38,8 @@ static const struct rpc_method rows[] = {
      &health__health_check_request__descriptor, .unary = health_check},
     {"/plugin.GRPCController/Shutdown", RPC_UNARY, RPC_INLINE, &goplugin__empty__descriptor,
      .unary = controller_shutdown},
-    /* Opened by the host at once; ended they cost a line in its log, and nothing is ever said on
-       them. */
+    /* The host opens them immediately. Nothing is ever sent on them. If they ended, the
+     * host would log a line. */
     {"/plugin.GRPCStdio/StreamStdio", RPC_STREAM, RPC_INLINE, &google__protobuf__empty__descriptor,
      .stream = NULL},
     {"/plugin.GRPCBroker/StartStream", RPC_BIDI, RPC_INLINE, &goplugin__conn_info__descriptor,

@@ -1,5 +1,8 @@
-/* A task's life on the wire: each handler decodes, calls the driver, encodes. What Nomad
- * dereferences without a look (result, handle.config, agg_resource_usage) is always there. */
+/* The handlers for one task, from StartTask to DestroyTask. driver_table.c lists them.
+ *
+ * Each handler decodes the request, calls the driver and encodes the answer. Nomad dereferences
+ * some parts of the answers without a check (result, handle.config, agg_resource_usage), so they
+ * are always present. */
 #include "plugin/svc.h"
 #include "plugin/svc_common.h"
 
@@ -11,7 +14,7 @@
 
 #include <string.h>
 
-#define HANDLE_VERSION 1 /* as the built-in driver's, for tasks move between the two */
+#define HANDLE_VERSION 1 /* as in the built-in driver, because tasks move between the two */
 
 /* ---- NetworkOverride ---- */
 
@@ -105,7 +108,7 @@ void svc_recover_task(struct rpc_call *c, const ProtobufCMessage *req) {
     rpc_reply(c, &out.base);
 }
 
-/* ---- WaitTask: costs no thread; the store's waiter finishes the call ---- */
+/* ---- WaitTask: occupies no thread; the store's waiter finishes the call ---- */
 
 struct wait {
     struct rpc_call *call;
@@ -123,7 +126,7 @@ static void wait_done(void *ctx, const struct task_exit *exit) {
     rpc_reply(w->call, &out.base);
 }
 
-/* The client has gone: nobody sees what this answers, but it must be answered. */
+/* The client has disconnected. No one reads this answer, but the call must be finished. */
 static void wait_cancelled(struct rpc_call *c, void *ctx) {
     struct wait *w = ctx;
     if (store_wait_cancel(w->task, &w->waiter)) {
@@ -154,7 +157,7 @@ void svc_wait_task(struct rpc_call *c, const ProtobufCMessage *req) {
         rpc_fail(c, &err);
 }
 
-/* ---- the rest of the life ---- */
+/* ---- the other methods of a task ---- */
 
 struct stop {
     struct rpc_call *call;
@@ -182,7 +185,7 @@ static void stop_release(void *ctx) {
     free(x);
 }
 
-/* As WaitTask: it costs no thread while the task takes its time to end. */
+/* Like WaitTask, this occupies no thread while the task takes its time to end. */
 void svc_stop_task(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__StopTaskRequest *in = (const Driver__StopTaskRequest *)req;
     struct stop *x = calloc(1, sizeof(*x));
@@ -299,8 +302,8 @@ static void stats_close(struct rpc_stream *s, void *ctx) {
 static const struct rpc_stream_ops stats_ops = {.on_close = stats_close};
 
 static void fill_cpu(Driver__CPUUsage *cpu, const struct driver_stats *s) {
-    /* Those that `nomad alloc status -stats` has a column for. It puts the values under wrong
-     * headings when another field is listed. Total ticks are sent, but not listed. */
+    /* The fields for which `nomad alloc status -stats` has a column. When another field is listed,
+     * it shows the values under wrong headings. Total ticks are sent, but not listed. */
     static Driver__CPUUsage__Fields fields[] = {
         DRIVER__CPUUSAGE__FIELDS__SYSTEM_MODE,       DRIVER__CPUUSAGE__FIELDS__USER_MODE,
         DRIVER__CPUUSAGE__FIELDS__THROTTLED_PERIODS, DRIVER__CPUUSAGE__FIELDS__THROTTLED_TIME,
@@ -364,7 +367,7 @@ static void on_stats(void *ctx, const struct driver_stats *s) {
     stats.agg_resource_usage = &usage;
     Driver__TaskStatsResponse out = DRIVER__TASK_STATS_RESPONSE__INIT;
     out.stats = &stats;
-    /* A full queue: the next sample is as good. */
+    /* When the queue is full, the sample is dropped: the next one is as good. */
     if (rpc_stream_send(x->stream, &out.base) == -ENOMEM)
         log_debug("stats", LOG_KV("task_id", x->task_id), "out of memory, ignoring");
 }

@@ -1,14 +1,14 @@
 /* Copies a TaskConfig message of the host into the driver's own struct.
  *
- * svc_task.c calls it for StartTask and RecoverTask. Nothing of the copy points into the message. A
- * host may leave out any part of it, so each submessage can be NULL. Maps are sorted by key,
+ * svc_task.c calls it for StartTask and RecoverTask. The copy does not point into the message. A
+ * host may omit any part of the message, so each submessage can be NULL. Maps are sorted by key,
  * because the order of a Go map changes with each message. */
 #include "task_decode.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* One result for many copies: the first failure stays. */
+/* Copies one text. @r is shared by many copies: the first failure is kept. */
 static void copy(char **dst, const char *text, int *r) {
     *dst = strdup(text ? text : "");
     if (!*dst)
@@ -20,7 +20,8 @@ static void copy_list(struct strv *dst, size_t n, char **v, int *r) {
         *r = strv_add(dst, v[i]);
 }
 
-/* The three map types of a task have the same shape; protobuf-c gives each a struct of its own. */
+/* The three map types of a task have the same layout; protobuf-c makes a
+ * struct for each of them. */
 struct entry {
     ProtobufCMessage base;
     char *key, *value;
@@ -41,8 +42,8 @@ static int compare_ranked(const void *a, const void *b) {
     return c ? c : (x->at > y->at) - (x->at < y->at);
 }
 
-/* Sorted by key; of equal keys the last one counts. Not by kvs_set, whose search makes a large
- * environment a matter of seconds. */
+/* Copies a map, sorted by key. Of equal keys the last one counts. kvs_set() is not used, because
+ * its search would take seconds for a large environment. */
 static int copy_map(struct kvs *dst, size_t n, void *entries) {
     struct entry **in = entries;
     AUTO_FREE struct ranked *order = calloc(n + 1, sizeof(*order));

@@ -1,7 +1,8 @@
-/* Routes of the metrics listener; plugin/control.c calls web_answer with what a client sent.
+/* The routes of the metrics listener; plugin/control.c calls web_answer() with the bytes
+ * that a client sent.
  *
- * Everything here is read-only. A request must name this machine in its Host header, so that a page
- * of another origin whose name was pointed at 127.0.0.1 reads nothing. */
+ * All routes are read-only. A request must name this machine in its Host header. So a page of
+ * another origin whose name was pointed at 127.0.0.1 cannot read anything. */
 #include "plugin/web.h"
 
 #include "plugin/http.h"

@@ -1,8 +1,8 @@
-/* Draws the page that plugin/web.c serves at "/". Pure: a status document goes in, HTML comes out.
+/* Draws the page that plugin/web.c serves at "/": converts a status document to HTML. Pure.
  *
- * The page has no script, so a text that got past the escaping could still run nothing. It is
- * loaded anew every five seconds. Colours: each task that holds cores has one of twelve; a CPU that
- * a task runs on against its set is striped. */
+ * The page has no script, so even a text that escaped the escaping could run nothing. The browser
+ * loads the page again every five seconds. Colours: each task that holds cores has one of twelve. A
+ * CPU that a task runs on against its set is striped. */
 #include "plugin/web_page.h"
 
 #include "plugin/cli_ask.h"
@@ -15,11 +15,12 @@
 
 #define COLOURS 12u
 #define BINS 30u
-#define BIN_NS (120 * INT64_C(1000000000)) /* 30 of them are the last hour */
+#define BIN_NS (120 * INT64_C(1000000000)) /* 30 bins are the last hour */
 
 /* ---- text ---- */
 
-/* Also control characters (C0, DEL and C1, which UTF-8 writes as C2 80 to C2 9F) become "?". */
+/* Appends @text escaped for HTML. Control characters become "?": C0, DEL, and C1, which is C2 80
+ * to C2 9F in UTF-8. */
 static int put_text(struct buf *b, const char *text) {
     int r = 0;
     for (; *text && r == 0; text++) {
@@ -53,7 +54,7 @@ static json_int_t number(const json_t *o, const char *key) {
     return json_integer_value(get(o, key));
 }
 
-/* "3 s", "12 min", "4 h", "9 d" */
+/* Writes an age: "3 s", "12 min", "4 h", "9 d". */
 static void age_text(int64_t ns, char *out, size_t size) {
     int64_t s = ns < 0 ? 0 : ns / 1000000000;
     if (s < 120)
@@ -153,7 +154,7 @@ static int put_map(struct buf *b, const struct core_map *m, const json_t *machin
 
 /* ---- tasks ---- */
 
-/* How good a state is. */
+/* Returns the CSS class that shows how good a state is. */
 static const char *class_of_state(const char *state) {
     static const char *const bad[] = {"failed", "spilled", "no-cpu", "contested", "unmanaged"};
     static const char *const good[] = {"pinned", "unit-unsynced"};
@@ -166,7 +167,7 @@ static const char *class_of_state(const char *state) {
     return "warn";
 }
 
-/* The corrections of the last hour, summed up from left to right. */
+/* Appends a curve of the corrections of the last hour, summed up from left to right. */
 static int put_curve(struct buf *b, const json_t *history, int64_t now_ns) {
     unsigned bins[BINS] = {0}, sum = 0, total = 0;
     const json_t *fix;
@@ -288,7 +289,7 @@ static int put_tasks(struct buf *b, const json_t *doc, int64_t now_ns) {
     return r < 0 ? r : buf_puts(b, "</tbody></table></div></section>");
 }
 
-/* ---- what was checked ---- */
+/* ---- results of the check ---- */
 
 static int put_result(struct buf *b, const json_t *result) {
     const char *verdict = cli_text(result, "verdict");
