@@ -1,8 +1,10 @@
-/* Where dockerd is, and which version of its API is spoken.
+/* Finds dockerd's endpoint and the version of its API to use. All other files of this folder
+ * use it.
  *
  * Endpoint: the configured one, else DOCKER_HOST with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY as
- * Docker's own client reads them, else the default socket. Version: min(the server's, ours), asked
- * once by /_ping, forgotten when a connection is lost. */
+ * Docker's own client reads them, else the default socket. Version: the smaller one of the server's
+ * and ours. /_ping is asked once; the answer is dropped when a connection is lost, because dockerd
+ * may come back as another version. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/parse.h"
@@ -13,7 +15,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
-#define PEER_LIMIT_SEC 10 /* for a daemon that accepts nothing */
+#define PEER_LIMIT_SEC 10 /* limit for a daemon that accepts no connection */
 #define DEFAULT_ENDPOINT "unix:///var/run/docker.sock"
 
 static const char *text_or(const char *text, const char *otherwise) {
@@ -27,7 +29,7 @@ static int set_text(char **dst, const char *text) {
     return *dst ? 0 : -ENOMEM;
 }
 
-/* "scheme://host:port" into d->base. */
+/* Stores "scheme://host:port" in d->base. */
 static int set_tcp(struct docker *d, const char *endpoint, const char *rest, struct err *err) {
     size_t len = strlen(rest);
     if (len > 0 && rest[len - 1] == '/')
@@ -64,8 +66,8 @@ static int set_endpoint(struct docker *d, const char *endpoint, struct err *err)
     return set_tcp(d, endpoint, rest + 3, err);
 }
 
-/* As Docker's client: a folder of certificates switches TLS on, DOCKER_TLS_VERIFY the verification.
- */
+/* The same as Docker's client: a folder of certificates switches TLS on, DOCKER_TLS_VERIFY
+ * the verification. */
 static int set_tls_from_env(struct docker *d) {
     const char *dir = getenv("DOCKER_CERT_PATH");
     const char *verify = getenv("DOCKER_TLS_VERIFY");

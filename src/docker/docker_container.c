@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A call whose answer must be a JSON object (or array). */
+/* Makes a call whose answer must be a JSON object (or array). */
 static int get_json(struct docker *d, const struct call *call, const char *path, json_t **ret,
                     struct err *err) {
     struct docker_request rq = {.method = "GET", .path = path};
@@ -71,7 +71,8 @@ static int64_t time_of(const json_t *object, const char *key) {
     return parse_rfc3339_ns(json_value_text(object, key), &ns) == 0 ? ns : 0;
 }
 
-/* Docker copies the labels over an event's attributes. These are the attributes that we read. */
+/* Docker overwrites an event's attributes with labels of the same name. These two are the
+ * attributes that we read. */
 static bool exit_in_events(const json_t *labels) {
     return !json_object_get(labels, "exitCode") && !json_object_get(labels, "execID");
 }
@@ -104,7 +105,8 @@ static void fill_state(const json_t *j, struct docker_state *s) {
                     sizeof(s->log_driver));
 }
 
-/* What does not say whether it runs would read as an end, and one without a code as a success. */
+/* A state without "Running" would look like an exit, and one without an exit code like a success.
+ * Returns false for these. */
 static bool tells_state(const json_t *state) {
     const json_t *running = json_object_get(state, "Running");
     return json_is_true(running) ||
@@ -251,7 +253,7 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
         mine.deadline_us = clock_now_us() + d->timeout_us;
     struct err failed = {0};
     int r = docker_do(d, &mine, &rq, NULL, NULL, &failed);
-    /* "none" would be a conclusion that costs somebody a container. */
+    /* Reporting an incomplete list as "none" could make a caller remove a container. */
     if (list.broken || (r == 0 && !docker_list_is_whole(&list)))
         r = err_set(err, ERR_PLAIN, EPROTO, "Docker's list of containers is no list");
     else if (r < 0)

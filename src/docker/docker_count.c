@@ -73,7 +73,7 @@ void docker_count_end(struct docker_counts *c, const char *method, const char *p
     enum docker_result result = result_of(r, status);
     atomic_fetch_add_explicit(&c->by[op][result], 1, memory_order_relaxed);
     metrics_observe(&c->took[op], us);
-    if (result != DOCKER_RESULT_OTHER) /* that says nothing of dockerd */
+    if (result != DOCKER_RESULT_OTHER) /* it does not show whether dockerd is up */
         atomic_store_explicit(
             &c->down, result == DOCKER_RESULT_UNREACHABLE || result == DOCKER_RESULT_TIMEOUT,
             memory_order_relaxed);
@@ -99,7 +99,8 @@ static int put_op(const struct docker_counts *c, struct buf *b, const char *name
     return r;
 }
 
-/* Of the operations that were asked for; a series that appears later starts at what it counts. */
+/* Writes the series of the operations that were requested at least once. A series that appears
+ * later starts with its first counts. */
 static int put_family(const struct docker_counts *c, struct buf *b, const char *name,
                       const char *type, const char *help) {
     int r = metrics_family(b, name, type, help);

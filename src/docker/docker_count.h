@@ -1,6 +1,5 @@
 #pragma once
-/* Counts the requests to dockerd, for the metrics: by what was asked and how it ended. Any thread;
- * no lock. */
+/* Counts the requests to dockerd, for the metrics: by operation and result. Any thread; no lock. */
 #include "paddock/metrics.h"
 #include <stdbool.h>
 
@@ -38,15 +37,15 @@ struct docker_counts {
     atomic_ullong by[DOCKER_OPS][DOCKER_RESULTS];
     struct metrics_histogram took[DOCKER_OPS];
     atomic_bool down;            /* the last request that ended did not reach dockerd */
-    atomic_ullong event_streams; /* times that the event stream was opened */
+    atomic_ullong event_streams; /* how often the event stream was opened */
 };
 
-/** Pure. @path: below /v1.xx, with its query. */
+/** Returns the operation of a request. @path: below /v1.xx, with its query. Pure. */
 enum docker_op docker_count_op(const char *method, const char *path);
 
-/** A request has ended with @r (0 or -errno) and @status (HTTP's, 0 = none) after @us. */
+/** Counts a request that ended after @us with @r (0 or -errno) and @status (of HTTP, 0 = none). */
 void docker_count_end(struct docker_counts *c, const char *method, const char *path, int r,
                       int status, uint64_t us);
 
-/** All of it as text. Returns 0; as buf_printf. */
+/** Appends all metrics as text. Returns 0; errors of buf_printf(). */
 int docker_count_put(const struct docker_counts *c, struct buf *b) MUST_CHECK;

@@ -35,13 +35,13 @@ int docker_dangling_decide(const json_t *list, const struct docker_dangling_rule
     return 0;
 }
 
-/* Its stop signal first: somebody's work may be in it. */
+/* Sends the stop signal before it removes the container, which may contain somebody's work. */
 static int end_container(struct docker *d, const struct call *call, const char *id,
                          struct err *err) {
     int r = docker_container_stop(d, call, id, STOP_SEC, err);
     if (r == -ENOENT)
         return r;
-    err_clear(err); /* what cannot be stopped is removed all the same */
+    err_clear(err); /* a container that cannot be stopped is removed nevertheless */
     return docker_container_remove(d, call, id, true, err);
 }
 
@@ -63,7 +63,7 @@ int docker_dangling_run(struct docker *d, const struct call *call,
     int count = 0;
     for (size_t i = 0; i < ids.n; i++) {
         struct err failed = {0};
-        if (rule->tracked(rule->ctx, ids.v[i])) /* since then: each removal takes its time */
+        if (rule->tracked(rule->ctx, ids.v[i])) /* tracked since: each removal takes time */
             continue;
         if (dry_run) {
             log_info("dangling", LOG_KV("container_id", ids.v[i]), "would be removed (dry_run)");

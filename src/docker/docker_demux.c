@@ -1,6 +1,8 @@
-/* Frames of a container's output: channel, three zeros, length (big endian), payload. A length of 0
- * is allowed. Channel 0 (stdin echoed) is told as 1; 3 is dockerd's own error text, told as stderr.
- */
+/* Parses the frames of a container's output. src/task calls it for the output of exec streams.
+ *
+ * A frame is: channel (1 byte), three zeros, length (big endian, 4 bytes), payload. A length of 0
+ * is allowed. Channel 0 (stdin echoed) is reported as 1 (stdout). Channel 3 is dockerd's own error
+ * text; it is reported as 2 (stderr). */
 #include "paddock/docker.h"
 
 #include <string.h>

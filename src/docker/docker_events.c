@@ -1,12 +1,16 @@
 /* The one event stream: GET /events for all containers, opened again whenever it ends.
  *
- * Labels and command lines in it are chosen by everybody who uses this dockerd. A line that is too
- * long or cannot be parsed is therefore counted and reported to the owner, and the stream goes on.
- * Back-off 100 ms, doubled up to 5 s, from the start again once a stream was open for 5 s: one that
- * ends at once is not opened ten times a second, for each time the owner looks at all containers.
- * An answer that does not begin within 10 s counts as lost. When it is opened again it asks since
- * the last event's time, so that dockerd tells what it remembers (256 events, none over its own
- * restart); the owner inspects on connected() for the rest. */
+ * Every user of this dockerd chooses labels and command lines, which are part of the events. A line
+ * that is too long or cannot be parsed is therefore counted and reported to the owner, and the
+ * stream continues.
+ *
+ * The back-off is 100 ms, doubled up to 5 s. It starts again at 100 ms when a stream was open for
+ * 5 s. So a stream that ends immediately is not opened ten times a second: the owner checks all
+ * containers each time. An answer that does not begin within 10 s counts as lost.
+ *
+ * A stream that is opened again asks for the events since the last one, so that dockerd repeats the
+ * events that it has kept (256 events, none after its own restart). The owner inspects the
+ * containers on connected() to find the rest. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
@@ -19,7 +23,7 @@
 #define RETRY_FIRST_US (100 * US_PER_MS)
 #define RETRY_MAX_US (5 * US_PER_SEC)
 #define OPEN_US (10 * US_PER_SEC)
-/* Of one event. It carries all labels of the container, an exec's also its command line. */
+/* Limit of one event. It contains all labels of the container, and the command line of an exec. */
 #define LINE_MAX_BYTES (1u << 20)
 /* How much of a line's beginning is searched for the container's id. */
 #define LINE_HEAD_BYTES 512
@@ -34,12 +38,12 @@ struct docker_events {
     void *ctx;
     struct loop_timer *timer; /* the next attempt, or the limit of this one */
     uint64_t backoff_us;
-    struct buf line; /* the part of one that has come */
+    struct buf line; /* the part of a line that has arrived */
     int64_t last_ns; /* of the last event; 0 = none yet */
-    char *last;      /* its text: asked for since its time, dockerd tells it again */
+    char *last;      /* its text: dockerd repeats this event when asked since its time */
     bool open, told_lost;
     uint64_t opened_us;
-    bool passing_over; /* until the line's end */
+    bool passing_over; /* skipping until the line's end */
 };
 
 static void connect_events(struct docker_events *e);
@@ -84,11 +88,11 @@ static void tell(struct docker_events *e, const json_t *j, const char *text) {
     if (!ns && __builtin_mul_overflow(json_value_int(j, "time"), INT64_C(1000000000), &ns))
         ns = 0;
     if (ns && ns == e->last_ns && e->last && strcmp(text, e->last) == 0)
-        return; /* the one we asked since */
+        return; /* the last event, repeated */
     if (ns >= e->last_ns) {
         char *copy = strdup(text);
         free(e->last);
-        e->last = copy; /* NULL: it may be told twice, which does no harm */
+        e->last = copy; /* NULL: the event may be reported twice, which does no harm */
         e->last_ns = ns;
     }
     char action[64];
@@ -129,7 +133,7 @@ static void skip(struct docker_events *e, const char *line, size_t len, const ch
         e->ops.skipped(e->ctx, id, why);
 }
 
-/* One line; a record separator (application/json-seq) before it is skipped. */
+/* Handles one line; skips a record separator (application/json-seq) before it. */
 static void take_line(struct docker_events *e, char *line, size_t len) {
     while (len > 0 && (line[0] == 0x1e || line[0] == ' ')) {
         line++;
@@ -138,7 +142,7 @@ static void take_line(struct docker_events *e, char *line, size_t len) {
     if (len == 0 || line[0] == '\r')
         return;
     char why[JSON_ERROR_TEXT_LENGTH];
-    line[len] = '\0'; /* over the line's end */
+    line[len] = '\0'; /* overwrites the newline */
     AUTO_JSON json_t *j = json_value_parse(line, len, why, sizeof(why));
     if (json_is_object(j))
         tell(e, j, line);
@@ -172,7 +176,7 @@ static int on_data(void *ctx, const char *data, size_t len) {
     }
     buf_consume(&e->line, from);
     if (e->line.len == 0)
-        buf_done(&e->line); /* bursts are rare: no memory between them */
+        buf_done(&e->line); /* bursts are rare: keep no memory between them */
     return r;
 }
 

@@ -1,4 +1,7 @@
-/* Commands run inside a container. The start itself takes the connection over: docker_stream.c. */
+/* Commands that run inside a container: create, inspect, resize and start an exec.
+ *
+ * ExecTask and ExecTaskStreaming use it. The start takes over the connection of its request, which
+ * then carries the command's input and output (docker_stream.c). */
 #include "docker_stream.h"
 
 #include <stdio.h>

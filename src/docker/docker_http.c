@@ -1,5 +1,9 @@
-/* A call: the API version that is spoken, the request, what the answer is for its caller. On the
- * caller's thread. */
+/* One blocking call to dockerd: negotiates the API version, sends the request and parses
+ * the answer.
+ *
+ * The other files of this folder and the modules above use docker_do(). It runs on the caller's
+ * thread. When dockerd was replaced by another version between two calls, it refuses the version of
+ * the request before it does anything; the call is then repeated once with the new version. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 
@@ -60,7 +64,7 @@ static int take_answer(struct docker_transfer *x, const struct call *call, int *
     return r == 0 && ret_body ? parse_reply(x, ret_body, err) : r;
 }
 
-/* Sets *@ret_again when the same with another version of the API may succeed. */
+/* Sets *@ret_again when the same request may succeed with another version of the API. */
 static int attempt(struct docker *d, const struct call *call, const struct docker_request *rq,
                    int *ret_status, json_t **ret_body, bool *ret_again, struct err *err) {
     *ret_again = false;
@@ -86,7 +90,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
     int status = 0;
     bool again;
     int r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
-    if (again) { /* refused before anything was done */
+    if (again) { /* the request was refused before dockerd did anything */
         err_clear(&failed);
         r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
     }
@@ -98,7 +102,7 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
     return r;
 }
 
-/* ---- a call whose answer is waited for later ---- */
+/* ---- a call in two steps ---- */
 
 struct docker_begun {
     char *path;

@@ -26,7 +26,7 @@ static bool is_known_label(const char *key) {
     return strncmp(key, "io.paddock.", 11) == 0 || strncmp(key, "com.hashicorp.nomad.", 20) == 0;
 }
 
-/* Returns a new object with what callers read of @container. NULL when out of memory. */
+/* Returns a new object with the fields of @container that callers read. NULL when out of memory. */
 static json_t *keep(const json_t *container) {
     static const char *const fields[] = {"Id", "Names", "Created"};
     json_t *kept = json_object(), *labels = json_object(), *value;
@@ -75,8 +75,8 @@ static int add(struct docker_list *l, const char *data, size_t len) {
     return 0;
 }
 
-/* Follows strings and brackets. Returns true when @c is the comma or bracket that ends an element.
- */
+/* Keeps track of strings and brackets. Returns true when @c is the comma or bracket that ends
+ * an element. */
 static bool ends_item(struct docker_list *l, char c) {
     if (l->escaped) {
         l->escaped = false;
@@ -121,7 +121,7 @@ int docker_list_feed(struct docker_list *l, const char *data, size_t len) {
     if (!l->items)
         return -ENOMEM;
     int r = 0;
-    size_t from = 0; /* of the element, in @data */
+    size_t from = 0; /* start of the element in @data */
     for (size_t i = 0; i < len && r >= 0; i++) {
         if (!l->in_item) {
             r = between(l, data[i]);

@@ -1,8 +1,9 @@
 #pragma once
-/* GET /containers/json, cut into its elements as it comes; see docker_list.c. Pure; one thread. */
+/* Parser of GET /containers/json that splits the list into its elements while it arrives; see
+ * docker_list.c. Pure; one thread. */
 #include "docker_priv.h"
 
-/* Of one container's part of the list. */
+/* Limit of one container's part of the list. */
 #define DOCKER_LIST_ITEM_MAX (1u << 20)
 
 struct docker_list {
@@ -11,16 +12,16 @@ struct docker_list {
     size_t skipped; /* elements that are too long or no JSON object */
     /* ---- the cutting ---- */
     enum { LIST_NOT_BEGUN, LIST_OPEN, LIST_ENDED } state;
-    struct buf item; /* what has come of the element */
+    struct buf item; /* the part of the element that has arrived */
     bool in_item, too_long, in_string, escaped;
-    bool broken;  /* it is no array */
+    bool broken;  /* the answer is no array */
     size_t depth; /* open brackets inside of the element */
 };
 
 void docker_list_init(struct docker_list *l);
 void docker_list_done(struct docker_list *l);
 
-/** Takes bytes as they come. Returns 0; -EPROTO when this is no JSON array; -ENOMEM. */
+/** Parses the next bytes. Returns 0; -EPROTO when this is no JSON array; -ENOMEM. */
 int docker_list_feed(struct docker_list *l, const char *data, size_t len) MUST_CHECK;
-/** Whether the array's end has come. */
+/** Returns true when the array is complete. */
 bool docker_list_is_whole(const struct docker_list *l);

@@ -1,8 +1,9 @@
-/* Streams on a loop: curl's sockets are watches, its timeouts one timer.
+/* Runs streams on an event loop. curl's sockets are watches of the loop, and its timeouts are
+ * one timer.
  *
  * curl must not be called from within its own callbacks, and our callers' callbacks run there
- * (on_data). So opening, resuming, and cancelling from a callback are only noted and done by the
- * kick timer. */
+ * (on_data). So opening, resuming, and cancelling from a callback are only noted. The kick timer
+ * does them later. */
 #include "paddock/docker_multi.h"
 #include "docker_priv.h"
 #include "paddock/clock.h"
@@ -20,16 +21,16 @@ struct docker_multi {
     CURLM *curl;
     struct loop_timer *timer; /* curl's */
     struct loop_timer *kick;
-    struct loop_timer *rest; /* the first of the resting sockets is read again */
+    struct loop_timer *rest; /* reads the resting sockets again */
     struct sock *resting;
     uint64_t gather_us;
     struct docker_get *first;
-    struct docker_get *fed; /* has been given data since it was last told of a pause */
+    struct docker_get *fed; /* got data since its last on_pause */
     bool in_curl;
 };
 
 enum get_state {
-    GET_NEW,  /* waits for the kick */
+    GET_NEW,  /* waits for the kick timer */
     GET_PING, /* the version is not known yet */
     GET_OPEN,
 };
@@ -44,12 +45,12 @@ struct docker_get {
     CURL *easy; /* NULL in GET_NEW */
     enum get_state state;
     bool dead;   /* cancelled from a callback */
-    bool resume; /* asked for */
-    bool opened; /* told */
+    bool resume; /* docker_get_resume() was called */
+    bool opened; /* on_open was called */
     int minor;   /* of the API, in this request */
     uint64_t start_us;
-    bool negotiated; /* anew, once: the version was refused */
-    int r;           /* what on_data ended it with */
+    bool negotiated; /* negotiated again after a refused version, which is done once */
+    int r;           /* the error of on_data that ended the stream */
     struct buf error_body;
     char detail[CURL_ERROR_SIZE];
 };
@@ -57,9 +58,9 @@ struct docker_get {
 struct sock {
     struct docker_multi *multi;
     curl_socket_t fd;
-    struct loop_watch *watch; /* NULL while it rests */
+    struct loop_watch *watch; /* NULL while the socket rests */
     uint32_t events;
-    uint64_t read_us; /* when it was read last */
+    uint64_t read_us; /* time of the last read */
     struct sock *next_resting;
     bool rests;
 };
@@ -93,15 +94,15 @@ static void get_free(struct docker_get *g) {
     free(g);
 }
 
-/* The owner may open another one from on_done, or cancel others; this one it may not touch any
- * more. */
+/* From on_done the owner may open another stream or cancel others. It must not use this stream
+ * any more. */
 static void finish(struct docker_get *g, int r, int status, const struct err *err) {
     struct docker_counts *counts = &g->multi->docker->counts;
     drop_easy(g);
     if (g->post)
         docker_count_end(counts, "POST", g->path, r, status, clock_now_us() - g->start_us);
     bool tell = !g->dead;
-    g->dead = true; /* a docker_get_cancel from within on_done does nothing */
+    g->dead = true; /* docker_get_cancel() from on_done does nothing */
     if (tell)
         g->ops->on_done(g->ctx, r, status, err);
     get_free(g);
@@ -121,7 +122,7 @@ static void tell_open(struct docker_get *g, int status) {
         g->ops->on_open(g->ctx, status);
 }
 
-/* The blank line ends the head; it comes once more for each 1xx. */
+/* The blank line ends the head. Each 1xx answer has a head of its own. */
 static size_t on_header(char *data, size_t one, size_t len, void *arg) {
     struct docker_get *g = arg;
     (void)one;
@@ -146,11 +147,11 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg) {
     if (g->dead)
         return CURL_WRITEFUNC_ERROR;
     if (g->state == GET_PING || status < 200 || status > 299) {
-        /* What does not fit any more is not needed to tell the error. */
+        /* The part that does not fit is not needed to report the error. */
         int r = buf_append(&g->error_body, data, len);
         return r == -ENOMEM ? CURL_WRITEFUNC_ERROR : len;
     }
-    if (g->multi->fed != g) /* curl went on to another one's socket */
+    if (g->multi->fed != g) /* curl has changed to the socket of another stream */
         tell_pause(g->multi);
     g->multi->fed = g;
     int r = g->ops->on_data ? g->ops->on_data(g->ctx, data, len) : 0;
@@ -176,7 +177,7 @@ static int start_easy(struct docker_get *g, int minor) {
     if (!minor)
         c |= curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, PING_TIMEOUT_MS);
     else if (g->post)
-        c |= curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, ""); /* the method, and no body */
+        c |= curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, ""); /* sets the method, without a body */
     else if (g->ops->unframed)
         c |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_0);
     if (r < 0 || c != CURLE_OK)
@@ -198,7 +199,7 @@ static void start(struct docker_get *g) {
     }
 }
 
-/* Goes through GET_NEW again, with the version that was learnt, or after it was forgotten. */
+/* Starts again from GET_NEW, after the version was negotiated or dropped. */
 static void start_over(struct docker_get *g) {
     drop_easy(g);
     g->state = GET_NEW;
@@ -255,8 +256,8 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
 
 /* ---- curl on the loop ---- */
 
-/* Tells those that have ended. Each message is looked for anew: a callback may have ended others.
- */
+/* Reports the streams that have ended. Each curl message is searched for again, because a callback
+ * may have ended other streams. */
 static void reap(struct docker_multi *m) {
     CURLMsg *msg;
     int left;
@@ -279,14 +280,15 @@ static void act(struct docker_multi *m, curl_socket_t fd, int events) {
     reap(m);
 }
 
-/* dockerd sends each line of output by itself. Read as it comes that is three system calls a line;
- * a busy socket therefore rests between two reads, and one read takes what has gathered. */
+/* dockerd sends each line of output separately. Reading each line when it arrives costs three
+ * system calls per line. A busy socket therefore rests between two reads, and one read gets all
+ * lines that have arrived. */
 static bool rest(struct sock *s, uint32_t events) {
     struct docker_multi *m = s->multi;
     uint64_t now = clock_now_us();
     int waiting = 0;
     if (!m->gather_us || events != EPOLLIN || now >= s->read_us + m->gather_us ||
-        /* a whole read is there: curl takes one at a time */
+        /* enough data for a whole read of curl has arrived */
         ioctl(s->fd, FIONREAD, &waiting) < 0 || waiting >= DOCKER_RECEIVE_BYTES) {
         s->read_us = now;
         return false;
@@ -295,12 +297,12 @@ static bool rest(struct sock *s, uint32_t events) {
     s->rests = true;
     s->next_resting = m->resting;
     m->resting = s;
-    loop_timer_at(m->rest, now + m->gather_us); /* for all of them: some rest a little longer */
+    loop_timer_at(m->rest, now + m->gather_us); /* one for all: some rest a little longer */
     return true;
 }
 
 static void on_socket_ready(void *arg, uint32_t events) {
-    struct sock *s = arg; /* may be gone when act returns */
+    struct sock *s = arg; /* may be freed when act() returns */
     if (rest(s, events))
         return;
     act(s->multi, s->fd,
@@ -331,7 +333,7 @@ static void on_rested(void *arg) {
         m->resting = s->next_resting;
         s->rests = false;
         s->read_us = 0;
-        if (sock_watch(s) < 0) { /* no memory: in a while */
+        if (sock_watch(s) < 0) { /* out of memory: try again later */
             s->rests = true;
             s->next_resting = m->resting;
             m->resting = s;
@@ -352,7 +354,7 @@ static int sock_set(struct docker_multi *m, curl_socket_t fd, struct sock *s, ui
         curl_multi_assign(m->curl, fd, NULL);
     }
     if (!events)
-        return 0; /* paused: a hang-up would be told for ever */
+        return 0; /* paused: epoll would report a hang-up again and again */
     s = calloc(1, sizeof(*s));
     if (!s)
         return -1;
@@ -387,7 +389,7 @@ static void resume(struct docker_get *g) {
     struct docker_multi *m = g->multi;
     g->resume = false;
     m->in_curl = true;
-    CURLcode c = curl_easy_pause(g->easy, CURLPAUSE_CONT); /* may call on_body */
+    CURLcode c = curl_easy_pause(g->easy, CURLPAUSE_CONT); /* this may call on_body */
     tell_pause(m);
     m->in_curl = false;
     if (g->dead)
@@ -403,7 +405,7 @@ static struct docker_get *find_noted(struct docker_multi *m) {
     return g;
 }
 
-/* Does what was noted. Each step may change the list. */
+/* Does the noted steps. Each step may change the list. */
 static void on_kick(void *arg) {
     struct docker_multi *m = arg;
     struct docker_get *g;

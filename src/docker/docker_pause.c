@@ -1,8 +1,8 @@
 /* The container that holds the network namespace of a group of tasks.
  *
  * CreateNetwork and DestroyNetwork call it, in src/task/networks.c. Nomad repeats CreateNetwork
- * after a restart of its agent, so a running container is found by its name and used again. One
- * that has stopped is made anew, because its namespace has gone with its process. */
+ * after a restart of its agent, so a running container is found by its name and used again. A
+ * stopped one is replaced, because its namespace ended with its process. */
 #include "paddock/docker_pause.h"
 
 #include "paddock/clock.h"
@@ -68,17 +68,18 @@ static json_t *request(const char *alloc_id, const char *hostname, const char *i
                      "unless-stopped");
 }
 
-/* JSON holds UTF-8 only. */
+/* JSON can contain UTF-8 only. */
 static int check_text(const char *what, const char *text, struct err *err) {
     AUTO_JSON json_t *unchecked = json_string_nocheck(text ? text : "");
     AUTO_JSON json_t *checked = json_string(text ? text : "");
-    if (checked || !unchecked) /* out of memory: the request fails with that */
+    if (checked || !unchecked) /* when out of memory, the request fails with that error */
         return 0;
     return err_set(err, ERR_PLAIN, EINVAL, "%s: the text is not UTF-8: \"%s\"", what, text);
 }
 
-/* The name is taken. Returns 1 by one that runs: the same request was quicker elsewhere; 0 it was
- * a leftover and the name is free now. */
+/* Handles a name that is in use. Returns 1 when its container runs, because the same request was
+ * handled by somebody else before; 0 when a leftover was removed and the name is free
+ * now; -errno. */
 static int resolve_conflict(struct docker *d, const struct call *call, const char *name,
                             struct err *err) {
     struct docker_pause old;
@@ -95,7 +96,7 @@ static int resolve_conflict(struct docker *d, const struct call *call, const cha
     return r;
 }
 
-/* Returns 1 there is one that runs; 0 made: @ret_id. */
+/* Returns 1 when a container of that name runs; 0 when one was created, with @ret_id; -errno. */
 static int make(struct docker *d, const struct call *call, const char *name, const json_t *body,
                 char ret_id[65], struct err *err) {
     for (bool again = false;; again = true) {
@@ -109,8 +110,9 @@ static int make(struct docker *d, const struct call *call, const char *name, con
     }
 }
 
-/* What was begun must not stay, also when the request was cancelled. @id "": Docker did not answer
- * the create, there may be one of this name. The first error is the one to tell. */
+/* Removes a half-made container, also when the request was cancelled. @id "": Docker did not answer
+ * the create, so a container of this name may exist. The caller reports its own first error, so an
+ * error of the removal is only logged. */
 static void undo(struct docker *d, const char *name, const char *id) {
     struct call call = call_within(NULL, UNDO_US);
     int r = id[0] ? docker_container_remove(d, &call, id, true, NULL)
@@ -153,7 +155,7 @@ static int destroy(struct docker *d, const struct call *call, const char *id_or_
     if (r < 0)
         return r;
     int stopped = running ? docker_container_stop(d, call, ret->container_id, STOP_SEC, NULL) : 0;
-    (void)stopped; /* the removal ends it in any case, and tells what is wrong */
+    (void)stopped; /* the removal kills the container in any case, and reports errors */
     return docker_container_remove(d, call, ret->container_id, true, err);
 }
 
@@ -163,11 +165,11 @@ int docker_pause_destroy(struct docker *d, const struct call *call, const char *
     name_of(alloc_id, name);
     *ret = (struct docker_pause){0};
     int r = str_empty(container_id) ? -ENOENT : destroy(d, call, container_id, ret, err);
-    if (r == -ENOENT) { /* not told, or made anew since */
+    if (r == -ENOENT) { /* the id is not known, or the container was replaced since */
         err_clear(err);
         r = destroy(d, call, name, ret, err);
     }
-    if (r == -ENOENT || r == -EEXIST) { /* gone, or somebody is at it */
+    if (r == -ENOENT || r == -EEXIST) { /* it was removed, or its removal is running */
         err_clear(err);
         return 0;
     }

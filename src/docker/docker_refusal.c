@@ -1,8 +1,8 @@
-/* Whether a refusal of Docker's is final: the same request would be refused for ever.
+/* Decides whether a refusal by Docker is final: the same request would always be refused.
  *
- * StartTask repeats what fails with a 5xx, because such a failure can pass. But Docker also answers
- * 500 when the container runtime or the kernel refuses a value of the job. Only the text shows the
- * difference. A text that is not known here counts as one that can pass. */
+ * StartTask repeats a request that fails with a 5xx, because such a failure can be temporary. But
+ * Docker also answers 500 when the container runtime or the kernel refuses a value of the job. Only
+ * the text shows the difference. An unknown text counts as temporary. */
 #include "paddock/docker_refusal.h"
 
 #include "paddock/cleanup.h"
@@ -50,7 +50,7 @@ bool docker_refusal_is_final(const char *text) {
     };
     if (has_one(text, values, ARRAY_LEN(values)))
         return true;
-    /* Files of cgroups also refuse what will do a moment later. */
+    /* Files of cgroups also refuse values that they accept a moment later. */
     return strstr(text, "OCI runtime create failed") && !strstr(text, "cgroup") &&
            has_one(text, answers, ARRAY_LEN(answers));
 }

@@ -1,6 +1,9 @@
-/* The hijacked connection: curl connects (unix socket or TLS) and steps aside (CONNECT_ONLY); the
- * request is written and its answer's head read here, for curl knows no Upgrade that stays open
- * both ways. */
+/* The hijacked connection: a connection that carries raw bytes in both directions after
+ * the request.
+ *
+ * docker_exec.c calls it. curl only makes the connection (unix socket or TLS, CONNECT_ONLY). The
+ * request is written and the head of its answer is read here, because curl does not support an
+ * Upgrade that stays open in both directions. */
 #include "docker_stream.h"
 #include "paddock/clock.h"
 
@@ -17,7 +20,7 @@ struct docker_stream {
     CURL *easy;
     bool added;
     int fd;           /* curl's */
-    struct buf early; /* what came in one piece with the head */
+    struct buf early; /* bytes that arrived together with the head */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -66,8 +69,7 @@ ssize_t docker_stream_write(struct docker_stream *s, const void *data, size_t le
 }
 
 int docker_stream_close_write(struct docker_stream *s) {
-    /* With TLS there is no close_notify before it; dockerd ends the command's stdin all the same.
-     */
+    /* With TLS no close_notify is sent before it. dockerd ends the command's stdin nevertheless. */
     return shutdown(s->fd, SHUT_WR) < 0 ? -errno : 0;
 }
 
@@ -139,7 +141,7 @@ static int write_all(struct docker_stream *s, const struct call *call, const cha
     return 0;
 }
 
-/* One more piece into s->early. Returns 1; 0 at the end; -errno. */
+/* Reads one more piece into s->early. Returns 1; 0 at the end; -errno. */
 static int read_more(struct docker_stream *s, const struct call *call) {
     char piece[4096];
     for (;;) {
@@ -158,7 +160,7 @@ static int read_more(struct docker_stream *s, const struct call *call) {
     }
 }
 
-/* Reads up to the blank line. @ret_head_len: with that line. */
+/* Reads up to the blank line. @ret_head_len: length of the head with that line. */
 static int read_head(struct docker_stream *s, const struct call *call, size_t *ret_head_len) {
     for (;;) {
         const char *end = s->early.len ? memmem(s->early.data, s->early.len, "\r\n\r\n", 4) : NULL;
@@ -174,7 +176,7 @@ static int read_head(struct docker_stream *s, const struct call *call, size_t *r
     }
 }
 
-/* The value of a header in the NUL-terminated @head, NULL when absent. */
+/* Returns the value of a header in the NUL-terminated @head, NULL when absent. */
 static const char *find_header(const char *head, const char *name) {
     size_t len = strlen(name);
     for (const char *line = strstr(head, "\r\n"); line; line = strstr(line, "\r\n")) {
@@ -185,7 +187,8 @@ static const char *find_header(const char *head, const char *name) {
     return NULL;
 }
 
-/* The answer refuses: its body (by Content-Length, or what comes until the end) tells why. */
+/* Handles a refusal. The reason is in the body, whose end is given by Content-Length or by the end
+ * of the connection. */
 static int refused(struct docker_stream *s, const struct call *call, int status, const char *head,
                    const char *path, struct err *err) {
     const char *text = find_header(head, "Content-Length");

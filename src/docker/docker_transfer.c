@@ -1,10 +1,10 @@
-/* One request and its answer, by curl.
+/* One request and its answer, by curl. docker_http.c calls it.
  *
- * Each has an easy handle of its own in a multi handle that keeps one connection; up to
- * DOCKER_IDLE_MAX of these are kept for the next calls, so memory and fds do not follow the number
- * of calls. curl_multi_poll waits for the connection, the deadline and the cancel at once. A kept
- * connection that dockerd has closed meanwhile is noticed by curl, which sends the request again on
- * a new one. */
+ * Each request has its own easy handle, in a multi handle that keeps one connection. Up to
+ * DOCKER_IDLE_MAX multi handles are kept for later calls, so memory and fds do not grow with the
+ * number of calls. curl_multi_poll waits for the connection, the deadline and the cancel at the
+ * same time. When dockerd has closed a kept connection, curl notices it and sends the request again
+ * on a new one. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 
@@ -47,7 +47,7 @@ int docker_easy_prepare(struct docker *d, CURL *easy, int minor, const char *pat
     if (d->socket_path)
         c |= curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, d->socket_path);
     c |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    c |= curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* http_proxy is not for dockerd */
+    c |= curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* http_proxy does not apply to dockerd */
     c |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     c |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     c |= curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
@@ -90,7 +90,7 @@ static enum err_class status_class(int status) {
     }
 }
 
-/* The start of a text that is not ours, fit for one line. */
+/* Copies the start of a foreign text so that it fits on one line. */
 static void clean_line(const char *text, char *out, size_t size) {
     size_t n = 0;
     for (; *text && n + 1 < size; text++)
@@ -119,8 +119,8 @@ int docker_status_error(int status, const struct buf *body, const char *method, 
                    start[0] ? ": " : "", start);
 }
 
-/* The reason of a failed connection: curl's own text contains the milliseconds that it took, and a
- * port even for a Unix socket. */
+/* Returns the reason of a failed connection. curl's own text is not used, because it contains the
+ * elapsed milliseconds, and a port even for a Unix socket. */
 static const char *connect_reason(CURL *easy, CURLcode code) {
     long os = 0;
     if (code == CURLE_COULDNT_CONNECT &&
@@ -173,8 +173,8 @@ int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const c
 
 /* ---- running it ---- */
 
-/* Until when to wait now, without a byte: the earlier one of deadline and idle limit. 0 = for ever.
- */
+/* Returns until when to wait for the next byte: the earlier one of deadline and idle limit. 0 =
+ * no limit. */
 static uint64_t wait_until(const struct call *call, const uint64_t *last_us, uint64_t idle_us) {
     uint64_t at = call->deadline_us;
     if (last_us && idle_us && (!at || *last_us + idle_us < at))
@@ -245,7 +245,7 @@ static void give_multi(struct docker *d, CURLM *multi) {
 
 void docker_transfer_done(struct docker_transfer *x) {
     if (x->multi) {
-        /* In the middle of an answer this closes the connection. */
+        /* Before the end of the answer this closes the connection. */
         curl_multi_remove_handle(x->multi, x->easy);
         give_multi(x->docker, x->multi);
     }
@@ -269,7 +269,7 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg) {
     size_t limit = x->body.limit < DOCKER_ERROR_MAX ? x->body.limit : DOCKER_ERROR_MAX;
     x->cut = !success && x->body.len + len > limit;
     if (x->cut)
-        return CURL_WRITEFUNC_ERROR; /* what came is enough to tell the error */
+        return CURL_WRITEFUNC_ERROR; /* the received part is enough to report the error */
     x->r = buf_append(&x->body, data, len);
     return x->r < 0 ? CURL_WRITEFUNC_ERROR : len;
 }
@@ -315,7 +315,7 @@ static CURLcode set_upload(struct docker_transfer *x) {
 
 static int set_body(struct docker_transfer *x) {
     const struct docker_request *rq = x->rq;
-    const char *type = "Content-Type:"; /* without a body: none, or curl would say "form" */
+    const char *type = "Content-Type:"; /* without a body: no header, where curl sends "form" */
     CURLcode c = CURLE_OK;
     if (rq->upload_fd > 0) {
         type = "Content-Type: application/x-tar";

@@ -1,4 +1,4 @@
-/* Which user of the host is root in containers, when dockerd runs with userns-remap.
+/* Finds the user of the host who is root in containers, when dockerd runs with userns-remap.
  *
  * The fingerprint's probe calls it with the answer of GET /info. The answer names the ids only as
  * the last part of the data root, "/var/lib/docker/231072.231072", which dockerd has made for this
