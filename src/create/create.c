@@ -1,6 +1,8 @@
-/* The create request: the order of its steps, and what needs no step of its own.
- * The order is part of the contract: of two mistakes in a job, the one that is found first names
- * itself. */
+/* Builds the create request: the order of its steps, and the small steps that need no file of
+ * their own.
+ *
+ * StartTask calls create_build(). The order is part of the contract: when a job has two mistakes,
+ * the error names the one that is found first. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"
@@ -18,8 +20,8 @@ static bool env_char(char ch, bool first) {
            (!first && ch >= '0' && ch <= '9');
 }
 
-/* NOMAD_PORT_<label> of each port_map entry: the port inside. Wins over what Nomad set, which knows
- * only the port outside. */
+/* Sets NOMAD_PORT_<label> of each port_map entry to the port inside of the container. It replaces
+ * Nomad's value, because Nomad knows only the port outside. */
 static int env_with_ports(struct create *c, struct kvs *env) {
     int r = kvs_copy(&c->task->env, env);
     for (size_t i = 0; r == 0 && i < c->job->port_map.n; i++) {
@@ -40,8 +42,9 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* What execve() refuses (MAX_ARG_STRLEN: 32 pages; all of it at most 6 MiB): told here with a name,
- * for Docker "starts" such a container and all that is seen is its exit code. */
+/* The limits of execve(): MAX_ARG_STRLEN (32 pages) for one variable, 6 MiB for all. An error here
+ * names the variable. Docker would "start" such a container, and only its exit code would show
+ * the failure. */
 #define ENV_LINE_MAX ((size_t)32 * 4096 - 1)
 #define ENV_ALL_MAX ((size_t)6 << 20)
 
@@ -101,10 +104,10 @@ static int step_config(struct create *c) {
     const struct job_config *job = c->job;
     if (create_hostname_check("hostname", job->hostname, c->err) < 0)
         return -EINVAL;
-    /* The text of the job, not the id: `docker ps` and whoever filters by image see what the job
-     * says. */
+    /* Send the image name from the job, not its id, so that `docker ps` and image filters show
+     * the name. */
     create_json_set_text(c, c->body, "Image", job->image);
-    if (job->entrypoint_present) /* Docker takes an empty list for "no entrypoint" */
+    if (job->entrypoint_present) /* for Docker, an empty list means "no entrypoint" */
         create_json_array(c, c->body, "Entrypoint");
     create_json_set_list_if(c, c->body, "Entrypoint", &job->entrypoint);
     create_json_set_text_if(c, c->body, "Hostname", job->hostname);
@@ -133,8 +136,8 @@ static int step_host_config(struct create *c) {
     create_json_set_list_if(c, hc, "GroupAdd", &job->group_add);
     create_json_set_true_if(c, hc, "Init", job->init);
     create_json_set_true_if(c, hc, "ReadonlyRootfs", job->readonly_rootfs);
-    /* The client's value is for tasks that say nothing; the built-in driver reads it and drops it.
-     */
+    /* The client's value is for tasks that set none. The built-in driver reads it and
+     * ignores it. */
     int64_t oom = job->oom_score_adj ? job->oom_score_adj : c->plugin->oom_score_adj;
     if (oom)
         create_json_set_int(c, hc, "OomScoreAdj", oom);
@@ -169,7 +172,7 @@ static int step_shm(struct create *c) {
 }
 
 static int step_extra_hosts(struct create *c) {
-    if (!c->own_hosts) /* Docker refuses both */
+    if (!c->own_hosts) /* Docker refuses extra hosts together with a mounted /etc/hosts */
         create_json_set_list_if(c, c->host_config, "ExtraHosts", &c->job->extra_hosts);
     return create_fail_code(c);
 }
@@ -199,7 +202,7 @@ static int step_healthcheck(struct create *c) {
     return create_fail_code(c);
 }
 
-/* ---- all of it ---- */
+/* ---- the request ---- */
 
 static int (*const steps[])(struct create *) = {
     step_resources,
@@ -260,7 +263,7 @@ int create_build(const struct task_config *task, const struct job_config *job,
         return err_oom(err);
     }
     if (strchr(text_of(task->name), '/') || strcmp(text_of(task->name), "..") == 0) {
-        /* Nomad refuses such names; the folder is cleaned for whoever gets one through. */
+        /* Nomad refuses such names. The path is cleaned in case that one gets through. */
         AUTO_FREE char *raw = TAKE_PTR(c.task_dir);
         c.task_dir = path_text_clean(raw);
         if (!c.task_dir)

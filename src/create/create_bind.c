@@ -1,8 +1,8 @@
 /* One entry of HostConfig.Binds.
  *
- * The steps that add Nomad's folders and the job's volumes call it, and nothing else writes there.
+ * The steps that add Nomad's folders and the job's volumes call it. No other code writes to Binds.
  * Docker parses a bind as source:target:mode, so a ':' inside of a part is refused. A source may
- * contain one although the job's text does not: the text of a symlink can. */
+ * contain a ':' although the job's text does not: the target of a symlink can. */
 #include "create_bind.h"
 
 #include "create_fail.h"

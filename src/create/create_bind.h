@@ -1,8 +1,8 @@
 #pragma once
 #include "create_step.h"
 
-/** Adds source:target[:mode][,label] to HostConfig.Binds. @field and @value name it in an error:
- * the job's field and its text. Returns 0; -EINVAL with @err when a part contains ':', which Docker
+/** Adds source:target[:mode][,label] to HostConfig.Binds. @field and @value are for an error: the
+ * job's field and its text. Returns 0; -EINVAL with @err when a part contains ':', which Docker
  * would split; -ENOMEM. */
 int create_bind_add(struct create *c, const char *field, const char *value, const char *src,
                     const char *dst, const char *mode) MUST_CHECK;

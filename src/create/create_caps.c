@@ -1,8 +1,8 @@
 /* Capabilities.
  *
- * create_build() calls create_caps_add(). What the job adds must be allowed by the client's
- * configuration. What Docker gives by default, but the client does not allow, is dropped. Docker is
- * sent the difference to its own default set. */
+ * create_build() calls create_caps_add(). The client's configuration must allow the capabilities
+ * that the job adds. A capability that Docker gives by default, but the client does not allow, is
+ * dropped. The request contains the difference to Docker's own default set. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"
@@ -30,7 +30,7 @@ static const char *const all_caps[] = {
 };
 _Static_assert(ARRAY_LEN(all_caps) == 41, "one name for each capability of the kernel");
 
-/* What Docker gives a container by itself. */
+/* The capabilities that Docker gives a container by default. */
 static const char *const docker_caps[] = {
     "audit_write",      "chown",   "dac_override", "fowner", "fsetid",  "kill",   "mknod",
     "net_bind_service", "net_raw", "setfcap",      "setgid", "setpcap", "setuid", "sys_chroot",
@@ -56,7 +56,7 @@ static int add_once(struct strv *set, const char *name) {
     return strv_contains(set, name) ? 0 : strv_add(set, name);
 }
 
-/* @ret_all: "all" was among them; @set then has each name. */
+/* Adds @names to @set. @ret_all: "all" was among them; @set then contains every name. */
 static int set_from(const struct strv *names, struct strv *set, bool *ret_all) {
     int r = 0;
     *ret_all = false;

@@ -1,7 +1,7 @@
-/* Compares a running container with its create request. StartTask calls it before it reports
- * success.
+/* Compares a running container with its create request. StartTask calls it before it
+ * reports success.
  *
- * Docker can start a container without its networks or published ports: Docker 29 does it at the
+ * Docker can start a container without its networks or published ports. Docker 29 does so at the
  * second start of a container whose first start failed because of a port. A task without its
  * network would get traffic that nothing receives.
  *
@@ -40,7 +40,7 @@ static bool is_attached(const json_t *networks) {
     return false;
 }
 
-/* Host port 0 or "": Docker chooses the port. */
+/* Returns true when the port is published. Host port 0 or "" means that Docker chooses the port. */
 static bool is_published(const json_t *bindings, const char *host_port) {
     size_t i;
     json_t *binding;
@@ -76,7 +76,7 @@ static int compare_ports(const json_t *wanted, const json_t *ports, struct err *
     return 0;
 }
 
-/* "8080" of the first binding; "" when nothing is to be published. */
+/* Returns the first host port of the request ("8080"), "" when it publishes none. */
 static const char *first_port(const json_t *wanted) {
     const char *key;
     json_t *bindings;

@@ -1,11 +1,15 @@
 /* The generated /etc/resolv.conf and /etc/hosts.
  *
- * resolv.conf: only for a task with a dns block; it lies in the task's folder, is written anew at
- * each start and mounted read-only. hosts: for tasks in a group's network; it lies in the
- * allocation's folder, is shared by the group's tasks, who may change it, and so is written once,
- * with the extra_hosts of the task that starts first. A task whose extra_hosts are not in that file
- * is given a file of its own, in the task's folder.
- * Both folders may be in a task's hands: no symlink is followed and what is there already is
+ * create_build() calls create_dns_hosts() and create_dns_resolv().
+ *
+ * resolv.conf: only for a task with a dns block. It lies in the task's folder, is written again at
+ * each start, and is mounted read-only.
+ *
+ * hosts: for tasks in a group's network. It lies in the allocation's folder and is shared by the
+ * group's tasks. The tasks may change it, so it is written once, with the extra_hosts of the task
+ * that starts first. A task whose extra_hosts are not in that file gets a file of its own, in the
+ * task's folder.
+ *  Tasks may be able to write to both folders. So no symlink is followed, and an existing file is
  * mounted only when it is a regular file. */
 #include "create_fail.h"
 #include "create_json.h"
@@ -29,8 +33,8 @@
 
 /* ---- parsing ---- */
 
-/* The next word of the line at *@p (up to the newline). Returns its length, 0 at the end of the
- * line. */
+/* Finds the next word of the line at *@p (up to the newline). Returns its length, 0 at the end of
+ * the line. */
 static size_t next_word(const char **p, const char **ret_word) {
     *p += strspn(*p, BLANKS);
     *ret_word = *p;
@@ -43,8 +47,8 @@ static int add_word(struct strv *list, const char *word, size_t n) {
     return strv_add_take(list, strndup(word, n));
 }
 
-/* nameserver: each line adds its first word. search, options: the last line
- * counts. */
+/* Parses one line. nameserver: each line adds its first word. search, options: the last
+ * line counts. */
 static int parse_line(const char *line, struct task_dns *out) {
     const char *word;
     size_t n = next_word(&line, &word);
@@ -112,7 +116,7 @@ int create_dns_resolv_text(const struct task_dns *dns, const char *system, char 
     AUTO_BUF struct buf out;
     buf_init(&out, RESOLV_CONF_MAX * 2);
     int r = 0;
-    /* "search ." means none. */
+    /* "search ." means no search domain. */
     if (searches->n && !(searches->n == 1 && strcmp(searches->v[0], ".") == 0))
         r = put_line(&out, "search", searches);
     for (size_t i = 0; r == 0 && i < servers->n; i++)
@@ -253,7 +257,7 @@ static int put_hosts(struct create *c, const char *extra, struct buf *out) {
     return r;
 }
 
-/* True when each line of @lines is a line of @text. */
+/* Returns true when each line of @lines is a line of @text. */
 static bool has_lines(const char *text, const char *lines) {
     for (const char *line = lines; *line;) {
         size_t n = strcspn(line, "\n") + 1;
@@ -269,7 +273,8 @@ static bool has_lines(const char *text, const char *lines) {
     return true;
 }
 
-/* A file for this task alone: its own extra_hosts, which win, then the shared file. */
+/* Writes a file for this task only: its own extra_hosts first, so that they have priority, then the
+ * shared file. */
 static int own_hosts(struct create *c, const char *extra, const char *shared) {
     AUTO_FREE char *text = NULL;
     AUTO_FREE char *below = NULL;
@@ -317,8 +322,9 @@ int create_dns_hosts(struct create *c) {
         r = path ? path_file_read(c->alloc_dir, path, HOSTS_MAX, &shared) : -ENOMEM;
         if (r == -ENOMEM)
             return err_oom(c->err);
-        /* Another task wrote the shared file, or this one when it was given other addresses. A file
-         * that a task spoiled is replaced by a good one for this task. */
+        /* Another task wrote the shared file, or an earlier start of this task with other
+         * addresses. When a task has damaged the shared file, this task gets a correct file of
+         * its own. */
         if (r < 0 || !has_lines(shared, buf_text(&extra)))
             return own_hosts(c, buf_text(&extra), r < 0 ? buf_text(&text) : shared);
     }

@@ -1,7 +1,7 @@
-/* How a step of the create request fails: the first error is kept, and names field and value.
+/* Errors of the steps of the create request. The first error is kept. It names field and value.
  *
- * The steps call it. What is wrong with the job is ERR_PLAIN, because repeating the start cannot
- * help. Only a shortage of descriptors on this machine is worth another try. */
+ * The steps call it. A mistake in the job is ERR_PLAIN, because repeating the start cannot help.
+ * Only a shortage of descriptors on this host is recoverable. */
 #include "create_fail.h"
 
 #include <stdarg.h>

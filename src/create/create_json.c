@@ -9,7 +9,8 @@ static void out_of_memory(struct create *c) {
         c->r = err_oom(c->err);
 }
 
-/* jansson does not say why it made no string: text that is no UTF-8 or no memory. */
+/* jansson does not report why it made no string: the text is not UTF-8, or out of memory. This
+ * function finds it out. */
 static void text_failed(struct create *c, const char *what, const char *text) {
     AUTO_JSON json_t *unchecked = json_string_nocheck(text);
     AUTO_JSON json_t *checked = unchecked ? json_string(text) : NULL;
@@ -19,7 +20,7 @@ static void text_failed(struct create *c, const char *what, const char *text) {
         out_of_memory(c);
 }
 
-/* NULL after a failure. */
+/* Returns NULL after a failure. */
 static json_t *text_new(struct create *c, const char *what, const char *text) {
     if (c->r < 0)
         return NULL;

@@ -1,7 +1,7 @@
-/* HostConfig.Mounts: the job's `mount` and `mounts` blocks, then what Nomad itself mounts
+/* HostConfig.Mounts: the job's `mount` and `mounts` blocks, then the mounts of Nomad itself
  * (volume_mount, CSI, device plugins).
  *
- * create_build() calls the two steps. */
+ * create_build() calls the two steps. The source of a bind mount is checked in create_sources.c. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_sources.h"
@@ -34,7 +34,7 @@ static int add_bind_mount(struct create *c, const struct job_mount *m) {
         create_sources_find(c, path, text_of(m->source), text_of(m->propagation), false, &source);
     if (create_fail_shortage(c, r, path) < 0)
         return c->r;
-    if (r == -ENOENT) /* in Docker's words, which is not asked */
+    if (r == -ENOENT) /* the text is Docker's, but Docker is not asked */
         return create_fail(
             c, EINVAL,
             "Failed to create container: invalid mount config for type \"bind\": bind "

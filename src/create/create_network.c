@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SANDBOX_LABEL "docker_sandbox_container_id" /* of CreateNetwork's answer */
+#define SANDBOX_LABEL "docker_sandbox_container_id" /* label in the answer of CreateNetwork */
 #define PORT_MAX 65535
 #define MINOR_OF_ENDPOINT_MAC 44
 
@@ -78,7 +78,7 @@ static int publish(struct create *c, const char *label, const char *host_ip, int
 static int publish_group(struct create *c) {
     const struct task_resources *res = &c->task->resources;
     if (strncmp(text_of(c->network_mode), "container:", strlen("container:")) == 0)
-        return 0; /* the pause container published them */
+        return 0; /* the pause container has published them */
     for (size_t i = 0; i < c->job->ports.n; i++) {
         const char *label = c->job->ports.v[i];
         const struct task_port *p = NULL;
@@ -129,7 +129,8 @@ int create_network_ports(struct create *c) {
 
 /* ---- endpoint ---- */
 
-/* 01:23:45:67:89:ab, 01-23-45-67-89-ab or 0123.4567.89ab, as Docker reads it. */
+/* Returns true for 01:23:45:67:89:ab, 01-23-45-67-89-ab or 0123.4567.89ab, the forms that
+ * Docker accepts. */
 static bool is_mac(const char *text) {
     size_t group = text[0] && strchr(text, '.') ? 4 : 2;
     char sep = group == 4 ? '.' : text[0] && text[1] ? text[2] : '\0';
@@ -171,8 +172,8 @@ int create_network_endpoints(struct create *c) {
         create_json_set_text_if(c, ipam, "IPv6Address", job->ipv6_address);
     }
     if (has_mac) {
-        /* API versions before 1.44 read the container's address only. Version 1.52 and later ones
-         * refuse it. */
+        /* API versions before 1.44 read only the MAC address of the container. Version 1.52 and
+         * later ones refuse it. */
         create_json_set_text(c, endpoint, "MacAddress", job->mac_address);
         if (c->host->api_minor < MINOR_OF_ENDPOINT_MAC)
             create_json_set_text(c, c->body, "MacAddress", job->mac_address);
@@ -198,7 +199,7 @@ void create_network_override_get(const struct job_config *job, const json_t *ins
         if (ipv4[0] == '\0' && ipv6[0] == '\0')
             continue;
         snprintf(ret->addr, sizeof(ret->addr), "%s", ipv6[0] ? ipv6 : ipv4);
-        /* Nobody outside reaches an address of Docker's default networks. */
+        /* Addresses of Docker's default networks cannot be reached from outside. */
         ret->auto_advertise = ipv6[0] || (strcmp(name, "bridge") != 0 && strcmp(name, "nat") != 0);
         break;
     }

@@ -1,11 +1,12 @@
-/* What Nomad and this driver put into a task's container: the folders alloc, local, secrets and
- * alloc/logs as HostConfig.Binds, and the sources of the generated files (create_dns.c).
+/* The things that Nomad and this driver put into a task's container: the folders alloc, local,
+ * secrets and alloc/logs as HostConfig.Binds, and the sources of the generated
+ * files (create_dns.c).
  *
- * create_volumes_add() calls create_own_add() first. A sibling task that mounts the
- * allocation's folder can put anything in the place of these folders. So each one is opened from
- * the allocation's folder down without following a link, and must be of its kind. Docker is sent
- * its path, or, where a sibling could swap it before Docker mounts it (host->hold), a mount point
- * of its own. The targets come from the task's environment, which the job can set. */
+ * create_volumes_add() calls create_own_add() first. A sibling task that mounts the allocation's
+ * folder can replace these folders by anything. So each one is opened from the allocation's folder
+ * down, without following a link, and must be a folder or a regular file as expected. Docker gets
+ * its path. When a sibling could swap it before Docker mounts it (host->hold), Docker gets a mount
+ * point instead. The targets come from the task's environment, which the job can set. */
 #include "create_bind.h"
 #include "create_fail.h"
 #include "create_own.h"
@@ -111,8 +112,8 @@ struct own_folder {
     const char *suffix, *mode;
 };
 
-/* The path inside the container. Docker would read a ':' as the end of the target, and a text that
- * is no path as a mode. */
+/* Finds the path inside the container. Docker would read a ':' as the end of the target, and a text
+ * that is no path as a mode. */
 static int target_of(struct create *c, const struct own_folder *f, char **ret) {
     const char *value = text_of(kvs_get(&c->task->env, f->env));
     AUTO_FREE char *target = path_text_clean(value[0] ? value : f->otherwise);
@@ -150,8 +151,8 @@ int create_own_add(struct create *c) {
         {"alloc", false, CREATE_OWN_IN_ALLOC, "NOMAD_ALLOC_DIR", "/alloc", "", ""},
         {"local", true, CREATE_OWN_IN_TASK, "NOMAD_TASK_DIR", "/local", "", ""},
         {"secrets", true, CREATE_OWN_IN_TASK, "NOMAD_SECRETS_DIR", "/secrets", "", ""},
-        /* Read-only, so that a task cannot put symlinks in the place of its log FIFOs
-         * (CVE-2026-6959). */
+        /* Read-only, so that a task cannot put symlinks in the place of its log
+         * FIFOs (CVE-2026-6959). */
         {"alloc/logs", false, CREATE_OWN_IN_SHARED, "NOMAD_ALLOC_DIR", "/alloc", "/logs", "ro"},
     };
     int r = 0;

@@ -1,16 +1,19 @@
-/* Which containers of an allocation can swap the folders and files that Nomad and this driver put
- * into its tasks.
+/* Finds the containers of an allocation that can swap the folders and files that Nomad and this
+ * driver put into its tasks.
  *
- * A container can swap a folder when it has a mount of the folder that it lies in. Every container
- * has alloc, in which alloc/logs lies. But it also has alloc/logs itself, and the kernel refuses to
- * rename a mount point of one's own mount namespace (EBUSY). So alloc counts only for a container
- * without alloc/logs, with a second mount of alloc, or one that may undo its own mounts; and for a
- * container that ran while another one could put a different folder in the place of alloc/logs, for
- * that one is no mount point.
+ * A container can swap a folder when it has a mount of the parent folder. Every container has a
+ * mount of alloc, the parent of alloc/logs. But it also has a mount of alloc/logs itself, and the
+ * kernel refuses to rename a mount point of the caller's own mount namespace (EBUSY). So alloc
+ * counts only for a container
+ * - without a mount of alloc/logs,
+ * - with a second mount of alloc,
+ * - that may be able to undo its own mounts, or
+ * - that ran while another container could replace alloc/logs by a different folder, because that
+ *   folder is no mount point.
  *
- * A read-only mount counts like a writable one. StartTask asks create_reach_find() about the
- * containers that run while a task is started; create_build() finds out the same about its
- * own container (create_sources.reaches). */
+ * A read-only mount counts like a writable one. StartTask calls create_reach_find() for the
+ * containers that run while a task is started. create_build() finds out the same for its own
+ * container (create_sources.reaches). */
 #include "create_steps.h"
 #include "paddock/path_text.h"
 
@@ -37,8 +40,8 @@ bool create_reach_is_unconfined(const struct create *c) {
 
 struct container_mounts {
     const char *alloc_dir, *run_dir;
-    struct stat alloc, shared, task; /* the folders that are looked for */
-    bool unknown;                    /* one of them is not there */
+    struct stat alloc, shared, task; /* the folders to search for */
+    bool unknown;                    /* one of them does not exist */
     unsigned n_shared, n_logs;       /* mounts of alloc and of alloc/logs, as every task has them */
     create_reach_movable *movable;
     void *ctx;
@@ -48,11 +51,12 @@ static bool same(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* A mount point of a driver like this one is the folder that it leads to. */
+/* Handles a source that is a mount point of this driver or one like it: the folder that is mounted
+ * there counts. */
 static unsigned of_mount_point(struct container_mounts *m, const char *source) {
     const char *name = strrchr(source, '/') + 1;
     struct stat st;
-    if (!isdigit((unsigned char)name[0])) { /* Nomad's folders, held; see create_own.c */
+    if (!isdigit((unsigned char)name[0])) { /* held, of Nomad; see create_own.c */
         m->n_shared += strcmp(name, "alloc") == 0;
         m->n_logs += strcmp(name, "logs") == 0;
         return 0;
@@ -63,7 +67,8 @@ static unsigned of_mount_point(struct container_mounts *m, const char *source) {
            (same(&st, &m->task) ? CREATE_OWN_IN_TASK : 0);
 }
 
-/* What a task is given anyway: alloc, alloc/logs, hosts, <task>/local, secrets and resolv.conf. */
+/* Returns true for the mounts that every task gets: alloc, alloc/logs, hosts, <task>/local, secrets
+ * and resolv.conf. */
 static bool is_own(struct container_mounts *m, const char *below) {
     static const char *const of_task[] = {"/local", "/secrets", "/resolv.conf"};
     if (strcmp(below, "/alloc") == 0)
@@ -80,7 +85,8 @@ static bool is_own(struct container_mounts *m, const char *below) {
     return true;
 }
 
-/* Any other path in the allocation may lead anywhere in it through links. */
+/* Any other path in the allocation counts as everything: links can lead it anywhere in
+ * the allocation. */
 static unsigned of_source(struct container_mounts *m, const char *source) {
     if (source[0] != '/')
         return 0;

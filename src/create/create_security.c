@@ -1,8 +1,8 @@
 /* Runtimes, namespaces and security_opt: the client's configuration must allow them.
  *
  * create_build() calls the three steps. A seccomp profile is a file that this process reads as
- * root, so it is read only when it is a stored file, at most 1 MiB, and a JSON object. No error
- * shows its content. */
+ * root, so it must be a regular file of at most 1 MiB that contains a JSON object. No error shows
+ * its content. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"
@@ -96,8 +96,8 @@ static int read_profile(struct create *c, const char *path, bool *ret_of_host, c
     AUTO_FREE char *full = path_text_join(c->task_dir, path);
     if (!full)
         return err_oom(c->err);
-    /* A profile of the host is named by its absolute path. A path that begins in the allocation's
-     * folder must not lead out of it: a task can put links there. */
+    /* A profile of the host has an absolute path. A path that begins in the allocation's folder
+     * must not lead out of it, because a task can put links there. */
     bool of_host = path[0] == '/' && !lies_below(c->alloc_dir, full);
     *ret_of_host = of_host;
     int r = path_file_read_stored(c->plugin->volumes_enabled || of_host ? NULL : c->alloc_dir, full,
@@ -121,7 +121,7 @@ static int read_profile(struct create *c, const char *path, bool *ret_of_host, c
     return 0;
 }
 
-/* Takes the blanks between the tokens of valid JSON out. Numbers keep their text, however long. */
+/* Removes the blanks between the tokens of valid JSON. Numbers keep their text, however long. */
 static void compact(char *text) {
     char *out = text;
     bool quoted = false;
@@ -148,7 +148,8 @@ static int add_seccomp(struct create *c, const char *path) {
     if (!profile) {
         char why[JSON_REASON_MAX];
         json_reason(&where, why);
-        /* Where the parser stopped says something about any file that root can read. */
+        /* The position where the parser stopped would reveal something about any file that root can
+         * read. */
         if (of_host)
             snprintf(why, sizeof(why), "it is no JSON");
         return create_fail(c, EINVAL, "%s: compacting json for seccomp profile (%s) failed: %s",
@@ -164,7 +165,7 @@ static int add_seccomp(struct create *c, const char *path) {
     return create_fail_code(c);
 }
 
-/* "k=v", or "k:v" where there is no "=". NULL when it is neither. */
+/* Finds the value in "k=v", or in "k:v" when there is no "=". Returns NULL when it is neither. */
 static const char *value_of(const char *option, size_t *ret_key_len) {
     const char *at = strchr(option, '=');
     if (!at)

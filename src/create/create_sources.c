@@ -2,7 +2,7 @@
  *
  * The steps of volumes, mounts and Nomad's folders call it. Unless volumes are enabled, a source
  * must lie below the allocation's folder. It is opened when it is checked, and the caller of
- * create_build() mounts the open descriptor: a name could lead elsewhere by then. */
+ * create_build() mounts the open descriptor, because the name could lead elsewhere by then. */
 #include "create_own.h"
 #include "create_sources.h"
 #include "paddock/path_below.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define NAME_SHOWN 200 /* of NAME_MAX, with a number before it */
+#define NAME_SHOWN 200 /* less than NAME_MAX, because a number stands before it */
 
 static void source_done(struct create_source *s) {
     s->fd = fd_close(s->fd);
@@ -40,8 +40,8 @@ static bool same_file(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* "0-data": begins with a digit, unlike the names of create_own_source. The last name is for people
- * who look at the container. */
+/* Returns "0-data". It begins with a digit, unlike the names of create_own_source(). The last
+ * component of @path helps people who inspect the container. */
 static char *mount_point_name(size_t number, const char *path) {
     char *name = NULL;
     const char *slash = strrchr(path, '/');
@@ -53,7 +53,7 @@ static char *mount_point_name(size_t number, const char *path) {
     return name;
 }
 
-/* Docker takes these for a source that is shared itself, and for no other. */
+/* Docker accepts these options only for a source that is itself shared. */
 static bool wants_shared(const char *options) {
     static const char *const words[] = {"shared", "rshared", "slave", "rslave"};
     for (const char *p = options; *p;) {
@@ -93,8 +93,8 @@ int create_sources_hold(struct create *c, int *fd, const char *name, const char 
     return 0;
 }
 
-/* True when @fd is the allocation's folder or lies directly in it: then a folder of Nomad's, of
- * this task or another one, may lie in @fd. */
+/* Sets *@ret to true when @fd is the allocation's folder or lies directly in it. Then @fd may
+ * contain a folder of Nomad, of this task or of another one. Returns 0; -errno. */
 static int is_reach(const struct create *c, int fd, bool *ret) {
     struct stat alloc, self, parent;
     AUTO_FD int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -1,5 +1,5 @@
 #pragma once
-/* What every step of the create request gets. */
+/* The data that every step of the create request gets. */
 #include "paddock/create.h"
 #include "paddock/json_value.h"
 #include "paddock/strv.h"
@@ -18,10 +18,10 @@ struct create {
     json_t *mounts;             /* borrowed */
     const char *network_mode;   /* of the request; owner: @body */
     struct create_sources sources;
-    bool own_hosts; /* /etc/hosts is mounted: extra_hosts are in it */
+    bool own_hosts; /* /etc/hosts is mounted and contains the extra_hosts */
 };
 
-/** "" for NULL. */
+/** Returns @text, or "" for NULL. */
 static inline const char *text_of(const char *text) {
     return text ? text : "";
 }

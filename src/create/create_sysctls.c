@@ -1,9 +1,10 @@
 /* The job's sysctls. Docker sets most of them when it makes the container's namespaces.
  *
  * A sysctl of a network interface (net.ipv4.conf.eth0.forwarding) can only be set after Docker has
- * attached the network. From API 1.48 on Docker refuses it in HostConfig. It must be a driver
- * option of the endpoint, in which IFNAME stands for the interface's name and a comma separates two
- * settings. A task has one network when it starts, so the interface is always eth0. */
+ * attached the network. From API 1.48 on Docker refuses such a sysctl in HostConfig. It must be a
+ * driver option of the endpoint. In that option IFNAME stands for the interface's name, and a comma
+ * separates two settings. A task has one network when it starts, so the interface is
+ * always eth0. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"
@@ -15,8 +16,8 @@
 #define ENDPOINT_SYSCTLS "com.docker.network.endpoint.sysctls"
 #define IFNAME "IFNAME"
 
-/* The interface in @key ("net.ipv4.conf.eth0.forwarding"): its offset and length. Returns false
- * when @key is of none that Docker recognises as one. */
+/* Finds offset and length of the interface in @key ("net.ipv4.conf.eth0.forwarding"). Returns false
+ * when @key contains no interface that Docker recognises. */
 static bool find_interface(const char *key, size_t *ret_at, size_t *ret_len) {
     if (strncmp(key, "net.", strlen("net.")) != 0)
         return false;
@@ -35,7 +36,7 @@ static bool find_interface(const char *key, size_t *ret_at, size_t *ret_len) {
     return true;
 }
 
-/* Docker attaches a network, so there is an endpoint. */
+/* Returns true when Docker attaches a network, so that an endpoint exists. */
 static bool has_endpoint(const char *mode) {
     return strcmp(mode, "host") != 0 && strncmp(mode, "container:", strlen("container:")) != 0;
 }

@@ -1,10 +1,10 @@
-/* Checks where a running container has the two mounts that protect Nomad's log folder: alloc, and
- * alloc/logs on top of it.
+/* Checks the targets of the two mounts that protect Nomad's log folder in a running container:
+ * alloc, and alloc/logs on top of it.
  *
- * StartTask calls it with the container's /proc/<pid>/mountinfo. Docker's runtime follows links of
- * the image when it looks for a target, and links of a folder that is mounted already. With a link
- * in the place of /alloc, the folder alloc can end up where alloc/logs does not cover it. Docker's
- * own list of mounts shows the requested targets only. */
+ * StartTask calls it with the container's /proc/<pid>/mountinfo. When Docker's runtime resolves a
+ * target, it follows links of the image, and links in a folder that is already mounted. When /alloc
+ * is a link, the folder alloc can be mounted where alloc/logs does not cover it. Docker's own list
+ * of mounts shows the requested targets only. */
 #include "paddock/create.h"
 
 #include <limits.h>
@@ -20,7 +20,7 @@ struct mount_seen {
     char root[PATH_MAX]; /* the mounted folder, as a path of its file system */
 };
 
-/* The target of "source:target[:mode]". Sources contain no ':' (create_bind_add). */
+/* Finds the target of "source:target[:mode]". Sources contain no ':' (see create_bind_add()). */
 static bool bind_target(const json_t *request, size_t i, char target[static PATH_MAX]) {
     const json_t *binds = json_object_get(json_object_get(request, "HostConfig"), "Binds");
     const char *bind = json_string_value(json_array_get(binds, i));
@@ -97,7 +97,7 @@ bool create_verify_shows_rootfs(const char *mountinfo) {
         char root[2] = "", point[3] = "";
         size_t len = strcspn(line, "\n");
         const char *type = memmem(line, len, " - ", 3);
-        /* a longer root or mount point leaves its rest unread, and is not "/" */
+        /* the rest of a longer root or mount point stays unread; it is not "/" */
         if (sscanf(line, "%*u %*u %*s %1s%*[ ]%2s", root, point) == 2 && strcmp(point, "/") == 0) {
             seen++;
             is = root[0] == '/' && type && strncmp(type, " - overlay ", 11) == 0;

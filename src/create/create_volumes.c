@@ -1,7 +1,7 @@
 /* The job's `volumes`, as HostConfig.Binds.
  *
- * create_build() calls create_volumes_add() after create_own_add(): Docker mounts in the order of
- * the list. */
+ * create_build() calls create_volumes_add() after create_own_add(), because Docker mounts in the
+ * order of the list. The sources are checked in create_sources.c. */
 #include "create_bind.h"
 #include "create_fail.h"
 #include "create_sources.h"
@@ -50,7 +50,7 @@ static int add_volume(struct create *c, const char *text) {
                            "invalid docker volume \"%s\": not <src>:<destination> format", text);
     if (r < 0)
         return err_oom(c->err);
-    /* With a driver the source is a volume's name, without one a path. */
+    /* With a volume driver the source is a volume's name, otherwise a path. */
     bool is_path = str_empty(c->job->volume_driver);
     AUTO_FREE char *path = is_path ? path_text_join(c->task_dir, src) : path_text_clean(src);
     if (!path)
