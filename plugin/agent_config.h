@@ -17,7 +17,9 @@ struct agent_args {
     struct strv configs; /* files and folders, in order */
 };
 
+/** Frees the strings and zeroes the struct. Accepts a zeroed one. */
 void agent_config_done(struct agent_config *c);
+/** As agent_config_done(). */
 void agent_args_done(struct agent_args *a);
 
 /** Reads plugin_dir and data_dir from @text, which is HCL, or JSON when its first character is "{".

@@ -12,6 +12,7 @@ struct cli_command {
  * such command exists. */
 int cli_main(int argc, char **argv);
 
+/** The commands, as cli_command.run. */
 int cli_status(int argc, char **argv);
 int cli_check(int argc, char **argv);
 /** Runs the check now, which takes seconds. Returns the document that `paddock check --json`

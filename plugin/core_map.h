@@ -15,6 +15,7 @@ struct core_map {
 
 /** @doc must outlive the result. Returns NULL when out of memory. */
 struct core_map *core_map_new(const json_t *doc);
+/** NULL allowed. */
 void core_map_free(struct core_map *m);
 
 /** True when @task has cores of its own. */

@@ -16,6 +16,7 @@ struct driver_link_dir {
     bool sure;    /* false: the path is a guess, no configuration contains it */
 };
 
+/** Frees the strings and zeroes the struct. Accepts a zeroed one. */
 void driver_link_dir_done(struct driver_link_dir *d);
 
 /** Finds the plugin_dir. The order is: the running agent's command line and the configuration files

@@ -8,6 +8,7 @@ struct machine;
 
 /** @sys_root: "/sys"; it must outlive the result. Returns NULL when out of memory. */
 struct machine *machine_new(const char *sys_root);
+/** NULL allowed. */
 void machine_free(struct machine *m);
 
 /** Returns {"online": "0-2", "present": "0-3", "isolated": "", "cores": ["0,2", "1"], "nodes":

@@ -78,6 +78,7 @@ struct rpc_service {
  * A handler finishes its call exactly once, with rpc_reply() or rpc_fail(). While the call lives, a
  * second finish is ignored. @c is valid until the handler has returned and the call is finished. */
 
+/** Returns the app of the call's service. Borrowed. Any thread. */
 void *rpc_call_app(const struct rpc_call *c);
 
 /** Returns the deadline (grpc-timeout; 0 when not set) and the cancel, which fires when the client
@@ -108,9 +109,11 @@ void rpc_call_defer(struct rpc_call *c, void (*on_cancel)(struct rpc_call *c, vo
  * @s is valid until on_close has returned, or without on_close until the handler has returned. Code
  * that may send later must hold a reference. */
 
+/** As rpc_call_app() and rpc_call_context(). */
 void *rpc_stream_app(const struct rpc_stream *s);
 const struct call *rpc_stream_context(struct rpc_stream *s);
 
+/** Returns @s with one more reference; rpc_stream_unref() drops it. Any thread. */
 struct rpc_stream *rpc_stream_ref(struct rpc_stream *s);
 /** NULL allowed. Returns NULL. Any thread. */
 struct rpc_stream *rpc_stream_unref(struct rpc_stream *s);

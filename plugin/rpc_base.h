@@ -74,8 +74,10 @@ struct rpc_arrival {
 /** Takes ownership of @a->call. One reference belongs to the grpc_call; the
  * caller gets another one. */
 void rpc_base_init(struct rpc_base *b, const struct rpc_base_ops *ops, const struct rpc_arrival *a);
+/** Any thread. The last rpc_base_unref() calls ops->destroy. */
 struct rpc_base *rpc_base_ref(struct rpc_base *b);
 void rpc_base_unref(struct rpc_base *b);
+/** Returns the deadline and the cancel; see rpc_call_context(). Owner: @b. */
 const struct call *rpc_base_context(struct rpc_base *b);
 /** Runs ops->run, which gets a reference of its own, by rpc_work_run(), and returns its result. */
 int rpc_base_run(struct rpc_base *b) MUST_CHECK;

@@ -14,6 +14,7 @@ struct rpc_life {
     unsigned alive;         /* calls and streams that are still referred to */
 };
 
+/** @stop: see the struct. Call rpc_life_done() only when no call is alive. */
 void rpc_life_init(struct rpc_life *l, void (*stop)(void *ctx), void *ctx);
 void rpc_life_done(struct rpc_life *l);
 

@@ -15,6 +15,7 @@ struct rpc_queue {
     size_t n, bytes;
 };
 
+/** Makes an empty queue in the caller's memory. */
 void rpc_queue_init(struct rpc_queue *q);
 /** True when there is no room for a message of @len bytes. An empty queue has room for one
  * message of any size. */

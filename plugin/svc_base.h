@@ -10,4 +10,5 @@ struct svc_base {
     const char *name;
 };
 
+/** Returns *ret_n rows. Their app is a struct svc_base. */
 const struct rpc_method *svc_base_table(size_t *ret_n);

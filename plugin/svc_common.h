@@ -6,5 +6,7 @@
 
 /** Converts to microseconds. Absent, or beyond int64 microseconds: 0. */
 int64_t svc_duration_us(const Google__Protobuf__Duration *d);
+/** Initialises @t. @ns: nanoseconds since 1970. */
 void svc_fill_time(Google__Protobuf__Timestamp *t, int64_t ns);
+/** Initialises @out and copies exit code, signal and the OOM flag. */
 void svc_fill_exit(Driver__ExitResult *out, const struct task_exit *e);

@@ -12,6 +12,7 @@ struct buf {
 
 /** Context: any thread, one thread at a time for each struct; no lock. */
 void buf_init(struct buf *b, size_t limit);
+/** Frees the data. The limit is kept, so the buffer can be used again. */
 void buf_done(struct buf *b);
 
 /** Each returns 0; -EMSGSIZE beyond the limit; -ENOMEM. On failure nothing is added. */

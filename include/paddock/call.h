@@ -17,10 +17,12 @@ struct call {
 
 /** Returns 0, or -errno when no fd is free. */
 int cancel_init(struct cancel *c) MUST_CHECK;
+/** Closes the fd. May be called twice. */
 void cancel_done(struct cancel *c);
 
 /** Cancels. Any thread, any number of times. */
 void cancel_fire(const struct cancel *c);
+/** True after cancel_fire(). False for NULL and for one that cannot be cancelled. Any thread. */
 bool cancel_fired(const struct cancel *c);
 
 /** Returns a call with a deadline @timeout_us from now, but never later than that of

@@ -129,6 +129,7 @@ struct job_config {
  *  @ret: set on success only. Pure, any thread. */
 int config_plugin_decode(const void *msgpack, size_t len, struct plugin_config *ret,
                          struct err *err) MUST_CHECK;
+/** Frees the members and zeroes the struct. */
 void config_plugin_done(struct plugin_config *c);
 #define AUTO_PLUGIN_CONFIG __attribute__((cleanup(config_plugin_done)))
 
@@ -136,6 +137,7 @@ void config_plugin_done(struct plugin_config *c);
  * for docker driver"). */
 int config_job_decode(const void *msgpack, size_t len, struct job_config *ret,
                       struct err *err) MUST_CHECK;
+/** Frees the members and zeroes the struct. */
 void config_job_done(struct job_config *c);
 #define AUTO_JOB_CONFIG __attribute__((cleanup(config_job_done)))
 
@@ -166,6 +168,7 @@ struct config_field {
     const char *help; /* one line for the reference */
 };
 
+/** Each table is static and ends with name == NULL. */
 const struct config_field *config_plugin_table(void);
 const struct config_field *config_job_table(void);
 

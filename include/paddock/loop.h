@@ -34,6 +34,7 @@ void loop_stop(struct loop *l);
 /** Watches @fd (borrowed) for EPOLLIN, EPOLLOUT and so on. Returns 0 or -errno. */
 int loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
                    struct loop_watch **ret) MUST_CHECK;
+/** Changes the events of @w. With 0, only errors and hang-ups are reported. Returns 0 or -errno. */
 int loop_watch_set(struct loop_watch *w, uint32_t events) MUST_CHECK;
 /** NULL allowed. Call before closing the fd. Returns NULL. */
 struct loop_watch *loop_watch_del(struct loop_watch *w);

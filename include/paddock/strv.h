@@ -25,13 +25,17 @@ struct kvs {
 int strv_add(struct strv *s, const char *text) MUST_CHECK;
 int strv_add_take(struct strv *s, char *text) MUST_CHECK; /* frees @text on failure too */
 bool strv_contains(const struct strv *s, const char *text);
+/** Frees all strings; the list is empty afterwards. */
 void strv_done(struct strv *s);
 #define AUTO_STRV __attribute__((cleanup(strv_done)))
 
+/** Copies both texts. Returns 0, or -ENOMEM with @s unchanged. */
 int kvs_set(struct kvs *s, const char *key, const char *value) MUST_CHECK;
+/** Returns 0 or -ENOMEM. @ret: set on success only; its previous content is not freed. */
 int kvs_copy(const struct kvs *from, struct kvs *ret) MUST_CHECK;
 /** Returns NULL when absent. Owner: @s, until the next change. */
 const char *kvs_get(const struct kvs *s, const char *key);
+/** Frees all pairs; the list is empty afterwards. */
 void kvs_done(struct kvs *s);
 #define AUTO_KVS __attribute__((cleanup(kvs_done)))
 

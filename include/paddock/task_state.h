@@ -42,5 +42,6 @@ int task_state_encode(const struct task_state *s, struct buf *out, struct err *e
  *  @ret: set on success only; strings that are absent are "". Owner: caller, task_state_done(). */
 int task_state_decode(const void *data, size_t len, struct task_state *ret,
                       struct err *err) MUST_CHECK;
+/** Frees the members and zeroes the struct. */
 void task_state_done(struct task_state *s);
 #define AUTO_TASK_STATE __attribute__((cleanup(task_state_done)))

@@ -1,9 +1,9 @@
 /* The plugin block of the client's configuration: first the table, then the rules
  * that check values.
  *
- * svc_base.c decodes SetConfig with it. Names, types and defaults are those of Nomad's docker
- * driver (its documentation; drivers/docker/config.go of v1.6.3). `cpuset` and `metrics` are ours.
- * Default literals are JSON, which HCL2 reads as well. */
+ * driver_set_config() decodes SetConfig with it. Names, types and defaults are those of Nomad's
+ * docker driver (its documentation; drivers/docker/config.go of v1.6.3). `cpuset` and `metrics` are
+ * ours. Default literals are JSON, which HCL2 reads as well. */
 #include "config_table.h"
 #include "config_wire.h"
 
