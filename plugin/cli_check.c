@@ -129,7 +129,7 @@ static void check_docker(struct check *c) {
     docker_free(d);
 }
 
-/* ---- the rest ---- */
+/* ---- system bus and inotify ---- */
 
 static void check_bus(struct check *c) {
     sd_bus *bus = NULL;

@@ -61,7 +61,7 @@ static size_t columns_of(int fd) {
     return ioctl(fd, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
 }
 
-/* ---- what is shown ---- */
+/* ---- output ---- */
 
 static int put_tables(struct buf *out, const json_t *all) {
     const json_t *doc;

@@ -264,7 +264,7 @@ static void on_timer(void *ctx) {
         listener_go_on(l);
 }
 
-/* ---- life ---- */
+/* ---- creation and removal ---- */
 
 static int copy_options(struct control *c, const struct control_options *o) {
     int r = 0;

@@ -20,7 +20,7 @@
 
 #define BACKLOG 16
 
-/* ---- the unix socket ---- */
+/* ---- the Unix socket ---- */
 
 static bool is_alive(const struct sockaddr_un *a) {
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -1,6 +1,8 @@
-/* The parts of go-plugin's handshake except the socket (handshake_socket.c): the role that
- * the environment gives the process, the driver's name, and the one line on stdout. serve.c
- * and main.c call it. */
+/* The parts of go-plugin's handshake except the socket (handshake_socket.c): the role that the
+ * environment gives the process, the driver's name, and the one line on stdout.
+ *
+ * main.c asks for the role, serve.c for the rest. Nothing may be written to stdout before the line:
+ * the host reads it as the plugin's address. */
 #include "plugin/handshake.h"
 
 #include <fcntl.h>

@@ -44,7 +44,7 @@ ProtobufCMessage *rpc_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDesc
     return msg;
 }
 
-/* ---- life ---- */
+/* ---- references, events, set-up ---- */
 
 struct rpc_base *rpc_base_ref(struct rpc_base *b) {
     atomic_fetch_add(&b->refs, 1);

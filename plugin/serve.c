@@ -49,7 +49,7 @@ struct serve {
     pthread_t signals;
 };
 
-/* ---- the process ---- */
+/* ---- settings of the process ---- */
 
 static void serve_leave(int sig) {
     (void)sig;

@@ -82,7 +82,7 @@ static void set_cell(char cell[CELL_MAX], const char *text) {
     cell[n] = '\0';
 }
 
-/* ---- the bar ---- */
+/* ---- the bar of CPUs ---- */
 
 static void parse_set(const char *text, struct cpuset *ret) {
     if (cpuset_parse(text, strlen(text), ret) < 0)

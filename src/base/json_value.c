@@ -79,7 +79,7 @@ json_t *json_value_parse(const char *data, size_t len, char *text, size_t text_s
     return j;
 }
 
-/* ---- text that is cut ---- */
+/* ---- JSON text that is cut off ---- */
 
 /* Number of bytes of the character that begins at @text in its JSON form: an escape, two escapes
  * that form one character, or UTF-8. */

@@ -173,7 +173,7 @@ const struct config_field *config_plugin_table(void) {
     return table;
 }
 
-/* ---- rules ---- */
+/* ---- rules for values ---- */
 
 static int check_at_least(const char *key, int64_t us, int64_t min_us, const char *min,
                           struct err *err) {
