@@ -26,6 +26,7 @@ struct cgroup_file {
 /** Opens @name in @dir_fd: for reading and writing when that is allowed, else for reading.
  *  Returns 0; -errno. */
 int cgroup_file_open(int dir_fd, const char *name, struct cgroup_file *ret) MUST_CHECK;
+/** Closes the file. f->fd and f->r are -EBADF afterwards. A closed file may be closed again. */
 void cgroup_file_close(struct cgroup_file *f);
 
 /** Reads the file again. Never allocates memory, never opens a file.

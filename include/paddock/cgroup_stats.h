@@ -33,6 +33,7 @@ struct cgroup_stats {
  * is not in a cgroup of that name; other -errno. */
 int cgroup_stats_open(int proc_fd, int root_fd, bool v2, pid_t pid, const char *container_id,
                       struct cgroup_stats *ret) MUST_CHECK;
+/** Closes the files and frees the paths. */
 void cgroup_stats_close(struct cgroup_stats *s);
 
 /** Returns 0; -ENODEV when the cgroup was removed; other -errno. Absent values are 0 with their

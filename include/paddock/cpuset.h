@@ -29,11 +29,14 @@ int cpuset_format(const struct cpuset *s, char *out, size_t size) MUST_CHECK;
  *  @out holds CPUSET_MAX_CPUS / 8 bytes. Returns the number of bytes used. */
 size_t cpuset_to_bytes(const struct cpuset *s, uint8_t *out);
 
+/** Adds @cpu (an index). Does nothing when it is CPUSET_MAX_CPUS or more. */
 void cpuset_add(struct cpuset *s, unsigned cpu);
+/** Returns false when @cpu is CPUSET_MAX_CPUS or more. */
 bool cpuset_has(const struct cpuset *s, unsigned cpu);
 bool cpuset_is_empty(const struct cpuset *s);
 bool cpuset_equal(const struct cpuset *a, const struct cpuset *b);
 bool cpuset_intersects(const struct cpuset *a, const struct cpuset *b);
+/** Returns true when each CPU of @inner is in @outer. */
 bool cpuset_contains(const struct cpuset *outer, const struct cpuset *inner);
 /** Returns a hash of the set that is never 0 (FNV-1a over its words). */
 uint64_t cpuset_hash(const struct cpuset *s);

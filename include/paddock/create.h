@@ -71,6 +71,7 @@ struct create_sources {
     bool reaches; /* the container can swap folders or files of a task of the allocation: through
                      its mounts (known only with a sources_dir), or because it is unconfined */
 };
+/** Closes the descriptors, frees all of @s and zeroes it. */
 void create_sources_done(struct create_sources *s);
 /** Closes and frees @v. Called when the sources are mounted. */
 void create_sources_close(struct create_sources *s);

@@ -40,6 +40,7 @@ struct docker_options {
  * connection, because dockerd may have been upgraded. Returns 0; -EINVAL (ERR_INVALID) for a
  * bad endpoint. */
 int docker_new(const struct docker_options *o, struct docker **ret, struct err *err) MUST_CHECK;
+/** Closes the kept connections. No call may be running. NULL allowed. */
 void docker_free(struct docker *d);
 
 /** Finds the process that listens on Docker's Unix socket; 0 = a process that this one cannot see.
@@ -98,8 +99,10 @@ char *docker_escape(const char *text);
 struct docker_version {
     char text[64]; /* "20.10.24+dfsg1" */
 };
+/** Asks for dockerd's version. */
 int docker_version_get(struct docker *d, const struct call *call, struct docker_version *ret,
                        struct err *err) MUST_CHECK;
+/** Reads GET /info. Owner of @ret: caller, json_decref(). */
 int docker_info_get(struct docker *d, const struct call *call, json_t **ret,
                     struct err *err) MUST_CHECK;
 
@@ -171,6 +174,7 @@ int docker_container_stats(struct docker *d, const struct call *call, const char
  * there is no answer. */
 int docker_network_exists(struct docker *d, const struct call *call, const char *name,
                           struct err *err) MUST_CHECK;
+/** Sets the size of an exec's TTY, in characters. */
 int docker_exec_resize(struct docker *d, const struct call *call, const char *exec_id,
                        unsigned height, unsigned width, struct err *err) MUST_CHECK;
 
@@ -179,6 +183,7 @@ struct docker_exec_options {
     const char *const *argv; /* NULL-terminated */
     bool tty, stdin_open;
 };
+/** Creates an exec in a container, and does not start it. @ret_exec_id: its id, with the NUL. */
 int docker_exec_create(struct docker *d, const struct call *call, const char *container_id,
                        const struct docker_exec_options *o, char ret_exec_id[65],
                        struct err *err) MUST_CHECK;
@@ -189,11 +194,14 @@ struct docker_exec_state {
     int code; /* the exit code; valid when @ended */
     pid_t pid;
 };
+/** Reads the state of an exec. */
 int docker_exec_inspect(struct docker *d, const struct call *call, const char *exec_id,
                         struct docker_exec_state *ret, struct err *err) MUST_CHECK;
 
 /* A hijacked connection: raw bytes both ways after the 101/200 reply. Non-blocking. */
 struct docker_stream;
+/** Starts an exec and takes over the connection. @tty: as at its creation. Owner of @ret:
+ * caller, docker_stream_free(). */
 int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
                       struct docker_stream **ret, struct err *err) MUST_CHECK;
 /** Returns the fd for epoll. Owner: the stream. The caller must read until -EAGAIN before the first
@@ -206,6 +214,7 @@ ssize_t docker_stream_read(struct docker_stream *s, void *out, size_t size);
 ssize_t docker_stream_write(struct docker_stream *s, const void *data, size_t len);
 /** Half-closes our side (end of stdin). */
 int docker_stream_close_write(struct docker_stream *s) MUST_CHECK;
+/** Closes the connection. NULL allowed. Keeps errno. */
 void docker_stream_free(struct docker_stream *s);
 
 /* Parser of Docker's 8-byte frames (stdout = 1, stderr = 2) in a stream without a TTY. The stream
@@ -249,5 +258,6 @@ struct docker_events;
  * freed. Callbacks run on the loop's thread and must not block. */
 int docker_events_new(struct docker *d, struct loop *loop, const struct docker_events_ops *ops,
                       void *ctx, struct docker_events **ret) MUST_CHECK;
-/** Ends the stream. Called from the loop's thread, or after it has ended. */
+/** Ends the stream and frees @e. Called from the loop's thread, or after that has ended.
+ * NULL allowed. */
 void docker_events_free(struct docker_events *e);

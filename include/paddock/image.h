@@ -48,11 +48,12 @@ struct image {
     char user[128]; /* Config.User of the image */
     bool fetched;   /* it was not present before */
 };
+
+struct image_look;
 /** Asks Docker for an image that is probably present, and does not wait for the answer. The caller
  * can continue as if the image were present, and pass the result to images_acquire(), which reads
  * the answer. Until then no image is removed. Returns NULL when the image cannot be asked for in
  * advance: it must be pulled in any case, a removal is running, or out of memory. */
-struct image_look;
 struct image_look *images_look(struct images *im, const struct image_want *want) MUST_CHECK;
 /** Drops @look without reading the answer. NULL allowed. */
 void images_look_free(struct image_look *look);

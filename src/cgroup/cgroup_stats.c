@@ -16,7 +16,7 @@
 #define CGROUP_TEXT_MAX 16384 /* memory.stat is about 1.5 KiB */
 #define NS_PER_TICK 10000000  /* v1 cpuacct.stat counts USER_HZ, always 100 for user space */
 
-/* ---- pure ---- */
+/* ---- parsing ---- */
 
 bool cgroup_flat_value(const char *text, const char *key, uint64_t *ret) {
     size_t len = strlen(key);

@@ -1,12 +1,14 @@
-/* Memory, CPU, pids and ulimits.
+/* Memory, CPU, pids and ulimits of the container. create_build() calls the five steps.
  *
  * Memory (MB):  memory_max  memory_hard_limit   hard limit                    reservation
  *               -1          any                 none                          memory
  *               else        both <= 0           memory                        none
  *               else        one > 0             the greater of the two        memory
- * Swap: as much as memory, so none on top.
- * CPU shares: what Nomad gives (MHz), at least 2, the kernel's least; a node of 262144 MHz or more
- * would leave the kernel's range (2..262144), so there they are scaled to it. */
+ * Swap: the hard limit is also the limit of memory and swap together, so no swap remains.
+ *
+ * CPU shares: Nomad's value (MHz), but at least 2, the kernel's minimum. On a node of 262144 MHz or
+ * more the value could be above the kernel's range (2..262144). There it is scaled to
+ * that range. */
 #include "create_fail.h"
 #include "create_json.h"
 #include "create_steps.h"
@@ -34,7 +36,8 @@ int create_limits_check_memory(struct create *c) {
     if (res->memory_mb < 0 || greater(res->memory_mb, hard_limit_mb(c)) > INT64_MAX / MB)
         return create_fail(c, EINVAL, "memory of %lld MB, at most %lld MB is out of range",
                            (long long)res->memory_mb, (long long)hard_limit_mb(c));
-    /* A memory_max above the hard limit is the limit; Docker refuses a reservation above that. */
+    /* The greater one of memory_max and the hard limit is the limit. Docker refuses a reservation
+     * above it. */
     if (c->job->memory_hard_limit_mb > 0 && res->memory_max_mb != -1 &&
         res->memory_mb > hard_limit_mb(c))
         return create_fail(c, EINVAL,
@@ -56,7 +59,7 @@ int create_limits_memory(struct create *c) {
     create_json_set_int(c, c->host_config, "Memory", hard * MB);
     create_json_set_int(c, c->host_config, "MemorySwap", hard * MB);
     create_json_set_int(c, c->host_config, "MemoryReservation", reservation * MB);
-    /* Docker drops it with a warning on cgroup v2. */
+    /* On cgroup v2 Docker ignores it with a warning. */
     if (!c->host->cgroup_v2 && c->host->swappiness)
         create_json_set_int(c, c->host_config, "MemorySwappiness", 0);
     return create_fail_code(c);
@@ -72,7 +75,8 @@ static int64_t shares_of(int64_t shares, uint64_t total_mhz) {
     return shares < SHARES_MIN ? SHARES_MIN : shares;
 }
 
-/* The quota is a share of all CPUs' time, the period one CPU's. */
+/* percent_ticks is a share of the time of all CPUs, but Docker's quota and period count the time of
+ * one CPU. So the share of one period is multiplied by the number of CPUs. */
 static int cfs(struct create *c) {
     const struct task_resources *res = &c->task->resources;
     int64_t period = c->job->cpu_cfs_period;

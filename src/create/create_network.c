@@ -16,7 +16,7 @@
 #define PORT_MAX 65535
 #define MINOR_OF_ENDPOINT_MAC 44
 
-/* ---- mode ---- */
+/* ---- network mode ---- */
 
 int create_network_mode(struct create *c) {
     const struct net_isolation *net = &c->task->network;
@@ -181,7 +181,7 @@ int create_network_endpoints(struct create *c) {
     return create_fail_code(c);
 }
 
-/* ---- override ---- */
+/* ---- address for Nomad ---- */
 
 static const char *text_at(const json_t *object, const char *key) {
     return text_of(json_string_value(json_object_get(object, key)));

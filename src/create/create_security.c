@@ -148,8 +148,8 @@ static int add_seccomp(struct create *c, const char *path) {
     if (!profile) {
         char why[JSON_REASON_MAX];
         json_reason(&where, why);
-        /* The position where the parser stopped would reveal something about any file that root can
-         * read. */
+        /* The position where the parser stopped would reveal something about any file that root
+         * can read. */
         if (of_host)
             snprintf(why, sizeof(why), "it is no JSON");
         return create_fail(c, EINVAL, "%s: compacting json for seccomp profile (%s) failed: %s",

@@ -1,8 +1,8 @@
 /* The calls about the system, one container and the list of containers.
  *
  * src/task, the log pump and other files of this folder call them. Each function builds path and
- * body of one request, and takes from the answer what its caller needs. Values of Docker's JSON
- * that are absent read as empty. */
+ * body of one request, and copies the values that its caller needs from the answer. A value that is
+ * absent in Docker's JSON is read as empty. */
 #include "docker_list.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
@@ -131,7 +131,7 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
     return 0;
 }
 
-/* ---- life ---- */
+/* ---- create, start, stop, remove ---- */
 
 int docker_container_post_for_id(struct docker *d, const struct call *call, const char *path,
                                  const json_t *body, const char *what, char ret_id[65],

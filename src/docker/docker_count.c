@@ -1,5 +1,7 @@
-/* Counts requests for the metrics. docker_http.c reports calls and docker_multi.c the asynchronous
- * stops; streams (events, logs, attached execs) are not counted, because they have no duration. */
+/* Counts requests to dockerd for the metrics, by operation and result.
+ *
+ * docker_http.c reports each call, and docker_multi.c its asynchronous POSTs (stop, kill). Streams
+ * (events, logs, attached execs) are not counted, because they have no duration. */
 #include "docker_count.h"
 
 #include <errno.h>

@@ -63,7 +63,7 @@ static int end_item(struct docker_list *l) {
     return kept && json_array_append_new(l->items, kept) == 0 ? 0 : -ENOMEM;
 }
 
-/* ---- cutting ---- */
+/* ---- splitting ---- */
 
 static int add(struct docker_list *l, const char *data, size_t len) {
     if (l->too_long)

@@ -7,10 +7,9 @@
 #define DOCKER_LIST_ITEM_MAX (1u << 20)
 
 struct docker_list {
-    json_t
-        *items; /* an array of objects with Id, Names, Created, and the Labels of Nomad and ours */
+    json_t *items;  /* array of objects: Id, Names, Created, Labels of Nomad and ours */
     size_t skipped; /* elements that are too long or no JSON object */
-    /* ---- the cutting ---- */
+    /* ---- state of the splitting ---- */
     enum { LIST_NOT_BEGUN, LIST_OPEN, LIST_ENDED } state;
     struct buf item; /* the part of the element that has arrived */
     bool in_item, too_long, in_string, escaped;

@@ -69,7 +69,7 @@ static void kick(struct docker_multi *m) {
     loop_timer_at(m->kick, clock_now_us());
 }
 
-/* ---- one stream's life ---- */
+/* ---- one stream: start and end ---- */
 
 static void drop_easy(struct docker_get *g) {
     if (!g->easy)

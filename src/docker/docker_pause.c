@@ -78,7 +78,7 @@ static int check_text(const char *what, const char *text, struct err *err) {
 }
 
 /* Handles a name that is in use. Returns 1 when its container runs, because the same request was
- * handled by somebody else before; 0 when a leftover was removed and the name is free
+ * handled by another caller before; 0 when a leftover was removed and the name is free
  * now; -errno. */
 static int resolve_conflict(struct docker *d, const struct call *call, const char *name,
                             struct err *err) {

@@ -171,7 +171,7 @@ int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const c
     }
 }
 
-/* ---- running it ---- */
+/* ---- running a request ---- */
 
 /* Returns until when to wait for the next byte: the earlier one of deadline and idle limit. 0 =
  * no limit. */

@@ -1,8 +1,8 @@
 /* Finds the user of the host who is root in containers, when dockerd runs with userns-remap.
  *
- * The fingerprint's probe calls it with the answer of GET /info. The answer names the ids only as
- * the last part of the data root, "/var/lib/docker/231072.231072", which dockerd has made for this
- * pair since 1.10. */
+ * The fingerprint's probe calls it with the answer of GET /info. The ids are only in the last part
+ * of the answer's data root, "/var/lib/docker/231072.231072". dockerd has created such a folder for
+ * the pair of ids since 1.10. */
 #include "paddock/docker_userns.h"
 
 #include "paddock/parse.h"

@@ -1,7 +1,7 @@
 /* One pull of an image.
  *
  * image_share.c calls image_pull_run() for the first of the tasks that want the image. A pull ends
- * when Docker ends it, when its total time is over, or when no progress has come for too long. Most
+ * when Docker ends it, when its total time is over, or when it makes no progress for too long. Most
  * errors of a registry are temporary, so they are recoverable. */
 #include "image_pull.h"
 
@@ -21,7 +21,7 @@ struct running {
     const struct image_pull *pull;
     struct image_progress progress;
     uint64_t begun_us, told_us;
-    uint64_t changes, moved_us; /* the last progress, and when it came */
+    uint64_t changes, moved_us; /* the last progress, and its time */
 };
 
 /* These are Docker's texts: for a pull, and for a create with each of its image stores. */

@@ -1,9 +1,9 @@
 /* Makes an image present. A present image is used when its name has a fixed tag or a digest.
  * Otherwise it is loaded from the archive in `load`, or pulled.
  *
- * StartTask calls images_look() early and images_acquire() later. A found image is added to the
- * table of users under the lock under which a removal begins, so it cannot be removed
- * in between. */
+ * StartTask calls images_look() early and images_acquire() later. src/task/networks.c calls
+ * images_acquire() for the pause image. A found image is added to the table of users under the lock
+ * under which a removal begins, so it cannot be removed in between. */
 #include "image_load.h"
 #include "image_ref.h"
 #include "image_share.h"
@@ -49,7 +49,7 @@ void images_free(struct images *im) {
     free(im);
 }
 
-/* ---- what is present ---- */
+/* ---- present images ---- */
 
 static int take_image(const json_t *j, struct image *ret, struct err *err) {
     const char *id = json_string_value(json_object_get(j, "Id"));

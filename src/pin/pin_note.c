@@ -107,7 +107,7 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
         snprintf(message, sizeof(message),
                  "cpuset left at %s: every online CPU is reserved by other tasks", new_set);
         break;
-    case PIN_CONTESTED: /* the last correction may be that of an earlier look */
+    case PIN_CONTESTED: /* the last correction may be of an earlier check */
         cause = pin_cause_name(PIN_CAUSE_OVERWRITTEN);
         snprintf(old_set, sizeof(old_set), "%s", t->fixes[(t->fixes_n - 1) % PIN_HISTORY].old_set);
         pin_note_text(&t->last_good, new_set, sizeof(new_set));

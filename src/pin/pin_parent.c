@@ -18,7 +18,7 @@ const char *pin_parent_below(const char *root, const char *source) {
     return source + len + strspn(source + len, "/");
 }
 
-/* ---- life ---- */
+/* ---- list of the folders in use ---- */
 
 static bool ends_in(const char *path, const char *name) {
     const char *slash = strrchr(path, '/');

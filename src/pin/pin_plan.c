@@ -3,7 +3,7 @@
  * test_pin_plan.c; test_pin_machine.c checks the promises on random histories. */
 #include "paddock/pin_plan.h"
 
-/* ---- wanted ---- */
+/* ---- the wanted set ---- */
 
 /* A client >= 1.7 gives each kind of task a slice of its own. share.slice exists from the client's
  * first start on, also next to scopes that an older client left behind. */

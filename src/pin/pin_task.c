@@ -11,7 +11,7 @@
 #include <limits.h>
 #include <string.h>
 
-/* ---- life ---- */
+/* ---- creation and removal ---- */
 
 void pin_coord_done(struct pin_coord *c) {
     cleanup_free(&c->task_id);
