@@ -59,11 +59,11 @@ struct image_look *images_look(struct images *im, const struct image_want *want)
 void images_look_free(struct image_look *look);
 
 /** Loads or pulls the image when it is not present, and holds it for user_id. @look: of the same
- * image, NULL = none; takes ownership of it.
- * Errors: a failed pull is ERR_RECOVERABLE ("Failed to pull `x`: ..."). That includes an image that
- * the registry does not have (-ENOENT), because it may be pushed before the next attempt. ERR_PLAIN
- * are, as in the built-in driver: the old text "Error: image ... not found"; a failed look-up of
- * credentials; and an archive that cannot be loaded. */
+ * image, NULL = none; takes ownership of it. Errors: a failed pull is ERR_RECOVERABLE ("Failed to
+ * pull `x`: ..."). That includes an image that the registry does not have (-ENOENT), because it may
+ * be pushed before the next attempt. ERR_PLAIN are, as in the built-in driver: the old text "Error:
+ * image ... not found"; a failed look-up of credentials; and an archive that cannot be loaded. An
+ * image that does not exist for this host's platform is ERR_PLAIN too. */
 int images_acquire(struct images *im, const struct call *call, const struct image_want *want,
                    struct image_look *look, struct image *ret, struct err *err) MUST_CHECK;
 /** After a restart: notes that @user_id uses @image_id, which the job called @name ("" = not

@@ -9,7 +9,8 @@
  * group's tasks. The tasks may change it, so it is written once, with the extra_hosts of the task
  * that starts first. A task whose extra_hosts are not in that file gets a file of its own, in the
  * task's folder.
- *  Tasks may be able to write to both folders. So no symlink is followed, and an existing file is
+ *
+ * Tasks may be able to write to both folders. So no symlink is followed, and an existing file is
  * mounted only when it is a regular file. */
 #include "create_fail.h"
 #include "create_json.h"

@@ -18,7 +18,7 @@ struct image_pull {
 
 /** Blocks until the pull has ended. @call's deadline limits the whole pull.
  *  Returns 0; -errno with @err "Failed to pull `x`: ...", recoverable unless image_pull_is_absent()
- * is true for it. */
+ * is true for Docker's text. */
 int image_pull_run(const struct image_pull *p, const struct call *call, struct err *err) MUST_CHECK;
 
 /** Returns true when Docker's text means that no such image exists ("Error: image x not found"), or
