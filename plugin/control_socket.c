@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define BACKLOG 16
+#define BACKLOG 128 /* a client that finds it full waits a second, or is refused */
 
 /* ---- the Unix socket ---- */
 
