@@ -17,7 +17,7 @@
 
 #define EXEC_POLL_FIRST_US (2 * US_PER_MS)
 #define EXEC_POLL_MAX_US (100 * US_PER_MS)
-#define EXEC_KILL_LIMIT_US (10 * US_PER_SEC) /* for an exec that Docker is still starting */
+#define EXEC_KILL_LIMIT_US (30 * US_PER_SEC) /* for an exec that Docker is still starting */
 #define EXEC_KILL_LAST_US (200 * US_PER_MS)  /* a last attempt when the plugin ends */
 /* The code that Docker reports for a command that it could not start. */
 #define EXEC_NEVER_RAN 126

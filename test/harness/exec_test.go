@@ -205,7 +205,7 @@ func TestExecThatIsCutShortLeavesNothing(t *testing.T) {
 			e.cancel()
 		}
 	}
-	eventually(t, 15*time.Second, "nothing is left of them", func() (bool, string) {
+	eventually(t, 60*time.Second, "nothing is left of them", func() (bool, string) {
 		r, err := p.ExecTask(k.id(), []string{"/bin/sh", "-c", "ps | grep '[3]1415926'"}, 5*time.Second)
 		if err != nil {
 			return false, err.Error()
