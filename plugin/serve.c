@@ -80,6 +80,9 @@ static void serve_init_process(sigset_t *ret_term) {
     }
     /* Up to 128 workers come and go. An arena for each would keep their garbage for ever. */
     mallopt(M_ARENA_MAX, 2);
+    /* A large buffer (an event of a megabyte) is mapped, and given back when it is freed. Without a
+     * fixed limit the first one of them would raise it. */
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);
 }
 
 struct signal_thread {
