@@ -184,6 +184,7 @@ int pump_record_move(struct pump_record *r, int dir_fd, const char *name) {
     AUTO_FD int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno == EEXIST ? 0 : -errno;
+    errno = ENOSPC; /* of a write that was cut short */
     if (write(fd, r, sizeof(*r)) != (ssize_t)sizeof(*r) ||
         mmap(r, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
         int failed = -errno;

@@ -64,6 +64,11 @@ static void test_pump__request_was_not_sent__sent_again(void **state) {
     task_config_done(&two);
 }
 
+/* The pump answers after it has noted the position of what it has written. */
+static void pump_has_noted(struct pump_world *x) {
+    json_decref(logpump_status(x->w.d->pump));
+}
+
 /* The newest task event. */
 static char event[1024];
 static pthread_mutex_t event_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -113,8 +118,7 @@ static void test_pump__file_not_readable_any_more__api_and_gap(void **state) {
     reader_until(&x->out, "by an earlier pump\n");
     assert_int_equal(driver_task_events(x->w.d, on_event, NULL, &sub, NULL), 0);
     pid_t first = world_pump(&x->w);
-    /* The pump answers when it has noted the position of what it has written. */
-    json_decref(logpump_status(x->w.d->pump));
+    pump_has_noted(x);
     set_place(&x->w, world_look(&x->w, x->task.id).container_id);
     world_pump_kill(&x->w);
     pump_world_until_other(x, first);
@@ -193,6 +197,7 @@ static void test_pump__position_damaged__reported_and_goes_on(void **state) {
         pump_world_print(x, line);
         reader_until(&x->out, line);
         pid_t first = world_pump(&x->w);
+        pump_has_noted(x);
         damage(&x->w, world_look(&x->w, x->task.id).container_id, i);
         set_event("");
         world_pump_kill(&x->w);
