@@ -139,15 +139,21 @@ func (k *task) follows(t *T, act func(), want string) {
  */
 func caseUpgrade(t *T) {
 	t.ok(os.MkdirAll(nomadSlice, 0o755), "cgroup")
-	for _, dir := range []string{cgroupRoot, nomadSlice} {
-		t.ok(writeFile(filepath.Join(dir, "cgroup.subtree_control"), "+cpuset +cpu +io +memory +pids"), "controllers")
-	}
 	t.atEnd(func() { _ = os.Remove(nomadSlice) })
 	oldScope := func(cpus string) func(t *T, alloc, task, cores string) string {
 		return func(t *T, alloc, task, cores string) string {
 			dir := filepath.Join(nomadSlice, alloc+"."+task+".scope")
 			t.ok(os.Mkdir(dir, 0o755), "scope")
-			t.ok(writeFile(filepath.Join(dir, "cpuset.cpus"), cpus), "the scope's set")
+			/* systemd takes back the controllers that none of its units asks for, at a moment of its own choice. */
+			t.eventually(20*time.Second, "the scope's set", func() (bool, string) {
+				for _, parent := range []string{cgroupRoot, nomadSlice} {
+					if err := writeFile(filepath.Join(parent, "cgroup.subtree_control"), "+cpuset +cpu +io +memory +pids"); err != nil {
+						return false, err.Error()
+					}
+				}
+				err := writeFile(filepath.Join(dir, "cpuset.cpus"), cpus)
+				return err == nil, fmt.Sprint(err)
+			})
 			t.atEnd(func() { _ = os.Remove(dir) })
 			return dir
 		}
