@@ -19,14 +19,6 @@
 #define WATCHES_LEAST 4096u
 #define WATCHES_PER_TASK 2u /* the source's file and the container's file */
 
-bool check_rules_has_word(const char *text, const char *word) {
-    size_t len = strlen(word);
-    for (const char *at = text; (at = strstr(at, word)); at += len)
-        if ((at == text || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
-            return true;
-    return false;
-}
-
 enum check_verdict check_rules_cores(const char *pool, const char *cores, const char *online,
                                      char ret[static CHECK_TEXT_MAX]) {
     struct cpuset up, all = {{0}}, reserved = {{0}};

@@ -8,9 +8,6 @@
 
 enum check_verdict { CHECK_OK, CHECK_WARNING, CHECK_FAILURE };
 
-/** True when @text contains @word. @text: words with single blanks between them. */
-bool check_rules_has_word(const char *text, const char *word);
-
 /** Judges Nomad's slices (cgroup v2, client >= 1.7). @pool: the shared pool. @cores: the
  * reserved cores. @online: the CPUs of the machine. All three are list texts as read; "" = no
  * such file, or blank.

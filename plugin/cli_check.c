@@ -13,6 +13,7 @@
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 #include "paddock/logpump.h"
+#include "paddock/parse.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -75,7 +76,7 @@ static bool check_cgroup(struct check *c) {
     }
     say(c, CHECK_OK, "cgroup v2", "%s", c->cgroup_root);
     slurp(c->cgroup_root, "cgroup.controllers", text, sizeof(text));
-    if (!check_rules_has_word(text, "cpuset")) {
+    if (!parse_has_word(text, "cpuset")) {
         say(c, CHECK_FAILURE, "cpuset controller",
             "the kernel has none here (cgroup.controllers: %s). A cpuset "
             "hierarchy of cgroup v1 may hold it: unmount that",

@@ -173,8 +173,20 @@ static void test_parse_glob__table(void **state) {
     assert_false(parse_glob("a*b", "abc"));
 }
 
+static void test_has_word__part_of_another__not_found(void **state) {
+    (void)state;
+    assert_true(parse_has_word("cpuset cpu io\n", "cpuset"));
+    assert_true(parse_has_word("io cpuset\n", "cpuset"));
+    assert_true(parse_has_word("io cpuset", "cpuset"));
+    assert_true(parse_has_word("cpusets cpuset", "cpuset"));
+    assert_false(parse_has_word("cpu io", "cpuset"));
+    assert_false(parse_has_word("xcpuset cpuset2", "cpuset"));
+    assert_false(parse_has_word("", "cpuset"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_has_word__part_of_another__not_found),
         cmocka_unit_test(test_parse_glob__table),
         cmocka_unit_test(test_parse_u64__table__value_or_errno),
         cmocka_unit_test(test_parse_i64__limits__exact),

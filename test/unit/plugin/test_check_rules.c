@@ -100,16 +100,6 @@ static void test_inotify__table__judged(void **state) {
     assert_non_null(strstr(text, "Too many open files (max_user_instances 128)"));
 }
 
-static void test_has_word__part_of_another__not_found(void **state) {
-    (void)state;
-    assert_true(check_rules_has_word("cpuset cpu io", "cpuset"));
-    assert_true(check_rules_has_word("io cpuset", "cpuset"));
-    assert_true(check_rules_has_word("cpusets cpuset", "cpuset"));
-    assert_false(check_rules_has_word("cpu io", "cpuset"));
-    assert_false(check_rules_has_word("xcpuset cpuset2", "cpuset"));
-    assert_false(check_rules_has_word("", "cpuset"));
-}
-
 static void test_status__failures_count_more_than_warnings(void **state) {
     (void)state;
     assert_int_equal(check_rules_status(0, 0), 0);
@@ -125,7 +115,6 @@ int main(void) {
         cmocka_unit_test(test_isolated__table__judged),
         cmocka_unit_test(test_scopes__all_of_them_together),
         cmocka_unit_test(test_inotify__table__judged),
-        cmocka_unit_test(test_has_word__part_of_another__not_found),
         cmocka_unit_test(test_status__failures_count_more_than_warnings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
