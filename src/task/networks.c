@@ -31,6 +31,7 @@ struct networks {
     bool adopted;          /* networks from before our start are in the list; used by the search */
     atomic_bool searching; /* one search at a time: a slow dockerd may outlast the period */
     bool superseded;       /* another plugin process has the claim; used by the search */
+    char *claim;           /* of the client searched by search_remembered(), only while it runs */
 };
 
 static void on_timer(void *arg);
@@ -303,11 +304,12 @@ static int remove_dangling(struct networks *n, const char *owner,
     return r;
 }
 
-/* True also once the first task has come: the next search then works with the claim. */
-static bool is_tracked_or_met(void *ctx, const char *container_id) {
+/* For a search before the first task. True also once the first task has come, because the next
+ * search then works with the claim. True also once another process has the claim, because that
+ * process may have recovered the container. */
+static bool is_tracked_or_claimed(void *ctx, const char *container_id) {
     struct networks *n = ctx;
-    AUTO_TASK struct task *t = store_get_container(n->d->store, container_id);
-    return t || is_network(n, container_id) || client_owner(n->d);
+    return is_network(n, container_id) || client_owner(n->d) || claim_holder(n->claim) != 0;
 }
 
 /* Searches before the first task. The client is then the one that this agent had before. Does
@@ -322,8 +324,10 @@ static void search_remembered(struct networks *n) {
         claim = NULL;
         return;
     }
+    n->claim = claim;
     if (claim_holder(claim) == 0)
-        (void)!remove_dangling(n, owner, is_tracked_or_met, NULL);
+        (void)!remove_dangling(n, owner, is_tracked_or_claimed, NULL);
+    n->claim = NULL;
 }
 
 static void search(struct networks *n) {

@@ -59,11 +59,14 @@ static bool is_id(const char *name) {
 }
 
 /* Returns whether nothing is left to do. A container that a later StartTask has adopted belongs to
- * a task again. */
+ * a task again. While another plugin process has the claim, that process may have adopted it, and
+ * tries the notes itself. */
 static bool remove_one(struct driver *d, const char *id) {
     AUTO_TASK struct task *adopter = store_get_container(d->store, id);
     if (adopter)
         return true;
+    if (claim_is_ours(d->claim) != 1)
+        return false;
     struct call call = call_within(NULL, d->timeout_slow_us);
     struct err err = {0};
     call.cancel = &d->ended;

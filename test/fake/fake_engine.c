@@ -3,6 +3,7 @@
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 
+#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -524,7 +525,19 @@ static void answer_start(struct engine *e, struct conn *conn, struct container *
     }
 }
 
-/* {"label": ["k=v", "k"], "name": [...]}: all must match. */
+/* Docker's names start with a slash, and a name in a filter is a regular expression. */
+static bool has_name(const struct container *c, const char *pattern) {
+    char name[256];
+    regex_t regex;
+    if (!pattern || regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+        return false;
+    snprintf(name, sizeof(name), "/%s", c->name);
+    bool is = regexec(&regex, name, 0, NULL, 0) == 0;
+    regfree(&regex);
+    return is;
+}
+
+/* {"label": ["k=v", "k"], "name": ["REGEX"]}: all must match. */
 static bool matches(const struct container *c, const json_t *filters) {
     size_t i;
     json_t *v;
@@ -534,6 +547,10 @@ static bool matches(const struct container *c, const json_t *filters) {
         snprintf(key, sizeof(key), "%.*s", (int)(eq ? eq - want : 255), want ? want : "");
         const char *have = json_string_value(json_object_get(get(c, "Labels"), key));
         if (!have || (eq && strcmp(have, eq + 1) != 0))
+            return false;
+    }
+    json_array_foreach(json_object_get(filters, "name"), i, v) {
+        if (!has_name(c, json_string_value(v)))
             return false;
     }
     return true;

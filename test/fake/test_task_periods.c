@@ -8,7 +8,6 @@
 #include "paddock/create.h"
 
 #include <glob.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +16,7 @@
 #define DANGLING(period, grace)                                                                    \
     "{\"gc\":{\"dangling_containers\":{\"period\":\"" period "\",\"creation_grace\":\"" grace      \
     "\"}}}"
+#define NO_SEARCH "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}"
 /* Seconds that no two of the waits have in common. */
 enum { PROBE = 30, PROBE_SICK = 5, PERIOD = 7, GRACE = 90, PERIOD_LONG = 95 };
 
@@ -38,6 +38,21 @@ int64_t __real_clock_wall_ns(void);
 int64_t __wrap_clock_wall_ns(void);
 int64_t __wrap_clock_wall_ns(void) {
     return __real_clock_wall_ns() + AGE_NS;
+}
+
+static atomic_bool claims_at_stop; /* another process takes the claim when the next stop is sent */
+static void claim_by_another(const char *run_dir);
+static char claimed_run_dir[96];
+
+int __real_docker_container_stop(struct docker *d, const struct call *call, const char *id,
+                                 unsigned timeout_s, struct err *err);
+int __wrap_docker_container_stop(struct docker *d, const struct call *call, const char *id,
+                                 unsigned timeout_s, struct err *err);
+int __wrap_docker_container_stop(struct docker *d, const struct call *call, const char *id,
+                                 unsigned timeout_s, struct err *err) {
+    if (atomic_exchange(&claims_at_stop, false))
+        claim_by_another(claimed_run_dir);
+    return __real_docker_container_stop(d, call, id, timeout_s, err);
 }
 
 struct count {
@@ -69,6 +84,13 @@ static bool is_ill(void *ctx) {
 static int setup(void **state) {
     memset(armed, 0, sizeof(armed));
     return world_web_setup(state, DANGLING("7s", "90s"), 500, false);
+}
+
+/* The web task's driver must not remove a container before the driver that is tested runs. */
+static int setup_no_search(void **state) {
+    memset(armed, 0, sizeof(armed));
+    atomic_store(&claims_at_stop, false);
+    return world_web_setup(state, NO_SEARCH, 500, false);
 }
 
 static int setup_long(void **state) {
@@ -112,6 +134,16 @@ static bool has_two(void *ctx) {
 static bool is_gone(void *ctx) {
     struct world_web *x = ctx;
     return world_containers(&x->w) == 1;
+}
+
+static bool has_none(void *ctx) {
+    struct world_web *x = ctx;
+    return world_containers(&x->w) == 0;
+}
+
+static bool has_one_or_none(void *ctx) {
+    struct world_web *x = ctx;
+    return world_containers(&x->w) <= 1;
 }
 
 /* A running container of the web task's driver that no task has. */
@@ -172,7 +204,7 @@ static void test_dangling__another_process_has_the_next_task__its_containers_sta
     world_run(&x->w, &x->task, NULL);
     struct driver *orphan = TAKE_PTR(x->w.d);
     world_until_count(&x->w, "GET /containers/json", 1); /* it searches */
-    world_driver_new(&x->w, "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}");
+    world_driver_new(&x->w, NO_SEARCH);
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
     int looks = await_no_looks(x);
@@ -194,7 +226,7 @@ static void test_dangling__given_a_task_again__searches(void **state) {
     struct task_config other, third;
     world_run(&x->w, &x->task, NULL);
     struct driver *old = TAKE_PTR(x->w.d);
-    world_driver_new(&x->w, "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}");
+    world_driver_new(&x->w, NO_SEARCH);
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
     await_no_looks(x);
@@ -216,24 +248,29 @@ static void test_dangling__no_task_after_restart__remembered_client(void **state
     assert_int_equal(world_containers(&x->w), 2);
     world_driver_new(&x->w, DANGLING("7s", "90s"));
     assert_int_equal(driver_init(x->w.d, NULL), 0);
-    world_until(is_gone, x, "the forgotten container's removal");
+    world_until(has_none, x, "the removal of both containers, which no task has");
+}
+
+/* Process 1 always runs. */
+static void claim_by_another(const char *run_dir) {
+    char pattern[160];
+    glob_t found;
+    snprintf(pattern, sizeof(pattern), "%s/*.claim", run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    FILE *f = fopen(found.gl_pathv[0], "we");
+    assert_non_null(f);
+    fprintf(f, "1 12345\n");
+    fclose(f);
+    globfree(&found);
 }
 
 /* Another plugin process serves that client: its containers are its own matter. */
 static void test_dangling__no_task_and_claim_of_another__nothing_removed(void **state) {
     struct world_web *x = *state;
-    char pattern[160];
-    glob_t found;
     world_run(&x->w, &x->task, NULL);
     make_forgotten(x);
     world_driver_free(&x->w);
-    snprintf(pattern, sizeof(pattern), "%s/*.claim", x->w.run_dir);
-    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
-    FILE *f = fopen(found.gl_pathv[0], "we");
-    assert_non_null(f);
-    fprintf(f, "1 12345\n"); /* the first process lives always */
-    fclose(f);
-    globfree(&found);
+    claim_by_another(x->w.run_dir);
     world_driver_new(&x->w, DANGLING("7s", "90s"));
     assert_int_equal(driver_init(x->w.d, NULL), 0);
     world_until(is_well, x, "healthy");
@@ -241,13 +278,29 @@ static void test_dangling__no_task_and_claim_of_another__nothing_removed(void **
     assert_int_equal(world_containers(&x->w), 2);
 }
 
+/* Another plugin process recovers its tasks while the search removes the first container. */
+static void test_dangling__no_task_and_claim_during_search__the_rest_stays(void **state) {
+    struct world_web *x = *state;
+    world_run(&x->w, &x->task, NULL);
+    make_forgotten(x);
+    world_driver_free(&x->w);
+    snprintf(claimed_run_dir, sizeof(claimed_run_dir), "%s", x->w.run_dir);
+    atomic_store(&claims_at_stop, true);
+    world_driver_new(&x->w, DANGLING("7s", "90s"));
+    assert_int_equal(driver_init(x->w.d, NULL), 0);
+    world_until(has_one_or_none, x, "the removal of the first container");
+    await_armed(PERIOD, 30);
+    assert_int_equal(world_containers(&x->w), 1);
+}
+
 #define T(f, s) cmocka_unit_test_setup_teardown(f, s, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_fingerprint__period__30_s_and_5_s_while_not_well, setup),
     T(test_dangling__first_look__after_the_longer_of_both, setup),
     T(test_dangling__first_look__after_the_longer_of_both, setup_long),
-    T(test_dangling__no_task_after_restart__remembered_client, setup),
-    T(test_dangling__no_task_and_claim_of_another__nothing_removed, setup),
+    T(test_dangling__no_task_after_restart__remembered_client, setup_no_search),
+    T(test_dangling__no_task_and_claim_of_another__nothing_removed, setup_no_search),
+    T(test_dangling__no_task_and_claim_during_search__the_rest_stays, setup_no_search),
     T(test_dangling__docker_not_well__nobody_is_judged_until_it_is, setup),
     T(test_dangling__another_process_has_the_next_task__its_containers_stay, setup),
     T(test_dangling__given_a_task_again__searches, setup),

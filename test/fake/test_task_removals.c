@@ -13,12 +13,16 @@
 #define FASTER 20
 #define RETRY_S 10
 
+static atomic_uint turns; /* how often the wait for a turn was asked for */
+
 void __real_loop_timer_at(struct loop_timer *t, uint64_t at_us);
 void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us);
 void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
     uint64_t now = clock_now_us(), wait_us = at_us > now ? at_us - now : 0;
-    if ((wait_us + US_PER_SEC - 1) / US_PER_SEC == RETRY_S)
+    if ((wait_us + US_PER_SEC - 1) / US_PER_SEC == RETRY_S) {
+        atomic_fetch_add(&turns, 1);
         at_us = now + wait_us / FASTER;
+    }
     __real_loop_timer_at(t, at_us);
 }
 
@@ -247,6 +251,40 @@ static void test_start__noted_container_is_adopted__stays(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
+static bool has_turned(void *ctx) {
+    return atomic_load(&turns) >= *(unsigned *)ctx;
+}
+
+/* The agent was killed, and its plugin runs on and still has the container in its notes. The next
+ * plugin has adopted the container. */
+static void test_destroy__another_process_has_the_container__stays(void **state) {
+    struct world_web *x = *state;
+    struct task_config other;
+    char pattern[160], note[320];
+    glob_t found;
+    world_task(&x->w, &other, "other", WORLD_WEB_JOB);
+    world_run(&x->w, &other, NULL);
+    destroy_unremoved(x, &other);
+    struct driver *orphan = TAKE_PTR(x->w.d);
+    world_driver_new(&x->w, "{}");
+    world_run(&x->w, &x->task, NULL); /* adopts the running container */
+    snprintf(pattern, sizeof(pattern), "%s/*.removals", x->w.run_dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    snprintf(note, sizeof(note), "%s/%s", found.gl_pathv[0],
+             world_look(&x->w, x->task.id).container_id);
+    globfree(&found);
+    driver_free(TAKE_PTR(x->w.d)); /* only the orphan tries the notes */
+    FILE *f = fopen(note, "we");
+    assert_non_null(f);
+    fclose(f);
+    fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
+    unsigned enough = atomic_load(&turns) + 3;
+    world_until(has_turned, &enough, "turns of the orphan");
+    assert_int_equal(world_containers(&x->w), 2);
+    driver_free(orphan);
+    task_config_done(&other);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_destroy__docker_does_not_answer__removed_later),
@@ -258,5 +296,6 @@ static const struct CMUnitTest tests[] = {
     T(test_destroy__no_memory_after_a_turn__goes_on_later),
     T(test_start__fails_and_docker_does_not_answer__removed_later),
     T(test_start__noted_container_is_adopted__stays),
+    T(test_destroy__another_process_has_the_container__stays),
 };
 WORLD_MAIN(tests)
