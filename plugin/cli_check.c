@@ -112,7 +112,7 @@ static void check_docker(struct check *c) {
     struct call call = call_within(NULL, CHECK_WAIT_US);
     int r = docker_new(&o, &d, &err);
     if (r == 0)
-        r = docker_info_get(d, &call, &info, &err);
+        r = docker_system_info(d, &call, &info, &err);
     if (r < 0) {
         say(c, CHECK_FAILURE, "dockerd", "%s. Start it, or name it by DOCKER_HOST or --docker",
             err.text);

@@ -102,7 +102,7 @@ static json_t *docker_facts(void) {
     json_t *info = NULL, *facts = NULL;
     int r = docker_new(&o, &d, &err);
     if (r == 0)
-        r = docker_info_get(d, &call, &info, &err);
+        r = docker_system_info(d, &call, &info, &err);
     if (r < 0)
         facts = json_pack("{s:s}", "error", err.text);
     else

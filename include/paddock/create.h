@@ -42,7 +42,7 @@ struct create_host {
     const char *sources_dir; /* where the caller mounts the job's sources; a path without ':'; NULL
                                 = Docker gets their names */
     unsigned hold; /* mask of enum create_own: these are held and mounted too; needs @sources_dir */
-    int api_minor; /* of Docker's API in use, of docker_api_minor(); 0 = the oldest */
+    int api_minor; /* of Docker's API in use, of docker_http_api_minor(); 0 = the oldest */
     /* The user of this host who is root in Docker's containers; NULL = root. This user owns the
      * folders that are created for `volumes`, and the hosts file. */
     const struct path_owner *root;

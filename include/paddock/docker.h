@@ -69,42 +69,42 @@ struct docker_request {
 struct docker_begun;
 
 /** The minor number of the API version in use (1.41 to the newest that we know). Asks Docker when
- * no call has negotiated it yet. Returns the number; errors of docker_do(); -EPROTO when Docker's
- * version is too old. */
-int docker_api_minor(struct docker *d, const struct call *call, struct err *err) MUST_CHECK;
+ * no call has negotiated it yet. Returns the number; errors of docker_http_do(); -EPROTO when
+ * Docker's version is too old. */
+int docker_http_api_minor(struct docker *d, const struct call *call, struct err *err) MUST_CHECK;
 
 /** Makes one request. @ret_status may be NULL. @ret_body: the parsed JSON (NULL for an empty or
  * non-JSON body); may be NULL. 304 counts as success. Owner of @ret_body: caller. */
-int docker_do(struct docker *d, const struct call *call, const struct docker_request *rq,
-              int *ret_status, json_t **ret_body, struct err *err) MUST_CHECK;
+int docker_http_do(struct docker *d, const struct call *call, const struct docker_request *rq,
+                   int *ret_status, json_t **ret_body, struct err *err) MUST_CHECK;
 
 /** Sends a request without a body and does not wait for the answer. Docker works on it while the
- * caller does something else on the same thread. Over TCP the request may be sent by docker_end()
- * only. Returns NULL when it was not sent: out of memory, or no API version is negotiated yet. The
- * caller then uses docker_do(). */
-struct docker_begun *docker_begin(struct docker *d, const char *method,
-                                  const char *path) MUST_CHECK;
+ * caller does something else on the same thread. Over TCP the request may be sent by
+ * docker_http_end() only. Returns NULL when it was not sent: out of memory, or no API version is
+ * negotiated yet. The caller then uses docker_http_do(). */
+struct docker_begun *docker_http_begin(struct docker *d, const char *method,
+                                       const char *path) MUST_CHECK;
 /** Waits for the answer and frees @b. @call has a deadline. Returns the same values
- * as docker_do(). */
-int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_body,
-               struct err *err) MUST_CHECK;
+ * as docker_http_do(). */
+int docker_http_end(struct docker_begun *b, const struct call *call, json_t **ret_body,
+                    struct err *err) MUST_CHECK;
 /** Drops the request without reading its answer. NULL allowed. */
-void docker_begun_free(struct docker_begun *b);
+void docker_http_begun_free(struct docker_begun *b);
 
 /** Escapes one component of a path, or the value of a query, by %XX. Returns NULL when out of
  * memory. Owner: caller, free(). */
-char *docker_escape(const char *text);
+char *docker_http_escape(const char *text);
 
 /* ---- system ---- */
 struct docker_version {
     char text[64]; /* "20.10.24+dfsg1" */
 };
 /** Asks for dockerd's version. */
-int docker_version_get(struct docker *d, const struct call *call, struct docker_version *ret,
-                       struct err *err) MUST_CHECK;
+int docker_system_version(struct docker *d, const struct call *call, struct docker_version *ret,
+                          struct err *err) MUST_CHECK;
 /** Reads GET /info. Owner of @ret: caller, json_decref(). */
-int docker_info_get(struct docker *d, const struct call *call, json_t **ret,
-                    struct err *err) MUST_CHECK;
+int docker_system_info(struct docker *d, const struct call *call, json_t **ret,
+                       struct err *err) MUST_CHECK;
 
 /* ---- containers ---- */
 struct docker_state { /* of GET /containers/{id}/json */
@@ -134,7 +134,7 @@ int docker_container_create(struct docker *d, const struct call *call, const cha
 /** Starts a container. Returns 0 also when it was already running. */
 int docker_container_start(struct docker *d, const struct call *call, const char *id,
                            struct err *err) MUST_CHECK;
-/** The same in two steps, like docker_begin() and docker_end(). */
+/** The same in two steps, like docker_http_begin() and docker_http_end(). */
 struct docker_begun *docker_container_start_begin(struct docker *d, const char *id) MUST_CHECK;
 int docker_container_start_end(struct docker_begun *b, const struct call *call,
                                struct err *err) MUST_CHECK;
@@ -160,8 +160,8 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
                           const json_t *filters, json_t **ret, size_t *ret_skipped,
                           struct err *err) MUST_CHECK;
 /** Asks for the running containers that have the label @label ("key=value"), in two steps, like
- * docker_begin() and docker_end(). The answer is Docker's whole list. When one entry cannot be
- * parsed, the call fails. */
+ * docker_http_begin() and docker_http_end(). The answer is Docker's whole list. When one entry
+ * cannot be parsed, the call fails. */
 struct docker_begun *docker_container_labelled_begin(struct docker *d,
                                                      const char *label) MUST_CHECK;
 int docker_container_labelled_end(struct docker_begun *b, const struct call *call, json_t **ret,
@@ -172,8 +172,8 @@ int docker_container_stats(struct docker *d, const struct call *call, const char
                            struct err *err) MUST_CHECK;
 /** Returns 1 when Docker has a network with the name or id @name, 0 when it has none; -errno when
  * there is no answer. */
-int docker_network_exists(struct docker *d, const struct call *call, const char *name,
-                          struct err *err) MUST_CHECK;
+int docker_system_has_network(struct docker *d, const struct call *call, const char *name,
+                              struct err *err) MUST_CHECK;
 /** Sets the size of an exec's TTY, in characters. */
 int docker_exec_resize(struct docker *d, const struct call *call, const char *exec_id,
                        unsigned height, unsigned width, struct err *err) MUST_CHECK;

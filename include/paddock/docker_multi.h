@@ -5,7 +5,7 @@
  * thread and must not block.
  *
  * Numbers: a stream costs one connection and about 25 KiB while it is open. It has no deadline. The
- * owner decides how long a stream may be silent, with a timer and docker_get_cancel(). */
+ * owner decides how long a stream may be silent, with a timer and docker_multi_get_cancel(). */
 #include "paddock/docker.h"
 #include "paddock/loop.h"
 
@@ -23,7 +23,7 @@ void docker_multi_free(struct docker_multi *m);
 void docker_multi_gather(struct docker_multi *m, uint64_t us);
 
 /* Returned by on_data to refuse a piece for now. The piece is offered again
- * after docker_get_resume(). */
+ * after docker_multi_get_resume(). */
 #define DOCKER_GET_PAUSE 1
 
 struct docker_get_ops {
@@ -42,7 +42,7 @@ struct docker_get_ops {
      * be NULL. */
     void (*on_pause)(void *ctx);
     /* The stream has ended and is freed. @r is 0 for an orderly end, else an -errno of docker.h,
-     * with @err. @status is 0 when no answer came. Not called after docker_get_cancel(). */
+     * with @err. @status is 0 when no answer came. Not called after docker_multi_get_cancel(). */
     void (*on_done)(void *ctx, int r, int status, const struct err *err);
 };
 
@@ -57,14 +57,14 @@ int docker_multi_post(struct docker_multi *m, const char *path, const struct doc
                       void *ctx, struct docker_get **ret) MUST_CHECK;
 /** POST /containers/@id/stop: Docker sends the container's stop signal, and SIGKILL @timeout_s
  * later. Docker does so even when this process has ended. Otherwise like docker_multi_post(). */
-int docker_multi_stop(struct docker_multi *m, const char *id, unsigned timeout_s,
-                      const struct docker_get_ops *ops, void *ctx,
-                      struct docker_get **ret) MUST_CHECK;
+int docker_container_stop_multi(struct docker_multi *m, const char *id, unsigned timeout_s,
+                                const struct docker_get_ops *ops, void *ctx,
+                                struct docker_get **ret) MUST_CHECK;
 /** POST /containers/@id/kill with @signal. Like docker_multi_post(). */
-int docker_multi_kill(struct docker_multi *m, const char *id, const char *signal,
-                      const struct docker_get_ops *ops, void *ctx,
-                      struct docker_get **ret) MUST_CHECK;
+int docker_container_kill_multi(struct docker_multi *m, const char *id, const char *signal,
+                                const struct docker_get_ops *ops, void *ctx,
+                                struct docker_get **ret) MUST_CHECK;
 /** Ends the stream without another callback. NULL allowed; also from its own callbacks. */
-void docker_get_cancel(struct docker_get *g);
+void docker_multi_get_cancel(struct docker_get *g);
 /** Continues after DOCKER_GET_PAUSE. The loop offers the piece again, not this function. */
-void docker_get_resume(struct docker_get *g);
+void docker_multi_get_resume(struct docker_get *g);

@@ -1,4 +1,4 @@
-/* The calls about the system, one container and the list of containers.
+/* The calls about one container and the list of containers.
  *
  * src/task, the log pump and other files of this folder call them. Each function builds path and
  * body of one request, and copies the values that its caller needs from the answer. A value that is
@@ -11,31 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Makes a call whose answer must be a JSON object (or array). */
-static int get_json(struct docker *d, const struct call *call, const char *path, json_t **ret,
-                    struct err *err) {
-    struct docker_request rq = {.method = "GET", .path = path};
-    json_t *j = NULL;
-    int r = docker_do(d, call, &rq, NULL, &j, err);
-    if (r < 0)
-        return r;
-    if (!json_is_object(j) && !json_is_array(j)) {
-        json_decref(j);
-        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object",
-                       path);
-    }
-    *ret = j;
-    return 0;
-}
-
 static int post(struct docker *d, const struct call *call, const char *path, struct err *err) {
     struct docker_request rq = {.method = "POST", .path = path};
-    return docker_do(d, call, &rq, NULL, NULL, err);
+    return docker_http_do(d, call, &rq, NULL, NULL, err);
 }
 
 /* "/containers/ID" + @rest. */
 static char *container_path(const char *id, const char *rest) {
-    AUTO_FREE char *escaped = docker_escape(id);
+    AUTO_FREE char *escaped = docker_http_escape(id);
     char *path;
     if (!escaped || asprintf(&path, "/containers/%s%s", escaped, rest) < 0)
         return NULL;
@@ -46,22 +29,6 @@ static int post_container(struct docker *d, const struct call *call, const char 
                           const char *rest, struct err *err) {
     AUTO_FREE char *path = container_path(id, rest);
     return path ? post(d, call, path, err) : err_oom(err);
-}
-
-/* ---- system ---- */
-
-int docker_version_get(struct docker *d, const struct call *call, struct docker_version *ret,
-                       struct err *err) {
-    AUTO_JSON json_t *j = NULL;
-    int r = get_json(d, call, "/version", &j, err);
-    if (r < 0)
-        return r;
-    json_value_copy(j, "Version", ret->text, sizeof(ret->text));
-    return 0;
-}
-
-int docker_info_get(struct docker *d, const struct call *call, json_t **ret, struct err *err) {
-    return get_json(d, call, "/info", ret, err);
 }
 
 /* ---- inspect ---- */
@@ -119,7 +86,7 @@ int docker_container_inspect(struct docker *d, const struct call *call, const ch
     if (!path)
         return err_oom(err);
     AUTO_JSON json_t *j = NULL;
-    int r = get_json(d, call, path, &j, err);
+    int r = docker_http_get_json(d, call, path, &j, err);
     if (r < 0)
         return r;
     if (!tells_state(json_object_get(j, "State")) || !json_value_text(j, "Id")[0])
@@ -138,7 +105,7 @@ int docker_container_post_for_id(struct docker *d, const struct call *call, cons
                                  struct err *err) {
     struct docker_request rq = {.method = "POST", .path = path, .body = body};
     AUTO_JSON json_t *j = NULL;
-    int r = docker_do(d, call, &rq, NULL, &j, err);
+    int r = docker_http_do(d, call, &rq, NULL, &j, err);
     if (r < 0)
         return r;
     if (!json_value_text(j, "Id")[0])
@@ -149,7 +116,7 @@ int docker_container_post_for_id(struct docker *d, const struct call *call, cons
 
 int docker_container_create(struct docker *d, const struct call *call, const char *name,
                             const json_t *body, char ret_id[65], struct err *err) {
-    AUTO_FREE char *escaped = docker_escape(name);
+    AUTO_FREE char *escaped = docker_http_escape(name);
     AUTO_FREE char *path = NULL;
     if (!escaped || asprintf(&path, "/containers/create?name=%s", escaped) < 0) {
         path = NULL;
@@ -165,11 +132,11 @@ int docker_container_start(struct docker *d, const struct call *call, const char
 
 struct docker_begun *docker_container_start_begin(struct docker *d, const char *id) {
     AUTO_FREE char *path = container_path(id, "/start");
-    return path ? docker_begin(d, "POST", path) : NULL;
+    return path ? docker_http_begin(d, "POST", path) : NULL;
 }
 
 int docker_container_start_end(struct docker_begun *b, const struct call *call, struct err *err) {
-    return docker_end(b, call, NULL, err);
+    return docker_http_end(b, call, NULL, err);
 }
 
 static char *stop_path(const char *id, unsigned timeout_s) {
@@ -179,7 +146,7 @@ static char *stop_path(const char *id, unsigned timeout_s) {
 }
 
 static char *kill_path(const char *id, const char *signal) {
-    AUTO_FREE char *escaped = docker_escape(signal && signal[0] ? signal : "SIGKILL");
+    AUTO_FREE char *escaped = docker_http_escape(signal && signal[0] ? signal : "SIGKILL");
     AUTO_FREE char *rest = NULL;
     if (!escaped || asprintf(&rest, "/kill?signal=%s", escaped) < 0) {
         rest = NULL;
@@ -200,14 +167,16 @@ int docker_container_kill(struct docker *d, const struct call *call, const char 
     return path ? post(d, call, path, err) : err_oom(err);
 }
 
-int docker_multi_stop(struct docker_multi *m, const char *id, unsigned timeout_s,
-                      const struct docker_get_ops *ops, void *ctx, struct docker_get **ret) {
+int docker_container_stop_multi(struct docker_multi *m, const char *id, unsigned timeout_s,
+                                const struct docker_get_ops *ops, void *ctx,
+                                struct docker_get **ret) {
     AUTO_FREE char *path = stop_path(id, timeout_s);
     return path ? docker_multi_post(m, path, ops, ctx, ret) : -ENOMEM;
 }
 
-int docker_multi_kill(struct docker_multi *m, const char *id, const char *signal,
-                      const struct docker_get_ops *ops, void *ctx, struct docker_get **ret) {
+int docker_container_kill_multi(struct docker_multi *m, const char *id, const char *signal,
+                                const struct docker_get_ops *ops, void *ctx,
+                                struct docker_get **ret) {
     AUTO_FREE char *path = kill_path(id, signal);
     return path ? docker_multi_post(m, path, ops, ctx, ret) : -ENOMEM;
 }
@@ -218,7 +187,7 @@ int docker_container_update(struct docker *d, const struct call *call, const cha
     if (!path)
         return err_oom(err);
     struct docker_request rq = {.method = "POST", .path = path, .body = body};
-    return docker_do(d, call, &rq, NULL, NULL, err);
+    return docker_http_do(d, call, &rq, NULL, NULL, err);
 }
 
 int docker_container_remove(struct docker *d, const struct call *call, const char *id, bool force,
@@ -227,7 +196,7 @@ int docker_container_remove(struct docker *d, const struct call *call, const cha
     if (!path)
         return err_oom(err);
     struct docker_request rq = {.method = "DELETE", .path = path};
-    return docker_do(d, call, &rq, NULL, NULL, err);
+    return docker_http_do(d, call, &rq, NULL, NULL, err);
 }
 
 static int on_list_data(void *ctx, const char *data, size_t len) {
@@ -238,7 +207,7 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
                           const json_t *filters, json_t **ret, size_t *ret_skipped,
                           struct err *err) {
     AUTO_FREE char *text = filters ? json_dumps(filters, JSON_COMPACT) : strdup("{}");
-    AUTO_FREE char *escaped = text ? docker_escape(text) : NULL;
+    AUTO_FREE char *escaped = text ? docker_http_escape(text) : NULL;
     AUTO_FREE char *path = NULL;
     if (!escaped || asprintf(&path, "/containers/json?all=%d&filters=%s", all, escaped) < 0) {
         path = NULL;
@@ -252,7 +221,7 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
     if (!mine.deadline_us)
         mine.deadline_us = clock_now_us() + d->timeout_us;
     struct err failed = {0};
-    int r = docker_do(d, &mine, &rq, NULL, NULL, &failed);
+    int r = docker_http_do(d, &mine, &rq, NULL, NULL, &failed);
     /* Reporting an incomplete list as "none" could make a caller remove a container. */
     if (list.broken || (r == 0 && !docker_list_is_whole(&list)))
         r = err_set(err, ERR_PLAIN, EPROTO, "Docker's list of containers is no list");
@@ -270,19 +239,19 @@ int docker_container_list(struct docker *d, const struct call *call, bool all,
 struct docker_begun *docker_container_labelled_begin(struct docker *d, const char *label) {
     AUTO_JSON json_t *filters = json_pack("{s:[s]}", "label", label);
     AUTO_FREE char *text = filters ? json_dumps(filters, JSON_COMPACT) : NULL;
-    AUTO_FREE char *escaped = text ? docker_escape(text) : NULL;
+    AUTO_FREE char *escaped = text ? docker_http_escape(text) : NULL;
     AUTO_FREE char *path = NULL;
     if (!escaped || asprintf(&path, "/containers/json?filters=%s", escaped) < 0) {
         path = NULL;
         return NULL;
     }
-    return docker_begin(d, "GET", path);
+    return docker_http_begin(d, "GET", path);
 }
 
 int docker_container_labelled_end(struct docker_begun *b, const struct call *call, json_t **ret,
                                   struct err *err) {
     AUTO_JSON json_t *list = NULL;
-    int r = docker_end(b, call, &list, err);
+    int r = docker_http_end(b, call, &list, err);
     if (r < 0)
         return r;
     if (!json_is_array(list))
@@ -294,22 +263,5 @@ int docker_container_labelled_end(struct docker_begun *b, const struct call *cal
 int docker_container_stats(struct docker *d, const struct call *call, const char *id, json_t **ret,
                            struct err *err) {
     AUTO_FREE char *path = container_path(id, "/stats?stream=false&one-shot=1");
-    return path ? get_json(d, call, path, ret, err) : err_oom(err);
-}
-
-int docker_network_exists(struct docker *d, const struct call *call, const char *name,
-                          struct err *err) {
-    AUTO_FREE char *escaped = docker_escape(name);
-    AUTO_FREE char *path = NULL;
-    AUTO_JSON json_t *network = NULL;
-    if (!escaped || asprintf(&path, "/networks/%s", escaped) < 0) {
-        path = NULL;
-        return err_oom(err);
-    }
-    int r = get_json(d, call, path, &network, err);
-    if (r == -ENOENT) {
-        err_clear(err);
-        return 0;
-    }
-    return r < 0 ? r : 1;
+    return path ? docker_http_get_json(d, call, path, ret, err) : err_oom(err);
 }

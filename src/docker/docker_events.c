@@ -217,7 +217,7 @@ static void connect_events(struct docker_events *e) {
 static void on_timer(void *ctx) {
     struct docker_events *e = ctx;
     if (e->get) {
-        docker_get_cancel(TAKE_PTR(e->get));
+        docker_multi_get_cancel(TAKE_PTR(e->get));
         on_lost(e, "Docker does not answer GET /events");
     } else {
         connect_events(e);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static char *exec_path(const char *exec_id, const char *rest) {
-    AUTO_FREE char *escaped = docker_escape(exec_id);
+    AUTO_FREE char *escaped = docker_http_escape(exec_id);
     char *path;
     if (!escaped || asprintf(&path, "/exec/%s%s", escaped, rest) < 0)
         return NULL;
@@ -28,7 +28,7 @@ static json_t *exec_body(const struct docker_exec_options *o) {
 
 int docker_exec_create(struct docker *d, const struct call *call, const char *container_id,
                        const struct docker_exec_options *o, char ret_exec_id[65], struct err *err) {
-    AUTO_FREE char *escaped = docker_escape(container_id);
+    AUTO_FREE char *escaped = docker_http_escape(container_id);
     AUTO_FREE char *path = NULL;
     if (!escaped || asprintf(&path, "/containers/%s/exec", escaped) < 0) {
         path = NULL;
@@ -47,7 +47,7 @@ int docker_exec_inspect(struct docker *d, const struct call *call, const char *e
         return err_oom(err);
     struct docker_request rq = {.method = "GET", .path = path};
     AUTO_JSON json_t *j = NULL;
-    int r = docker_do(d, call, &rq, NULL, &j, err);
+    int r = docker_http_do(d, call, &rq, NULL, &j, err);
     if (r < 0)
         return r;
     if (!json_is_object(j))
@@ -71,12 +71,12 @@ int docker_exec_resize(struct docker *d, const struct call *call, const char *ex
     if (!path)
         return err_oom(err);
     struct docker_request rq = {.method = "POST", .path = path};
-    return docker_do(d, call, &rq, NULL, NULL, err);
+    return docker_http_do(d, call, &rq, NULL, NULL, err);
 }
 
 int docker_exec_start(struct docker *d, const struct call *call, const char *exec_id, bool tty,
                       struct docker_stream **ret, struct err *err) {
-    int minor = docker_api_minor(d, call, err);
+    int minor = docker_http_api_minor(d, call, err);
     if (minor < 0)
         return minor;
     AUTO_FREE char *path = exec_path(exec_id, "/start");

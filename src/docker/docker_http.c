@@ -1,9 +1,10 @@
 /* One blocking call to dockerd: negotiates the API version, sends the request and parses
  * the answer.
  *
- * The other files of this folder and the modules above use docker_do(). It runs on the caller's
- * thread. When dockerd was replaced by another version between two calls, it refuses the version of
- * the request before it does anything; the call is then repeated once with the new version. */
+ * The other files of this folder and the modules above use docker_http_do(). It runs on the
+ * caller's thread. When dockerd was replaced by another version between two calls, it refuses the
+ * version of the request before it does anything; the call is then repeated once with the new
+ * version. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 
@@ -33,7 +34,7 @@ static int negotiate(struct docker *d, const struct call *call, struct err *err)
     return docker_minor_take(d, told ? h->value : NULL, err);
 }
 
-int docker_api_minor(struct docker *d, const struct call *call, struct err *err) {
+int docker_http_api_minor(struct docker *d, const struct call *call, struct err *err) {
     struct call mine = call ? *call : (struct call){0};
     if (!mine.deadline_us)
         mine.deadline_us = clock_now_us() + d->timeout_us;
@@ -80,8 +81,8 @@ static int attempt(struct docker *d, const struct call *call, const struct docke
     return r;
 }
 
-int docker_do(struct docker *d, const struct call *call, const struct docker_request *rq,
-              int *ret_status, json_t **ret_body, struct err *err) {
+int docker_http_do(struct docker *d, const struct call *call, const struct docker_request *rq,
+                   int *ret_status, json_t **ret_body, struct err *err) {
     struct call mine = call ? *call : (struct call){0};
     if (!mine.deadline_us && !rq->on_data)
         mine.deadline_us = clock_now_us() + d->timeout_us;
@@ -102,6 +103,22 @@ int docker_do(struct docker *d, const struct call *call, const struct docker_req
     return r;
 }
 
+int docker_http_get_json(struct docker *d, const struct call *call, const char *path, json_t **ret,
+                         struct err *err) {
+    struct docker_request rq = {.method = "GET", .path = path};
+    json_t *j = NULL;
+    int r = docker_http_do(d, call, &rq, NULL, &j, err);
+    if (r < 0)
+        return r;
+    if (!json_is_object(j) && !json_is_array(j)) {
+        json_decref(j);
+        return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to GET %.200s is no JSON object",
+                       path);
+    }
+    *ret = j;
+    return 0;
+}
+
 /* ---- a call in two steps ---- */
 
 struct docker_begun {
@@ -112,7 +129,7 @@ struct docker_begun {
     struct docker_transfer transfer;
 };
 
-void docker_begun_free(struct docker_begun *b) {
+void docker_http_begun_free(struct docker_begun *b) {
     if (!b)
         return;
     docker_transfer_done(&b->transfer);
@@ -120,7 +137,7 @@ void docker_begun_free(struct docker_begun *b) {
     free(b);
 }
 
-struct docker_begun *docker_begin(struct docker *d, const char *method, const char *path) {
+struct docker_begun *docker_http_begin(struct docker *d, const char *method, const char *path) {
     int minor = docker_minor(d), running;
     struct docker_begun *b = minor ? calloc(1, sizeof(*b)) : NULL;
     if (!b)
@@ -133,12 +150,12 @@ struct docker_begun *docker_begin(struct docker *d, const char *method, const ch
     if (b->path && docker_transfer_send(&b->transfer, d, &b->rq, minor) == 0 &&
         curl_multi_perform(b->transfer.multi, &running) == CURLM_OK)
         return b;
-    docker_begun_free(b);
+    docker_http_begun_free(b);
     return NULL;
 }
 
-int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_body,
-               struct err *err) {
+int docker_http_end(struct docker_begun *b, const struct call *call, json_t **ret_body,
+                    struct err *err) {
     struct err failed = {0};
     int status = 0;
     struct docker *d = b->transfer.docker;
@@ -146,15 +163,15 @@ int docker_end(struct docker_begun *b, const struct call *call, json_t **ret_bod
     docker_count_end(&d->counts, b->rq.method, b->path, r, status, clock_now_us() - b->start_us);
     if (r < 0 && docker_minor_refused(d, b->minor, status, &r, &failed)) {
         err_clear(&failed);
-        r = docker_do(d, call, &b->rq, NULL, ret_body, &failed);
+        r = docker_http_do(d, call, &b->rq, NULL, ret_body, &failed);
     }
     if (r < 0)
         err_set(err, failed.cls, -r, "%s", failed.text);
-    docker_begun_free(b);
+    docker_http_begun_free(b);
     return r;
 }
 
-char *docker_escape(const char *text) {
+char *docker_http_escape(const char *text) {
     static const char hex[] = "0123456789ABCDEF";
     char *out = malloc(strlen(text) * 3 + 1);
     if (!out)

@@ -45,7 +45,7 @@ struct docker_get {
     CURL *easy; /* NULL in GET_NEW */
     enum get_state state;
     bool dead;   /* cancelled from a callback */
-    bool resume; /* docker_get_resume() was called */
+    bool resume; /* docker_multi_get_resume() was called */
     bool opened; /* on_open was called */
     int minor;   /* of the API, in this request */
     uint64_t start_us;
@@ -102,7 +102,7 @@ static void finish(struct docker_get *g, int r, int status, const struct err *er
     if (g->post)
         docker_count_end(counts, "POST", g->path, r, status, clock_now_us() - g->start_us);
     bool tell = !g->dead;
-    g->dead = true; /* docker_get_cancel() from on_done does nothing */
+    g->dead = true; /* docker_multi_get_cancel() from on_done does nothing */
     if (tell)
         g->ops->on_done(g->ctx, r, status, err);
     get_free(g);
@@ -167,7 +167,7 @@ static int start_easy(struct docker_get *g, int minor) {
     if (!g->easy)
         return -ENOMEM;
     CURL *e = g->easy;
-    int r = docker_easy_prepare(m->docker, e, minor, minor ? g->path : "/_ping");
+    int r = docker_transfer_prepare(m->docker, e, minor, minor ? g->path : "/_ping");
     CURLcode c = curl_easy_setopt(e, CURLOPT_PRIVATE, (void *)g);
     c |= curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     c |= curl_easy_setopt(e, CURLOPT_WRITEDATA, g);
@@ -210,9 +210,9 @@ static void after_ping(struct docker_get *g, CURLcode code, int status) {
     struct docker *d = g->multi->docker;
     struct err err = {0};
     struct curl_header *h = NULL;
-    int r = docker_curl_error(d, g->easy, code, g->detail, &err);
+    int r = docker_transfer_curl_error(d, g->easy, code, g->detail, &err);
     if (r == 0)
-        r = docker_status_error(status, &g->error_body, "GET", "/_ping", &err);
+        r = docker_transfer_status_error(status, &g->error_body, "GET", "/_ping", &err);
     if (r == 0) {
         bool told = curl_easy_header(g->easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
         r = docker_minor_take(d, told ? h->value : NULL, &err);
@@ -242,8 +242,8 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
     }
     if (r < 0)
         err_set(&err, ERR_PLAIN, -r, "%s %.200s: %s", method_of(g), g->path, strerror(-r));
-    else if ((r = docker_curl_error(d, g->easy, code, g->detail, &err)) == 0)
-        r = docker_status_error(status, &g->error_body, method_of(g), g->path, &err);
+    else if ((r = docker_transfer_curl_error(d, g->easy, code, g->detail, &err)) == 0)
+        r = docker_transfer_status_error(status, &g->error_body, method_of(g), g->path, &err);
     if (r == -ENOTCONN)
         docker_minor_forget(d);
     if (r < 0 && docker_minor_refused(d, g->minor, status, &r, &err) && !g->negotiated) {
@@ -498,7 +498,7 @@ int docker_multi_post(struct docker_multi *m, const char *path, const struct doc
     return add_request(m, true, path, ops, ctx, ret);
 }
 
-void docker_get_cancel(struct docker_get *g) {
+void docker_multi_get_cancel(struct docker_get *g) {
     if (!g || g->dead)
         return;
     if (g->multi->in_curl) {
@@ -509,7 +509,7 @@ void docker_get_cancel(struct docker_get *g) {
     }
 }
 
-void docker_get_resume(struct docker_get *g) {
+void docker_multi_get_resume(struct docker_get *g) {
     if (g->state != GET_OPEN)
         return;
     g->resume = true;

@@ -66,7 +66,7 @@ struct docker_transfer {
  * docker_transfer_wait(). @rq: borrowed until docker_transfer_done(). Returns 0; -ENOMEM. */
 int docker_transfer_send(struct docker_transfer *x, struct docker *d,
                          const struct docker_request *rq, int minor) MUST_CHECK;
-/** Runs the transfer to its end. Returns 0 with the body; errors of docker_do(). */
+/** Runs the transfer to its end. Returns 0 with the body; errors of docker_http_do(). */
 int docker_transfer_wait(struct docker_transfer *x, const struct call *call, int *ret_status,
                          struct err *err) MUST_CHECK;
 /** Frees the transfer. When it is still running, its connection is closed. */
@@ -74,24 +74,30 @@ void docker_transfer_done(struct docker_transfer *x);
 
 /** Sets the options that every transfer needs, and the URL: /v1.@minor@path, or @path alone when
  * @minor is 0. */
-int docker_easy_prepare(struct docker *d, CURL *easy, int minor, const char *path) MUST_CHECK;
+int docker_transfer_prepare(struct docker *d, CURL *easy, int minor, const char *path) MUST_CHECK;
 /** Runs @easy in @multi to its end. Returns 0 with @ret_code; -ECANCELED; -ETIMEDOUT.
  *  @last_us (NULL = unused): time of the last byte, for @idle_us. */
-int docker_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
-               uint64_t idle_us, CURLcode *ret_code) MUST_CHECK;
+int docker_transfer_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
+                        uint64_t idle_us, CURLcode *ret_code) MUST_CHECK;
 /** Returns the answer's status as -errno (0 for 2xx and 304), with the "message" of its body in
  * @err. */
-int docker_status_error(int status, const struct buf *body, const char *method, const char *path,
-                        struct err *err) MUST_CHECK;
+int docker_transfer_status_error(int status, const struct buf *body, const char *method,
+                                 const char *path, struct err *err) MUST_CHECK;
 /** Returns the result @code of a transfer as -errno; 0 for CURLE_OK. The text becomes the node's
  * health description, so it contains no measured value: the same fault always gives the same text.
  * @detail: CURLOPT_ERRORBUFFER's text, used for TLS errors only. */
-int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const char *detail,
-                      struct err *err) MUST_CHECK;
+int docker_transfer_curl_error(const struct docker *d, CURL *easy, CURLcode code,
+                               const char *detail, struct err *err) MUST_CHECK;
+
+/* ---- docker_http.c ---- */
+/** Makes a GET request whose answer must be a JSON object or array. Returns 0; -EPROTO; errors of
+ * docker_http_do(). Owner of @ret: caller. */
+int docker_http_get_json(struct docker *d, const struct call *call, const char *path, json_t **ret,
+                         struct err *err) MUST_CHECK;
 
 /* ---- docker_container.c ---- */
 /** POSTs @body and reads the answer's Id. @what: "create", for the error's text. Returns 0;
- * -EPROTO; errors of docker_do(). */
+ * -EPROTO; errors of docker_http_do(). */
 int docker_container_post_for_id(struct docker *d, const struct call *call, const char *path,
                                  const json_t *body, const char *what, char ret_id[65],
                                  struct err *err) MUST_CHECK;

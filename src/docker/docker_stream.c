@@ -83,7 +83,7 @@ static int stream_new(struct docker *d, struct docker_stream **ret) {
     buf_init(&s->early, HEAD_MAX + DOCKER_ERROR_MAX);
     s->multi = curl_multi_init();
     s->easy = curl_easy_init();
-    if (!s->multi || !s->easy || docker_easy_prepare(d, s->easy, 0, "/") < 0 ||
+    if (!s->multi || !s->easy || docker_transfer_prepare(d, s->easy, 0, "/") < 0 ||
         curl_easy_setopt(s->easy, CURLOPT_CONNECT_ONLY, 1L) != CURLE_OK ||
         curl_easy_setopt(s->easy, CURLOPT_ERRORBUFFER, s->detail) != CURLE_OK) {
         docker_stream_free(s);
@@ -107,7 +107,7 @@ static int connect_it(struct docker *d, const struct call *call, struct docker_s
                       const char *path, struct err *err) {
     CURLcode code = CURLE_OK;
     s->added = true;
-    int r = docker_run(s->multi, s->easy, call, NULL, 0, &code);
+    int r = docker_transfer_run(s->multi, s->easy, call, NULL, 0, &code);
     if (r < 0)
         return wait_failed(r, path, err);
     curl_socket_t fd = CURL_SOCKET_BAD;
@@ -115,7 +115,7 @@ static int connect_it(struct docker *d, const struct call *call, struct docker_s
         code = curl_easy_getinfo(s->easy, CURLINFO_ACTIVESOCKET, &fd);
     if (code != CURLE_OK) {
         docker_minor_forget(d);
-        return docker_curl_error(d, s->easy, code, s->detail, err);
+        return docker_transfer_curl_error(d, s->easy, code, s->detail, err);
     }
     if (fd == CURL_SOCKET_BAD)
         return wait_failed(-ENOTCONN, path, err);
@@ -197,7 +197,7 @@ static int refused(struct docker_stream *s, const struct call *call, int status,
         want = DOCKER_ERROR_MAX;
     while (s->early.len < want && read_more(s, call) > 0)
         ;
-    int r = docker_status_error(status, &s->early, "POST", path, err);
+    int r = docker_transfer_status_error(status, &s->early, "POST", path, err);
     return r < 0
                ? r
                : err_set(err, ERR_PLAIN, EPROTO, "Docker answered %d to POST %.200s", status, path);

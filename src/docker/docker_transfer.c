@@ -35,7 +35,7 @@ static int set_tls(const struct docker *d, CURL *easy) {
     return c == CURLE_OK ? 0 : -ENOMEM;
 }
 
-int docker_easy_prepare(struct docker *d, CURL *easy, int minor, const char *path) {
+int docker_transfer_prepare(struct docker *d, CURL *easy, int minor, const char *path) {
     AUTO_FREE char *url = NULL;
     int n = minor ? asprintf(&url, "%s/v1.%d%s", d->base, minor, path)
                   : asprintf(&url, "%s%s", d->base, path);
@@ -100,8 +100,8 @@ static void clean_line(const char *text, char *out, size_t size) {
     out[n] = '\0';
 }
 
-int docker_status_error(int status, const struct buf *body, const char *method, const char *path,
-                        struct err *err) {
+int docker_transfer_status_error(int status, const struct buf *body, const char *method,
+                                 const char *path, struct err *err) {
     if ((status >= 200 && status <= 299) || status == 304)
         return 0;
     char why[128];
@@ -140,8 +140,8 @@ static const char *tls_reason(CURLcode code, const char *detail) {
     return lost ? "the connection was lost during the TLS handshake" : detail;
 }
 
-int docker_curl_error(const struct docker *d, CURL *easy, CURLcode code, const char *detail,
-                      struct err *err) {
+int docker_transfer_curl_error(const struct docker *d, CURL *easy, CURLcode code,
+                               const char *detail, struct err *err) {
     const char *where = d->socket_path ? d->socket_path : d->base;
     switch (code) {
     case CURLE_OK:
@@ -207,8 +207,8 @@ static int run_added(CURLM *multi, const struct call *call, const uint64_t *last
     }
 }
 
-int docker_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
-               uint64_t idle_us, CURLcode *ret_code) {
+int docker_transfer_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
+                        uint64_t idle_us, CURLcode *ret_code) {
     if (cancel_fired(call->cancel))
         return -ECANCELED;
     if (curl_multi_add_handle(multi, easy) != CURLM_OK)
@@ -342,7 +342,7 @@ static int prepare(struct docker_transfer *x, int minor) {
     x->easy = curl_easy_init();
     if (!x->easy)
         return -ENOMEM;
-    int r = docker_easy_prepare(x->docker, x->easy, minor, x->rq->path);
+    int r = docker_transfer_prepare(x->docker, x->easy, minor, x->rq->path);
     if (r == 0)
         r = set_body(x);
     if (r == 0)
@@ -388,8 +388,8 @@ static int judge(struct docker_transfer *x, CURLcode code, int *ret_status, stru
         return err_set(err, ERR_PLAIN, -x->r, "%s %.200s: %s", x->rq->method, x->rq->path,
                        strerror(-x->r));
     if (code != CURLE_OK && !x->cut)
-        return docker_curl_error(x->docker, x->easy, code, x->detail, err);
-    return docker_status_error((int)status, &x->body, x->rq->method, x->rq->path, err);
+        return docker_transfer_curl_error(x->docker, x->easy, code, x->detail, err);
+    return docker_transfer_status_error((int)status, &x->body, x->rq->method, x->rq->path, err);
 }
 
 int docker_transfer_wait(struct docker_transfer *x, const struct call *call, int *ret_status,

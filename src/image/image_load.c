@@ -61,7 +61,7 @@ int image_load_run(struct docker *d, const char *root, const char *archive, cons
                                 .on_data = on_load_data,
                                 .ctx = told};
     struct call within = call_within(call, LOAD_TIMEOUT_US);
-    int r = docker_do(d, &within, &rq, NULL, NULL, err);
+    int r = docker_http_do(d, &within, &rq, NULL, NULL, err);
     if (r == 0)
         r = image_progress_end(told);
     if (r == 0 && told->error[0]) /* the status was sent before Docker read the archive */

@@ -64,8 +64,8 @@ static int on_data(void *ctx, const char *data, size_t len) {
 }
 
 static char *make_path(const struct image_ref *ref) {
-    AUTO_FREE char *repo = docker_escape(ref->repo);
-    AUTO_FREE char *tag = docker_escape(ref->tag);
+    AUTO_FREE char *repo = docker_http_escape(ref->repo);
+    AUTO_FREE char *tag = docker_http_escape(ref->tag);
     char *path = NULL;
     if (!repo || !tag ||
         asprintf(&path, "/images/create?fromImage=%s%s%s", repo, tag[0] ? "&tag=" : "", tag) < 0)
@@ -122,7 +122,7 @@ static int run(const struct image_pull *p, const struct call *call, const char *
                                 .on_data = on_data,
                                 .ctx = r};
     struct err failed = {0};
-    int result = docker_do(p->docker, call, &rq, NULL, NULL, &failed);
+    int result = docker_http_do(p->docker, call, &rq, NULL, NULL, &failed);
     if (result == 0)
         result = image_progress_end(&r->progress);
     if (r->progress.error[0]) /* Docker has sent the reason, long after the status */

@@ -27,7 +27,7 @@ static int delete_image(struct docker *d, const char *escaped, bool force, struc
     }
     struct docker_request rq = {.method = "DELETE", .path = path};
     struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
-    return docker_do(d, &call, &rq, NULL, NULL, err);
+    return docker_http_do(d, &call, &rq, NULL, NULL, err);
 }
 
 /* Returns true when the image has a container, running or not, or when that is not known. */
@@ -82,7 +82,7 @@ static int remove_names(struct docker *d, const char *id, const struct strv *use
 }
 
 static int remove_whole(struct docker *d, const char *id, struct err *err) {
-    AUTO_FREE char *escaped = docker_escape(id);
+    AUTO_FREE char *escaped = docker_http_escape(id);
     if (!escaped)
         return err_oom(err);
     int r = delete_image(d, escaped, false, err);
@@ -99,7 +99,7 @@ int image_remove_run(struct docker *d, const char *id, const struct strv *used, 
         return err_oom(err);
     struct docker_request rq = {.method = "GET", .path = path};
     struct call call = call_within(NULL, REMOVE_TIMEOUT_US);
-    int r = docker_do(d, &call, &rq, NULL, &j, err);
+    int r = docker_http_do(d, &call, &rq, NULL, &j, err);
     if (r < 0)
         return r;
     const json_t *tags = json_object_get(j, "RepoTags"),

@@ -69,7 +69,7 @@ static int inspect_image(struct images *im, const struct call *call, const char 
     AUTO_JSON json_t *j = NULL;
     struct docker_request rq = {.method = "GET", .path = path};
     struct call within = call_within(call, im->o.timeout_us);
-    int r = docker_do(im->o.docker, &within, &rq, NULL, &j, err);
+    int r = docker_http_do(im->o.docker, &within, &rq, NULL, &j, err);
     return r < 0 ? r : take_image(j, ret, err);
 }
 
@@ -104,7 +104,7 @@ struct image_look *images_look(struct images *im, const struct image_want *want)
     pthread_mutex_unlock(&im->lock);
     AUTO_FREE char *path = image_ref_inspect_path(name_of(want, &ref));
     if (look->im && path)
-        look->asked = docker_begin(im->o.docker, "GET", path);
+        look->asked = docker_http_begin(im->o.docker, "GET", path);
     if (look->asked)
         return look;
     images_look_free(look);
@@ -114,7 +114,7 @@ struct image_look *images_look(struct images *im, const struct image_want *want)
 void images_look_free(struct image_look *look) {
     if (!look)
         return;
-    docker_begun_free(look->asked);
+    docker_http_begun_free(look->asked);
     if (look->im) {
         pthread_mutex_lock(&look->im->lock);
         look->im->looks--;
@@ -127,7 +127,7 @@ static int look_answer(struct image_look *look, const struct call *call, struct 
                        struct err *err) {
     AUTO_JSON json_t *j = NULL;
     struct call within = call_within(call, look->im->o.timeout_us);
-    int r = docker_end(TAKE_PTR(look->asked), &within, &j, err);
+    int r = docker_http_end(TAKE_PTR(look->asked), &within, &j, err);
     return r < 0 ? r : take_image(j, ret, err);
 }
 

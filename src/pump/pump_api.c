@@ -282,14 +282,14 @@ static void run(struct pump_api *t) {
         log_warn("logpump", LOG_KV("container_id", t->record->container_id),
                  "the log stream is damaged, reading it again, retrying");
     if (r == -EPROTO || r == -ESTALE) {
-        docker_get_cancel(TAKE_PTR(t->get));
+        docker_multi_get_cancel(TAKE_PTR(t->get));
         buf_done(&t->inbox);
         stream_ended(t, r, 0);
     } else if (r == 0 && t->eof) {
         after_eof(t);
     } else if (r == 0 && t->paused) {
         t->paused = false;
-        docker_get_resume(t->get);
+        docker_multi_get_resume(t->get);
     }
 }
 
@@ -361,7 +361,7 @@ static int64_t begin_ns(const struct pump_api *t) {
 /* Opens the log. @missing: number of missing messages at the front, for both streams, as a probe
  * found it; NULL: none is known to be missing. @probing: nothing is delivered. */
 static void open_log(struct pump_api *t, const uint32_t *missing, bool probing) {
-    docker_get_cancel(TAKE_PTR(t->get));
+    docker_multi_get_cancel(TAKE_PTR(t->get));
     t->eof = t->paused = t->open = false;
     t->last_pass = t->finishing;
     t->probing = probing;
@@ -464,7 +464,7 @@ void pump_api_begin(struct pump_api *t) {
 void pump_api_free(struct pump_api *t) {
     if (!t)
         return;
-    docker_get_cancel(t->get);
+    docker_multi_get_cancel(t->get);
     loop_timer_del(t->retry);
     buf_done(&t->inbox);
     free(t);

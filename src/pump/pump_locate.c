@@ -195,7 +195,7 @@ int pump_locate_ask(struct pump_locate *l, const char *id,
 struct pump_question *pump_question_cancel(struct pump_question *q) {
     if (!q)
         return NULL;
-    docker_get_cancel(q->get);
+    docker_multi_get_cancel(q->get);
     buf_done(&q->body);
     free(q);
     return NULL;

@@ -109,7 +109,7 @@ static bool join_keys(const json_t *object, char *out, size_t size) {
 static int read_info(struct driver *d, const struct call *call, struct node_info *n,
                      struct err *err) {
     AUTO_JSON json_t *info = NULL;
-    int r = docker_info_get(d->docker, call, &info, err);
+    int r = docker_system_info(d->docker, call, &info, err);
     if (r < 0)
         return r;
     n->runtimes_cut =
@@ -125,7 +125,7 @@ static int read_info(struct driver *d, const struct call *call, struct node_info
 static void read_bridge(struct driver *d, const struct call *call, struct node_info *n) {
     AUTO_JSON json_t *net = NULL;
     struct docker_request rq = {.method = "GET", .path = "/networks/bridge"};
-    int r = docker_do(d->docker, call, &rq, NULL, &net, NULL);
+    int r = docker_http_do(d->docker, call, &rq, NULL, &net, NULL);
     n->bridge = r == 0 || r == -ENOENT;
     n->lacks_bridge = r == -ENOENT;
     json_t *config = json_object_get(json_object_get(net, "IPAM"), "Config");
@@ -136,7 +136,7 @@ static void read_bridge(struct driver *d, const struct call *call, struct node_i
 static void probe_docker(struct driver *d, struct probe *p) {
     uint64_t timeout = d->timeout_us < PROBE_TIMEOUT_US ? d->timeout_us : PROBE_TIMEOUT_US;
     struct call call = call_within(NULL, timeout);
-    p->r = docker_version_get(d->docker, &call, &p->version, &p->err);
+    p->r = docker_system_version(d->docker, &call, &p->version, &p->err);
     if (p->r < 0)
         return;
     if (read_info(d, &call, &p->info, NULL) < 0)

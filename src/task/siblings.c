@@ -74,7 +74,7 @@ unsigned siblings_expose(struct driver *d, struct sibling *s) {
     pthread_mutex_unlock(&d->lock);
     if (reached)
         store_set_logs_movable(d->store, s->task->alloc_id);
-    docker_begun_free(s->asked);
+    docker_http_begun_free(s->asked);
     s->asked = ask(d, s->task);
     return reached ? CREATE_OWN_ALL : 0;
 }
@@ -144,7 +144,7 @@ int siblings_take_turn(struct driver *d, struct sibling *s, bool unproven, const
                            strerror(-r));
     }
     if (waited)
-        docker_begun_free(TAKE_PTR(s->asked));
+        docker_http_begun_free(TAKE_PTR(s->asked));
     return waited;
 }
 
@@ -206,5 +206,5 @@ void siblings_leave(struct driver *d, struct sibling *s) {
     wake_siblings(d, s);
     s->wake_fd = fd_close(s->wake_fd);
     pthread_mutex_unlock(&d->lock);
-    docker_begun_free(TAKE_PTR(s->asked));
+    docker_http_begun_free(TAKE_PTR(s->asked));
 }

@@ -188,7 +188,7 @@ static int build_request(struct start *s, const char *sources_dir, struct err *e
     int r = fingerprint_info(s->d->fingerprint, s->call, &docker, err);
     if (r < 0)
         return r;
-    int minor = docker_api_minor(s->d->docker, s->call, err);
+    int minor = docker_http_api_minor(s->d->docker, s->call, err);
     if (minor < 0)
         return minor;
     AUTO_FREE char *cpus = malloc(CPUSET_TEXT_MAX);
@@ -516,7 +516,7 @@ static bool lacks_network(const struct start *s) {
     const char *wanted = create_compare_wanted_network(s->body);
     if (strcmp(wanted, "bridge") == 0 && fingerprint_lacks_bridge(s->d->fingerprint))
         return true;
-    return docker_network_exists(s->d->docker, &call, wanted, NULL) == 0;
+    return docker_system_has_network(s->d->docker, &call, wanted, NULL) == 0;
 }
 
 /* A container that still is "created" does not run and will never end. A running one must have the

@@ -58,7 +58,7 @@ void stop_list_free(struct stop_list *l) {
         return;
     for (struct stop_request *q = l->requests, *next; q; q = next) {
         next = q->next;
-        docker_get_cancel(q->get);
+        docker_multi_get_cancel(q->get);
         free(q);
     }
     loop_timer_del(l->timer);
@@ -98,7 +98,7 @@ static void drop_orphans(struct stop_list *l) {
         next = q->next;
         if (q->stop)
             continue;
-        docker_get_cancel(q->get);
+        docker_multi_get_cancel(q->get);
         request_free(l, q);
     }
 }
@@ -128,9 +128,10 @@ static int send_request(struct driver_stop *s, const char *signal) {
     const struct task_look now = store_look(s->task);
     *q = (struct stop_request){.list = l, .stop = s};
     struct docker_multi *m = s->driver->requests;
-    int r = signal ? docker_multi_kill(m, now.container_id, signal, &request_ops, q, &q->get)
-                   : docker_multi_stop(m, now.container_id, whole_seconds(s->timeout_us),
-                                       &request_ops, q, &q->get);
+    int r = signal
+                ? docker_container_kill_multi(m, now.container_id, signal, &request_ops, q, &q->get)
+                : docker_container_stop_multi(m, now.container_id, whole_seconds(s->timeout_us),
+                                              &request_ops, q, &q->get);
     if (r < 0) {
         free(q);
         return r;

@@ -299,14 +299,14 @@ static void test_docker_events__ended_at_once_again_and_again__at_leisure(void *
 static void on_resume(void *arg) {
     struct fixture *x = arg;
     if (x->get)
-        docker_get_resume(x->get);
+        docker_multi_get_resume(x->get);
 }
 
 static int on_data(void *ctx, const char *data, size_t len) {
     struct fixture *x = ctx;
     (void)data;
     if (x->cancel_in_data) {
-        docker_get_cancel(TAKE_PTR(x->get));
+        docker_multi_get_cancel(TAKE_PTR(x->get));
         loop_stop(x->loop);
         return 0;
     }
@@ -326,7 +326,7 @@ static void on_pause(void *ctx) {
     x->told_pauses++;
     x->unpaused = false;
     if (x->cancel_in_pause) {
-        docker_get_cancel(TAKE_PTR(x->get));
+        docker_multi_get_cancel(TAKE_PTR(x->get));
         loop_stop(x->loop);
     }
 }

@@ -41,7 +41,7 @@ static int inspect(struct fixture *x, struct err *err) {
     return docker_container_inspect(x->docker, &call, "task-1", &s, NULL, err);
 }
 
-static void test_docker_do__each_status__its_errno_and_dockers_message(void **state) {
+static void test_docker_http_do__each_status__its_errno_and_dockers_message(void **state) {
     static const struct {
         int status, r;
         enum err_class cls;
@@ -66,7 +66,7 @@ static void test_docker_do__each_status__its_errno_and_dockers_message(void **st
     }
 }
 
-static void test_docker_do__error_that_is_no_json__told_with_status_and_start(void **state) {
+static void test_docker_http_do__error_that_is_no_json__told_with_status_and_start(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
     fake_rules(&x->fake,
@@ -76,7 +76,7 @@ static void test_docker_do__error_that_is_no_json__told_with_status_and_start(vo
                         "Docker answered 502 to GET /containers/task-1/json: <h1>Bad gateway</h1>");
 }
 
-static void test_docker_do__bodies_that_are_no_answer__eproto(void **state) {
+static void test_docker_http_do__bodies_that_are_no_answer__eproto(void **state) {
     static const char *const rules[] = {
         "GET /containers/*/json times=1 body={\"Id\":",
         "GET /containers/*/json times=1 body=[]",
@@ -95,7 +95,7 @@ static void test_docker_do__bodies_that_are_no_answer__eproto(void **state) {
     assert_int_equal(inspect(x, NULL), 0);
 }
 
-static void test_docker_do__cut_off_in_the_body__enotconn(void **state) {
+static void test_docker_http_do__cut_off_in_the_body__enotconn(void **state) {
     struct fixture *x = *state;
     for (int chunked = 0; chunked < 2; chunked++) {
         struct err err = {0};
@@ -108,7 +108,7 @@ static void test_docker_do__cut_off_in_the_body__enotconn(void **state) {
     }
 }
 
-static void test_docker_do__reply_beyond_its_limit__emsgsize(void **state) {
+static void test_docker_http_do__reply_beyond_its_limit__emsgsize(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
     fake_rules(&x->fake, "GET /containers/*/json times=1 size=9000000 chunked");
@@ -120,7 +120,7 @@ static void test_docker_do__reply_beyond_its_limit__emsgsize(void **state) {
     assert_int_equal(inspect(x, &err), -EIO);
 }
 
-static void test_docker_do__hangs__etimedout_at_the_deadline(void **state) {
+static void test_docker_http_do__hangs__etimedout_at_the_deadline(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
     struct docker_state s;
@@ -135,7 +135,7 @@ static void test_docker_do__hangs__etimedout_at_the_deadline(void **state) {
     assert_true(took >= 100 * US_PER_MS && took < 5 * SECOND);
 }
 
-static void test_docker_do__never_answers_the_first_ping__etimedout(void **state) {
+static void test_docker_http_do__never_answers_the_first_ping__etimedout(void **state) {
     struct fixture *x = *state;
     struct docker_state s;
     fake_rules(&x->fake, "GET /_ping hang");
@@ -160,7 +160,7 @@ static void *fire_when_asked(void *arg) {
     return NULL;
 }
 
-static void test_docker_do__cancelled__returns_at_once(void **state) {
+static void test_docker_http_do__cancelled__returns_at_once(void **state) {
     struct fixture *x = *state;
     struct firing f = {.x = x};
     struct err err = {0};
@@ -190,7 +190,7 @@ static int count_bytes(void *ctx, const char *data, size_t len) {
     return 0;
 }
 
-static void test_docker_do__stream_that_goes_quiet__idle_timeout(void **state) {
+static void test_docker_http_do__stream_that_goes_quiet__idle_timeout(void **state) {
     struct fixture *x = *state;
     size_t got = 0;
     struct docker_request rq = {.method = "GET",
@@ -198,7 +198,7 @@ static void test_docker_do__stream_that_goes_quiet__idle_timeout(void **state) {
                                 .on_data = count_bytes,
                                 .ctx = &got,
                                 .idle_timeout_us = 100 * US_PER_MS};
-    assert_int_equal(docker_do(x->docker, NULL, &rq, NULL, NULL, NULL), -ETIMEDOUT);
+    assert_int_equal(docker_http_do(x->docker, NULL, &rq, NULL, NULL, NULL), -ETIMEDOUT);
 }
 
 static int refuse(void *ctx, const char *data, size_t len) {
@@ -208,13 +208,13 @@ static int refuse(void *ctx, const char *data, size_t len) {
     return -ENOSPC;
 }
 
-static void test_docker_do__on_data_refuses__its_error(void **state) {
+static void test_docker_http_do__on_data_refuses__its_error(void **state) {
     struct fixture *x = *state;
     struct docker_request rq = {.method = "GET", .path = "/containers/json", .on_data = refuse};
-    assert_int_equal(docker_do(x->docker, NULL, &rq, NULL, NULL, NULL), -ENOSPC);
+    assert_int_equal(docker_http_do(x->docker, NULL, &rq, NULL, NULL, NULL), -ENOSPC);
 }
 
-static void test_docker_do__server_restarted__kept_connection_does_no_harm(void **state) {
+static void test_docker_http_do__server_restarted__kept_connection_does_no_harm(void **state) {
     struct fixture *x = *state;
     static const char *const args[] = {"--containers", "3", NULL};
     struct call call = call_within(NULL, 20 * SECOND);
@@ -226,7 +226,7 @@ static void test_docker_do__server_restarted__kept_connection_does_no_harm(void 
     }
 }
 
-static void test_docker_do__kept_connection_dies_under_a_post__sent_again(void **state) {
+static void test_docker_http_do__kept_connection_dies_under_a_post__sent_again(void **state) {
     struct fixture *x = *state;
     struct call call = call_within(NULL, 20 * SECOND);
     assert_int_equal(inspect(x, NULL), 0);
@@ -235,7 +235,7 @@ static void test_docker_do__kept_connection_dies_under_a_post__sent_again(void *
     assert_int_equal(fake_count(&x->fake, "POST /containers/task-1/stop"), 2);
 }
 
-static void test_docker_do__many_calls__one_connection(void **state) {
+static void test_docker_http_do__many_calls__one_connection(void **state) {
     struct fixture *x = *state;
     char before[128], after[128];
     assert_int_equal(inspect(x, NULL), 0);
@@ -249,7 +249,7 @@ static void test_docker_do__many_calls__one_connection(void **state) {
     assert_int_equal(b, a + 1); /* this question's own */
 }
 
-static void test_docker_do__nobody_listens__enotconn(void **state) {
+static void test_docker_http_do__nobody_listens__enotconn(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
     fake_stop(&x->fake);
@@ -269,7 +269,7 @@ static void check_ping(struct fixture *x, const char *header, int want_r, const 
     snprintf(rule, sizeof(rule), "GET /_ping times=1 status=200 header=%s type=text/plain body=OK",
              header);
     fake_rules(&x->fake, rule);
-    assert_int_equal(docker_version_get(d, NULL, &v, &err), want_r);
+    assert_int_equal(docker_system_version(d, NULL, &v, &err), want_r);
     if (want_text)
         assert_non_null(strstr(err.text, want_text));
     docker_free(d);
@@ -328,9 +328,9 @@ static void test_docker_version__dockers_minimum_is_above_ours__told_and_asked_o
     /* and the same of an answer that is waited for later */
     struct err err = {0};
     struct call call = call_within(NULL, 20 * SECOND);
-    struct docker_begun *b = docker_begin(x->docker, "GET", PATH_1);
+    struct docker_begun *b = docker_http_begin(x->docker, "GET", PATH_1);
     assert_non_null(b);
-    assert_int_equal(docker_end(b, &call, NULL, &err), -EPROTO);
+    assert_int_equal(docker_http_end(b, &call, NULL, &err), -EPROTO);
     assert_non_null(strstr(err.text, "paddock speaks Docker's API up to version 1."));
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
 }
@@ -342,49 +342,49 @@ static void test_docker_version__dockers_minimum_is_above_ours__told_and_asked_o
 static int later(struct docker_begun *b, uint64_t within_us, json_t **ret) {
     struct call call = call_within(NULL, within_us);
     assert_non_null(b);
-    return docker_end(b, &call, ret, NULL);
+    return docker_http_end(b, &call, ret, NULL);
 }
 
-static void test_docker_begin__two_at_once__each_its_answer(void **state) {
+static void test_docker_http_begin__two_at_once__each_its_answer(void **state) {
     struct fixture *x = *state;
-    assert_null(docker_begin(x->docker, "GET", LATER)); /* no version is known yet */
+    assert_null(docker_http_begin(x->docker, "GET", LATER)); /* no version is known yet */
     assert_int_equal(inspect(x, NULL), 0);
     /* the first is answered behind the second, which is asked for and waited for meanwhile */
     fake_rules(&x->fake, "GET " LATER " times=1 delay=300\n");
-    struct docker_begun *b = docker_begin(x->docker, "GET", LATER);
+    struct docker_begun *b = docker_http_begin(x->docker, "GET", LATER);
     struct docker_version v;
-    assert_int_equal(docker_version_get(x->docker, &(struct call){0}, &v, NULL), 0);
+    assert_int_equal(docker_system_version(x->docker, &(struct call){0}, &v, NULL), 0);
     AUTO_JSON json_t *j = NULL;
     assert_int_equal(later(b, 20 * SECOND, &j), 0);
     assert_non_null(json_object_get(j, "State"));
 }
 
-static void test_docker_end__fails_as_a_call_does(void **state) {
+static void test_docker_http_end__fails_as_a_call_does(void **state) {
     struct fixture *x = *state;
     assert_int_equal(inspect(x, NULL), 0);
     fake_rules(&x->fake, "GET " LATER " times=1 status=404\nGET " LATER " times=1 hang\n");
-    assert_int_equal(later(docker_begin(x->docker, "GET", LATER), 20 * SECOND, NULL), -ENOENT);
-    assert_int_equal(later(docker_begin(x->docker, "GET", LATER), 100000, NULL), -ETIMEDOUT);
+    assert_int_equal(later(docker_http_begin(x->docker, "GET", LATER), 20 * SECOND, NULL), -ENOENT);
+    assert_int_equal(later(docker_http_begin(x->docker, "GET", LATER), 100000, NULL), -ETIMEDOUT);
     struct cancel cancel;
     assert_int_equal(cancel_init(&cancel), 0);
     cancel_fire(&cancel);
     struct call call = call_within(&(struct call){.cancel = &cancel}, 20 * SECOND);
-    struct docker_begun *b = docker_begin(x->docker, "GET", LATER);
+    struct docker_begun *b = docker_http_begin(x->docker, "GET", LATER);
     assert_non_null(b);
-    assert_int_equal(docker_end(b, &call, NULL, NULL), -ECANCELED);
+    assert_int_equal(docker_http_end(b, &call, NULL, NULL), -ECANCELED);
     cancel_done(&cancel);
-    docker_begun_free(docker_begin(x->docker, "GET", LATER));
-    docker_begun_free(NULL);
+    docker_http_begun_free(docker_http_begin(x->docker, "GET", LATER));
+    docker_http_begun_free(NULL);
     assert_int_equal(inspect(x, NULL), 0);
 }
 
-static void test_docker_end__replaced_by_another_version__asked_anew(void **state) {
+static void test_docker_http_end__replaced_by_another_version__asked_anew(void **state) {
     struct fixture *x = *state;
     assert_int_equal(inspect(x, NULL), 0);
     fake_rules(&x->fake, "GET " LATER " times=1 status=400 body={\"message\":\"client version 1.47 "
                          "is too new. Maximum supported API version is 1.41\"}");
     AUTO_JSON json_t *j = NULL;
-    assert_int_equal(later(docker_begin(x->docker, "GET", LATER), 20 * SECOND, &j), 0);
+    assert_int_equal(later(docker_http_begin(x->docker, "GET", LATER), 20 * SECOND, &j), 0);
     assert_non_null(json_object_get(j, "State"));
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 2);
 }
@@ -525,7 +525,7 @@ static void test_docker_exec__refused__message_and_errno(void **state) {
 }
 
 /* A server of Docker's API may refuse a body that is not called JSON, and a type without a body. */
-static void test_docker_do__content_type__of_each_body(void **state) {
+static void test_docker_http_do__content_type__of_each_body(void **state) {
     static const char *const requests[][2] = {
         {"POST /containers/create", "application/json"},   {"POST /containers/web/start", ""},
         {"POST /containers/web/exec", "application/json"}, {"GET /containers/web/json", ""},
@@ -558,31 +558,31 @@ static void test_docker_do__content_type__of_each_body(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        T(test_docker_do__each_status__its_errno_and_dockers_message),
-        T(test_docker_do__error_that_is_no_json__told_with_status_and_start),
-        T(test_docker_do__bodies_that_are_no_answer__eproto),
-        T(test_docker_do__cut_off_in_the_body__enotconn),
-        T(test_docker_do__reply_beyond_its_limit__emsgsize),
-        T(test_docker_do__hangs__etimedout_at_the_deadline),
-        T(test_docker_do__never_answers_the_first_ping__etimedout),
-        T(test_docker_do__cancelled__returns_at_once),
-        T(test_docker_do__stream_that_goes_quiet__idle_timeout),
-        T(test_docker_do__on_data_refuses__its_error),
-        T(test_docker_do__server_restarted__kept_connection_does_no_harm),
-        T(test_docker_do__kept_connection_dies_under_a_post__sent_again),
-        T(test_docker_do__many_calls__one_connection),
-        T(test_docker_do__nobody_listens__enotconn),
+        T(test_docker_http_do__each_status__its_errno_and_dockers_message),
+        T(test_docker_http_do__error_that_is_no_json__told_with_status_and_start),
+        T(test_docker_http_do__bodies_that_are_no_answer__eproto),
+        T(test_docker_http_do__cut_off_in_the_body__enotconn),
+        T(test_docker_http_do__reply_beyond_its_limit__emsgsize),
+        T(test_docker_http_do__hangs__etimedout_at_the_deadline),
+        T(test_docker_http_do__never_answers_the_first_ping__etimedout),
+        T(test_docker_http_do__cancelled__returns_at_once),
+        T(test_docker_http_do__stream_that_goes_quiet__idle_timeout),
+        T(test_docker_http_do__on_data_refuses__its_error),
+        T(test_docker_http_do__server_restarted__kept_connection_does_no_harm),
+        T(test_docker_http_do__kept_connection_dies_under_a_post__sent_again),
+        T(test_docker_http_do__many_calls__one_connection),
+        T(test_docker_http_do__nobody_listens__enotconn),
         T(test_docker_version__negotiation),
         T(test_docker_version__replaced_by_another__asked_anew),
         T(test_docker_version__dockers_minimum_is_above_ours__told_and_asked_once),
-        T(test_docker_begin__two_at_once__each_its_answer),
-        T(test_docker_end__fails_as_a_call_does),
-        T(test_docker_end__replaced_by_another_version__asked_anew),
+        T(test_docker_http_begin__two_at_once__each_its_answer),
+        T(test_docker_http_end__fails_as_a_call_does),
+        T(test_docker_http_end__replaced_by_another_version__asked_anew),
         T(test_docker_container__whole_life),
         T(test_docker_exec__output_and_code),
         T(test_docker_exec__stdin_and_its_end),
         T(test_docker_exec__refused__message_and_errno),
-        T(test_docker_do__content_type__of_each_body),
+        T(test_docker_http_do__content_type__of_each_body),
         cmocka_unit_test(test_docker_endpoint__table),
     };
     if (argc > 1)

@@ -111,7 +111,7 @@ static void test_images_look__order_of_ways(void **state) {
     };
     struct image_world *x = *state;
     assert_int_equal(
-        docker_version_get(x->docker, &(struct call){0}, &(struct docker_version){0}, NULL), 0);
+        docker_system_version(x->docker, &(struct call){0}, &(struct docker_version){0}, NULL), 0);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         fake_control(&x->fake, "POST", "reset", "", NULL, 0);
         fake_rules(&x->fake, IMAGE_PULL_OK);

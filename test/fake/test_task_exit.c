@@ -336,7 +336,7 @@ static bool fails_to_connect(void *ctx) {
     struct docker *docker = fake_docker(ctx);
     struct call call = call_within(NULL, US_PER_SEC);
     struct docker_version v;
-    int r = docker_version_get(docker, &call, &v, NULL);
+    int r = docker_system_version(docker, &call, &v, NULL);
     docker_free(docker);
     return r < 0;
 }
