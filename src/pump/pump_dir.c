@@ -52,32 +52,27 @@ int pump_dir_make(const char *path) {
     return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-int pump_dir_open(const char *path, struct pump_dir *d) {
+static int open_folder(const char *path, struct pump_dir *d) {
     *d = (struct pump_dir){.path = path, .fd = -EBADF, .lock_fd = -EBADF, .records_fd = -EBADF};
     d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (d->fd < 0)
-        return -errno;
+    return d->fd < 0 ? -errno : 0;
+}
+
+static int open_lock(struct pump_dir *d) {
     d->lock_fd = openat(d->fd, PUMP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
         return -errno;
     int r = take_lock(d);
-    if (r == 0)
-        return open_records(d);
-    d->lock_fd = fd_close(d->lock_fd);
+    if (r != 0)
+        d->lock_fd = fd_close(d->lock_fd);
     return r;
 }
 
-void pump_dir_close(struct pump_dir *d) {
-    int keep = errno;
-    if (d->records_fd >= 0) { /* open only when the lock is ours */
-        unlinkat(d->fd, PUMP_SOCKET, 0);
-        if (unlinkat(d->fd, PUMP_RECORDS, AT_REMOVEDIR) == 0 && unlinkat(d->fd, PUMP_LOCK, 0) == 0)
-            rmdir(d->path);
-    }
-    d->records_fd = fd_close(d->records_fd);
-    d->lock_fd = fd_close(d->lock_fd);
-    d->fd = fd_close(d->fd);
-    errno = keep;
+int pump_dir_open(const char *path, struct pump_dir *d) {
+    int r = open_folder(path, d);
+    if (r == 0)
+        r = open_lock(d);
+    return r == 0 ? open_records(d) : r;
 }
 
 /* Returns true when @fd is the file @name in the folder @dir. */
@@ -89,6 +84,34 @@ static bool is_at(int fd, const char *dir, const char *name) {
            ours.st_ino == there.st_ino;
 }
 
+static void close_all(struct pump_dir *d) {
+    d->records_fd = fd_close(d->records_fd);
+    d->lock_fd = fd_close(d->lock_fd);
+    d->fd = fd_close(d->fd);
+}
+
+void pump_dir_close(struct pump_dir *d) {
+    int keep = errno;
+    /* The records are open only with the lock. Without its file, another pump may serve the
+     * folder by now. */
+    if (d->records_fd >= 0 && is_at(d->lock_fd, d->path, PUMP_LOCK)) {
+        unlinkat(d->fd, PUMP_SOCKET, 0);
+        if (unlinkat(d->fd, PUMP_RECORDS, AT_REMOVEDIR) == 0 && unlinkat(d->fd, PUMP_LOCK, 0) == 0)
+            rmdir(d->path);
+    }
+    close_all(d);
+    errno = keep;
+}
+
+/* Opens the folder again with the lock that @d has. */
+static int open_again(const struct pump_dir *d, struct pump_dir *ret) {
+    int r = open_folder(d->path, ret);
+    if (r < 0)
+        return r;
+    ret->lock_fd = fcntl(d->lock_fd, F_DUPFD_CLOEXEC, 0); /* shares the lock */
+    return ret->lock_fd < 0 ? -errno : open_records(ret);
+}
+
 int pump_dir_restore(struct pump_dir *d) {
     char socket[PATH_MAX];
     snprintf(socket, sizeof(socket), "%s/%s", d->path, PUMP_SOCKET);
@@ -96,17 +119,16 @@ int pump_dir_restore(struct pump_dir *d) {
         access(socket, F_OK) == 0)
         return 0;
     struct pump_dir new;
-    bool locked = is_at(d->lock_fd, d->path, PUMP_LOCK);
     int r = pump_dir_make(d->path);
-    if (r == 0 && locked)
-        flock(d->lock_fd, LOCK_UN);
-    if (r == 0)
-        r = pump_dir_open(d->path, &new);
-    if (r != 0)
+    if (r < 0)
+        return r;
+    bool locked = is_at(d->lock_fd, d->path, PUMP_LOCK);
+    r = locked ? open_again(d, &new) : pump_dir_open(d->path, &new);
+    if (r != 0) {
+        close_all(&new);
         return r < 0 ? r : -EBUSY;
-    fd_close(d->fd);
-    fd_close(d->lock_fd);
-    fd_close(d->records_fd);
+    }
+    close_all(d);
     *d = new;
     return 1;
 }

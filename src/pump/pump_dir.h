@@ -20,10 +20,10 @@ int pump_dir_make(const char *path) MUST_CHECK;
 int pump_dir_open(const char *path, struct pump_dir *d) MUST_CHECK;
 /** Makes the folder again when another program has removed it or a part of it. Returns 0 when
  * nothing was missing; 1 when it was made again, with the lock and new descriptors; -EBUSY when
- * another pump serves it now; -errno. */
+ * another pump serves it now; -errno. On failure @d is unchanged. */
 int pump_dir_restore(struct pump_dir *d) MUST_CHECK;
-/** Releases the lock and closes @d. Before that it removes the folder when it has no
- * position files. */
+/** Releases the lock and closes @d. Before that it removes the socket, and the folder when it has
+ * no position files. Removes nothing when the lock's file was removed. */
 void pump_dir_close(struct pump_dir *d);
 
 /** Calls @visit for each folder beside @own whose name is that of a pump's folder of the same

@@ -5,6 +5,7 @@
 #include "../../../src/pump/pump_record.h"
 #include "unit/cm.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,6 +118,92 @@ static void test_sweep__another_drivers__stays(void **state) {
         assert_true(is_there(x, names[i]));
 }
 
+/* ---- a folder that somebody tidied ---- */
+
+static size_t count_fds(void) {
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* Restores the folder of @d, which fails with @r, and leaves no descriptor open. */
+static void restore_fails(struct pump_dir *d, int r) {
+    size_t before = count_fds();
+    assert_int_equal(pump_dir_restore(d), r);
+    assert_int_equal(count_fds(), before);
+}
+
+static void remove_in(const struct fixture *x, const char *below) {
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", x->dir, below);
+    assert_int_equal(remove(path), 0);
+}
+
+static void make_file(const struct fixture *x, const char *below) {
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", x->dir, below);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fclose(f);
+}
+
+static void test_restore__other_pump_has_the_lock__busy_and_nothing_leaks(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir first, second;
+    assert_int_equal(pump_dir_open(x->own, &first), 0);
+    remove_in(x, OWN "/" PUMP_LOCK);
+    assert_int_equal(pump_dir_open(x->own, &second), 0);
+    restore_fails(&first, -EBUSY);
+    kill_pump(&first);
+    pump_dir_close(&second);
+}
+
+static void test_restore__records_cannot_be_opened__nothing_leaks(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir d;
+    assert_int_equal(pump_dir_open(x->own, &d), 0);
+    remove_in(x, OWN "/" PUMP_RECORDS);
+    make_file(x, OWN "/" PUMP_RECORDS);
+    restore_fails(&d, -ENOTDIR);
+    remove_in(x, OWN "/" PUMP_LOCK);
+    restore_fails(&d, -ENOTDIR);
+    kill_pump(&d);
+}
+
+/* Another pump must not get the lock in between. */
+static void test_restore__socket_removed__lock_is_kept(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir d, other;
+    assert_int_equal(pump_dir_open(x->own, &d), 0);
+    size_t before = count_fds();
+    assert_int_equal(pump_dir_restore(&d), 1);
+    assert_int_equal(count_fds(), before);
+    assert_int_equal(pump_dir_open(x->own, &other), 1);
+    pump_dir_close(&other);
+    make_file(x, OWN "/" PUMP_SOCKET);
+    assert_int_equal(pump_dir_restore(&d), 0);
+    pump_dir_close(&d);
+    assert_false(is_there(x, OWN));
+}
+
+static void test_close__lock_removed_and_other_pump_serves__its_files_stay(void **state) {
+    struct fixture *x = *state;
+    struct pump_dir first, second;
+    assert_int_equal(pump_dir_open(x->own, &first), 0);
+    remove_in(x, OWN "/" PUMP_LOCK);
+    assert_int_equal(pump_dir_open(x->own, &second), 0);
+    make_file(x, OWN "/" PUMP_SOCKET);
+    pump_dir_close(&first);
+    assert_true(is_there(x, OWN "/" PUMP_SOCKET));
+    assert_true(is_there(x, OWN "/" PUMP_LOCK));
+    pump_dir_close(&second);
+    assert_false(is_there(x, OWN));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -124,6 +211,10 @@ int main(void) {
         T(test_sweep__allocation_there__stays),
         T(test_sweep__pump_lives__stays),
         T(test_sweep__another_drivers__stays),
+        T(test_restore__other_pump_has_the_lock__busy_and_nothing_leaks),
+        T(test_restore__records_cannot_be_opened__nothing_leaks),
+        T(test_restore__socket_removed__lock_is_kept),
+        T(test_close__lock_removed_and_other_pump_serves__its_files_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
