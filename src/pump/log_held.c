@@ -27,6 +27,7 @@ static int grow(struct log_held *h) {
     return 0;
 }
 
+/* Reads the identity and the size of @f. */
 static int fill(struct log_held_file *f) {
     struct statx st;
     if (statx(f->fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME | STATX_SIZE, &st) < 0)
@@ -47,12 +48,14 @@ int log_held_add(struct log_held *h, const struct log_found *found) {
         r = fill(&f);
     if (r < 0)
         return r;
-    if (h->n > 0) /* dockerd writes only to the newest file, so the previous size is final */
-        r = fill(&h->files[h->n - 1]);
+    struct stat st;
+    struct log_held_file *previous = h->n > 0 ? &h->files[h->n - 1] : NULL;
+    if (previous && fstat(previous->fd, &st) == 0) /* final: dockerd writes only to the newest */
+        previous->size = (uint64_t)st.st_size;
     fd = -EBADF;
     h->files[h->n++] = f;
     h->numbers++;
-    return r;
+    return 0;
 }
 
 void log_held_drop(struct log_held *h) {

@@ -21,7 +21,7 @@ struct log_held {
 /** Closes all files and releases the list. */
 void log_held_done(struct log_held *h);
 /** Adds the file as the newest. Takes ownership of @found->fd, also on failure. Returns 0; -ENOMEM;
- * -errno of statx(). */
+ * -errno of statx(). After a failure the list is as before. */
 int log_held_add(struct log_held *h, const struct log_found *found) MUST_CHECK;
 /** Closes the oldest file and removes it. The list must not be empty. */
 void log_held_drop(struct log_held *h);

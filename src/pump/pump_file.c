@@ -109,6 +109,16 @@ static void note_gap(struct pump_file *f, const char *why) {
     report(f, text);
 }
 
+/* Notes that a log file cannot be used, with the error @r. */
+static void note_unusable(struct pump_file *f, int r) {
+    char why[TEXT_MAX];
+    if (r == -ENOMEM)
+        snprintf(why, sizeof(why), "the log pump is out of memory");
+    else
+        snprintf(why, sizeof(why), "Docker's log file cannot be read: %s", strerror(-r));
+    note_gap(f, why);
+}
+
 /* Counts a piece of damage and reports the first one. */
 static void note_damage(struct pump_file *f) {
     if (f->in_damage)
@@ -257,9 +267,11 @@ static void take_files(struct pump_file *f) {
     struct log_found found[16];
     size_t n;
     while ((n = log_watch_take(f->watch, found, ARRAY_LEN(found))) > 0)
-        for (size_t i = 0; i < n; i++)
-            if (log_held_add(&f->held, &found[i]) < 0)
-                note_gap(f, "the log pump is out of memory");
+        for (size_t i = 0; i < n; i++) {
+            int r = log_held_add(&f->held, &found[i]);
+            if (r < 0)
+                note_unusable(f, r);
+        }
     if (f->begun && f->held.n == 0)
         note_missing(f);
     if (!f->begun || f->held.n == 0)
@@ -413,7 +425,7 @@ static bool read_some(struct pump_file *f, size_t max) {
     char *buf = f->shared->buf, *data = buf + lead;
     ssize_t n = pread(f->held.files[0].fd, buf, lead + max, (off_t)(f->at.offset - lead));
     if (n < 0) {
-        note_gap(f, strerror(errno));
+        note_unusable(f, -errno);
         return next_file(f);
     }
     struct stat st;

@@ -38,6 +38,17 @@ struct world {
     bool drained;
 };
 
+static _Atomic int statx_error; /* 0: log files can be examined */
+
+int __real_statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *ret);
+int __wrap_statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *ret);
+int __wrap_statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *ret) {
+    if (!statx_error)
+        return __real_statx(dir_fd, path, flags, mask, ret);
+    errno = statx_error;
+    return -1;
+}
+
 /* ---- the loop's side ---- */
 
 static void on_drained(void *ctx) {
@@ -647,6 +658,30 @@ static void test_pump_file__file_removed__read_on_then_reported(void **state) {
 }
 
 /* A silent stream's position follows, so that no gap is seen where none is. */
+/* A file that is lost to the reader: the report names the reason, and the next file is read. */
+static void test_pump_file__cannot_be_examined__gap_with_the_reason(void **state) {
+    static const struct {
+        int error;
+        const char *report;
+    } rows[] = {{EIO, "missing: Docker's log file cannot be read: Input/output error\n"},
+                {ENOMEM, "missing: the log pump is out of memory\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (i > 0)
+            assert_int_equal(teardown(state) || setup(state), 0);
+        struct world *w = *state;
+        in_loop(w, do_begin);
+        print(w, 0, "one\n");
+        expect(w);
+        statx_error = rows[i].error;
+        rotate(w, 2);
+        expect_report(w, rows[i].report);
+        statx_error = 0;
+        rotate(w, 2);
+        print(w, 0, "two\n");
+        expect(w);
+    }
+}
+
 static void test_pump_file__silent_stream_then_rotated_away__no_gap(void **state) {
     struct world *w = *state;
     in_loop(w, do_begin);
@@ -796,6 +831,7 @@ int main(int argc, char **argv) {
         CASE(test_pump_file__killed_anywhere__each_byte_once),
         CASE(test_pump_file__rotated_away_without_reader__gap_and_no_repetition),
         CASE(test_pump_file__file_removed__read_on_then_reported),
+        CASE(test_pump_file__cannot_be_examined__gap_with_the_reason),
         CASE(test_pump_file__silent_stream_then_rotated_away__no_gap),
         CASE(test_pump_file__truncated_without_reader__gap_and_no_repetition),
         CASE(test_pump_file__position_in_time__found_in_the_file),
