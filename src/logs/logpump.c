@@ -93,11 +93,15 @@ static void close_task(struct logpump *p, const char *task_id) {
 static int carry(struct logpump *p, const struct call *call, const struct logpump_task *t,
                  bool runs, struct err *err) {
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
+    json_t *rq = NULL;
     pid_t pump = 0;
     int r = logs_held_add(p->held, t, err);
-    if (r == 0)
-        r = ask_task(p, &within, 0, logs_held_request(p->held, t->task_id, runs), t->task_id, &pump,
-                     err);
+    if (r < 0)
+        return r;
+    r = logs_held_request(p->held, t->task_id, runs, &rq);
+    if (r == -ENOENT)
+        return err_set(err, ERR_RECOVERABLE, ENOENT, "the task has ended");
+    r = ask_task(p, &within, 0, rq, t->task_id, &pump, err); /* reports a lack of memory, too */
     if (r < 0)
         return r;
     logs_held_asked(p->held, t->task_id, pump);
@@ -116,14 +120,16 @@ bool logpump_prepare(struct logpump *p, const struct call *call, const struct lo
 
 void logpump_begin(struct logpump *p, const char *task_id) {
     struct call call = call_within(NULL, BEGIN_TIMEOUT_US);
-    AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, true);
-    AUTO_FD int fd = rq ? logs_process_reach(p->process, &call, NULL) : -EBADF;
+    AUTO_JSON json_t *rq = NULL;
+    int r = logs_held_request(p->held, task_id, true, &rq);
+    if (r == -ENOENT)
+        return;
+    AUTO_FD int fd = r == 0 ? logs_process_reach(p->process, &call, NULL) : r;
     /* After a failure, the next pump that is met gets the request. */
-    if (rq && (fd < 0 || logs_socket_send(fd, rq, -1) < 0))
+    if (fd < 0 || logs_socket_send(fd, rq, -1) < 0)
         log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told, ignoring");
-    AUTO_JSON json_t *still = logs_held_request(p->held, task_id, true);
     /* The task ended in between, and the pump may have received its end before this request. */
-    if (rq && !still)
+    if (!logs_held_has(p->held, task_id))
         close_task(p, task_id);
 }
 
@@ -156,14 +162,16 @@ void logpump_forget(struct logpump *p, const char *container_id) {
 /* Sends the task's request without waiting for an answer: the pump itself reports what it
  * cannot do. */
 static int carry_again(struct logpump *p, const struct call *call, const char *task_id) {
-    AUTO_JSON json_t *rq = logs_held_request(p->held, task_id, false);
-    AUTO_FD int fd = rq ? logs_process_reach(p->process, call, NULL) : -EBADF;
-    int r = rq && fd >= 0 ? logs_socket_send(fd, rq, -1) : fd;
-    if (rq && r == 0)
+    AUTO_JSON json_t *rq = NULL;
+    int r = logs_held_request(p->held, task_id, false, &rq);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* a task that has ended needs no request */
+    AUTO_FD int fd = logs_process_reach(p->process, call, NULL);
+    r = fd < 0 ? fd : logs_socket_send(fd, rq, -1);
+    if (r == 0)
         logs_held_sent(p->held, task_id, logs_socket_pid(fd));
-    AUTO_JSON json_t *still = logs_held_request(p->held, task_id, false);
-    if (!rq || still)
-        return rq ? r : 0;
+    if (logs_held_has(p->held, task_id))
+        return r;
     /* The task ended in between, and the pump may have received its end before this request. */
     close_task(p, task_id);
     logpump_forget(p, json_string_value(json_object_get(rq, "container")));

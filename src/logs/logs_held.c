@@ -92,19 +92,36 @@ void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long nu
         held_free(h);
 }
 
-json_t *logs_held_request(struct logs_held *l, const char *task_id, bool runs) {
-    json_t *rq = NULL;
+/* Copies the request of @h, and notes for later copies that one has left. On failure none has. */
+static int copy_request(struct held *h, bool runs, json_t **ret) {
+    if (runs && json_object_set_new(h->rq, "runs", json_true()) < 0)
+        return -ENOMEM;
+    json_t *rq = json_deep_copy(h->rq);
+    if (!rq)
+        return -ENOMEM;
+    /* More was delivered by then than since_ns says. */
+    if (json_object_set_new(h->rq, "recovered", json_true()) < 0 ||
+        json_object_set_new(h->rq, "since_ns", json_integer(0)) < 0) {
+        json_decref(rq);
+        return -ENOMEM;
+    }
+    *ret = rq;
+    return 0;
+}
+
+int logs_held_request(struct logs_held *l, const char *task_id, bool runs, json_t **ret) {
     pthread_mutex_lock(&l->lock);
     struct held *h = *held_find(l, task_id);
-    if (h && runs)
-        json_object_set_new(h->rq, "runs", json_true());
-    if (h) {
-        rq = json_deep_copy(h->rq);
-        json_object_set_new(h->rq, "recovered", json_true());
-        json_object_set_new(h->rq, "since_ns", json_integer(0)); /* more was delivered since then */
-    }
+    int r = h ? copy_request(h, runs, ret) : -ENOENT;
     pthread_mutex_unlock(&l->lock);
-    return rq;
+    return r;
+}
+
+bool logs_held_has(struct logs_held *l, const char *task_id) {
+    pthread_mutex_lock(&l->lock);
+    bool has = *held_find(l, task_id) != NULL;
+    pthread_mutex_unlock(&l->lock);
+    return has;
 }
 
 void logs_held_asked(struct logs_held *l, const char *task_id, pid_t pump) {

@@ -21,10 +21,12 @@ int logs_held_add(struct logs_held *l, const struct logpump_task *t, struct err 
  * be held anew by now; 0: any hold of the task. */
 void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long number);
 
-/** Returns the request `carry` (pump_proto.h), or NULL when the task is not held. Later copies say
- * that the task is not new. @runs: this copy and later ones say that its container runs.
- * Owner: caller. */
-json_t *logs_held_request(struct logs_held *l, const char *task_id, bool runs);
+/** Copies the request `carry` (pump_proto.h) to *@ret. Later copies say that the task is not new.
+ * @runs: this copy and later ones say that its container runs. *@ret's owner: caller. Returns 0;
+ * -ENOENT when the task is not held; -ENOMEM. */
+int logs_held_request(struct logs_held *l, const char *task_id, bool runs, json_t **ret) MUST_CHECK;
+/** Returns true when the task is held. */
+bool logs_held_has(struct logs_held *l, const char *task_id);
 /** Notes that the process @pump has answered the request. */
 void logs_held_asked(struct logs_held *l, const char *task_id, pid_t pump);
 /** Adds to @ret the tasks whose request was last sent to another process than @pump. Leaves out a
