@@ -325,6 +325,21 @@ size_t world_positions(const struct world *w) {
     return n;
 }
 
+struct positions {
+    const struct world *w;
+    size_t n;
+};
+
+static bool has_positions(void *ctx) {
+    const struct positions *p = ctx;
+    return world_positions(p->w) == p->n;
+}
+
+void world_until_positions(const struct world *w, size_t n) {
+    struct positions p = {.w = w, .n = n};
+    world_until(has_positions, &p, "the position files");
+}
+
 int world_pump_connect(const struct world *w) {
     char pattern[128];
     glob_t found;

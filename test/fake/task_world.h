@@ -94,6 +94,9 @@ void world_until_count(const struct world *w, const char *request, int n);
 
 /** How many position files there are. */
 size_t world_positions(const struct world *w);
+/** Until there are @n position files. A pump that is asked to carry a task makes one before it
+ * opens the FIFOs, and removes it when it refuses them. */
+void world_until_positions(const struct world *w, size_t n);
 /** A connection to the pump; < 0 = none answers. */
 int world_pump_connect(const struct world *w);
 /** The pump's process, 0 = none answers. */

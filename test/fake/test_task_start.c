@@ -35,7 +35,7 @@ static void assert_undone(struct world_web *x, unsigned containers_left) {
                      -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until_let_go(&x->task);
-    assert_int_equal(world_positions(&x->w), 0);
+    world_until_positions(&x->w, 0);
     if (containers_left != UINT32_MAX)
         assert_int_equal(world_containers(&x->w), containers_left);
 }
@@ -619,10 +619,6 @@ static void *attempt_thread(void *arg) {
     return NULL;
 }
 
-static bool has_position(void *ctx) {
-    return world_positions(ctx) == 1;
-}
-
 /* The FIFOs are known to be good before the container runs, and the pump is made ready meanwhile.
  */
 static void test_start__docker_starts_slowly__pump_is_there(void **state) {
@@ -631,7 +627,7 @@ static void test_start__docker_starts_slowly__pump_is_there(void **state) {
     fake_rules(&x->w.fake, "POST /containers/*/start hang\n");
     assert_int_equal(cancel_init(&a.cancel), 0);
     assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
-    world_until(has_position, &x->w, "a position file");
+    world_until_positions(&x->w, 1);
     assert_int_equal(fake_count(&x->w.fake, "GET " NTH("1") "/logs"), 0);
     cancel_fire(&a.cancel);
     pthread_join(a.thread, NULL);

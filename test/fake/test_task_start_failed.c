@@ -42,7 +42,7 @@ static void fails(struct world_web *x, enum err_class cls, const char *words) {
                      -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until_let_go(&x->task);
-    assert_int_equal(world_positions(&x->w), 0);
+    world_until_positions(&x->w, 0);
 }
 
 static void busy(struct world_web *x, const char *what) {
