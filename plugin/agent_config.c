@@ -22,7 +22,7 @@ void agent_config_done(struct agent_config *c) {
     *c = (struct agent_config){.source = NULL};
 }
 
-void agent_args_done(struct agent_args *a) {
+void agent_config_args_done(struct agent_args *a) {
     free(a->plugin_dir);
     free(a->data_dir);
     strv_done(&a->configs);
@@ -164,7 +164,7 @@ static int read_option(struct agent_args *ret, const char *arg, const char *next
                   : str_set(plugin_dir ? &ret->plugin_dir : &ret->data_dir, value);
 }
 
-int agent_args_read(struct agent_args *ret, const char *text, size_t len) {
+int agent_config_args_read(struct agent_args *ret, const char *text, size_t len) {
     const char *end = text + len, *base = strrchr(text, '/');
     bool agent = false;
     int r = 0;

@@ -20,7 +20,7 @@ struct agent_args {
 /** Frees the strings and zeroes the struct. Accepts a zeroed one. */
 void agent_config_done(struct agent_config *c);
 /** As agent_config_done(). */
-void agent_args_done(struct agent_args *a);
+void agent_config_args_done(struct agent_args *a);
 
 /** Reads plugin_dir and data_dir from @text, which is HCL, or JSON when its first character is "{".
  * Only values at the top level count. A later value replaces an earlier one, as in Nomad. Text that
@@ -31,4 +31,4 @@ int agent_config_read(struct agent_config *c, const char *name, const char *text
 
 /** Reads the options of `nomad agent`. @text: @len bytes of NUL-terminated arguments, as in
  * /proc/PID/cmdline. Returns 1; 0 when it is not the command line of an agent; -ENOMEM. */
-int agent_args_read(struct agent_args *ret, const char *text, size_t len);
+int agent_config_args_read(struct agent_args *ret, const char *text, size_t len);

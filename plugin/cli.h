@@ -22,5 +22,5 @@ int cli_events(int argc, char **argv);
 int cli_metrics(int argc, char **argv);
 int cli_debug(int argc, char **argv);
 int cli_version(int argc, char **argv);
-int cli_enable(int argc, char **argv);
-int cli_disable(int argc, char **argv);
+int cli_link_enable(int argc, char **argv);
+int cli_link_disable(int argc, char **argv);

@@ -108,7 +108,7 @@ json_t *cli_ask(const char *dir, const char *socket, const char *what, uint64_t 
     return all;
 }
 
-const char *cli_text(const json_t *o, const char *key) {
+const char *cli_ask_text(const json_t *o, const char *key) {
     const char *text = json_string_value(json_object_get(o, key));
     return text ? text : "";
 }

@@ -13,4 +13,4 @@
 json_t *cli_ask(const char *dir, const char *socket, const char *what, uint64_t timeout_us);
 
 /** Returns the text of @key in @o, or "" when it is absent. Owner: @o. */
-const char *cli_text(const json_t *o, const char *key);
+const char *cli_ask_text(const json_t *o, const char *key);

@@ -254,14 +254,15 @@ static void check_driver(struct check *c, const json_t *doc) {
     const json_t *driver = json_object_get(doc, "driver"),
                  *metrics = json_object_get(doc, "metrics");
     int pid = (int)json_integer_value(json_object_get(driver, "pid"));
-    if (cli_text(metrics, "error")[0])
+    if (cli_ask_text(metrics, "error")[0])
         say(c, CHECK_WARNING, "running driver",
             "%s (pid %d) cannot serve metrics on %s: %s. Free that port or set "
             "another metrics.listen; the driver tries again every 2 s",
-            cli_text(driver, "name"), pid, cli_text(metrics, "listen"), cli_text(metrics, "error"));
+            cli_ask_text(driver, "name"), pid, cli_ask_text(metrics, "listen"),
+            cli_ask_text(metrics, "error"));
     else
-        say(c, CHECK_OK, "running driver", "%s %s (pid %d)", cli_text(driver, "name"),
-            cli_text(driver, "version"), pid);
+        say(c, CHECK_OK, "running driver", "%s %s (pid %d)", cli_ask_text(driver, "name"),
+            cli_ask_text(driver, "version"), pid);
 }
 
 static void check_drivers(struct check *c) {
@@ -306,9 +307,9 @@ static void print_text(const struct check *c) {
     const json_t *result;
     size_t i;
     json_array_foreach(c->results, i, result) {
-        const char *verdict = cli_text(result, "verdict"), *text = cli_text(result, "text");
+        const char *verdict = cli_ask_text(result, "verdict"), *text = cli_ask_text(result, "text");
         cli_out_printf("%-8s%s%s%s\n", strcmp(verdict, "failure") == 0 ? "FAILURE" : verdict,
-                       cli_text(result, "name"), text[0] ? ": " : "", text);
+                       cli_ask_text(result, "name"), text[0] ? ": " : "", text);
     }
     cli_out_printf("%u failure%s, %u warning%s\n", c->failures, c->failures == 1 ? "" : "s",
                    c->warnings, c->warnings == 1 ? "" : "s");

@@ -120,7 +120,7 @@ static void put_metrics(FILE *out, const char *dir, const char *socket) {
     size_t i;
     fputs("\n==== metrics\n", out);
     json_array_foreach(all, i, one) {
-        fputs(cli_text(one, "metrics"), out);
+        fputs(cli_ask_text(one, "metrics"), out);
     }
     json_decref(all);
 }

@@ -45,14 +45,15 @@ static void print_event(json_t *event, bool json) {
         json_decref(event);
         return;
     }
-    const char *cause = cli_text(event, "cause"), *why = cli_text(event, "why");
+    const char *cause = cli_ask_text(event, "cause"), *why = cli_ask_text(event, "why");
     int pid = (int)json_integer_value(json_object_get(event, "writer_pid"));
     print_time(json_integer_value(json_object_get(event, "time_ns")));
-    cli_out_printf("%.8s %s: ", cli_text(event, "alloc_id"), cli_text(event, "task"));
+    cli_out_printf("%.8s %s: ", cli_ask_text(event, "alloc_id"), cli_ask_text(event, "task"));
     if (cause[0])
-        cli_out_printf("%s, %s -> %s", cause, cli_text(event, "old"), cli_text(event, "new"));
+        cli_out_printf("%s, %s -> %s", cause, cli_ask_text(event, "old"),
+                       cli_ask_text(event, "new"));
     else
-        cli_out_printf("%s -> %s", cli_text(event, "from"), cli_text(event, "to"));
+        cli_out_printf("%s -> %s", cli_ask_text(event, "from"), cli_ask_text(event, "to"));
     if (pid > 0)
         cli_out_printf(", written by pid %d", pid);
     cli_out_printf("%s%s\n", why[0] ? ": " : "", why);
@@ -61,7 +62,7 @@ static void print_event(json_t *event, bool json) {
 
 static json_t *event_of(const json_t *task, int64_t time_ns) {
     return json_pack("{s:I,s:s,s:s}", "time_ns", (json_int_t)time_ns, "alloc_id",
-                     cli_text(task, "alloc_id"), "task", cli_text(task, "task"));
+                     cli_ask_text(task, "alloc_id"), "task", cli_ask_text(task, "task"));
 }
 
 /* Prints the corrections of @task after @since_ns. */
@@ -87,15 +88,16 @@ static int64_t last_fix_ns(const json_t *task) {
 /* Prints what changed in @task. @known: {task id: {"state", "last"}}. The first
  * call prints nothing. */
 static void look_at(json_t *known, const json_t *task, bool first, bool json) {
-    const char *id = cli_text(task, "task_id"), *state = cli_text(task, "state");
+    const char *id = cli_ask_text(task, "task_id"), *state = cli_ask_text(task, "state");
     const json_t *before = json_object_get(known, id);
     if (!first)
         print_fixes(task, json_integer_value(json_object_get(before, "last")), json);
-    if (!first && strcmp(cli_text(before, "state"), state) != 0) {
+    if (!first && strcmp(cli_ask_text(before, "state"), state) != 0) {
         json_t *event = event_of(task, clock_wall_ns());
-        json_object_set_new(event, "from", json_string(before ? cli_text(before, "state") : "new"));
+        json_object_set_new(event, "from",
+                            json_string(before ? cli_ask_text(before, "state") : "new"));
         json_object_set_new(event, "to", json_string(state));
-        json_object_set_new(event, "why", json_string(cli_text(task, "why")));
+        json_object_set_new(event, "why", json_string(cli_ask_text(task, "why")));
         print_event(event, json);
     }
     json_object_set_new(
@@ -121,7 +123,7 @@ static void look(json_t *known, const json_t *all, bool first, bool json) {
         const json_t *tasks = json_object_get(json_object_get(doc, "pin"), "tasks");
         json_array_foreach(tasks, j, task) {
             look_at(known, task, first, json);
-            json_object_set_new(present, cli_text(task, "task_id"), json_true());
+            json_object_set_new(present, cli_ask_text(task, "task_id"), json_true());
         }
     }
     /* No driver answers while it restarts, but its tasks go on: keep them. */

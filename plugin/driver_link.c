@@ -1,4 +1,5 @@
-/* Makes and removes the links through which a Nomad client loads the driver; cli_enable.c calls it.
+/* Makes and removes the links through which a Nomad client loads the driver. cli_link.c calls this
+ * file.
  *
  * A link whose target is missing keeps the Nomad client from starting. Each link is therefore
  * listed in /var/lib/paddock/links, and the package removes all of them before it removes the
@@ -131,13 +132,13 @@ static int look_at(const struct driver_link_host *h, const char *pid, struct dri
     snprintf(path, sizeof(path), "%s/proc/%s/cmdline", h->root, pid);
     if (read_file(path, &text) < 0)
         return 0; /* the process has just ended */
-    int r = agent_args_read(&args, buf_text(&text), text.len);
+    int r = agent_config_args_read(&args, buf_text(&text), text.len);
     if (r > 0) {
         r = read_agent(&c, h, pid, &args);
         r = r < 0 ? r : dir_of(&c, ret);
     }
     agent_config_done(&c);
-    agent_args_done(&args);
+    agent_config_args_done(&args);
     return r;
 }
 

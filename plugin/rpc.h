@@ -75,8 +75,9 @@ struct rpc_service {
 
 /* ---- unary ----
  *
- * A handler finishes its call exactly once, with rpc_reply() or rpc_fail(). While the call lives, a
- * second finish is ignored. @c is valid until the handler has returned and the call is finished. */
+ * A handler finishes its call exactly once, with rpc_call_reply() or rpc_call_fail(). While the
+ * call lives, a second finish is ignored. @c is valid until the handler has returned and the call
+ * is finished. */
 
 /** Returns the app of the call's service. Borrowed. Any thread. */
 void *rpc_call_app(const struct rpc_call *c);
@@ -88,18 +89,18 @@ const struct call *rpc_call_context(struct rpc_call *c);
 
 /** Any thread. @msg still belongs to the caller. Bytes of its strings that are not UTF-8 are sent
  * as '?'. When out of memory for encoding, the call fails (ResourceExhausted). */
-void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg);
+void rpc_call_reply(struct rpc_call *c, const ProtobufCMessage *msg);
 /** Any thread. @err: see err.h; NULL or not set = "unknown error". The code is never
  * Unavailable or Cancelled. */
-void rpc_fail(struct rpc_call *c, const struct err *err);
+void rpc_call_fail(struct rpc_call *c, const struct err *err);
 
-/** Only from the handler. The call stays open after the handler returns, until rpc_reply() or
- * rpc_fail() is called, which may have happened already.
+/** Only from the handler. The call stays open after the handler returns, until rpc_call_reply() or
+ * rpc_call_fail() is called, which may have happened already.
  *  @on_cancel: called at most once, when the client has disconnected or the server stops, and
  *  only while the call is not finished. The callback must finish the call; no other thread
  *  will. NULL allowed.
  *  @release: called exactly once, after the call is finished, as the last use of @ctx.
- *  NULL allowed. It may be called from within rpc_reply() or rpc_fail(), so do not
+ *  NULL allowed. It may be called from within rpc_call_reply() or rpc_call_fail(), so do not
  *  touch @ctx after those. */
 void rpc_call_defer(struct rpc_call *c, void (*on_cancel)(struct rpc_call *c, void *ctx),
                     void (*release)(void *ctx), void *ctx);

@@ -18,7 +18,7 @@
 
 /* ---- messages ---- */
 
-grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg) {
+grpc_byte_buffer *rpc_base_encode(const ProtobufCMessage *msg) {
     size_t len = protobuf_c_message_get_packed_size(msg);
     /* Our own malloc(): gRPC's ends the process when out of memory. */
     uint8_t *bytes = malloc(len ? len : 1);
@@ -32,7 +32,7 @@ grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg) {
     return b;
 }
 
-ProtobufCMessage *rpc_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type) {
+ProtobufCMessage *rpc_base_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type) {
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, bytes))
         return NULL;

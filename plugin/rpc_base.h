@@ -91,7 +91,7 @@ void rpc_base_wake(struct rpc_base *b);
 void rpc_base_send(struct rpc_base *b, grpc_byte_buffer *msg, const struct rpc_status *status);
 
 /** Encodes @msg; strings are made valid UTF-8 (rpc_utf8.h). Returns NULL when out of memory. */
-grpc_byte_buffer *rpc_encode(const ProtobufCMessage *msg);
+grpc_byte_buffer *rpc_base_encode(const ProtobufCMessage *msg);
 /** Returns NULL when @bytes is not a message of that type, or when out of memory. Owner: the
  * caller, who frees it by protobuf_c_message_free_unpacked(). */
-ProtobufCMessage *rpc_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type);
+ProtobufCMessage *rpc_base_decode(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type);

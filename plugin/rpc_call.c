@@ -40,10 +40,10 @@ static void call_finish(struct rpc_call *c, grpc_byte_buffer *msg, const struct 
         rpc_base_unref(&c->b);
 }
 
-void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg) {
+void rpc_call_reply(struct rpc_call *c, const ProtobufCMessage *msg) {
     struct rpc_status st;
     rpc_status_from_err(NULL, &st);
-    grpc_byte_buffer *bytes = rpc_encode(msg);
+    grpc_byte_buffer *bytes = rpc_base_encode(msg);
     if (!bytes) {
         st.code = GRPC_STATUS_RESOURCE_EXHAUSTED;
         snprintf(st.text, sizeof(st.text), "no memory for the answer");
@@ -51,7 +51,7 @@ void rpc_reply(struct rpc_call *c, const ProtobufCMessage *msg) {
     call_finish(c, bytes, &st);
 }
 
-void rpc_fail(struct rpc_call *c, const struct err *err) {
+void rpc_call_fail(struct rpc_call *c, const struct err *err) {
     static const struct err unknown;
     struct rpc_status st;
     rpc_status_from_err(err ? err : &unknown, &st);
@@ -67,7 +67,7 @@ static void PRINTF_LIKE(3, 4)
     va_end(ap);
     struct err err = {.set = false};
     err_set(&err, cls, EINVAL, "%s", text);
-    rpc_fail(c, &err);
+    rpc_call_fail(c, &err);
 }
 
 /* Calls on_cancel when it is due. The caller holds a reference. */
@@ -106,13 +106,13 @@ static void call_handle(struct rpc_call *c) {
     bool gone = c->b.closed;
     grpc_byte_buffer *bytes = TAKE_PTR(c->b.received);
     pthread_mutex_unlock(&c->b.lock);
-    ProtobufCMessage *req = gone ? NULL : rpc_decode(bytes, c->b.method->request);
+    ProtobufCMessage *req = gone ? NULL : rpc_base_decode(bytes, c->b.method->request);
     grpc_byte_buffer_destroy(bytes);
     struct err err = {0};
     if (!req)
         call_refuse(c, ERR_INVALID, "%s: malformed request message", c->b.method->path);
     else if (c->b.method->ready && c->b.method->ready(c->b.app, &err) < 0)
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
     else
         c->b.method->unary(c, req);
     if (req)

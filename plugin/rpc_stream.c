@@ -68,7 +68,7 @@ int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *msg) {
     AUTO_FREE struct rpc_queue_item *i = calloc(1, sizeof(*i));
     if (!i)
         return -ENOMEM;
-    i->bytes = rpc_encode(msg);
+    i->bytes = rpc_base_encode(msg);
     if (!i->bytes)
         return -ENOMEM;
     i->len = grpc_byte_buffer_length(i->bytes);
@@ -147,7 +147,7 @@ static void stream_tell_message(struct rpc_stream *s) {
     s->paused = true; /* unless resume is called during the callback */
     pthread_mutex_unlock(&s->b.lock);
     if (told && s->b.received) {
-        msg = rpc_decode(s->b.received, s->b.method->request);
+        msg = rpc_base_decode(s->b.received, s->b.method->request);
         bad = !msg;
     }
     if (bad)
@@ -285,7 +285,7 @@ static void stream_run(struct rpc_base *b) {
     grpc_byte_buffer *bytes = TAKE_PTR(b->received);
     bool gone = b->closed;
     pthread_mutex_unlock(&b->lock);
-    ProtobufCMessage *req = gone ? NULL : rpc_decode(bytes, b->method->request);
+    ProtobufCMessage *req = gone ? NULL : rpc_base_decode(bytes, b->method->request);
     grpc_byte_buffer_destroy(bytes);
     struct err err = {0};
     if (req && b->method->ready && b->method->ready(b->app, &err) < 0)

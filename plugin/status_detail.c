@@ -25,9 +25,10 @@ static bool begins(const char *text, const char *with) {
 }
 
 static bool is_named(const json_t *task, const char *name) {
-    return strcmp(cli_text(task, "task"), name) == 0 || begins(cli_text(task, "alloc_id"), name) ||
-           begins(cli_text(task, "container_id"), name) ||
-           strcmp(cli_text(task, "task_id"), name) == 0;
+    return strcmp(cli_ask_text(task, "task"), name) == 0 ||
+           begins(cli_ask_text(task, "alloc_id"), name) ||
+           begins(cli_ask_text(task, "container_id"), name) ||
+           strcmp(cli_ask_text(task, "task_id"), name) == 0;
 }
 
 /* Returns the entry of @list whose @key is @value, or NULL when none exists. */
@@ -35,14 +36,14 @@ static json_t *entry_of(const json_t *list, const char *key, const char *value) 
     json_t *entry;
     size_t i;
     json_array_foreach(list, i, entry) {
-        if (strcmp(cli_text(entry, key), value) == 0)
+        if (strcmp(cli_ask_text(entry, key), value) == 0)
             return entry;
     }
     return NULL;
 }
 
 static json_t *with_the_rest(const json_t *task, const json_t *doc) {
-    const char *id = cli_text(task, "task_id");
+    const char *id = cli_ask_text(task, "task_id");
     json_t *copy = json_deep_copy(task);
     json_t *log = entry_of(get(get(doc, "log_pump"), "tasks"), "task", id);
     json_t *image = json_object_get(entry_of(get(doc, "tasks"), "task_id", id), "image_id");
@@ -81,7 +82,7 @@ static int put_texts(struct buf *out, const json_t *task) {
         {"memory nodes", "mems"}, {"systemd unit", "unit"}, {"changes seen", "changes_seen"}};
     int r = 0;
     for (size_t i = 0; r == 0 && i < sizeof(lines) / sizeof(lines[0]); i++)
-        r = put_line(out, lines[i].title, cli_text(task, lines[i].key));
+        r = put_line(out, lines[i].title, cli_ask_text(task, lines[i].key));
     if (r == 0 && number(task, "pid") > 0)
         r = buf_printf(out, "%-13s%lld\n", "pid", number(task, "pid"));
     return r;
@@ -94,7 +95,7 @@ static int put_log(struct buf *out, const json_t *log) {
         out,
         "%-13sread by %s; %lld bytes and %.1f s behind, %lld lines skipped, %lld bytes "
         "dropped, %lld gaps\n",
-        "logs", strcmp(cli_text(log, "way"), "none") == 0 ? "nobody" : cli_text(log, "way"),
+        "logs", strcmp(cli_ask_text(log, "way"), "none") == 0 ? "nobody" : cli_ask_text(log, "way"),
         number(log, "lag_bytes"), json_number_value(get(log, "lag_seconds")),
         number(log, "lines_skipped"), number(log, "bytes_dropped"), number(log, "gaps"));
 }
@@ -120,8 +121,9 @@ static int put_fix(struct buf *out, const json_t *fix) {
     char when[32];
     if (!gmtime_r(&s, &tm) || strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm) == 0)
         when[0] = '\0';
-    int r = buf_printf(out, "  %s.%03d UTC  %s: %s -> %s", when, (int)(ns / 1000000 % 1000),
-                       cli_text(fix, "cause"), cli_text(fix, "old"), cli_text(fix, "new"));
+    int r =
+        buf_printf(out, "  %s.%03d UTC  %s: %s -> %s", when, (int)(ns / 1000000 % 1000),
+                   cli_ask_text(fix, "cause"), cli_ask_text(fix, "old"), cli_ask_text(fix, "new"));
     if (r == 0 && number(fix, "writer_pid") > 0)
         r = buf_printf(out, ", written by pid %lld", number(fix, "writer_pid"));
     return r < 0 ? r : buf_puts(out, "\n");

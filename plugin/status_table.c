@@ -126,33 +126,35 @@ static void set_last(struct row *row, const json_t *task, int64_t now_ns) {
     int64_t s = (now_ns - json_integer_value(json_object_get(last, "time_ns"))) / 1000000000;
     char text[CELL_MAX];
     if (s < 120)
-        snprintf(text, sizeof(text), "%s, %" PRId64 " s ago", cli_text(last, "cause"), s);
+        snprintf(text, sizeof(text), "%s, %" PRId64 " s ago", cli_ask_text(last, "cause"), s);
     else if (s < 7200)
-        snprintf(text, sizeof(text), "%s, %" PRId64 " min ago", cli_text(last, "cause"), s / 60);
+        snprintf(text, sizeof(text), "%s, %" PRId64 " min ago", cli_ask_text(last, "cause"),
+                 s / 60);
     else
-        snprintf(text, sizeof(text), "%s, %" PRId64 " h ago", cli_text(last, "cause"), s / 3600);
+        snprintf(text, sizeof(text), "%s, %" PRId64 " h ago", cli_ask_text(last, "cause"),
+                 s / 3600);
     set_cell(row->cell[LAST], last ? text : "-");
 }
 
 static void fill_row(struct row *row, const struct table *t, const json_t *task) {
-    const char *why = cli_text(task, "why");
+    const char *why = cli_ask_text(task, "why");
     char text[CELL_MAX];
-    set_cell(row->cell[ALLOC], cli_text(task, "alloc_id"));
+    set_cell(row->cell[ALLOC], cli_ask_text(task, "alloc_id"));
     row->cell[ALLOC][bytes_of(row->cell[ALLOC], 8)] = '\0';
-    set_cell(row->cell[TASK], cli_text(task, "task"));
-    set_cell(row->cell[CONTAINER], cli_text(task, "container_id"));
+    set_cell(row->cell[TASK], cli_ask_text(task, "task"));
+    set_cell(row->cell[CONTAINER], cli_ask_text(task, "container_id"));
     row->cell[CONTAINER][bytes_of(row->cell[CONTAINER], 12)] = '\0';
-    set_cell(row->cell[KIND], cli_text(task, "kind"));
-    set_cell(row->cell[WANTED], cli_text(task, "wanted"));
-    set_cell(row->cell[ACTUAL], cli_text(task, "actual"));
-    snprintf(text, sizeof(text), "%s%s%s", cli_text(task, "state"), why[0] ? ": " : "", why);
+    set_cell(row->cell[KIND], cli_ask_text(task, "kind"));
+    set_cell(row->cell[WANTED], cli_ask_text(task, "wanted"));
+    set_cell(row->cell[ACTUAL], cli_ask_text(task, "actual"));
+    snprintf(text, sizeof(text), "%s%s%s", cli_ask_text(task, "state"), why[0] ? ": " : "", why);
     set_cell(row->cell[STATE], text);
     snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(task, "corrections")));
     set_cell(row->cell[FIXES], text);
     set_last(row, task, t->now_ns);
-    parse_set(cli_text(task, "wanted"), &row->wanted);
-    parse_set(cli_text(task, "actual"), &row->actual);
+    parse_set(cli_ask_text(task, "wanted"), &row->wanted);
+    parse_set(cli_ask_text(task, "actual"), &row->actual);
     if (cpuset_is_empty(&row->wanted))
         row->wanted = row->actual; /* nothing is wanted, so nothing is wrong */
     draw_bar(row, t->cpus, t->width[CPUS]);
@@ -223,14 +225,14 @@ static json_int_t number(const json_t *of, const char *key) {
 
 static int put_pump(struct buf *out, const json_t *pump) {
     const json_t *sum = json_object_get(pump, "sum");
-    const char *error = cli_text(pump, "error");
+    const char *error = cli_ask_text(pump, "error");
     if (error[0])
         return buf_printf(out, "log pump: %s, starts %d\n", error, (int)number(pump, "starts"));
     return buf_printf(
         out,
         "log pump %s, starts %d: %d tasks by file, %d by API, %d not read; %lld bytes and "
         "%.0f s behind, %lld lines skipped, %lld bytes dropped\n",
-        cli_text(pump, "version"), (int)number(pump, "starts"), (int)number(sum, "file"),
+        cli_ask_text(pump, "version"), (int)number(pump, "starts"), (int)number(sum, "file"),
         (int)number(sum, "api"), (int)number(sum, "none"), (long long)number(sum, "lag_bytes"),
         json_number_value(json_object_get(sum, "lag_seconds")),
         (long long)number(sum, "lines_skipped"), (long long)number(sum, "bytes_dropped"));
@@ -239,17 +241,17 @@ static int put_pump(struct buf *out, const json_t *pump) {
 static int put_head(struct buf *out, const json_t *doc, const json_t *pin, size_t n) {
     const json_t *driver = json_object_get(doc, "driver"),
                  *metrics = json_object_get(doc, "metrics");
-    const char *disabled = cli_text(json_object_get(pin, "host"), "disabled");
+    const char *disabled = cli_ask_text(json_object_get(pin, "host"), "disabled");
     int r = buf_printf(out, "%s %s, pid %" JSON_INTEGER_FORMAT ", %zu task%s\n",
-                       cli_text(driver, "name"), cli_text(driver, "version"),
+                       cli_ask_text(driver, "name"), cli_ask_text(driver, "version"),
                        json_integer_value(json_object_get(driver, "pid")), n, n == 1 ? "" : "s");
     if (r == 0 && !json_is_object(pin))
         return buf_puts(out, "no Nomad client has put it to work yet\n");
     if (r == 0 && disabled[0])
         r = buf_printf(out, "cpusets are not kept: %s\n", disabled);
-    if (r == 0 && cli_text(metrics, "error")[0])
-        r = buf_printf(out, "metrics are not served on %s: %s\n", cli_text(metrics, "listen"),
-                       cli_text(metrics, "error"));
+    if (r == 0 && cli_ask_text(metrics, "error")[0])
+        r = buf_printf(out, "metrics are not served on %s: %s\n", cli_ask_text(metrics, "listen"),
+                       cli_ask_text(metrics, "error"));
     if (r == 0 && json_is_object(json_object_get(doc, "log_pump")))
         r = put_pump(out, json_object_get(doc, "log_pump"));
     return r;

@@ -3,23 +3,23 @@
 #include "plugin/rpc.h"
 
 /* svc_driver.c */
-void svc_init(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_shutdown(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_task_config_schema(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_capabilities(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_fingerprint(struct rpc_stream *s, const ProtobufCMessage *req);
-void svc_task_events(struct rpc_stream *s, const ProtobufCMessage *req);
-void svc_create_network(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_destroy_network(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_driver_init(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_driver_shutdown(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_driver_task_config_schema(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_driver_capabilities(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_driver_fingerprint(struct rpc_stream *s, const ProtobufCMessage *req);
+void svc_driver_task_events(struct rpc_stream *s, const ProtobufCMessage *req);
+void svc_driver_create_network(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_driver_destroy_network(struct rpc_call *c, const ProtobufCMessage *req);
 
 /* svc_task.c */
-void svc_start_task(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_recover_task(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_wait_task(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_stop_task(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_signal_task(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_destroy_task(struct rpc_call *c, const ProtobufCMessage *req);
-void svc_inspect_task(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_start(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_recover(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_wait(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_stop(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_signal(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_destroy(struct rpc_call *c, const ProtobufCMessage *req);
+void svc_task_inspect(struct rpc_call *c, const ProtobufCMessage *req);
 void svc_task_stats(struct rpc_stream *s, const ProtobufCMessage *req);
 
 /* svc_exec.c */

@@ -25,7 +25,7 @@ static void plugin_info(struct rpc_call *c, const ProtobufCMessage *req) {
     out.n_plugin_api_versions = ARRAY_LEN(api);
     out.plugin_version = (char *)PADDOCK_VERSION;
     out.name = (char *)app->name;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 static void config_schema(struct rpc_call *c, const ProtobufCMessage *req) {
@@ -34,10 +34,10 @@ static void config_schema(struct rpc_call *c, const ProtobufCMessage *req) {
     if (hclspec_build(config_plugin_table(), &out.spec) < 0) {
         struct err err = {.set = false};
         err_oom(&err);
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
     hclspec_free(out.spec);
 }
 
@@ -68,11 +68,11 @@ static void set_config(struct rpc_call *c, const ProtobufCMessage *req) {
                               nomad != NULL, topology ? total_mhz(topology) : 0,
                               topology ? (unsigned)topology->n_cores : 0, &err);
     if (r < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Base__SetConfigResponse out = BASE__SET_CONFIG_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 static const struct rpc_method rows[] = {

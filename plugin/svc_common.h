@@ -5,8 +5,8 @@
 #include "driver.pb-c.h"
 
 /** Converts to microseconds. Absent, or beyond int64 microseconds: 0. */
-int64_t svc_duration_us(const Google__Protobuf__Duration *d);
+int64_t svc_common_duration_us(const Google__Protobuf__Duration *d);
 /** Initialises @t. @ns: nanoseconds since 1970. */
-void svc_fill_time(Google__Protobuf__Timestamp *t, int64_t ns);
+void svc_common_fill_time(Google__Protobuf__Timestamp *t, int64_t ns);
 /** Initialises @out and copies exit code, signal and the OOM flag. */
-void svc_fill_exit(Driver__ExitResult *out, const struct task_exit *e);
+void svc_common_fill_exit(Driver__ExitResult *out, const struct task_exit *e);

@@ -14,40 +14,40 @@
 #include <stdio.h>
 #include <string.h>
 
-void svc_init(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_driver_init(struct rpc_call *c, const ProtobufCMessage *req) {
     struct err err = {0};
     (void)req;
     if (driver_init(rpc_call_app(c), &err) < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__InitResponse out = DRIVER__INIT_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 /* Ends nothing: GRPCController.Shutdown follows and ends the process. Neither of them
  * touches a container. */
-void svc_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_driver_shutdown(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Driver__ShutdownResponse out = DRIVER__SHUTDOWN_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
-void svc_task_config_schema(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_driver_task_config_schema(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Driver__TaskConfigSchemaResponse out = DRIVER__TASK_CONFIG_SCHEMA_RESPONSE__INIT;
     if (hclspec_build(config_job_table(), &out.spec) < 0) {
         struct err err = {0};
         err_oom(&err);
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
     hclspec_free(out.spec);
 }
 
 /* What the client does with each value: docs/internals/nomad-host.md, Capabilities. */
-void svc_capabilities(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_driver_capabilities(struct rpc_call *c, const ProtobufCMessage *req) {
     (void)req;
     Driver__NetworkIsolationSpec__NetworkIsolationMode modes[] = {
         DRIVER__NETWORK_ISOLATION_SPEC__NETWORK_ISOLATION_MODE__HOST,
@@ -64,7 +64,7 @@ void svc_capabilities(struct rpc_call *c, const ProtobufCMessage *req) {
     caps.disable_log_collection = driver_disables_log_collection(rpc_call_app(c));
     Driver__CapabilitiesResponse out = DRIVER__CAPABILITIES_RESPONSE__INIT;
     out.capabilities = &caps;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 /* ---- streams that live as long as the plugin ---- */
@@ -146,7 +146,7 @@ static void tell_undetected(struct listener *l, const struct err *err) {
     on_fingerprint(l, &f);
 }
 
-void svc_fingerprint(struct rpc_stream *s, const ProtobufCMessage *req) {
+void svc_driver_fingerprint(struct rpc_stream *s, const ProtobufCMessage *req) {
     struct err err = {0};
     (void)req;
     struct listener *l = listener_new(s);
@@ -165,7 +165,7 @@ static void on_task_event(void *ctx, const struct driver_event *e) {
         refs[i] = &entries[i];
     }
     Google__Protobuf__Timestamp when;
-    svc_fill_time(&when, e->time_ns);
+    svc_common_fill_time(&when, e->time_ns);
     Driver__DriverTaskEvent out = DRIVER__DRIVER_TASK_EVENT__INIT;
     out.task_id = (char *)e->task_id;
     out.alloc_id = (char *)e->alloc_id;
@@ -179,7 +179,7 @@ static void on_task_event(void *ctx, const struct driver_event *e) {
                   "event lost: nobody reads, ignoring");
 }
 
-void svc_task_events(struct rpc_stream *s, const ProtobufCMessage *req) {
+void svc_driver_task_events(struct rpc_stream *s, const ProtobufCMessage *req) {
     struct err err = {0};
     (void)req;
     struct listener *l = listener_new(s);
@@ -189,13 +189,13 @@ void svc_task_events(struct rpc_stream *s, const ProtobufCMessage *req) {
 
 /* ---- networks ---- */
 
-void svc_create_network(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_driver_create_network(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__CreateNetworkRequest *in = (const Driver__CreateNetworkRequest *)req;
     struct driver_network net = {0};
     struct err err = {0};
     if (driver_create_network(rpc_call_app(c), rpc_call_context(c), in->alloc_id, in->hostname,
                               &net, &err) < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__NetworkIsolationSpec__LabelsEntry entries[4], *refs[4];
@@ -214,11 +214,11 @@ void svc_create_network(struct rpc_call *c, const ProtobufCMessage *req) {
     Driver__CreateNetworkResponse out = DRIVER__CREATE_NETWORK_RESPONSE__INIT;
     out.isolation_spec = &spec;
     out.created = net.created;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
     driver_network_done(&net);
 }
 
-void svc_destroy_network(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_driver_destroy_network(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__DestroyNetworkRequest *in = (const Driver__DestroyNetworkRequest *)req;
     const char *id = "";
     for (size_t i = 0; in->isolation_spec && i < in->isolation_spec->n_labels; i++)
@@ -226,9 +226,9 @@ void svc_destroy_network(struct rpc_call *c, const ProtobufCMessage *req) {
             id = in->isolation_spec->labels[i]->value;
     struct err err = {0};
     if (driver_destroy_network(rpc_call_app(c), rpc_call_context(c), in->alloc_id, id, &err) < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__DestroyNetworkResponse out = DRIVER__DESTROY_NETWORK_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }

@@ -27,21 +27,21 @@ void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
     struct err err = {0};
     AUTO_FREE const char **argv = argv_of(in->n_command, in->command);
     int r = argv ? driver_exec_task(rpc_call_app(c), rpc_call_context(c), in->task_id, argv,
-                                    svc_duration_us(in->timeout), &result, &err)
+                                    svc_common_duration_us(in->timeout), &result, &err)
                  : err_oom(&err);
     if (r < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__ExitResult exit;
-    svc_fill_exit(&exit, &result.exit);
+    svc_common_fill_exit(&exit, &result.exit);
     Driver__ExecTaskResponse out = DRIVER__EXEC_TASK_RESPONSE__INIT;
     out.stdout_data.data = (uint8_t *)result.out;
     out.stdout_data.len = result.out_len;
     out.stderr_data.data = (uint8_t *)result.err;
     out.stderr_data.len = result.err_len;
     out.result = &exit;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
     driver_exec_result_done(&result);
 }
 
@@ -96,7 +96,7 @@ static int send_end(struct exec *x) {
         return 0;
     }
     Driver__ExitResult result;
-    svc_fill_exit(&result, &x->exit);
+    svc_common_fill_exit(&result, &x->exit);
     Driver__ExecTaskStreamingResponse out = DRIVER__EXEC_TASK_STREAMING_RESPONSE__INIT;
     out.exited = true;
     out.result = &result;

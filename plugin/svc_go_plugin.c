@@ -16,12 +16,12 @@ static void health_check(struct rpc_call *c, const ProtobufCMessage *req) {
     if (in->service[0] && strcmp(in->service, "plugin") != 0) {
         struct err err = {.set = false};
         err_set(&err, ERR_NOT_FOUND, ENOENT, "unknown service \"%s\"", in->service);
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Health__HealthCheckResponse out = HEALTH__HEALTH_CHECK_RESPONSE__INIT;
     out.status = HEALTH__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 /* The host waits for this answer without a deadline, then 2 s for our end. No
@@ -30,7 +30,7 @@ static void controller_shutdown(struct rpc_call *c, const ProtobufCMessage *req)
     (void)req;
     Goplugin__Empty out = GOPLUGIN__EMPTY__INIT;
     rpc_call_stop_after(c);
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 static const struct rpc_method rows[] = {

@@ -63,11 +63,11 @@ static void reply_started(struct rpc_call *c, const Driver__StartTaskRequest *in
     out.handle = &handle;
     if (override_fill(&net, &s->port_map, s->addr, s->auto_advertise) == 0)
         out.network_override = &net.msg;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
     override_done(&net);
 }
 
-void svc_start_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_start(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__StartTaskRequest *in = (const Driver__StartTaskRequest *)req;
     AUTO_TASK_CONFIG struct task_config task = {0};
     struct driver_started started = {0};
@@ -76,7 +76,7 @@ void svc_start_task(struct rpc_call *c, const ProtobufCMessage *req) {
     if (r == 0)
         r = driver_start_task(rpc_call_app(c), rpc_call_context(c), &task, &started, &err);
     if (r < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
     } else {
         void *driver = rpc_call_app(c);
         reply_started(c, in, &started);
@@ -85,7 +85,7 @@ void svc_start_task(struct rpc_call *c, const ProtobufCMessage *req) {
     driver_started_done(&started);
 }
 
-void svc_recover_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_recover(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__RecoverTaskRequest *in = (const Driver__RecoverTaskRequest *)req;
     AUTO_TASK_CONFIG struct task_config task = {0};
     struct err err = {0};
@@ -101,11 +101,11 @@ void svc_recover_task(struct rpc_call *c, const ProtobufCMessage *req) {
         r = driver_recover_task(rpc_call_app(c), rpc_call_context(c), &task,
                                 in->handle->driver_state.data, in->handle->driver_state.len, &err);
     if (r < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__RecoverTaskResponse out = DRIVER__RECOVER_TASK_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 /* ---- WaitTask: occupies no thread; the store's waiter finishes the call ---- */
@@ -119,11 +119,11 @@ struct wait {
 static void wait_done(void *ctx, const struct task_exit *exit) {
     struct wait *w = ctx;
     Driver__ExitResult result;
-    svc_fill_exit(&result, exit);
+    svc_common_fill_exit(&result, exit);
     Driver__WaitTaskResponse out = DRIVER__WAIT_TASK_RESPONSE__INIT;
     out.result = &result;
     out.err = (char *)exit->err;
-    rpc_reply(w->call, &out.base);
+    rpc_call_reply(w->call, &out.base);
 }
 
 /* The client has disconnected. No one reads this answer, but the call must be finished. */
@@ -132,7 +132,7 @@ static void wait_cancelled(struct rpc_call *c, void *ctx) {
     if (store_wait_cancel(w->task, &w->waiter)) {
         struct err err = {0};
         err_set(&err, ERR_PLAIN, ECANCELED, "the wait was cancelled");
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
     }
 }
 
@@ -142,19 +142,19 @@ static void wait_release(void *ctx) {
     free(w);
 }
 
-void svc_wait_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_wait(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__WaitTaskRequest *in = (const Driver__WaitTaskRequest *)req;
     struct err err = {0};
     struct wait *w = calloc(1, sizeof(*w));
     if (!w) {
         err_oom(&err);
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     *w = (struct wait){.call = c, .waiter = {.done = wait_done, .ctx = w}};
     rpc_call_defer(c, wait_cancelled, wait_release, w);
     if (driver_wait_task(rpc_call_app(c), in->task_id, &w->waiter, &w->task, &err) < 0)
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
 }
 
 /* ---- the other methods of a task ---- */
@@ -168,9 +168,9 @@ static void stop_ended(void *ctx, int r, const struct err *err) {
     struct stop *x = ctx;
     Driver__StopTaskResponse out = DRIVER__STOP_TASK_RESPONSE__INIT;
     if (r < 0)
-        rpc_fail(x->call, err);
+        rpc_call_fail(x->call, err);
     else
-        rpc_reply(x->call, &out.base);
+        rpc_call_reply(x->call, &out.base);
 }
 
 static void stop_cancelled(struct rpc_call *c, void *ctx) {
@@ -186,43 +186,43 @@ static void stop_release(void *ctx) {
 }
 
 /* Like WaitTask, this occupies no thread while the task takes its time to end. */
-void svc_stop_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_stop(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__StopTaskRequest *in = (const Driver__StopTaskRequest *)req;
     struct stop *x = calloc(1, sizeof(*x));
     if (!x) {
         struct err err = {0};
         err_oom(&err);
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     *x = (struct stop){.call = c, .stop = {.ended = stop_ended, .ctx = x}};
     rpc_call_defer(c, stop_cancelled, stop_release, x);
     driver_stop_task(rpc_call_app(c), rpc_call_context(c), in->task_id,
-                     svc_duration_us(in->timeout), in->signal, &x->stop);
+                     svc_common_duration_us(in->timeout), in->signal, &x->stop);
 }
 
-void svc_signal_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_signal(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__SignalTaskRequest *in = (const Driver__SignalTaskRequest *)req;
     struct err err = {0};
     if (driver_signal_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->signal, &err) <
         0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__SignalTaskResponse out = DRIVER__SIGNAL_TASK_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
-void svc_destroy_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_destroy(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__DestroyTaskRequest *in = (const Driver__DestroyTaskRequest *)req;
     struct err err = {0};
     if (driver_destroy_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->force, &err) <
         0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     Driver__DestroyTaskResponse out = DRIVER__DESTROY_TASK_RESPONSE__INIT;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
 }
 
 static Driver__TaskState state_of(enum task_phase phase) {
@@ -240,10 +240,10 @@ static Driver__TaskState state_of(enum task_phase phase) {
 static void reply_inspect(struct rpc_call *c, const char *task_id, struct driver_inspect *i) {
     struct override net = {0};
     Google__Protobuf__Timestamp started, completed;
-    svc_fill_time(&started, i->look.started_ns);
-    svc_fill_time(&completed, i->look.completed_ns);
+    svc_common_fill_time(&started, i->look.started_ns);
+    svc_common_fill_time(&completed, i->look.completed_ns);
     Driver__ExitResult result;
-    svc_fill_exit(&result, &i->look.exit);
+    svc_common_fill_exit(&result, &i->look.exit);
     Driver__TaskStatus status = DRIVER__TASK_STATUS__INIT;
     status.id = (char *)task_id;
     status.name = i->name;
@@ -266,16 +266,16 @@ static void reply_inspect(struct rpc_call *c, const char *task_id, struct driver
     out.driver = &driver;
     if (override_fill(&net, &i->port_map, i->look.addr, i->look.addr_auto) == 0)
         out.network_override = &net.msg;
-    rpc_reply(c, &out.base);
+    rpc_call_reply(c, &out.base);
     override_done(&net);
 }
 
-void svc_inspect_task(struct rpc_call *c, const ProtobufCMessage *req) {
+void svc_task_inspect(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__InspectTaskRequest *in = (const Driver__InspectTaskRequest *)req;
     struct driver_inspect i;
     struct err err = {0};
     if (driver_inspect_task(rpc_call_app(c), in->task_id, &i, &err) < 0) {
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
         return;
     }
     reply_inspect(c, in->task_id, &i);
@@ -360,7 +360,7 @@ static void on_stats(void *ctx, const struct driver_stats *s) {
     usage.cpu = &cpu;
     usage.memory = &memory;
     Google__Protobuf__Timestamp when;
-    svc_fill_time(&when, s->time_ns);
+    svc_common_fill_time(&when, s->time_ns);
     Driver__TaskStats stats = DRIVER__TASK_STATS__INIT;
     stats.id = x->task_id;
     stats.timestamp = &when;
@@ -386,7 +386,8 @@ void svc_task_stats(struct rpc_stream *s, const ProtobufCMessage *req) {
     }
     x->stream = rpc_stream_ref(s);
     rpc_stream_set(s, &stats_ops, x);
-    if (driver_task_stats(rpc_stream_app(s), in->task_id, svc_duration_us(in->collection_interval),
-                          on_stats, x, &x->sub, &err) < 0)
+    if (driver_task_stats(rpc_stream_app(s), in->task_id,
+                          svc_common_duration_us(in->collection_interval), on_stats, x, &x->sub,
+                          &err) < 0)
         rpc_stream_finish(s, &err);
 }

@@ -85,7 +85,7 @@ static int put_title(struct buf *b, const struct core_map *m, unsigned cpu) {
     bool online = cpuset_has(&m->online, cpu);
     int r = buf_printf(b, "CPU %u: ", cpu);
     if (r == 0 && owner)
-        r = put_text(b, cli_text(owner, "task"));
+        r = put_text(b, cli_ask_text(owner, "task"));
     else if (r == 0)
         r = buf_puts(b, cpuset_has(&m->shared, cpu) ? "shared" : "in no task's set");
     if (r == 0 && !online)
@@ -200,7 +200,8 @@ static int put_cell(struct buf *b, const char *open, const char *text) {
 static const json_t *log_of(const json_t *pump, const char *task_id) {
     const json_t *list = get(pump, "tasks"), *task;
     size_t i;
-    json_array_foreach(list, i, task) if (strcmp(cli_text(task, "task"), task_id) == 0) return task;
+    json_array_foreach(list, i,
+                       task) if (strcmp(cli_ask_text(task, "task"), task_id) == 0) return task;
     return NULL;
 }
 
@@ -208,7 +209,7 @@ static int put_log(struct buf *b, const json_t *log) {
     char bytes[32];
     int r = buf_puts(b, log ? "<td>" : "<td class=dim>no");
     if (r == 0)
-        r = put_text(b, cli_text(log, "way"));
+        r = put_text(b, cli_ask_text(log, "way"));
     bytes_text(number(log, "lag_bytes"), bytes, sizeof(bytes));
     if (r == 0 && number(log, "lag_bytes") > 0)
         r = buf_printf(b, ", %s and %.0f s behind", bytes,
@@ -227,21 +228,21 @@ static int put_last(struct buf *b, const json_t *history, int64_t now_ns) {
     age_text(now_ns - number(last, "time_ns"), age, sizeof(age));
     int r = buf_puts(b, "<br><span class=dim>");
     if (r == 0)
-        r = put_text(b, cli_text(last, "cause"));
+        r = put_text(b, cli_ask_text(last, "cause"));
     return r < 0 ? r : buf_printf(b, ", %s ago</span>", age);
 }
 
 static int put_task(struct buf *b, const json_t *task, size_t i, const json_t *pump,
                     int64_t now_ns) {
-    const char *state = cli_text(task, "state"), *why = cli_text(task, "why"),
-               *wanted = cli_text(task, "wanted"), *actual = cli_text(task, "actual");
+    const char *state = cli_ask_text(task, "state"), *why = cli_ask_text(task, "why"),
+               *wanted = cli_ask_text(task, "wanted"), *actual = cli_ask_text(task, "actual");
     char alloc[9];
     int r = core_map_holds_cores(task)
                 ? buf_printf(b, "<tr><td><span class=\"cpu own t%zu\"></span></td>", i % COLOURS)
                 : buf_puts(b, "<tr><td><span class=\"cpu pool\"></span></td>");
-    snprintf(alloc, sizeof(alloc), "%s", cli_text(task, "alloc_id"));
+    snprintf(alloc, sizeof(alloc), "%s", cli_ask_text(task, "alloc_id"));
     if (r == 0)
-        r = put_cell(b, "<td class=name>", cli_text(task, "task"));
+        r = put_cell(b, "<td class=name>", cli_ask_text(task, "task"));
     if (r == 0)
         r = put_cell(b, "<td class=id>", alloc);
     if (r == 0)
@@ -271,7 +272,7 @@ static int put_task(struct buf *b, const json_t *task, size_t i, const json_t *p
     if (r == 0)
         r = buf_puts(b, "</td>");
     if (r == 0)
-        r = put_log(b, log_of(pump, cli_text(task, "task_id")));
+        r = put_log(b, log_of(pump, cli_ask_text(task, "task_id")));
     return r < 0 ? r : buf_puts(b, "</tr>\n");
 }
 
@@ -292,7 +293,7 @@ static int put_tasks(struct buf *b, const json_t *doc, int64_t now_ns) {
 /* ---- results of the check ---- */
 
 static int put_result(struct buf *b, const json_t *result) {
-    const char *verdict = cli_text(result, "verdict");
+    const char *verdict = cli_ask_text(result, "verdict");
     const char *class = strcmp(verdict, "ok") == 0        ? "ok"
                         : strcmp(verdict, "warning") == 0 ? "warn"
                                                           : "bad";
@@ -302,9 +303,9 @@ static int put_result(struct buf *b, const json_t *result) {
     if (r == 0)
         r = buf_puts(b, "</span></td>");
     if (r == 0)
-        r = put_cell(b, "<td class=name>", cli_text(result, "name"));
+        r = put_cell(b, "<td class=name>", cli_ask_text(result, "name"));
     if (r == 0)
-        r = put_cell(b, "<td>", cli_text(result, "text"));
+        r = put_cell(b, "<td>", cli_ask_text(result, "text"));
     return r < 0 ? r : buf_puts(b, "</tr>\n");
 }
 
@@ -393,7 +394,7 @@ static int put_tiles(struct buf *b, const json_t *doc) {
     json_int_t fixes = 0;
     char text[64];
     json_array_foreach(tasks, i, task) {
-        good += strcmp(class_of_state(cli_text(task, "state")), "ok") == 0;
+        good += strcmp(class_of_state(cli_ask_text(task, "state")), "ok") == 0;
         fixes += number(task, "corrections");
     }
     snprintf(text, sizeof(text), "%zu of %zu", good, n);
@@ -425,18 +426,18 @@ static int put_head(struct buf *b, const json_t *doc, const char *nonce) {
                         "<meta name=viewport content=\"width=device-width,initial-scale=1\">"
                         "<meta http-equiv=refresh content=5><title>");
     if (r == 0)
-        r = put_text(b, cli_text(driver, "name"));
+        r = put_text(b, cli_ask_text(driver, "name"));
     if (r == 0)
         r = buf_printf(b,
                        " - paddock</title><style nonce=\"%s\">%s</style></head><body><main>"
                        "<header><h1>",
                        nonce, style);
     if (r == 0)
-        r = put_text(b, cli_text(driver, "name"));
+        r = put_text(b, cli_ask_text(driver, "name"));
     if (r == 0)
         r = buf_puts(b, "</h1><span class=dim>paddock ");
     if (r == 0)
-        r = put_text(b, cli_text(driver, "version"));
+        r = put_text(b, cli_ask_text(driver, "version"));
     return r < 0 ? r
                  : buf_printf(b, ", pid %" JSON_INTEGER_FORMAT "</span></header>\n",
                               number(driver, "pid"));
@@ -449,10 +450,11 @@ int web_page_put(struct buf *out, const json_t *doc, const json_t *check, int64_
         return -ENOMEM;
     int r = put_head(out, doc, nonce);
     if (r == 0)
-        r = put_note(out,
-                     "Cpusets are not kept:", cli_text(get(get(doc, "pin"), "host"), "disabled"));
+        r = put_note(
+            out, "Cpusets are not kept:", cli_ask_text(get(get(doc, "pin"), "host"), "disabled"));
     if (r == 0)
-        r = put_note(out, "The log pump does not work:", cli_text(get(doc, "log_pump"), "error"));
+        r = put_note(out,
+                     "The log pump does not work:", cli_ask_text(get(doc, "log_pump"), "error"));
     if (r == 0)
         r = put_tiles(out, doc);
     if (r == 0)

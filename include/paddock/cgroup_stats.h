@@ -42,4 +42,4 @@ int cgroup_stats_read(const struct cgroup_stats *s, struct cgroup_usage *ret) MU
 
 /** Finds the value of the line "key N" in a flat keyed file's text. Returns false when @key is
  * absent. Pure. */
-bool cgroup_flat_value(const char *text, const char *key, uint64_t *ret);
+bool cgroup_stats_flat_value(const char *text, const char *key, uint64_t *ret);

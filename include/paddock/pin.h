@@ -27,7 +27,7 @@ struct pin_coord {
     pid_t pid;      /* the container's init, from Docker's inspect; 0 = not known */
 };
 /** Frees the strings of @c and zeroes it. */
-void pin_coord_done(struct pin_coord *c);
+void pin_task_coord_done(struct pin_coord *c);
 
 enum pin_state {
     PIN_PENDING,       /* not checked yet */
@@ -95,7 +95,7 @@ const char *pin_disabled_reason(const struct pin *p);
  * outlive the plugin. A mask that contained every online CPU is returned as all CPUs, so that it
  * also contains CPUs that come online later. Owner: @p. Returns NULL when the mask is not known, or
  * when @p is NULL. Any thread. */
-const struct affinity *pin_initial_affinity(const struct pin *p);
+const struct affinity *pin_affinity_initial(const struct pin *p);
 
 /** Computes the set for a create request, with the reconciler's own rule.
  *  @p: the cores of its tasks count as reserved; NULL = no task is known.
@@ -107,12 +107,12 @@ int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, c
 
 /** Sets @ret to the memory nodes of @cpus. It is empty when mems are not followed, and on a host
  * without NUMA. Any thread. */
-void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
+void pin_wanted_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret);
 
 /** Returns everything as JSON for the control socket: {"tasks": [...], "counters": {...}, "host":
  * {...}}.
  *  Owner: caller. Returns NULL when out of memory. Any thread; locks one task at a time. */
-json_t *pin_status(struct pin *p);
+json_t *pin_show_status(struct pin *p);
 /** Returns the counters as Prometheus text, NULL when out of memory. Owner: caller, free().
  * Any thread. */
-char *pin_metrics(struct pin *p);
+char *pin_show_metrics(struct pin *p);

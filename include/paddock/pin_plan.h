@@ -48,7 +48,7 @@ struct pin_source {
 
 /** Computes the wanted set. Returns PIN_HOLD_NOT with a set in @ret that is never empty, or the
  * reason why no set is wanted. Pure. */
-enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret);
+enum pin_hold pin_plan_source_wanted(const struct pin_source *s, struct cpuset *ret);
 
 /* The cause of a correction. */
 enum pin_cause {
@@ -99,11 +99,11 @@ void pin_plan(const struct pin_view *v, struct pin_plan *ret);
 
 /** Returns the back-off that follows a wait of @backoff_us that did not help; 0 for the first
  * wait. Pure. */
-uint64_t pin_backoff_longer(uint64_t backoff_us);
+uint64_t pin_plan_backoff_longer(uint64_t backoff_us);
 
 /** Returns "pinned", "unit-unsynced", ... Constant text. Pure. */
-const char *pin_state_name(enum pin_state s);
+const char *pin_plan_state_name(enum pin_state s);
 /** Returns "pool-empty", "source-gone", "unmanaged" or "". Constant text. Pure. */
-const char *pin_hold_name(enum pin_hold h);
+const char *pin_plan_hold_name(enum pin_hold h);
 /** Returns "source changed", "overwritten", "late start" or "". Constant text. Pure. */
-const char *pin_cause_name(enum pin_cause c);
+const char *pin_plan_cause_name(enum pin_cause c);

@@ -157,5 +157,5 @@ void store_wait(struct task *t, struct task_waiter *w);
 bool store_wait_cancel(struct task *t, struct task_waiter *w);
 
 /** The coordinates of all running tasks, for the reconciler (pin_options.snapshot). Returns 0;
- * -ENOMEM. Owner: caller, pin_coord_done() of each, then free(). */
+ * -ENOMEM. Owner: caller, pin_task_coord_done() of each, then free(). */
 int store_snapshot(void *store, struct pin_coord **ret, size_t *ret_n);

@@ -1,40 +1,12 @@
-/* Deadline and cancel of a request.
+/* The deadline of a request, and the waits that end with it or with the request's cancel.
  *
- * All code that waits for Docker, a socket or another process waits here. The cancel is an eventfd
- * that is written and never read: it stays readable, so every later wait ends immediately, too. */
+ * All code that waits for Docker, a socket or another process waits here. cancel.c has the
+ * cancel. */
 #include "paddock/call.h"
 #include "paddock/clock.h"
 
 #include <limits.h>
 #include <poll.h>
-#include <sys/eventfd.h>
-
-int cancel_init(struct cancel *c) {
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0)
-        return -errno;
-    c->fd = fd;
-    return 0;
-}
-
-void cancel_done(struct cancel *c) {
-    c->fd = fd_close(c->fd);
-}
-
-void cancel_fire(const struct cancel *c) {
-    uint64_t one = 1;
-    int keep = errno;
-    /* A full counter is readable as well. */
-    if (c->fd >= 0 && write(c->fd, &one, sizeof(one)) < 0)
-        errno = keep;
-}
-
-bool cancel_fired(const struct cancel *c) {
-    if (!c || c->fd < 0)
-        return false;
-    struct pollfd p = {.fd = c->fd, .events = POLLIN};
-    return poll(&p, 1, 0) > 0;
-}
 
 struct call call_within(const struct call *outer, uint64_t timeout_us) {
     struct call c = {.deadline_us = clock_now_us() + timeout_us};

@@ -18,7 +18,7 @@
 
 /* ---- parsing ---- */
 
-bool cgroup_flat_value(const char *text, const char *key, uint64_t *ret) {
+bool cgroup_stats_flat_value(const char *text, const char *key, uint64_t *ret) {
     size_t len = strlen(key);
     for (const char *line = text; line && *line;) {
         const char *end = strchrnul(line, '\n');
@@ -148,14 +148,14 @@ static int read_cpu_v2(const struct cgroup_stats *s, char *text, size_t size,
     if (r < 0)
         return r;
     uint64_t us = 0;
-    if (cgroup_flat_value(text, "usage_usec", &us))
+    if (cgroup_stats_flat_value(text, "usage_usec", &us))
         u->cpu_ns = us * 1000;
-    if (cgroup_flat_value(text, "user_usec", &us))
+    if (cgroup_stats_flat_value(text, "user_usec", &us))
         u->user_ns = us * 1000;
-    if (cgroup_flat_value(text, "system_usec", &us))
+    if (cgroup_stats_flat_value(text, "system_usec", &us))
         u->system_ns = us * 1000;
-    cgroup_flat_value(text, "nr_throttled", &u->throttled_periods);
-    if (cgroup_flat_value(text, "throttled_usec", &us))
+    cgroup_stats_flat_value(text, "nr_throttled", &u->throttled_periods);
+    if (cgroup_stats_flat_value(text, "throttled_usec", &us))
         u->throttled_ns = us * 1000;
     return 0;
 }
@@ -172,14 +172,14 @@ static int read_cpu_v1(const struct cgroup_stats *s, char *text, size_t size,
         return r;
     uint64_t ticks = 0;
     if (read_seldom(s, CGROUP_V1_CPUACCT_STAT, text, size) == 0) {
-        if (cgroup_flat_value(text, "user", &ticks))
+        if (cgroup_stats_flat_value(text, "user", &ticks))
             u->user_ns = ticks * NS_PER_TICK;
-        if (cgroup_flat_value(text, "system", &ticks))
+        if (cgroup_stats_flat_value(text, "system", &ticks))
             u->system_ns = ticks * NS_PER_TICK;
     }
     if (read_seldom(s, CGROUP_V1_CPU_STAT, text, size) == 0) {
-        cgroup_flat_value(text, "nr_throttled", &u->throttled_periods);
-        cgroup_flat_value(text, "throttled_time", &u->throttled_ns);
+        cgroup_stats_flat_value(text, "nr_throttled", &u->throttled_periods);
+        cgroup_stats_flat_value(text, "throttled_time", &u->throttled_ns);
     }
     return 0;
 }
@@ -197,12 +197,12 @@ static int read_memory(const struct cgroup_stats *s, char *text, size_t size,
         u->has_swap = read_number(s->swap_fd, &u->swap) == 0;
     if (read_text(s->memory_stat_fd, text, size) < 0)
         return 0;
-    cgroup_flat_value(text, s->v2 ? "anon" : "total_rss", &u->rss);
-    cgroup_flat_value(text, s->v2 ? "file" : "total_cache", &u->cache);
+    cgroup_stats_flat_value(text, s->v2 ? "anon" : "total_rss", &u->rss);
+    cgroup_stats_flat_value(text, s->v2 ? "file" : "total_cache", &u->cache);
     if (s->v2)
-        u->has_kernel = cgroup_flat_value(text, "kernel", &u->kernel);
+        u->has_kernel = cgroup_stats_flat_value(text, "kernel", &u->kernel);
     else
-        u->has_swap = cgroup_flat_value(text, "total_swap", &u->swap);
+        u->has_swap = cgroup_stats_flat_value(text, "total_swap", &u->swap);
     return 0;
 }
 

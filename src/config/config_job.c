@@ -192,7 +192,7 @@ int config_job_decode(const void *msgpack, size_t len, struct job_config *ret, s
         r = config_table_decode(table, object, &c, err);
     if (r < 0)
         return r;
-    config_strip_https(c.image);
+    config_table_strip_https(c.image);
     if (str_empty(c.image))
         return err_set(err, ERR_INVALID, EINVAL, "image name required for docker driver");
     *ret = TAKE_STRUCT(c);

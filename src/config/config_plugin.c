@@ -255,12 +255,14 @@ static int check_listen(const char *listen, struct err *err) {
     uint64_t port;
     if (!colon || (size_t)(colon - listen) >= sizeof(host) ||
         parse_u64(colon + 1, 65535, &port) < 0 || port == 0)
-        return config_refuse(err, "metrics.listen", listen, "is not HOST:PORT");
+        return config_table_refuse(err, "metrics.listen", listen, "is not HOST:PORT");
     snprintf(host, sizeof(host), "%.*s", (int)(colon - listen), listen);
     struct in_addr v4;
     bool loopback = strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
                     (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
-    return loopback ? 0 : config_refuse(err, "metrics.listen", listen, "is not a loopback address");
+    return loopback
+               ? 0
+               : config_table_refuse(err, "metrics.listen", listen, "is not a loopback address");
 }
 
 static int check(const struct plugin_config *c, struct err *err) {
@@ -288,7 +290,7 @@ int config_plugin_decode(const void *msgpack, size_t len, struct plugin_config *
         r = check(&c, err);
     if (r < 0)
         return r;
-    config_strip_https(c.infra_image);
+    config_table_strip_https(c.infra_image);
     *ret = TAKE_STRUCT(c);
     return 0;
 }

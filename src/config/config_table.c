@@ -23,7 +23,7 @@ struct place {
     struct err *err;
 };
 
-int config_refuse(struct err *err, const char *key, const char *value, const char *text) {
+int config_table_refuse(struct err *err, const char *key, const char *value, const char *text) {
     return err_set(err, ERR_INVALID, EINVAL, "%s: \"%.*s\" %s", key, VALUE_SHOWN_MAX, value, text);
 }
 
@@ -354,7 +354,7 @@ void config_table_done(const struct config_field *table, void *base) {
     }
 }
 
-void config_strip_https(char *image) {
+void config_table_strip_https(char *image) {
     static const char prefix[] = "https://";
     size_t n = sizeof(prefix) - 1;
     if (strncmp(image, prefix, n) == 0)

@@ -26,6 +26,6 @@ int config_table_decode(const struct config_field *table, const json_t *object, 
 void config_table_done(const struct config_field *table, void *base);
 
 /** Sets @err to `key: value text`, ERR_INVALID. Returns -EINVAL. */
-int config_refuse(struct err *err, const char *key, const char *value, const char *text);
+int config_table_refuse(struct err *err, const char *key, const char *value, const char *text);
 /** Removes "https://" from the front. */
-void config_strip_https(char *image);
+void config_table_strip_https(char *image);

@@ -44,7 +44,7 @@ void pin_affinity_wanted(const struct cpuset *initial, const struct cpuset *onli
         *ret = *initial;
 }
 
-const struct affinity *pin_initial_affinity(const struct pin *p) {
+const struct affinity *pin_affinity_initial(const struct pin *p) {
     return p && p->initial_r == 0 ? &p->initial : NULL;
 }
 

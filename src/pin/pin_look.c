@@ -13,7 +13,7 @@
 /* ---- actions ---- */
 
 static void retry_later(struct pin_task *t, uint64_t now_us) {
-    t->backoff_us = pin_backoff_longer(t->backoff_us);
+    t->backoff_us = pin_plan_backoff_longer(t->backoff_us);
     t->retry_at_us = now_us + t->backoff_us;
 }
 

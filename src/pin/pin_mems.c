@@ -44,7 +44,7 @@ void pin_mems_close(struct pin *p, struct pin_task *t) {
 }
 
 static void retry_later(struct pin *p, struct pin_task *t, uint64_t now_us) {
-    t->mems.backoff_us = pin_backoff_longer(t->mems.backoff_us);
+    t->mems.backoff_us = pin_plan_backoff_longer(t->mems.backoff_us);
     t->mems.retry_us = now_us + t->mems.backoff_us;
     t->mems.pending = true;
     t->errors++;

@@ -11,7 +11,7 @@
 
 static void free_coords(struct pin_coord *c, size_t n) {
     for (size_t i = 0; i < n; i++)
-        pin_coord_done(&c[i]);
+        pin_task_coord_done(&c[i]);
     free(c);
 }
 

@@ -70,13 +70,13 @@ void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const 
     char message[512], by[64];
     writer_text(t, by, sizeof(by));
     snprintf(message, sizeof(message), "cpuset repaired: %s -> %s (%s%s)", f->old_set, f->new_set,
-             pin_cause_name(cause), by);
-    add_note(p, t, PIN_PINNED, message, f->old_set, f->new_set, pin_cause_name(cause));
+             pin_plan_cause_name(cause), by);
+    add_note(p, t, PIN_PINNED, message, f->old_set, f->new_set, pin_plan_cause_name(cause));
 }
 
 static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix) {
     char message[512], old_set[PIN_SET_TEXT], new_set[PIN_SET_TEXT], by[64];
-    const char *cause = fix ? pin_cause_name(fix->cause) : pin_state_name(t->state);
+    const char *cause = fix ? pin_plan_cause_name(fix->cause) : pin_plan_state_name(t->state);
     pin_note_text(&t->cpus.file.set, new_set, sizeof(new_set));
     snprintf(old_set, sizeof(old_set), "%s", fix ? fix->old_set : new_set);
     writer_text(t, by, sizeof(by));
@@ -94,7 +94,7 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
                  old_set, new_set);
         break;
     case PIN_HELD:
-        cause = pin_hold_name(t->hold);
+        cause = pin_plan_hold_name(t->hold);
         snprintf(message, sizeof(message), "cpuset held at %s: %s", new_set, cause);
         break;
     case PIN_SPILLED:
@@ -108,7 +108,7 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
                  "cpuset left at %s: every online CPU is reserved by other tasks", new_set);
         break;
     case PIN_CONTESTED: /* the last correction may be of an earlier check */
-        cause = pin_cause_name(PIN_CAUSE_OVERWRITTEN);
+        cause = pin_plan_cause_name(PIN_CAUSE_OVERWRITTEN);
         snprintf(old_set, sizeof(old_set), "%s", t->fixes[(t->fixes_n - 1) % PIN_HISTORY].old_set);
         pin_note_text(&t->last_good, new_set, sizeof(new_set));
         snprintf(message, sizeof(message),

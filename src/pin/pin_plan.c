@@ -37,7 +37,7 @@ static enum pin_hold old_client_set(const struct pin_source *s, struct cpuset *s
     return PIN_HOLD_NOT;
 }
 
-enum pin_hold pin_source_wanted(const struct pin_source *s, struct cpuset *ret) {
+enum pin_hold pin_plan_source_wanted(const struct pin_source *s, struct cpuset *ret) {
     if (s->own && (s->in_reserve || !s->has_path || has_pool(s))) {
         *ret = *s->own;
         return PIN_HOLD_NOT;
@@ -179,14 +179,14 @@ void pin_plan(const struct pin_view *v, struct pin_plan *ret) {
     }
 }
 
-uint64_t pin_backoff_longer(uint64_t backoff_us) {
+uint64_t pin_plan_backoff_longer(uint64_t backoff_us) {
     uint64_t us = backoff_us ? backoff_us * 2 : PIN_BACKOFF_MIN_US;
     return us > PIN_BACKOFF_MAX_US ? PIN_BACKOFF_MAX_US : us;
 }
 
 /* ---- names ---- */
 
-const char *pin_state_name(enum pin_state s) {
+const char *pin_plan_state_name(enum pin_state s) {
     static const char *const names[] = {
         [PIN_PENDING] = "pending",
         [PIN_PINNED] = "pinned",
@@ -202,7 +202,7 @@ const char *pin_state_name(enum pin_state s) {
     return (size_t)s < ARRAY_LEN(names) ? names[s] : "";
 }
 
-const char *pin_hold_name(enum pin_hold h) {
+const char *pin_plan_hold_name(enum pin_hold h) {
     static const char *const names[] = {[PIN_HOLD_NOT] = "",
                                         [PIN_HOLD_EMPTY] = "pool-empty",
                                         [PIN_HOLD_GONE] = "source-gone",
@@ -211,7 +211,7 @@ const char *pin_hold_name(enum pin_hold h) {
     return (size_t)h < ARRAY_LEN(names) ? names[h] : "";
 }
 
-const char *pin_cause_name(enum pin_cause c) {
+const char *pin_plan_cause_name(enum pin_cause c) {
     static const char *const names[] = {[PIN_CAUSE_NONE] = "",
                                         [PIN_CAUSE_LATE_START] = "late start",
                                         [PIN_CAUSE_SOURCE] = "source changed",

@@ -26,8 +26,8 @@ static json_t *json_file(const struct cgroup_file *f) {
 
 static json_t *json_fix(const struct pin_fix *f) {
     return json_pack("{s:I,s:s,s:s,s:s,s:i}", "time_ns", (json_int_t)f->at_ns, "cause",
-                     pin_cause_name(f->cause), "old", f->old_set, "new", f->new_set, "writer_pid",
-                     (int)f->writer);
+                     pin_plan_cause_name(f->cause), "old", f->old_set, "new", f->new_set,
+                     "writer_pid", (int)f->writer);
 }
 
 /* Oldest first. */
@@ -42,7 +42,7 @@ static json_t *json_history(const struct pin_task *t) {
 static json_t *json_causes(const uint64_t *by_cause) {
     json_t *o = json_object();
     for (unsigned c = PIN_CAUSE_NONE + 1; o && c < PIN_CAUSES; c++)
-        json_object_set_new(o, pin_cause_name((enum pin_cause)c),
+        json_object_set_new(o, pin_plan_cause_name((enum pin_cause)c),
                             json_integer((json_int_t)by_cause[c]));
     return o;
 }
@@ -51,7 +51,7 @@ static const char *why_text(const struct pin_task *t) {
     if (t->error)
         return strerror(-t->error);
     if (t->state == PIN_HELD || t->state == PIN_UNMANAGED)
-        return pin_hold_name(t->hold);
+        return pin_plan_hold_name(t->hold);
     return "";
 }
 
@@ -68,7 +68,7 @@ static json_t *json_task(const struct pin *p, const struct pin_task *t, enum pin
         json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s}", "task_id", t->c.task_id, "alloc_id",
                   t->c.alloc_id, "task", t->c.task_name, "container_id", t->c.container_id, "kind",
                   t->has_own ? "cores" : "shared", "pid", (int)t->c.pid, "source", t->c.source,
-                  "cgroup", t->dir_path ? t->dir_path : "", "state", pin_state_name(state));
+                  "cgroup", t->dir_path ? t->dir_path : "", "state", pin_plan_state_name(state));
     if (!o)
         return NULL;
     json_object_set_new(o, "why", json_string(why_text(t)));
@@ -142,7 +142,7 @@ static int copy_texts(struct copy *to, const struct pin_task *t) {
 }
 
 static void copy_done(struct copy *c) {
-    pin_coord_done(&c->t.c);
+    pin_task_coord_done(&c->t.c);
     free(TAKE_PTR(c->t.dir_path));
 }
 
@@ -192,7 +192,7 @@ static json_t *json_tasks(struct pin *p) {
     return tasks;
 }
 
-json_t *pin_status(struct pin *p) {
+json_t *pin_show_status(struct pin *p) {
     json_t *tasks = json_tasks(p);
     if (!tasks)
         return NULL;
@@ -219,7 +219,7 @@ static int states(struct buf *b, struct pin *p) {
     int r = metrics_family(b, name, "gauge", "Tasks by the state of their cpuset.");
     for (unsigned s = 0; s < ARRAY_LEN(n) && r == 0; s++) {
         char label[64];
-        snprintf(label, sizeof(label), "state=\"%s\"", pin_state_name((enum pin_state)s));
+        snprintf(label, sizeof(label), "state=\"%s\"", pin_plan_state_name((enum pin_state)s));
         r = metrics_sample(b, name, label, n[s]);
     }
     return r;
@@ -230,7 +230,7 @@ static int corrections(struct buf *b, const struct pin_counters *counters) {
     int r = metrics_family(b, name, "counter", "Cpusets that were set right, by cause.");
     for (unsigned c = PIN_CAUSE_NONE + 1; c < PIN_CAUSES && r == 0; c++) {
         char label[64];
-        snprintf(label, sizeof(label), "cause=\"%s\"", pin_cause_name((enum pin_cause)c));
+        snprintf(label, sizeof(label), "cause=\"%s\"", pin_plan_cause_name((enum pin_cause)c));
         r = metrics_sample(b, name, label, (double)counters->corrections[c]);
     }
     return r;
@@ -307,7 +307,7 @@ static int all_metrics(struct buf *b, struct pin *p) {
     return r < 0 ? r : of_tasks(b, p);
 }
 
-char *pin_metrics(struct pin *p) {
+char *pin_show_metrics(struct pin *p) {
     struct buf b;
     buf_init(&b, METRICS_LIMIT);
     int r = all_metrics(&b, p);

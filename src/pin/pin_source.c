@@ -25,5 +25,5 @@ enum pin_hold pin_source_want(const struct pin_parent *x, const struct cgroup_fi
     }
     if (own)
         cpuset_subtract(others, own);
-    return pin_source_wanted(&s, ret);
+    return pin_plan_source_wanted(&s, ret);
 }

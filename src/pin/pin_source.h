@@ -7,7 +7,7 @@
  *  @x: NULL = the source is not below the root. @cpus, @effective: of the source's own folder.
  *  @own: the task's cores; NULL = shared task.
  *  @others: in: the cores of all known tasks; out: the cores that this task must not use.
- *  Returns as pin_source_wanted(). Changes nothing but @others and @ret. */
+ *  Returns as pin_plan_source_wanted(). Changes nothing but @others and @ret. */
 enum pin_hold pin_source_want(const struct pin_parent *x, const struct cgroup_file *cpus,
                               const struct cgroup_file *effective, bool has_path,
                               const struct cpuset *own, struct cpuset *others, struct cpuset *ret);

@@ -13,7 +13,7 @@
 
 /* ---- creation and removal ---- */
 
-void pin_coord_done(struct pin_coord *c) {
+void pin_task_coord_done(struct pin_coord *c) {
     cleanup_free(&c->task_id);
     cleanup_free(&c->alloc_id);
     cleanup_free(&c->task_name);
@@ -68,7 +68,7 @@ void pin_task_free(struct pin *p, struct pin_task *t) {
     pin_task_close(p, t);
     close_source(p, t);
     pin_parent_drop(&p->parents, &p->watch, t->parent);
-    pin_coord_done(&t->c);
+    pin_task_coord_done(&t->c);
     free(t);
 }
 

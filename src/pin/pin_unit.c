@@ -44,7 +44,7 @@ static void bus_lost(struct pin_units *u, int r) {
     u->in_flight = 0;
     u->idle = false;
     u->bus = sd_bus_close_unref(u->bus);
-    u->backoff_us = pin_backoff_longer(u->backoff_us);
+    u->backoff_us = pin_plan_backoff_longer(u->backoff_us);
     u->retry_us = clock_now_us() + u->backoff_us;
     log_debug("pin", LOG_KV("errno", strerror(-r)), "no system bus, retrying");
 }
@@ -108,7 +108,7 @@ static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *unused) {
     if (code) {
         u->errors++;
         x->dirty = true;
-        x->backoff_us = pin_backoff_longer(x->backoff_us);
+        x->backoff_us = pin_plan_backoff_longer(x->backoff_us);
         x->retry_us = clock_now_us() + x->backoff_us;
     } else {
         x->backoff_us = x->retry_us = 0;

@@ -99,6 +99,6 @@ int pin_wanted_now(struct pin *p, int cgroup_root_fd, const char *cgroup_root, c
     return 0;
 }
 
-void pin_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret) {
+void pin_wanted_mems(const struct pin *p, const struct cpuset *cpus, struct cpuset *ret) {
     pin_nodes_of(&p->nodes, cpus, ret);
 }

@@ -61,7 +61,7 @@ static bool is_shared(struct pin_watch *w, const struct pin_file *f) {
 /* ---- watches ---- */
 
 static void refused(struct pin_watch *w) {
-    w->backoff_us = pin_backoff_longer(w->backoff_us);
+    w->backoff_us = pin_plan_backoff_longer(w->backoff_us);
     w->retry_us = clock_now_us() + w->backoff_us;
     w->errors++;
     if (!w->warned)

@@ -87,7 +87,7 @@ int client_need_pump(struct driver *d, struct err *err) {
                                 .tls_ca = c->c.tls_ca,
                                 .allocs_dir = d->allocs,
                                 .backlog_bytes = (uint64_t)c->c.log_backlog_mb * 1000000,
-                                .affinity = pin_initial_affinity(d->pin),
+                                .affinity = pin_affinity_initial(d->pin),
                                 .loop = d->loop,
                                 .pool = d->pool,
                                 .report = on_pump_report,

@@ -421,7 +421,7 @@ json_t *driver_status(struct driver *d) {
     pthread_mutex_lock(&d->lock);
     struct pin *pin = d->active ? d->pin : NULL;
     pthread_mutex_unlock(&d->lock);
-    json_t *pinned = pin ? pin_status(pin) : NULL;
+    json_t *pinned = pin ? pin_show_status(pin) : NULL;
     if (pinned && pin_disabled_reason(pin)[0])
         show_unmanaged(d, pinned, pin_disabled_reason(pin));
     return json_pack("{s:{s:s,s:s,s:i,s:s},s:o,s:o*,s:o*}", "driver", "name", d->name, "version",
@@ -471,7 +471,7 @@ char *driver_metrics(struct driver *d) {
     pthread_mutex_unlock(&d->lock);
     if (!pin)
         return strdup("");
-    AUTO_FREE char *pins = pin_metrics(pin);
+    AUTO_FREE char *pins = pin_show_metrics(pin);
     AUTO_BUF struct buf b;
     buf_init(&b, METRICS_LIMIT);
     return pins && all_metrics(&b, d, pins) == 0 ? buf_take(&b) : NULL;

@@ -364,7 +364,7 @@ int store_snapshot(void *store, struct pin_coord **ret, size_t *ret_n) {
     pthread_mutex_unlock(&s->lock);
     if (r < 0) {
         for (size_t i = 0; i < n; i++)
-            pin_coord_done(&coords[i]);
+            pin_task_coord_done(&coords[i]);
         free(coords);
         return r;
     }

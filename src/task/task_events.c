@@ -59,7 +59,7 @@ void task_events_tell(struct task_events *e, const struct driver_event *event) {
 }
 
 void task_events_tell_pin(struct task_events *e, const struct pin_event *event) {
-    const char *const notes[][2] = {{"cpuset.state", pin_state_name(event->state)},
+    const char *const notes[][2] = {{"cpuset.state", pin_plan_state_name(event->state)},
                                     {"cpuset.old", event->old_set},
                                     {"cpuset.new", event->new_set},
                                     {"cpuset.cause", event->cause}};

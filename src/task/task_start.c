@@ -167,7 +167,7 @@ static void wanted_cpuset(const struct start *s, char *out, size_t size) {
 static void wanted_mems(const struct start *s, const char *cpus, char *out, size_t size) {
     struct cpuset set, mems = {{0}};
     if (cpuset_parse(cpus, strlen(cpus), &set) == 0)
-        pin_mems(s->d->pin, &set, &mems);
+        pin_wanted_mems(s->d->pin, &set, &mems);
     if (cpuset_format(&mems, out, size) < 0)
         out[0] = '\0';
 }

@@ -181,7 +181,7 @@ static void all_settled(int *fds, size_t n) {
 static void *ask_for_status(void *arg) {
     struct runner *r = arg;
     while (!atomic_load(&r->stop))
-        json_decref(pin_status(r->pin));
+        json_decref(pin_show_status(r->pin));
     return NULL;
 }
 

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     check_path(text, "");
     check_path(text, "cpuacct");
-    (void)cgroup_flat_value(text, "anon", &u);
+    (void)cgroup_stats_flat_value(text, "anon", &u);
     if (parse_u64(text, 1000, &u) == 0 && u > 1000)
         abort();
     if (parse_u64(text, 1000, &u) == 0 && (parse_i64(text, &i) < 0 || (uint64_t)i != u))

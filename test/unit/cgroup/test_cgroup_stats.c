@@ -84,14 +84,14 @@ static void test_cgroup_path_of__no_id__whole_path(void **state) {
     assert_int_equal(cgroup_path_of("0::/a\n", "", "", path), -ENODATA);
 }
 
-static void test_cgroup_flat_value__prefix_of_another_key__not_taken(void **state) {
+static void test_cgroup_stats_flat_value__prefix_of_another_key__not_taken(void **state) {
     uint64_t v = 7;
     (void)state;
-    assert_false(cgroup_flat_value("user_usec 5\n", "user", &v));
-    assert_true(cgroup_flat_value("a 1\nuser 5\nuser_x 9", "user", &v));
+    assert_false(cgroup_stats_flat_value("user_usec 5\n", "user", &v));
+    assert_true(cgroup_stats_flat_value("a 1\nuser 5\nuser_x 9", "user", &v));
     assert_int_equal(v, 5);
-    assert_false(cgroup_flat_value("user x\n", "user", &v));
-    assert_false(cgroup_flat_value("", "user", &v));
+    assert_false(cgroup_stats_flat_value("user x\n", "user", &v));
+    assert_false(cgroup_stats_flat_value("", "user", &v));
 }
 
 static void test_cgroup_stats__v2__all_figures(void **state) {
@@ -169,7 +169,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_cgroup_path_of__table__cut_at_the_container),
         CASE(test_cgroup_path_of__no_id__whole_path),
-        CASE(test_cgroup_flat_value__prefix_of_another_key__not_taken),
+        CASE(test_cgroup_stats_flat_value__prefix_of_another_key__not_taken),
         CASE(test_cgroup_stats__v2__all_figures),
         CASE(test_cgroup_stats__v1__all_figures),
         CASE(test_cgroup_stats_open__no_process_or_not_docker__errno),

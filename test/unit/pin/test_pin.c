@@ -114,7 +114,7 @@ static void test_pin__every_cpu_reserved__stays_and_is_reported(void **state) {
     assert_set(shared, "1-3");
     assert_true(tree_wait_event(
         &tree, "cpuset left at 1-3: every online CPU is reserved by other tasks [no-cpu, "));
-    AUTO_FREE char *text = pin_metrics(pin);
+    AUTO_FREE char *text = pin_show_metrics(pin);
     assert_non_null(strstr(text, "\npaddock_cpuset_tasks{state=\"no-cpu\"} 1\n"));
 }
 
@@ -615,7 +615,7 @@ static void test_pin__no_controller__says_why(void **state) {
     assert_int_equal(pin_new(&o, &pin), 0);
     assert_non_null(strstr(pin_disabled_reason(pin), "controller"));
     pin_wake(pin);
-    json_t *doc = pin_status(pin);
+    json_t *doc = pin_show_status(pin);
     assert_non_null(doc);
     json_decref(doc);
 }
@@ -717,7 +717,7 @@ static void test_pin__metrics(void **state) {
     start(HOUR);
     assert_set(x, "1-3");
     assert_true(wait_state(0, "pinned"));
-    AUTO_FREE char *text = pin_metrics(pin);
+    AUTO_FREE char *text = pin_show_metrics(pin);
     assert_non_null(text);
     assert_non_null(strstr(text, "\npaddock_cpuset_tasks{state=\"pinned\"} 1\n"));
     assert_non_null(strstr(text, "\npaddock_cpuset_corrections_total{cause=\"late start\"} 1\n"));

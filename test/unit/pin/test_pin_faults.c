@@ -336,7 +336,7 @@ static void assert_repaired_at_the_tick(const char *events, const char *warning)
     assert_true(ok);
     for (size_t i = 0; i < 2; i++)
         assert_true(tree_wait_task(pin, i, "changes_seen", "at the tick"));
-    json_auto_t *doc = pin_status(pin);
+    json_auto_t *doc = pin_show_status(pin);
     const json_t *host = json_object_get(doc, "host");
     assert_string_equal(json_string_value(json_object_get(host, "events")), events);
     assert_true(tree_counter(pin, "watch_errors") > 0);

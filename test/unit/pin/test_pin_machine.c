@@ -128,7 +128,7 @@ static enum pin_hold wanted_of(const struct machine *m, const struct sim_task *t
                            .effective = &effective,
                            .pool_r = cpuset_is_empty(&m->pool_file) ? -ENODATA : 0,
                            .pool = &m->pool_file};
-    return pin_source_wanted(&s, ret);
+    return pin_plan_source_wanted(&s, ret);
 }
 
 /* Returns whether something was to be done. */

@@ -117,10 +117,10 @@ static void test_wanted__each_row(void **state) {
                                .cpus = &cpus,
                                .effective_r = w->effective_r,
                                .effective = &effective};
-        enum pin_hold hold = pin_source_wanted(&s, &ret);
+        enum pin_hold hold = pin_plan_source_wanted(&s, &ret);
         if (hold != w->hold)
-            fail_msg("%s: hold \"%s\", not \"%s\"", w->name, pin_hold_name(hold),
-                     pin_hold_name(w->hold));
+            fail_msg("%s: hold \"%s\", not \"%s\"", w->name, pin_plan_hold_name(hold),
+                     pin_plan_hold_name(w->hold));
         assert_is(w->name, &ret, w->want ? w->want : "");
     }
 }
@@ -291,7 +291,8 @@ static void test_plan__each_row(void **state) {
         if (w->write)
             assert_is(w->name, &p.set, w->write);
         if (p.state != w->state || p.cause != w->cause)
-            fail_msg("%s: %s, \"%s\"", w->name, pin_state_name(p.state), pin_cause_name(p.cause));
+            fail_msg("%s: %s, \"%s\"", w->name, pin_plan_state_name(p.state),
+                     pin_plan_cause_name(p.cause));
     }
 }
 
@@ -302,7 +303,7 @@ static void test_backoff__doubles_from_a_second_to_a_minute(void **state) {
     uint64_t us = 0;
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
-        us = pin_backoff_longer(us);
+        us = pin_plan_backoff_longer(us);
         assert_int_equal(us, seconds[i] * 1000000);
     }
 }

@@ -287,7 +287,7 @@ static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(vo
 }
 
 static json_int_t overwrites(void) {
-    json_auto_t *doc = pin_status(pin);
+    json_auto_t *doc = pin_show_status(pin);
     const json_t *by_cause = json_object_get(json_object_get(doc, "counters"), "corrections");
     return json_integer_value(json_object_get(by_cause, "overwritten"));
 }

@@ -209,7 +209,7 @@ static void told(void *ctx, const struct pin_event *e) {
     pthread_mutex_lock(&t->lock);
     size_t i = t->events_n++ % 64;
     snprintf(t->events[i], sizeof(t->events[i]), "%s [%s, %s > %s, %s]", e->message,
-             pin_state_name(e->state), e->old_set, e->new_set, e->cause);
+             pin_plan_state_name(e->state), e->old_set, e->new_set, e->cause);
     pthread_cond_broadcast(&t->told);
     pthread_mutex_unlock(&t->lock);
 }
@@ -259,14 +259,14 @@ static json_int_t counter_of(const json_t *status, const char *name) {
 }
 
 json_int_t tree_counter(struct pin *p, const char *name) {
-    json_auto_t *status = pin_status(p);
+    json_auto_t *status = pin_show_status(p);
     return counter_of(status, name);
 }
 
 bool tree_wait_status(struct pin *p, bool (*is)(const json_t *status, void *ctx), void *ctx) {
     struct timespec nap = {.tv_nsec = 500000};
     for (uint64_t end = clock_now_us() + WAIT_US; clock_now_us() < end; nanosleep(&nap, NULL)) {
-        json_auto_t *status = pin_status(p);
+        json_auto_t *status = pin_show_status(p);
         if (is(status, ctx))
             return true;
     }

@@ -57,13 +57,14 @@ bool tree_wait_event(struct tree *t, const char *text);
 
 /* The container's cpuset.cpus below the root; good until the next call. */
 const char *tree_cpus(const struct tree_task *x);
-/* Asks pin_status until @is says so, for 10 s: there is no event for all that it shows. Returns
- * whether it came to it. */
+/* Asks pin_show_status until @is says so, for 10 s: there is no event for all that it shows.
+ * Returns whether it came to it. */
 bool tree_wait_status(struct pin *p, bool (*is)(const json_t *status, void *ctx), void *ctx);
-/* A counter of pin_status. */
+/* A counter of pin_show_status. */
 json_int_t tree_counter(struct pin *p, const char *name);
 /* Waits until the counter is at least @n. */
 bool tree_wait_counter(struct pin *p, const char *name, json_int_t n);
-/* Waits until text @key of the @i-th task in pin_status is @want; "gone" = there is no such task.
+/* Waits until text @key of the @i-th task in pin_show_status is @want; "gone" = there is no such
+ * task.
  */
 bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want);

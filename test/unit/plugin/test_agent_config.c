@@ -61,7 +61,7 @@ static void test_agent_config_read__texts__top_level_values(void **state) {
 
 #define ARGS(text) text, sizeof(text)
 
-static void test_agent_args_read__command_lines__options(void **state) {
+static void test_agent_config_args_read__command_lines__options(void **state) {
     static const struct {
         const char *text;
         size_t len;
@@ -84,7 +84,7 @@ static void test_agent_args_read__command_lines__options(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct agent_args a = {.data_dir = NULL};
-        assert_int_equal(agent_args_read(&a, rows[i].text, rows[i].len), rows[i].want);
+        assert_int_equal(agent_config_args_read(&a, rows[i].text, rows[i].len), rows[i].want);
         assert_string_equal(a.plugin_dir ? a.plugin_dir : "-",
                             rows[i].plugin_dir ? rows[i].plugin_dir : "-");
         assert_string_equal(a.data_dir ? a.data_dir : "-",
@@ -94,14 +94,14 @@ static void test_agent_args_read__command_lines__options(void **state) {
             assert_string_equal(a.configs.v[0], rows[i].first);
         if (rows[i].second)
             assert_string_equal(a.configs.v[1], rows[i].second);
-        agent_args_done(&a);
+        agent_config_args_done(&a);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agent_config_read__texts__top_level_values),
-        cmocka_unit_test(test_agent_args_read__command_lines__options),
+        cmocka_unit_test(test_agent_config_args_read__command_lines__options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,10 +76,10 @@ static void test_control__status_and_metrics(void **state) {
     assert_int_equal(st.st_mode & 0777, 0600);
     json_t *all = cli_ask(dir, NULL, "status", CLI_WAIT_US);
     assert_int_equal(json_array_size(all), 1);
-    assert_string_equal(cli_text(json_array_get(all, 0), "hello"), "status");
+    assert_string_equal(cli_ask_text(json_array_get(all, 0), "hello"), "status");
     json_decref(all);
     all = cli_ask(dir, control_path(control), "metrics", CLI_WAIT_US);
-    assert_int_equal(strlen(cli_text(json_array_get(all, 0), "metrics")), 4000000);
+    assert_int_equal(strlen(cli_ask_text(json_array_get(all, 0), "metrics")), 4000000);
     json_decref(all);
 }
 
@@ -283,7 +283,7 @@ static void second_end(struct second *x) {
 static void metrics_error(const char *path, char *ret, size_t size) {
     json_auto_t *all = cli_ask(dir, path, "status", CLI_WAIT_US);
     const json_t *metrics = json_object_get(json_array_get(all, 0), "metrics");
-    snprintf(ret, size, "%s", json_array_size(all) ? cli_text(metrics, "error") : "-");
+    snprintf(ret, size, "%s", json_array_size(all) ? cli_ask_text(metrics, "error") : "-");
 }
 
 static void await_metrics_error(const char *path, const char *want) {

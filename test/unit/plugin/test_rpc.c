@@ -74,7 +74,7 @@ static int world_get(struct world *w, const int *counter) {
 /* ---- handlers ---- */
 
 static void echo(struct rpc_call *c, const ProtobufCMessage *req) {
-    rpc_reply(c, req);
+    rpc_call_reply(c, req);
 }
 
 static void inline_echo(struct rpc_call *c, const ProtobufCMessage *req) {
@@ -82,15 +82,15 @@ static void inline_echo(struct rpc_call *c, const ProtobufCMessage *req) {
     pthread_mutex_lock(&w->lock);
     w->told_by = pthread_self();
     pthread_mutex_unlock(&w->lock);
-    rpc_reply(c, req);
+    rpc_call_reply(c, req);
 }
 
 static void fail_again(struct rpc_call *c, const ProtobufCMessage *req) {
     struct err err = {.set = false};
     (void)req;
     err_set(&err, ERR_RECOVERABLE, EIO, "registry says: 100%% busy \xc3\xa9");
-    rpc_fail(c, &err);
-    rpc_reply(c, req); /* the second finish counts for nothing */
+    rpc_call_fail(c, &err);
+    rpc_call_reply(c, req); /* the second finish counts for nothing */
 }
 
 static void forget(struct rpc_call *c, const ProtobufCMessage *req) {
@@ -107,7 +107,7 @@ static void block(struct rpc_call *c, const ProtobufCMessage *req) {
         pthread_cond_wait(&w->changed, &w->lock);
     w->running--;
     pthread_mutex_unlock(&w->lock);
-    rpc_reply(c, req);
+    rpc_call_reply(c, req);
 }
 
 static void nap(struct rpc_call *c, const ProtobufCMessage *req) {
@@ -123,9 +123,9 @@ static void nap(struct rpc_call *c, const ProtobufCMessage *req) {
     struct err err = {.set = false};
     if (r < 0) {
         err_set(&err, ERR_DEADLINE, -r, "woken: %s", strerror(-r));
-        rpc_fail(c, &err);
+        rpc_call_fail(c, &err);
     } else {
-        rpc_reply(c, req);
+        rpc_call_reply(c, req);
     }
 }
 
@@ -134,7 +134,7 @@ static void on_cancel(struct rpc_call *c, void *ctx) {
     struct err err = {.set = false};
     world_add(w, &w->cancelled, 1);
     err_set(&err, ERR_PLAIN, ECANCELED, "nobody is there");
-    rpc_fail(c, &err);
+    rpc_call_fail(c, &err);
 }
 
 static void on_release(void *ctx) {
@@ -439,8 +439,8 @@ static void test_unary__broken_utf8__question_marks(void **state) {
     Goplugin__StdioData d = GOPLUGIN__STDIO_DATA__INIT;
     d.data.data = (uint8_t *)"\xff\xfe";
     d.data.len = 2;
-    grpc_byte_buffer *bytes = rpc_encode(&d.base);
-    Goplugin__StdioData *raw = (void *)rpc_decode(bytes, &goplugin__stdio_data__descriptor);
+    grpc_byte_buffer *bytes = rpc_base_encode(&d.base);
+    Goplugin__StdioData *raw = (void *)rpc_base_decode(bytes, &goplugin__stdio_data__descriptor);
     assert_memory_equal(raw->data.data, "\xff\xfe", 2);
     protobuf_c_message_free_unpacked(&raw->base, NULL);
     grpc_byte_buffer_destroy(bytes);
@@ -634,7 +634,7 @@ static void *answer_all(void *arg) {
     struct world *w = arg;
     for (size_t i = 0; i < w->n_calls; i++) {
         Goplugin__ConnInfo m = info((uint32_t)i);
-        rpc_reply(w->calls[i], &m.base);
+        rpc_call_reply(w->calls[i], &m.base);
     }
     return NULL;
 }

@@ -187,7 +187,7 @@ static void test_store_snapshot__mixed_phases__running_only(void **state) {
     assert_string_equal(coords[0].source, "/sys/fs/cgroup/x");
     assert_string_equal(coords[0].reserved, "");
     assert_int_equal(coords[0].pid, 7);
-    pin_coord_done(&coords[0]);
+    pin_task_coord_done(&coords[0]);
     free(coords);
     task_unref(TAKE_PTR(b));
 }

@@ -194,10 +194,10 @@ static int run(bool enable, int argc, char **argv) {
     return cli_out_end(r < 0);
 }
 
-int cli_enable(int argc, char **argv) {
+int cli_link_enable(int argc, char **argv) {
     return run(true, argc, argv);
 }
 
-int cli_disable(int argc, char **argv) {
+int cli_link_disable(int argc, char **argv) {
     return run(false, argc, argv);
 }
