@@ -6,7 +6,8 @@
  *  1. A task with cores of its own gets exactly those, except when an old client (1.3 - 1.6)
  *     manages the source: then that client's set (pool and own cores) is used.
  *  2. A shared task of a client >= 1.7 gets the scope's effective set within the text of the pool.
- *     A shared task of an old client gets the scope's cpuset.cpus. Cores of others are subtracted.
+ *     A shared task of an old client gets the scope's cpuset.cpus. A blank there is no set: a
+ *     shared task is then held, and a task with cores gets its own. Cores of others are subtracted.
  *  3. Otherwise the task is held: it keeps the last good set without the cores of others.
  *
  * No task runs on a core that another task is known to have reserved. When a rule above leaves no
@@ -25,7 +26,7 @@
 /* Why a task has no wanted set. */
 enum pin_hold {
     PIN_HOLD_NOT,      /* the task has a wanted set */
-    PIN_HOLD_EMPTY,    /* the pool is empty: every core is reserved */
+    PIN_HOLD_EMPTY,    /* the pool is empty: every core is reserved, or the source is blank */
     PIN_HOLD_GONE,     /* the source cannot be read any more */
     PIN_HOLD_NO_PATH,  /* the task has no source, or its source never existed */
     PIN_HOLD_NO_CORES, /* the source is under reserve.slice, but the task has no cores of its own */

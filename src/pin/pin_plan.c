@@ -25,15 +25,18 @@ static enum pin_hold shared_set(const struct pin_source *s, struct cpuset *set) 
     return PIN_HOLD_NOT;
 }
 
+/* An old client writes a set into each scope and never a blank. A blank means that the client has
+ * not written yet, or that systemd took the cpuset controller from the slice, which removes all
+ * texts below it. The effective set is then the ancestor's. */
 static enum pin_hold old_client_set(const struct pin_source *s, struct cpuset *set) {
     if (s->cpus_r == 0)
         *set = *s->cpus;
     else if (s->cpus_r != -ENODATA)
         return PIN_HOLD_GONE;
-    else if (s->effective_r == 0)
-        *set = *s->effective;
+    else if (s->own)
+        *set = *s->own;
     else
-        return s->effective_r == -ENODATA ? PIN_HOLD_EMPTY : PIN_HOLD_GONE;
+        return PIN_HOLD_EMPTY;
     return PIN_HOLD_NOT;
 }
 

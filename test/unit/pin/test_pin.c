@@ -422,6 +422,25 @@ static void test_pin__old_client__its_file_is_followed(void **state) {
     assert_set(x, "2");
 }
 
+/* systemd took the controller from the slice and gave it back: the texts are blank then. */
+static void test_pin__old_client__blank_scope_held(void **state) {
+    char path[512], effective[512], now[64];
+    (void)state;
+    struct tree_task *x = tree_add(&tree, "", "0-3");
+    snprintf(x->source, sizeof(x->source), "old.slice/old.web.scope");
+    snprintf(path, sizeof(path), "%s/cpuset.cpus", x->source);
+    snprintf(effective, sizeof(effective), "%s/cpuset.cpus.effective", x->source);
+    tree_put(&tree, effective, "0-3\n");
+    tree_put(&tree, path, "1-2\n");
+    start(HOUR);
+    assert_set(x, "1-2");
+    tree_put(&tree, path, "\n");
+    assert_true(wait_state(0, "held"));
+    assert_string_equal(tree_get(&tree, tree_cpus(x), now, sizeof(now)), "1-2");
+    tree_put(&tree, path, "2\n");
+    assert_set(x, "2");
+}
+
 static void test_pin__no_source__unmanaged_and_untouched(void **state) {
     char now[64];
     (void)state;
@@ -784,6 +803,7 @@ int main(int argc, char **argv) {
         TEST(test_pin__effective_opened_later__followed),
         TEST(test_pin__source_gone__held_and_kept),
         TEST(test_pin__old_client__its_file_is_followed),
+        TEST(test_pin__old_client__blank_scope_held),
         TEST(test_pin__no_source__unmanaged_and_untouched),
         TEST(test_pin__effective_smaller__constrained),
         TEST(test_pin__set_again_and_again__contested),

@@ -76,6 +76,10 @@ static const struct wanted_row {
      .want = "1-3"},
     {"1.6 cores: minus those of others", .own = "1", .others = "2", .cpus = "1-3", .pool_r = NONE,
      .want = "1,3"},
+    {"1.6 shared: the scope is blank: not the ancestor's", .cpus_r = BLANK, .effective = "0-3",
+     .pool_r = NONE, .hold = PIN_HOLD_EMPTY},
+    {"1.6 cores: the scope is blank: its own", .own = "1", .cpus_r = BLANK, .effective = "0-3",
+     .pool_r = NONE, .want = "1"},
     {"upgraded shared: the pool, not the scope's old text", .cpus = "1-3", .pool = "2-3",
      .want = "2-3"},
     {"upgraded shared: minus what is reserved", .cpus = "1-3", .pool = "1-3", .others = "3",
@@ -91,8 +95,6 @@ static const struct wanted_row {
     {"its cgroup is gone", .cpus_r = -ENODEV, .effective = "1-3", .pool_r = NONE,
      .hold = PIN_HOLD_GONE},
     {"nonsense in it", .cpus_r = -EINVAL, .effective = "1-3", .pool_r = NONE,
-     .hold = PIN_HOLD_GONE},
-    {"effective unreadable", .cpus_r = BLANK, .effective_r = GONE, .pool_r = NONE,
      .hold = PIN_HOLD_GONE},
 };
 
