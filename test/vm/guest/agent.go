@@ -132,6 +132,7 @@ func agentWipe() {
 	for _, dir := range append(scopes, shareSlice, reserveSlice, nomadSlice) {
 		_ = os.Remove(dir)
 	}
+	forgetNomadSlice()
 }
 
 type alloc struct {

@@ -144,16 +144,8 @@ func caseUpgrade(t *T) {
 		return func(t *T, alloc, task, cores string) string {
 			dir := filepath.Join(nomadSlice, alloc+"."+task+".scope")
 			t.ok(os.Mkdir(dir, 0o755), "scope")
-			/* systemd takes back the controllers that none of its units asks for, at a moment of its own choice. */
-			t.eventually(20*time.Second, "the scope's set", func() (bool, string) {
-				for _, parent := range []string{cgroupRoot, nomadSlice} {
-					if err := writeFile(filepath.Join(parent, "cgroup.subtree_control"), "+cpuset +cpu +io +memory +pids"); err != nil {
-						return false, err.Error()
-					}
-				}
-				err := writeFile(filepath.Join(dir, "cpuset.cpus"), cpus)
-				return err == nil, fmt.Sprint(err)
-			})
+			enableControllers(t, cgroupRoot, nomadSlice)
+			t.ok(writeFile(filepath.Join(dir, "cpuset.cpus"), cpus), "scope")
 			t.atEnd(func() { _ = os.Remove(dir) })
 			return dir
 		}
@@ -163,6 +155,18 @@ func caseUpgrade(t *T) {
 	cores := startWith(t, h, oldScope("1-3"), "cores", "1", "exec sleep 100000", nil)
 	shared.becomes(t, mustSet("2-3"), tickLimit)
 	cores.becomes(t, mustSet("1-3"), tickLimit)
+
+	/* systemd takes the controller from the slice. The client gives it back before it has written a set again. */
+	t.ok(writeFile(filepath.Join(nomadSlice, "cgroup.subtree_control"), "-cpuset"), "the controller")
+	enableControllers(t, cgroupRoot, nomadSlice)
+	cores.becomes(t, mustSet("1"), 5*time.Second)
+	shared.isCalled(t, "held", 5*time.Second)
+	shared.becomes(t, mustSet("2-3"), 0)
+	t.ok(writeFile(filepath.Join(shared.scope, "cpuset.cpus"), "2-3"), "scope")
+	t.ok(writeFile(filepath.Join(cores.scope, "cpuset.cpus"), "1-3"), "scope")
+	shared.isCalled(t, "pinned", 5*time.Second)
+	cores.becomes(t, mustSet("1-3"), tickLimit)
+
 	h.crash(t)
 	l := newLayout(t, "1-3")
 	l.reserve(t, mustSet("1"))

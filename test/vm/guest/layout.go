@@ -8,6 +8,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"time"
 )
 
 type layout struct {
@@ -28,13 +29,32 @@ func newLayout(t *T, usable string) *layout {
 	for _, dir := range []string{nomadSlice, shareSlice, reserveSlice} {
 		t.ok(os.MkdirAll(dir, 0o755), "cgroup")
 	}
-	for _, dir := range []string{cgroupRoot, nomadSlice, shareSlice, reserveSlice} {
-		t.ok(writeFile(filepath.Join(dir, "cgroup.subtree_control"), "+cpuset +cpu +io +memory +pids"), "controllers")
-	}
+	enableControllers(t, cgroupRoot, nomadSlice, shareSlice, reserveSlice)
 	t.ok(writeFile(filepath.Join(nomadSlice, "cpuset.cpus"), usable), "nomad.slice")
 	l.write(t)
 	return l
 }
+
+/*
+ * Outer folders first. systemd takes back from the root what none of its units asks for, at a time of its own choice. It
+ * cannot any more when nomad.slice has it, provided that nomad.slice is not a unit of systemd (forgetNomadSlice).
+ */
+func enableControllers(t *T, dirs ...string) {
+	t.eventually(20*time.Second, "the controllers", func() (bool, string) {
+		for _, dir := range dirs {
+			if err := writeFile(filepath.Join(dir, "cgroup.subtree_control"), "+cpuset +cpu +io +memory +pids"); err != nil {
+				return false, err.Error()
+			}
+		}
+		return true, ""
+	})
+}
+
+/*
+ * The built-in driver of 1.6 puts its containers into nomad.slice, which makes a unit of it. Such a unit outlives its
+ * containers, and systemd takes the controllers away from it when no unit below asks for them. All sets below are then lost.
+ */
+func forgetNomadSlice() { _, _ = sh("systemctl", "stop", "nomad.slice") }
 
 func (l *layout) remove() {
 	for _, slice := range []string{shareSlice, reserveSlice, nomadSlice} {
