@@ -230,12 +230,20 @@ func start(t *T, h *host, l *layout, name, cores, script string) *task {
 
 /* scope makes the task's source; more goes into the task block. */
 func startWith(t *T, h *host, scope func(t *T, alloc, task, cores string) string, name, cores, script string, more map[string]any) *task {
+	out := &lockedBuffer{}
+	k := startTo(t, h, scope, name, cores, script, more, out)
+	k.stdout = out
+	return k
+}
+
+/* The task's stdout goes to out, which is closed at its end when it can be. */
+func startTo(t *T, h *host, scope func(t *T, alloc, task, cores string) string, name, cores, script string, more map[string]any, out io.Writer) *task {
 	alloc := uuid.Generate()
 	dir := filepath.Join(allocRoot, alloc)
 	for _, sub := range []string{"alloc/logs", "alloc/data", "alloc/tmp", name + "/local", name + "/secrets", name + "/tmp"} {
 		t.ok(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
 	}
-	k := &task{cores: mustSet(cores), stdout: &lockedBuffer{}, scope: scope(t, alloc, name, cores)}
+	k := &task{cores: mustSet(cores), scope: scope(t, alloc, name, cores)}
 	k.cfg = &drivers.TaskConfig{
 		ID: fmt.Sprintf("%s/%s/%s", alloc, name, uuid.Generate()[:8]), Name: name, AllocID: alloc,
 		JobName: "played", JobID: "played", TaskGroupName: "group", Namespace: "default", NodeName: "guest",
@@ -257,7 +265,7 @@ func startWith(t *T, h *host, scope func(t *T, alloc, task, cores string) string
 		StdoutPath: filepath.Join(dir, "alloc/logs", "."+name+".stdout.fifo"),
 		StderrPath: filepath.Join(dir, "alloc/logs", "."+name+".stderr.fifo"),
 	}
-	for path, to := range map[string]io.Writer{k.cfg.StdoutPath: k.stdout, k.cfg.StderrPath: io.Discard} {
+	for path, to := range map[string]io.Writer{k.cfg.StdoutPath: out, k.cfg.StderrPath: io.Discard} {
 		t.ok(syscall.Mkfifo(path, 0o600), "mkfifo")
 		go drain(path, to)
 	}
@@ -303,6 +311,9 @@ func drain(path string, to io.Writer) {
 	if f, err := os.Open(path); err == nil {
 		_, _ = io.Copy(to, f)
 		f.Close()
+		if c, can := to.(io.Closer); can {
+			_ = c.Close()
+		}
 	}
 }
 

@@ -6,7 +6,8 @@
  *                          sets that change; a driver, dockerd and tasks that end),
  *                          rows (what puts an old cpuset back), exact (what could put a task on another's core),
  *                          storm (50 tasks: 1,000 outside writes; a random storm)
- *                          gap (figures of a busy loop on a reserved core, by command)
+ *                          gap (figures of a busy loop on a reserved core, by command),
+ *                          output (each line of a task that prints at full speed, by command)
  *   guest demo
  *
  * Output: "ok NAME" or "not ok NAME - why" a case, and notes as "# ...". GUEST_ONLY selects cases by a part of
@@ -174,7 +175,7 @@ func main() {
 	/* a group's cases, and what takes down what they share */
 	groups := map[string]func() ([]testCase, func()){
 		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "exact": exactCases,
-		"storm": stormCases, "gap": alone(gapCases),
+		"storm": stormCases, "gap": alone(gapCases), "output": alone(outputCases),
 	}
 	status := 0
 	for _, name := range os.Args[2:] {
