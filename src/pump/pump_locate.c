@@ -76,23 +76,31 @@ int pump_locate_open(const char *log_path, const char *id, int *ret_dir_fd) {
 
 /* ---- dockerd's process ---- */
 
-/* Returns true when dockerd is a process of this host with our mounts. Otherwise the same names
- * mean other files. */
-static bool shares_mounts(struct docker *docker) {
+/* Returns 1 when dockerd is a process of this host with our mounts. Otherwise the same names mean
+ * other files, and 0 is returned; -errno when dockerd cannot be reached. */
+static int shares_mounts(struct docker *docker) {
     pid_t pid;
     AUTO_FD int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return docker_peer(docker, &pid, NULL) == 0 && pid > 0 && path_shares_mounts(proc_fd, pid);
+    int r = docker_peer(docker, &pid, NULL);
+    if (r < 0)
+        return r == -EPROTONOSUPPORT ? 0 : r;
+    return pid > 0 && path_shares_mounts(proc_fd, pid);
 }
 
-static void take_info(struct pump_locate *l, const json_t *info) {
+/* Returns 0; -errno when dockerd ended before it was known which process it is: nothing is decided
+ * then, because the decision is for the life of this process. */
+static int take_info(struct pump_locate *l, const json_t *info) {
     const char *root = json_string_value(json_object_get(info, "DockerRootDir"));
+    bool usable = root && root[0] == '/' && strlen(root) < sizeof(l->root);
+    int r = usable ? shares_mounts(l->docker) : 0;
+    if (r < 0)
+        return r;
     l->known = true;
-    if (!root || root[0] != '/' || strlen(root) >= sizeof(l->root))
-        return;
-    if (shares_mounts(l->docker))
+    if (r == 1)
         snprintf(l->root, sizeof(l->root), "%s", root);
     else
         log_debug("pump", NULL, "dockerd does not see our mounts: logs come through its API");
+    return 0;
 }
 
 /* ---- questions ---- */
@@ -123,7 +131,7 @@ static void over(struct pump_question *q, int r, const struct pump_located *loca
 /* Handles the answer to GET /info. A question about a container then asks about the container. */
 static void on_info(struct pump_question *q, int r, const json_t *info) {
     if (r == 0)
-        take_info(q->locate, info);
+        r = take_info(q->locate, info);
     if (q == q->locate->info) {
         q->locate->info = pump_question_cancel(q);
         return;

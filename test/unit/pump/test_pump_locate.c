@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ID "c0de000000000000000000000000000000000000000000000000000000000001"
 
@@ -83,6 +84,92 @@ static void test_pump_locate_open__folder_is_a_link__eloop(void **state) {
     assert_int_equal(open_at("/containers/" ID "/" ID "-json.log"), -ELOOP);
 }
 
+/* ---- which Docker it is ---- */
+
+static struct {
+    char path[128]; /* of the last request */
+    const struct docker_get_ops *ops;
+    void *ctx;
+} request;
+static int peer_error; /* what docker_peer() returns */
+
+int __wrap_docker_multi_get(struct docker_multi *m, const char *path,
+                            const struct docker_get_ops *ops, void *ctx, struct docker_get **ret);
+int __wrap_docker_multi_get(struct docker_multi *m, const char *path,
+                            const struct docker_get_ops *ops, void *ctx, struct docker_get **ret) {
+    (void)m;
+    snprintf(request.path, sizeof(request.path), "%s", path);
+    request.ops = ops;
+    request.ctx = ctx;
+    *ret = NULL;
+    return 0;
+}
+
+int __wrap_docker_peer(struct docker *d, pid_t *ret, struct err *err);
+int __wrap_docker_peer(struct docker *d, pid_t *ret, struct err *err) {
+    (void)d;
+    (void)err;
+    *ret = getpid();
+    return peer_error;
+}
+
+static void reply(const char *text) {
+    assert_int_equal(request.ops->on_data(request.ctx, text, strlen(text)), 0);
+    request.ops->on_done(request.ctx, 0, 200, NULL);
+}
+
+static int answered; /* the result of the last question; 1: none yet */
+
+static void on_answer(void *ctx, int r, const struct pump_located *located) {
+    (void)ctx;
+    (void)located;
+    answered = r;
+}
+
+static void ask(struct pump_locate *l, const char *path) {
+    struct pump_question *q;
+    answered = 1;
+    assert_int_equal(pump_locate_ask(l, ID, on_answer, NULL, &q), 0);
+    assert_string_equal(request.path, path);
+}
+
+/* Without a second look, all logs would come through the API for the life of the pump. */
+static void test_pump_locate__dockerd_ends_after_its_info__asked_again(void **state) {
+    static const char info[] = "{\"DockerRootDir\":\"/var/lib/docker\"}";
+    char path[PUMP_LOG_PATH_MAX];
+    struct pump_locate *l;
+    (void)state;
+    assert_int_equal(pump_locate_new(NULL, NULL, &l), 0);
+    peer_error = -ENOTCONN;
+    reply(info);
+    assert_int_equal(pump_locate_place(l, ID, path), -ENOENT);
+    ask(l, "/info");
+    reply(info);
+    assert_int_equal(answered, -ENOTCONN);
+    peer_error = 0;
+    ask(l, "/info");
+    reply(info);
+    assert_int_equal(pump_locate_place(l, ID, path), 0);
+    assert_string_equal(request.path, "/containers/" ID "/json");
+    reply("{}");
+    assert_int_equal(answered, 0);
+    pump_locate_free(l);
+}
+
+static void test_pump_locate__docker_by_tcp__not_asked_again(void **state) {
+    char path[PUMP_LOG_PATH_MAX];
+    struct pump_locate *l;
+    (void)state;
+    assert_int_equal(pump_locate_new(NULL, NULL, &l), 0);
+    peer_error = -EPROTONOSUPPORT;
+    reply("{\"DockerRootDir\":\"/var/lib/docker\"}");
+    assert_int_equal(pump_locate_place(l, ID, path), -ENOENT);
+    ask(l, "/containers/" ID "/json");
+    reply("{}");
+    assert_int_equal(answered, 0);
+    pump_locate_free(l);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv) {
@@ -91,6 +178,8 @@ int main(int argc, char **argv) {
         CASE(test_pump_locate_open__root_behind_a_link__opened),
         CASE(test_pump_locate_open__another_place__einval),
         CASE(test_pump_locate_open__folder_is_a_link__eloop),
+        CASE(test_pump_locate__dockerd_ends_after_its_info__asked_again),
+        CASE(test_pump_locate__docker_by_tcp__not_asked_again),
     };
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
