@@ -77,7 +77,7 @@ struct listener {
 static void listener_close(struct rpc_stream *s, void *ctx) {
     struct listener *l = ctx;
     (void)s;
-    driver_unsubscribe(l->sub);
+    fan_unsubscribe(l->sub);
     rpc_stream_unref(l->stream);
     free(l);
 }
@@ -150,7 +150,7 @@ void svc_driver_fingerprint(struct rpc_stream *s, const ProtobufCMessage *req) {
     struct err err = {0};
     (void)req;
     struct listener *l = listener_new(s);
-    if (l && driver_fingerprint(rpc_stream_app(s), on_fingerprint, l, &l->sub, &err) < 0)
+    if (l && fingerprint_subscribe(rpc_stream_app(s), on_fingerprint, l, &l->sub, &err) < 0)
         tell_undetected(l, &err);
 }
 
@@ -193,8 +193,8 @@ void svc_driver_create_network(struct rpc_call *c, const ProtobufCMessage *req) 
     const Driver__CreateNetworkRequest *in = (const Driver__CreateNetworkRequest *)req;
     struct driver_network net = {0};
     struct err err = {0};
-    if (driver_create_network(rpc_call_app(c), rpc_call_context(c), in->alloc_id, in->hostname,
-                              &net, &err) < 0) {
+    if (networks_create(rpc_call_app(c), rpc_call_context(c), in->alloc_id, in->hostname, &net,
+                        &err) < 0) {
         rpc_call_fail(c, &err);
         return;
     }
@@ -215,7 +215,7 @@ void svc_driver_create_network(struct rpc_call *c, const ProtobufCMessage *req) 
     out.isolation_spec = &spec;
     out.created = net.created;
     rpc_call_reply(c, &out.base);
-    driver_network_done(&net);
+    networks_created_done(&net);
 }
 
 void svc_driver_destroy_network(struct rpc_call *c, const ProtobufCMessage *req) {
@@ -225,7 +225,7 @@ void svc_driver_destroy_network(struct rpc_call *c, const ProtobufCMessage *req)
         if (strcmp(in->isolation_spec->labels[i]->key, "docker_sandbox_container_id") == 0)
             id = in->isolation_spec->labels[i]->value;
     struct err err = {0};
-    if (driver_destroy_network(rpc_call_app(c), rpc_call_context(c), in->alloc_id, id, &err) < 0) {
+    if (networks_destroy(rpc_call_app(c), rpc_call_context(c), in->alloc_id, id, &err) < 0) {
         rpc_call_fail(c, &err);
         return;
     }

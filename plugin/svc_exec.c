@@ -26,8 +26,8 @@ void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
     struct driver_exec_result result = {0};
     struct err err = {0};
     AUTO_FREE const char **argv = argv_of(in->n_command, in->command);
-    int r = argv ? driver_exec_task(rpc_call_app(c), rpc_call_context(c), in->task_id, argv,
-                                    svc_common_duration_us(in->timeout), &result, &err)
+    int r = argv ? task_exec(rpc_call_app(c), rpc_call_context(c), in->task_id, argv,
+                             svc_common_duration_us(in->timeout), &result, &err)
                  : err_oom(&err);
     if (r < 0) {
         rpc_call_fail(c, &err);
@@ -42,7 +42,7 @@ void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
     out.stderr_data.len = result.err_len;
     out.result = &exit;
     rpc_call_reply(c, &out.base);
-    driver_exec_result_done(&result);
+    task_exec_result_done(&result);
 }
 
 /* ---- streaming ----
@@ -177,7 +177,7 @@ static void on_room(struct rpc_stream *s, void *ctx) {
     int r = send_waiting(x);
     pthread_mutex_unlock(&x->lock);
     if (r == 0)
-        driver_exec_resume(x->driver);
+        task_exec_stream_resume(x->driver);
 }
 
 /* Returns -EAGAIN when the process does not read its stdin; the same message is
@@ -188,11 +188,11 @@ static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *m
     if (!in)
         return 0; /* not the end of input: the host never ends its side for that */
     if (in->tty_size)
-        driver_exec_resize(x->driver, (unsigned)in->tty_size->height,
-                           (unsigned)in->tty_size->width);
+        task_exec_stream_resize(x->driver, (unsigned)in->tty_size->height,
+                                (unsigned)in->tty_size->width);
     if (in->stdin_op && in->stdin_op->data.len > 0) {
-        int r = driver_exec_stdin(x->driver, (const char *)in->stdin_op->data.data,
-                                  in->stdin_op->data.len);
+        int r = task_exec_stream_stdin(x->driver, (const char *)in->stdin_op->data.data,
+                                       in->stdin_op->data.len);
         if (r == -ENOBUFS)
             return -EAGAIN;
         if (r < 0) { /* too much input: the command must not go on without it */
@@ -204,7 +204,7 @@ static int on_message(struct rpc_stream *s, void *ctx, const ProtobufCMessage *m
         }
     }
     if (in->stdin_op && in->stdin_op->close)
-        driver_exec_stdin_close(x->driver);
+        task_exec_stream_stdin_close(x->driver);
     return 0;
 }
 
@@ -212,7 +212,7 @@ static void on_close(struct rpc_stream *s, void *ctx) {
     struct exec *x = ctx;
     (void)s;
     if (x->driver)
-        driver_exec_close(x->driver);
+        task_exec_stream_close(x->driver);
     exec_free(x);
 }
 
@@ -229,8 +229,8 @@ static int open_exec(struct rpc_stream *s, struct exec *x,
     AUTO_FREE const char **argv = argv_of(setup->n_command, setup->command);
     if (!argv)
         return err_oom(err);
-    return driver_exec_open(rpc_stream_app(s), rpc_stream_context(s), setup->task_id, argv,
-                            setup->tty, &exec_ops, x, &x->driver, err);
+    return task_exec_stream_open(rpc_stream_app(s), rpc_stream_context(s), setup->task_id, argv,
+                                 setup->tty, &exec_ops, x, &x->driver, err);
 }
 
 void svc_exec_task_streaming(struct rpc_stream *s, const ProtobufCMessage *req) {

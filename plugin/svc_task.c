@@ -74,15 +74,15 @@ void svc_task_start(struct rpc_call *c, const ProtobufCMessage *req) {
     struct err err = {0};
     int r = task_decode(in->task, &task, &err);
     if (r == 0)
-        r = driver_start_task(rpc_call_app(c), rpc_call_context(c), &task, &started, &err);
+        r = task_start(rpc_call_app(c), rpc_call_context(c), &task, &started, &err);
     if (r < 0) {
         rpc_call_fail(c, &err);
     } else {
         void *driver = rpc_call_app(c);
         reply_started(c, in, &started);
-        driver_started_told(driver, &started);
+        task_start_told(driver, &started);
     }
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 void svc_task_recover(struct rpc_call *c, const ProtobufCMessage *req) {
@@ -98,8 +98,8 @@ void svc_task_recover(struct rpc_call *c, const ProtobufCMessage *req) {
     if (r == 0)
         r = task_decode(in->handle->config, &task, &err);
     if (r == 0)
-        r = driver_recover_task(rpc_call_app(c), rpc_call_context(c), &task,
-                                in->handle->driver_state.data, in->handle->driver_state.len, &err);
+        r = task_recover(rpc_call_app(c), rpc_call_context(c), &task, in->handle->driver_state.data,
+                         in->handle->driver_state.len, &err);
     if (r < 0) {
         rpc_call_fail(c, &err);
         return;
@@ -138,7 +138,7 @@ static void wait_cancelled(struct rpc_call *c, void *ctx) {
 
 static void wait_release(void *ctx) {
     struct wait *w = ctx;
-    task_unref(w->task);
+    store_task_unref(w->task);
     free(w);
 }
 
@@ -153,7 +153,7 @@ void svc_task_wait(struct rpc_call *c, const ProtobufCMessage *req) {
     }
     *w = (struct wait){.call = c, .waiter = {.done = wait_done, .ctx = w}};
     rpc_call_defer(c, wait_cancelled, wait_release, w);
-    if (driver_wait_task(rpc_call_app(c), in->task_id, &w->waiter, &w->task, &err) < 0)
+    if (exit_wait(rpc_call_app(c), in->task_id, &w->waiter, &w->task, &err) < 0)
         rpc_call_fail(c, &err);
 }
 
@@ -176,12 +176,12 @@ static void stop_ended(void *ctx, int r, const struct err *err) {
 static void stop_cancelled(struct rpc_call *c, void *ctx) {
     struct stop *x = ctx;
     (void)c;
-    driver_stop_cancel(&x->stop);
+    task_stop_cancel(&x->stop);
 }
 
 static void stop_release(void *ctx) {
     struct stop *x = ctx;
-    driver_stop_done(&x->stop);
+    task_stop_done(&x->stop);
     free(x);
 }
 
@@ -197,15 +197,14 @@ void svc_task_stop(struct rpc_call *c, const ProtobufCMessage *req) {
     }
     *x = (struct stop){.call = c, .stop = {.ended = stop_ended, .ctx = x}};
     rpc_call_defer(c, stop_cancelled, stop_release, x);
-    driver_stop_task(rpc_call_app(c), rpc_call_context(c), in->task_id,
-                     svc_common_duration_us(in->timeout), in->signal, &x->stop);
+    task_stop(rpc_call_app(c), rpc_call_context(c), in->task_id,
+              svc_common_duration_us(in->timeout), in->signal, &x->stop);
 }
 
 void svc_task_signal(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__SignalTaskRequest *in = (const Driver__SignalTaskRequest *)req;
     struct err err = {0};
-    if (driver_signal_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->signal, &err) <
-        0) {
+    if (task_signal(rpc_call_app(c), rpc_call_context(c), in->task_id, in->signal, &err) < 0) {
         rpc_call_fail(c, &err);
         return;
     }
@@ -216,8 +215,7 @@ void svc_task_signal(struct rpc_call *c, const ProtobufCMessage *req) {
 void svc_task_destroy(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__DestroyTaskRequest *in = (const Driver__DestroyTaskRequest *)req;
     struct err err = {0};
-    if (driver_destroy_task(rpc_call_app(c), rpc_call_context(c), in->task_id, in->force, &err) <
-        0) {
+    if (task_destroy(rpc_call_app(c), rpc_call_context(c), in->task_id, in->force, &err) < 0) {
         rpc_call_fail(c, &err);
         return;
     }
@@ -274,12 +272,12 @@ void svc_task_inspect(struct rpc_call *c, const ProtobufCMessage *req) {
     const Driver__InspectTaskRequest *in = (const Driver__InspectTaskRequest *)req;
     struct driver_inspect i;
     struct err err = {0};
-    if (driver_inspect_task(rpc_call_app(c), in->task_id, &i, &err) < 0) {
+    if (task_inspect(rpc_call_app(c), in->task_id, &i, &err) < 0) {
         rpc_call_fail(c, &err);
         return;
     }
     reply_inspect(c, in->task_id, &i);
-    driver_inspect_done(&i);
+    task_inspect_done(&i);
 }
 
 /* ---- TaskStats ---- */
@@ -293,7 +291,7 @@ struct stats {
 static void stats_close(struct rpc_stream *s, void *ctx) {
     struct stats *x = ctx;
     (void)s;
-    driver_unsubscribe(x->sub);
+    fan_unsubscribe(x->sub);
     rpc_stream_unref(x->stream);
     free(x->task_id);
     free(x);
@@ -386,8 +384,7 @@ void svc_task_stats(struct rpc_stream *s, const ProtobufCMessage *req) {
     }
     x->stream = rpc_stream_ref(s);
     rpc_stream_set(s, &stats_ops, x);
-    if (driver_task_stats(rpc_stream_app(s), in->task_id,
-                          svc_common_duration_us(in->collection_interval), on_stats, x, &x->sub,
-                          &err) < 0)
+    if (task_stats(rpc_stream_app(s), in->task_id, svc_common_duration_us(in->collection_interval),
+                   on_stats, x, &x->sub, &err) < 0)
         rpc_stream_finish(s, &err);
 }

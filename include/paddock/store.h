@@ -6,9 +6,9 @@
  * One mutex protects it. The mutex is held for memory accesses only: never across a system call
  * that can block, a call to Docker or a callback.
  *
- * A lookup returns a reference (store_get, task_unref). A task never moves in memory. The fields
- * above the line in struct task are fixed when the task is added. The fields below the line change
- * under the lock; store_look() and the setters access them. */
+ * A lookup returns a reference (store_get, store_task_unref). A task never moves in memory. The
+ * fields above the line in struct task are fixed when the task is added. The fields below the line
+ * change under the lock; store_look() and the setters access them. */
 #include "paddock/cleanup.h"
 #include "paddock/pin.h"
 #include "paddock/task_config.h"
@@ -76,13 +76,13 @@ void store_free(struct store *s);
  * *@ret is another. Returns 0; -EEXIST when a task has this id; -ENOMEM. */
 int store_add(struct store *s, const struct task_config *c, struct task **ret) MUST_CHECK;
 /** The task with this id, or the task that has this container. Returns NULL when no such task
- * exists. Owner: caller, task_unref(). */
+ * exists. Owner: caller, store_task_unref(). */
 struct task *store_get(struct store *s, const char *id);
 struct task *store_get_container(struct store *s, const char *container_id);
-struct task *task_ref(struct task *t);
-void task_unref(struct task *t);
+struct task *store_task_ref(struct task *t);
+void store_task_unref(struct task *t);
 static inline void task_unrefp(struct task **t) {
-    task_unref(*t);
+    store_task_unref(*t);
     *t = NULL;
 }
 #define AUTO_TASK __attribute__((cleanup(task_unrefp)))
@@ -91,8 +91,8 @@ static inline void task_unrefp(struct task **t) {
  * waiters are called with an exit: the recorded one, or "task was destroyed". */
 void store_remove(struct store *s, struct task *t);
 
-/** References to all tasks. Owner: caller, task_unref() of each, then free() of the array. Returns
- * 0; -ENOMEM. */
+/** References to all tasks. Owner: caller, store_task_unref() of each, then free() of the array.
+ * Returns 0; -ENOMEM. */
 int store_all(struct store *s, struct task ***ret, size_t *ret_n) MUST_CHECK;
 
 /** A copy of the task's current state. */

@@ -1,4 +1,4 @@
-/* Names and numbers of signals, in the forms of Docker and kill(1). task_stop.c calls it for
+/* Names and numbers of signals, in the forms of Docker and kill(1). task_signal.c calls it for
  * StopTask and SignalTask.
  *
  * The C library reserves the real-time signals 32 and 33, so its SIGRTMIN is 34. The kernel and

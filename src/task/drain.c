@@ -56,7 +56,7 @@ int drains_new(struct driver *d, struct drains **ret) {
 static void drain_free(struct drain *n) {
     loop_watch_del(n->watch);
     logpump_finish_free(n->finish);
-    task_unref(n->task);
+    store_task_unref(n->task);
     free(n);
 }
 
@@ -194,7 +194,7 @@ void drain_task(struct driver *d, struct task *t) {
     struct task *ref = store_get(d->store, t->id);
     struct drain *n = ref == t && store_look(t).logs && d->pump ? calloc(1, sizeof(*n)) : NULL;
     if (!n) { /* no logs, or DestroyTask has removed the task and delivers them */
-        task_unref(ref);
+        store_task_unref(ref);
         return;
     }
     *n = (struct drain){

@@ -77,11 +77,11 @@ int driver_new(const struct driver_options *o, struct driver **ret, struct err *
     if (r == 0)
         r = fingerprint_new(d, &d->fingerprint);
     if (r == 0)
-        r = stats_new(d, &d->stats);
+        r = task_stats_list_new(d, &d->stats);
     if (r == 0)
-        r = exec_list_new(d, &d->execs);
+        r = task_exec_stream_list_new(d, &d->execs);
     if (r == 0)
-        r = stop_list_new(d, &d->stops);
+        r = task_stop_list_new(d, &d->stops);
     if (r == 0)
         r = drains_new(d, &d->drains);
     if (r == 0)
@@ -118,12 +118,12 @@ void driver_free(struct driver *d) {
     pin_free(d->pin); /* the pool's work calls it */
     networks_free(d->networks);
     roll_call_free(d->roll_call);
-    exec_list_free(d->execs);
-    stop_list_free(d->stops);
+    task_exec_stream_list_free(d->execs);
+    task_stop_list_free(d->stops);
     drains_free(d->drains);
     logs_retry_free(d->logs_retry);
     removals_free(d->removals);
-    stats_free(d->stats);
+    task_stats_list_free(d->stats);
     oom_free(d->oom);
     docker_multi_free(d->requests);
     docker_events_free(d->docker_events);
@@ -385,7 +385,7 @@ static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
     for (size_t i = 0; i < n; i++) {
         if (store_look(all[i]).phase == TASK_RUNNING)
             json_array_append_new(tasks, unmanaged_task(all[i], why));
-        task_unref(all[i]);
+        store_task_unref(all[i]);
     }
     free(all);
 }
@@ -401,7 +401,7 @@ static json_t *stored_tasks(struct driver *d) {
         struct task_look now = store_look(all[i]);
         json_array_append_new(tasks, json_pack("{s:s,s:s,s:b}", "task_id", all[i]->id, "image_id",
                                                now.image_id, "running", now.phase == TASK_RUNNING));
-        task_unref(all[i]);
+        store_task_unref(all[i]);
     }
     free(all);
     return tasks;
@@ -441,7 +441,7 @@ static int task_metrics(struct driver *d, struct buf *b) {
     for (size_t i = 0; i < n; i++) {
         enum task_phase phase = store_look(all[i]).phase;
         by[phase == TASK_STARTING ? 0 : phase == TASK_RUNNING ? 1 : 2]++;
-        task_unref(all[i]);
+        store_task_unref(all[i]);
     }
     free(all);
     r = metrics_family(b, "paddock_tasks", "gauge",

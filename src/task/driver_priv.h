@@ -259,25 +259,31 @@ struct fingerprint_docker {
 int fingerprint_info(struct fingerprint *f, const struct call *call, struct fingerprint_docker *ret,
                      struct err *err) MUST_CHECK;
 
-int stats_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
-void stats_free(struct stats_list *s);
-void stats_task_ended(struct stats_list *s, const char *task_id);
+int task_stats_list_new(struct driver *d, struct stats_list **ret) MUST_CHECK;
+void task_stats_list_free(struct stats_list *s);
+void task_stats_ended(struct stats_list *s, const char *task_id);
 
 /** Creates the search for ends that no event reported. Call it before the loop runs. */
 int roll_call_new(struct driver *d, struct roll_call **ret) MUST_CHECK;
 void roll_call_free(struct roll_call *c); /* after the pool has ended */
 
-int stop_list_new(struct driver *d, struct stop_list **ret) MUST_CHECK;
-/** Stops that still wait are not completed: their calls have ended before. */
-void stop_list_free(struct stop_list *l);
+/** Checks @name, a signal's name or number, and writes the text that is sent to Docker. Returns 0;
+ * -EINVAL (ERR_INVALID). */
+int task_signal_for_docker(const char *name, char ret[DRIVER_SIGNAL_MAX],
+                           struct err *err) MUST_CHECK;
 
-int exec_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
-void exec_list_free(struct exec_list *x);
+int task_stop_list_new(struct driver *d, struct stop_list **ret) MUST_CHECK;
+/** Stops that still wait are not completed: their calls have ended before. */
+void task_stop_list_free(struct stop_list *l);
+
+int task_exec_stream_list_new(struct driver *d, struct exec_list **ret) MUST_CHECK;
+void task_exec_stream_list_free(struct exec_list *x);
 /** An exec of @container_id has ended with @code. Context: the streams thread. */
-void exec_list_died(struct exec_list *l, const char *container_id, const char *exec_id, int code);
+void task_exec_stream_died(struct exec_list *l, const char *container_id, const char *exec_id,
+                           int code);
 /** Some exec of @container_id has ended, but the event does not reliably contain its id and code.
  * Inspects each exec of that container. Context: the streams thread. */
-void exec_list_ask(struct exec_list *l, const char *container_id);
+void task_exec_stream_ask(struct exec_list *l, const char *container_id);
 
 int networks_new(struct driver *d, struct networks **ret) MUST_CHECK;
 /** Sets the time of the first search for dangling containers. Call it before the loop runs. */

@@ -41,7 +41,7 @@ static struct task *tracked_ref(struct driver *d, const struct task *t) {
     struct task *now = store_get(d->store, t->id);
     if (now == t)
         return now;
-    task_unref(now); /* started again, with the same id */
+    store_task_unref(now); /* started again, with the same id */
     return NULL;
 }
 
@@ -60,7 +60,7 @@ static int run_later(struct driver *d, struct pool *pool, struct task *t, void (
     *job = (struct exit_job){.d = d, .task = ref};
     int r = ref ? pool_run(pool, work, job) : 0;
     if (r < 0 || !ref) {
-        task_unref(ref);
+        store_task_unref(ref);
         free(job);
     }
     return r;
@@ -89,7 +89,7 @@ static void record(struct driver *d, struct task *t, const char *container_id,
         return;
     oom_forget(d->oom, container_id);
     pin_wake(d->pin);
-    stats_task_ended(d->stats, t->id);
+    task_stats_ended(d->stats, t->id);
     drain_task(d, t);
 }
 
@@ -117,7 +117,7 @@ static void record_gone(struct driver *d, struct task *t, const char *container_
                         int event_code) {
     struct task_exit e;
     int code = event_code == EXIT_UNKNOWN_CODE ? 137 : event_code;
-    exit_fill(&e, code, exit_is_oom(code, oom_time(d, t), clock_wall_ns(), false));
+    exit_judge_fill(&e, code, exit_judge_is_oom(code, oom_time(d, t), clock_wall_ns(), false));
     if (event_code == EXIT_UNKNOWN_CODE)
         snprintf(e.err, sizeof(e.err), "the container was removed outside of Nomad");
     record(d, t, container_id, &e, 0);
@@ -147,8 +147,9 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
             exit_task_runs(d, t, &s);
     } else if (strcmp(s.status, "created") != 0) {
         struct task_exit e;
-        exit_fill(&e, s.exit_code,
-                  exit_is_oom(s.exit_code, oom_time(d, t), s.finished_ns, s.oom_killed));
+        exit_judge_fill(
+            &e, s.exit_code,
+            exit_judge_is_oom(s.exit_code, oom_time(d, t), s.finished_ns, s.oom_killed));
         record(d, t, now.container_id, &e, s.finished_ns);
     }
     return 0;
@@ -176,7 +177,7 @@ static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigne
             check_within(d, all[i], EXIT_UNKNOWN_CODE, limit_us) < 0 && is_tracked(d, all[i]))
             all[left++] = all[i];
         else
-            task_unref(all[i]);
+            store_task_unref(all[i]);
     }
     return left;
 }
@@ -199,7 +200,7 @@ static void resync_work(void *arg) {
             break;
     }
     for (size_t i = 0; i < n; i++)
-        task_unref(all[i]);
+        store_task_unref(all[i]);
     free(all);
 }
 
@@ -247,7 +248,7 @@ static void check_work(void *arg) {
             break;
         wait = wait > EXIT_RETRY_MAX_US ? wait : wait * 2;
     }
-    task_unref(job->task);
+    store_task_unref(job->task);
     free(job);
 }
 
@@ -274,7 +275,7 @@ static void on_skipped(void *ctx, const char *container_id, const char *why) {
     AUTO_TASK struct task *t = container_id[0] ? store_get_container(d->store, container_id) : NULL;
     if (t) {
         exit_look_later(d, t);
-        exec_list_ask(d->execs, container_id);
+        task_exec_stream_ask(d->execs, container_id);
     }
 }
 
@@ -283,9 +284,9 @@ static void on_skipped(void *ctx, const char *container_id, const char *why) {
 static void on_exec_die(struct driver *d, const struct task *t, const struct docker_event *e) {
     const char *id = json_string_value(json_object_get(e->attributes, "execID"));
     if (store_look(t).exit_in_events && id && e->exit_code >= 0)
-        exec_list_died(d->execs, e->container_id, id, e->exit_code);
+        task_exec_stream_died(d->execs, e->container_id, id, e->exit_code);
     else
-        exec_list_ask(d->execs, e->container_id);
+        task_exec_stream_ask(d->execs, e->container_id);
 }
 
 /* Returns whether Docker has restarted the container, which then has another pid. The first start
@@ -308,7 +309,8 @@ static void on_die(struct driver *d, struct task *t, const struct docker_event *
         return;
     }
     struct task_exit exit;
-    exit_fill(&exit, e->exit_code, exit_is_oom(e->exit_code, oom_time(d, t), e->time_ns, false));
+    exit_judge_fill(&exit, e->exit_code,
+                    exit_judge_is_oom(e->exit_code, oom_time(d, t), e->time_ns, false));
     record(d, t, e->container_id, &exit, e->time_ns);
 }
 
@@ -334,8 +336,8 @@ const struct docker_events_ops exit_events_ops = {
     .disconnected = on_disconnected,
 };
 
-int driver_wait_task(struct driver *d, const char *task_id, struct task_waiter *w,
-                     struct task **ret_task, struct err *err) {
+int exit_wait(struct driver *d, const char *task_id, struct task_waiter *w, struct task **ret_task,
+              struct err *err) {
     struct task *t = store_get(d->store, task_id);
     if (!t)
         return client_not_found(err);

@@ -12,13 +12,13 @@
 /* A loaded dockerd reports an end some seconds late. */
 #define OOM_REASON_NS (30 * INT64_C(1000000000))
 
-bool exit_is_oom(int code, int64_t oom_ns, int64_t end_ns, bool docker_says) {
+bool exit_judge_is_oom(int code, int64_t oom_ns, int64_t end_ns, bool docker_says) {
     if (code == 0)
         return false;
     return oom_ns ? end_ns - oom_ns <= OOM_REASON_NS : docker_says;
 }
 
-void exit_fill(struct task_exit *ret, int code, bool oom) {
+void exit_judge_fill(struct task_exit *ret, int code, bool oom) {
     *ret = (struct task_exit){.code = code, .oom = oom};
     if (oom)
         snprintf(ret->err, sizeof(ret->err), "OOM Killed");

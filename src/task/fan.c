@@ -1,5 +1,5 @@
 /* A list of subscribers that all get what one module publishes; see fan.h for the rules. The
- * fingerprint, the task events and the stats use it. driver_unsubscribe() is here, too: it ends a
+ * fingerprint, the task events and the stats use it. fan_unsubscribe() is here, too: it ends a
  * subscription of any of them through its `close` callback. */
 #include "fan.h"
 
@@ -47,7 +47,7 @@ void fan_tell_locked(struct fan *f, const void *what) {
         sub->call(sub, what);
 }
 
-void driver_unsubscribe(struct driver_sub *sub) {
+void fan_unsubscribe(struct driver_sub *sub) {
     if (sub)
         sub->close(sub);
 }

@@ -362,8 +362,9 @@ static void call_listener(struct driver_sub *sub, const void *what) {
     ((void (*)(void *, const struct driver_fingerprint *))sub->on)(sub->ctx, what);
 }
 
-int driver_fingerprint(struct driver *d, void (*on)(void *ctx, const struct driver_fingerprint *f),
-                       void *ctx, struct driver_sub **ret, struct err *err) {
+int fingerprint_subscribe(struct driver *d,
+                          void (*on)(void *ctx, const struct driver_fingerprint *f), void *ctx,
+                          struct driver_sub **ret, struct err *err) {
     struct fingerprint *f = d->fingerprint;
     struct driver_sub *sub = fan_sub_new(&f->fan, call_listener, (void (*)(void))on, ctx);
     if (!sub)

@@ -42,7 +42,7 @@ int logs_retry_new(struct driver *d, struct logs_retry **ret) {
 static void lost_free(struct lost *x) {
     fd_close(x->fifos[0]);
     fd_close(x->fifos[1]);
-    task_unref(x->task);
+    store_task_unref(x->task);
     free(x);
 }
 

@@ -179,7 +179,7 @@ static int fill_network(const struct docker_pause *p, const char *hostname,
     if (r == 0 && !str_empty(hostname))
         r = kvs_set(&n.labels, "docker_sandbox_hostname", hostname);
     if (r < 0)
-        driver_network_done(&n);
+        networks_created_done(&n);
     else
         *ret = n;
     return r;
@@ -217,8 +217,8 @@ static int find_or_make(struct driver *d, const struct call *call, const char *a
     return r;
 }
 
-int driver_create_network(struct driver *d, const struct call *call, const char *alloc_id,
-                          const char *hostname, struct driver_network *ret, struct err *err) {
+int networks_create(struct driver *d, const struct call *call, const char *alloc_id,
+                    const char *hostname, struct driver_network *ret, struct err *err) {
     struct docker_pause pause = {0};
     int r = find_or_make(d, call, alloc_id, hostname, &pause, err);
     if (r < 0)
@@ -229,14 +229,14 @@ int driver_create_network(struct driver *d, const struct call *call, const char 
     return r < 0 ? err_oom(err) : 0;
 }
 
-void driver_network_done(struct driver_network *n) {
+void networks_created_done(struct driver_network *n) {
     free(n->path);
     kvs_done(&n->labels);
     *n = (struct driver_network){0};
 }
 
-int driver_destroy_network(struct driver *d, const struct call *call, const char *alloc_id,
-                           const char *container_id, struct err *err) {
+int networks_destroy(struct driver *d, const struct call *call, const char *alloc_id,
+                     const char *container_id, struct err *err) {
     struct call within = call_within(call, d->timeout_slow_us);
     struct docker_pause gone;
     int r = docker_pause_destroy(d->docker, &within, alloc_id, container_id, &gone, err);

@@ -28,7 +28,7 @@ static int running_tasks(struct driver *d, struct task ***ret, size_t *ret_n) {
         if (store_look((*ret)[i]).phase == TASK_RUNNING)
             (*ret)[n++] = (*ret)[i];
         else
-            task_unref((*ret)[i]);
+            store_task_unref((*ret)[i]);
     }
     *ret_n = r == 0 ? n : 0;
     return r;
@@ -68,7 +68,7 @@ static void call_the_roll(struct driver *d) {
         if (r == 0 && !is_as_listed(d, ids, tasks[i]) && exit_check(d, tasks[i], -1) < 0)
             log_debug("exit", LOG_KV("task_id", tasks[i]->id),
                       "its container cannot be inspected, retrying");
-        task_unref(tasks[i]);
+        store_task_unref(tasks[i]);
     }
     free(tasks);
 }

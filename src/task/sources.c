@@ -143,7 +143,7 @@ static bool is_used(struct driver *d, const char *container, const struct task *
     for (size_t i = 0; i < n; i++) {
         AUTO_FREE char *name = all[i] == except ? NULL : container_of(all[i]);
         used |= all[i] != except && (!name || strcmp(name, container) == 0);
-        task_unref(all[i]);
+        store_task_unref(all[i]);
     }
     free(all);
     return used;

@@ -118,14 +118,14 @@ struct task *store_get_container(struct store *s, const char *container_id) {
     return found;
 }
 
-struct task *task_ref(struct task *t) {
+struct task *store_task_ref(struct task *t) {
     pthread_mutex_lock(&t->store->lock);
     t->refs++;
     pthread_mutex_unlock(&t->store->lock);
     return t;
 }
 
-void task_unref(struct task *t) {
+void store_task_unref(struct task *t) {
     if (!t)
         return;
     pthread_mutex_lock(&t->store->lock);
@@ -163,7 +163,7 @@ void store_remove(struct store *s, struct task *t) {
     pthread_mutex_unlock(&s->lock);
     tell_waiters(waiters, &exit);
     if (was_in)
-        task_unref(t);
+        store_task_unref(t);
 }
 
 int store_all(struct store *s, struct task ***ret, size_t *ret_n) {

@@ -1,10 +1,10 @@
-/* DestroyTask and InspectTask.
+/* DestroyTask.
  *
- * DestroyTask ends the container when it runs (only with force), delivers the last log lines,
+ * It ends the container when it runs (only with force), delivers the last log lines,
  * removes the container, and drops everything that the driver knows of the task. An unknown task is
  * success, because Nomad sends DestroyTask after each end. A container that cannot be removed is no
  * error, because Nomad could not do anything about it; removals.c removes it later. What a client
- * expects of both calls is in docs/internals/nomad-host.md, Life of a task. */
+ * expects of the call is in docs/internals/nomad-host.md, Life of a task. */
 #include "driver_priv.h"
 
 #include "paddock/clock.h"
@@ -16,8 +16,6 @@
  * that takes nothing. When Docker has not sent the lines, it waits as long as for any answer of
  * Docker: a dockerd that was just started reads its whole files again. */
 #define DESTROY_READER_US (3 * US_PER_SEC)
-
-/* ---- DestroyTask ---- */
 
 static int end_by_force(struct driver *d, const struct call *call, struct task *t,
                         struct err *err) {
@@ -54,8 +52,8 @@ static bool clean_up(struct driver *d, const struct call *call, struct task *t, 
     return remove;
 }
 
-int driver_destroy_task(struct driver *d, const struct call *call, const char *task_id, bool force,
-                        struct err *err) {
+int task_destroy(struct driver *d, const struct call *call, const char *task_id, bool force,
+                 struct err *err) {
     AUTO_TASK struct task *t = store_get(d->store, task_id);
     if (!t)
         return 0;
@@ -84,32 +82,9 @@ int driver_destroy_task(struct driver *d, const struct call *call, const char *t
         sources_leave(d, t); /* a kept container can be started by hand and needs its mounts */
     if (now.image_id[0])
         image_users_release(d->images, now.image_id, task_id);
-    stats_task_ended(d->stats, task_id);
+    task_stats_ended(d->stats, task_id);
     exit_task_leaves(d, t);
     if (left) /* it belongs to no task now */
         removals_add(d->removals, now.container_id);
     return 0;
-}
-
-/* ---- InspectTask ---- */
-
-int driver_inspect_task(struct driver *d, const char *task_id, struct driver_inspect *ret,
-                        struct err *err) {
-    AUTO_TASK struct task *t = store_get(d->store, task_id);
-    if (!t)
-        return client_not_found(err);
-    struct driver_inspect i = {.look = store_look(t), .name = strdup(t->name)};
-    int r = i.name ? store_ports(t, &i.port_map) : -ENOMEM;
-    if (r < 0) {
-        driver_inspect_done(&i);
-        return err_oom(err);
-    }
-    *ret = i;
-    return 0;
-}
-
-void driver_inspect_done(struct driver_inspect *i) {
-    free(i->name);
-    kvs_done(&i->port_map);
-    *i = (struct driver_inspect){0};
 }

@@ -3,7 +3,7 @@
  * the timeout, and waits until the exec has really ended. */
 #include "driver_priv.h"
 
-#include "exec_common.h"
+#include "exec.h"
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 
@@ -82,9 +82,9 @@ static int run_exec(struct driver *d, const struct call *call, const char *conta
                  : 0;
 }
 
-int driver_exec_task(struct driver *d, const struct call *call, const char *task_id,
-                     const char *const *argv, int64_t timeout_us, struct driver_exec_result *ret,
-                     struct err *err) {
+int task_exec(struct driver *d, const struct call *call, const char *task_id,
+              const char *const *argv, int64_t timeout_us, struct driver_exec_result *ret,
+              struct err *err) {
     if (!argv[0])
         return err_set(err, ERR_INVALID, EINVAL, "cmd is required, but was empty");
     AUTO_TASK struct task *t = store_get(d->store, task_id);
@@ -112,13 +112,13 @@ int driver_exec_task(struct driver *d, const struct call *call, const char *task
     }
     if (r == 0)
         *ret = TAKE_STRUCT(result);
-    driver_exec_result_done(&result);
+    task_exec_result_done(&result);
     buf_done(&x.out);
     buf_done(&x.err);
     return r;
 }
 
-void driver_exec_result_done(struct driver_exec_result *r) {
+void task_exec_result_done(struct driver_exec_result *r) {
     free(r->out);
     free(r->err);
     *r = (struct driver_exec_result){0};

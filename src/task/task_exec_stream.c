@@ -9,11 +9,11 @@
  *   reader takes nothing does not count.
  *
  * Locks: `lock` guards what other threads hand in, and is never held during a callback. `told` is
- * held during the callbacks of the client, so that driver_exec_close() can promise that none
+ * held during the callbacks of the client, so that task_exec_stream_close() can promise that none
  * comes afterwards. */
 #include "driver_priv.h"
 
-#include "exec_common.h"
+#include "exec.h"
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
@@ -71,7 +71,7 @@ struct exec_list {
     struct driver_exec *first;
 };
 
-int exec_list_new(struct driver *d, struct exec_list **ret) {
+int task_exec_stream_list_new(struct driver *d, struct exec_list **ret) {
     struct exec_list *x = calloc(1, sizeof(*x));
     if (!x)
         return -ENOMEM;
@@ -81,7 +81,7 @@ int exec_list_new(struct driver *d, struct exec_list **ret) {
     return 0;
 }
 
-void exec_list_free(struct exec_list *x) {
+void task_exec_stream_list_free(struct exec_list *x) {
     if (x) {
         pthread_mutex_destroy(&x->lock);
         free(x);
@@ -371,9 +371,9 @@ static void attach_posted(void *arg) {
     exec_unref(x);
 }
 
-int driver_exec_open(struct driver *d, const struct call *call, const char *task_id,
-                     const char *const *argv, bool tty, const struct driver_exec_ops *ops,
-                     void *ctx, struct driver_exec **ret, struct err *err) {
+int task_exec_stream_open(struct driver *d, const struct call *call, const char *task_id,
+                          const char *const *argv, bool tty, const struct driver_exec_ops *ops,
+                          void *ctx, struct driver_exec **ret, struct err *err) {
     if (!argv[0])
         return err_set(err, ERR_INVALID, EINVAL, "command is required but was empty");
     AUTO_TASK struct task *t = store_get(d->store, task_id);
@@ -422,7 +422,7 @@ static void ask_posted(void *arg) {
     exec_unref(x);
 }
 
-void exec_list_ask(struct exec_list *l, const char *container_id) {
+void task_exec_stream_ask(struct exec_list *l, const char *container_id) {
     pthread_mutex_lock(&l->lock);
     for (struct driver_exec *x = l->first; x; x = x->next)
         if (strcmp(x->container_id, container_id) == 0)
@@ -430,7 +430,8 @@ void exec_list_ask(struct exec_list *l, const char *container_id) {
     pthread_mutex_unlock(&l->lock);
 }
 
-void exec_list_died(struct exec_list *l, const char *container_id, const char *exec_id, int code) {
+void task_exec_stream_died(struct exec_list *l, const char *container_id, const char *exec_id,
+                           int code) {
     pthread_mutex_lock(&l->lock);
     struct driver_exec *x = l->first;
     while (x && (strcmp(x->id, exec_id) != 0 || strcmp(x->container_id, container_id) != 0))
@@ -456,7 +457,7 @@ static void flush_posted(void *arg) {
     exec_unref(x);
 }
 
-int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) {
+int task_exec_stream_stdin(struct driver_exec *x, const char *data, size_t len) {
     pthread_mutex_lock(&x->lock);
     int r = 0;
     if (x->in.len >= EXEC_STDIN_MAX)
@@ -469,7 +470,7 @@ int driver_exec_stdin(struct driver_exec *x, const char *data, size_t len) {
     return r;
 }
 
-void driver_exec_stdin_close(struct driver_exec *x) {
+void task_exec_stream_stdin_close(struct driver_exec *x) {
     pthread_mutex_lock(&x->lock);
     x->in_close = true;
     pthread_mutex_unlock(&x->lock);
@@ -495,7 +496,7 @@ static void resize_work(void *arg) {
     exec_unref(x);
 }
 
-void driver_exec_resize(struct driver_exec *x, unsigned height, unsigned width) {
+void task_exec_stream_resize(struct driver_exec *x, unsigned height, unsigned width) {
     pthread_mutex_lock(&x->lock);
     x->height = height;
     x->width = width;
@@ -524,7 +525,7 @@ static void resume_posted(void *arg) {
     exec_unref(x);
 }
 
-void driver_exec_resume(struct driver_exec *x) {
+void task_exec_stream_resume(struct driver_exec *x) {
     post(x, resume_posted);
 }
 
@@ -537,11 +538,11 @@ static void close_posted(void *arg) {
     exec_unref(x); /* the reference of this post */
 }
 
-void driver_exec_close(struct driver_exec *x) {
+void task_exec_stream_close(struct driver_exec *x) {
     pthread_mutex_lock(&x->told);
     x->closed = true;
     pthread_mutex_unlock(&x->told);
     list_remove(x);
     post(x, close_posted);
-    exec_unref(x); /* the reference of driver_exec_open() */
+    exec_unref(x); /* the reference of task_exec_stream_open() */
 }

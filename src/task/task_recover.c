@@ -219,14 +219,14 @@ static int recover(struct driver *d, const struct call *call, const struct task_
             exit_task_leaves(d, t);
         }
     }
-    task_unref(t);
+    store_task_unref(t);
     task_state_done(&state);
     return r;
 }
 
 /* The recoveries of one task run one after the other. The second finds the result of the first. */
-int driver_recover_task(struct driver *d, const struct call *call, const struct task_config *task,
-                        const void *data, size_t len, struct err *err) {
+int task_recover(struct driver *d, const struct call *call, const struct task_config *task,
+                 const void *data, size_t len, struct err *err) {
     struct recovery mine = {.task_id = task->id};
     int r;
     while (!enter(d, &mine)) {

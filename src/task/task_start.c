@@ -72,7 +72,7 @@ static void start_done(struct start *s) {
     json_decref(s->inspect);
     fd_close(s->fifos[0]);
     fd_close(s->fifos[1]);
-    task_unref(s->task);
+    store_task_unref(s->task);
 }
 
 static struct call slow_call(const struct start *s) {
@@ -759,8 +759,8 @@ static int run(struct start *s, struct driver_started *ret, struct err *err) {
     return r;
 }
 
-int driver_start_task(struct driver *d, const struct call *call, const struct task_config *config,
-                      struct driver_started *ret, struct err *err) {
+int task_start(struct driver *d, const struct call *call, const struct task_config *config,
+               struct driver_started *ret, struct err *err) {
     AUTO_CONFIG struct config_snapshot *plugin = client_config_get(d);
     struct start s = {.d = d,
                       .call = call,
@@ -788,18 +788,18 @@ int driver_start_task(struct driver *d, const struct call *call, const struct ta
             *ret = TAKE_STRUCT(result);
         }
     }
-    driver_started_done(&result);
+    task_start_done(&result);
     start_done(&s);
     return r;
 }
 
-void driver_started_told(struct driver *d, struct driver_started *s) {
+void task_start_told(struct driver *d, struct driver_started *s) {
     AUTO_TASK struct task *t = TAKE_PTR(s->task);
     logs_begin(d, t);
 }
 
-void driver_started_done(struct driver_started *s) {
-    task_unref(s->task);
+void task_start_done(struct driver_started *s) {
+    store_task_unref(s->task);
     free(s->state);
     kvs_done(&s->port_map);
     *s = (struct driver_started){0};

@@ -37,7 +37,7 @@ struct stats_stream {
     struct cgroup_usage last;
 };
 
-int stats_new(struct driver *d, struct stats_list **ret) {
+int task_stats_list_new(struct driver *d, struct stats_list **ret) {
     struct stats_list *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
@@ -47,7 +47,7 @@ int stats_new(struct driver *d, struct stats_list **ret) {
     return 0;
 }
 
-void stats_free(struct stats_list *s) {
+void task_stats_list_free(struct stats_list *s) {
     if (!s)
         return;
     loop_timer_del(s->timer);
@@ -223,7 +223,8 @@ static void docker_work(void *arg) {
     struct stats_stream *x;
     pthread_mutex_lock(&s->fan.lock);
     while ((x = next_asked(s)) && !atomic_load(&s->d->ending)) {
-        AUTO_TASK struct task *t = task_ref(x->task); /* the stream may close during the request */
+        AUTO_TASK struct task *t =
+            store_task_ref(x->task); /* the stream may close during the request */
         pthread_mutex_unlock(&s->fan.lock);
         const struct task_look now = store_look(t);
         struct call call = call_within(NULL, s->d->timeout_us);
@@ -290,19 +291,19 @@ static void close_stream(struct driver_sub *sub) {
     struct stats_stream *x = (struct stats_stream *)sub;
     fan_remove(sub);
     close_files(x);
-    task_unref(x->task);
+    store_task_unref(x->task);
     free(x);
 }
 
-int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us,
-                      void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
-                      struct driver_sub **ret, struct err *err) {
+int task_stats(struct driver *d, const char *task_id, int64_t interval_us,
+               void (*on)(void *ctx, const struct driver_stats *s), void *ctx,
+               struct driver_sub **ret, struct err *err) {
     struct task *t = store_get(d->store, task_id);
     if (!t)
         return client_not_found(err);
     struct stats_stream *x = calloc(1, sizeof(*x));
     if (!x) {
-        task_unref(t);
+        store_task_unref(t);
         return err_oom(err);
     }
     uint64_t interval = interval_us > 0 ? (uint64_t)interval_us : US_PER_SEC;
@@ -322,7 +323,7 @@ int driver_task_stats(struct driver *d, const char *task_id, int64_t interval_us
     return 0;
 }
 
-void stats_task_ended(struct stats_list *s, const char *task_id) {
+void task_stats_ended(struct stats_list *s, const char *task_id) {
     pthread_mutex_lock(&s->fan.lock);
     for (struct driver_sub *sub = s->fan.first; sub; sub = sub->next) {
         struct stats_stream *x = (struct stats_stream *)sub;

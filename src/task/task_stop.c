@@ -1,9 +1,9 @@
-/* StopTask and SignalTask.
+/* StopTask.
  *
- * StopTask without a kill_signal is one POST /stop. Docker then sends the container's own stop
- * signal, waits for the task's kill_timeout and sends SIGKILL, even when this process has ended by
- * then. StopTask with a kill_signal sends that signal, waits, and sends SIGKILL. Neither holds a
- * thread: the requests and the one timer belong to the streams thread.
+ * Without a kill_signal it is one POST /stop. Docker then sends the container's own stop signal,
+ * waits for the task's kill_timeout and sends SIGKILL, even when this process has ended by then.
+ * With a kill_signal it sends that signal, waits, and sends SIGKILL. No thread is held while a stop
+ * waits: the requests and the one timer belong to the streams thread.
  *
  * Success means that the task's end is recorded, or that the task is unknown, because Nomad then
  * waits for WaitTask's answer. Docker's answer alone is not enough: after it the container is
@@ -13,9 +13,7 @@
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 #include "paddock/log.h"
-#include "paddock/parse.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,7 +41,7 @@ struct stop_list {
 
 static void on_timer(void *arg);
 
-int stop_list_new(struct driver *d, struct stop_list **ret) {
+int task_stop_list_new(struct driver *d, struct stop_list **ret) {
     struct stop_list *l = calloc(1, sizeof(*l));
     if (!l)
         return -ENOMEM;
@@ -53,7 +51,7 @@ int stop_list_new(struct driver *d, struct stop_list **ret) {
     return 0;
 }
 
-void stop_list_free(struct stop_list *l) {
+void task_stop_list_free(struct stop_list *l) {
     if (!l)
         return;
     for (struct stop_request *q = l->requests, *next; q; q = next) {
@@ -67,19 +65,6 @@ void stop_list_free(struct stop_list *l) {
 }
 
 #define STOP_WAITS 1
-
-/* Checks @name and writes the text that is sent to Docker. That is @name itself, except for a
- * real-time signal: Docker knows only half of their names, but all of their numbers. */
-static int signal_for_docker(const char *name, char ret[DRIVER_SIGNAL_MAX], struct err *err) {
-    int n;
-    if (parse_signal(name, &n) < 0)
-        return err_set(err, ERR_INVALID, EINVAL, "signal: \"%s\" is not a signal", name);
-    if (n >= SIGRTMIN)
-        snprintf(ret, DRIVER_SIGNAL_MAX, "%d", n);
-    else
-        snprintf(ret, DRIVER_SIGNAL_MAX, "%s", name);
-    return 0;
-}
 
 /* ---- requests ----
  * All functions run on the streams thread, under the list's lock. */
@@ -300,7 +285,7 @@ static bool take(struct stop_list *l, struct driver_stop *s) {
     return taken;
 }
 
-void driver_stop_cancel(struct driver_stop *s) {
+void task_stop_cancel(struct driver_stop *s) {
     struct stop_list *l = s->driver->stops;
     if (!take(l, s))
         return;
@@ -310,8 +295,8 @@ void driver_stop_cancel(struct driver_stop *s) {
     s->ended(s->ctx, err_set(&err, ERR_PLAIN, ECANCELED, "the stop was cancelled"), &err);
 }
 
-void driver_stop_done(struct driver_stop *s) {
-    task_unref(TAKE_PTR(s->task));
+void task_stop_done(struct driver_stop *s) {
+    store_task_unref(TAKE_PTR(s->task));
 }
 
 /* ---- StopTask ---- */
@@ -319,7 +304,7 @@ void driver_stop_done(struct driver_stop *s) {
 /* Returns STOP_WAITS, 0 when there is nothing to stop, or -errno. */
 static int begin(struct driver_stop *s, const char *signal, struct err *err) {
     struct stop_list *l = s->driver->stops;
-    int r = str_empty(signal) ? 0 : signal_for_docker(signal, s->signal, err);
+    int r = str_empty(signal) ? 0 : task_signal_for_docker(signal, s->signal, err);
     if (r < 0)
         return r;
     const struct task_look now = store_look(s->task);
@@ -339,8 +324,8 @@ static int begin(struct driver_stop *s, const char *signal, struct err *err) {
     return STOP_WAITS;
 }
 
-void driver_stop_task(struct driver *d, const struct call *call, const char *task_id,
-                      int64_t timeout_us, const char *signal, struct driver_stop *s) {
+void task_stop(struct driver *d, const struct call *call, const char *task_id, int64_t timeout_us,
+               const char *signal, struct driver_stop *s) {
     struct err err = {0};
     s->driver = d;
     s->call = *call;
@@ -349,23 +334,4 @@ void driver_stop_task(struct driver *d, const struct call *call, const char *tas
     int r = s->task ? begin(s, signal, &err) : 0;
     if (r != STOP_WAITS)
         s->ended(s->ctx, r, &err);
-}
-
-/* ---- SignalTask ---- */
-
-int driver_signal_task(struct driver *d, const struct call *call, const char *task_id,
-                       const char *signal, struct err *err) {
-    AUTO_TASK struct task *t = store_get(d->store, task_id);
-    if (!t)
-        return client_not_found(err);
-    char sent[DRIVER_SIGNAL_MAX];
-    int r = signal_for_docker(signal, sent, err);
-    if (r < 0)
-        return r;
-    struct call within = call_within(call, d->timeout_us);
-    struct task_look now = store_look(t);
-    if (!now.container_id[0])
-        return err_set(err, ERR_PLAIN, ESRCH, "task %s is still being started", task_id);
-    r = docker_container_kill(d->docker, &within, now.container_id, sent, err);
-    return err_wrap(err, r, "Failed to signal task %s", task_id);
 }

@@ -216,9 +216,9 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
     struct driver_started started = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct err err = {0};
-    if (driver_start_task(w->d, &call, c, &started, &err) < 0)
+    if (task_start(w->d, &call, c, &started, &err) < 0)
         fail_msg("StartTask: %s", err.text);
-    driver_started_told(w->d, &started);
+    task_start_told(w->d, &started);
     struct task_look look = world_look(w, c->id);
     char request[128];
     snprintf(request, sizeof(request), "GET /containers/%s/logs", look.container_id);
@@ -227,7 +227,7 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
     if (ret)
         *ret = started;
     else
-        driver_started_done(&started);
+        task_start_done(&started);
 }
 
 int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, bool run) {
@@ -243,7 +243,7 @@ int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, 
 
 int world_web_teardown(void **state) {
     struct world_web *x = *state;
-    driver_started_done(&x->started);
+    task_start_done(&x->started);
     world_done(&x->w);
     task_config_done(&x->task);
     free(x);
@@ -262,9 +262,9 @@ unsigned world_containers(const struct world *w) {
 
 struct task_look world_look(struct world *w, const char *task_id) {
     struct driver_inspect i = {0};
-    assert_int_equal(driver_inspect_task(w->d, task_id, &i, NULL), 0);
+    assert_int_equal(task_inspect(w->d, task_id, &i, NULL), 0);
     struct task_look look = i.look;
-    driver_inspect_done(&i);
+    task_inspect_done(&i);
     return look;
 }
 
@@ -297,7 +297,7 @@ struct task_exit world_wait(struct world *w, const char *task_id) {
     seen = (struct end_seen){.lock = PTHREAD_MUTEX_INITIALIZER};
     waiter = (struct task_waiter){.done = on_end, .ctx = &seen};
     AUTO_TASK struct task *t = NULL;
-    assert_int_equal(driver_wait_task(w->d, task_id, &waiter, &t, NULL), 0);
+    assert_int_equal(exit_wait(w->d, task_id, &waiter, &t, NULL), 0);
     world_until(has_ended, &seen, "the task's end");
     return seen.exit;
 }

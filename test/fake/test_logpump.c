@@ -223,7 +223,7 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
     reader_until(&out, "00000599 ");
     assert_int_equal(world_pump(&x->w), pump);
     world_driver_new(&x->w, "{}");
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
     assert_int_equal(world_pump(&x->w), pump); /* found, not started anew */
     world_pump_kill(&x->w);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
@@ -232,7 +232,7 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
     reader_until_eof(&out);
     assert_int_equal(pump_world_count(&out), 900);
     reader_done(&out);
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 
@@ -255,14 +255,14 @@ static void test_recover__delivered_before_the_crash__not_told_again(void **stat
     world_pump_kill(&x->w);
     world_driver_new(&x->w, "{}");
     reader_start(&out, two.stdout_path);
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
     assert_int_equal(world_wait(&x->w, two.id).code, 3);
     reader_until_eof(&out);
     assert_int_equal(pump_world_count(&out), 0);
     reader_done(&out);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, two.id, false, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, two.id, false, NULL), 0);
     assert_int_equal(world_positions(&x->w), 1); /* the fixture's own task */
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 
@@ -288,13 +288,13 @@ static void test_recover__ended_and_no_position__not_sent_again(void **state) {
     world_exit(&x->w, &two, 3);
     world_driver_new(&x->w, "{}");
     reader_start(&out, two.stdout_path);
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
     assert_int_equal(world_wait(&x->w, two.id).code, 3);
     reader_until_eof(&out);
     AUTO_FREE char *text = reader_text(&out, NULL);
     assert_string_equal(text, "");
     reader_done(&out);
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 
@@ -327,13 +327,13 @@ static void test_logs__position_of_other_layout__goes_on_after_it(void **state) 
     fake_control(&x->w.fake, "POST", "print/two-a1", "three\n", NULL, 0);
     world_driver_new(&x->w, "{}");
     struct err err = {0};
-    if (driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, &err) < 0)
+    if (task_recover(x->w.d, &call, &two, s.state, s.state_len, &err) < 0)
         fail_msg("RecoverTask: %s", err.text);
     reader_until(&out, "three\n");
     AUTO_FREE char *text = reader_text(&out, NULL);
     assert_string_equal(text, "one\ntwo\nthree\n");
     reader_done(&out);
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 
@@ -378,7 +378,7 @@ static void test_logs__nobody_reads_at_the_end__closed_at_deadline(void **state)
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     uint64_t before = clock_now_us();
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, false, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, false, NULL), 0);
     assert_true(clock_now_us() - before < 8 * US_PER_SEC);
     char byte; /* no writer is left, and what the FIFO held went with the last of them */
     AUTO_FD int fd = open(x->task.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

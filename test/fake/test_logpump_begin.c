@@ -81,7 +81,7 @@ static void unheard_start(struct pump_world *x, struct unheard *u) {
     *u = (struct unheard){0};
     world_task(&x->w, &u->task, "two", PUMP_WORLD_RUNS);
     reader_start(&u->out, u->task.stdout_path);
-    assert_int_equal(driver_start_task(x->w.d, &call, &u->task, &u->started, NULL), 0);
+    assert_int_equal(task_start(x->w.d, &call, &u->task, &u->started, NULL), 0);
 }
 
 /* With so many lines on stdout when it has ended. */
@@ -93,7 +93,7 @@ static void unheard_end(struct pump_world *x, struct unheard *u, unsigned lines)
 }
 
 static void unheard_done(struct unheard *u) {
-    driver_started_done(&u->started);
+    task_start_done(&u->started);
     reader_done(&u->out);
     task_config_done(&u->task);
 }
@@ -107,8 +107,8 @@ static void test_logs__ended_before_the_begin__delivered_and_closed(void **state
     unheard_start(x, &u);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
     unheard_end(x, &u, 30);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, u.task.id, false, NULL), 0);
-    driver_started_told(x->w.d, &u.started);
+    assert_int_equal(task_destroy(x->w.d, &call, u.task.id, false, NULL), 0);
+    task_start_told(x->w.d, &u.started);
     assert_int_equal(world_positions(&x->w), 1); /* the fixture's own task */
     unheard_done(&u);
 }
@@ -119,12 +119,12 @@ static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     struct unheard u;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     unheard_start(x, &u);
-    task_unref(TAKE_PTR(u.started.task));
+    store_task_unref(TAKE_PTR(u.started.task));
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
     world_driver_free(&x->w);
     world_driver_new(&x->w, "{}");
     assert_int_equal(
-        driver_recover_task(x->w.d, &call, &u.task, u.started.state, u.started.state_len, NULL), 0);
+        task_recover(x->w.d, &call, &u.task, u.started.state, u.started.state_len, NULL), 0);
     unheard_end(x, &u, 30);
     unheard_done(&u);
 }
@@ -151,7 +151,7 @@ static void test_begin__asked_too_early__asked_at_once(void **state) {
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
     uint64_t begun = clock_now_us();
-    driver_started_told(x->w.d, &u.started);
+    task_start_told(x->w.d, &u.started);
     reader_until(&u.out, "hello\n");
     assert_true(clock_now_us() - begun < 1200 * US_PER_MS); /* its own next question: 1.6 s */
     unheard_done(&u);
@@ -171,7 +171,7 @@ static void test_logs__fifo_is_a_link__refused(void **state) {
     assert_int_equal(mkfifo(target, 0600), 0);
     assert_int_equal(unlink(two.stdout_path), 0);
     assert_int_equal(symlink(target, two.stdout_path), 0);
-    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, &err), -ELOOP);
+    assert_int_equal(task_start(x->w.d, &call, &two, &s, &err), -ELOOP);
     assert_non_null(strstr(err.text, "log FIFO"));
     task_config_done(&two);
 }
@@ -192,7 +192,7 @@ static void test_logs__fifos_folder_is_a_link__refused(void **state) {
     assert_int_equal(symlink(folder, link), 0);
     free(two.stdout_path);
     assert_true(asprintf(&two.stdout_path, "%s%s", link, fifo) > 0);
-    assert_true(driver_start_task(x->w.d, &call, &two, &s, &err) < 0);
+    assert_true(task_start(x->w.d, &call, &two, &s, &err) < 0);
     assert_non_null(strstr(err.text, "log FIFO"));
     task_config_done(&two);
 }
@@ -206,7 +206,7 @@ static void test_logs__fifo_is_a_file__refused(void **state) {
     assert_int_equal(unlink(two.stdout_path), 0);
     int fd = open(two.stdout_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     close(fd);
-    assert_int_equal(driver_start_task(x->w.d, &call, &two, &s, NULL), -EINVAL);
+    assert_int_equal(task_start(x->w.d, &call, &two, &s, NULL), -EINVAL);
     task_config_done(&two);
 }
 
@@ -267,12 +267,12 @@ static void test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on(void 
     assert_int_equal(mkfifo(two.stdout_path, 0600), 0);
     reader_start(&out, two.stdout_path);
     world_driver_new(&x->w, "{}");
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
     assert_int_equal(world_pump(&x->w), pump);
     reader_until(&out, "\n00002999 ");
     reader_done(&out);
     reader_done(&err);
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 

@@ -88,10 +88,10 @@ static void test_pump__met_by_the_next_plugin__has_its_mask(void **state) {
     world_driver_free(&x->w);
     assert_int_equal(affinity_set_all(narrow.pid, &narrow.mask), 0);
     world_driver_new(&x->w, "{}");
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
     world_until(all_have_mask, &wide, "the mask of the next plugin");
     assert_int_equal(world_pump(&x->w), wide.pid);
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 

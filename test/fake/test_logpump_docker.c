@@ -161,7 +161,7 @@ static void test_destroy__docker_away_for_a_while__delivered(void **state) {
     fake_rules(&x->w.fake, "GET /containers/*/logs times=16 drop\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     pump_world_lines(x, 4000, 200);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     reader_until_eof(&x->out);
     reader_until_eof(&x->err);
     assert_int_equal(pump_world_count(&x->out), 3000);

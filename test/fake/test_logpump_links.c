@@ -36,7 +36,7 @@ static int teardown(void **state) {
     struct fixture *x = *state;
     reader_done(&x->victim);
     reader_done(&x->witness);
-    driver_started_done(&x->started);
+    task_start_done(&x->started);
     world_done(&x->w);
     task_config_done(&x->task);
     task_config_done(&x->other);
@@ -100,8 +100,7 @@ static void test_recover__allocs_folder_is_a_link__not_followed(void **state) {
     world_driver_free(&x->w);
     swap(x, "mv alloc away && ln -s ../a2/alloc alloc");
     world_driver_new(&x->w, "{}");
-    if (driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) <
-        0)
+    if (task_recover(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) < 0)
         fail_msg("RecoverTask: %s", err.text);
     world_run(&x->w, &x->other, NULL);
     print(x, &x->task, "secret\n");

@@ -127,7 +127,7 @@ static void test_pump__file_not_readable_any_more__api_and_gap(void **state) {
     reader_until(&x->out, "after\n");
     AUTO_FREE char *text = reader_text(&x->out, NULL);
     assert_string_equal(text, "by an earlier pump\nafter\n");
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 /* ---- damage to a position file ---- */
@@ -211,7 +211,7 @@ static void test_pump__position_damaged__reported_and_goes_on(void **state) {
     strcat(want, "after\n");
     AUTO_FREE char *text = reader_text(&x->out, NULL);
     assert_string_equal(text, want);
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -41,7 +41,7 @@ static void test_pump__last_task_gone__ends_and_its_folder_goes(void **state) {
     pump_world_read(x);
     pid_t pump = world_pump(&x->w);
     assert_true(pump > 1);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     world_driver_free(&x->w);
     uint64_t before = clock_now_us();
     world_until(pump_world_has_ended, &pump, "the pump's end");
@@ -54,7 +54,7 @@ static void test_pump__last_task_gone__ends_and_its_folder_goes(void **state) {
 static void test_pump__killed_and_last_task_gone__folder_goes_with_plugin(void **state) {
     struct pump_world *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     pid_t pump = world_pump(&x->w);
     world_pump_kill(&x->w);
     world_until(pump_world_has_ended, &pump, "the pump's end");
@@ -90,12 +90,12 @@ static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **sta
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_control(&x->w.fake, "POST", "print/two-a1", "three\n", NULL, 0);
     world_driver_new(&x->w, "{}");
-    assert_int_equal(driver_recover_task(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
     reader_until(&out, "three\n");
     AUTO_FREE char *text = reader_text(&out, NULL);
     assert_string_equal(text, "one\ntwo\nthree\n");
     reader_done(&out);
-    driver_started_done(&s);
+    task_start_done(&s);
     task_config_done(&two);
 }
 
@@ -160,7 +160,7 @@ static void test_pump__folder_removed__made_again(void **state) {
     struct call call = call_within(NULL, WORLD_WAIT_US);
     char command[512];
     pid_t lost = world_pump(&x->w);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     assert_true(snprintf(command, sizeof(command), "rm -r %s/docker-*", x->w.run_dir) > 0);
     assert_int_equal(system(command), 0);
     world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
@@ -287,10 +287,10 @@ static void *begin_thread(void *arg) {
     struct beginner *b = arg;
     struct driver_started s = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
-    int r = driver_start_task(b->x->w.d, &call, &b->task, &s, NULL);
+    int r = task_start(b->x->w.d, &call, &b->task, &s, NULL);
     if (r == 0)
-        driver_started_told(b->x->w.d, &s);
-    driver_started_done(&s);
+        task_start_told(b->x->w.d, &s);
+    task_start_done(&s);
     return r < 0 ? b : NULL;
 }
 
@@ -307,7 +307,7 @@ static void test_pump__many_begin_at_once__one_process(void **state) {
     static struct beginner many[16];
     struct call call = call_within(NULL, WORLD_WAIT_US);
     pid_t pump = world_pump(&x->w);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     world_driver_free(&x->w);
     world_until(pump_world_has_ended, &pump, "the pump's end");
     while (waitpid(-1, NULL, WNOHANG) > 0) { /* pumps of drivers that are gone */
@@ -348,7 +348,7 @@ static void test_logs__position_file_cannot_be_made__recoverable(void **state) {
     snprintf(inside, sizeof(inside), "%s/kept", path);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(mkdir(inside, 0700), 0);
-    assert_true(driver_start_task(x->w.d, &call, &two, &s, &err) < 0);
+    assert_true(task_start(x->w.d, &call, &two, &s, &err) < 0);
     assert_int_equal(err.cls, ERR_RECOVERABLE);
     assert_int_equal(rmdir(inside), 0);
     assert_int_equal(rmdir(path), 0);
@@ -431,7 +431,7 @@ static void test_pump__hundred_tasks__few_fds_little_memory(void **state) {
     assert_true(kb <= 64 * N || WORLD_SANITIZED);
     for (int i = 0; i < N; i++) {
         struct call call = call_within(NULL, WORLD_WAIT_US);
-        assert_int_equal(driver_destroy_task(x->w.d, &call, many[i].id, true, NULL), 0);
+        assert_int_equal(task_destroy(x->w.d, &call, many[i].id, true, NULL), 0);
         task_config_done(&many[i]);
     }
     /* Three a task and no more; libcurl keeps two connections for what comes next. */

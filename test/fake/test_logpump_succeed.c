@@ -35,8 +35,7 @@ static void recovery_start(struct pump_world *x, struct recovery *u) {
 static void recovery_recover(struct pump_world *x, struct recovery *u) {
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct err err = {0};
-    if (driver_recover_task(x->w.d, &call, &u->task, u->started.state, u->started.state_len, &err) <
-        0)
+    if (task_recover(x->w.d, &call, &u->task, u->started.state, u->started.state_len, &err) < 0)
         fail_msg("RecoverTask: %s", err.text);
 }
 
@@ -49,7 +48,7 @@ static void recovery_end(struct pump_world *x, struct recovery *u) {
     reader_until_eof(&u->out);
     assert_int_equal(pump_world_count(&u->out), 600);
     reader_done(&u->out);
-    driver_started_done(&u->started);
+    task_start_done(&u->started);
     task_config_done(&u->task);
 }
 
@@ -289,7 +288,7 @@ static void test_pump__folder_and_pump_lost__goes_on_from_now(void **state) {
     AUTO_FREE char *text = reader_text(&x->out, NULL);
     assert_string_equal(text, "one\ntwo\n");
     world_until(is_set, &told, "the task event");
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 /* ---- what is heard of it ---- */

@@ -26,10 +26,9 @@ static void fails(struct world_web *x, const char *words) {
     struct driver_started started = {0};
     struct call call = fake_call();
     struct err err = {0};
-    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
+    assert_true(task_start(x->w.d, &call, &x->task, &started, &err) < 0);
     assert_non_null(strstr(err.text, words));
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 /* Where the first request of this kind is in the list of all. */

@@ -56,11 +56,11 @@ static void *start(void *arg) {
     struct world_web *x = arg;
     struct call call = fake_call();
     struct err err = {0};
-    int r = driver_start_task(x->w.d, &call, &x->task, &x->started, &err);
+    int r = task_start(x->w.d, &call, &x->task, &x->started, &err);
     if (r < 0)
         fprintf(stderr, "StartTask: %s\n", err.text);
     else
-        driver_started_told(x->w.d, &x->started);
+        task_start_told(x->w.d, &x->started);
     return (void *)(intptr_t)r;
 }
 

@@ -55,9 +55,9 @@ static int teardown(void **state) {
     struct fixture *x = *state;
     atomic_store(&deny_watches, false);
     if (x->exec)
-        driver_exec_close(x->exec);
+        task_exec_stream_close(x->exec);
     for (int i = 0; i < 2; i++)
-        driver_unsubscribe(x->sub[i]);
+        fan_unsubscribe(x->sub[i]);
     world_done(&x->w);
     task_config_done(&x->task);
     pthread_mutex_destroy(&x->lock);
@@ -72,7 +72,7 @@ static int run(struct fixture *x, int64_t timeout_us, struct driver_exec_result 
     const char *argv[] = {a, b, NULL};
     struct call call = call_within(NULL, WORLD_WAIT_US);
     *err = (struct err){0};
-    return driver_exec_task(x->w.d, &call, x->task.id, argv, timeout_us, ret, err);
+    return task_exec(x->w.d, &call, x->task.id, argv, timeout_us, ret, err);
 }
 
 static void test_exec__output_and_code__both_streams(void **state) {
@@ -81,13 +81,13 @@ static void test_exec__output_and_code__both_streams(void **state) {
     assert_int_equal(run(*state, 0, &r, &err, "echo", "hello"), 0);
     assert_string_equal(r.out, "hello");
     assert_string_equal(r.err, "");
-    driver_exec_result_done(&r);
+    task_exec_result_done(&r);
     assert_int_equal(run(*state, 0, &r, &err, "err", "trouble"), 0);
     assert_string_equal(r.err, "trouble");
-    driver_exec_result_done(&r);
+    task_exec_result_done(&r);
     assert_int_equal(run(*state, 0, &r, &err, "exit", "7"), 0);
     assert_int_equal(r.exit.code, 7);
-    driver_exec_result_done(&r);
+    task_exec_result_done(&r);
 }
 
 static void test_exec__large_output__last_4_kib(void **state) {
@@ -103,7 +103,7 @@ static void test_exec__large_output__last_4_kib(void **state) {
         assert_int_equal(r.out_len, rows[i].kept);
         for (size_t k = 0; k < r.out_len; k++)
             assert_int_equal(r.out[k], 'a' + (int)((rows[i].all - rows[i].kept + k) % 23));
-        driver_exec_result_done(&r);
+        task_exec_result_done(&r);
     }
 }
 
@@ -148,9 +148,9 @@ static void test_exec__prints_for_ever__timeout_or_cancel_ends_it(void **state) 
         flood.cancel = cancelled ? &cancel : NULL;
         err = (struct err){0};
         atomic_store(&flood.until_us, clock_now_us() + 5 * US_PER_SEC);
-        assert_int_equal(driver_exec_task(x->w.d, &call, x->task.id, argv,
-                                          cancelled ? 0 : 200 * US_PER_MS, &r, &err),
-                         cancelled ? -ECANCELED : -ETIMEDOUT);
+        assert_int_equal(
+            task_exec(x->w.d, &call, x->task.id, argv, cancelled ? 0 : 200 * US_PER_MS, &r, &err),
+            cancelled ? -ECANCELED : -ETIMEDOUT);
         assert_int_equal(err.cls, cancelled ? ERR_PLAIN : ERR_DEADLINE);
         assert_true(clock_now_us() < atomic_load(&flood.until_us));
     }
@@ -203,7 +203,7 @@ static void test_exec__docker_did_not_start_it__126(void **state) {
     fake_rules(&x->w.fake, "GET /exec/*/json status=200 body=" NOT_STARTED "\n");
     assert_int_equal(run(x, 0, &r, &err, "echo", "Container is paused"), 0);
     assert_int_equal(r.exit.code, 126);
-    driver_exec_result_done(&r);
+    task_exec_result_done(&r);
 }
 
 static void test_exec__refusals(void **state) {
@@ -215,7 +215,7 @@ static void test_exec__refusals(void **state) {
     assert_int_equal(run(x, 0, &r, &err, NULL, NULL), -EINVAL);
     assert_string_equal(err.text, "cmd is required, but was empty");
     err = (struct err){0};
-    assert_int_equal(driver_exec_task(x->w.d, &call, "nobody", argv, 0, &r, &err), -ENOENT);
+    assert_int_equal(task_exec(x->w.d, &call, "nobody", argv, 0, &r, &err), -ENOENT);
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     assert_true(run(x, 0, &r, &err, "echo", "late") < 0);
@@ -265,7 +265,7 @@ static void open_exec(struct fixture *x, bool tty, const char *a, const char *b)
     const char *argv[] = {a, b, NULL};
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct err err = {0};
-    if (driver_exec_open(x->w.d, &call, x->task.id, argv, tty, &ops, x, &x->exec, &err) < 0)
+    if (task_exec_stream_open(x->w.d, &call, x->task.id, argv, tty, &ops, x, &x->exec, &err) < 0)
         fail_msg("open: %s", err.text);
 }
 
@@ -370,7 +370,7 @@ static void test_stream__start_not_answered__ended_all_the_same(void **state) {
     struct err err = {0};
     fake_rules(&x->w.fake, "POST /exec/*/start hang\n");
     assert_int_equal(
-        driver_exec_open(x->w.d, &call, x->task.id, argv, false, &ops, x, &x->exec, &err),
+        task_exec_stream_open(x->w.d, &call, x->task.id, argv, false, &ops, x, &x->exec, &err),
         -ETIMEDOUT);
     assert_null(x->exec);
     world_until_count(&x->w, EXEC_JSON, 1);
@@ -387,7 +387,7 @@ static void test_stream__paused_reader__goes_on_after_resume(void **state) {
     pthread_mutex_unlock(&x->lock);
     assert_false(exited);
     assert_true(len < 1000000);
-    driver_exec_resume(x->exec);
+    task_exec_stream_resume(x->exec);
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->len[1], 1000000);
 }
@@ -402,9 +402,9 @@ static void test_stream__tty_reader_paused_at_the_end__output_complete(void **st
     /* one that ends behind it, and is told to have */
     open_exec(&other, true, "background", "prompt");
     world_until(has_exited, &other, "the other exec's end");
-    driver_exec_close(other.exec);
+    task_exec_stream_close(other.exec);
     assert_false(flag(x, &x->exited));
-    driver_exec_resume(x->exec);
+    task_exec_stream_resume(x->exec);
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->len[1], 1000000);
 }
@@ -414,7 +414,7 @@ static void test_stream__tty_background_child_and_pause__does_not_hold_it(void *
     x->pause_once = true;
     open_exec(x, true, "background", "prompt");
     world_until(has_output, x, "output");
-    driver_exec_resume(x->exec);
+    task_exec_stream_resume(x->exec);
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->code, 5);
 }
@@ -422,9 +422,9 @@ static void test_stream__tty_background_child_and_pause__does_not_hold_it(void *
 static void test_stream__input__echoed_until_its_end(void **state) {
     struct fixture *x = *state;
     open_exec(x, false, "cat", NULL);
-    assert_int_equal(driver_exec_stdin(x->exec, "ping", 4), 0);
+    assert_int_equal(task_exec_stream_stdin(x->exec, "ping", 4), 0);
     world_until(has_output, x, "echo");
-    driver_exec_stdin_close(x->exec);
+    task_exec_stream_stdin_close(x->exec);
     world_until(has_exited, x, "the exec's end");
     assert_string_equal(x->text[1], "ping");
 }
@@ -436,7 +436,7 @@ static void test_stream__input_not_read__bounded_then_all_arrives(void **state) 
     size_t sent = 0;
     int r = 0;
     open_exec(x, false, "count", "deaf");
-    while (sent < (8u << 20) && (r = driver_exec_stdin(x->exec, piece, 65536)) == 0)
+    while (sent < (8u << 20) && (r = task_exec_stream_stdin(x->exec, piece, 65536)) == 0)
         sent += 65536;
     assert_int_equal(r, -ENOBUFS);
     assert_true(sent >= 1 << 20 && sent <= 3 << 20);
@@ -444,13 +444,13 @@ static void test_stream__input_not_read__bounded_then_all_arrives(void **state) 
     world_until(has_room, x, "room");
     while (sent < (8u << 20)) {
         x->room = false;
-        r = driver_exec_stdin(x->exec, piece, 65536);
+        r = task_exec_stream_stdin(x->exec, piece, 65536);
         if (r == 0)
             sent += 65536;
         else
             world_until(has_room, x, "room");
     }
-    driver_exec_stdin_close(x->exec);
+    task_exec_stream_stdin_close(x->exec);
     world_until(has_exited, x, "the exec's end");
     assert_string_equal(x->text[1], "8388608\n");
 }
@@ -461,8 +461,8 @@ static void test_stream__input_ends_while_reader_is_paused__output_complete(void
     x->pause_once = true;
     open_exec(x, false, "big", "20000000");
     world_until(has_output, x, "output");
-    driver_exec_stdin_close(x->exec);
-    driver_exec_resume(x->exec);
+    task_exec_stream_stdin_close(x->exec);
+    task_exec_stream_resume(x->exec);
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->len[1], 20000000);
 }
@@ -486,7 +486,7 @@ static void test_stream__tty_background_child_silent__does_not_hold_it(void **st
 static void test_stream__tty_ends_later_silently__event_is_enough(void **state) {
     struct fixture *x = *state;
     open_exec(x, true, "leave", NULL);
-    assert_int_equal(driver_exec_stdin(x->exec, "exit\n", 5), 0);
+    assert_int_equal(task_exec_stream_stdin(x->exec, "exit\n", 5), 0);
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->code, 5);
 }
@@ -495,7 +495,7 @@ static void test_stream__resizes__newest_last(void **state) {
     struct fixture *x = *state;
     open_exec(x, true, "cat", NULL);
     for (unsigned i = 1; i <= 20; i++)
-        driver_exec_resize(x->exec, i, 2 * i);
+        task_exec_stream_resize(x->exec, i, 2 * i);
     char log[60000], last[64] = "";
     for (uint64_t deadline = clock_now_us() + WORLD_WAIT_US; !strstr(last, "h=20&w=40");) {
         assert_true(clock_now_us() < deadline);
@@ -513,7 +513,7 @@ static void test_stream__resizes__newest_last(void **state) {
 static void test_stream__client_gone__silent_and_ended(void **state) {
     struct fixture *x = *state;
     open_exec(x, false, "sleep", NULL);
-    driver_exec_close(TAKE_PTR(x->exec));
+    task_exec_stream_close(TAKE_PTR(x->exec));
     assert_false(x->exited);
     /* Docker is asked for its process, to end it */
     world_until_count(&x->w, EXEC_JSON, 1);
@@ -525,7 +525,7 @@ static void test_stream__client_gone_and_plugin_ends__last_look(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /exec/*/json times=1 hang\n");
     open_exec(x, false, "sleep", NULL);
-    driver_exec_close(TAKE_PTR(x->exec));
+    task_exec_stream_close(TAKE_PTR(x->exec));
     world_until_count(&x->w, EXEC_JSON, 1);
     world_driver_free(&x->w);
     world_until_count(&x->w, EXEC_JSON, 2);
@@ -535,7 +535,7 @@ static void test_stream__client_gone_plugin_ends_and_docker_hangs__no_wait(void 
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /exec/*/json hang\n");
     open_exec(x, false, "sleep", NULL);
-    driver_exec_close(TAKE_PTR(x->exec));
+    task_exec_stream_close(TAKE_PTR(x->exec));
     world_until_count(&x->w, EXEC_JSON, 1);
     uint64_t before = clock_now_us();
     world_driver_free(&x->w);
@@ -577,7 +577,7 @@ static void test_stream__client_gone_and_no_thread__said(void **state) {
     int log = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     dup2(log, STDERR_FILENO);
     atomic_store(&deny_threads, true);
-    driver_exec_close(TAKE_PTR(x->exec));
+    task_exec_stream_close(TAKE_PTR(x->exec));
     world_driver_free(&x->w); /* what was posted has run */
     atomic_store(&deny_threads, false);
     dup2(console, STDERR_FILENO);
@@ -600,7 +600,7 @@ static void test_stream__nobody_takes_output__ends_with_error(void **state) {
 static void test_stream__container_dies__ends(void **state) {
     struct fixture *x = *state;
     open_exec(x, false, "cat", NULL);
-    assert_int_equal(driver_exec_stdin(x->exec, "ping", 4), 0);
+    assert_int_equal(task_exec_stream_stdin(x->exec, "ping", 4), 0);
     world_until(has_output, x, "echo");
     world_exit(&x->w, &x->task, 0);
     world_until(has_exited, x, "the exec's end");
@@ -649,9 +649,9 @@ static void test_stats__two_intervals__each_its_own_end_with_the_task(void **sta
     struct fixture *x = *state;
     struct err err = {0};
     assert_int_equal(
-        driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
+        task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
     assert_int_equal(
-        driver_task_stats(x->w.d, x->task.id, 400 * US_PER_MS, on_stats1, x, &x->sub[1], &err), 0);
+        task_stats(x->w.d, x->task.id, 400 * US_PER_MS, on_stats1, x, &x->sub[1], &err), 0);
     world_until(both_sampled, x, "samples");
     pthread_mutex_lock(&x->lock);
     unsigned fast = x->samples[0], slow = x->samples[1];
@@ -662,11 +662,11 @@ static void test_stats__two_intervals__each_its_own_end_with_the_task(void **sta
     world_exit(&x->w, &x->task, 0);
     world_until(both_ended, x, "the streams' ends");
     /* one that comes late ends too */
-    driver_unsubscribe(TAKE_PTR(x->sub[0]));
+    fan_unsubscribe(TAKE_PTR(x->sub[0]));
     x->ends[0] = 0;
     x->samples[0] = 0;
     assert_int_equal(
-        driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
+        task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], &err), 0);
     world_until(both_ended, x, "the late stream's end");
     assert_int_equal(x->samples[0], 0);
 }
@@ -675,12 +675,12 @@ static void test_stats__unsubscribed__silent(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /containers/*/stats delay=150\n");
     assert_int_equal(
-        driver_task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], NULL), 0);
+        task_stats(x->w.d, x->task.id, 100 * US_PER_MS, on_stats0, x, &x->sub[0], NULL), 0);
     char request[128];
     snprintf(request, sizeof(request), "GET /containers/%s/stats",
              world_look(&x->w, x->task.id).container_id);
     world_until_count(&x->w, request, 1);
-    driver_unsubscribe(TAKE_PTR(x->sub[0]));
+    fan_unsubscribe(TAKE_PTR(x->sub[0]));
     unsigned samples = x->samples[0];
     world_until_count(&x->w, request, 1);
     world_driver_free(&x->w); /* waits for the call in flight */
@@ -712,8 +712,7 @@ static void test_stats__slow_docker__ends_are_told_all_the_same(void **state) {
         world_task(&x->w, &tasks[i], name, RUNS);
         world_run(&x->w, &tasks[i], NULL);
         assert_int_equal(
-            driver_task_stats(x->w.d, tasks[i].id, 100 * US_PER_MS, on_stats0, x, &subs[i], NULL),
-            0);
+            task_stats(x->w.d, tasks[i].id, 100 * US_PER_MS, on_stats0, x, &subs[i], NULL), 0);
     }
     uint64_t deadline = clock_now_us() + WORLD_WAIT_US;
     while (stats_asked(x, tasks, ARRAY_LEN(tasks)) == 0)
@@ -722,7 +721,7 @@ static void test_stats__slow_docker__ends_are_told_all_the_same(void **state) {
     assert_int_equal(world_wait(&x->w, tasks[0].id).code, 137);
     assert_in_range(stats_asked(x, tasks, ARRAY_LEN(tasks)), 1, 3);
     for (size_t i = 0; i < ARRAY_LEN(tasks); i++) {
-        driver_unsubscribe(subs[i]);
+        fan_unsubscribe(subs[i]);
         task_config_done(&tasks[i]);
     }
 }
@@ -730,8 +729,7 @@ static void test_stats__slow_docker__ends_are_told_all_the_same(void **state) {
 static void test_stats__unknown_task__not_found(void **state) {
     struct fixture *x = *state;
     struct driver_sub *sub = NULL;
-    assert_int_equal(driver_task_stats(x->w.d, "nobody", US_PER_SEC, on_stats0, x, &sub, NULL),
-                     -ENOENT);
+    assert_int_equal(task_stats(x->w.d, "nobody", US_PER_SEC, on_stats0, x, &sub, NULL), -ENOENT);
     assert_null(sub);
 }
 

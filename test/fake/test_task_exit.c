@@ -259,7 +259,7 @@ static void test_exit__left_while_looked_at__looked_at_no_more(void **state) {
     int before = fake_count(&x->w.fake, left);
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     world_until_count(&x->w, left, before + 1);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     world_run(&x->w, &x->task, NULL);
     before = fake_count(&x->w.fake, left);
     world_until_count(&x->w, stays, fake_count(&x->w.fake, stays) + 3);
@@ -357,13 +357,13 @@ static void test_exit__docker_down__nothing_concluded_fingerprint_says_so(void *
     struct world_web *x = *state;
     atomic_int health = -1;
     struct driver_sub *sub = NULL;
-    assert_int_equal(driver_fingerprint(x->w.d, on_fingerprint, &health, &sub, NULL), 0);
+    assert_int_equal(fingerprint_subscribe(x->w.d, on_fingerprint, &health, &sub, NULL), 0);
     world_until(is_healthy, &health, "healthy");
     fake_stop(&x->w.fake);
     assert_true(fails_to_connect(&x->w.fake));
     world_until(is_unhealthy, &health, "unhealthy");
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 /* ---- waiters ---- */
@@ -389,14 +389,14 @@ static void test_wait__thousand__each_told_once(void **state) {
     atomic_store(&told, 0);
     for (int i = 0; i < N; i++) {
         w[i] = (struct task_waiter){.done = on_end};
-        assert_int_equal(driver_wait_task(x->w.d, x->task.id, &w[i], &t[i], NULL), 0);
+        assert_int_equal(exit_wait(x->w.d, x->task.id, &w[i], &t[i], NULL), 0);
     }
     assert_true(store_wait_cancel(t[500], &w[500]));
     world_exit(&x->w, &x->task, 2);
     world_until(all_told, &expected, "all waiters");
     assert_false(store_wait_cancel(t[0], &w[0]));
     for (int i = 0; i < N; i++)
-        task_unref(t[i]);
+        store_task_unref(t[i]);
     assert_int_equal(atomic_load(&told), expected);
 }
 
@@ -405,7 +405,7 @@ static void test_wait__unknown__not_found(void **state) {
     struct err err = {0};
     struct task *t = NULL;
     struct task_waiter w = {.done = on_end};
-    assert_int_equal(driver_wait_task(x->w.d, "nobody", &w, &t, &err), -ENOENT);
+    assert_int_equal(exit_wait(x->w.d, "nobody", &w, &t, &err), -ENOENT);
     assert_string_equal(err.text, "task not found for given id");
     assert_null(t);
 }
@@ -510,7 +510,7 @@ static int recover(struct world_web *x, const void *data, size_t len, struct err
     struct call call = call_within(NULL, WORLD_WAIT_US);
     if (err)
         *err = (struct err){0};
-    return driver_recover_task(x->w.d, &call, &x->task, data, len, err);
+    return task_recover(x->w.d, &call, &x->task, data, len, err);
 }
 
 static int recover_own(struct world_web *x, struct err *err) {
@@ -602,8 +602,7 @@ static void test_recover__never_started__error_and_nothing_held(void **state) {
     assert_true(recover_own(x, &err) < 0);
     assert_non_null(strstr(err.text, "was never started"));
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 static void test_recover__gone__error_and_nothing_held(void **state) {
@@ -616,8 +615,7 @@ static void test_recover__gone__error_and_nothing_held(void **state) {
     assert_int_equal(recover_own(x, &err), -ENOENT);
     assert_non_null(strstr(err.text, "failed to inspect container for id"));
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 static void test_recover__garbage__refused(void **state) {
@@ -627,8 +625,7 @@ static void test_recover__garbage__refused(void **state) {
     assert_true(recover(x, "\xc1garbage", 8, &err) < 0);
     assert_non_null(strstr(err.text, "failed to decode driver state"));
     assert_true(recover(x, "", 0, &err) < 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 /* Docker is away for a moment while the agent restarts: the task is not lost for it. */
@@ -709,12 +706,11 @@ static void test_recover__docker_hangs_and_client_goes__error_and_nothing_held(v
     cancel_fire(&gone);
     struct call call = call_within(NULL, WORLD_WAIT_US);
     call.cancel = &gone;
-    assert_true(driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len,
-                                    NULL) < 0);
+    assert_true(
+        task_recover(x->w.d, &call, &x->task, x->started.state, x->started.state_len, NULL) < 0);
     cancel_done(&gone);
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 /* Its state does not say enough of the container. */
@@ -726,8 +722,7 @@ static void test_recover__built_in_drivers_and_docker_hangs__error_in_time(void 
     uint64_t before = clock_now_us();
     assert_true(recover_built_in(x, look.container_id, getpid()) < 0);
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 /* It answered once, so the container is there: an agent that is told of a failure would start the
@@ -755,11 +750,11 @@ static void test_recover__built_in_drivers_state__taken_over(void **state) {
     restart_plugin(x);
     assert_int_equal(recover_built_in(x, look.container_id, getpid()), 0);
     struct driver_inspect i = {0};
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &i, NULL), 0);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &i, NULL), 0);
     assert_int_equal(i.look.phase, TASK_RUNNING);
     assert_true(i.look.logs);
     assert_string_equal(kvs_get(&i.port_map, "http"), "80");
-    driver_inspect_done(&i);
+    task_inspect_done(&i);
 }
 
 /* What holds the FIFOs is its logger alone, which has ended before the pump begins (one that finds

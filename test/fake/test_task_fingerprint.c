@@ -62,7 +62,7 @@ static struct fixture *make(void **state, unsigned timeout_ms) {
 
 static void subscribe(struct fixture *x) {
     struct err err = {0};
-    assert_int_equal(driver_fingerprint(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
+    assert_int_equal(fingerprint_subscribe(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
 }
 
 static int setup_quiet(void **state) {
@@ -88,7 +88,7 @@ static int setup_patient(void **state) {
 
 static int teardown(void **state) {
     struct fixture *x = *state;
-    driver_unsubscribe(x->sub);
+    fan_unsubscribe(x->sub);
     world_done(&x->w);
     pthread_mutex_destroy(&x->lock);
     free(x);
@@ -145,7 +145,7 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
     };
     struct fixture *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        driver_unsubscribe(TAKE_PTR(x->sub));
+        fan_unsubscribe(TAKE_PTR(x->sub));
         world_driver_free(&x->w);
         fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
         fake_rules(&x->w.fake, rows[i].rules);
@@ -161,7 +161,7 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
 }
 
 static void expect_info(struct fixture *x, const char *info, struct fingerprint_docker *ret) {
-    driver_unsubscribe(TAKE_PTR(x->sub));
+    fan_unsubscribe(TAKE_PTR(x->sub));
     world_driver_free(&x->w);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_rules(&x->w.fake, info);
@@ -209,7 +209,7 @@ static void test_fingerprint__userns_remap__known_to_a_start(void **state) {
 static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
     struct fixture *x = *state;
     for (int off = 0; off < 2; off++) {
-        driver_unsubscribe(TAKE_PTR(x->sub));
+        fan_unsubscribe(TAKE_PTR(x->sub));
         world_driver_free(&x->w);
         world_driver_new(&x->w, off ? "{\"cpuset\":{\"enabled\":false}}" : "{}");
         x->n = 0;
@@ -264,7 +264,7 @@ static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **stat
 /* The node's description says it, for every version of the API would be refused. */
 static void test_fingerprint__docker_too_new__says_which_versions(void **state) {
     struct fixture *x = *state;
-    driver_unsubscribe(TAKE_PTR(x->sub));
+    fan_unsubscribe(TAKE_PTR(x->sub));
     world_driver_free(&x->w);
     fake_rules(&x->w.fake,
                "GET /_ping status=200 header=Api-Version:1.120 type=text/plain body=OK\n"

@@ -127,7 +127,7 @@ static int setup_hasty(void **state) {
 
 static int teardown(void **state) {
     struct fixture *x = *state;
-    driver_unsubscribe(x->sub);
+    fan_unsubscribe(x->sub);
     world_done(&x->w);
     pthread_mutex_destroy(&x->lock);
     free(x);
@@ -144,7 +144,7 @@ static void begin(struct fixture *x, const char *endpoint) {
     world_driver_new(&x->w, "{}");
     memcpy(x->w.fake.endpoint, keep, sizeof(keep));
     struct err err = {0};
-    assert_int_equal(driver_fingerprint(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
+    assert_int_equal(fingerprint_subscribe(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
 }
 
 /* One result after the other, each of a probe of its own. */
@@ -232,7 +232,7 @@ static void check_server(struct fixture *x, enum manner manner, const char *sche
     char endpoint[64];
     snprintf(endpoint, sizeof(endpoint), "%s://127.0.0.1:%u", scheme, server_start(&s, manner));
     check_endpoint(x, endpoint, has);
-    driver_unsubscribe(TAKE_PTR(x->sub));
+    fan_unsubscribe(TAKE_PTR(x->sub));
     world_driver_free(&x->w);
     server_done(&s);
 }

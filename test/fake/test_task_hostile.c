@@ -135,12 +135,12 @@ static void exec_open(struct world_web *x, const char *task_id, const char *what
     struct err err = {0};
     *s = (struct exec_seen){.exec = NULL};
     pthread_mutex_init(&s->lock, NULL);
-    assert_int_equal(driver_exec_open(x->w.d, &call, task_id, argv, true, &ops, s, &s->exec, &err),
-                     0);
+    assert_int_equal(
+        task_exec_stream_open(x->w.d, &call, task_id, argv, true, &ops, s, &s->exec, &err), 0);
 }
 
 static void exec_done(struct exec_seen *s) {
-    driver_exec_close(s->exec);
+    task_exec_stream_close(s->exec);
     pthread_mutex_destroy(&s->lock);
 }
 

@@ -99,9 +99,9 @@ static void test_locks__a_tasks_life__none_is_held(void **state) {
     none_found();
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, false, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, false, NULL), 0);
     none_found();
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 static void test_locks__recovery__none_is_held(void **state) {
@@ -114,10 +114,10 @@ static void test_locks__recovery__none_is_held(void **state) {
     world_driver_new(&x->w, "{}");
     atomic_store(&watched, x->w.d);
     assert_int_equal(driver_activate(x->w.d, NULL), 0);
-    assert_int_equal(
-        driver_recover_task(x->w.d, &call, &x->task, started.state, started.state_len, NULL), 0);
+    assert_int_equal(task_recover(x->w.d, &call, &x->task, started.state, started.state_len, NULL),
+                     0);
     none_found();
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 /* What cannot be removed is noted in a file. */
@@ -128,7 +128,7 @@ static void test_locks__docker_away_at_the_end__none_is_held(void **state) {
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     fake_rules(&x->w.fake, "DELETE /containers/* drop\n");
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, false, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, false, NULL), 0);
     none_found();
 }
 

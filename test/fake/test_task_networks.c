@@ -29,12 +29,12 @@ static int teardown(void **state) {
 static int create(struct world *w, const char *alloc, const char *hostname,
                   struct driver_network *ret, struct err *err) {
     struct call call = fake_call();
-    return driver_create_network(w->d, &call, alloc, hostname, ret, err);
+    return networks_create(w->d, &call, alloc, hostname, ret, err);
 }
 
 static int destroy(struct world *w, const char *alloc, const char *container_id, struct err *err) {
     struct call call = fake_call();
-    return driver_destroy_network(w->d, &call, alloc, container_id, err);
+    return networks_destroy(w->d, &call, alloc, container_id, err);
 }
 
 static const char *label(const struct driver_network *n, const char *key) {
@@ -69,11 +69,11 @@ static void test_create__new__path_and_labels(void **state) {
     assert_int_equal(n.labels.n, 2);
     assert_int_equal(strlen(label(&n, "docker_sandbox_container_id")), 64);
     assert_string_equal(label(&n, "docker_sandbox_hostname"), "web-1");
-    driver_network_done(&n);
+    networks_created_done(&n);
     assert_int_equal(create(w, "a2", "", &n, NULL), 0);
     assert_int_equal(n.labels.n, 1);
     assert_int_equal(strlen(label(&n, "docker_sandbox_container_id")), 64);
-    driver_network_done(&n);
+    networks_created_done(&n);
     assert_int_equal(world_containers(w), 2);
     assert_int_equal(fake_images_held(), 2);
     assert_string_equal(fake_images_wanted(),
@@ -110,7 +110,7 @@ static void expect_same(struct world *w, const char *id) {
     assert_string_equal(label(&n, "docker_sandbox_hostname"), "web-1");
     assert_int_equal(fake_count(&w->fake, CREATE), 1);
     assert_int_equal(fake_images_held(), 1);
-    driver_network_done(&n);
+    networks_created_done(&n);
 }
 
 /* Nomad repeats CreateNetwork when its agent starts again: after that the plugin may be another
@@ -129,7 +129,7 @@ static void test_create__again__the_same_also_after_a_restart(void **state) {
     assert_int_equal(destroy(w, "a1", id, NULL), 0);
     assert_int_equal(world_containers(w), 0);
     assert_int_equal(fake_images_held(), 0);
-    driver_network_done(&first);
+    networks_created_done(&first);
     fake_images_fail(0);
 }
 
@@ -183,7 +183,7 @@ static void test_destroy__however_asked__gone(void **state) {
             assert_int_equal(world_containers(w), 0);
             assert_int_equal(fake_images_held(), 0);
         }
-        driver_network_done(&n);
+        networks_created_done(&n);
     }
     assert_int_equal(destroy(w, "nobody", "", NULL), 0);
 }
@@ -202,7 +202,7 @@ static void test_destroy__refused__told_and_kept_for_the_next_try(void **state) 
     assert_int_equal(destroy(w, "a1", label(&n, "docker_sandbox_container_id"), NULL), 0);
     assert_int_equal(world_containers(w), 0);
     assert_int_equal(fake_images_held(), 0);
-    driver_network_done(&n);
+    networks_created_done(&n);
 }
 
 /* With containerd's store Docker names a container's image otherwise than the image itself. */
@@ -215,10 +215,10 @@ static void test_destroy__image_of_another_name__not_held(void **state) {
              "GET /containers/nomad_init_a1/json body={\"Id\":\"%s\",\"Image\":\"sha256:other\","
              "\"State\":{\"Running\":true},\"NetworkSettings\":{\"SandboxKey\":\"/n\"}}",
              label(&n, "docker_sandbox_container_id"));
-    driver_network_done(&n);
+    networks_created_done(&n);
     fake_rules(&w->fake, rule);
     assert_int_equal(create(w, "a1", "", &n, NULL), 0);
-    driver_network_done(&n);
+    networks_created_done(&n);
     assert_int_equal(fake_images_held(), 1);
     assert_int_equal(destroy(w, "a1", "", NULL), 0);
     assert_int_equal(fake_images_held(), 0);
@@ -231,7 +231,7 @@ static void test_create__pause_container_died__made_anew(void **state) {
     char path[128], old[65];
     assert_int_equal(create(w, "a1", "", &n, NULL), 0);
     snprintf(old, sizeof(old), "%s", label(&n, "docker_sandbox_container_id"));
-    driver_network_done(&n);
+    networks_created_done(&n);
     snprintf(path, sizeof(path), "exit/%s?code=0", old);
     fake_control(&w->fake, "POST", path, "", NULL, 0);
     assert_int_equal(create(w, "a1", "", &n, NULL), 0);
@@ -239,7 +239,7 @@ static void test_create__pause_container_died__made_anew(void **state) {
     assert_string_not_equal(label(&n, "docker_sandbox_container_id"), old);
     assert_int_equal(world_containers(w), 1);
     assert_int_equal(fake_images_held(), 1);
-    driver_network_done(&n);
+    networks_created_done(&n);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -54,8 +54,7 @@ static void restart(struct world_web *x, struct driver_sub **ret_sub) {
 static void recovers(struct world_web *x) {
     struct call call = call_within(NULL, WORLD_WAIT_US);
     struct err err = {0};
-    if (driver_recover_task(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) <
-        0)
+    if (task_recover(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) < 0)
         fail_msg("RecoverTask: %s", err.text);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
     world_until(was_told, (void *)(uintptr_t) "logs cannot be collected now", "the task event");
@@ -82,7 +81,7 @@ static void test_recover__no_fifo__runs_and_logs_follow(void **state) {
     assert_int_equal(fake_images_held(), 1);
     assert_int_equal(mkfifo(x->task.stdout_path, 0600), 0);
     logs_come_back(x);
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 /* The pump's folder cannot be made, as on a full /run. */
@@ -99,7 +98,7 @@ static void test_recover__no_run_folder__runs_and_logs_follow(void **state) {
     assert_int_equal(unlink(x->w.run_dir), 0);
     assert_int_equal(rename(aside, x->w.run_dir), 0);
     logs_come_back(x);
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 /* A start needs its logs: Nomad may place the task elsewhere. */
@@ -117,12 +116,12 @@ static void test_start__no_run_folder__recoverable_and_undone(void **state) {
     assert_int_equal(rename(x->w.run_dir, aside), 0);
     AUTO_FD int fd = open(x->w.run_dir, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    assert_true(driver_start_task(x->w.d, &call, &other, &started, &err) < 0);
+    assert_true(task_start(x->w.d, &call, &other, &started, &err) < 0);
     assert_int_equal(err.cls, ERR_RECOVERABLE);
     assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(unlink(x->w.run_dir), 0);
     assert_int_equal(rename(aside, x->w.run_dir), 0);
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
     task_config_done(&other);
 }
 
@@ -134,10 +133,10 @@ static void test_recover__destroyed_without_logs__nothing_left(void **state) {
     restart(x, &sub);
     assert_int_equal(unlink(x->task.stdout_path), 0);
     recovers(x);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     assert_int_equal(world_containers(&x->w), 0);
     world_until(world_is_let_go, x->task.stderr_path, "stderr's FIFO let go");
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)

@@ -104,9 +104,8 @@ static void destroy_unremoved(struct world_web *x, const struct task_config *c) 
     world_exit(&x->w, c, 0);
     world_wait(&x->w, c->id);
     fake_rules(&x->w.fake, "DELETE /containers/* drop\n");
-    assert_int_equal(driver_destroy_task(x->w.d, &call, c->id, false, NULL), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, c->id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_destroy(x->w.d, &call, c->id, false, NULL), 0);
+    assert_int_equal(task_inspect(x->w.d, c->id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 static void destroy_in_vain(struct world_web *x) {
@@ -189,7 +188,7 @@ static void test_destroy__removed_by_hand_meanwhile__note_goes(void **state) {
 static void test_destroy__docker_answers__no_note(void **state) {
     struct world_web *x = *state;
     struct call call = fake_call();
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     assert_true(has_no_notes(x));
     assert_true(has_none(x));
 }
@@ -225,7 +224,7 @@ static void fail_start(struct world_web *x) {
     struct call call = fake_call();
     fake_rules(&x->w.fake, "POST /containers/*/start status=400 body={\"message\":\"no\"}\n"
                            "POST /containers/*/stop drop\nDELETE /containers/* drop\n");
-    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, NULL) < 0);
+    assert_true(task_start(x->w.d, &call, &x->task, &started, NULL) < 0);
     assert_false(has_no_notes(x));
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
 }

@@ -108,7 +108,7 @@ static size_t points(const struct world *w, const char *name) {
 static void destroy(const struct world *w, const struct task_config *c) {
     struct call call = fake_call();
     struct err err = {0};
-    if (driver_destroy_task(w->d, &call, c->id, true, &err) < 0)
+    if (task_destroy(w->d, &call, c->id, true, &err) < 0)
         fail_msg("DestroyTask: %s", err.text);
 }
 
@@ -227,10 +227,10 @@ static void *attempt_thread(void *arg) {
     struct attempt *a = arg;
     struct driver_started started = {0};
     struct call call = fake_call();
-    a->r = driver_start_task(a->w->d, &call, a->task, &started, &a->err);
+    a->r = task_start(a->w->d, &call, a->task, &started, &a->err);
     if (a->r == 0)
-        driver_started_told(a->w->d, &started);
-    driver_started_done(&started);
+        task_start_told(a->w->d, &started);
+    task_start_done(&started);
     return NULL;
 }
 
@@ -311,7 +311,7 @@ static void test_start__with_the_allocation__waits_no_longer_than_its_call(void 
     struct err err = {0};
     fake_rules(&w->fake, "POST /containers/*/start times=1 delay=2000\n");
     attempt(&web, w, &p->x.task, START_FIRST);
-    assert_int_equal(driver_start_task(w->d, &call, &p->evil, &started, &err), -ETIMEDOUT);
+    assert_int_equal(task_start(w->d, &call, &p->evil, &started, &err), -ETIMEDOUT);
     assert_non_null(strstr(err.text, "waiting for the start of another task"));
     assert_int_equal(err.cls, ERR_RECOVERABLE);
     assert_int_equal(creates_of(w, "evil-a1"), 0);

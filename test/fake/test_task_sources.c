@@ -57,7 +57,7 @@ static void assert_told(const struct world_web *x, const char *end) {
 static void destroy(struct world_web *x, const char *id) {
     struct call call = fake_call();
     struct err err = {0};
-    if (driver_destroy_task(x->w.d, &call, id, true, &err) < 0)
+    if (task_destroy(x->w.d, &call, id, true, &err) < 0)
         fail_msg("DestroyTask: %s", err.text);
 }
 
@@ -99,7 +99,7 @@ static void test_sources__start_fails__taken_away(void **state) {
     struct call call = fake_call();
     struct err err = {0};
     fake_rules(&x->w.fake, "POST /containers/*/start status=400 body={\"message\":\"no\"}\n");
-    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
+    assert_true(task_start(x->w.d, &call, &x->task, &started, &err) < 0);
     assert_told(x, "-volumes/web-a1/0-d:/d");
     assert_false(folder_is_there(x));
 }

@@ -23,7 +23,7 @@ static int start_fails(struct world_web *x, struct err *err) {
     struct driver_started started = {0};
     struct call call = fake_call();
     *err = (struct err){0};
-    int r = driver_start_task(x->w.d, &call, &x->task, &started, err);
+    int r = task_start(x->w.d, &call, &x->task, &started, err);
     assert_true(r < 0);
     assert_true(err->set);
     assert_null(started.state);
@@ -31,8 +31,7 @@ static int start_fails(struct world_web *x, struct err *err) {
 }
 
 static void assert_undone(struct world_web *x, unsigned containers_left) {
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until_let_go(&x->task);
     world_until_positions(&x->w, 0);
@@ -54,7 +53,7 @@ static void test_start__fine__runs_with_state_and_pid(void **state) {
     assert_true(started.state_len > 0);
     assert_string_equal(started.addr, "172.17.0.2");
     assert_int_equal(fake_images_held(), 1);
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 static void test_start__same_id_twice__refused_and_first_goes_on(void **state) {
@@ -122,7 +121,7 @@ static void test_start__cgroup_v1__swappiness_where_it_can_be(void **state) {
     world_run(&x->w, &x->task, NULL);
     AUTO_JSON json_t *without = told(x, "MemorySwappiness");
     assert_null(without);
-    assert_int_equal(driver_destroy_task(x->w.d, &(struct call){0}, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &(struct call){0}, x->task.id, true, NULL), 0);
     static const char *const parts[] = {"memory", "memory/nomad", "memory/nomad/memory.swappiness"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         snprintf(path, sizeof(path), "%s/cgroup/%s", x->w.dir, parts[i]);
@@ -144,7 +143,7 @@ static void test_start__cgroup_v1_shared__set_of_nomads_cgroup(void **state) {
     world_run(&x->w, &x->task, NULL); /* no such file: a warning */
     AUTO_JSON json_t *without = told(x, "CpusetCpus");
     assert_null(without);
-    assert_int_equal(driver_destroy_task(x->w.d, &(struct call){0}, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &(struct call){0}, x->task.id, true, NULL), 0);
     snprintf(path, sizeof(path), "%s/cgroup/share/cpuset.effective_cpus", x->w.dir);
     FILE *f = fopen(path, "we");
     assert_non_null(f);
@@ -612,10 +611,10 @@ static void *attempt_thread(void *arg) {
     struct driver_started started = {0};
     struct call call = fake_call();
     call.cancel = &a->cancel;
-    a->r = driver_start_task(a->x->w.d, &call, a->task, &started, NULL);
+    a->r = task_start(a->x->w.d, &call, a->task, &started, NULL);
     if (a->r == 0)
-        driver_started_told(a->x->w.d, &started);
-    driver_started_done(&started);
+        task_start_told(a->x->w.d, &started);
+    task_start_done(&started);
     return NULL;
 }
 
@@ -723,7 +722,7 @@ static void test_start__destroyed_meanwhile__undone(void **state) {
     fake_rules(&x->w.fake, "POST /containers/create delay=200\n");
     assert_int_equal(pthread_create(&a.thread, NULL, attempt_thread, &a), 0);
     world_until_count(&x->w, "POST /containers/create", 1);
-    assert_int_equal(driver_destroy_task(x->w.d, &call, x->task.id, true, NULL), 0);
+    assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     pthread_join(a.thread, NULL);
     assert_int_equal(a.r, -ECANCELED);
     assert_undone(x, 0);

@@ -35,11 +35,10 @@ static void fails(struct world_web *x, enum err_class cls, const char *words) {
     struct driver_started started = {0};
     struct call call = fake_call();
     struct err err = {0};
-    assert_true(driver_start_task(x->w.d, &call, &x->task, &started, &err) < 0);
+    assert_true(task_start(x->w.d, &call, &x->task, &started, &err) < 0);
     if (err.cls != cls || !strstr(err.text, words))
         fail_msg("class %d: %s", err.cls, err.text);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
     assert_int_equal(fake_images_held(), 0);
     world_until_let_go(&x->task);
     world_until_positions(&x->w, 0);
@@ -70,7 +69,7 @@ static void test_start__port_taken_once__runs_with_its_network(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 5);
     reader_until_eof(&r);
     reader_done(&r);
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 static void test_start__port_stays_taken__error_names_it_and_nothing_left(void **state) {
@@ -95,7 +94,7 @@ static void test_start__started_without_network_once__made_anew(void **state) {
     assert_int_equal(world_containers(&x->w), 1);
     world_exit(&x->w, &x->task, 6);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 static void test_start__always_without_network__error_and_nothing_left(void **state) {
@@ -117,7 +116,7 @@ static void test_start__docker_has_no_bridge__runs(void **state) {
     world_run(&x->w, &x->task, &started);
     assert_string_equal(started.addr, "");
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 1);
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 static bool lacks_bridge(void *ctx) {
@@ -151,7 +150,7 @@ static void test_start__known_to_have_no_bridge__not_asked_again(void **state) {
         struct task_config task;
         world_task(&x->w, &task, names[i], WORLD_WEB_JOB);
         world_run(&x->w, &task, &started);
-        driver_started_done(&started);
+        task_start_done(&started);
         task_config_done(&task);
     }
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
@@ -174,7 +173,7 @@ static void test_start__docker_is_back_with_a_bridge__compared_again(void **stat
     busy(x, "netless/1");
     world_run(&x->w, &x->task, &started);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
-    driver_started_done(&started);
+    task_start_done(&started);
 }
 
 /* The first container's end is reported late, while the second one is made: it is not the task's.

@@ -49,12 +49,12 @@ static void stop_begin(struct stopping *s, struct driver *d, const struct call *
                        const char *task_id, int64_t timeout_us, const char *signal) {
     *s =
         (struct stopping){.stop = {.ended = on_ended, .ctx = s}, .lock = PTHREAD_MUTEX_INITIALIZER};
-    driver_stop_task(d, call, task_id, timeout_us, signal, &s->stop);
+    task_stop(d, call, task_id, timeout_us, signal, &s->stop);
 }
 
 static int stop_end(struct stopping *s, struct err *err) {
     world_until(has_ended, s, "StopTask's answer");
-    driver_stop_done(&s->stop);
+    task_stop_done(&s->stop);
     if (err)
         *err = s->err;
     return s->r;
@@ -76,7 +76,7 @@ static int destroy(struct world_web *x, bool force, struct err *err) {
     struct call call = fake_call();
     if (err)
         *err = (struct err){0};
-    return driver_destroy_task(x->w.d, &call, x->task.id, force, err);
+    return task_destroy(x->w.d, &call, x->task.id, force, err);
 }
 
 static int asked(struct world_web *x, const char *method, const char *what) {
@@ -337,14 +337,14 @@ static void test_stop__many_wait__cost_no_thread(void **state) {
     assert_int_equal(stop_id(x->w.d, &call, other.id, 0, "", NULL), 0);
     task_config_done(&other);
 
-    driver_stop_cancel(&waiting[7].stop);
+    task_stop_cancel(&waiting[7].stop);
     assert_int_equal(stop_end(&waiting[7], NULL), -ECANCELED);
     assert_false(has_ended(&waiting[0]));
     world_exit(&x->w, &x->task, 0);
     for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
         if (i != 7)
             assert_int_equal(stop_end(&waiting[i], NULL), 0);
-    driver_stop_cancel(&waiting[0].stop); /* too late: nothing more is told */
+    task_stop_cancel(&waiting[0].stop); /* too late: nothing more is told */
     assert_int_equal(asked(x, "POST", "/stop"), 0);
 }
 
@@ -408,7 +408,7 @@ static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **stat
     world_until(other_is_looked_at, x, "the look at another one");
     cancel_fire(&cancel);
     for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {
-        driver_stop_cancel(&stuck[i].stop);
+        task_stop_cancel(&stuck[i].stop);
         assert_int_equal(stop_end(&stuck[i], NULL), -ECANCELED);
     }
     cancel_done(&cancel);
@@ -421,16 +421,16 @@ static void test_signal__cases(void **state) {
     struct world_web *x = *state;
     struct call call = fake_call();
     struct err err = {0};
-    assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "SIGHUP", NULL), 0);
-    assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "usr1", NULL), 0);
-    assert_int_equal(driver_signal_task(x->w.d, &call, x->task.id, "9x", NULL), -EINVAL);
-    assert_int_equal(driver_signal_task(x->w.d, &call, "nobody", "SIGHUP", &err), -ENOENT);
+    assert_int_equal(task_signal(x->w.d, &call, x->task.id, "SIGHUP", NULL), 0);
+    assert_int_equal(task_signal(x->w.d, &call, x->task.id, "usr1", NULL), 0);
+    assert_int_equal(task_signal(x->w.d, &call, x->task.id, "9x", NULL), -EINVAL);
+    assert_int_equal(task_signal(x->w.d, &call, "nobody", "SIGHUP", &err), -ENOENT);
     assert_string_equal(err.text, "task not found for given id");
     assert_int_equal(asked(x, "POST", "/kill"), 2);
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     err = (struct err){0};
-    assert_true(driver_signal_task(x->w.d, &call, x->task.id, "SIGHUP", &err) < 0);
+    assert_true(task_signal(x->w.d, &call, x->task.id, "SIGHUP", &err) < 0);
     assert_non_null(strstr(err.text, "is not running"));
 }
 
@@ -456,13 +456,12 @@ static void test_destroy__running_with_force__gone_and_waiters_told(void **state
     atomic_int code = -1;
     struct task_waiter w = {.done = on_end, .ctx = &code};
     AUTO_TASK struct task *t = NULL;
-    assert_int_equal(driver_wait_task(x->w.d, x->task.id, &w, &t, NULL), 0);
+    assert_int_equal(exit_wait(x->w.d, x->task.id, &w, &t, NULL), 0);
     assert_int_equal(destroy(x, true, NULL), 0);
     assert_int_equal(atomic_load(&code), 137);
     assert_false(container_is_there(x));
     assert_int_equal(fake_images_held(), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
     assert_int_equal(destroy(x, true, NULL), 0); /* unknown by now */
 }
 
@@ -513,8 +512,7 @@ static void test_destroy__remove_fails_ended__forgotten_all_the_same(void **stat
     world_wait(&x->w, x->task.id);
     fake_rules(&x->w.fake, "DELETE /containers/* status=500 body={\"message\":\"busy\"}\n");
     assert_int_equal(destroy(x, false, NULL), 0);
-    assert_int_equal(driver_inspect_task(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL),
-                     -ENOENT);
+    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
 static void test_destroy__cannot_kill__error_and_kept(void **state) {

@@ -25,21 +25,22 @@ static const struct {
     {"the clocks of kernel and dockerd differ a little", 137, END + S / 100, false, true},
 };
 
-static void test_exit_is_oom__cases(void **state) {
+static void test_exit_judge_is_oom__cases(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (exit_is_oom(rows[i].code, rows[i].oom_ns, END, rows[i].docker_says) != rows[i].oom)
+        if (exit_judge_is_oom(rows[i].code, rows[i].oom_ns, END, rows[i].docker_says) !=
+            rows[i].oom)
             fail_msg("%s", rows[i].what);
 }
 
-static void test_exit_fill__texts(void **state) {
+static void test_exit_judge_fill__texts(void **state) {
     struct task_exit e;
     (void)state;
-    exit_fill(&e, 0, false);
+    exit_judge_fill(&e, 0, false);
     assert_string_equal(e.err, "");
-    exit_fill(&e, 7, false);
+    exit_judge_fill(&e, 7, false);
     assert_string_equal(e.err, "Docker container exited with non-zero exit code: 7");
-    exit_fill(&e, 137, true);
+    exit_judge_fill(&e, 137, true);
     assert_string_equal(e.err, "OOM Killed");
     assert_true(e.oom);
     assert_int_equal(e.code, 137);
@@ -47,8 +48,8 @@ static void test_exit_fill__texts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exit_is_oom__cases),
-        cmocka_unit_test(test_exit_fill__texts),
+        cmocka_unit_test(test_exit_judge_is_oom__cases),
+        cmocka_unit_test(test_exit_judge_fill__texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

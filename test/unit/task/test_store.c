@@ -37,7 +37,7 @@ static void test_store_add__id_taken__eexist(void **state) {
     (void)state;
     assert_int_equal(store_add(store, &c, &again), -EEXIST);
     assert_null(again);
-    task_unref(t);
+    store_task_unref(t);
 }
 
 static void test_store_get_container__two_tasks__the_right_one(void **state) {
@@ -49,7 +49,7 @@ static void test_store_get_container__two_tasks__the_right_one(void **state) {
     assert_ptr_equal(found, b);
     assert_null(store_get_container(store, "c3"));
     assert_true(store_look(found).tty);
-    task_unref(TAKE_PTR(b));
+    store_task_unref(TAKE_PTR(b));
 }
 
 static void test_store_set_logs_movable__tasks_there_now__for_good(void **state) {
@@ -189,7 +189,7 @@ static void test_store_snapshot__mixed_phases__running_only(void **state) {
     assert_int_equal(coords[0].pid, 7);
     pin_task_coord_done(&coords[0]);
     free(coords);
-    task_unref(TAKE_PTR(b));
+    store_task_unref(TAKE_PTR(b));
 }
 
 /* Ends and cancels race: each waiter is either told or taken out, never both, never neither. */

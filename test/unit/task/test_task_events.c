@@ -29,7 +29,7 @@ static void test_task_events__nobody_listens__kept_and_told_first(void **state) 
     assert_int_equal(task_events_listen(&e, hear, NULL, &sub), 0);
     tell(&e, "three");
     assert_string_equal(heard, "one;two;three;");
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
     tell(&e, "four");
     assert_string_equal(heard, "one;two;three;");
     task_events_done(&e);
@@ -48,7 +48,7 @@ static void test_task_events__more_than_kept__oldest_are_dropped(void **state) {
     }
     assert_int_equal(task_events_listen(&e, hear, NULL, &sub), 0);
     assert_memory_equal(heard, "m2;m3;", 6);
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
     task_events_done(&e);
 }
 
@@ -79,7 +79,7 @@ static void test_task_events_tell_pin__state_sets_and_cause_go_along(void **stat
     assert_int_equal(task_events_listen(&e, hear_all, NULL, &sub), 0);
     assert_string_equal(heard, "t a n: m; cpuset.state=constrained; cpuset.old=1-3; "
                                "cpuset.new=1-2; cpuset.cause=why");
-    driver_unsubscribe(sub);
+    fan_unsubscribe(sub);
     task_events_done(&e);
 }
 
