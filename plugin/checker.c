@@ -84,7 +84,7 @@ static char **child_environment(void) {
 
 static int spawn_check(struct checker *c, int out_fd) {
     AUTO_FREE char **env = child_environment();
-    char *args[] = {c->program, (char *)"check", (char *)"--json", NULL};
+    char *args[] = {(char *)"paddock", (char *)"check", (char *)"--json", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t all, none;

@@ -20,7 +20,6 @@
 #include "paddock/log.h"
 #include "paddock/metrics.h"
 
-#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -36,7 +35,7 @@
 #define LEAVE_LIMIT_US 300000
 
 struct serve {
-    char name[HANDSHAKE_NAME_MAX], program[PATH_MAX];
+    char name[HANDSHAKE_NAME_MAX];
     char run_dir[RUN_DIR_MAX]; /* "" = no folder is usable */
     struct driver *driver;
     struct control *control; /* made when the driver is activated */
@@ -100,15 +99,9 @@ static void *serve_signals(void *arg) {
 
 /* ---- start ---- */
 
-static int serve_program(char ret[static PATH_MAX], struct err *err) {
-    ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
-    if (n < 0) {
-        int code = errno;
-        return err_set(err, ERR_PLAIN, code, "/proc/self/exe: %s", strerror(code));
-    }
-    ret[n] = '\0';
-    return 0;
-}
+/* The file that this process runs, also after an upgrade has replaced it by another version. The
+ * log pump and the check must be of the plugin's own version. */
+#define OWN_PROGRAM "/proc/self/exe"
 
 static json_t *serve_status(void *ctx) {
     struct serve *s = ctx;
@@ -147,7 +140,7 @@ static void serve_activated(void *ctx, struct loop *loop, const char *metrics_li
                                 .check = serve_check,
                                 .ctx = s};
     s->machine = machine_new("/sys");
-    if (checker_new(loop, s->program, &s->checker) < 0)
+    if (checker_new(loop, OWN_PROGRAM, &s->checker) < 0)
         s->checker = NULL;
     int r = s->run_dir[0] ? control_new(loop, &o, &s->control) : -EACCES;
     if (r < 0)
@@ -178,9 +171,6 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
             "\"%s\" cannot be the name of a driver: at most %d letters, digits, '.', '_' "
             "and '-'",
             argv0, HANDSHAKE_NAME_MAX - 1);
-    int r = serve_program(s->program, err);
-    if (r < 0)
-        return r;
     /* The plugin starts even without a folder, because an agent does not start
      * without its plugins. */
     struct err unfit = {.set = false};
@@ -188,7 +178,7 @@ static int serve_make_driver(struct serve *s, const char *argv0, struct err *err
         log_error("plugin", NULL, "%s", unfit.text);
     struct driver_options o = {
         .name = s->name,
-        .program = s->program,
+        .program = OWN_PROGRAM,
         .cgroup_root = "/sys/fs/cgroup",
         .run_dir = s->run_dir,
         .unfit = unfit.set ? unfit.text : NULL,

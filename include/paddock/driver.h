@@ -26,7 +26,7 @@ struct stop_request;
 
 struct driver_options {
     const char *name;        /* file name of the executable, which is Nomad's name for the driver */
-    const char *program;     /* path of the executable, for the log pump */
+    const char *program;     /* path of the executable, for the log pump; as in logpump_options */
     const char *cgroup_root; /* "/sys/fs/cgroup" */
     const char *run_dir;     /* parent of our sockets: "/run/paddock" */
     /* Why no task can run here; NULL = tasks can run. The fingerprint is unhealthy with this text,

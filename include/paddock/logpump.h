@@ -37,7 +37,9 @@ struct loop;
 struct pool;
 
 struct logpump_options {
-    const char *program; /* path of our own executable (/proc/self/exe) */
+    /* Path of our own executable. /proc/self/exe stays ours when an upgrade replaces the file; a
+     * pump of another version than the plugin's would not be accepted. */
+    const char *program;
     const char *run_dir; /* private folder (0700): socket, lock, position files; made if absent */
     const char *endpoint, *tls_cert, *tls_key, *tls_ca; /* Docker's; as in docker_options */
     /* The Nomad client's folder of allocations. The pump takes over tasks of earlier pumps when

@@ -226,7 +226,8 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
             env[kept++] = environ[i];
     /* When we have met a pump before, a pump of another kind belongs to another plugin. */
     const char *other = atomic_load(&p->met) ? "join" : "succeed";
-    char *argv[] = {p->program, (char *)"logpump", p->run_dir, p->settings, (char *)other, NULL};
+    char *argv[] = {(char *)"paddock", (char *)"logpump", p->run_dir,
+                    p->settings,       (char *)other,     NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&actions);

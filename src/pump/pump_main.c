@@ -31,6 +31,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -371,6 +372,8 @@ int logpump_main(int argc, char **argv) {
     }
     /* Before anything is opened, because a new descriptor could get this number. */
     int ready_fd = fcntl(READY_FD, F_GETFD) >= 0 ? READY_FD : -EBADF;
+    /* Otherwise the process has the name of the file in /proc by which it was executed. */
+    pthread_setname_np(pthread_self(), "paddock-logpump");
     raise_fd_limit();
     set_signals();
     if (log_never_wait() < 0)
