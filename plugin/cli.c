@@ -22,7 +22,7 @@ static const struct cli_command commands[] = {
     {"debug", "collects what a bug report needs into one file", cli_debug},
     {"enable", "links the driver into the Nomad client's plugin_dir", cli_link_enable},
     {"disable", "removes it from there", cli_link_disable},
-    {"logpump", "carries container output to Nomad; the driver starts it itself", logpump_main},
+    {"logpump", "carries container output to Nomad; the driver starts it itself", pump_main},
     {"version", "the version; with --verbose also commit, compiler and libraries", cli_version},
     {"help", "this text", cli_help},
 };
@@ -62,7 +62,7 @@ static int cli_help(int argc, char **argv) {
         char *args[] = {argv[1], option, NULL};
         if (!c)
             return cli_unknown(argv[1]);
-        if (c->run != cli_help && c->run != logpump_main)
+        if (c->run != cli_help && c->run != pump_main)
             return c->run(2, args);
     }
     cli_usage(stdout);

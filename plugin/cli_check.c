@@ -181,7 +181,7 @@ static void check_pump_tasks(struct check *c, const json_t *sum) {
 }
 
 static void check_pump(struct check *c, const char *dir) {
-    json_t *status = logpump_peek(dir, CHECK_WAIT_US);
+    json_t *status = logs_status_peek(dir, CHECK_WAIT_US);
     const json_t *version = json_object_get(status, "version");
     if (!status)
         say(c, CHECK_WARNING, "log pump",

@@ -1,5 +1,5 @@
 /* The entry point. One program has three roles: Nomad's plugin (serve.c), the log pump
- * (logpump_main()) and the command line of a person (cli.c).
+ * (pump_main()) and the command line of a person (cli.c).
  *
  * The environment and argv[1] decide the role; see handshake_role(). Without a role
  * the usage is printed. */

@@ -143,7 +143,7 @@ void logpump_finish_free(struct logpump_finish *f);
  * Returns 0, with *@ret_fd -EBADF when nothing is to be written; -ELOOP when a folder or the FIFO
  * is a link; -EINVAL when it is not a FIFO, which is then not opened, or when @path is not
  * absolute; -ENOENT; -errno. Owner: caller. Context: any thread. */
-int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
+int pump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
 
 /** Asks the pump of the folder @run_dir for its status. The answer is {"version", "settings",
  * "tasks": [{"task", "way": "file", "api" or "none", "lag_bytes", "lag_seconds", "lines_skipped",
@@ -153,9 +153,9 @@ int logpump_fifo_open(const char *path, int *ret_fd) MUST_CHECK;
  *
  * Returns NULL when no pump answers within @timeout_us. Never starts a pump. Owner: caller.
  * Context: any thread. */
-json_t *logpump_peek(const char *run_dir, uint64_t timeout_us);
-/** Like logpump_peek(), for the plugin's own pump. Returns {"error":TEXT, "sum"} when it does not
- * answer. Adds "starts", the number of pumps that this plugin has started. Blocks for at most
+json_t *logs_status_peek(const char *run_dir, uint64_t timeout_us);
+/** Like logs_status_peek(), for the plugin's own pump. Returns {"error":TEXT, "sum"} when it does
+ * not answer. Adds "starts", the number of pumps that this plugin has started. Blocks for at most
  * 0.1 s. */
 json_t *logpump_status(struct logpump *p);
 /** Appends the same status to @b as Prometheus text. Returns 0; -ENOMEM; -EMSGSIZE. */
@@ -168,7 +168,7 @@ void logpump_forget(struct logpump *p, const char *container_id);
 /** Returns true when process @pid has the argument `docker_logger`, as the built-in driver's log
  * process has. @proc_fd: a directory of /proc. Returns false when the process cannot be read.
  * Any thread. */
-bool logpump_is_docker_logger(int proc_fd, pid_t pid);
+bool pump_rival_is_docker_logger(int proc_fd, pid_t pid);
 
 /** The main function of `paddock logpump ARGS`. Returns the exit status. */
-int logpump_main(int argc, char **argv);
+int pump_main(int argc, char **argv);

@@ -245,7 +245,7 @@ int logpump_finish_begin(struct logpump *p, const struct call *call, const char 
         logpump_finish_free(f);
         return err_oom(err);
     }
-    logs_answer_init(&f->answer);
+    logs_socket_answer_init(&f->answer);
     f->fd = logs_process_reach(p->process, call, err);
     int r = f->fd < 0 ? f->fd : logs_socket_send(f->fd, rq, -1);
     if (r < 0) {
@@ -262,7 +262,7 @@ int logpump_finish_fd(const struct logpump_finish *f) {
 
 int logpump_finish_read(struct logpump_finish *f, struct err *err) {
     AUTO_JSON json_t *answer = NULL;
-    int r = logs_answer_read(&f->answer, f->fd, &answer, err);
+    int r = logs_socket_answer_read(&f->answer, f->fd, &answer, err);
     int code = (int)json_integer_value(json_object_get(answer, "errno"));
     const char *text = json_string_value(json_object_get(answer, "error"));
     if (r == 0 && code > 0)
@@ -282,7 +282,7 @@ void logpump_finish_free(struct logpump_finish *f) {
     if (!f)
         return;
     fd_close(f->fd);
-    logs_answer_done(&f->answer);
+    logs_socket_answer_done(&f->answer);
     free(f->task_id);
     free(f);
 }

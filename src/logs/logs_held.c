@@ -60,7 +60,7 @@ int logs_held_add(struct logs_held *l, const struct logpump_task *t, struct err 
     }
     const char *paths[] = {t->stdout_path, t->stderr_path};
     for (int s = 0; s < 2; s++) {
-        int r = logpump_fifo_open(paths[s], &h->fd[s]);
+        int r = pump_fifo_open(paths[s], &h->fd[s]);
         if (r < 0) {
             held_free(h);
             return err_set(err, ERR_RECOVERABLE, -r, "log FIFO %s: %s", paths[s],

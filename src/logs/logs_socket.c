@@ -66,12 +66,12 @@ int logs_socket_send(int fd, const json_t *rq, int pass_fd) {
     return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -EPIPE;
 }
 
-void logs_answer_init(struct logs_answer *a) {
+void logs_socket_answer_init(struct logs_answer *a) {
     *a = (struct logs_answer){.moved = false};
     buf_init(&a->line, ANSWER_MAX);
 }
 
-void logs_answer_done(struct logs_answer *a) {
+void logs_socket_answer_done(struct logs_answer *a) {
     buf_done(&a->line);
 }
 
@@ -86,7 +86,7 @@ static int answer_take(struct logs_answer *a, const char *part, size_t n, struct
                : 0;
 }
 
-int logs_answer_read(struct logs_answer *a, int fd, json_t **ret, struct err *err) {
+int logs_socket_answer_read(struct logs_answer *a, int fd, json_t **ret, struct err *err) {
     char part[4096];
     while (!memchr(buf_text(&a->line), '\n', a->line.len)) {
         ssize_t n = recv(fd, part, sizeof(part), MSG_DONTWAIT);
@@ -105,14 +105,14 @@ int logs_answer_read(struct logs_answer *a, int fd, json_t **ret, struct err *er
 }
 
 static void answer_donep(struct logs_answer *a) {
-    logs_answer_done(a);
+    logs_socket_answer_done(a);
 }
 
 int logs_socket_read(int fd, const struct call *call, uint64_t quiet_us, json_t **ret,
                      struct err *err) {
     __attribute__((cleanup(answer_donep))) struct logs_answer a;
     struct call within = quiet_us ? call_within(call, quiet_us) : *call;
-    logs_answer_init(&a);
+    logs_socket_answer_init(&a);
     for (;;) {
         int r = call_wait_fd(&within, fd, POLLIN);
         if (r == -ETIMEDOUT)
@@ -120,7 +120,7 @@ int logs_socket_read(int fd, const struct call *call, uint64_t quiet_us, json_t 
         if (r < 0)
             return err_set(err, ERR_PLAIN, -r, "the log pump: %s", strerror(-r));
         a.moved = false;
-        r = logs_answer_read(&a, fd, ret, err);
+        r = logs_socket_answer_read(&a, fd, ret, err);
         if (r <= 0)
             return r;
         if (quiet_us && a.moved)

@@ -35,10 +35,11 @@ struct logs_answer {
     struct buf line;
     bool moved; /* true after a byte has arrived; the caller sets it to false */
 };
-/** Prepares @a for a new answer. Owner: caller, logs_answer_done(). */
-void logs_answer_init(struct logs_answer *a);
+/** Prepares @a for a new answer. Owner: caller, logs_socket_answer_done(). */
+void logs_socket_answer_init(struct logs_answer *a);
 /** Releases the buffer. */
-void logs_answer_done(struct logs_answer *a);
+void logs_socket_answer_done(struct logs_answer *a);
 /** Reads what has arrived, without waiting. Returns 0 with the answer (owner: caller); 1 when it is
  * incomplete; -EPIPE when the pump has ended; -EPROTO. */
-int logs_answer_read(struct logs_answer *a, int fd, json_t **ret, struct err *err) MUST_CHECK;
+int logs_socket_answer_read(struct logs_answer *a, int fd, json_t **ret,
+                            struct err *err) MUST_CHECK;

@@ -61,7 +61,7 @@ static json_t *sum_up(const json_t *tasks) {
     return sum;
 }
 
-json_t *logpump_peek(const char *run_dir, uint64_t timeout_us) {
+json_t *logs_status_peek(const char *run_dir, uint64_t timeout_us) {
     struct call call = call_within(NULL, timeout_us);
     AUTO_FD int fd = logs_socket_connect(run_dir, timeout_us);
     AUTO_JSON json_t *rq = json_pack("{s:s}", "op", "status");
@@ -74,7 +74,7 @@ json_t *logpump_peek(const char *run_dir, uint64_t timeout_us) {
 }
 
 json_t *logs_status_get(const char *run_dir, unsigned starts) {
-    json_t *doc = logpump_peek(run_dir, TIMEOUT_US);
+    json_t *doc = logs_status_peek(run_dir, TIMEOUT_US);
     if (!doc)
         doc = json_pack("{s:s,s:o}", "error", "none answers", "sum", sum_up(NULL));
     json_object_set_new(doc, "starts", json_integer(starts));

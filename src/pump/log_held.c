@@ -91,7 +91,7 @@ uint64_t log_held_bytes(const struct log_held *h, uint64_t offset) {
     return sum > offset ? sum - offset : 0;
 }
 
-uint32_t log_mark(const char *end) {
+uint32_t log_held_mark(const char *end) {
     uint64_t w[LOG_MARK_LEN / 8];
     memcpy(w, end - LOG_MARK_LEN, LOG_MARK_LEN);
     uint64_t sum = w[0];
@@ -101,10 +101,10 @@ uint32_t log_mark(const char *end) {
     return (uint32_t)(sum >> 32) | 1;
 }
 
-uint32_t log_mark_read(int fd, uint64_t offset) {
+uint32_t log_held_mark_read(int fd, uint64_t offset) {
     char bytes[LOG_MARK_LEN];
     if (offset < LOG_MARK_LEN ||
         pread(fd, bytes, sizeof(bytes), (off_t)(offset - LOG_MARK_LEN)) != (ssize_t)sizeof(bytes))
         return 0;
-    return log_mark(bytes + sizeof(bytes));
+    return log_held_mark(bytes + sizeof(bytes));
 }

@@ -36,7 +36,7 @@ uint64_t log_held_rotated(const struct log_held *h, uint64_t offset);
  * second in which the previous record was written. */
 #define LOG_MARK_LEN 24
 /** Returns the checksum of the LOG_MARK_LEN bytes before @end. Never 0. */
-uint32_t log_mark(const char *end);
+uint32_t log_held_mark(const char *end);
 /** Returns the mark of the bytes before @offset in @fd, or 0 when there are not enough bytes or
  * they cannot be read. */
-uint32_t log_mark_read(int fd, uint64_t offset);
+uint32_t log_held_mark_read(int fd, uint64_t offset);

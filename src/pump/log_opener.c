@@ -335,8 +335,8 @@ static int watch_fd(const struct log_opener *o, int fd, uint32_t mask) {
     return wd < 0 ? -errno : wd;
 }
 
-int log_watch_new(struct log_opener *o, int dir_fd, const char *name, loop_cb changed, void *ctx,
-                  struct log_watch **ret) {
+int log_opener_watch_new(struct log_opener *o, int dir_fd, const char *name, loop_cb changed,
+                         void *ctx, struct log_watch **ret) {
     if (strlen(name) >= NAME_MAX_LEN)
         return -ENAMETOOLONG;
     struct log_watch *w = calloc(1, sizeof(*w));
@@ -373,11 +373,11 @@ int log_watch_new(struct log_opener *o, int dir_fd, const char *name, loop_cb ch
     return 0;
 }
 
-struct log_watch *log_watch_del(struct log_watch *w) {
+struct log_watch *log_opener_watch_del(struct log_watch *w) {
     if (!w)
         return NULL;
     struct log_opener *o = w->opener;
-    log_watch_disarm(w);
+    log_opener_watch_disarm(w);
     pthread_mutex_lock(&o->lock);
     struct log_watch **at = &o->watches;
     while (*at != w)
@@ -394,7 +394,7 @@ struct log_watch *log_watch_del(struct log_watch *w) {
     return NULL;
 }
 
-size_t log_watch_take(struct log_watch *w, struct log_found *ret, size_t max) {
+size_t log_opener_watch_take(struct log_watch *w, struct log_found *ret, size_t max) {
     pthread_mutex_lock(&w->opener->lock);
     look(w); /* finds the files that the thread could not open or keep */
     size_t n = w->n_found < max ? w->n_found : max;
@@ -405,19 +405,19 @@ size_t log_watch_take(struct log_watch *w, struct log_found *ret, size_t max) {
     return n;
 }
 
-bool log_watch_is_behind(struct log_watch *w) {
+bool log_opener_watch_is_behind(struct log_watch *w) {
     pthread_mutex_lock(&w->opener->lock);
     bool behind = w->behind;
     pthread_mutex_unlock(&w->opener->lock);
     return behind;
 }
 
-bool log_watch_is_gone(const struct log_watch *w) {
+bool log_opener_watch_is_gone(const struct log_watch *w) {
     struct stat st;
     return fstat(w->dir_fd, &st) < 0 || st.st_nlink == 0;
 }
 
-int log_watch_arm(struct log_watch *w, int fd) {
+int log_opener_watch_arm(struct log_watch *w, int fd) {
     pthread_mutex_lock(&w->opener->lock);
     int r = watch_fd(w->opener, fd, IN_MODIFY | IN_ONESHOT);
     if (r >= 0)
@@ -426,7 +426,7 @@ int log_watch_arm(struct log_watch *w, int fd) {
     return r < 0 ? r : 0;
 }
 
-void log_watch_disarm(struct log_watch *w) {
+void log_opener_watch_disarm(struct log_watch *w) {
     pthread_mutex_lock(&w->opener->lock);
     if (w->armed_wd >= 0)
         inotify_rm_watch(w->opener->inotify_fd, w->armed_wd);

@@ -41,24 +41,24 @@ void log_opener_free(struct log_opener *o);
  * @name was removed. It runs from the loop, never from inside this function.
  *
  * Returns 0; -ENOSPC when no inotify watch is left; -ENAMETOOLONG; -ENOMEM; -errno.
- * Owner: caller, log_watch_del(). */
-int log_watch_new(struct log_opener *o, int dir_fd, const char *name, loop_cb changed, void *ctx,
-                  struct log_watch **ret) MUST_CHECK;
+ * Owner: caller, log_opener_watch_del(). */
+int log_opener_watch_new(struct log_opener *o, int dir_fd, const char *name, loop_cb changed,
+                         void *ctx, struct log_watch **ret) MUST_CHECK;
 /** Deletes the watch and closes the files that were found and not taken. NULL allowed.
  * Returns NULL. */
-struct log_watch *log_watch_del(struct log_watch *w);
+struct log_watch *log_opener_watch_del(struct log_watch *w);
 
 /** Takes the files that were found since the last call, oldest first, at most @max. Also checks the
  * folder, so that no file is missed that exists now. Returns the number of files; 0: no more. The
  * caller owns their descriptors. */
-size_t log_watch_take(struct log_watch *w, struct log_found *ret, size_t max);
+size_t log_opener_watch_take(struct log_watch *w, struct log_found *ret, size_t max);
 /** Returns true when files could not be opened because descriptors or memory are used up. Only
- * another log_watch_take() finds them. */
-bool log_watch_is_behind(struct log_watch *w);
+ * another log_opener_watch_take() finds them. */
+bool log_opener_watch_is_behind(struct log_watch *w);
 /** Returns true when the folder was removed, as it is together with its container. */
-bool log_watch_is_gone(const struct log_watch *w);
+bool log_opener_watch_is_gone(const struct log_watch *w);
 /** Calls @changed at the next write to @fd, once. While no file is armed, a write causes no event.
  * Returns 0; -errno. */
-int log_watch_arm(struct log_watch *w, int fd) MUST_CHECK;
-/** Cancels log_watch_arm(). Call it before the armed file is closed. */
-void log_watch_disarm(struct log_watch *w);
+int log_opener_watch_arm(struct log_watch *w, int fd) MUST_CHECK;
+/** Cancels log_opener_watch_arm(). Call it before the armed file is closed. */
+void log_opener_watch_disarm(struct log_watch *w);

@@ -87,8 +87,8 @@ static size_t take_text(struct log_parser *p, const char *data, size_t len, size
     return n;
 }
 
-ssize_t log_parse(struct log_parser *p, const char *data, size_t len, size_t max,
-                  struct log_piece *ret) {
+ssize_t log_parser_feed(struct log_parser *p, const char *data, size_t len, size_t max,
+                        struct log_piece *ret) {
     size_t taken = 0;
     ret->channel = 0;
     while (taken < len && ret->channel == 0) {

@@ -44,5 +44,5 @@ void log_parser_init(struct log_parser *p, bool tty);
 /** Takes bytes from @data until there is a piece of at most @max bytes (> 0), or no more input.
  * Returns the number of bytes taken. ret->channel is 0 when there is no piece; otherwise ret->data
  * points into @data. Returns -EPROTO when it is not a log stream. */
-ssize_t log_parse(struct log_parser *p, const char *data, size_t len, size_t max,
-                  struct log_piece *ret) MUST_CHECK;
+ssize_t log_parser_feed(struct log_parser *p, const char *data, size_t len, size_t max,
+                        struct log_piece *ret) MUST_CHECK;

@@ -88,7 +88,7 @@ static size_t delivered(struct log_replay *r, const struct log_piece *p) {
     if (last && p->end)
         r->replays = false;                          /* whatever time follows */
     bool is_message = at->nth > 0 || at->offset > 0; /* false: the time of a take-over */
-    if (last || log_position_compare(&r->cursor, at) < 0 ||
+    if (last || pump_record_compare(&r->cursor, at) < 0 ||
         (is_message && r->cursor.time_ns < r->top_ns))
         return p->len;
     r->replays = false;

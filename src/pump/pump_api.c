@@ -173,7 +173,7 @@ static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_
             break;
         }
         struct log_piece piece;
-        ssize_t n = log_parse(&t->parser, data + taken, len - taken, room(t), &piece);
+        ssize_t n = log_parser_feed(&t->parser, data + taken, len - taken, room(t), &piece);
         r = n < 0 ? (int)n : piece.channel ? add_piece(t, &piece) : 0;
         if (r == 0)
             taken += (size_t)n;

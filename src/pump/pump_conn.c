@@ -52,7 +52,7 @@ static void conn_free(struct conn *c) {
         at = &(*at)->next;
     if (*at)
         *at = c->next;
-    pump_waiter_leave(&c->waiter);
+    pump_entry_waiter_leave(&c->waiter);
     loop_watch_del(c->watch);
     fd_close(c->fd);
     fd_close(c->passed_fd);

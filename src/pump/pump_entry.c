@@ -57,7 +57,7 @@ static void wait_for(struct pump_entry *e, struct pump_waiter *w, bool for_end) 
     e->waiters = w;
 }
 
-void pump_waiter_leave(struct pump_waiter *w) {
+void pump_entry_waiter_leave(struct pump_waiter *w) {
     for (struct pump_waiter **at = w->entry ? &w->entry->waiters : NULL; at && *at;
          at = &(*at)->next) {
         if (*at == w) {
@@ -83,7 +83,7 @@ static void answer_waiters(struct pump_entry *e, bool gone) {
         next = w->next;
         if (w->for_end && !gone)
             continue;
-        pump_waiter_leave(w);
+        pump_entry_waiter_leave(w);
         if (w->for_end || !e->opened)
             w->answer(w, 0, NULL);
         else
@@ -458,7 +458,7 @@ void pump_entries_free(struct pump_entries *s) {
     for (struct pump_entry *e = s->first, *next; e; e = next) {
         next = e->next;
         while (e->waiters)
-            pump_waiter_leave(e->waiters);
+            pump_entry_waiter_leave(e->waiters);
         pump_task_free(e->task);
         free(e);
     }

@@ -30,7 +30,7 @@ int pump_entries_new(const struct pump_entries_options *o, struct pump_entries *
 void pump_entries_free(struct pump_entries *s);
 
 /* A request that waits for an answer about a task. The memory is the owner's and must stay until
- * `answer` is called or pump_waiter_leave() returns. */
+ * `answer` is called or pump_entry_waiter_leave() returns. */
 struct pump_waiter {
     /* Called once. @r: 0 or -errno. @text: the error's text; for a success, a note or NULL. The
      * callback may free the waiter. */
@@ -43,7 +43,7 @@ struct pump_waiter {
     struct pump_waiter *next;
 };
 /** Stops waiting: @w is not answered any more. Does nothing when @w does not wait. */
-void pump_waiter_leave(struct pump_waiter *w);
+void pump_entry_waiter_leave(struct pump_waiter *w);
 
 /** Serves the request `carry` (pump_proto.h). @w is answered, from inside this function
  * or later. */

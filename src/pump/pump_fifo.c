@@ -49,7 +49,7 @@ int pump_fifo_find(const char *path, int *ret_fd) {
     return r < 0 ? r : path_walk(dir, below, ret_fd);
 }
 
-int logpump_fifo_open(const char *path, int *ret_fd) {
+int pump_fifo_open(const char *path, int *ret_fd) {
     *ret_fd = -EBADF;
     AUTO_FD int at = -EBADF;
     int r = pump_fifo_find(path, &at);

@@ -196,7 +196,7 @@ static const struct log_held_file *find_stream(struct pump_file *f, int s, uint6
         return &f->held.files[0];
     }
     if (p->place.offset > file->size ||
-        (p->place.mark && p->place.mark != log_mark_read(file->fd, p->place.offset))) {
+        (p->place.mark && p->place.mark != log_held_mark_read(file->fd, p->place.offset))) {
         *lost = true; /* truncated and written again */
         return file;
     }
@@ -246,7 +246,7 @@ static void find_place(struct pump_file *f) {
         log_held_drop(&f->held);
     start_of(f, &f->held.files[0]);
     f->at.offset = offset[first];
-    f->at.mark = log_mark_read(f->held.files[0].fd, f->at.offset);
+    f->at.mark = log_held_mark_read(f->held.files[0].fd, f->at.offset);
     f->placed = true;
     begin_skipping(f);
     if (lost)
@@ -256,7 +256,7 @@ static void find_place(struct pump_file *f) {
 /* Notes a gap when another program has removed Docker's log. A container that is being started has
  * no log yet. */
 static void note_missing(struct pump_file *f) {
-    if (f->missing || !f->record->stream[0].at.place.file.ino || log_watch_is_gone(f->watch))
+    if (f->missing || !f->record->stream[0].at.place.file.ino || log_opener_watch_is_gone(f->watch))
         return;
     f->missing = true;
     note_gap(f, "Docker's log file is not there");
@@ -266,7 +266,7 @@ static void note_missing(struct pump_file *f) {
 static void take_files(struct pump_file *f) {
     struct log_found found[16];
     size_t n;
-    while ((n = log_watch_take(f->watch, found, ARRAY_LEN(found))) > 0)
+    while ((n = log_opener_watch_take(f->watch, found, ARRAY_LEN(found))) > 0)
         for (size_t i = 0; i < n; i++) {
             int r = log_held_add(&f->held, &found[i]);
             if (r < 0)
@@ -310,7 +310,7 @@ static size_t replayed_by_time(struct replay *y, int64_t time_ns, size_t len) {
     else
         y->cursor = (struct log_position){.time_ns = time_ns};
     struct log_position message = {.time_ns = y->time.time_ns, .nth = y->time.nth};
-    int order = log_position_compare(&y->cursor, &message);
+    int order = pump_record_compare(&y->cursor, &message);
     if (order < 0)
         return len;
     y->by = REPLAY_NO;
@@ -371,7 +371,7 @@ static bool add_record(struct pump_file *f, const struct log_record *r, const st
 /* Moves @at from @from to @p. Both are in the bytes that were read, which begin at @buf. */
 static void move_to(struct log_place *at, const char *buf, const char *from, const char *p) {
     at->offset += (uint64_t)(p - from);
-    at->mark = p - buf >= LOG_MARK_LEN ? log_mark(p) : 0;
+    at->mark = p - buf >= LOG_MARK_LEN ? log_held_mark(p) : 0;
 }
 
 /* Gathers the records in @data. The mark is computed from the bytes before a record, and those
@@ -413,7 +413,7 @@ static bool no_record(struct pump_file *f, size_t len) {
     note_damage(f);
     f->read_bytes += skip;
     f->at.offset += skip;
-    f->at.mark = log_mark_read(f->held.files[0].fd, f->at.offset);
+    f->at.mark = log_held_mark_read(f->held.files[0].fd, f->at.offset);
     return true;
 }
 
@@ -431,7 +431,7 @@ static bool read_some(struct pump_file *f, size_t max) {
     struct stat st;
     bool shrunk =
         n == 0 && fstat(f->held.files[0].fd, &st) == 0 && (uint64_t)st.st_size < f->at.offset;
-    if (shrunk || (size_t)n < lead || (lead && log_mark(data) != f->at.mark)) {
+    if (shrunk || (size_t)n < lead || (lead && log_held_mark(data) != f->at.mark)) {
         truncated(f);
         return true;
     }
@@ -524,9 +524,9 @@ static bool is_unlinked(int fd) {
 /* Returns true when inotify will announce the next write. */
 static bool arm(struct pump_file *f) {
     int fd = f->held.n > 0 ? f->held.files[f->held.n - 1].fd : -EBADF;
-    if (log_watch_is_behind(f->watch))
+    if (log_opener_watch_is_behind(f->watch))
         return false;
-    return fd < 0 || (!is_unlinked(fd) && log_watch_arm(f->watch, fd) == 0);
+    return fd < 0 || (!is_unlinked(fd) && log_opener_watch_arm(f->watch, fd) == 0);
 }
 
 /* Reads to the end of the log, until a FIFO is full, or for one turn. Returns true at the end of
@@ -545,7 +545,8 @@ static bool read_on(struct pump_file *f, uint64_t *ret_got) {
 /* Called at the end of the log: ends, or sets the time of the next read. */
 static void rest(struct pump_file *f, uint64_t got) {
     bool armed = false;
-    bool last = (f->finishing && !log_watch_is_behind(f->watch)) || log_watch_is_gone(f->watch);
+    bool last = (f->finishing && !log_opener_watch_is_behind(f->watch)) ||
+                log_opener_watch_is_gone(f->watch);
     if (last && f->out[0]->len == 0 && f->out[1]->len == 0) {
         end(f);
         return;
@@ -620,7 +621,7 @@ int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
                             .tick_us = TICK_MAX_US / 4};
     int r = loop_timer_new(shared->loop, on_timer, f, &f->timer);
     if (r == 0)
-        r = log_watch_new(shared->opener, dir_fd, name, on_changed, f, &f->watch);
+        r = log_opener_watch_new(shared->opener, dir_fd, name, on_changed, f, &f->watch);
     if (r < 0) {
         pump_file_free(f);
         return r;
@@ -632,7 +633,7 @@ int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
 void pump_file_free(struct pump_file *f) {
     if (!f)
         return;
-    log_watch_del(f->watch);
+    log_opener_watch_del(f->watch);
     log_held_done(&f->held);
     loop_timer_del(f->timer);
     free(f);

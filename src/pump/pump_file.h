@@ -49,7 +49,7 @@ struct pump_file_status {
 
 /** Watches the folder @dir_fd for the log @name. Nothing is delivered before pump_file_begin().
  * @out: the FIFOs of stdout and stderr, with their record; borrowed. Returns 0; -EMFILE when there
- * is no opener; the errors of log_watch_new(). Owner: caller, pump_file_free(). */
+ * is no opener; the errors of log_opener_watch_new(). Owner: caller, pump_file_free(). */
 int pump_file_new(struct pump_files *shared, int dir_fd, const char *name,
                   struct pump_out *const out[2], const struct pump_file_ops *ops, void *ctx,
                   struct pump_file **ret) MUST_CHECK;

@@ -124,7 +124,7 @@ static void read_container(const struct pump_locate *l, const char *id, const js
 static void over(struct pump_question *q, int r, const struct pump_located *located) {
     void (*answer)(void *, int, const struct pump_located *) = q->answer;
     void *ctx = q->ctx;
-    pump_question_cancel(q);
+    pump_locate_cancel(q);
     answer(ctx, r, located);
 }
 
@@ -133,7 +133,7 @@ static void on_info(struct pump_question *q, int r, const json_t *info) {
     if (r == 0)
         r = take_info(q->locate, info);
     if (q == q->locate->info) {
-        q->locate->info = pump_question_cancel(q);
+        q->locate->info = pump_locate_cancel(q);
         return;
     }
     if (r == 0)
@@ -200,7 +200,7 @@ int pump_locate_ask(struct pump_locate *l, const char *id,
     return question_new(l, id, answer, ctx, ret);
 }
 
-struct pump_question *pump_question_cancel(struct pump_question *q) {
+struct pump_question *pump_locate_cancel(struct pump_question *q) {
     if (!q)
         return NULL;
     docker_multi_get_cancel(q->get);
@@ -227,6 +227,6 @@ int pump_locate_new(struct docker *docker, struct docker_multi *http, struct pum
 
 void pump_locate_free(struct pump_locate *l) {
     if (l)
-        pump_question_cancel(l->info);
+        pump_locate_cancel(l->info);
     free(l);
 }

@@ -36,13 +36,13 @@ struct pump_located {
 struct pump_question;
 /** Asks Docker about the container @id. @answer is called once, from the loop, and ends the
  * question. Its @r is 0; -ENOENT when the container does not exist; another -errno when Docker
- * did not answer. Returns 0; -ENOMEM; another -errno. Owner: caller, pump_question_cancel(),
+ * did not answer. Returns 0; -ENOMEM; another -errno. Owner: caller, pump_locate_cancel(),
  * until the answer. */
 int pump_locate_ask(struct pump_locate *l, const char *id,
                     void (*answer)(void *ctx, int r, const struct pump_located *located), void *ctx,
                     struct pump_question **ret) MUST_CHECK;
 /** Cancels the question: its callback is not called any more. NULL allowed. Returns NULL. */
-struct pump_question *pump_question_cancel(struct pump_question *q);
+struct pump_question *pump_locate_cancel(struct pump_question *q);
 
 /** Returns in @ret_path where the log file of @id is or will be, when files can be read there.
  * Returns 0; -ENOENT when Docker's root is not known yet, or its files cannot be read. */

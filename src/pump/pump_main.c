@@ -294,7 +294,7 @@ static void stop(struct pump *p) {
     docker_free(p->docker);
     fd_close(p->signal_fd);
     fd_close(p->inotify_fd);
-    pump_held_done(&p->held);
+    pump_succeed_held_done(&p->held);
     pump_dir_close(&p->dir);
 }
 
@@ -353,7 +353,7 @@ static int serve(struct pump *p, const char *run_dir, bool succeed, int ready_fd
     }
     if (r == 0)
         r = start(p, &err);
-    pump_held_done(&p->held); /* the tasks have opened their own descriptors */
+    pump_succeed_held_done(&p->held); /* the tasks have opened their own descriptors */
     if (r < 0) {
         log_error("logpump", LOG_KV("folder", run_dir, "errno", strerror(-r)),
                   "the log pump cannot start: %s", err.text);
@@ -363,7 +363,7 @@ static int serve(struct pump *p, const char *run_dir, bool succeed, int ready_fd
     return loop_run(p->loop);
 }
 
-int logpump_main(int argc, char **argv) {
+int pump_main(int argc, char **argv) {
     json_t *settings = argc == 4 ? json_loads(argv[2], 0, NULL) : NULL;
     if (!settings) {
         fprintf(stderr, "usage: paddock logpump RUN_DIR SETTINGS succeed|join\n"

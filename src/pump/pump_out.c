@@ -43,7 +43,7 @@ static bool is_same_file(int a, int b) {
 
 int pump_out_open(struct pump_out *o) {
     AUTO_FD int fd = -EBADF;
-    int r = logpump_fifo_open(o->record->path[o->stream], &fd);
+    int r = pump_fifo_open(o->record->path[o->stream], &fd);
     if (r < 0 || fd < 0 || is_same_file(fd, o->fd))
         return r;
     o->watch = loop_watch_del(o->watch);

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-int log_position_compare(const struct log_position *a, const struct log_position *b) {
+int pump_record_compare(const struct log_position *a, const struct log_position *b) {
     if (a->time_ns != b->time_ns)
         return a->time_ns < b->time_ns ? -1 : 1;
     if (a->nth != b->nth)

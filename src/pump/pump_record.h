@@ -42,7 +42,7 @@ struct log_place {
     struct log_file_id file;
     uint64_t offset; /* of the record's first byte */
     uint32_t done;   /* bytes of its message that are delivered */
-    uint32_t mark;   /* log_mark() of the bytes before the record; 0: not known */
+    uint32_t mark;   /* log_held_mark() of the bytes before the record; 0: not known */
 };
 
 struct pump_position {
@@ -76,7 +76,7 @@ struct pump_record {
 };
 
 /** Compares by time, number and offset. Returns -1, 0 or 1. Pure. */
-int log_position_compare(const struct log_position *a, const struct log_position *b);
+int pump_record_compare(const struct log_position *a, const struct log_position *b);
 
 /** Makes the record @name below @dir_fd, or opens the existing one (*ret_fresh false). A record of
  * the previous layout is converted. Returns 0; -EPROTO when it is damaged or its layout is not

@@ -2,7 +2,7 @@
  *
  * pump_entry.c calls it after pump_rival_watch.c has noticed that a FIFO was opened, and then drops
  * the tasks that the built-in driver carries. A FIFO is identified by its device and inode number,
- * not by its path. task_recover.c uses logpump_is_docker_logger(). */
+ * not by its path. task_recover.c uses pump_rival_is_docker_logger(). */
 #include "pump_rival.h"
 
 #include "pump_fifo.h"
@@ -26,7 +26,7 @@ static DIR *dir_at(int fd, const char *path) {
     return d;
 }
 
-bool logpump_is_docker_logger(int proc_fd, pid_t pid) {
+bool pump_rival_is_docker_logger(int proc_fd, pid_t pid) {
     char path[64], text[4096];
     snprintf(path, sizeof(path), "%d/cmdline", (int)pid);
     AUTO_FD int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
@@ -72,7 +72,7 @@ int pump_rivals_find(int proc_fd, struct pump_rivals *ret) {
     for (const struct dirent *e; failed == 0 && (e = readdir(d));) {
         uint64_t pid;
         if (parse_u64(e->d_name, INT_MAX, &pid) == 0 &&
-            logpump_is_docker_logger(proc_fd, (pid_t)pid))
+            pump_rival_is_docker_logger(proc_fd, (pid_t)pid))
             failed = add_fifos_of(proc_fd, (pid_t)pid, &r);
     }
     closedir(d);

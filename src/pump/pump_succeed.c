@@ -39,11 +39,11 @@ static void hold(struct pump_held *h, const char *path) {
     if (!more)
         return;
     h->fds = more;
-    if (logpump_fifo_open(path, &fd) == 0 && fd >= 0)
+    if (pump_fifo_open(path, &fd) == 0 && fd >= 0)
         h->fds[h->n++] = fd;
 }
 
-void pump_held_done(struct pump_held *h) {
+void pump_succeed_held_done(struct pump_held *h) {
     for (size_t i = 0; i < h->n; i++)
         close(h->fds[i]);
     free(h->fds);

@@ -13,7 +13,7 @@ struct pump_held {
     size_t n;
 };
 /** Closes all descriptors and releases the list. */
-void pump_held_done(struct pump_held *h);
+void pump_succeed_held_done(struct pump_held *h);
 
 /** Succeeds the pump that has the lock of the folder @dir. Returns 0 when it was of another kind
  * than @hello and has ended, so the lock is free; 1 when it is of the same kind, or does not listen

@@ -49,7 +49,7 @@ static void tell_drained(struct pump_task *t) {
         return;
     t->drained_told = true;
     loop_timer_at(t->timer, 0);
-    t->question = pump_question_cancel(t->question);
+    t->question = pump_locate_cancel(t->question);
     tell_opened(t, 0);
     t->ops.drained(t->ctx, t); /* may free t */
 }
@@ -336,7 +336,7 @@ int pump_task_new(const struct pump_task_shared *shared, struct pump_record *rec
 void pump_task_free(struct pump_task *t) {
     if (!t)
         return;
-    pump_question_cancel(t->question);
+    pump_locate_cancel(t->question);
     pump_api_free(t->api);
     pump_file_free(t->file);
     loop_timer_del(t->timer);

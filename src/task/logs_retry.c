@@ -61,7 +61,7 @@ void logs_retry_free(struct logs_retry *l) {
 static void open_fifos(struct lost *x) {
     const char *paths[] = {x->task->stdout_path, x->task->stderr_path};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-        if (x->fifos[i] < 0 && logpump_fifo_open(paths[i], &x->fifos[i]) < 0)
+        if (x->fifos[i] < 0 && pump_fifo_open(paths[i], &x->fifos[i]) < 0)
             log_debug("logs", LOG_KV("path", paths[i]), "the log FIFO cannot be opened, retrying");
 }
 

@@ -70,7 +70,7 @@ static int end_process(int fd) {
 static void end_logger(const struct driver *d, const struct task_state *state) {
     AUTO_FD int fd = state->logger_pid > 0 ? pidfd_open(state->logger_pid, 0) : -EBADF;
     /* The pid from a file may have been reused. The pidfd pins the process that is checked. */
-    if (fd < 0 || !logpump_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
+    if (fd < 0 || !pump_rival_is_docker_logger(d->proc_fd, (pid_t)state->logger_pid))
         return;
     int r = end_process(fd);
     if (r < 0)
@@ -86,8 +86,7 @@ static int take_over_logs(struct driver *d, const struct call *call, struct task
      * logs_adopt() reports a FIFO that cannot be opened. */
     AUTO_FD int out = -EBADF;
     AUTO_FD int err_out = -EBADF;
-    if (logpump_fifo_open(t->stdout_path, &out) < 0 ||
-        logpump_fifo_open(t->stderr_path, &err_out) < 0)
+    if (pump_fifo_open(t->stdout_path, &out) < 0 || pump_fifo_open(t->stderr_path, &err_out) < 0)
         log_debug("recover", LOG_KV("task_id", t->id), "log FIFOs are not there");
     end_logger(d, state);
     return logs_adopt(d, call, t, since_ns, err);

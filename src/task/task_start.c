@@ -566,8 +566,8 @@ static bool wants_logs(const struct start *s) {
  * last writer closes. logs_follow() reports a FIFO that cannot be opened. */
 static void hold_fifos(struct start *s) {
     if (store_look(s->task).logs && s->fifos[0] < 0 &&
-        (logpump_fifo_open(s->task->stdout_path, &s->fifos[0]) < 0 ||
-         logpump_fifo_open(s->task->stderr_path, &s->fifos[1]) < 0))
+        (pump_fifo_open(s->task->stdout_path, &s->fifos[0]) < 0 ||
+         pump_fifo_open(s->task->stderr_path, &s->fifos[1]) < 0))
         log_debug("start", LOG_KV("task_id", s->task->id), "log FIFOs are not there");
 }
 

@@ -19,7 +19,7 @@
 bool world_is_pump(int argc, char **argv, int *ret_status) {
     bool is = argc > 1 && strcmp(argv[1], "logpump") == 0;
     if (is)
-        *ret_status = logpump_main(argc - 1, argv + 1);
+        *ret_status = pump_main(argc - 1, argv + 1);
     return is;
 }
 

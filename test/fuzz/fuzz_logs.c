@@ -25,7 +25,7 @@ static int parse(const char *data, size_t len, bool tty, size_t step, size_t roo
     for (size_t at = 0; at < len;) {
         size_t n = len - at < step ? len - at : step;
         struct log_piece piece = {0};
-        ssize_t taken = log_parse(&p, data + at, n, room, &piece);
+        ssize_t taken = log_parser_feed(&p, data + at, n, room, &piece);
         if (taken < 0)
             return (int)taken;
         if ((size_t)taken > n || piece.len > room || (piece.channel == 0 && taken == 0))

@@ -34,7 +34,7 @@ static void on_changed(void *ctx) {
     size_t n;
     pthread_mutex_lock(&w->lock);
     w->calls++;
-    while ((n = log_watch_take(w->watch, found, ARRAY_LEN(found))) > 0)
+    while ((n = log_opener_watch_take(w->watch, found, ARRAY_LEN(found))) > 0)
         for (size_t i = 0; i < n; i++) {
             char text[16] = {0};
             ssize_t len = pread(found[i].fd, text, sizeof(text) - 1, 0);
@@ -72,7 +72,7 @@ static int teardown(void **state) {
     loop_stop(w->loop);
     pthread_join(w->thread, &failed);
     assert_null(failed);
-    log_watch_del(w->watch);
+    log_opener_watch_del(w->watch);
     log_opener_free(w->opener);
     loop_free(w->loop);
     close(w->dir_fd);
@@ -89,7 +89,7 @@ static void put(const struct world *w, const char *name, const char *text) {
 }
 
 static void start(struct world *w) {
-    assert_int_equal(log_watch_new(w->opener, w->dir_fd, LOG, on_changed, w, &w->watch), 0);
+    assert_int_equal(log_opener_watch_new(w->opener, w->dir_fd, LOG, on_changed, w, &w->watch), 0);
     assert_int_equal(pthread_create(&w->thread, NULL, run_loop, w->loop), 0);
 }
 
@@ -131,11 +131,11 @@ static void rotate(const struct world *w, unsigned files, const char *text) {
     renameat(w->dir_fd, "new", w->dir_fd, LOG);
 }
 
-/* As log_watch_new, with the limit @few while it is made. */
+/* As log_opener_watch_new, with the limit @few while it is made. */
 static int log_watch_new_within(struct world *w, const struct rlimit *few,
                                 const struct rlimit *before, struct log_watch **ret) {
     assert_int_equal(setrlimit(RLIMIT_NOFILE, few), 0);
-    int r = log_watch_new(w->opener, w->dir_fd, LOG, on_changed, w, ret);
+    int r = log_opener_watch_new(w->opener, w->dir_fd, LOG, on_changed, w, ret);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, before), 0);
     return r;
 }
@@ -212,13 +212,13 @@ static void test_log_watch__no_descriptor_left__behind_then_each_once(void **sta
     int r = waitpid(dockerd, &status, 0) == dockerd ? status : -1;
     for (time_t until = time(NULL) + WAIT_SEC; calls_of(w) == calls && time(NULL) < until;)
         sched_yield();
-    bool behind = log_watch_is_behind(w->watch);
+    bool behind = log_opener_watch_is_behind(w->watch);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(r, 0);
     assert_true(behind);
     on_changed(w); /* as a reader does that looks again */
     expect(w, "a b c ");
-    assert_false(log_watch_is_behind(w->watch));
+    assert_false(log_opener_watch_is_behind(w->watch));
 }
 
 /* The newest file needs two: one for the reader, one to know it again. */
@@ -238,9 +238,9 @@ static void test_log_watch__one_descriptor_left__each_once(void **state) {
         few.rlim_cur = (rlim_t)next + 1 + left; /* the folder takes one */
         assert_int_equal(log_watch_new_within(w, &few, &before, &watch), 0);
         size_t n = 0;
-        while (n < 3 && log_watch_is_behind(watch))
-            n += log_watch_take(watch, found + n, ARRAY_LEN(found) - n);
-        n += log_watch_take(watch, found + n, ARRAY_LEN(found) - n);
+        while (n < 3 && log_opener_watch_is_behind(watch))
+            n += log_opener_watch_take(watch, found + n, ARRAY_LEN(found) - n);
+        n += log_opener_watch_take(watch, found + n, ARRAY_LEN(found) - n);
         assert_int_equal(n, 3);
         for (size_t i = 0; i < n; i++) {
             char text[2] = "";
@@ -249,7 +249,7 @@ static void test_log_watch__one_descriptor_left__each_once(void **state) {
             assert_int_equal(text[0], "abc"[i]);
             close(found[i].fd);
         }
-        log_watch_del(watch);
+        log_opener_watch_del(watch);
     }
     start(w); /* for the teardown */
 }
@@ -260,12 +260,13 @@ static void test_log_watch__armed__one_call_for_many_writes(void **state) {
     start(w);
     expect(w, "a ");
     int fd = openat(w->dir_fd, LOG, O_RDONLY | O_CLOEXEC);
-    assert_int_equal(log_watch_arm(w->watch, fd), 0);
+    assert_int_equal(log_opener_watch_arm(w->watch, fd), 0);
     unsigned before = calls_of(w);
     for (int i = 0; i < 100; i++)
         put(w, LOG, "more");
     expect_calls(w, "a ", before + 1);
-    assert_int_equal(log_watch_arm(w->watch, fd), 0); /* a second one would have come before this */
+    assert_int_equal(log_opener_watch_arm(w->watch, fd),
+                     0); /* a second one would have come before this */
     put(w, LOG, "more");
     expect_calls(w, "a ", before + 2);
     assert_int_equal(calls_of(w), before + 2);
@@ -277,12 +278,12 @@ static void test_log_watch__folder_removed__is_gone(void **state) {
     put(w, LOG, "a");
     start(w);
     expect(w, "a ");
-    assert_false(log_watch_is_gone(w->watch));
+    assert_false(log_opener_watch_is_gone(w->watch));
     unsigned before = calls_of(w);
     unlinkat(w->dir_fd, LOG, 0);
     expect_calls(w, "a ", before + 1);
     assert_int_equal(rmdir(w->dir), 0);
-    assert_true(log_watch_is_gone(w->watch));
+    assert_true(log_opener_watch_is_gone(w->watch));
     assert_int_equal(mkdir(w->dir, 0700), 0);
 }
 

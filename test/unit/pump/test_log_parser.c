@@ -26,7 +26,7 @@ static int feed(bool tty, const struct buf *in, size_t step, size_t max, struct 
     for (size_t at = 0; at < in->len;) {
         size_t n = in->len - at < step ? in->len - at : step;
         struct log_piece piece;
-        ssize_t took = log_parse(&p, in->data + at, n, max, &piece);
+        ssize_t took = log_parser_feed(&p, in->data + at, n, max, &piece);
         if (took < 0)
             return (int)took;
         at += (size_t)took;
@@ -43,7 +43,7 @@ static int feed(bool tty, const struct buf *in, size_t step, size_t max, struct 
     return 0;
 }
 
-static void test_log_parse__frames_cut_anywhere__same_messages(void **state) {
+static void test_log_parser_feed__frames_cut_anywhere__same_messages(void **state) {
     (void)state;
     AUTO_BUF struct buf in;
     buf_init(&in, 0);
@@ -60,7 +60,7 @@ static void test_log_parse__frames_cut_anywhere__same_messages(void **state) {
     }
 }
 
-static void test_log_parse__tty__lines_are_messages(void **state) {
+static void test_log_parser_feed__tty__lines_are_messages(void **state) {
     (void)state;
     AUTO_BUF struct buf in, out;
     buf_init(&in, 0);
@@ -70,7 +70,7 @@ static void test_log_parse__tty__lines_are_messages(void **state) {
     assert_string_equal(buf_text(&out), "1:a b\r\n|1:c\r\n|");
 }
 
-static void test_log_parse__tty_long_line__next_piece_has_its_own_time(void **state) {
+static void test_log_parser_feed__tty_long_line__next_piece_has_its_own_time(void **state) {
     (void)state;
     AUTO_BUF struct buf in;
     struct log_parser p;
@@ -81,18 +81,18 @@ static void test_log_parse__tty_long_line__next_piece_has_its_own_time(void **st
         assert_int_equal(buf_puts(&in, "x"), 0);
     assert_int_equal(buf_puts(&in, T2 " tail\r\n"), 0);
     log_parser_init(&p, true);
-    ssize_t n = log_parse(&p, in.data, in.len, SIZE_MAX, &piece);
+    ssize_t n = log_parser_feed(&p, in.data, in.len, SIZE_MAX, &piece);
     assert_true(n > 0);
     assert_int_equal(piece.len, LOG_MESSAGE_MAX);
     assert_true(piece.end);
-    n = log_parse(&p, in.data + n, in.len - (size_t)n, SIZE_MAX, &piece);
+    n = log_parser_feed(&p, in.data + n, in.len - (size_t)n, SIZE_MAX, &piece);
     assert_true(n > 0);
     assert_int_equal(piece.len, strlen("tail\r\n"));
     assert_memory_equal(piece.data, "tail\r\n", piece.len);
     assert_int_equal(piece.time_ns % 10, 2);
 }
 
-static void test_log_parse__garbage__eproto(void **state) {
+static void test_log_parser_feed__garbage__eproto(void **state) {
     static const struct {
         bool tty;
         const char *data;
@@ -116,10 +116,10 @@ static void test_log_parse__garbage__eproto(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_parse__frames_cut_anywhere__same_messages),
-        cmocka_unit_test(test_log_parse__tty__lines_are_messages),
-        cmocka_unit_test(test_log_parse__tty_long_line__next_piece_has_its_own_time),
-        cmocka_unit_test(test_log_parse__garbage__eproto),
+        cmocka_unit_test(test_log_parser_feed__frames_cut_anywhere__same_messages),
+        cmocka_unit_test(test_log_parser_feed__tty__lines_are_messages),
+        cmocka_unit_test(test_log_parser_feed__tty_long_line__next_piece_has_its_own_time),
+        cmocka_unit_test(test_log_parser_feed__garbage__eproto),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,13 +46,13 @@ static int teardown(void **state) {
 
 static int try_open(const char *path) {
     AUTO_FD int fd = -EBADF;
-    int r = logpump_fifo_open(path, &fd);
+    int r = pump_fifo_open(path, &fd);
     assert_int_equal(fd >= 0, r == 0);
     return r;
 }
 
 /* Whatever a task swaps below the client's folder, the other allocation's FIFO is not opened. */
-static void test_logpump_fifo_open__link_below_the_clients_folder__refused(void **state) {
+static void test_pump_fifo_open__link_below_the_clients_folder__refused(void **state) {
     static const char *const swaps[] = {
         "cd client/mine/alloc/logs && mv " FIFO " away && ln -s ../../../other/alloc/logs/" FIFO
         " " FIFO,
@@ -77,7 +77,7 @@ static void test_logpump_fifo_open__link_below_the_clients_folder__refused(void 
 }
 
 /* The client's folder belongs to the operator. */
-static void test_logpump_fifo_open__link_to_the_clients_folder__followed(void **state) {
+static void test_pump_fifo_open__link_to_the_clients_folder__followed(void **state) {
     const struct fixture *x = *state;
     char path[256];
     shell(x, "mv client real && ln -s real client && ln -s . up");
@@ -86,7 +86,7 @@ static void test_logpump_fifo_open__link_to_the_clients_folder__followed(void **
 }
 
 /* Where a path is not laid out as Nomad's, nothing says whose its folders are: no link at all. */
-static void test_logpump_fifo_open__other_layout__no_links(void **state) {
+static void test_pump_fifo_open__other_layout__no_links(void **state) {
     const struct fixture *x = *state;
     char path[256];
     shell(x, "mkdir plain && mkfifo plain/fifo && ln -s plain linked && ln -s . up");
@@ -109,7 +109,7 @@ static void test_logpump_fifo_open__other_layout__no_links(void **state) {
 }
 
 /* A task can put a device node there, and an open() of one has effects: the pump's O_RDWR most. */
-static void test_logpump_fifo_open__other_kind__not_opened(void **state) {
+static void test_pump_fifo_open__other_kind__not_opened(void **state) {
     const struct fixture *x = *state;
     char path[256];
     at(x, "client/mine/alloc/logs/file", path);
@@ -119,12 +119,12 @@ static void test_logpump_fifo_open__other_kind__not_opened(void **state) {
     assert_false(opens_seen(opens));
 }
 
-static void test_logpump_fifo_open__no_log__no_fd(void **state) {
+static void test_pump_fifo_open__no_log__no_fd(void **state) {
     (void)state;
     static const char *const paths[] = {"", "/dev/null"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         int fd = 7;
-        assert_int_equal(logpump_fifo_open(paths[i], &fd), 0);
+        assert_int_equal(pump_fifo_open(paths[i], &fd), 0);
         assert_int_equal(fd, -EBADF);
     }
 }
@@ -133,11 +133,11 @@ static void test_logpump_fifo_open__no_log__no_fd(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_logpump_fifo_open__link_below_the_clients_folder__refused),
-        T(test_logpump_fifo_open__link_to_the_clients_folder__followed),
-        T(test_logpump_fifo_open__other_layout__no_links),
-        T(test_logpump_fifo_open__other_kind__not_opened),
-        T(test_logpump_fifo_open__no_log__no_fd),
+        T(test_pump_fifo_open__link_below_the_clients_folder__refused),
+        T(test_pump_fifo_open__link_to_the_clients_folder__followed),
+        T(test_pump_fifo_open__other_layout__no_links),
+        T(test_pump_fifo_open__other_kind__not_opened),
+        T(test_pump_fifo_open__no_log__no_fd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -427,12 +427,13 @@ static int barrier_fd;
 
 /* The opener takes its notices in order: when this watch is called, all before were looked at. */
 static void do_barrier(struct world *w) {
-    assert_int_equal(log_watch_new(w->shared.opener, barrier_fd, LOG, on_barrier, w, &barrier), 0);
+    assert_int_equal(
+        log_opener_watch_new(w->shared.opener, barrier_fd, LOG, on_barrier, w, &barrier), 0);
 }
 
 static void do_barrier_end(struct world *w) {
     (void)w;
-    barrier = log_watch_del(barrier);
+    barrier = log_opener_watch_del(barrier);
 }
 
 /* All descriptors are in use while dockerd rotates twice, and no other notice follows. */

@@ -238,15 +238,15 @@ static void test_pump_record_drop__other_layout__tells_what_was_delivered(void *
     assert_int_equal(pump_record_drop(dir_fd, NAME, 1000, &known_ns), -ENOENT);
 }
 
-static void test_log_position_compare__time_then_nth_then_offset(void **state) {
+static void test_pump_record_compare__time_then_nth_then_offset(void **state) {
     (void)state;
     struct log_position a = {.time_ns = 1, .nth = 2, .offset = 3},
                         b = {.time_ns = 1, .nth = 2, .offset = 4}, c = {.time_ns = 1, .nth = 3},
                         d = {.time_ns = 2};
-    assert_int_equal(log_position_compare(&a, &a), 0);
-    assert_int_equal(log_position_compare(&a, &b), -1);
-    assert_int_equal(log_position_compare(&c, &b), 1);
-    assert_int_equal(log_position_compare(&c, &d), -1);
+    assert_int_equal(pump_record_compare(&a, &a), 0);
+    assert_int_equal(pump_record_compare(&a, &b), -1);
+    assert_int_equal(pump_record_compare(&c, &b), 1);
+    assert_int_equal(pump_record_compare(&c, &d), -1);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -262,7 +262,7 @@ int main(void) {
         CASE(test_pump_record_open__damaged__eproto_until_dropped),
         CASE(test_pump_record_open__no_file__eproto_until_dropped),
         CASE(test_pump_record_drop__other_layout__tells_what_was_delivered),
-        CASE(test_log_position_compare__time_then_nth_then_offset),
+        CASE(test_pump_record_compare__time_then_nth_then_offset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,8 +74,8 @@ static void test_rival__logmon_with_the_fifo__none(void **state) {
     (void)state;
     process(ARGS("/opt/nomad\0logmon"), fifo);
     assert_false(has(fifo));
-    assert_false(logpump_is_docker_logger(proc_fd, 77));
-    assert_false(logpump_is_docker_logger(proc_fd, 78));
+    assert_false(pump_rival_is_docker_logger(proc_fd, 77));
+    assert_false(pump_rival_is_docker_logger(proc_fd, 78));
 }
 
 static void test_rival__no_such_fifo__none(void **state) {
