@@ -30,7 +30,8 @@ void agent_config_args_done(struct agent_args *a) {
 }
 
 /* An empty value is ignored, as Nomad does when it merges files. */
-static int take(struct agent_config *c, const char *name, const char *key, const char *value) {
+static int take_value(struct agent_config *c, const char *name, const char *key,
+                      const char *value) {
     if (!value || !*value)
         return 0;
     if (strcmp(key, "data_dir") == 0)
@@ -103,7 +104,7 @@ static int read_hcl(struct agent_config *c, const char *name, const char *p) {
         if (*p == '"') {
             p = read_quoted(p + 1, text);
             if (depth == 0 && assigned)
-                r = take(c, name, key, text);
+                r = take_value(c, name, key, text);
             else if (depth == 0) /* a quoted name, as HCL 1 allows */
                 snprintf(key, sizeof(key), "%s", text);
             assigned = false;
@@ -130,9 +131,10 @@ int agent_config_read(struct agent_config *c, const char *name, const char *text
     if (text[strspn(text, " \t\r\n")] != '{')
         return read_hcl(c, name, text);
     json_t *doc = json_loads(text, 0, NULL);
-    int r = take(c, name, "data_dir", json_string_value(json_object_get(doc, "data_dir")));
+    int r = take_value(c, name, "data_dir", json_string_value(json_object_get(doc, "data_dir")));
     if (r == 0)
-        r = take(c, name, "plugin_dir", json_string_value(json_object_get(doc, "plugin_dir")));
+        r = take_value(c, name, "plugin_dir",
+                       json_string_value(json_object_get(doc, "plugin_dir")));
     json_decref(doc);
     return r;
 }

@@ -56,7 +56,7 @@ enum check_verdict check_rules_cores(const char *pool, const char *cores, const 
 }
 
 /* Computes the CPUs that are in both lists. */
-static void common(const char *a, const char *b, struct cpuset *ret) {
+static void common_cpus(const char *a, const char *b, struct cpuset *ret) {
     struct cpuset other;
     if (cpuset_parse(a, strlen(a), ret) < 0 || cpuset_parse(b, strlen(b), &other) < 0)
         *ret = (struct cpuset){{0}};
@@ -68,8 +68,8 @@ enum check_verdict check_rules_isolated(const char *isolated, const char *pool, 
                                         char ret[static CHECK_TEXT_MAX]) {
     struct cpuset shared, reserved;
     char text[4096];
-    common(isolated, pool, &shared);
-    common(isolated, cores, &reserved);
+    common_cpus(isolated, pool, &shared);
+    common_cpus(isolated, cores, &reserved);
     cpuset_union(&shared, &reserved);
     if (cpuset_is_empty(&shared)) {
         snprintf(ret, CHECK_TEXT_MAX, "%s", isolated[0] ? "none that Nomad hands out" : "none");

@@ -111,7 +111,7 @@ static int spawn_check(struct checker *c, int out_fd) {
     return -r;
 }
 
-static void start(struct checker *c) {
+static void start_child(struct checker *c) {
     int fds[2];
     c->asked_us = clock_now_us();
     if (pipe2(fds, O_CLOEXEC) < 0)
@@ -129,7 +129,7 @@ static void start(struct checker *c) {
 
 json_t *checker_last(struct checker *c) {
     if (!c->pid && (!c->asked_us || clock_now_us() - c->asked_us > CHECKER_AGE_S * US_PER_SEC))
-        start(c);
+        start_child(c);
     return c->last;
 }
 

@@ -46,7 +46,7 @@ static int say_and_read(int fd, const char *what, uint64_t deadline_us, struct b
 }
 
 /* Returns what is wrong with @doc, or NULL when it is good. */
-static const char *complaint(const json_t *doc) {
+static const char *fault_of(const json_t *doc) {
     if (!json_is_object(doc))
         return "not an answer";
     return json_string_value(json_object_get(doc, "error"));
@@ -72,7 +72,7 @@ static json_t *ask_one(const char *path, const char *what, uint64_t deadline_us)
         r = say_and_read(fd, what, deadline_us, &b);
     if (r == 0)
         doc = json_loadb(buf_text(&b), b.len, 0, NULL);
-    const char *wrong = r < 0 ? strerror(-r) : complaint(doc);
+    const char *wrong = r < 0 ? strerror(-r) : fault_of(doc);
     if (wrong) {
         fprintf(stderr, "paddock: %s: %s\n", path, wrong);
         return NULL;

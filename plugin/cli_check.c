@@ -37,9 +37,10 @@ struct check {
     json_t *results; /* [{"verdict", "name", "text"}] */
 };
 
-static void say(struct check *c, enum check_verdict v, const char *name, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-static void say(struct check *c, enum check_verdict v, const char *name, const char *fmt, ...) {
+static void add_result(struct check *c, enum check_verdict v, const char *name, const char *fmt,
+                       ...) PRINTF_LIKE(4, 5);
+static void add_result(struct check *c, enum check_verdict v, const char *name, const char *fmt,
+                       ...) {
     static const char *const words[] = {"ok", "warning", "failure"};
     va_list args;
     c->warnings += v == CHECK_WARNING;
@@ -52,7 +53,7 @@ static void say(struct check *c, enum check_verdict v, const char *name, const c
 }
 
 /* Reads the file @name below @root. Returns the length, or 0 when it cannot be read. */
-static size_t slurp(const char *root, const char *name, char *out, size_t size) {
+static size_t read_file_below(const char *root, const char *name, char *out, size_t size) {
     char path[512];
     snprintf(path, sizeof(path), "%s/%s", root, name);
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -68,38 +69,38 @@ static bool check_cgroup(struct check *c) {
     struct statfs fs;
     char text[512];
     if (statfs(c->cgroup_root, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC) {
-        say(c, CHECK_FAILURE, "cgroup v2",
-            "%s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
-            "cpusets are set at start and not kept",
-            c->cgroup_root);
+        add_result(c, CHECK_FAILURE, "cgroup v2",
+                   "%s is none. Boot with systemd.unified_cgroup_hierarchy=1; until then "
+                   "cpusets are set at start and not kept",
+                   c->cgroup_root);
         return false;
     }
-    say(c, CHECK_OK, "cgroup v2", "%s", c->cgroup_root);
-    slurp(c->cgroup_root, "cgroup.controllers", text, sizeof(text));
+    add_result(c, CHECK_OK, "cgroup v2", "%s", c->cgroup_root);
+    read_file_below(c->cgroup_root, "cgroup.controllers", text, sizeof(text));
     if (!parse_has_word(text, "cpuset")) {
-        say(c, CHECK_FAILURE, "cpuset controller",
-            "the kernel has none here (cgroup.controllers: %s). A cpuset "
-            "hierarchy of cgroup v1 may hold it: unmount that",
-            text);
+        add_result(c, CHECK_FAILURE, "cpuset controller",
+                   "the kernel has none here (cgroup.controllers: %s). A cpuset "
+                   "hierarchy of cgroup v1 may hold it: unmount that",
+                   text);
         return false;
     }
-    say(c, CHECK_OK, "cpuset controller", "%s", "");
+    add_result(c, CHECK_OK, "cpuset controller", "%s", "");
     return true;
 }
 
 static void check_nomad_cores(struct check *c) {
     char pool[4096], cores[4096], online[4096], text[CHECK_TEXT_MAX];
-    if (slurp(c->cgroup_root, "cpuset.cpus.effective", online, sizeof(online)) == 0)
+    if (read_file_below(c->cgroup_root, "cpuset.cpus.effective", online, sizeof(online)) == 0)
         return;
-    slurp(c->cgroup_root, "nomad.slice/share.slice/cpuset.cpus", pool, sizeof(pool));
-    slurp(c->cgroup_root, "nomad.slice/reserve.slice/cpuset.cpus", cores, sizeof(cores));
+    read_file_below(c->cgroup_root, "nomad.slice/share.slice/cpuset.cpus", pool, sizeof(pool));
+    read_file_below(c->cgroup_root, "nomad.slice/reserve.slice/cpuset.cpus", cores, sizeof(cores));
     if (!pool[0] && !cores[0])
         check_rules_scopes(c->cgroup_root, pool, sizeof(pool));
     enum check_verdict v = check_rules_cores(pool, cores, online, text);
-    say(c, v, "Nomad's cores", "%s", text);
-    slurp(c->sys_root, "devices/system/cpu/isolated", online, sizeof(online));
+    add_result(c, v, "Nomad's cores", "%s", text);
+    read_file_below(c->sys_root, "devices/system/cpu/isolated", online, sizeof(online));
     v = check_rules_isolated(online, pool, cores, text);
-    say(c, v, "isolated CPUs", "%s", text);
+    add_result(c, v, "isolated CPUs", "%s", text);
 }
 
 /* ---- Docker ---- */
@@ -114,17 +115,17 @@ static void check_docker(struct check *c) {
     if (r == 0)
         r = docker_system_info(d, &call, &info, &err);
     if (r < 0) {
-        say(c, CHECK_FAILURE, "dockerd", "%s. Start it, or name it by DOCKER_HOST or --docker",
-            err.text);
+        add_result(c, CHECK_FAILURE, "dockerd",
+                   "%s. Start it, or name it by DOCKER_HOST or --docker", err.text);
     } else {
         const char *driver = json_string_value(json_object_get(info, "CgroupDriver"));
         const char *version = json_string_value(json_object_get(info, "ServerVersion"));
         const char *v = json_string_value(json_object_get(info, "CgroupVersion"));
-        say(c, CHECK_OK, "dockerd", "%s, cgroup driver %s, cgroup v%s", version ? version : "?",
-            driver ? driver : "?", v ? v : "1");
+        add_result(c, CHECK_OK, "dockerd", "%s, cgroup driver %s, cgroup v%s",
+                   version ? version : "?", driver ? driver : "?", v ? v : "1");
         if (driver && strcmp(driver, "cgroupfs") == 0)
-            say(c, CHECK_OK, "units",
-                "none with the cgroupfs driver, the cgroup files are all there is");
+            add_result(c, CHECK_OK, "units",
+                       "none with the cgroupfs driver, the cgroup files are all there is");
     }
     json_decref(info);
     docker_free(d);
@@ -139,23 +140,24 @@ static void check_bus(struct check *c) {
     if (r >= 0)
         r = sd_bus_get_unique_name(bus, &name); /* waits for the bus to answer */
     if (r < 0)
-        say(c, CHECK_WARNING, "system bus",
-            "%s. Without it a daemon-reload can put an old set back until the next "
-            "event: start dbus, or set cpuset { systemd = false } if there is no systemd",
-            strerror(-r));
+        add_result(c, CHECK_WARNING, "system bus",
+                   "%s. Without it a daemon-reload can put an old set back until the next "
+                   "event: start dbus, or set cpuset { systemd = false } if there is no systemd",
+                   strerror(-r));
     else
-        say(c, CHECK_OK, "system bus", "%s", "");
+        add_result(c, CHECK_OK, "system bus", "%s", "");
     sd_bus_close_unref(bus);
 }
 
 static void check_inotify(struct check *c) {
     char instances[32], watches[32];
-    slurp(c->proc_root, "sys/fs/inotify/max_user_instances", instances, sizeof(instances));
-    slurp(c->proc_root, "sys/fs/inotify/max_user_watches", watches, sizeof(watches));
+    read_file_below(c->proc_root, "sys/fs/inotify/max_user_instances", instances,
+                    sizeof(instances));
+    read_file_below(c->proc_root, "sys/fs/inotify/max_user_watches", watches, sizeof(watches));
     AUTO_FD int fd = inotify_init1(IN_CLOEXEC);
     char text[CHECK_TEXT_MAX];
     enum check_verdict v = check_rules_inotify(fd < 0 ? -errno : 0, instances, watches, text);
-    say(c, v, "inotify", "%s", text);
+    add_result(c, v, "inotify", "%s", text);
 }
 
 /* ---- log pumps that serve a folder now ---- */
@@ -168,31 +170,32 @@ static long long of_sum(const json_t *sum, const char *key) {
 static void check_pump_tasks(struct check *c, const json_t *sum) {
     long long skipped = of_sum(sum, "lines_skipped"), dropped = of_sum(sum, "bytes_dropped");
     long long gaps = of_sum(sum, "gaps");
-    say(c, CHECK_OK, "log pump",
-        "version " PADDOCK_VERSION ", reads %lld tasks by file, %lld by API, %lld not; it is %lld "
-        "bytes and %.0f s behind",
-        of_sum(sum, "file"), of_sum(sum, "api"), of_sum(sum, "none"), of_sum(sum, "lag_bytes"),
-        json_number_value(json_object_get(sum, "lag_seconds")));
+    add_result(c, CHECK_OK, "log pump",
+               "version " PADDOCK_VERSION
+               ", reads %lld tasks by file, %lld by API, %lld not; it is %lld "
+               "bytes and %.0f s behind",
+               of_sum(sum, "file"), of_sum(sum, "api"), of_sum(sum, "none"),
+               of_sum(sum, "lag_bytes"), json_number_value(json_object_get(sum, "lag_seconds")));
     if (skipped || dropped || gaps)
-        say(c, CHECK_WARNING, "log pump",
-            "output of the tasks that run was lost: %lld damaged lines, %lld bytes beyond "
-            "log_backlog, %lld gaps. Their task events say why",
-            skipped, dropped, gaps);
+        add_result(c, CHECK_WARNING, "log pump",
+                   "output of the tasks that run was lost: %lld damaged lines, %lld bytes beyond "
+                   "log_backlog, %lld gaps. Their task events say why",
+                   skipped, dropped, gaps);
 }
 
 static void check_pump(struct check *c, const char *dir) {
     json_t *status = logs_status_peek(dir, CHECK_WAIT_US);
     const json_t *version = json_object_get(status, "version");
     if (!status)
-        say(c, CHECK_WARNING, "log pump",
-            "the one of %s does not answer. Kill it, the driver starts another one and "
-            "nothing is lost",
-            dir);
+        add_result(c, CHECK_WARNING, "log pump",
+                   "the one of %s does not answer. Kill it, the driver starts another one and "
+                   "nothing is lost",
+                   dir);
     else if (!json_is_string(version) || strcmp(json_string_value(version), PADDOCK_VERSION) != 0)
-        say(c, CHECK_WARNING, "log pump",
-            "the one of %s has version %s, this is " PADDOCK_VERSION
-            ". The driver ends it with its next task: restart the Nomad client",
-            dir, json_is_string(version) ? json_string_value(version) : "0.2 or older");
+        add_result(c, CHECK_WARNING, "log pump",
+                   "the one of %s has version %s, this is " PADDOCK_VERSION
+                   ". The driver ends it with its next task: restart the Nomad client",
+                   dir, json_is_string(version) ? json_string_value(version) : "0.2 or older");
     else
         check_pump_tasks(c, json_object_get(status, "sum"));
     json_decref(status);
@@ -219,33 +222,33 @@ static void check_other_agents(struct check *c) {
         char name[300], comm[64];
         snprintf(name, sizeof(name), "%s/comm", e->d_name);
         if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
-            slurp(c->proc_root, name, comm, sizeof(comm)) == 0)
+            read_file_below(c->proc_root, name, comm, sizeof(comm)) == 0)
             continue;
         if (!check_rules_sets_cpus(comm))
             continue;
-        say(c, CHECK_WARNING, "other agents", "%s (pid %s) sets CPUs too. Let one of the two do it",
-            comm, e->d_name);
+        add_result(c, CHECK_WARNING, "other agents",
+                   "%s (pid %s) sets CPUs too. Let one of the two do it", comm, e->d_name);
         found++;
     }
     if (d)
         closedir(d);
     if (!found)
-        say(c, CHECK_OK, "other agents", "none that is known to set cpusets");
+        add_result(c, CHECK_OK, "other agents", "none that is known to set cpusets");
 }
 
 static void check_user(struct check *c) {
     static struct err err;
     char dir[RUN_DIR_MAX];
     if (geteuid() == 0)
-        say(c, CHECK_OK, "user", "root");
+        add_result(c, CHECK_OK, "user", "root");
     else
-        say(c, CHECK_WARNING, "user",
-            "not root, cpusets are set at start and not kept. Run the Nomad client (and "
-            "this) as root");
+        add_result(c, CHECK_WARNING, "user",
+                   "not root, cpusets are set at start and not kept. Run the Nomad client (and "
+                   "this) as root");
     if (run_dir_choose(RUN_DIR_SYSTEM, getenv("XDG_RUNTIME_DIR"), dir, &err) < 0)
-        say(c, CHECK_FAILURE, "run folder", "%s", err.text);
+        add_result(c, CHECK_FAILURE, "run folder", "%s", err.text);
     else
-        say(c, CHECK_OK, "run folder", "%s", dir);
+        add_result(c, CHECK_OK, "run folder", "%s", dir);
 }
 
 /* ---- running drivers ---- */
@@ -255,14 +258,14 @@ static void check_driver(struct check *c, const json_t *doc) {
                  *metrics = json_object_get(doc, "metrics");
     int pid = (int)json_integer_value(json_object_get(driver, "pid"));
     if (cli_ask_text(metrics, "error")[0])
-        say(c, CHECK_WARNING, "running driver",
-            "%s (pid %d) cannot serve metrics on %s: %s. Free that port or set "
-            "another metrics.listen; the driver tries again every 2 s",
-            cli_ask_text(driver, "name"), pid, cli_ask_text(metrics, "listen"),
-            cli_ask_text(metrics, "error"));
+        add_result(c, CHECK_WARNING, "running driver",
+                   "%s (pid %d) cannot serve metrics on %s: %s. Free that port or set "
+                   "another metrics.listen; the driver tries again every 2 s",
+                   cli_ask_text(driver, "name"), pid, cli_ask_text(metrics, "listen"),
+                   cli_ask_text(metrics, "error"));
     else
-        say(c, CHECK_OK, "running driver", "%s %s (pid %d)", cli_ask_text(driver, "name"),
-            cli_ask_text(driver, "version"), pid);
+        add_result(c, CHECK_OK, "running driver", "%s %s (pid %d)", cli_ask_text(driver, "name"),
+                   cli_ask_text(driver, "version"), pid);
 }
 
 static void check_drivers(struct check *c) {
@@ -275,13 +278,13 @@ static void check_drivers(struct check *c) {
         check_driver(c, doc);
     }
     if (json_array_size(all) == 0)
-        say(c, CHECK_OK, "running driver", "none answers");
+        add_result(c, CHECK_OK, "running driver", "none answers");
     json_decref(all);
 }
 
 /* ---- the command ---- */
 
-static int usage(FILE *to, int status) {
+static int print_usage(FILE *to, int status) {
     fputs(
         "usage: paddock check [--json] [--docker ENDPOINT] [--cgroup-root DIR] [--socket PATH]\n"
         "Exit status: 0 all is well, 1 a failure or the output could not be written, 3 nothing but "
@@ -315,7 +318,7 @@ static void print_text(const struct check *c) {
                    c->warnings, c->warnings == 1 ? "" : "s");
 }
 
-static json_t *document(const struct check *c) {
+static json_t *json_document(const struct check *c) {
     return json_pack("{s:I,s:i,s:i,s:O}", "time_ns", (json_int_t)clock_wall_ns(), "failures",
                      (int)c->failures, "warnings", (int)c->warnings, "results", c->results);
 }
@@ -328,7 +331,7 @@ static struct check with_defaults(void) {
 json_t *cli_check_document(void) {
     struct check c = with_defaults();
     check_all(&c);
-    json_t *doc = document(&c);
+    json_t *doc = json_document(&c);
     json_decref(c.results);
     return doc;
 }
@@ -351,12 +354,12 @@ int cli_check(int argc, char **argv) {
         else if (c == 'j')
             json = true;
         else
-            return c == 'h' ? usage(stdout, 0) : usage(stderr, 2);
+            return c == 'h' ? print_usage(stdout, 0) : print_usage(stderr, 2);
     }
     if (optind != argc)
-        return usage(stderr, 2);
+        return print_usage(stderr, 2);
     check_all(&k);
-    json_t *doc = json ? document(&k) : NULL;
+    json_t *doc = json ? json_document(&k) : NULL;
     if (json)
         cli_out_json(doc, JSON_INDENT(2));
     else

@@ -63,7 +63,7 @@ static const char *const files[] = {"/etc/os-release",
                                     "/proc/sys/fs/inotify/max_user_watches",
                                     "/proc/pressure/cpu"};
 
-static int usage(FILE *to, int status) {
+static int print_usage(FILE *to, int status) {
     fputs(
         "usage: paddock debug [--output FILE] [--socket PATH]\n"
         "Writes a text file for a bug report: versions, `check`, `status`, `metrics`, Docker's "
@@ -174,10 +174,10 @@ int cli_debug(int argc, char **argv) {
         else if (c == 's')
             socket = optarg;
         else
-            return c == 'h' ? usage(stdout, 0) : usage(stderr, 2);
+            return c == 'h' ? print_usage(stdout, 0) : print_usage(stderr, 2);
     }
     if (optind != argc)
-        return usage(stderr, 2);
+        return print_usage(stderr, 2);
     time_t now = time(NULL);
     struct tm tm;
     if (!output && gmtime_r(&now, &tm) &&

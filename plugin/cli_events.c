@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int usage(FILE *to, int status) {
+static int print_usage(FILE *to, int status) {
     fputs(
         "usage: paddock events [--json] [--socket PATH]\n"
         "Prints each correction of a task's cpuset and each change of its state as it comes, until "
@@ -87,7 +87,7 @@ static int64_t last_fix_ns(const json_t *task) {
 
 /* Prints what changed in @task. @known: {task id: {"state", "last"}}. The first
  * call prints nothing. */
-static void look_at(json_t *known, const json_t *task, bool first, bool json) {
+static void print_task_changes(json_t *known, const json_t *task, bool first, bool json) {
     const char *id = cli_ask_text(task, "task_id"), *state = cli_ask_text(task, "state");
     const json_t *before = json_object_get(known, id);
     if (!first)
@@ -115,14 +115,14 @@ static void forget_ended(json_t *known, json_t *present) {
     }
 }
 
-static void look(json_t *known, const json_t *all, bool first, bool json) {
+static void print_changes(json_t *known, const json_t *all, bool first, bool json) {
     json_t *present = json_object();
     const json_t *doc, *task;
     size_t i, j;
     json_array_foreach(all, i, doc) {
         const json_t *tasks = json_object_get(json_object_get(doc, "pin"), "tasks");
         json_array_foreach(tasks, j, task) {
-            look_at(known, task, first, json);
+            print_task_changes(known, task, first, json);
             json_object_set_new(present, cli_ask_text(task, "task_id"), json_true());
         }
     }
@@ -146,10 +146,10 @@ int cli_events(int argc, char **argv) {
         else if (c == 'j')
             json = true;
         else
-            return c == 'h' ? usage(stdout, 0) : usage(stderr, 2);
+            return c == 'h' ? print_usage(stdout, 0) : print_usage(stderr, 2);
     }
     if (optind != argc)
-        return usage(stderr, 2);
+        return print_usage(stderr, 2);
     char dir[RUN_DIR_MAX];
     run_dir_for_commands(dir);
     json_t *known = json_object();
@@ -161,7 +161,7 @@ int cli_events(int argc, char **argv) {
             fputs("paddock: no running driver answers\n", stderr);
             status = 1;
         } else {
-            look(known, all, first, json);
+            print_changes(known, all, first, json);
             first = false;
             status = cli_out_end(0);
         }

@@ -22,7 +22,7 @@ struct enable_args {
     bool all, help;
 };
 
-static int usage(bool enable, FILE *to, int status) {
+static int print_usage(bool enable, FILE *to, int status) {
     if (enable)
         fputs(
             "usage: paddock enable docker|paddock [--plugin-dir DIR]\n"
@@ -45,7 +45,7 @@ static bool is_name(const char *name) {
 }
 
 /* Returns false when the arguments are wrong. */
-static bool parse(bool enable, int argc, char **argv, struct enable_args *ret) {
+static bool parse_args(bool enable, int argc, char **argv, struct enable_args *ret) {
     static const struct option options[] = {{"plugin-dir", required_argument, NULL, 'd'},
                                             {"all", no_argument, NULL, 'a'},
                                             {"help", no_argument, NULL, 'h'},
@@ -75,7 +75,7 @@ static bool parse(bool enable, int argc, char **argv, struct enable_args *ret) {
     return true;
 }
 
-static int program(char ret[static PATH_MAX], struct err *err) {
+static int program_path(char ret[static PATH_MAX], struct err *err) {
     ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
     if (n < 0)
         return err_set(err, ERR_PLAIN, errno, "/proc/self/exe: %s", strerror(errno));
@@ -161,8 +161,8 @@ static int remove_in_dir(const struct driver_link_host *h, const struct enable_a
     return r < 0 ? r : 0;
 }
 
-static int disable(const struct driver_link_host *h, const struct enable_args *args,
-                   struct err *err) {
+static int disable_names(const struct driver_link_host *h, const struct enable_args *args,
+                         struct err *err) {
     size_t removed = 0;
     int r = args->all ? remove_noted(h, &removed, err) : remove_in_dir(h, args, &removed, err);
     if (r < 0)
@@ -177,27 +177,27 @@ static int disable(const struct driver_link_host *h, const struct enable_args *a
     return 0;
 }
 
-static int run(bool enable, int argc, char **argv) {
+static int run_command(bool enable, int argc, char **argv) {
     struct enable_args args = {.all = false};
     struct err err = {.set = false};
     char path[PATH_MAX];
     struct driver_link_host h = {.root = "", .program = path};
-    if (!parse(enable, argc, argv, &args))
-        return usage(enable, stderr, 2);
+    if (!parse_args(enable, argc, argv, &args))
+        return print_usage(enable, stderr, 2);
     if (args.help)
-        return usage(enable, stdout, 0);
-    int r = program(path, &err);
+        return print_usage(enable, stdout, 0);
+    int r = program_path(path, &err);
     if (r == 0)
-        r = enable ? enable_one(&h, &args, &err) : disable(&h, &args, &err);
+        r = enable ? enable_one(&h, &args, &err) : disable_names(&h, &args, &err);
     if (r < 0)
         fprintf(stderr, "paddock: %s\n", err.set ? err.text : strerror(-r));
     return cli_out_end(r < 0);
 }
 
 int cli_link_enable(int argc, char **argv) {
-    return run(true, argc, argv);
+    return run_command(true, argc, argv);
 }
 
 int cli_link_disable(int argc, char **argv) {
-    return run(false, argc, argv);
+    return run_command(false, argc, argv);
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-static int usage(FILE *to, int status) {
+static int print_usage(FILE *to, int status) {
     fputs("usage: paddock metrics [--socket PATH]\n"
           "Prints the running driver's counters as Prometheus text, for node_exporter's textfile "
           "collector.\n",
@@ -27,11 +27,11 @@ int cli_metrics(int argc, char **argv) {
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (c != 's')
-            return c == 'h' ? usage(stdout, 0) : usage(stderr, 2);
+            return c == 'h' ? print_usage(stdout, 0) : print_usage(stderr, 2);
         socket = optarg;
     }
     if (optind != argc)
-        return usage(stderr, 2);
+        return print_usage(stderr, 2);
     char dir[RUN_DIR_MAX];
     run_dir_for_commands(dir);
     json_t *all = cli_ask(dir, socket, "metrics", CLI_WAIT_US);

@@ -30,7 +30,7 @@ struct status_args {
     bool json, watch, help;
 };
 
-static int usage(FILE *to, int status) {
+static int print_usage(FILE *to, int status) {
     fputs(
         "usage: paddock status [--json] [--watch] [--socket PATH] [TASK]\n"
         "Without TASK: a map of the node's cores, and one line a task, made to fit the terminal: "
@@ -127,7 +127,7 @@ static void write_in_place(const char *text) {
     fputs("\033[J", stdout);
 }
 
-static int show(const struct status_args *a) {
+static int show_status(const struct status_args *a) {
     char dir[RUN_DIR_MAX];
     AUTO_BUF struct buf out;
     json_t *shown = NULL;
@@ -179,16 +179,16 @@ static int parse_args(int argc, char **argv, struct status_args *ret) {
 int cli_status(int argc, char **argv) {
     struct status_args a = {.socket = NULL};
     if (parse_args(argc, argv, &a) < 0)
-        return usage(stderr, 2);
+        return print_usage(stderr, 2);
     if (a.help)
-        return usage(stdout, 0);
+        return print_usage(stdout, 0);
     if (a.watch && !a.json && isatty(STDOUT_FILENO))
         fputs("\033[2J", stdout);
-    int status = cli_out_end(show(&a));
+    int status = cli_out_end(show_status(&a));
     while (a.watch && !ferror(stdout)) {
         struct timespec second = {.tv_sec = 1};
         nanosleep(&second, NULL);
-        status = cli_out_end(show(&a));
+        status = cli_out_end(show_status(&a));
     }
     return status;
 }

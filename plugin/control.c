@@ -145,7 +145,7 @@ static char *answer_local(const struct control *k, const char *what) {
 
 /* Returns 0 with the answer to the bytes received so far; -EAGAIN when more must be received;
  * -ENOMEM; another -errno when the connection is to be closed. */
-static int answer(struct conn *c, bool ended, char **ret) {
+static int answer_received(struct conn *c, bool ended, char **ret) {
     const struct control *k = c->from->control;
     const struct web_sources web = {
         .status = k->o.status, .metrics = k->o.metrics, .check = k->o.check, .ctx = k->o.ctx};
@@ -174,7 +174,7 @@ static void on_conn(void *ctx, uint32_t events) {
         return;
     int r = n < 0 ? -errno : buf_append(&c->in, chunk, (size_t)n);
     if (r == 0)
-        r = answer(c, n == 0, &text);
+        r = answer_received(c, n == 0, &text);
     if (r == 0)
         conn_answer(c, text);
     else if (r != -EAGAIN || n == 0)

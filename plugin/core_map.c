@@ -25,7 +25,7 @@ bool core_map_holds_cores(const json_t *task) {
     return strcmp(text_of(task, "kind"), "cores") == 0;
 }
 
-static void own(struct core_map *m, const struct cpuset *cpus, size_t place) {
+static void add_owner(struct core_map *m, const struct cpuset *cpus, size_t place) {
     for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
         if (cpuset_has(cpus, cpu) && m->owner[cpu] == 0 && place < UINT16_MAX)
             m->owner[cpu] = (unsigned short)(place + 1);
@@ -36,7 +36,7 @@ static void add_task(struct core_map *m, const json_t *task, size_t place) {
     set_of(task, "wanted", &wanted);
     set_of(task, "actual", &actual);
     if (core_map_holds_cores(task))
-        own(m, &wanted, place);
+        add_owner(m, &wanted, place);
     else
         cpuset_union(&m->shared, &wanted);
     cpuset_subtract(&actual, &wanted);

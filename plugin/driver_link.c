@@ -123,7 +123,8 @@ static int dir_of(const struct agent_config *c, struct driver_link_dir *ret) {
 }
 
 /* Checks the process @pid. Returns 1 when it is an agent that has a folder configured. */
-static int look_at(const struct driver_link_host *h, const char *pid, struct driver_link_dir *ret) {
+static int read_process(const struct driver_link_host *h, const char *pid,
+                        struct driver_link_dir *ret) {
     AUTO_BUF struct buf text;
     struct agent_args args = {.data_dir = NULL};
     struct agent_config c = {.source = NULL};
@@ -153,7 +154,7 @@ static int find_agents(const struct driver_link_host *h, struct driver_link_dir 
         struct driver_link_dir one = {.sure = false};
         if (!isdigit((unsigned char)e->d_name[0]))
             continue;
-        r = look_at(h, e->d_name, &one);
+        r = read_process(h, e->d_name, &one);
         if (r > 0 && !ret->path)
             *ret = TAKE_STRUCT(one);
         else if (r > 0 && strcmp(ret->path, one.path) != 0)
@@ -227,7 +228,7 @@ static int make_folders(const char *path, struct err *err) {
 
 /* Returns 1 when @path leads to the program, 0 when it does not exist, -EEXIST
  * for anything else. */
-static int is_ours(const struct driver_link_host *h, const char *path, struct err *err) {
+static int leads_to_program(const struct driver_link_host *h, const char *path, struct err *err) {
     char to[PATH_MAX];
     ssize_t n = readlink(path, to, sizeof(to) - 1);
     if (n < 0 && errno == ENOENT)
@@ -259,7 +260,8 @@ int driver_link_list(const struct driver_link_host *h, struct strv *ret) {
 }
 
 /* Rewrites the list of links, with @link added or removed. An empty list means no file. */
-static int note(const struct driver_link_host *h, const char *link, bool add, struct err *err) {
+static int note_link(const struct driver_link_host *h, const char *link, bool add,
+                     struct err *err) {
     AUTO_STRV struct strv all = {0};
     AUTO_BUF struct buf text;
     char path[PATH_MAX], tmp[PATH_MAX + 8], folder[PATH_MAX];
@@ -293,11 +295,11 @@ int driver_link_make(const struct driver_link_host *h, const char *dir, const ch
     snprintf(folder, sizeof(folder), "%s%s", h->root, dir);
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     int r = make_folders(folder, err);
-    int ours = r < 0 ? r : is_ours(h, path, err);
+    int ours = r < 0 ? r : leads_to_program(h, path, err);
     if (ours < 0)
         return ours;
     /* The list comes first: a link that is not listed could outlive the program. */
-    r = note(h, path + strlen(h->root), true, err);
+    r = note_link(h, path + strlen(h->root), true, err);
     if (r == 0 && !ours && symlink(h->program, path) < 0)
         r = err_set(err, ERR_PLAIN, errno, "link %s: %s", path, strerror(errno));
     return r < 0 ? r : !ours;
@@ -307,11 +309,11 @@ int driver_link_remove(const struct driver_link_host *h, const char *dir, const 
                        struct err *err) {
     char path[2 * PATH_MAX];
     snprintf(path, sizeof(path), "%s%s/%s", h->root, dir, name);
-    int ours = is_ours(h, path, err);
+    int ours = leads_to_program(h, path, err);
     if (ours < 0)
         return ours;
     if (ours && unlink(path) < 0)
         return err_set(err, ERR_PLAIN, errno, "%s: %s", path, strerror(errno));
-    int r = note(h, path + strlen(h->root), false, err);
+    int r = note_link(h, path + strlen(h->root), false, err);
     return r < 0 ? r : ours;
 }

@@ -22,9 +22,9 @@
     }
 /* The first of these calls makes this process the one that runs tasks. An agent also starts plugins
  * only to ask for their schema, so the start alone does not. */
-#define ACTIVATES .ready = activate
+#define ACTIVATES .ready = activate_driver
 
-static int activate(void *app, struct err *err) {
+static int activate_driver(void *app, struct err *err) {
     return driver_activate(app, err);
 }
 

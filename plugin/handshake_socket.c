@@ -31,7 +31,7 @@ static bool is_ours_by_name(const char *name) {
 }
 
 /* Plugins of older versions hold no lock, so try to connect. */
-static bool answers(const char *parent, const char *name) {
+static bool plugin_answers(const char *parent, const char *name) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s" SOCKET_NAME, parent, name);
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -46,13 +46,13 @@ static void sweep_one(int parent_fd, const char *parent, const char *name) {
     struct stat st;
     AUTO_FD int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
-        flock(fd, LOCK_EX | LOCK_NB) < 0 || answers(parent, name))
+        flock(fd, LOCK_EX | LOCK_NB) < 0 || plugin_answers(parent, name))
         return;
     unlinkat(fd, SOCKET_FILE, 0);
     unlinkat(parent_fd, name, AT_REMOVEDIR); /* fails when the folder contains another file */
 }
 
-static void sweep(const char *parent) {
+static void sweep_parent(const char *parent) {
     DIR *d = opendir(parent);
     for (const struct dirent *e; d && (e = readdir(d));)
         if (is_ours_by_name(e->d_name))
@@ -113,7 +113,7 @@ int handshake_socket_make(const char *wanted_dir, const char *tmp_dir, struct ha
         return err_set(err, ERR_PLAIN, code, "folder for the socket, %s: %s", parent,
                        strerror(code));
     }
-    sweep(absolute);
+    sweep_parent(absolute);
     int r = make_dir(&s, strcmp(absolute, "/") == 0 ? "" : absolute);
     if (r < 0)
         return err_set(err, ERR_PLAIN, -r, "cannot make a folder in %s: %s", parent, strerror(-r));

@@ -29,7 +29,7 @@ static bool has_blank_line(const char *text) {
     return strstr(text, "\r\n\r\n") || strstr(text, "\n\n");
 }
 
-static char *trim(char *text) {
+static char *trim_blanks(char *text) {
     text += strspn(text, " \t");
     size_t len = strlen(text);
     while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
@@ -67,9 +67,9 @@ int http_parse(char *text, struct http_request *ret) {
             return -EBADMSG;
         *colon = '\0';
         if (strcasecmp(line, "Host") == 0)
-            ret->host = trim(colon + 1);
+            ret->host = trim_blanks(colon + 1);
         else if (strcasecmp(line, "Accept") == 0)
-            ret->accept = trim(colon + 1);
+            ret->accept = trim_blanks(colon + 1);
     }
     return r;
 }

@@ -12,22 +12,22 @@
 #include <string.h>
 #include <time.h>
 
-static const json_t *get(const json_t *o, const char *key) {
+static const json_t *get_member(const json_t *o, const char *key) {
     return json_object_get(o, key);
 }
 
-static long long number(const json_t *o, const char *key) {
-    return (long long)json_integer_value(get(o, key));
+static long long get_number(const json_t *o, const char *key) {
+    return (long long)json_integer_value(get_member(o, key));
 }
 
-static bool begins(const char *text, const char *with) {
+static bool begins_with(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
 static bool is_named(const json_t *task, const char *name) {
     return strcmp(cli_ask_text(task, "task"), name) == 0 ||
-           begins(cli_ask_text(task, "alloc_id"), name) ||
-           begins(cli_ask_text(task, "container_id"), name) ||
+           begins_with(cli_ask_text(task, "alloc_id"), name) ||
+           begins_with(cli_ask_text(task, "container_id"), name) ||
            strcmp(cli_ask_text(task, "task_id"), name) == 0;
 }
 
@@ -45,8 +45,8 @@ static json_t *entry_of(const json_t *list, const char *key, const char *value) 
 static json_t *with_the_rest(const json_t *task, const json_t *doc) {
     const char *id = cli_ask_text(task, "task_id");
     json_t *copy = json_deep_copy(task);
-    json_t *log = entry_of(get(get(doc, "log_pump"), "tasks"), "task", id);
-    json_t *image = json_object_get(entry_of(get(doc, "tasks"), "task_id", id), "image_id");
+    json_t *log = entry_of(get_member(get_member(doc, "log_pump"), "tasks"), "task", id);
+    json_t *image = json_object_get(entry_of(get_member(doc, "tasks"), "task_id", id), "image_id");
     if (log)
         json_object_set(copy, "log", log);
     if (image)
@@ -55,7 +55,7 @@ static json_t *with_the_rest(const json_t *task, const json_t *doc) {
 }
 
 json_t *status_detail_find(const json_t *doc, const char *name) {
-    const json_t *tasks = get(get(doc, "pin"), "tasks"), *task;
+    const json_t *tasks = get_member(get_member(doc, "pin"), "tasks"), *task;
     json_t *found = json_array();
     size_t i;
     json_array_foreach(tasks, i, task) {
@@ -83,8 +83,8 @@ static int put_texts(struct buf *out, const json_t *task) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < sizeof(lines) / sizeof(lines[0]); i++)
         r = put_line(out, lines[i].title, cli_ask_text(task, lines[i].key));
-    if (r == 0 && number(task, "pid") > 0)
-        r = buf_printf(out, "%-13s%lld\n", "pid", number(task, "pid"));
+    if (r == 0 && get_number(task, "pid") > 0)
+        r = buf_printf(out, "%-13s%lld\n", "pid", get_number(task, "pid"));
     return r;
 }
 
@@ -96,15 +96,16 @@ static int put_log(struct buf *out, const json_t *log) {
         "%-13sread by %s; %lld bytes and %.1f s behind, %lld lines skipped, %lld bytes "
         "dropped, %lld gaps\n",
         "logs", strcmp(cli_ask_text(log, "way"), "none") == 0 ? "nobody" : cli_ask_text(log, "way"),
-        number(log, "lag_bytes"), json_number_value(get(log, "lag_seconds")),
-        number(log, "lines_skipped"), number(log, "bytes_dropped"), number(log, "gaps"));
+        get_number(log, "lag_bytes"), json_number_value(get_member(log, "lag_seconds")),
+        get_number(log, "lines_skipped"), get_number(log, "bytes_dropped"),
+        get_number(log, "gaps"));
 }
 
 static int put_causes(struct buf *out, const json_t *task) {
     const char *cause, *before = ": ";
     json_t *n;
     json_t *causes = json_object_get(task, "by_cause");
-    int r = buf_printf(out, "%-13s%lld", "corrections", number(task, "corrections"));
+    int r = buf_printf(out, "%-13s%lld", "corrections", get_number(task, "corrections"));
     json_object_foreach(causes, cause, n) {
         if (r == 0 && json_integer_value(n) > 0) {
             r = buf_printf(out, "%s%s %lld", before, cause, (long long)json_integer_value(n));
@@ -115,7 +116,7 @@ static int put_causes(struct buf *out, const json_t *task) {
 }
 
 static int put_fix(struct buf *out, const json_t *fix) {
-    int64_t ns = number(fix, "time_ns");
+    int64_t ns = get_number(fix, "time_ns");
     time_t s = (time_t)(ns / 1000000000);
     struct tm tm;
     char when[32];
@@ -124,17 +125,17 @@ static int put_fix(struct buf *out, const json_t *fix) {
     int r =
         buf_printf(out, "  %s.%03d UTC  %s: %s -> %s", when, (int)(ns / 1000000 % 1000),
                    cli_ask_text(fix, "cause"), cli_ask_text(fix, "old"), cli_ask_text(fix, "new"));
-    if (r == 0 && number(fix, "writer_pid") > 0)
-        r = buf_printf(out, ", written by pid %lld", number(fix, "writer_pid"));
+    if (r == 0 && get_number(fix, "writer_pid") > 0)
+        r = buf_printf(out, ", written by pid %lld", get_number(fix, "writer_pid"));
     return r < 0 ? r : buf_puts(out, "\n");
 }
 
 int status_detail_put(struct buf *out, const json_t *task) {
-    const json_t *fix, *history = get(task, "history");
+    const json_t *fix, *history = get_member(task, "history");
     size_t i;
     int r = put_texts(out, task);
     if (r == 0)
-        r = put_log(out, get(task, "log"));
+        r = put_log(out, get_member(task, "log"));
     if (r == 0)
         r = put_causes(out, task);
     json_array_foreach(history, i, fix) {

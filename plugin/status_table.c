@@ -57,7 +57,7 @@ static bool starts_character(char c) {
     return ((unsigned char)c & 0xc0) != 0x80;
 }
 
-static size_t characters(const char *text) {
+static size_t count_characters(const char *text) {
     size_t n = 0;
     for (; *text; text++)
         n += starts_character(*text);
@@ -169,7 +169,7 @@ static size_t line_width(const struct table *t) {
     return sum - GAP;
 }
 
-static void measure(struct table *t, struct row *row, bool limited) {
+static void measure_row(struct table *t, struct row *row, bool limited) {
     const json_t *task;
     size_t i;
     unsigned per;
@@ -180,14 +180,14 @@ static void measure(struct table *t, struct row *row, bool limited) {
     json_array_foreach(t->tasks, i, task) {
         fill_row(row, t, task);
         for (int c = 0; c < COLUMNS; c++) {
-            size_t n = characters(row->cell[c]);
+            size_t n = count_characters(row->cell[c]);
             if (n > t->width[c])
                 t->width[c] = limited && n > columns_of[c].most ? columns_of[c].most : n;
         }
     }
 }
 
-static void fit(struct table *t, size_t columns) {
+static void fit_columns(struct table *t, size_t columns) {
     for (size_t i = 0; columns && i < sizeof(steps) / sizeof(steps[0]); i++) {
         if (line_width(t) <= columns)
             return;
@@ -200,7 +200,7 @@ static void fit(struct table *t, size_t columns) {
 /* ---- the lines ---- */
 
 static int put_cell(struct buf *out, const char *text, size_t width, bool last, bool right) {
-    size_t have = characters(text), pad = have < width ? width - have : 0;
+    size_t have = count_characters(text), pad = have < width ? width - have : 0;
     if (right)
         return buf_printf(out, "%*s%s%s", (int)pad, "", text, last ? "" : "  ");
     if (have > width) /* too long: cut */
@@ -219,7 +219,7 @@ static int put_line(struct buf *out, const struct table *t, const struct row *ro
     return r < 0 ? r : buf_puts(out, "\n");
 }
 
-static json_int_t number(const json_t *of, const char *key) {
+static json_int_t get_number(const json_t *of, const char *key) {
     return json_integer_value(json_object_get(of, key));
 }
 
@@ -227,15 +227,16 @@ static int put_pump(struct buf *out, const json_t *pump) {
     const json_t *sum = json_object_get(pump, "sum");
     const char *error = cli_ask_text(pump, "error");
     if (error[0])
-        return buf_printf(out, "log pump: %s, starts %d\n", error, (int)number(pump, "starts"));
+        return buf_printf(out, "log pump: %s, starts %d\n", error, (int)get_number(pump, "starts"));
     return buf_printf(
         out,
         "log pump %s, starts %d: %d tasks by file, %d by API, %d not read; %lld bytes and "
         "%.0f s behind, %lld lines skipped, %lld bytes dropped\n",
-        cli_ask_text(pump, "version"), (int)number(pump, "starts"), (int)number(sum, "file"),
-        (int)number(sum, "api"), (int)number(sum, "none"), (long long)number(sum, "lag_bytes"),
+        cli_ask_text(pump, "version"), (int)get_number(pump, "starts"),
+        (int)get_number(sum, "file"), (int)get_number(sum, "api"), (int)get_number(sum, "none"),
+        (long long)get_number(sum, "lag_bytes"),
         json_number_value(json_object_get(sum, "lag_seconds")),
-        (long long)number(sum, "lines_skipped"), (long long)number(sum, "bytes_dropped"));
+        (long long)get_number(sum, "lines_skipped"), (long long)get_number(sum, "bytes_dropped"));
 }
 
 static int put_head(struct buf *out, const json_t *doc, const json_t *pin, size_t n) {
@@ -272,8 +273,8 @@ int status_table_put(struct buf *out, const json_t *doc, size_t columns, int64_t
     AUTO_FREE struct row *row = calloc(1, sizeof(*row));
     if (!row)
         return -ENOMEM;
-    measure(&t, row, columns > 0);
-    fit(&t, columns);
+    measure_row(&t, row, columns > 0);
+    fit_columns(&t, columns);
     r = put_line(out, &t, NULL);
     json_array_foreach(t.tasks, i, task) {
         fill_row(row, &t, task);

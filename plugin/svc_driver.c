@@ -140,7 +140,7 @@ static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
 
 /* Reports a driver that cannot start as an unhealthy fingerprint and keeps the stream open. If the
  * stream ended, the agent would open it again immediately, for ever. */
-static void tell_undetected(struct listener *l, const struct err *err) {
+static void send_undetected(struct listener *l, const struct err *err) {
     struct driver_fingerprint f = {.health = DRIVER_UNDETECTED};
     snprintf(f.description, sizeof(f.description), "%.255s", err->text);
     on_fingerprint(l, &f);
@@ -151,7 +151,7 @@ void svc_driver_fingerprint(struct rpc_stream *s, const ProtobufCMessage *req) {
     (void)req;
     struct listener *l = listener_new(s);
     if (l && fingerprint_subscribe(rpc_stream_app(s), on_fingerprint, l, &l->sub, &err) < 0)
-        tell_undetected(l, &err);
+        send_undetected(l, &err);
 }
 
 static void on_task_event(void *ctx, const struct driver_event *e) {

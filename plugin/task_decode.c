@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Copies one text. @r is shared by many copies: the first failure is kept. */
-static void copy(char **dst, const char *text, int *r) {
+static void copy_text(char **dst, const char *text, int *r) {
     *dst = strdup(text ? text : "");
     if (!*dst)
         *r = -ENOMEM;
@@ -58,8 +58,8 @@ static int copy_map(struct kvs *dst, size_t n, void *entries) {
             continue;
         int r = 0;
         struct kv *kv = &dst->v[dst->n++];
-        copy(&kv->key, order[i].e->key, &r);
-        copy(&kv->value, order[i].e->value, &r);
+        copy_text(&kv->key, order[i].e->key, &r);
+        copy_text(&kv->value, order[i].e->value, &r);
         if (r < 0)
             return r;
     }
@@ -74,8 +74,8 @@ static struct task_port *copy_network_ports(size_t n, Driver__NetworkPort **in, 
         return NULL;
     }
     for (size_t i = 0; i < n; i++) {
-        copy(&ports[i].label, in[i]->label, r);
-        copy(&ports[i].host_ip, "", r);
+        copy_text(&ports[i].label, in[i]->label, r);
+        copy_text(&ports[i].host_ip, "", r);
         ports[i].value = in[i]->value;
     }
     *ret_n = n;
@@ -92,9 +92,9 @@ static void decode_networks(const Driver__AllocatedTaskResources *in, struct tas
     for (size_t i = 0; i < in->n_networks; i++) {
         const Driver__NetworkResource *from = in->networks[i];
         struct task_network *to = &out->networks[out->n_networks++];
-        copy(&to->device, from->device, r);
-        copy(&to->cidr, from->cidr, r);
-        copy(&to->ip, from->ip, r);
+        copy_text(&to->device, from->device, r);
+        copy_text(&to->cidr, from->cidr, r);
+        copy_text(&to->ip, from->ip, r);
         to->mbits = from->mbits;
         to->reserved_ports = copy_network_ports(from->n_reserved_ports, from->reserved_ports,
                                                 &to->n_reserved_ports, r);
@@ -105,8 +105,8 @@ static void decode_networks(const Driver__AllocatedTaskResources *in, struct tas
 
 static void decode_linux(const Driver__LinuxResources *in, struct task_resources *out, int *r) {
     out->linux_present = in != NULL;
-    copy(&out->cpuset_cpus, in ? in->cpuset_cpus : "", r);
-    copy(&out->cpuset_cgroup, in ? in->cpuset_cgroup : "", r);
+    copy_text(&out->cpuset_cpus, in ? in->cpuset_cpus : "", r);
+    copy_text(&out->cpuset_cgroup, in ? in->cpuset_cgroup : "", r);
     if (!in)
         return;
     out->cpu_period = in->cpu_period;
@@ -137,8 +137,8 @@ static void decode_resources(const Driver__Resources *in, struct task_resources 
     }
     for (size_t i = 0; i < in->n_ports; i++) {
         struct task_port *p = &out->ports[out->n_ports++];
-        copy(&p->label, in->ports[i]->label, r);
-        copy(&p->host_ip, in->ports[i]->host_ip, r);
+        copy_text(&p->label, in->ports[i]->label, r);
+        copy_text(&p->host_ip, in->ports[i]->host_ip, r);
         p->value = in->ports[i]->value;
         p->to = in->ports[i]->to;
     }
@@ -153,16 +153,16 @@ static void decode_mounts(const Driver__TaskConfig *in, struct task_config *out,
     }
     for (size_t i = 0; i < in->n_mounts; i++) {
         struct task_mount *m = &out->mounts[out->n_mounts++];
-        copy(&m->task_path, in->mounts[i]->task_path, r);
-        copy(&m->host_path, in->mounts[i]->host_path, r);
-        copy(&m->propagation_mode, in->mounts[i]->propagation_mode, r);
+        copy_text(&m->task_path, in->mounts[i]->task_path, r);
+        copy_text(&m->host_path, in->mounts[i]->host_path, r);
+        copy_text(&m->propagation_mode, in->mounts[i]->propagation_mode, r);
         m->readonly = in->mounts[i]->readonly;
     }
     for (size_t i = 0; i < in->n_devices; i++) {
         struct task_device *d = &out->devices[out->n_devices++];
-        copy(&d->task_path, in->devices[i]->task_path, r);
-        copy(&d->host_path, in->devices[i]->host_path, r);
-        copy(&d->cgroup_permissions, in->devices[i]->cgroup_permissions, r);
+        copy_text(&d->task_path, in->devices[i]->task_path, r);
+        copy_text(&d->host_path, in->devices[i]->host_path, r);
+        copy_text(&d->cgroup_permissions, in->devices[i]->cgroup_permissions, r);
     }
 }
 
@@ -171,9 +171,9 @@ static int decode_network(const Driver__NetworkIsolationSpec *in, struct net_iso
     out->present = in != NULL;
     out->mode = in ? (enum net_isolation_mode)in->mode : NET_HOST;
     out->hosts_present = in && in->hosts_config;
-    copy(&out->path, in ? in->path : "", &r);
-    copy(&out->hosts_hostname, out->hosts_present ? in->hosts_config->hostname : "", &r);
-    copy(&out->hosts_address, out->hosts_present ? in->hosts_config->address : "", &r);
+    copy_text(&out->path, in ? in->path : "", &r);
+    copy_text(&out->hosts_hostname, out->hosts_present ? in->hosts_config->hostname : "", &r);
+    copy_text(&out->hosts_address, out->hosts_present ? in->hosts_config->address : "", &r);
     return r < 0 || !in ? r : copy_map(&out->labels, in->n_labels, in->labels);
 }
 
@@ -207,7 +207,7 @@ static void decode_texts(const Driver__TaskConfig *in, struct task_config *out, 
         {&out->parent_job_id, in->parent_job_id},
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        copy(texts[i].to, texts[i].from, r);
+        copy_text(texts[i].to, texts[i].from, r);
 }
 
 static int decode_driver_config(const ProtobufCBinaryData *in, struct task_config *out) {

@@ -69,7 +69,7 @@ static char *answer_page(const struct web_sources *s, const struct http_request 
                                            .head_only = rq->method == HTTP_HEAD});
 }
 
-static char *answer(const struct web_sources *s, const struct http_request *rq) {
+static char *answer_request(const struct web_sources *s, const struct http_request *rq) {
     bool head = rq->method == HTTP_HEAD;
     bool page = strcmp(rq->path, "/") == 0, metrics = strcmp(rq->path, "/metrics") == 0;
     if (!http_host_is_local(rq->host))
@@ -93,7 +93,7 @@ int web_answer(char *request, size_t len, const struct web_sources *sources, cha
     else if (r < 0)
         reply = answer_text(400, NULL, "this is no HTTP/1 request\n", false);
     else
-        reply = answer(sources, &rq);
+        reply = answer_request(sources, &rq);
     if (!reply)
         return -ENOMEM;
     *ret = reply;

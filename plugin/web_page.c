@@ -46,12 +46,12 @@ static int put_text(struct buf *b, const char *text) {
     return r;
 }
 
-static const json_t *get(const json_t *o, const char *key) {
+static const json_t *get_member(const json_t *o, const char *key) {
     return json_object_get(o, key);
 }
 
-static json_int_t number(const json_t *o, const char *key) {
-    return json_integer_value(get(o, key));
+static json_int_t get_number(const json_t *o, const char *key) {
+    return json_integer_value(get_member(o, key));
 }
 
 /* Writes an age: "3 s", "12 min", "4 h", "9 d". */
@@ -173,7 +173,7 @@ static int put_curve(struct buf *b, const json_t *history, int64_t now_ns) {
     const json_t *fix;
     size_t i;
     json_array_foreach(history, i, fix) {
-        int64_t age = now_ns - number(fix, "time_ns");
+        int64_t age = now_ns - get_number(fix, "time_ns");
         if (age >= 0 && age < BINS * BIN_NS) {
             bins[BINS - 1 - (size_t)(age / BIN_NS)]++;
             total++;
@@ -198,7 +198,7 @@ static int put_cell(struct buf *b, const char *open, const char *text) {
 }
 
 static const json_t *log_of(const json_t *pump, const char *task_id) {
-    const json_t *list = get(pump, "tasks"), *task;
+    const json_t *list = get_member(pump, "tasks"), *task;
     size_t i;
     json_array_foreach(list, i,
                        task) if (strcmp(cli_ask_text(task, "task"), task_id) == 0) return task;
@@ -210,12 +210,12 @@ static int put_log(struct buf *b, const json_t *log) {
     int r = buf_puts(b, log ? "<td>" : "<td class=dim>no");
     if (r == 0)
         r = put_text(b, cli_ask_text(log, "way"));
-    bytes_text(number(log, "lag_bytes"), bytes, sizeof(bytes));
-    if (r == 0 && number(log, "lag_bytes") > 0)
+    bytes_text(get_number(log, "lag_bytes"), bytes, sizeof(bytes));
+    if (r == 0 && get_number(log, "lag_bytes") > 0)
         r = buf_printf(b, ", %s and %.0f s behind", bytes,
-                       json_number_value(get(log, "lag_seconds")));
-    bytes_text(number(log, "bytes_dropped"), bytes, sizeof(bytes));
-    if (r == 0 && number(log, "bytes_dropped") > 0)
+                       json_number_value(get_member(log, "lag_seconds")));
+    bytes_text(get_number(log, "bytes_dropped"), bytes, sizeof(bytes));
+    if (r == 0 && get_number(log, "bytes_dropped") > 0)
         r = buf_printf(b, ", <span class=bad>%s dropped</span>", bytes);
     return r < 0 ? r : buf_puts(b, "</td>");
 }
@@ -225,7 +225,7 @@ static int put_last(struct buf *b, const json_t *history, int64_t now_ns) {
     char age[32];
     if (!last)
         return 0;
-    age_text(now_ns - number(last, "time_ns"), age, sizeof(age));
+    age_text(now_ns - get_number(last, "time_ns"), age, sizeof(age));
     int r = buf_puts(b, "<br><span class=dim>");
     if (r == 0)
         r = put_text(b, cli_ask_text(last, "cause"));
@@ -262,13 +262,13 @@ static int put_task(struct buf *b, const json_t *task, size_t i, const json_t *p
         r = put_text(b, why);
     if (r == 0)
         r = buf_printf(b, "%s</td><td class=num>%" JSON_INTEGER_FORMAT, why[0] ? "</span>" : "",
-                       number(task, "corrections"));
+                       get_number(task, "corrections"));
     if (r == 0)
-        r = put_last(b, get(task, "history"), now_ns);
+        r = put_last(b, get_member(task, "history"), now_ns);
     if (r == 0)
         r = buf_puts(b, "</td><td>");
     if (r == 0)
-        r = put_curve(b, get(task, "history"), now_ns);
+        r = put_curve(b, get_member(task, "history"), now_ns);
     if (r == 0)
         r = buf_puts(b, "</td>");
     if (r == 0)
@@ -277,7 +277,7 @@ static int put_task(struct buf *b, const json_t *task, size_t i, const json_t *p
 }
 
 static int put_tasks(struct buf *b, const json_t *doc, int64_t now_ns) {
-    const json_t *tasks = get(get(doc, "pin"), "tasks"), *task;
+    const json_t *tasks = get_member(get_member(doc, "pin"), "tasks"), *task;
     size_t i;
     if (json_array_size(tasks) == 0)
         return buf_puts(b, "<section><h2>Tasks</h2><p class=dim>No task runs.</p></section>");
@@ -286,7 +286,7 @@ static int put_tasks(struct buf *b, const json_t *doc, int64_t now_ns) {
            "<th>alloc</th><th>wanted</th><th>actual</th><th>state</th><th>corrections</th>"
            "<th>last hour</th><th>logs</th></tr></thead><tbody>\n");
     json_array_foreach(tasks, i, task) if (r == 0) r =
-        put_task(b, task, i, get(doc, "log_pump"), now_ns);
+        put_task(b, task, i, get_member(doc, "log_pump"), now_ns);
     return r < 0 ? r : buf_puts(b, "</tbody></table></div></section>");
 }
 
@@ -310,13 +310,13 @@ static int put_result(struct buf *b, const json_t *result) {
 }
 
 static int put_check(struct buf *b, const json_t *check, int64_t now_ns) {
-    const json_t *results = get(check, "results"), *result;
+    const json_t *results = get_member(check, "results"), *result;
     char age[32];
     size_t i;
     if (!check)
         return buf_puts(b, "<section><h2>Check</h2><p class=dim>paddock check has not answered "
                            "yet.</p></section>");
-    age_text(now_ns - number(check, "time_ns"), age, sizeof(age));
+    age_text(now_ns - get_number(check, "time_ns"), age, sizeof(age));
     int r = buf_printf(b,
                        "<section><h2>Check <span class=dim>%s ago</span></h2><div class=scroll>"
                        "<table class=check><tbody>\n",
@@ -389,13 +389,14 @@ static int put_tile(struct buf *b, const char *value, const char *class, const c
 }
 
 static int put_tiles(struct buf *b, const json_t *doc) {
-    const json_t *tasks = get(get(doc, "pin"), "tasks"), *pump = get(doc, "log_pump"), *task;
+    const json_t *tasks = get_member(get_member(doc, "pin"), "tasks"),
+                 *pump = get_member(doc, "log_pump"), *task;
     size_t n = json_array_size(tasks), good = 0, i;
     json_int_t fixes = 0;
     char text[64];
     json_array_foreach(tasks, i, task) {
         good += strcmp(class_of_state(cli_ask_text(task, "state")), "ok") == 0;
-        fixes += number(task, "corrections");
+        fixes += get_number(task, "corrections");
     }
     snprintf(text, sizeof(text), "%zu of %zu", good, n);
     int r = buf_puts(b, "<div class=tiles>");
@@ -404,10 +405,10 @@ static int put_tiles(struct buf *b, const json_t *doc) {
     snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, fixes);
     if (r == 0)
         r = put_tile(b, text, "", "corrections of the tasks that run");
-    bytes_text(number(get(pump, "sum"), "lag_bytes"), text, sizeof(text));
+    bytes_text(get_number(get_member(pump, "sum"), "lag_bytes"), text, sizeof(text));
     if (r == 0)
-        r = put_tile(b, get(pump, "error") ? "no log pump" : text, get(pump, "error") ? "bad" : "",
-                     "of logs not delivered yet");
+        r = put_tile(b, get_member(pump, "error") ? "no log pump" : text,
+                     get_member(pump, "error") ? "bad" : "", "of logs not delivered yet");
     return r < 0 ? r : buf_puts(b, "</div>");
 }
 
@@ -421,7 +422,7 @@ static int put_note(struct buf *b, const char *what, const char *why) {
 }
 
 static int put_head(struct buf *b, const json_t *doc, const char *nonce) {
-    const json_t *driver = get(doc, "driver");
+    const json_t *driver = get_member(doc, "driver");
     int r = buf_puts(b, "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
                         "<meta name=viewport content=\"width=device-width,initial-scale=1\">"
                         "<meta http-equiv=refresh content=5><title>");
@@ -440,7 +441,7 @@ static int put_head(struct buf *b, const json_t *doc, const char *nonce) {
         r = put_text(b, cli_ask_text(driver, "version"));
     return r < 0 ? r
                  : buf_printf(b, ", pid %" JSON_INTEGER_FORMAT "</span></header>\n",
-                              number(driver, "pid"));
+                              get_number(driver, "pid"));
 }
 
 int web_page_put(struct buf *out, const json_t *doc, const json_t *check, int64_t now_ns,
@@ -450,15 +451,15 @@ int web_page_put(struct buf *out, const json_t *doc, const json_t *check, int64_
         return -ENOMEM;
     int r = put_head(out, doc, nonce);
     if (r == 0)
-        r = put_note(
-            out, "Cpusets are not kept:", cli_ask_text(get(get(doc, "pin"), "host"), "disabled"));
+        r = put_note(out, "Cpusets are not kept:",
+                     cli_ask_text(get_member(get_member(doc, "pin"), "host"), "disabled"));
     if (r == 0)
-        r = put_note(out,
-                     "The log pump does not work:", cli_ask_text(get(doc, "log_pump"), "error"));
+        r = put_note(
+            out, "The log pump does not work:", cli_ask_text(get_member(doc, "log_pump"), "error"));
     if (r == 0)
         r = put_tiles(out, doc);
     if (r == 0)
-        r = put_map(out, m, get(doc, "machine"));
+        r = put_map(out, m, get_member(doc, "machine"));
     if (r == 0)
         r = put_tasks(out, doc, now_ns);
     if (r == 0)

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 /* Opens the component @name of the directory @dir_fd. */
-static int step(int dir_fd, const char *name, int *ret_fd) {
+static int open_step(int dir_fd, const char *name, int *ret_fd) {
     if (strcmp(name, "..") == 0)
         return -EXDEV;
     struct stat st;
@@ -39,7 +39,7 @@ int path_walk(int dir_fd, const char *path, int *ret_fd) {
         name[len] = '\0';
         path += len;
         int next = -EBADF;
-        r = step(at, name, &next);
+        r = open_step(at, name, &next);
         fd_close(at);
         at = next;
     }

@@ -221,8 +221,8 @@ static int walk_all(struct walk *w, const char *rest) {
     return r;
 }
 
-static int resolve(const char *root, const char *path, bool make, const struct path_owner *owner,
-                   char **ret_real, int *ret_fd) {
+static int resolve_below(const char *root, const char *path, bool make,
+                         const struct path_owner *owner, char **ret_real, int *ret_fd) {
     const char *rest = path_text_below(root, path);
     if (!rest)
         return -EXDEV;
@@ -243,10 +243,10 @@ static int resolve(const char *root, const char *path, bool make, const struct p
 }
 
 int path_below_resolve(const char *root, const char *path, char **ret_real, int *ret_fd) {
-    return resolve(root, path, false, NULL, ret_real, ret_fd);
+    return resolve_below(root, path, false, NULL, ret_real, ret_fd);
 }
 
 int path_below_make(const char *root, const char *path, const struct path_owner *owner,
                     char **ret_real, int *ret_fd) {
-    return resolve(root, path, true, owner, ret_real, ret_fd);
+    return resolve_below(root, path, true, owner, ret_real, ret_fd);
 }

@@ -100,7 +100,7 @@ int cgroup_file_write(struct cgroup_file *f, const struct cpuset *set, char *scr
 
 /* ---- folders ---- */
 
-static bool climbs(const char *path) {
+static bool has_parent_step(const char *path) {
     for (const char *p = path; (p = strstr(p, "..")); p += 2)
         if ((p == path || p[-1] == '/') && (p[2] == '/' || p[2] == '\0'))
             return true;
@@ -110,7 +110,7 @@ static bool climbs(const char *path) {
 int cgroup_dir_open(int root_fd, const char *path) {
     while (*path == '/')
         path++;
-    if (climbs(path))
+    if (has_parent_step(path))
         return -EINVAL;
     int fd = openat(root_fd, path[0] ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
@@ -150,7 +150,7 @@ static int find_container(int proc_fd, int root_fd, pid_t pid, const char *conta
         r = cgroup_path_of(text, "", container_id, cut);
     if (r == 0)
         r = cgroup_path_of(text, "", NULL, own);
-    if (r == 0 && climbs(own))
+    if (r == 0 && has_parent_step(own))
         r = -EXDEV;
     if (r == 0)
         r = check_procs(root_fd, own, pid);

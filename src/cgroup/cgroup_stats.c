@@ -63,7 +63,7 @@ static int open_path(int root_fd, const char *path) {
 }
 
 /* "hierarchy/path/file" relative to the root. Returns NULL when out of memory. */
-static char *join(const char *hierarchy, const char *path, const char *file) {
+static char *join_path(const char *hierarchy, const char *path, const char *file) {
     char *full = NULL;
     if (asprintf(&full, "%s%s%s/%s", hierarchy, hierarchy[0] ? "/" : "", path + (path[0] == '/'),
                  file) < 0)
@@ -72,7 +72,7 @@ static char *join(const char *hierarchy, const char *path, const char *file) {
 }
 
 static int open_below(int root_fd, const char *hierarchy, const char *path, const char *file) {
-    AUTO_FREE char *full = join(hierarchy, path, file);
+    AUTO_FREE char *full = join_path(hierarchy, path, file);
     return full ? open_path(root_fd, full) : -EBADF;
 }
 
@@ -95,15 +95,15 @@ static int open_v1(int root_fd, const char *text, const char *id, struct cgroup_
     if (r < 0)
         return r;
     s->cpu_fd = open_below(root_fd, "cpuacct", path, "cpuacct.usage");
-    s->seldom[CGROUP_V1_CPUACCT_STAT] = join("cpuacct", path, "cpuacct.stat");
+    s->seldom[CGROUP_V1_CPUACCT_STAT] = join_path("cpuacct", path, "cpuacct.stat");
     if (cgroup_path_of(text, "cpu", id, path) == 0)
-        s->seldom[CGROUP_V1_CPU_STAT] = join("cpu", path, "cpu.stat");
+        s->seldom[CGROUP_V1_CPU_STAT] = join_path("cpu", path, "cpu.stat");
     r = cgroup_path_of(text, "memory", id, path);
     if (r < 0)
         return r;
     s->memory_fd = open_below(root_fd, "memory", path, "memory.usage_in_bytes");
     s->memory_stat_fd = open_below(root_fd, "memory", path, "memory.stat");
-    s->seldom[CGROUP_V1_MEMORY_MAX] = join("memory", path, "memory.max_usage_in_bytes");
+    s->seldom[CGROUP_V1_MEMORY_MAX] = join_path("memory", path, "memory.max_usage_in_bytes");
     return 0;
 }
 

@@ -265,7 +265,7 @@ static int check_listen(const char *listen, struct err *err) {
                : config_table_refuse(err, "metrics.listen", listen, "is not a loopback address");
 }
 
-static int check(const struct plugin_config *c, struct err *err) {
+static int check_values(const struct plugin_config *c, struct err *err) {
     int r = check_durations(c, err);
     if (r == 0)
         r = check_log_backlog(c, err);
@@ -287,7 +287,7 @@ int config_plugin_decode(const void *msgpack, size_t len, struct plugin_config *
     if (r == 0)
         r = config_table_decode(table, object, &c, err);
     if (r == 0)
-        r = check(&c, err);
+        r = check_values(&c, err);
     if (r < 0)
         return r;
     config_table_strip_https(c.infra_image);

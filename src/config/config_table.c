@@ -33,7 +33,7 @@ static bool is_shown(const struct place *p, const json_t *v) {
     return !p->secret && !(p->field->fields && compound);
 }
 
-static int wrong(const struct place *p, const json_t *v, const char *text) {
+static int wrong_value(const struct place *p, const json_t *v, const char *text) {
     if (!is_shown(p, v))
         return err_set(p->err, ERR_INVALID, EINVAL, "%s: the value %s", p->path, text);
     AUTO_FREE char *shown = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -56,13 +56,13 @@ static int set_mems(const struct place *p, const json_t *v) {
     else if (strcmp(text, "follow") == 0)
         *at = CPUSET_MEMS_FOLLOW;
     else
-        return wrong(p, v, "is neither \"off\" nor \"follow\"");
+        return wrong_value(p, v, "is neither \"off\" nor \"follow\"");
     return 0;
 }
 
 static int set_string(const struct place *p, const json_t *v) {
     if (!json_is_string(v))
-        return wrong(p, v, "is not a string");
+        return wrong_value(p, v, "is not a string");
     if (p->field->aux == CONFIG_AUX_MEMS)
         return set_mems(p, v);
     return str_set(p->at, json_string_value(v)) < 0 ? err_oom(p->err) : 0;
@@ -72,7 +72,7 @@ static int set_bool(const struct place *p, const json_t *v) {
     const char *text = json_string_value(v);
     bool yes = json_is_true(v) || (text && strcmp(text, "true") == 0);
     if (!yes && !json_is_false(v) && !(text && strcmp(text, "false") == 0))
-        return wrong(p, v, "is not a bool");
+        return wrong_value(p, v, "is not a bool");
     if (p->field->aux != CONFIG_AUX_WINDOWS)
         *(bool *)p->at = yes;
     else if (yes)
@@ -89,23 +89,23 @@ static int number_of(const struct place *p, const json_t *v, int64_t *ret) {
     if (json_is_real(v)) {
         double d = json_real_value(v);
         if (d < -0x1p63 || d >= 0x1p63)
-            return wrong(p, v, "is out of range");
+            return wrong_value(p, v, "is out of range");
         if ((double)(int64_t)d < d || (double)(int64_t)d > d)
-            return wrong(p, v, "is not a whole number");
+            return wrong_value(p, v, "is not a whole number");
         *ret = (int64_t)d;
         return 0;
     }
     const char *text = json_string_value(v);
     if (!text)
-        return wrong(p, v, "is not a number");
+        return wrong_value(p, v, "is not a number");
     int r = parse_i64(text, ret);
     if (r == -ERANGE)
-        return wrong(p, v, "is out of range");
+        return wrong_value(p, v, "is out of range");
     if (r < 0) /* "0.1" is a number, "abc" is not */
-        return wrong(p, v,
-                     text[0] && strspn(text, "0123456789.eE+-") == strlen(text)
-                         ? "is not a whole number"
-                         : "is not a number");
+        return wrong_value(p, v,
+                           text[0] && strspn(text, "0123456789.eE+-") == strlen(text)
+                               ? "is not a whole number"
+                               : "is not a number");
     return 0;
 }
 
@@ -130,16 +130,16 @@ static int set_duration(const struct place *p, const json_t *v) {
         r = 0;
     }
     if (r < 0)
-        return wrong(p, v, r == -ERANGE ? "is out of range" : "is not a duration");
+        return wrong_value(p, v, r == -ERANGE ? "is out of range" : "is not a duration");
     if (us < 0)
-        return wrong(p, v, "must not be negative");
+        return wrong_value(p, v, "must not be negative");
     *(int64_t *)p->at = us;
     return 0;
 }
 
 static int set_list(const struct place *p, const json_t *v, void *base, bool given) {
     if (!json_is_array(v))
-        return wrong(p, v, "is not a list of strings");
+        return wrong_value(p, v, "is not a list of strings");
     if (json_array_size(v) > CONFIG_ENTRIES_MAX)
         return err_set(p->err, ERR_INVALID, EINVAL, "%s: more than %d entries", p->path,
                        CONFIG_ENTRIES_MAX);
@@ -150,7 +150,7 @@ static int set_list(const struct place *p, const json_t *v, void *base, bool giv
     json_array_foreach(v, i, one) {
         const char *text = text_of(one);
         if (!text)
-            return wrong(p, v, "is not a list of strings");
+            return wrong_value(p, v, "is not a list of strings");
         if (strv_add(p->at, text) < 0)
             return err_oom(p->err);
     }
@@ -174,7 +174,7 @@ static int merge_map(const struct place *p, const json_t *v) {
             text = decimal;
         }
         if (!text)
-            return wrong(p, v, "is not a map of strings");
+            return wrong_value(p, v, "is not a map of strings");
         if (to->n >= CONFIG_ENTRIES_MAX)
             return err_set(p->err, ERR_INVALID, EINVAL, "%s: more than %d entries", p->path,
                            CONFIG_ENTRIES_MAX);
@@ -190,13 +190,13 @@ static int set_map(const struct place *p, const json_t *v) {
     if (json_is_object(v))
         return merge_map(p, v);
     if (!json_is_array(v))
-        return wrong(p, v, "is not a map");
+        return wrong_value(p, v, "is not a map");
     size_t i;
     json_t *one;
     json_array_foreach(v, i, one) {
         if (json_is_null(one))
             continue;
-        int r = json_is_object(one) ? merge_map(p, one) : wrong(p, v, "is not a map");
+        int r = json_is_object(one) ? merge_map(p, one) : wrong_value(p, v, "is not a map");
         if (r < 0)
             return r;
     }
@@ -207,7 +207,7 @@ static int decode_fields(const struct place *block, const json_t *object, void *
 
 static int set_block_list(const struct place *p, const json_t *v) {
     if (!json_is_array(v))
-        return wrong(p, v, "is not a list of blocks");
+        return wrong_value(p, v, "is not a list of blocks");
     void **elements = p->at;
     size_t *count = (size_t *)((char *)p->at + sizeof(void *));
     size_t add = json_array_size(v), size = p->field->aux, i;
@@ -229,7 +229,7 @@ static int set_block_list(const struct place *p, const json_t *v) {
         void *element = memset(grown + *count * size, 0, size);
         (*count)++;
         int r = json_is_object(one) ? decode_fields(&inner, one, element)
-                                    : wrong(p, v, "is not a list of blocks");
+                                    : wrong_value(p, v, "is not a list of blocks");
         if (r < 0)
             return r;
     }
@@ -241,7 +241,7 @@ static int set_block(const struct place *p, const json_t *v, void *base, bool gi
     if (json_is_array(v) && json_array_size(v) <= 1)
         v = json_array_get(v, 0);
     if (v && !json_is_object(v) && !json_is_null(v))
-        return wrong(p, v, "is not a block");
+        return wrong_value(p, v, "is not a block");
     if (p->field->aux)
         *(bool *)((char *)base + p->field->aux) = given && json_is_object(v);
     return decode_fields(p, v, base);

@@ -1,8 +1,8 @@
 /* Converts MessagePack from Nomad to JSON values.
  *
  * config_plugin.c, config_job.c and task_state.c call it. msgpack-c trusts the lengths that a
- * message declares: `dd 00 ff ff ff` makes it reserve 400 MB. So check() first walks over the bytes
- * without reserving anything. After it, every declared element is known to be present. */
+ * message declares: `dd 00 ff ff ff` makes it reserve 400 MB. So check_bytes() first walks over the
+ * bytes without reserving anything. After it, every declared element is known to be present. */
 #include "config_wire.h"
 #include "paddock/buf.h"
 
@@ -66,7 +66,7 @@ static int shape_of(unsigned char t, struct shape *ret) {
     return 0;
 }
 
-static int check(const unsigned char *p, size_t len) {
+static int check_bytes(const unsigned char *p, size_t len) {
     uint64_t left[CONFIG_WIRE_DEPTH + 1] = {1}; /* elements that are still expected on each level */
     size_t at = 0, depth = 0;
     for (;;) {
@@ -122,7 +122,7 @@ static void place_name(const struct place *at, struct buf *out) {
     (void)r; /* a name that is cut short is still useful */
 }
 
-static int refuse(const struct place *at, struct err *err, const char *why) {
+static int refuse_at(const struct place *at, struct err *err, const char *why) {
     AUTO_BUF struct buf name;
     buf_init(&name, PLACE_NAME_MAX);
     place_name(at, &name);
@@ -135,7 +135,7 @@ static int to_json(const msgpack_object *o, const struct place *at, json_t **ret
 static int text_to_json(const char *text, size_t len, const struct place *at, json_t **ret,
                         struct err *err) {
     if (len && memchr(text, '\0', len))
-        return refuse(at, err, "a text holds a NUL byte");
+        return refuse_at(at, err, "a text holds a NUL byte");
     *ret = json_stringn(len ? text : "", len);
     if (*ret)
         return 0;
@@ -143,7 +143,7 @@ static int text_to_json(const char *text, size_t len, const struct place *at, js
     AUTO_CONFIG_JSON json_t *unchecked = json_stringn_nocheck(text, len);
     if (!unchecked)
         return err_oom(err);
-    return refuse(at, err, "a text is not valid UTF-8");
+    return refuse_at(at, err, "a text is not valid UTF-8");
 }
 
 static int array_to_json(const msgpack_object_array *a, const struct place *at, json_t **ret,
@@ -172,7 +172,7 @@ static int map_to_json(const msgpack_object_map *m, const struct place *at, json
     for (uint32_t i = 0; i < m->size; i++) {
         const msgpack_object *k = &m->ptr[i].key;
         if (k->type != MSGPACK_OBJECT_STR && k->type != MSGPACK_OBJECT_BIN)
-            return refuse(at, err, "a key is not a string");
+            return refuse_at(at, err, "a key is not a string");
         const struct place inner = {.up = at, .key = k};
         AUTO_CONFIG_JSON json_t *key = NULL;
         int r = to_json(k, at, &key, err);
@@ -188,7 +188,7 @@ static int map_to_json(const msgpack_object_map *m, const struct place *at, json
     return 0;
 }
 
-/* check() has limited the depth. */
+/* check_bytes() has limited the depth. */
 static int to_json(const msgpack_object *o, const struct place *at, json_t **ret, struct err *err) {
     char text[24];
     json_t *v = NULL;
@@ -209,7 +209,7 @@ static int to_json(const msgpack_object *o, const struct place *at, json_t **ret
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
         if (!__builtin_isfinite(o->via.f64))
-            return refuse(at, err, "a number is not finite");
+            return refuse_at(at, err, "a number is not finite");
         v = json_real(o->via.f64);
         break;
     case MSGPACK_OBJECT_STR:
@@ -222,7 +222,7 @@ static int to_json(const msgpack_object *o, const struct place *at, json_t **ret
         return map_to_json(&o->via.map, at, ret, err);
     case MSGPACK_OBJECT_EXT:
         /* HCL's unknown value. Nomad sends it when a ${...} has no value. */
-        return refuse(at, err, "the value is unknown, Nomad could not interpolate it");
+        return refuse_at(at, err, "the value is unknown, Nomad could not interpolate it");
     }
     if (!v)
         return err_oom(err);
@@ -234,7 +234,7 @@ int config_wire_decode(const void *data, size_t len, json_t **ret, struct err *e
     if (len > CONFIG_WIRE_MAX)
         return err_set(err, ERR_INVALID, EMSGSIZE, "configuration: %zu bytes are more than %u", len,
                        CONFIG_WIRE_MAX);
-    if (len == 0 || check(data, len) < 0)
+    if (len == 0 || check_bytes(data, len) < 0)
         return err_set(err, ERR_INVALID, EINVAL, "configuration: not a valid MessagePack value");
     msgpack_unpacked u;
     msgpack_unpacked_init(&u);

@@ -79,7 +79,7 @@ static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void put(struct create *c, const char *key, struct strv *set, bool all) {
+static void put_set(struct create *c, const char *key, struct strv *set, bool all) {
     if (all) {
         create_json_add_text(c, create_json_array(c, c->host_config, key), "all");
         return;
@@ -89,7 +89,7 @@ static void put(struct create *c, const char *key, struct strv *set, bool all) {
     create_json_set_list_if(c, c->host_config, key, set);
 }
 
-static int refuse(struct create *c, struct strv *missing) {
+static int refuse_missing(struct create *c, struct strv *missing) {
     char names[1024] = "";
     size_t len = 0;
     qsort(missing->v, missing->n, sizeof(*missing->v), by_name);
@@ -121,8 +121,8 @@ int create_caps_add(struct create *c) {
     if (r < 0)
         return err_oom(c->err);
     if (missing.n)
-        return refuse(c, &missing);
-    put(c, "CapAdd", &add, add_all);
-    put(c, "CapDrop", &drop, drop_all);
+        return refuse_missing(c, &missing);
+    put_set(c, "CapAdd", &add, add_all);
+    put_set(c, "CapDrop", &drop, drop_all);
     return create_fail_code(c);
 }

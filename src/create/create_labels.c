@@ -12,7 +12,7 @@
 
 #define NOMAD_LABEL "com.hashicorp.nomad."
 
-static bool wanted(const struct create *c, const char *name) {
+static bool is_wanted(const struct create *c, const char *name) {
     for (size_t i = 0; i < c->plugin->extra_labels.n; i++)
         if (parse_glob(c->plugin->extra_labels.v[i], name))
             return true;
@@ -45,7 +45,7 @@ int create_labels_add(struct create *c) {
         {"node_id", text_of(task->node_id), false},
     };
     for (size_t i = 0; i < ARRAY_LEN(extra); i++) {
-        if ((extra[i].only_if_set && str_empty(extra[i].value)) || !wanted(c, extra[i].name))
+        if ((extra[i].only_if_set && str_empty(extra[i].value)) || !is_wanted(c, extra[i].name))
             continue;
         char key[64];
         snprintf(key, sizeof(key), NOMAD_LABEL "%s", extra[i].name);

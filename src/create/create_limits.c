@@ -23,17 +23,17 @@
 
 /* ---- memory ---- */
 
-static int64_t greater(int64_t a, int64_t b) {
+static int64_t greater_of(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
 static int64_t hard_limit_mb(const struct create *c) {
-    return greater(c->job->memory_hard_limit_mb, c->task->resources.memory_max_mb);
+    return greater_of(c->job->memory_hard_limit_mb, c->task->resources.memory_max_mb);
 }
 
 int create_limits_check_memory(struct create *c) {
     const struct task_resources *res = &c->task->resources;
-    if (res->memory_mb < 0 || greater(res->memory_mb, hard_limit_mb(c)) > INT64_MAX / MB)
+    if (res->memory_mb < 0 || greater_of(res->memory_mb, hard_limit_mb(c)) > INT64_MAX / MB)
         return create_fail(c, EINVAL, "memory of %lld MB, at most %lld MB is out of range",
                            (long long)res->memory_mb, (long long)hard_limit_mb(c));
     /* The greater one of memory_max and the hard limit is the limit. Docker refuses a reservation
@@ -77,7 +77,7 @@ static int64_t shares_of(int64_t shares, uint64_t total_mhz) {
 
 /* percent_ticks is a share of the time of all CPUs, but Docker's quota and period count the time of
  * one CPU. So the share of one period is multiplied by the number of CPUs. */
-static int cfs(struct create *c) {
+static int set_cfs_quota(struct create *c) {
     const struct task_resources *res = &c->task->resources;
     int64_t period = c->job->cpu_cfs_period;
     if (period < 0 || period > CFS_PERIOD_MAX_US)
@@ -101,7 +101,7 @@ int create_limits_cpu(struct create *c) {
                             shares_of(res->cpu_shares, c->host->total_compute_mhz));
     create_json_set_text_if(c, c->host_config, "CpusetCpus", c->host->cpuset);
     create_json_set_text_if(c, c->host_config, "CpusetMems", c->host->mems);
-    return c->job->cpu_hard_limit ? cfs(c) : create_fail_code(c);
+    return c->job->cpu_hard_limit ? set_cfs_quota(c) : create_fail_code(c);
 }
 
 /* ---- pids ---- */

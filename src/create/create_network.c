@@ -50,8 +50,8 @@ static bool is_bound(const json_t *bindings, const char *host_ip, const char *po
 
 /* Both protocols are exposed and bound. Several host ports may lead to one container port. A label
  * that the job names twice gives one binding: Docker cannot bind the same host port again. */
-static int publish(struct create *c, const char *label, const char *host_ip, int64_t port,
-                   int64_t inside) {
+static int publish_port(struct create *c, const char *label, const char *host_ip, int64_t port,
+                        int64_t inside) {
     static const char *const protocols[] = {"tcp", "udp"};
     if (port < 0 || port > PORT_MAX || inside <= 0 || inside > PORT_MAX)
         return create_fail(c, EINVAL, "port \"%s\": %lld to %lld is out of range", text_of(label),
@@ -87,7 +87,7 @@ static int publish_group(struct create *c) {
                 p = &res->ports[k];
         if (!p)
             return create_fail(c, EINVAL, "Port \"%s\" not found, check network block", label);
-        int r = publish(c, label, p->host_ip, p->value, p->to ? p->to : p->value);
+        int r = publish_port(c, label, p->host_ip, p->value, p->to ? p->to : p->value);
         if (r < 0)
             return r;
     }
@@ -103,7 +103,7 @@ static int publish_mapped(struct create *c, const char *host_ip, const struct ta
         if (mapped && parse_i64(mapped, &inside) < 0)
             return create_fail(c, EINVAL, "port_map: \"%s\" of \"%s\" is not a port", mapped,
                                label);
-        int r = publish(c, label, host_ip, ports[i].value, inside ? inside : ports[i].value);
+        int r = publish_port(c, label, host_ip, ports[i].value, inside ? inside : ports[i].value);
         if (r < 0)
             return r;
     }

@@ -37,11 +37,11 @@ static int open_own(const char *root, const char *below, bool is_dir, int *ret_f
     return 0;
 }
 
-static const char *reason(int r) {
+static const char *reason_text(int r) {
     return r == -ELOOP ? "it is a symlink" : r == -EINVAL ? "it is no regular file" : strerror(-r);
 }
 
-static const char *kind(bool is_dir) {
+static const char *kind_text(bool is_dir) {
     return is_dir ? "folder" : "file";
 }
 
@@ -75,8 +75,8 @@ int create_own_source(struct create *c, enum create_own lies_in, const char *bel
     if (r < 0 && create_fail_shortage(c, r, path) < 0)
         return c->r;
     if (r < 0)
-        return create_fail(c, code_of(r), "the %s \"%s\" is not as Nomad made it: %s", kind(is_dir),
-                           path, reason(r));
+        return create_fail(c, code_of(r), "the %s \"%s\" is not as Nomad made it: %s",
+                           kind_text(is_dir), path, reason_text(r));
     if (c->host->sources_dir && (c->host->hold & lies_in)) {
         r = create_sources_hold(c, &fd, slash ? slash + 1 : below, below, false, ret_source);
     } else {
@@ -85,7 +85,7 @@ int create_own_source(struct create *c, enum create_own lies_in, const char *bel
             *ret_source = TAKE_PTR(path);
     }
     if (r < 0 && create_fail_shortage(c, r, below) == 0)
-        create_fail(c, -r, "the %s \"%s\" cannot be mounted: %s", kind(is_dir), below,
+        create_fail(c, -r, "the %s \"%s\" cannot be mounted: %s", kind_text(is_dir), below,
                     strerror(-r));
     return create_fail_code(c);
 }
@@ -95,9 +95,9 @@ int create_own_check_sent(const char *alloc_dir, const struct create_sources *s,
         AUTO_FD int fd = -EBADF;
         int r = open_own(alloc_dir, s->sent[i].below, s->sent[i].is_dir, &fd);
         if (r < 0)
-            return err_set(err, ERR_PLAIN, code_of(r),
-                           "the %s \"%s/%s\" is not as Nomad made it: %s", kind(s->sent[i].is_dir),
-                           alloc_dir, s->sent[i].below, reason(r));
+            return err_set(
+                err, ERR_PLAIN, code_of(r), "the %s \"%s/%s\" is not as Nomad made it: %s",
+                kind_text(s->sent[i].is_dir), alloc_dir, s->sent[i].below, reason_text(r));
     }
     return 0;
 }

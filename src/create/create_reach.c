@@ -47,7 +47,7 @@ struct container_mounts {
     void *ctx;
 };
 
-static bool same(const struct stat *a, const struct stat *b) {
+static bool is_same_file(const struct stat *a, const struct stat *b) {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
@@ -61,10 +61,10 @@ static unsigned of_mount_point(struct container_mounts *m, const char *source) {
         m->n_logs += strcmp(name, "logs") == 0;
         return 0;
     }
-    if (m->unknown || stat(source, &st) < 0 || same(&st, &m->alloc))
+    if (m->unknown || stat(source, &st) < 0 || is_same_file(&st, &m->alloc))
         return CREATE_OWN_ALL;
-    return (same(&st, &m->shared) ? CREATE_OWN_IN_SHARED : 0) |
-           (same(&st, &m->task) ? CREATE_OWN_IN_TASK : 0);
+    return (is_same_file(&st, &m->shared) ? CREATE_OWN_IN_SHARED : 0) |
+           (is_same_file(&st, &m->task) ? CREATE_OWN_IN_TASK : 0);
 }
 
 /* Returns true for the mounts that every task gets: alloc, alloc/logs, hosts, <task>/local, secrets

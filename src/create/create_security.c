@@ -19,7 +19,7 @@
 /* ---- runtime ---- */
 
 /* Is @name in the comma separated @list? */
-static bool listed(const char *list, const char *name) {
+static bool is_listed(const char *list, const char *name) {
     size_t n = strlen(name);
     for (const char *p = list; *p;) {
         size_t k = strcspn(p, ",");
@@ -36,7 +36,7 @@ int create_security_runtime(struct create *c) {
     const char *gpu = text_of(c->plugin->nvidia_runtime);
     if (kvs_get(&c->task->device_env, "NVIDIA_VISIBLE_DEVICES")) {
         const char *known = text_of(c->host->runtimes);
-        if (known[0] && !listed(known, gpu))
+        if (known[0] && !is_listed(known, gpu))
             return create_fail(c, EINVAL, "requested docker runtime \"%s\" was not found", gpu);
         if (runtime[0] && strcmp(runtime, gpu) != 0)
             return create_fail(c, EINVAL,
@@ -122,7 +122,7 @@ static int read_profile(struct create *c, const char *path, bool *ret_of_host, c
 }
 
 /* Removes the blanks between the tokens of valid JSON. Numbers keep their text, however long. */
-static void compact(char *text) {
+static void remove_blanks(char *text) {
     char *out = text;
     bool quoted = false;
     for (const char *p = text; *p; p++) {
@@ -155,7 +155,7 @@ static int add_seccomp(struct create *c, const char *path) {
         return create_fail(c, EINVAL, "%s: compacting json for seccomp profile (%s) failed: %s",
                            security_prefix, path, why);
     }
-    compact(text);
+    remove_blanks(text);
     AUTO_FREE char *option = NULL;
     if (asprintf(&option, "seccomp=%s", text) < 0) {
         option = NULL;

@@ -106,8 +106,8 @@ static int is_reach(const struct create *c, int fd, bool *ret) {
     return 0;
 }
 
-static int hold(struct create *c, int *fd, const char *real, const char *text, const char *options,
-                char **ret_source) {
+static int hold_source(struct create *c, int *fd, const char *real, const char *text,
+                       const char *options, char **ret_source) {
     AUTO_FREE char *name = mount_point_name(c->sources.n, real);
     if (!name)
         return -ENOMEM;
@@ -131,7 +131,7 @@ int create_sources_find(struct create *c, const char *path, const char *text, co
         if (r == 0 && fd < 0)
             r = -ENOENT;
         if (r == 0)
-            r = hold(c, &fd, real, text, options, ret_source);
+            r = hold_source(c, &fd, real, text, options, ret_source);
         return r;
     }
     if (r == 0)

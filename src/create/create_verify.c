@@ -47,7 +47,7 @@ static bool is_octal(const char *p) {
 }
 
 /* The kernel writes space, tab, newline and backslash as "\040" and the like. */
-static void unescape(char *text) {
+static void unescape_path(char *text) {
     char *to = text;
     for (const char *p = text; *p;) {
         if (*p == '\\' && is_octal(p + 1)) {
@@ -70,8 +70,8 @@ static int find_mount(const char *mountinfo, const char *target, struct mount_se
         unsigned id, parent;
         /* id, parent, major:minor, root, mount point */
         if (sscanf(line, "%u %u %*s %4095s %4095s", &id, &parent, root, point) == 4) {
-            unescape(root);
-            unescape(point);
+            unescape_path(root);
+            unescape_path(point);
             if (strcmp(point, target) == 0) {
                 ret->n++;
                 ret->id = id;

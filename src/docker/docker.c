@@ -84,7 +84,7 @@ static int set_tls_from_env(struct docker *d) {
     return d->cert && d->key && d->ca ? 0 : -ENOMEM;
 }
 
-static int configure(struct docker *d, const struct docker_options *o, struct err *err) {
+static int set_options(struct docker *d, const struct docker_options *o, struct err *err) {
     d->timeout_us = o->timeout_us ? o->timeout_us : DOCKER_TIMEOUT_US;
     d->verify = true;
     if (o->endpoint && o->endpoint[0]) {
@@ -121,7 +121,7 @@ int docker_new(const struct docker_options *o, struct docker **ret, struct err *
     if (!d)
         return err_oom(err);
     pthread_mutex_init(&d->lock, NULL);
-    int r = configure(d, o, err);
+    int r = set_options(d, o, err);
     if (r < 0) {
         docker_free(d);
         return r;

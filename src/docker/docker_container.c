@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int post(struct docker *d, const struct call *call, const char *path, struct err *err) {
+static int post_path(struct docker *d, const struct call *call, const char *path, struct err *err) {
     struct docker_request rq = {.method = "POST", .path = path};
     return docker_http_do(d, call, &rq, NULL, NULL, err);
 }
@@ -28,7 +28,7 @@ static char *container_path(const char *id, const char *rest) {
 static int post_container(struct docker *d, const struct call *call, const char *id,
                           const char *rest, struct err *err) {
     AUTO_FREE char *path = container_path(id, rest);
-    return path ? post(d, call, path, err) : err_oom(err);
+    return path ? post_path(d, call, path, err) : err_oom(err);
 }
 
 /* ---- inspect ---- */
@@ -158,13 +158,13 @@ static char *kill_path(const char *id, const char *signal) {
 int docker_container_stop(struct docker *d, const struct call *call, const char *id,
                           unsigned timeout_s, struct err *err) {
     AUTO_FREE char *path = stop_path(id, timeout_s);
-    return path ? post(d, call, path, err) : err_oom(err);
+    return path ? post_path(d, call, path, err) : err_oom(err);
 }
 
 int docker_container_kill(struct docker *d, const struct call *call, const char *id,
                           const char *signal, struct err *err) {
     AUTO_FREE char *path = kill_path(id, signal);
-    return path ? post(d, call, path, err) : err_oom(err);
+    return path ? post_path(d, call, path, err) : err_oom(err);
 }
 
 int docker_container_stop_multi(struct docker_multi *m, const char *id, unsigned timeout_s,

@@ -14,7 +14,7 @@ static const char *const result_names[DOCKER_RESULTS] = {
     "ok", "client_error", "server_error", "unreachable", "timeout", "other"};
 
 /* Whether @path (without its query) ends with @part. */
-static bool ends(const char *path, size_t len, const char *part) {
+static bool path_ends_with(const char *path, size_t len, const char *part) {
     size_t n = strlen(part);
     return len >= n && memcmp(path + len - n, part, n) == 0;
 }
@@ -35,7 +35,7 @@ static enum docker_op container_op(const char *method, const char *path, size_t 
     if (strcmp(method, "DELETE") == 0)
         return DOCKER_OP_REMOVE;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        if (ends(path, len, rows[i].end))
+        if (path_ends_with(path, len, rows[i].end))
             return rows[i].op;
     return DOCKER_OP_OTHER;
 }
@@ -52,7 +52,8 @@ enum docker_op docker_count_op(const char *method, const char *path) {
         return DOCKER_OP_NETWORK;
     if (strncmp(path, "/exec/", 6) == 0)
         return DOCKER_OP_EXEC;
-    if (ends(path, len, "/info") || ends(path, len, "/version") || ends(path, len, "/_ping"))
+    if (path_ends_with(path, len, "/info") || path_ends_with(path, len, "/version") ||
+        path_ends_with(path, len, "/_ping"))
         return DOCKER_OP_SYSTEM;
     return DOCKER_OP_OTHER;
 }

@@ -81,7 +81,7 @@ static void copy_action(const char *from, char *out, size_t size) {
     out[n] = '\0';
 }
 
-static void tell(struct docker_events *e, const json_t *j, const char *text) {
+static void deliver_event(struct docker_events *e, const json_t *j, const char *text) {
     const json_t *actor = json_object_get(j, "Actor");
     const char *id = json_value_text(actor, "ID");
     int64_t ns = json_value_int(j, "timeNano");
@@ -125,7 +125,7 @@ static void find_id(const char *line, size_t len, char out[65]) {
     }
 }
 
-static void skip(struct docker_events *e, const char *line, size_t len, const char *why) {
+static void skip_line(struct docker_events *e, const char *line, size_t len, const char *why) {
     char id[65];
     atomic_fetch_add(&e->docker->skipped_events, 1);
     find_id(line, len, id);
@@ -145,15 +145,15 @@ static void take_line(struct docker_events *e, char *line, size_t len) {
     line[len] = '\0'; /* overwrites the newline */
     AUTO_JSON json_t *j = json_value_parse(line, len, why, sizeof(why));
     if (json_is_object(j))
-        tell(e, j, line);
+        deliver_event(e, j, line);
     else
-        skip(e, line, len, j ? "it is no object" : why);
+        skip_line(e, line, len, j ? "it is no object" : why);
 }
 
 static int on_data(void *ctx, const char *data, size_t len) {
     struct docker_events *e = ctx;
     if (e->line.len + len > LINE_MAX_BYTES) {
-        skip(e, buf_text(&e->line), e->line.len, "it is longer than 1 MiB");
+        skip_line(e, buf_text(&e->line), e->line.len, "it is longer than 1 MiB");
         buf_done(&e->line);
         e->passing_over = true;
     }

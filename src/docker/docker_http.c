@@ -16,7 +16,7 @@
 
 /* ---- version ---- */
 
-static int negotiate(struct docker *d, const struct call *call, struct err *err) {
+static int negotiate_version(struct docker *d, const struct call *call, struct err *err) {
     int minor = docker_minor(d);
     if (minor)
         return minor;
@@ -38,7 +38,7 @@ int docker_http_api_minor(struct docker *d, const struct call *call, struct err 
     struct call mine = call ? *call : (struct call){0};
     if (!mine.deadline_us)
         mine.deadline_us = clock_now_us() + d->timeout_us;
-    return negotiate(d, &mine, err);
+    return negotiate_version(d, &mine, err);
 }
 
 /* ---- the call ---- */
@@ -66,10 +66,10 @@ static int take_answer(struct docker_transfer *x, const struct call *call, int *
 }
 
 /* Sets *@ret_again when the same request may succeed with another version of the API. */
-static int attempt(struct docker *d, const struct call *call, const struct docker_request *rq,
-                   int *ret_status, json_t **ret_body, bool *ret_again, struct err *err) {
+static int attempt_once(struct docker *d, const struct call *call, const struct docker_request *rq,
+                        int *ret_status, json_t **ret_body, bool *ret_again, struct err *err) {
     *ret_again = false;
-    int minor = negotiate(d, call, err);
+    int minor = negotiate_version(d, call, err);
     if (minor < 0)
         return minor;
     AUTO_TRANSFER struct docker_transfer x = {0};
@@ -90,10 +90,10 @@ int docker_http_do(struct docker *d, const struct call *call, const struct docke
     uint64_t start_us = clock_now_us();
     int status = 0;
     bool again;
-    int r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
+    int r = attempt_once(d, &mine, rq, &status, ret_body, &again, &failed);
     if (again) { /* the request was refused before dockerd did anything */
         err_clear(&failed);
-        r = attempt(d, &mine, rq, &status, ret_body, &again, &failed);
+        r = attempt_once(d, &mine, rq, &status, ret_body, &again, &failed);
     }
     docker_count_end(&d->counts, rq->method, rq->path, r, status, clock_now_us() - start_us);
     if (ret_status)

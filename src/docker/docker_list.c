@@ -27,7 +27,7 @@ static bool is_known_label(const char *key) {
 }
 
 /* Returns a new object with the fields of @container that callers read. NULL when out of memory. */
-static json_t *keep(const json_t *container) {
+static json_t *keep_fields(const json_t *container) {
     static const char *const fields[] = {"Id", "Names", "Created"};
     json_t *kept = json_object(), *labels = json_object(), *value;
     const char *key;
@@ -59,13 +59,13 @@ static int end_item(struct docker_list *l) {
         l->skipped++;
         return 0;
     }
-    json_t *kept = keep(j);
+    json_t *kept = keep_fields(j);
     return kept && json_array_append_new(l->items, kept) == 0 ? 0 : -ENOMEM;
 }
 
 /* ---- splitting ---- */
 
-static int add(struct docker_list *l, const char *data, size_t len) {
+static int add_bytes(struct docker_list *l, const char *data, size_t len) {
     if (l->too_long)
         return 0;
     int r = buf_append(&l->item, data, len);
@@ -96,7 +96,7 @@ static bool ends_item(struct docker_list *l, char c) {
 }
 
 /* Handles a character between elements. Returns 0; 1 when @c begins an element; -EPROTO. */
-static int between(struct docker_list *l, char c) {
+static int between_elements(struct docker_list *l, char c) {
     if (strchr(" \t\r\n", c) && c)
         return 0;
     if (l->state == LIST_ENDED || (l->state == LIST_NOT_BEGUN && c != '[')) {
@@ -124,21 +124,21 @@ int docker_list_feed(struct docker_list *l, const char *data, size_t len) {
     size_t from = 0; /* start of the element in @data */
     for (size_t i = 0; i < len && r >= 0; i++) {
         if (!l->in_item) {
-            r = between(l, data[i]);
+            r = between_elements(l, data[i]);
             if (r <= 0)
                 continue;
             from = i;
         }
         if (!ends_item(l, data[i]))
             continue;
-        r = add(l, data + from, i - from);
+        r = add_bytes(l, data + from, i - from);
         if (r == 0)
             r = end_item(l);
         if (data[i] == ']')
             l->state = LIST_ENDED;
     }
     if (r >= 0 && l->in_item)
-        r = add(l, data + from, len - from);
+        r = add_bytes(l, data + from, len - from);
     return r < 0 ? r : 0;
 }
 

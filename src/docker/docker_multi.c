@@ -65,7 +65,7 @@ struct sock {
     bool rests;
 };
 
-static void kick(struct docker_multi *m) {
+static void timer_now(struct docker_multi *m) {
     loop_timer_at(m->kick, clock_now_us());
 }
 
@@ -96,7 +96,7 @@ static void get_free(struct docker_get *g) {
 
 /* From on_done the owner may open another stream or cancel others. It must not use this stream
  * any more. */
-static void finish(struct docker_get *g, int r, int status, const struct err *err) {
+static void get_finish(struct docker_get *g, int r, int status, const struct err *err) {
     struct docker_counts *counts = &g->multi->docker->counts;
     drop_easy(g);
     if (g->post)
@@ -114,7 +114,7 @@ static void get_status(struct docker_get *g, int *ret_status) {
     *ret_status = (int)status;
 }
 
-static void tell_open(struct docker_get *g, int status) {
+static void report_open(struct docker_get *g, int status) {
     if (g->opened || g->state != GET_OPEN)
         return;
     g->opened = true;
@@ -129,11 +129,11 @@ static size_t on_header(char *data, size_t one, size_t len, void *arg) {
     int status;
     get_status(g, &status);
     if (len <= 2 && data[0] == '\r' && status >= 200 && status <= 299 && !g->dead)
-        tell_open(g, status);
+        report_open(g, status);
     return g->dead ? 0 : len;
 }
 
-static void tell_pause(struct docker_multi *m) {
+static void report_pause(struct docker_multi *m) {
     struct docker_get *g = TAKE_PTR(m->fed);
     if (g && !g->dead && g->ops->on_pause)
         g->ops->on_pause(g->ctx);
@@ -152,7 +152,7 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg) {
         return r == -ENOMEM ? CURL_WRITEFUNC_ERROR : len;
     }
     if (g->multi->fed != g) /* curl has changed to the socket of another stream */
-        tell_pause(g->multi);
+        report_pause(g->multi);
     g->multi->fed = g;
     int r = g->ops->on_data ? g->ops->on_data(g->ctx, data, len) : 0;
     if (r == DOCKER_GET_PAUSE)
@@ -192,10 +192,10 @@ static int start_easy(struct docker_get *g, int minor) {
     return added ? 0 : -ENOMEM;
 }
 
-static void start(struct docker_get *g) {
+static void get_start(struct docker_get *g) {
     if (start_easy(g, docker_minor(g->multi->docker)) < 0) {
         struct err err = {0};
-        finish(g, err_oom(&err), 0, &err);
+        get_finish(g, err_oom(&err), 0, &err);
     }
 }
 
@@ -203,7 +203,7 @@ static void start(struct docker_get *g) {
 static void start_over(struct docker_get *g) {
     drop_easy(g);
     g->state = GET_NEW;
-    kick(g->multi);
+    timer_now(g->multi);
 }
 
 static void after_ping(struct docker_get *g, CURLcode code, int status) {
@@ -218,7 +218,7 @@ static void after_ping(struct docker_get *g, CURLcode code, int status) {
         r = docker_minor_take(d, told ? h->value : NULL, &err);
     }
     if (r < 0)
-        finish(g, r, status, &err);
+        get_finish(g, r, status, &err);
     else
         start_over(g);
 }
@@ -251,14 +251,14 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
         start_over(g);
         return;
     }
-    finish(g, r, status, r < 0 ? &err : NULL);
+    get_finish(g, r, status, r < 0 ? &err : NULL);
 }
 
 /* ---- curl on the loop ---- */
 
 /* Reports the streams that have ended. Each curl message is searched for again, because a callback
  * may have ended other streams. */
-static void reap(struct docker_multi *m) {
+static void finish_ended(struct docker_multi *m) {
     CURLMsg *msg;
     int left;
     while ((msg = curl_multi_info_read(m->curl, &left))) {
@@ -271,19 +271,19 @@ static void reap(struct docker_multi *m) {
     }
 }
 
-static void act(struct docker_multi *m, curl_socket_t fd, int events) {
+static void socket_act(struct docker_multi *m, curl_socket_t fd, int events) {
     int running;
     m->in_curl = true;
     curl_multi_socket_action(m->curl, fd, events, &running);
     m->in_curl = false;
-    tell_pause(m);
-    reap(m);
+    report_pause(m);
+    finish_ended(m);
 }
 
 /* dockerd sends each line of output separately. Reading each line when it arrives costs three
  * system calls per line. A busy socket therefore rests between two reads, and one read gets all
  * lines that have arrived. */
-static bool rest(struct sock *s, uint32_t events) {
+static bool socket_rest(struct sock *s, uint32_t events) {
     struct docker_multi *m = s->multi;
     uint64_t now = clock_now_us();
     int waiting = 0;
@@ -302,13 +302,13 @@ static bool rest(struct sock *s, uint32_t events) {
 }
 
 static void on_socket_ready(void *arg, uint32_t events) {
-    struct sock *s = arg; /* may be freed when act() returns */
-    if (rest(s, events))
+    struct sock *s = arg; /* may be freed when socket_act() returns */
+    if (socket_rest(s, events))
         return;
-    act(s->multi, s->fd,
-        (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
-            (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-            (events & EPOLLERR ? CURL_CSELECT_ERR : 0));
+    socket_act(s->multi, s->fd,
+               (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
+                   (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                   (events & EPOLLERR ? CURL_CSELECT_ERR : 0));
 }
 
 static void sock_free(struct sock *s) {
@@ -375,7 +375,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 }
 
 static void on_timer(void *arg) {
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
+    socket_act(arg, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_timeout_set(CURLM *curl, long ms, void *arg) {
@@ -385,12 +385,12 @@ static int on_timeout_set(CURLM *curl, long ms, void *arg) {
     return 0;
 }
 
-static void resume(struct docker_get *g) {
+static void get_resume(struct docker_get *g) {
     struct docker_multi *m = g->multi;
     g->resume = false;
     m->in_curl = true;
     CURLcode c = curl_easy_pause(g->easy, CURLPAUSE_CONT); /* this may call on_body */
-    tell_pause(m);
+    report_pause(m);
     m->in_curl = false;
     if (g->dead)
         return; /* on_kick frees it */
@@ -413,9 +413,9 @@ static void on_kick(void *arg) {
         if (g->dead)
             get_free(g);
         else if (g->state == GET_NEW)
-            start(g);
+            get_start(g);
         else
-            resume(g);
+            get_resume(g);
     }
 }
 
@@ -483,7 +483,7 @@ static int add_request(struct docker_multi *m, bool post, const char *path,
     if (m->first)
         m->first->prev = g;
     m->first = g;
-    kick(m);
+    timer_now(m);
     *ret = g;
     return 0;
 }
@@ -503,7 +503,7 @@ void docker_multi_get_cancel(struct docker_get *g) {
         return;
     if (g->multi->in_curl) {
         g->dead = true;
-        kick(g->multi);
+        timer_now(g->multi);
     } else {
         get_free(g);
     }
@@ -513,5 +513,5 @@ void docker_multi_get_resume(struct docker_get *g) {
     if (g->state != GET_OPEN)
         return;
     g->resume = true;
-    kick(g->multi);
+    timer_now(g->multi);
 }

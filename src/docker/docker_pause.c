@@ -21,8 +21,8 @@ static void name_of(const char *alloc_id, char out[NAME_MAX_LEN]) {
     snprintf(out, NAME_MAX_LEN, DOCKER_PAUSE_PREFIX "%s", alloc_id);
 }
 
-static int inspect(struct docker *d, const struct call *call, const char *id_or_name,
-                   struct docker_pause *ret, bool *ret_running, struct err *err) {
+static int inspect_container(struct docker *d, const struct call *call, const char *id_or_name,
+                             struct docker_pause *ret, bool *ret_running, struct err *err) {
     struct docker_state state;
     AUTO_JSON json_t *j = NULL;
     int r = docker_container_inspect(d, call, id_or_name, &state, &j, err);
@@ -44,7 +44,7 @@ int docker_pause_find(struct docker *d, const struct call *call, const char *all
     struct docker_pause p = {0};
     bool running;
     name_of(alloc_id, name);
-    int r = inspect(d, call, name, &p, &running, err);
+    int r = inspect_container(d, call, name, &p, &running, err);
     if (r < 0)
         return r;
     if (!running)
@@ -55,8 +55,8 @@ int docker_pause_find(struct docker *d, const struct call *call, const char *all
     return 0;
 }
 
-static json_t *request(const char *alloc_id, const char *hostname, const char *image,
-                       const char *owner) {
+static json_t *create_request(const char *alloc_id, const char *hostname, const char *image,
+                              const char *owner) {
     json_t *labels = json_pack("{s:s}", LABEL_ALLOC_ID, alloc_id);
     if (labels && !str_empty(owner) &&
         json_object_set_new(labels, LABEL_OWNER, json_string(owner)) < 0) {
@@ -84,7 +84,7 @@ static int resolve_conflict(struct docker *d, const struct call *call, const cha
                             struct err *err) {
     struct docker_pause old;
     bool running;
-    int r = inspect(d, call, name, &old, &running, err);
+    int r = inspect_container(d, call, name, &old, &running, err);
     if (r == 0 && running)
         return 1;
     if (r == 0)
@@ -97,8 +97,8 @@ static int resolve_conflict(struct docker *d, const struct call *call, const cha
 }
 
 /* Returns 1 when a container of that name runs; 0 when one was created, with @ret_id; -errno. */
-static int make(struct docker *d, const struct call *call, const char *name, const json_t *body,
-                char ret_id[65], struct err *err) {
+static int create_and_start(struct docker *d, const struct call *call, const char *name,
+                            const json_t *body, char ret_id[65], struct err *err) {
     for (bool again = false;; again = true) {
         int r = docker_container_create(d, call, name, body, ret_id, err);
         if (r != -EEXIST || again)
@@ -113,7 +113,7 @@ static int make(struct docker *d, const struct call *call, const char *name, con
 /* Removes a half-made container, also when the request was cancelled. @id "": Docker did not answer
  * the create, so a container of this name may exist. The caller reports its own first error, so an
  * error of the removal is only logged. */
-static void undo(struct docker *d, const char *name, const char *id) {
+static void undo_create(struct docker *d, const char *name, const char *id) {
     struct call call = call_within(NULL, UNDO_US);
     int r = id[0] ? docker_container_remove(d, &call, id, true, NULL)
                   : resolve_conflict(d, &call, name, NULL);
@@ -131,16 +131,16 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
         check_text("hostname of the network", hostname, err) < 0 ||
         check_text("infra_image", image, err) < 0 || check_text("owner's label", owner, err) < 0)
         return -EINVAL;
-    AUTO_JSON json_t *body = request(alloc_id, hostname ? hostname : "", image, owner);
+    AUTO_JSON json_t *body = create_request(alloc_id, hostname ? hostname : "", image, owner);
     if (!body)
         return err_oom(err);
-    int made = make(d, call, name, body, id, err);
+    int made = create_and_start(d, call, name, body, id, err);
     int r = made == 0 ? docker_container_start(d, call, id, err) : made;
     if (r >= 0)
         r = docker_pause_find(d, call, alloc_id, &p, err);
     if (r < 0) {
         if (made <= 0)
-            undo(d, name, id);
+            undo_create(d, name, id);
         return r;
     }
     p.created = made == 0;
@@ -148,10 +148,10 @@ int docker_pause_create(struct docker *d, const struct call *call, const char *a
     return 0;
 }
 
-static int destroy(struct docker *d, const struct call *call, const char *id_or_name,
-                   struct docker_pause *ret, struct err *err) {
+static int remove_container(struct docker *d, const struct call *call, const char *id_or_name,
+                            struct docker_pause *ret, struct err *err) {
     bool running;
-    int r = inspect(d, call, id_or_name, ret, &running, err);
+    int r = inspect_container(d, call, id_or_name, ret, &running, err);
     if (r < 0)
         return r;
     int stopped = running ? docker_container_stop(d, call, ret->container_id, STOP_SEC, NULL) : 0;
@@ -164,10 +164,10 @@ int docker_pause_destroy(struct docker *d, const struct call *call, const char *
     char name[NAME_MAX_LEN];
     name_of(alloc_id, name);
     *ret = (struct docker_pause){0};
-    int r = str_empty(container_id) ? -ENOENT : destroy(d, call, container_id, ret, err);
+    int r = str_empty(container_id) ? -ENOENT : remove_container(d, call, container_id, ret, err);
     if (r == -ENOENT) { /* the id is not known, or the container was replaced since */
         err_clear(err);
-        r = destroy(d, call, name, ret, err);
+        r = remove_container(d, call, name, ret, err);
     }
     if (r == -ENOENT || r == -EEXIST) { /* it was removed, or its removal is running */
         err_clear(err);

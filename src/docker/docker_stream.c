@@ -189,8 +189,8 @@ static const char *find_header(const char *head, const char *name) {
 
 /* Handles a refusal. The reason is in the body, whose end is given by Content-Length or by the end
  * of the connection. */
-static int refused(struct docker_stream *s, const struct call *call, int status, const char *head,
-                   const char *path, struct err *err) {
+static int read_refusal(struct docker_stream *s, const struct call *call, int status,
+                        const char *head, const char *path, struct err *err) {
     const char *text = find_header(head, "Content-Length");
     size_t want = text ? strtoul(text, NULL, 10) : DOCKER_ERROR_MAX;
     if (want > DOCKER_ERROR_MAX)
@@ -220,7 +220,7 @@ static int read_answer(struct docker_stream *s, const struct call *call, const c
         status = (int)strtol(head + 9, NULL, 10);
     if (status < 100 || status > 599)
         return err_set(err, ERR_PLAIN, EPROTO, "Docker's answer to POST %.200s is no HTTP", path);
-    return status == 101 || status == 200 ? 0 : refused(s, call, status, head, path, err);
+    return status == 101 || status == 200 ? 0 : read_refusal(s, call, status, head, path, err);
 }
 
 static int send_request(struct docker *d, struct docker_stream *s, const struct call *call,

@@ -338,7 +338,7 @@ static int set_body(struct docker_transfer *x) {
     return add_header(x, type);
 }
 
-static int prepare(struct docker_transfer *x, int minor) {
+static int set_request(struct docker_transfer *x, int minor) {
     x->easy = curl_easy_init();
     if (!x->easy)
         return -ENOMEM;
@@ -363,7 +363,7 @@ int docker_transfer_send(struct docker_transfer *x, struct docker *d,
     x->docker = d;
     x->rq = rq;
     x->last_us = clock_now_us();
-    int r = prepare(x, minor);
+    int r = set_request(x, minor);
     if (r < 0)
         return r;
     CURLM *multi = take_multi(d);
@@ -376,7 +376,7 @@ int docker_transfer_send(struct docker_transfer *x, struct docker *d,
     return -ENOMEM;
 }
 
-static int judge(struct docker_transfer *x, CURLcode code, int *ret_status, struct err *err) {
+static int result_of(struct docker_transfer *x, CURLcode code, int *ret_status, struct err *err) {
     long status = 0;
     curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     *ret_status = (int)status;
@@ -406,5 +406,5 @@ int docker_transfer_wait(struct docker_transfer *x, const struct call *call, int
                        x->rq->path);
     if (r < 0)
         return err_oom(err);
-    return judge(x, code, ret_status, err);
+    return result_of(x, code, ret_status, err);
 }

@@ -159,7 +159,7 @@ static int start_helper(const char *name, const char *registry, struct helper *h
 
 /* Reads what the pipe contains now. A process that the helper has left behind may keep the
  * pipe open. */
-static int drain(int *fd, struct buf *b) {
+static int drain_pipe(int *fd, struct buf *b) {
     char data[4096];
     ssize_t got = read(*fd, data, sizeof(data));
     if (got < 0)
@@ -186,9 +186,9 @@ static int follow_helper(struct helper *h, const struct call *call) {
             return -ECANCELED;
         if (n == 0 || call_remaining_ms(call) == 0)
             return -ETIMEDOUT;
-        int r = p[0].revents ? drain(&h->out_fd, &h->out) : 0;
+        int r = p[0].revents ? drain_pipe(&h->out_fd, &h->out) : 0;
         if (r == 0 && p[1].revents) {
-            r = drain(&h->err_fd, &h->err);
+            r = drain_pipe(&h->err_fd, &h->err);
             if (r == -EMSGSIZE)
                 r = 0;
         }
@@ -225,7 +225,7 @@ static void helper_done(struct helper *h) {
 /* ---- the answer ---- */
 
 /* The start of @text on one line, without a broken character at its end. */
-static void quote(const char *text, char out[HELPER_QUOTED_MAX + 1]) {
+static void quote_output(const char *text, char out[HELPER_QUOTED_MAX + 1]) {
     size_t n = 0;
     text += strspn(text, " \t\r\n");
     for (; text[n] && n < HELPER_QUOTED_MAX; n++)
@@ -240,13 +240,13 @@ static void quote(const char *text, char out[HELPER_QUOTED_MAX + 1]) {
 
 /* Handles a failed helper. Returns 0 when the helper reported that it has no credentials: the
  * registry may be public. The protocol defines that this report comes on stdout. */
-static int failure(const char *name, const char *registry, int status, const struct helper *h,
-                   struct err *err) {
+static int judge_failure(const char *name, const char *registry, int status, const struct helper *h,
+                         struct err *err) {
     if (strstr(buf_text(&h->out), "credentials not found"))
         return 0;
     char text[HELPER_QUOTED_MAX + 1];
     bool killed = WIFSIGNALED(status);
-    quote(buf_text(&h->err), text);
+    quote_output(buf_text(&h->err), text);
     return err_set(err, ERR_PLAIN, EACCES, "docker-credential-%s for %s %s %d%s%s", name, registry,
                    killed ? "was ended by signal" : "exited with status",
                    killed ? WTERMSIG(status) : WEXITSTATUS(status), text[0] ? ": " : "", text);
@@ -256,7 +256,7 @@ static int failure(const char *name, const char *registry, int status, const str
 static int take_answer(const char *name, const char *registry, int status, const struct helper *h,
                        struct image_auth *ret, struct err *err) {
     if (status != 0)
-        return failure(name, registry, status, h, err);
+        return judge_failure(name, registry, status, h, err);
     AUTO_JSON json_t *j = json_loadb(buf_text(&h->out), h->out.len, 0, NULL);
     if (!json_is_object(j))
         return err_set(err, ERR_PLAIN, EPROTO,

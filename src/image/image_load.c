@@ -14,7 +14,7 @@
 
 #define LOAD_TIMEOUT_US (1800 * US_PER_SEC)
 
-static const char *reason(int r) {
+static const char *reason_text(int r) {
     switch (r) {
     case -EXDEV:
         return "volumes are not enabled; it is outside of the allocation's folder";
@@ -38,7 +38,7 @@ static int open_archive(const char *root, const char *path, struct err *err) {
     int r = path_file_open_stored(clean_root, clean, &fd);
     if (r < 0)
         return err_set(err, ERR_PLAIN, r == -EXDEV ? EACCES : -r,
-                       "load: unable to open image archive: %s: %s", path, reason(r));
+                       "load: unable to open image archive: %s: %s", path, reason_text(r));
     return fd;
 }
 

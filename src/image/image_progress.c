@@ -24,7 +24,7 @@ void image_progress_done(struct image_progress *p) {
     buf_done(&p->line);
 }
 
-static struct image_layer *layer(struct image_progress *p, const char *id) {
+static struct image_layer *find_layer(struct image_progress *p, const char *id) {
     for (size_t i = 0; i < p->n; i++)
         if (strncmp(p->layers[i].id, id, sizeof(p->layers[i].id) - 1) == 0)
             return &p->layers[i];
@@ -65,7 +65,7 @@ static struct image_layer *set_state(struct image_progress *p, const char *id, c
     size_t i = 0;
     while (i < ARRAY_LEN(states) && strcmp(states[i].status, status) != 0)
         i++;
-    struct image_layer *l = i < ARRAY_LEN(states) ? layer(p, id) : NULL;
+    struct image_layer *l = i < ARRAY_LEN(states) ? find_layer(p, id) : NULL;
     if (!l)
         return NULL;
     l->waiting = states[i].waiting;

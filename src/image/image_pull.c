@@ -98,7 +98,7 @@ static bool is_missing(const char *text) {
            strstr(text, ": not found") || strstr(text, "repository does not exist");
 }
 
-static int fail(const struct image_pull *p, int r, const char *text, struct err *err) {
+static int pull_failed(const struct image_pull *p, int r, const char *text, struct err *err) {
     err_clear(err);
     if (is_missing(text))
         r = -ENOENT;
@@ -106,8 +106,8 @@ static int fail(const struct image_pull *p, int r, const char *text, struct err 
                    "Failed to pull `%s`: %s", p->image, text);
 }
 
-static int run(const struct image_pull *p, const struct call *call, const char *path,
-               const char *auth_header, struct err *err) {
+static int run_request(const struct image_pull *p, const struct call *call, const char *path,
+                       const char *auth_header, struct err *err) {
     struct running *r = calloc(1, sizeof(*r));
     if (!r)
         return err_oom(err);
@@ -126,14 +126,14 @@ static int run(const struct image_pull *p, const struct call *call, const char *
     if (result == 0)
         result = image_progress_end(&r->progress);
     if (r->progress.error[0]) /* Docker has sent the reason, long after the status */
-        result = fail(p, -EIO, r->progress.error, err);
+        result = pull_failed(p, -EIO, r->progress.error, err);
     else if (result == -ETIMEDOUT)
-        result = fail(p, result,
-                      call_remaining_ms(call) == 0 ? IMAGE_PULL_TOO_LONG
-                                                   : "no progress for pull_activity_timeout",
-                      err);
+        result = pull_failed(p, result,
+                             call_remaining_ms(call) == 0 ? IMAGE_PULL_TOO_LONG
+                                                          : "no progress for pull_activity_timeout",
+                             err);
     else if (result < 0)
-        result = fail(p, result, failed.set ? failed.text : strerror(-result), err);
+        result = pull_failed(p, result, failed.set ? failed.text : strerror(-result), err);
     image_progress_done(&r->progress);
     free(r);
     return result;
@@ -149,5 +149,5 @@ int image_pull_run(const struct image_pull *p, const struct call *call, struct e
     if (!path)
         return err_oom(err);
     int r = find_credentials(p, ref.registry, call, &header, err);
-    return r < 0 ? r : run(p, call, path, header, err);
+    return r < 0 ? r : run_request(p, call, path, header, err);
 }

@@ -43,7 +43,7 @@ static void shared_free(struct image_shared *p) {
     free(p);
 }
 
-static struct image_shared *join(struct images *im, const struct image_want *want) {
+static struct image_shared *join_pull(struct images *im, const struct image_want *want) {
     AUTO_FREE char *credentials = credentials_of(want);
     if (!credentials)
         return NULL;
@@ -69,7 +69,7 @@ static struct image_shared *join(struct images *im, const struct image_want *wan
     return p;
 }
 
-static void leave(struct images *im, struct image_shared *p, struct sharer *me) {
+static void leave_pull(struct images *im, struct image_shared *p, struct sharer *me) {
     for (struct sharer **at = &p->sharers; *at; at = &(*at)->next) {
         if (*at == me) {
             *at = me->next;
@@ -88,7 +88,7 @@ static void leave(struct images *im, struct image_shared *p, struct sharer *me) 
 }
 
 /* Reports progress to all waiters. Their event functions do not block. */
-static void tell_sharers(void *ctx, const char *message) {
+static void report_progress(void *ctx, const char *message) {
     struct image_shared *p = ctx;
     pthread_mutex_lock(&p->im->lock);
     for (struct sharer *s = p->sharers; s; s = s->next)
@@ -100,8 +100,8 @@ static void tell_sharers(void *ctx, const char *message) {
 /* Does the pull as the leader, without the lock. All waiters get this result, unless the leader was
  * cancelled by its own caller or its own time was over. Then only the leader gets the result, and a
  * waiter becomes the leader. */
-static int lead(struct images *im, struct image_shared *p, const struct call *call,
-                const struct image_want *want, struct err *err) {
+static int lead_pull(struct images *im, struct image_shared *p, const struct call *call,
+                     const struct image_want *want, struct err *err) {
     struct image_pull job = {.docker = im->o.docker,
                              .image = p->image,
                              .auth = {.username = want->username,
@@ -112,7 +112,7 @@ static int lead(struct images *im, struct image_shared *p, const struct call *ca
                              .auth_soft_fail = want->auth_soft_fail,
                              .activity_timeout_us = im->o.activity_timeout_us,
                              .progress_us = im->o.progress_us,
-                             .tell = tell_sharers,
+                             .tell = report_progress,
                              .ctx = p};
     p->running = true;
     pthread_mutex_unlock(&im->lock);
@@ -140,7 +140,7 @@ int image_share_pull(struct images *im, const struct call *call, const struct im
     if (want->event)
         want->event(want->ctx, "Downloading image", want->image);
     pthread_mutex_lock(&im->lock);
-    struct image_shared *p = join(im, want);
+    struct image_shared *p = join_pull(im, want);
     if (!p) {
         pthread_mutex_unlock(&im->lock);
         return err_oom(err);
@@ -149,13 +149,13 @@ int image_share_pull(struct images *im, const struct call *call, const struct im
     p->sharers = &me;
     while (!p->done && r == 0)
         r = p->running ? image_waiters_wait(&im->waiters, &im->lock, &within)
-                       : lead(im, p, &within, want, err);
+                       : lead_pull(im, p, &within, want, err);
     if (p->done) {
         r = p->r;
         if (r < 0 && err)
             *err = p->err;
     }
-    leave(im, p, &me);
+    leave_pull(im, p, &me);
     pthread_mutex_unlock(&im->lock);
     if (r < 0)
         err_set(err, ERR_RECOVERABLE, -r, "Failed to pull `%s`: %s", want->image,

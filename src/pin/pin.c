@@ -94,7 +94,7 @@ static bool is_affected(const struct pin *p, const struct pin_task *t, uint64_t 
 }
 
 /* Checks the tasks that are affected by a change, or all tasks at the tick. No lock held. */
-static void pass(struct pin *p, bool at_tick) {
+static void check_tasks(struct pin *p, bool at_tick) {
     uint64_t cpu = thread_cpu_ns(), now = clock_now_us();
     pthread_mutex_lock(&p->lock);
     read_online(p);
@@ -129,7 +129,7 @@ static void on_wake(void *ctx, uint32_t events) {
     if (read(p->wake_fd, &count, sizeof(count)) < 0)
         return;
     pin_merge(p);
-    pass(p, false);
+    check_tasks(p, false);
 }
 
 static void on_inotify(void *ctx, uint32_t events) {
@@ -138,7 +138,7 @@ static void on_inotify(void *ctx, uint32_t events) {
     pthread_mutex_lock(&p->lock);
     pin_watch_read(&p->watch);
     pthread_mutex_unlock(&p->lock);
-    pass(p, false);
+    check_tasks(p, false);
 }
 
 static void on_fanotify(void *ctx, uint32_t events) {
@@ -153,7 +153,7 @@ static void on_tick(void *ctx) {
     struct pin *p = ctx;
     if (p->want_snapshot)
         pin_merge(p);
-    pass(p, true);
+    check_tasks(p, true);
     uint64_t now = clock_now_us();
     p->next_tick_us += p->o.interval_us;
     if (p->next_tick_us <= now) /* after a suspend, missed ticks are skipped */
@@ -174,7 +174,7 @@ static void on_hotplug(void *ctx, uint32_t events) {
     if (!pin_hotplug_read(p->hotplug_fd))
         return;
     settle_later(p, SETTLE_MIN_US);
-    pass(p, true);
+    check_tasks(p, true);
 }
 
 static void on_migrated(void *ctx, uint32_t events) {
@@ -183,7 +183,7 @@ static void on_migrated(void *ctx, uint32_t events) {
     pthread_mutex_lock(&p->lock);
     pin_mems_finish(p);
     pthread_mutex_unlock(&p->lock);
-    pass(p, false);
+    check_tasks(p, false);
 }
 
 static void on_retry(void *ctx) {
@@ -193,15 +193,15 @@ static void on_retry(void *ctx) {
         pin_merge(p);
     if (settle)
         settle_later(p, 2 * p->settle_wait_us);
-    pass(p, settle);
+    check_tasks(p, settle);
 }
 
-static void *run(void *arg) {
+static void *reconciler_thread(void *arg) {
     struct pin *p = arg;
     pthread_setname_np(pthread_self(), "pin");
     pin_realtime_begin(&p->o);
     pin_merge(p);
-    pass(p, false);
+    check_tasks(p, false);
     int r = loop_run(p->loop);
     if (r == 0)
         return NULL;
@@ -216,7 +216,7 @@ static int start_thread(struct pin *p) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = -pthread_create(&p->thread, NULL, run, p);
+    int r = -pthread_create(&p->thread, NULL, reconciler_thread, p);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     p->running = r == 0;
     return r;
@@ -274,7 +274,7 @@ static int watch_all(struct pin *p) {
     return r == 0 ? loop_timer_new(p->loop, on_retry, p, &p->retry) : r;
 }
 
-static int start(struct pin *p) {
+static int start_parts(struct pin *p) {
     int r = loop_new(&p->loop);
     if (r == 0)
         r = open_all(p);
@@ -322,7 +322,7 @@ int pin_new(const struct pin_options *o, struct pin **ret) {
         r = pin_nodes_read(&p->nodes, o->node_root);
     if (r == 0) {
         find_reason(p);
-        r = p->reason[0] ? 0 : start(p);
+        r = p->reason[0] ? 0 : start_parts(p);
     }
     if (r < 0) {
         pin_free(p);

@@ -26,7 +26,7 @@ int pin_hotplug_open(void) {
     return -EBADF;
 }
 
-static bool has(const char *event, size_t len, const char *text) {
+static bool event_has(const char *event, size_t len, const char *text) {
     for (const char *at = event; at < event + len; at += strlen(at) + 1)
         if (strcmp(at, text) == 0)
             return true;
@@ -34,10 +34,10 @@ static bool has(const char *event, size_t len, const char *text) {
 }
 
 bool pin_hotplug_is_cpu(const char *event, size_t len) {
-    if (len == 0 || event[len - 1] != '\0' || !has(event, len, "SUBSYSTEM=cpu"))
+    if (len == 0 || event[len - 1] != '\0' || !event_has(event, len, "SUBSYSTEM=cpu"))
         return false;
-    return has(event, len, "ACTION=online") || has(event, len, "ACTION=offline") ||
-           has(event, len, "ACTION=add") || has(event, len, "ACTION=remove");
+    return event_has(event, len, "ACTION=online") || event_has(event, len, "ACTION=offline") ||
+           event_has(event, len, "ACTION=add") || event_has(event, len, "ACTION=remove");
 }
 
 bool pin_hotplug_read(int fd) {

@@ -63,8 +63,8 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
     return 0;
 }
 
-static void settle(struct pin *p, struct pin_task *t, const struct pin_view *v,
-                   const struct pin_plan *plan) {
+static void note_result(struct pin *p, struct pin_task *t, const struct pin_view *v,
+                        const struct pin_plan *plan) {
     t->state = plan->state;
     if (plan->state == PIN_FAILED) {
         if (v->actual_r < 0 && v->actual_r != -ENODATA)
@@ -98,7 +98,7 @@ static enum pin_hold wanted_of(const struct pin *p, const struct pin_task *t, st
                            t->below[0] != '\0', t->has_own ? &t->own : NULL, others, ret);
 }
 
-static void see(const struct pin *p, const struct pin_task *t, struct pin_view *v) {
+static void read_view(const struct pin *p, const struct pin_task *t, struct pin_view *v) {
     v->has_last_good = t->has_last_good;
     v->last_good = t->last_good;
     v->online = p->online.r == 0 ? &p->online.set : NULL;
@@ -142,7 +142,7 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
     struct pin_view v = {.at_tick = at_tick, .now_us = now_us, .others = &others};
     v.hold = wanted_of(p, t, &others, &v.wanted);
     count_foreign(p, t, &others, now_us);
-    see(p, t, &v);
+    read_view(p, t, &v);
     pin_plan(&v, &plan);
     t->hold = plan.hold;
     int r = plan.action == PIN_DO_WRITE ? carry_out(p, t, &plan, now_us) : 0;
@@ -156,7 +156,7 @@ static int decide_and_do(struct pin *p, struct pin_task *t, bool at_tick, uint64
         t->refused = plan.set;
         back_off(p, t, r, now_us);
     } else {
-        settle(p, t, &v, &plan);
+        note_result(p, t, &v, &plan);
     }
     if (plan.has_set && plan.action == PIN_DO_NOTHING && t->cpus.file.r == 0 &&
         cpuset_equal(&t->cpus.file.set, &plan.set))

@@ -15,7 +15,7 @@ static bool in_flight(const struct pin *p, const struct pin_task *t) {
 }
 
 /* The unit waits for a migration that may succeed. After a failure it gets the CPUs alone. */
-static void tell_unit(const struct pin *p, struct pin_task *t, bool right) {
+static void report_to_unit(const struct pin *p, struct pin_task *t, bool right) {
     bool hold = in_flight(p, t) || (t->mems.pending && !t->mems.backoff_us);
     pin_unit_set_mems(&t->unit, right && !hold ? &t->mems.file.set : NULL, hold, clock_now_us());
 }
@@ -31,7 +31,7 @@ void pin_mems_check(struct pin *p, struct pin_task *t) {
     t->mems.pending = known && !right && !in_flight(p, t);
     if (right && !in_flight(p, t))
         t->mems.backoff_us = 0;
-    tell_unit(p, t, right);
+    report_to_unit(p, t, right);
 }
 
 void pin_mems_close(struct pin *p, struct pin_task *t) {
@@ -40,7 +40,7 @@ void pin_mems_close(struct pin *p, struct pin_task *t) {
     cgroup_file_close(&t->mems.file);
     t->mems.pending = false;
     t->mems.retry_us = t->mems.backoff_us = 0;
-    tell_unit(p, t, false);
+    report_to_unit(p, t, false);
 }
 
 static void retry_later(struct pin *p, struct pin_task *t, uint64_t now_us) {
@@ -49,7 +49,7 @@ static void retry_later(struct pin *p, struct pin_task *t, uint64_t now_us) {
     t->mems.pending = true;
     t->errors++;
     p->counters.write_errors++;
-    tell_unit(p, t, false);
+    report_to_unit(p, t, false);
 }
 
 /* The task's CPUs are corrected first. A failed CPU write has a retry, and the nodes are checked
@@ -70,7 +70,7 @@ void pin_mems_next(struct pin *p, uint64_t now_us) {
         }
         p->migrating = t;
         t->mems.pending = false;
-        tell_unit(p, t, false);
+        report_to_unit(p, t, false);
     }
 }
 

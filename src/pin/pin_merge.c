@@ -72,7 +72,7 @@ static void drop_unseen(struct pin *p) {
     p->reserved = reserved;
 }
 
-static void merge(struct pin *p, struct pin_coord *coords, size_t n) {
+static void merge_coords(struct pin *p, struct pin_coord *coords, size_t n) {
     struct pin_task *hint = p->tasks;
     struct pin_task **tail = &p->tasks;
     bool lost = false;
@@ -99,6 +99,6 @@ void pin_merge(struct pin *p) {
     p->want_snapshot = r < 0;
     if (r < 0)
         return;
-    merge(p, coords, n);
+    merge_coords(p, coords, n);
     free_coords(coords, n);
 }

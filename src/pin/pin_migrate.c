@@ -21,7 +21,7 @@ struct pin_migrate_job {
     char scratch[CPUSET_TEXT_MAX];
 };
 
-static void drop(struct pin_migrate_job *j) {
+static void job_drop(struct pin_migrate_job *j) {
     if (!j || atomic_fetch_sub(&j->users, 1) > 1)
         return;
     cgroup_file_close(&j->file);
@@ -29,13 +29,13 @@ static void drop(struct pin_migrate_job *j) {
     free(j);
 }
 
-static void *migrate(void *arg) {
+static void *migrate_thread(void *arg) {
     struct pin_migrate_job *j = arg;
     pthread_setname_np(pthread_self(), "pin-mems");
     j->r = cgroup_file_write(&j->file, &j->set, j->scratch, sizeof(j->scratch));
     atomic_store(&j->done, true);
     eventfd_write(j->done_fd, 1);
-    drop(j);
+    job_drop(j);
     return NULL;
 }
 
@@ -45,7 +45,7 @@ static int start_thread(struct pin_migrate_job *j) {
     pthread_t thread;
     pthread_attr_init(&a);
     pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
-    int r = -pthread_create(&thread, &a, migrate, j);
+    int r = -pthread_create(&thread, &a, migrate_thread, j);
     pthread_attr_destroy(&a);
     return r;
 }
@@ -68,7 +68,7 @@ int pin_migrate_start(struct pin_migrator *m, const struct cgroup_file *f,
             atomic_store(&j->users, 1);
     }
     if (r < 0) {
-        drop(j);
+        job_drop(j);
         return r;
     }
     m->job = j;
@@ -80,7 +80,7 @@ int pin_migrate_finish(struct pin_migrator *m, int *ret_r) {
     if (eventfd_read(m->done_fd, &n) < 0 || !m->job || !atomic_load(&m->job->done))
         return 0;
     *ret_r = m->job->r;
-    drop(TAKE_PTR(m->job));
+    job_drop(TAKE_PTR(m->job));
     return 1;
 }
 
@@ -90,6 +90,6 @@ int pin_migrate_begin(struct pin_migrator *m) {
 }
 
 void pin_migrate_end(struct pin_migrator *m) {
-    drop(TAKE_PTR(m->job));
+    job_drop(TAKE_PTR(m->job));
     m->done_fd = fd_close(m->done_fd);
 }

@@ -208,7 +208,7 @@ json_t *pin_show_status(struct pin *p) {
 
 /* ---- metrics ---- */
 
-static int states(struct buf *b, struct pin *p) {
+static int metrics_states(struct buf *b, struct pin *p) {
     const char *name = "paddock_cpuset_tasks";
     unsigned n[PIN_UNMANAGED + 1] = {0};
     pthread_mutex_lock(&p->lock);
@@ -225,7 +225,7 @@ static int states(struct buf *b, struct pin *p) {
     return r;
 }
 
-static int corrections(struct buf *b, const struct pin_counters *counters) {
+static int metrics_corrections(struct buf *b, const struct pin_counters *counters) {
     const char *name = "paddock_cpuset_corrections_total";
     int r = metrics_family(b, name, "counter", "Cpusets that were set right, by cause.");
     for (unsigned c = PIN_CAUSE_NONE + 1; c < PIN_CAUSES && r == 0; c++) {
@@ -236,7 +236,7 @@ static int corrections(struct buf *b, const struct pin_counters *counters) {
     return r;
 }
 
-static int repair(struct buf *b, const struct pin *p) {
+static int metrics_repair(struct buf *b, const struct pin *p) {
     const char *name = "paddock_cpuset_repair_duration_seconds";
     int r = metrics_family(b, name, "histogram",
                            "Time from the moment when a wrong cpuset was noticed to its repair.");
@@ -267,7 +267,7 @@ static int of_tasks(struct buf *b, struct pin *p) {
     return r;
 }
 
-static int counts(struct buf *b, const struct totals *totals) {
+static int metrics_counts(struct buf *b, const struct totals *totals) {
     const struct pin_counters *c = &totals->of_thread;
     const struct {
         const char *name, *help;
@@ -297,13 +297,13 @@ static int counts(struct buf *b, const struct totals *totals) {
 
 static int all_metrics(struct buf *b, struct pin *p) {
     struct totals totals = count_all(p);
-    int r = states(b, p);
+    int r = metrics_states(b, p);
     if (r == 0)
-        r = corrections(b, &totals.of_thread);
+        r = metrics_corrections(b, &totals.of_thread);
     if (r == 0)
-        r = repair(b, p);
+        r = metrics_repair(b, p);
     if (r == 0)
-        r = counts(b, &totals);
+        r = metrics_counts(b, &totals);
     return r < 0 ? r : of_tasks(b, p);
 }
 

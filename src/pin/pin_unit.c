@@ -26,7 +26,7 @@
  * older set. */
 #define UNIT_STABLE_US (150 * US_PER_MS)
 
-static void pump(struct pin_units *u);
+static void send_next(struct pin_units *u);
 
 /* ---- the connection ---- */
 
@@ -70,18 +70,18 @@ static int bus_open(const char *address, sd_bus **ret) {
 
 static void on_bus(void *ctx, uint32_t events) {
     (void)events;
-    pump(ctx);
+    send_next(ctx);
 }
 
 static void on_timer(void *ctx) {
     struct pin_units *u = ctx;
     if (u->bus)
-        pump(u);
+        send_next(u);
     else
         pin_unit_send(u);
 }
 
-static void pump(struct pin_units *u) {
+static void send_next(struct pin_units *u) {
     int r;
     u->idle = false;
     do {
@@ -219,7 +219,7 @@ static uint64_t next_us(const struct pin_units *u) {
 }
 
 /* Sets the timer and the watch for the next due set and for what sd-bus waits for. */
-static int rearm(struct pin_units *u) {
+static int set_timer(struct pin_units *u) {
     uint64_t at = next_us(u), bus_at = UINT64_MAX;
     int r = 0;
     if (u->bus) {
@@ -241,10 +241,10 @@ void pin_unit_send(struct pin_units *u) {
         return;
     int r = send_due(u);
     if (r >= 0)
-        r = rearm(u);
+        r = set_timer(u);
     if (r < 0) {
         bus_lost(u, r);
-        rearm(u); /* without a bus it cannot fail */
+        set_timer(u); /* without a bus it cannot fail */
     }
 }
 

@@ -34,14 +34,14 @@ static struct pin_file **bucket_of(struct pin_watch *w, int watch) {
     return &w->buckets[(unsigned)watch % PIN_WATCH_BUCKETS];
 }
 
-static void enter(struct pin_watch *w, struct pin_file *f, int watch) {
+static void table_enter(struct pin_watch *w, struct pin_file *f, int watch) {
     struct pin_file **bucket = bucket_of(w, watch);
     f->watch = watch;
     f->next = *bucket;
     *bucket = f;
 }
 
-static void leave(struct pin_watch *w, struct pin_file *f) {
+static void table_leave(struct pin_watch *w, struct pin_file *f) {
     for (struct pin_file **at = bucket_of(w, f->watch); *at; at = &(*at)->next)
         if (*at == f) {
             *at = f->next;
@@ -60,7 +60,7 @@ static bool is_shared(struct pin_watch *w, const struct pin_file *f) {
 
 /* ---- watches ---- */
 
-static void refused(struct pin_watch *w) {
+static void watch_refused(struct pin_watch *w) {
     w->backoff_us = pin_plan_backoff_longer(w->backoff_us);
     w->retry_us = clock_now_us() + w->backoff_us;
     w->errors++;
@@ -79,11 +79,11 @@ void pin_watch_add(struct pin_watch *w, struct pin_file *f) {
     snprintf(path, sizeof(path), "/proc/self/fd/%d", f->file.fd);
     int watch = inotify_add_watch(w->fd, path, IN_MODIFY);
     if (watch < 0) {
-        refused(w);
+        watch_refused(w);
         return;
     }
     w->backoff_us = 0;
-    enter(w, f, watch);
+    table_enter(w, f, watch);
 }
 
 bool pin_watch_is_missing(const struct pin_watch *w, const struct pin_file *f) {
@@ -96,7 +96,7 @@ void pin_watch_del(struct pin_watch *w, struct pin_file *f) {
         return;
     if (w->fd >= 0 && !is_shared(w, f))
         inotify_rm_watch(w->fd, f->watch);
-    leave(w, f);
+    table_leave(w, f);
     errno = keep;
 }
 
@@ -126,7 +126,7 @@ static void on_event(struct pin_watch *w, const struct inotify_event *e) {
             continue;
         f->dirty = true;
         if (e->mask & IN_IGNORED)
-            leave(w, f);
+            table_leave(w, f);
     }
 }
 

@@ -24,7 +24,7 @@ void pin_writer_end(struct pin_writers *w) {
 
 /* ---- marks ---- */
 
-static int mark(const struct pin_writers *w, unsigned how, int file_fd) {
+static int set_mark(const struct pin_writers *w, unsigned how, int file_fd) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd);
     return fanotify_mark(w->fd, how, FAN_MODIFY, AT_FDCWD, path);
@@ -33,7 +33,7 @@ static int mark(const struct pin_writers *w, unsigned how, int file_fd) {
 void pin_writer_mark(struct pin_writers *w, struct pin_writer *x, int file_fd) {
     if (w->fd < 0 || x->marked)
         return;
-    if (mark(w, FAN_MARK_ADD, file_fd) < 0)
+    if (set_mark(w, FAN_MARK_ADD, file_fd) < 0)
         log_debug("pin", LOG_KV("errno", strerror(errno)), "no fanotify mark");
     x->marked = true; /* also after a refusal: there is one attempt only */
     x->file_fd = file_fd;
@@ -44,8 +44,8 @@ void pin_writer_mark(struct pin_writers *w, struct pin_writer *x, int file_fd) {
 void pin_writer_unmark(struct pin_writers *w, struct pin_writer *x) {
     if (!x->marked)
         return;
-    mark(w, FAN_MARK_REMOVE,
-         x->file_fd); /* fails when the file was removed, and the mark with it */
+    set_mark(w, FAN_MARK_REMOVE,
+             x->file_fd); /* fails when the file was removed, and the mark with it */
     for (struct pin_writer **at = &w->marked; *at; at = &(*at)->next)
         if (*at == x) {
             *at = x->next;
