@@ -9,7 +9,7 @@
  * run, and the exit status is 0 when it was measured. Two cores and nothing else
  * running is what the figures mean; the table says what the load was.
  *
- * One file a group of figures: calls.go (latencies), fleet.go (25 tasks),
+ * One file a group of figures: calls.go (latencies), together.go (many calls at once), fleet.go (25 tasks),
  * output.go (200 MB), chatty.go (25 that print), crowd.go (1,000 tasks at the fake dockerd).
  */
 package main
@@ -103,6 +103,7 @@ var groups = []struct {
 }{
 	{"setconfig", "from exec of the binary to SetConfig answered", (*bench).setConfig},
 	{"calls", "StartTask, StopTask, DestroyTask, WaitTask, ExecTask", (*bench).calls},
+	{"together", "50 StartTasks at once, 100 RecoverTasks at once", (*bench).together},
 	{"fleet", "25 tasks with logs and 1 s stats", (*bench).fleet},
 	{"output", "one task that prints 200 MB", (*bench).output},
 	{"chatty", "25 tasks that print 1 MB/s together, and 25 that are silent", (*bench).chatty},

@@ -35,7 +35,9 @@ const logFileSize = "1g"
 /* What every peer does with one container that runs a shell line. Errors end the run. */
 type peer interface {
 	label() string
-	/* folders: of the task's own, each mounted below the container's root by its name */
+	/* all that comes before the calls of a start, and the calls; folders: of the task's own, each mounted below the container's root by its name */
+	prepare(line string, folders ...string) (*job, func() error)
+	/* both; took is that of the calls */
 	start(line string, folders ...string) *job
 	/* StopTask and DestroyTask, or what they come to */
 	end(j *job)
@@ -56,6 +58,16 @@ type job struct {
 	container string /* id or name for Docker */
 	took      time.Duration
 	task      *drivers.TaskConfig
+	handle    *drivers.TaskHandle
+}
+
+/* Makes the calls of a start. */
+func (j *job) begin(calls func() error, who string) *job {
+	begin := time.Now()
+	err := calls()
+	j.took = time.Since(begin)
+	check(err, "%s: start", who)
+	return j
 }
 
 /* ---- a driver ---- */
@@ -241,14 +253,18 @@ func (d *driver) task(image, line string, folders ...string) *job {
 	return &job{container: "t-" + alloc, task: cfg}
 }
 
-func (d *driver) start(line string, folders ...string) *job {
+func (d *driver) prepare(line string, folders ...string) (*job, func() error) {
 	j := d.task(image, line, folders...)
 	j.read(d.logs)
-	begin := time.Now()
-	_, _, err := d.StartTask(j.task)
-	j.took = time.Since(begin)
-	check(err, "%s: StartTask", d.name)
-	return j
+	return j, func() (err error) {
+		j.handle, _, err = d.StartTask(j.task)
+		return err
+	}
+}
+
+func (d *driver) start(line string, folders ...string) *job {
+	j, calls := d.prepare(line, folders...)
+	return j.begin(calls, d.name)
 }
 
 /* Reads both FIFOs from their first writer to the end of the last one, as logmon does. */
@@ -347,7 +363,7 @@ type raw struct {
 func (r *raw) label() string { return "raw" }
 func (r *raw) tree() []int   { return nil }
 
-func (r *raw) start(line string, folders ...string) *job {
+func (r *raw) prepare(line string, folders ...string) (*job, func() error) {
 	alloc := uuid.Generate()
 	dir := filepath.Join(r.b.dir, "alloc", alloc)
 	var binds []string
@@ -369,11 +385,17 @@ func (r *raw) start(line string, folders ...string) *job {
 			"LogConfig": map[string]any{"Type": "json-file", "Config": map[string]string{"max-size": logFileSize}},
 		},
 	}
-	begin := time.Now()
-	check(r.docker.call("POST", "/containers/create?name="+j.container, body, nil), "create")
-	check(r.docker.call("POST", "/containers/"+j.container+"/start", nil, nil), "start")
-	j.took = time.Since(begin)
-	return j
+	return j, func() error {
+		if err := r.docker.call("POST", "/containers/create?name="+j.container, body, nil); err != nil {
+			return err
+		}
+		return r.docker.call("POST", "/containers/"+j.container+"/start", nil, nil)
+	}
+}
+
+func (r *raw) start(line string, folders ...string) *job {
+	j, calls := r.prepare(line, folders...)
+	return j.begin(calls, "raw")
 }
 
 func (r *raw) end(j *job) {

@@ -56,6 +56,15 @@ func (f *figure) overRawAtMost(s samples, v float64) {
 	}
 }
 
+/* So many times the raw calls' value: the median of the rounds' own ratios. */
+func (f *figure) ofRawAtMost(ratios []float64, v float64) {
+	if len(ratios) > 0 {
+		ratio := middle(ratios)
+		f.atMost(v)
+		f.judged, f.how = &ratio, "%s of raw"
+	}
+}
+
 func (f *figure) atLeast(v float64) { f.target, f.least = &v, true }
 
 func (f *figure) cell(peer string) string {
