@@ -4,9 +4,11 @@
  * keep-alive.
  *
  *   fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] [--pids FILE]
- *                [--api 1.NN]
+ *                [--api 1.NN] [--root FOLDER]
  *
  * --pids: the processes of the first containers, one number a line.
+ * --root: Docker's root folder, an existing one, below which containers have their log files, as
+ * with the log driver json-file.
  *
  * It prints "ready" and a newline on stdout when it listens, and ends when its stdin ends, or by a
  * signal.
@@ -86,10 +88,21 @@ void conn_hear(struct conn *c, bool hear);
 /** The value of @key in the query, unescaped; NULL when absent. free(). */
 char *request_param(const struct request *rq, const char *key);
 
+/* ---- fake_log_files.c ---- */
+#define LOG_FILE_PATH_MAX 512
+void log_file_path(const char *root, const char *id, char ret[LOG_FILE_PATH_MAX]);
+/** Makes an empty log file where none exists. */
+void log_file_make(const char *root, const char *id);
+/** Adds one message. @time: a JSON text. */
+void log_file_append(const char *root, const char *id, const char *stream, const json_t *time,
+                     const char *text, size_t len);
+
 /* ---- fake_engine.c ---- */
 struct engine *engine_new(int pid);
 /** @pids is taken. */
 void engine_take_pids(struct engine *e, int *pids, unsigned n);
+/** @root must stay; see --root. */
+void engine_set_root(struct engine *e, const char *root);
 void engine_free(struct engine *e);
 void engine_populate(struct engine *e, unsigned n);
 /** False when it knows no such path. */

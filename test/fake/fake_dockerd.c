@@ -42,6 +42,7 @@ static struct {
     char api[16];
     int *pids; /* until the engine has them */
     unsigned n_pids;
+    const char *root;
     int listen_fd;
 } srv = {.api = "1.47"};
 
@@ -614,6 +615,8 @@ static bool parse_args(int argc, char **argv, unsigned *ret_containers, int *ret
             *ret_pid = (int)strtol(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--pids") == 0)
             srv.pids = load_pids(argv[i + 1], &srv.n_pids);
+        if (strcmp(argv[i], "--root") == 0)
+            srv.root = argv[i + 1];
         if (strcmp(argv[i], "--api") == 0)
             snprintf(srv.api, sizeof(srv.api), "%s", argv[i + 1]);
     }
@@ -625,7 +628,7 @@ int main(int argc, char **argv) {
     int pid = 999999999; /* nobody's */
     if (argc < 2 || !parse_args(argc, argv, &containers, &pid)) {
         fprintf(stderr, "usage: fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] "
-                        "[--pids FILE] [--api 1.NN]\n");
+                        "[--pids FILE] [--api 1.NN] [--root FOLDER]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -633,6 +636,7 @@ int main(int argc, char **argv) {
     srv.log = json_array();
     srv.engine = engine_new(pid);
     engine_take_pids(srv.engine, srv.pids, srv.n_pids);
+    engine_set_root(srv.engine, srv.root);
     engine_populate(srv.engine, containers);
     if (listen_at(argv[1]) < 0) {
         perror(argv[1]);

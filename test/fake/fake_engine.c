@@ -74,7 +74,8 @@ struct engine {
     char busy_port[16];  /* somebody else's on the host */
     unsigned busy_times; /* for so many starts */
     unsigned netless_times;
-    bool mute; /* events are lost */
+    bool mute;        /* events are lost */
+    const char *root; /* below it are the log files; NULL = there are none */
 };
 
 /* ---- small things ---- */
@@ -243,6 +244,8 @@ static void print_at(struct engine *e, struct container *c, int channel, int64_t
     }
     if (buf_append(&c->log, framed.data, framed.len) < 0)
         abort();
+    if (e->root)
+        log_file_append(e->root, c->id, channel == 2 ? "stderr" : "stdout", now, text, len);
     for (unsigned i = 0; i < e->stream_count; i++)
         if (e->streams[i].kind == STREAM_LOGS && e->streams[i].of == c)
             conn_chunk(e->streams[i].conn, framed.data, framed.len);
@@ -388,6 +391,8 @@ static void start(struct engine *e, struct container *c) {
     c->exit_code = 0;
     c->started_ns = clock_wall_ns();
     c->finished_ns = 0;
+    if (e->root)
+        log_file_make(e->root, c->id);
     emit(e, c, "start", NULL);
     const json_t *argv = get(c, "Cmd");
     if (strcmp(first_arg(argv, 0), "print") == 0)
@@ -477,11 +482,14 @@ static json_t *inspect_json(struct engine *e, const struct container *c) {
     }
     if (!json_object_get(host, "LogConfig"))
         json_object_set_new(host, "LogConfig", json_pack("{s:s}", "Type", "json-file"));
-    return json_pack("{s:s,s:s+,s:s,s:o,s:o,s:O,s:{s:s,s:o,s:o}}", "Id", c->id, "Name", "/",
-                     c->name, "Image", "sha256:5ca1ab1e", "State", state_json(e, c), "HostConfig",
-                     host, "Config", c->create, "NetworkSettings", "SandboxKey",
-                     "/var/run/docker/netns/fake", "Networks", networks, "Ports",
-                     ports ? ports : json_object());
+    char log_path[LOG_FILE_PATH_MAX];
+    if (e->root)
+        log_file_path(e->root, c->id, log_path);
+    return json_pack("{s:s*,s:s,s:s+,s:s,s:o,s:o,s:O,s:{s:s,s:o,s:o}}", "LogPath",
+                     e->root ? log_path : NULL, "Id", c->id, "Name", "/", c->name, "Image",
+                     "sha256:5ca1ab1e", "State", state_json(e, c), "HostConfig", host, "Config",
+                     c->create, "NetworkSettings", "SandboxKey", "/var/run/docker/netns/fake",
+                     "Networks", networks, "Ports", ports ? ports : json_object());
 }
 
 static bool binds(const struct container *c, const char *port) {
@@ -818,16 +826,17 @@ static void handle_create(struct engine *e, struct conn *conn, const struct requ
     }
 }
 
-static bool handle_system(struct conn *conn, const char *path) {
+static bool handle_system(struct engine *e, struct conn *conn, const char *path) {
     if (strcmp(path, "/version") == 0)
         conn_reply(conn, 200,
                    json_pack("{s:s,s:s,s:s,s:s,s:s}", "Version", "27.0.0-fake", "ApiVersion",
                              "1.47", "MinAPIVersion", "1.24", "Os", "linux", "Arch", "amd64"));
     else if (strcmp(path, "/info") == 0)
         conn_reply(conn, 200,
-                   json_pack("{s:s,s:s,s:s,s:{s:{s:s}},s:s}", "OSType", "linux", "CgroupDriver",
-                             "systemd", "CgroupVersion", "2", "Runtimes", "runc", "path", "runc",
-                             "ServerVersion", "27.0.0-fake"));
+                   json_pack("{s:s,s:s,s:s,s:{s:{s:s}},s:s,s:s*}", "OSType", "linux",
+                             "CgroupDriver", "systemd", "CgroupVersion", "2", "Runtimes", "runc",
+                             "path", "runc", "ServerVersion", "27.0.0-fake", "DockerRootDir",
+                             e->root));
     else if (strcmp(path, "/networks/bridge") == 0)
         conn_reply(conn, 200,
                    json_pack("{s:s,s:{s:[{s:s}]}}", "Name", "bridge", "IPAM", "Config", "Gateway",
@@ -926,7 +935,7 @@ bool engine_handle(struct engine *e, struct conn *conn, const struct request *rq
         handle_create(e, conn, rq);
     else
         return handle_container(e, conn, rq) || handle_exec(e, conn, rq) ||
-               handle_system(conn, rq->path);
+               handle_system(e, conn, rq->path);
     return true;
 }
 
@@ -941,6 +950,10 @@ struct engine *engine_new(int pid) {
 void engine_take_pids(struct engine *e, int *pids, unsigned n) {
     e->pids = pids;
     e->n_pids = n;
+}
+
+void engine_set_root(struct engine *e, const char *root) {
+    e->root = root;
 }
 
 void engine_free(struct engine *e) {

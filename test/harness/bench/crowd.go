@@ -4,6 +4,9 @@
  * with readers, a WaitTask call that is open all the time, and, in the second
  * half, a stats stream of one message a second. Memory per task is what the tree
  * grew by between 200 and 1,000 tasks. And StopTask of one task while 64 pulls hang.
+ *
+ * The fake writes log files, as Docker's default log driver does, and each task has printed a line.
+ * Memory is measured a second time without files: the log pump then has a connection for each task.
  */
 package main
 
@@ -29,11 +32,14 @@ const (
 	crowdSettle = 8 * time.Second
 )
 
-/* The fake in a process of its own, and processes for its containers. */
-func (b *bench) startFake() docker {
-	pids := b.startSleepers(crowdSize)
-	socket := filepath.Join(b.dir, "f")
-	cmd := exec.Command(b.fake, socket, "--pids", pids)
+/* The fake in a process of its own. pids: of its containers; root: "" = without log files */
+func (b *bench) startFake(socket, pids, root string) docker {
+	args := []string{socket, "--pids", pids}
+	if root != "" {
+		check(os.Mkdir(root, 0o700), "fake dockerd")
+		args = append(args, "--root", root)
+	}
+	cmd := exec.Command(b.fake, args...)
 	stdin, err := cmd.StdinPipe() /* its end ends the fake */
 	check(err, "fake dockerd")
 	stdout, err := cmd.StdoutPipe()
@@ -50,118 +56,179 @@ func (b *bench) startFake() docker {
 	return newDocker(socket)
 }
 
+/* Tasks at a fake dockerd, some hundreds and then all. */
+type crowd struct {
+	*driver
+	b    *bench
+	fake docker
+	name string
+	few  footprint
+	jobs []*job
+}
+
 func (b *bench) crowd() {
 	if b.paddock == "" || b.fake == "" {
 		say("no paddock or no fake_dockerd: the figures of 1,000 tasks are left out")
 		return
 	}
-	fake := b.startFake()
+	pids := b.startSleepers(crowdSize)
+	c := b.newCrowd("crowd", "1,000 tasks: ", pids, filepath.Join(b.dir, "docker-root"))
+	c.fill()
+	c.rest()
+	stopStats := c.watch(true)
+	stopStats()
+	c.stops()
+	c.end()
+
+	c = b.newCrowd("crowd-api", "1,000 tasks, logs through the API: ", pids, "")
+	c.fill()
+	c.watch(false)
+	c.end()
+}
+
+func (b *bench) newCrowd(label, name, pids, root string) *crowd {
+	socket := filepath.Join(b.dir, label+".s")
+	c := &crowd{b: b, name: name, fake: b.startFake(socket, pids, root)}
 	/* images of this registry are never there, and their pulls never end */
-	check(fake.call("POST", "/_fake/rules", strings.NewReader(
+	check(c.fake.call("POST", "/_fake/rules", strings.NewReader(
 		"GET /images/hang.test*/json status=404 body={\"message\":\"no such image\"}\nPOST /images/create hang\n"), nil), "rules")
-	d, err := newDriverAt(b, "crowd", b.paddock, "unix://"+filepath.Join(b.dir, "f"),
+	d, err := newDriverAt(b, label, b.paddock, "unix://"+socket,
 		"volumes { enabled = true }") /* the fake's processes have no mounts that could be checked */
 	check(err, "paddock at the fake dockerd")
+	d.allocs = filepath.Join(b.dir, label) /* a client of its own: the ids of the containers are the same again */
+	c.driver = d
+	return c
+}
 
-	var jobs []*job
-	grow := func(n int) {
-		var wg sync.WaitGroup
-		fresh := make([]*job, n-len(jobs))
-		lanes := make(chan struct{}, 4)
-		errs := make(chan error, len(fresh))
-		for i := range fresh {
-			fresh[i] = d.task(image, "true")
-			fresh[i].drain()
-			wg.Add(1)
-			lanes <- struct{}{}
-			go func(j *job) {
-				defer wg.Done()
-				if _, _, err := d.StartTask(j.task); err != nil {
-					errs <- err
-				}
-				<-lanes
-			}(fresh[i])
-		}
-		wg.Wait()
-		select {
-		case err := <-errs:
-			check(err, "StartTask at the fake dockerd")
-		default:
-		}
-		for _, j := range fresh {
-			_, err := d.WaitTask(context.Background(), j.task.ID)
-			check(err, "WaitTask")
-		}
-		jobs = append(jobs, fresh...)
+func (c *crowd) set(what, unit string, v float64) *figure {
+	return c.b.figures.set(c.name+what, unit, "paddock", v)
+}
+
+/* Starts tasks until there are n. */
+func (c *crowd) grow(n int) {
+	var wg sync.WaitGroup
+	fresh := make([]*job, n-len(c.jobs))
+	lanes := make(chan struct{}, 4)
+	errs := make(chan error, len(fresh))
+	for i := range fresh {
+		fresh[i] = c.task(image, "true")
+		fresh[i].drain()
+		wg.Add(1)
+		lanes <- struct{}{}
+		go func(j *job) {
+			defer wg.Done()
+			if _, _, err := c.StartTask(j.task); err != nil {
+				errs <- err
+			}
+			<-lanes
+		}(fresh[i])
 	}
-	settled := func() footprint {
-		<-time.After(crowdSettle)
-		return measure(d.tree())
+	wg.Wait()
+	select {
+	case err := <-errs:
+		check(err, "StartTask at the fake dockerd")
+	default:
 	}
-	grow(crowdFirst)
-	few := settled()
+	for i, j := range fresh {
+		_, err := c.WaitTask(context.Background(), j.task.ID)
+		check(err, "WaitTask")
+		id := fakeID(len(c.jobs) + i + 1)
+		check(c.fake.call("POST", "/_fake/print/"+id, strings.NewReader("a line\n"), nil), "print")
+	}
+	c.jobs = append(c.jobs, fresh...)
+}
+
+func (c *crowd) settled() footprint {
+	<-time.After(crowdSettle)
+	return measure(c.tree())
+}
+
+/* What a task weighs in z. */
+func (c *crowd) perTask(z footprint) float64 {
+	return float64(z.pssKiB-c.few.pssKiB) / (crowdSize - crowdFirst)
+}
+
+func (c *crowd) fill() {
+	c.grow(crowdFirst)
+	c.few = c.settled()
 	mounts := driverMounts()
 	begin := time.Now()
-	grow(crowdSize)
+	c.grow(crowdSize)
 	took := time.Since(begin)
-	many := settled()
-	say("%d tasks: %v; %d tasks: %v; %d started in %v", crowdFirst, few, crowdSize, many, crowdSize-crowdFirst, took.Round(time.Millisecond))
-	per := func(a, z footprint, n int) float64 { return float64(z.pssKiB-a.pssKiB) / float64(n) }
-	const name = "1,000 tasks: "
-	set := func(what, unit string, v float64) *figure { return b.figures.set(name+what, unit, "paddock", v) }
-	set("memory per task", "KiB", per(few, many, crowdSize-crowdFirst)).atMost(64)
-	set("mounts of 800 of them", "", float64(driverMounts()-mounts)).atMost(0)
-	set("processes", "", float64(many.processes)).atMost(float64(few.processes))
-	set("threads", "", float64(many.threads)).atMost(float64(few.threads))
+	many := c.settled()
+	say("%d tasks: %v; %d tasks: %v; %d started in %v", crowdFirst, c.few, crowdSize, many, crowdSize-crowdFirst, took.Round(time.Millisecond))
+	for _, pid := range c.tree() {
+		say("process %d of %d tasks: %v", pid, crowdSize, measure([]int{pid}))
+	}
+	c.set("memory per task", "KiB", c.perTask(many)).atMost(64)
+	c.set("mounts of 800 of them", "", float64(driverMounts()-mounts)).atMost(0)
+	c.set("processes", "", float64(many.processes)).atMost(float64(c.few.processes))
+	c.set("threads", "", float64(many.threads)).atMost(float64(c.few.threads))
+}
 
-	pids := d.tree()
+const crowdSeconds = 10
+
+/* The CPU of all processes for a while. */
+func (c *crowd) percent() float64 {
+	pids := c.tree()
 	used := cpuTimes(pids)
-	const seconds = 10
-	<-time.After(seconds * time.Second)
-	set("CPU at rest", "% of a core", 100*(cpuTimes(pids)-used).Seconds()/seconds)
+	<-time.After(crowdSeconds * time.Second)
+	return 100 * (cpuTimes(pids) - used).Seconds() / crowdSeconds
+}
 
+func (c *crowd) rest() { c.set("CPU at rest", "% of a core", c.percent()) }
+
+/* Opens a stats stream for each task; what it returns closes them. */
+func (c *crowd) watch(cpu bool) func() {
 	ctx, cancel := context.WithCancel(context.Background())
-	for _, j := range jobs {
-		ch, err := d.TaskStats(ctx, j.task.ID, time.Second)
+	for _, j := range c.jobs {
+		ch, err := c.TaskStats(ctx, j.task.ID, time.Second)
 		check(err, "TaskStats")
 		go func() {
 			for range ch {
 			}
 		}()
 	}
-	watched := settled()
+	watched := c.settled()
 	say("%d tasks with stats: %v", crowdSize, watched)
-	set("memory per task, with a stats stream", "KiB", per(few, watched, crowdSize-crowdFirst)).atMost(40)
-	set("threads, with stats streams", "", float64(watched.threads)).atMost(float64(few.threads))
-	used = cpuTimes(pids)
-	<-time.After(seconds * time.Second)
-	set("CPU with stats streams", "% of a core", 100*(cpuTimes(pids)-used).Seconds()/seconds).atMost(10)
-	cancel()
+	for _, pid := range c.tree() {
+		say("process %d with stats: %v", pid, measure([]int{pid}))
+	}
+	c.set("memory per task, with a stats stream", "KiB", c.perTask(watched)).atMost(40)
+	c.set("threads, with stats streams", "", float64(watched.threads)).atMost(float64(c.few.threads))
+	if cpu {
+		c.set("CPU with stats streams", "% of a core", c.percent()).atMost(10)
+	}
+	return cancel
+}
 
+func (c *crowd) stops() {
 	stop := func(j *job) time.Duration {
 		begin := time.Now()
-		check(d.StopTask(j.task.ID, 5*time.Second, ""), "StopTask")
+		check(c.StopTask(j.task.ID, 5*time.Second, ""), "StopTask")
 		return time.Since(begin)
 	}
 	const stops = 20
 	normal, held := samples{}, samples{}
-	for _, j := range jobs[:stops] {
+	for _, j := range c.jobs[:stops] {
 		normal.add("paddock", stop(j))
 	}
-	b.hangPulls(fake, d)
-	for _, j := range jobs[stops : 2*stops] {
+	c.b.hangPulls(c.fake, c.driver)
+	for _, j := range c.jobs[stops : 2*stops] {
 		held.add("paddock", stop(j))
 	}
-	f := b.figures.get(name+"StopTask p50", "ms")
-	f.values["paddock"], _ = normal.median("paddock")
-	usual := f.values["paddock"]
-	f = b.figures.get(fmt.Sprintf("%sStopTask p50 while %d pulls hang", name, crowdPulls), "ms")
-	f.values["paddock"], _ = held.median("paddock")
-	f.atMost(usual + 5)
-	b.stopMany(fake, d, jobs[2*stops:2*stops+crowdStops])
-	/* its host ends it with all it has: the fake's containers need no care */
-	d.client.Kill()
-	for _, j := range jobs {
+	usual, _ := normal.median("paddock")
+	c.set("StopTask p50", "ms", usual)
+	ms, _ := held.median("paddock")
+	c.set(fmt.Sprintf("StopTask p50 while %d pulls hang", crowdPulls), "ms", ms).atMost(usual + 5)
+	c.b.stopMany(c.fake, c.driver, c.jobs[2*stops:2*stops+crowdStops])
+}
+
+/* Its host ends the driver with all it has: the fake's containers need no care. */
+func (c *crowd) end() {
+	c.client.Kill()
+	killBelow(filepath.Dir(c.binary))
+	for _, j := range c.jobs {
 		j.release()
 	}
 }

@@ -78,6 +78,7 @@ type driver struct {
 	env          []string
 	config       []byte /* the plugin block, encoded */
 	endpoint     string
+	allocs       string /* the client's alloc folder: it is the client's identity for paddock */
 	client       *goplugin.Client
 	conn         *grpc.ClientConn
 	pid          int
@@ -93,7 +94,8 @@ func newDriver(b *bench, name, binary string) (*driver, error) {
 
 /* extra: more of the plugin's configuration */
 func newDriverAt(b *bench, name, binary, endpoint, extra string) (*driver, error) {
-	d := &driver{b: b, name: name, endpoint: endpoint, binary: filepath.Join(b.dir, "bin", name, "docker")}
+	d := &driver{b: b, name: name, endpoint: endpoint, binary: filepath.Join(b.dir, "bin", name, "docker"),
+		allocs: filepath.Join(b.dir, "alloc")}
 	if err := copyFile(binary, d.binary); err != nil {
 		return nil, err
 	}
@@ -214,7 +216,7 @@ func (d *driver) tree() []int   { return processesBelow(filepath.Dir(d.binary)) 
 /* A task as the client hands it over, its FIFOs made and waited at by readers. */
 func (d *driver) task(image, line string, folders ...string) *job {
 	alloc := uuid.Generate()
-	dir := filepath.Join(d.b.dir, "alloc", alloc)
+	dir := filepath.Join(d.allocs, alloc)
 	for _, sub := range []string{"alloc/logs", "alloc/data", "t/local", "t/secrets"} {
 		check(os.MkdirAll(filepath.Join(dir, sub), 0o777), "alloc dir")
 	}
