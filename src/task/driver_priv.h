@@ -54,7 +54,7 @@ struct driver {
     bool active;
     char *owner; /* value of our container label; NULL until client_meet() learns the client from
                     the first task */
-    struct recovery *recoveries; /* running now */
+    struct recovery *recoveries; /* run or wait now */
     struct sibling *siblings;    /* running starts that siblings.h knows */
     struct strv plain_images;    /* image ids; see siblings_is_plain_image */
 

@@ -23,36 +23,56 @@
 
 #define RECOVER_PAUSE_US (500 * US_PER_MS) /* between two attempts to reach Docker */
 #define RECOVER_PATIENCE_US (5 * US_PER_SEC)
-#define RECOVER_TURN_US (20 * US_PER_MS) /* between two checks for the end of another recovery */
 #define RECOVER_LOGS_US (10 * US_PER_SEC)
 #define LOGGER_END_MS 2000 /* until a killed process has ended */
 
-/* One RecoverTask, on its thread's stack. */
+/* One RecoverTask, on its thread's stack. The driver's list contains them in the order in which
+ * they came, under the driver's lock. The first one of a task runs, the others wait. */
 struct recovery {
     const char *task_id;
+    struct cancel turn; /* of one that waits: fired when it is the first of its task */
     struct recovery *next;
 };
 
-static bool enter(struct driver *d, struct recovery *mine) {
-    pthread_mutex_lock(&d->lock);
-    const struct recovery *other = d->recoveries;
-    while (other && strcmp(other->task_id, mine->task_id) != 0)
-        other = other->next;
-    if (!other) {
-        mine->next = d->recoveries;
-        d->recoveries = mine;
-    }
-    pthread_mutex_unlock(&d->lock);
-    return !other;
+static struct recovery *first_of(struct recovery *list, const char *task_id) {
+    while (list && strcmp(list->task_id, task_id) != 0)
+        list = list->next;
+    return list;
 }
 
-static void leave(struct driver *d, const struct recovery *mine) {
+/* Adds @mine. Returns 1 when it can run; 0 when it has to wait for its turn; -errno when it is not
+ * added, because no descriptor is left to wait with. */
+static int enter(struct driver *d, struct recovery *mine) {
+    pthread_mutex_lock(&d->lock);
+    int r = first_of(d->recoveries, mine->task_id) ? cancel_init(&mine->turn) : 1;
+    struct recovery **at = &d->recoveries;
+    while (*at)
+        at = &(*at)->next;
+    if (r >= 0)
+        *at = mine;
+    pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+/* Removes @mine. The next one of its task runs. */
+static void leave(struct driver *d, struct recovery *mine) {
     pthread_mutex_lock(&d->lock);
     struct recovery **at = &d->recoveries;
     while (*at != mine)
         at = &(*at)->next;
     *at = mine->next;
+    const struct recovery *next = first_of(d->recoveries, mine->task_id);
+    if (next)
+        cancel_fire(&next->turn); /* has no effect on one that runs already */
     pthread_mutex_unlock(&d->lock);
+    cancel_done(&mine->turn);
+}
+
+static int wait_for_turn(const struct call *call, const struct recovery *mine) {
+    int r = 0;
+    while (r == 0 && !cancel_fired(&mine->turn))
+        r = call_wait_fd(call, mine->turn.fd, POLLIN);
+    return r;
 }
 
 /* Kills the process of @fd and waits until it has closed its files. Returns 0; -ETIMEDOUT;
@@ -226,15 +246,16 @@ static int recover(struct driver *d, const struct call *call, const struct task_
 /* The recoveries of one task run one after the other. The second finds the result of the first. */
 int task_recover(struct driver *d, const struct call *call, const struct task_config *task,
                  const void *data, size_t len, struct err *err) {
-    struct recovery mine = {.task_id = task->id};
-    int r;
-    while (!enter(d, &mine)) {
-        r = call_sleep(call, RECOVER_TURN_US);
-        if (r < 0)
-            return err_set(err, ERR_PLAIN, -r, "another recovery of task %s is under way",
-                           task->id);
-    }
-    r = recover(d, call, task, data, len, err);
-    leave(d, &mine);
+    struct recovery mine = {.task_id = task->id, .turn = {.fd = -EBADF}};
+    int r = enter(d, &mine);
+    bool entered = r >= 0;
+    if (r == 0)
+        r = wait_for_turn(call, &mine);
+    if (r < 0)
+        r = err_set(err, ERR_PLAIN, -r, "another recovery of task %s is under way", task->id);
+    else
+        r = recover(d, call, task, data, len, err);
+    if (entered)
+        leave(d, &mine);
     return r;
 }
