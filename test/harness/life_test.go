@@ -167,8 +167,9 @@ func TestSignalTask(t *testing.T) {
 	k.stdout.waitFor(t, 10*time.Second, "hup\n")
 	wantError(t, p.SignalTask(k.id(), "SIGNONE"), "SignalTask with a signal that does not exist", "SIGNONE")
 	ok(t, p.SignalTask(k.id(), "SIGKILL"), "SignalTask SIGKILL")
-	if r := k.wait(p, callLimit); r.ExitCode != 137 && r.Signal != 9 {
-		t.Errorf("exit %+v, want 137", r)
+	r := k.wait(p, callLimit)
+	if text := "Docker container exited with non-zero exit code: 137"; r.ExitCode != 137 || r.Signal != 0 || r.OOMKilled || fmt.Sprint(r.Err) != text {
+		t.Errorf("exit %+v, want %q without a signal", r, text)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
 }
