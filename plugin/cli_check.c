@@ -115,8 +115,9 @@ static void check_docker(struct check *c) {
     if (r == 0)
         r = docker_system_info(d, &call, &info, &err);
     if (r < 0) {
-        add_result(c, CHECK_FAILURE, "dockerd",
-                   "%s. Start it, or name it by DOCKER_HOST or --docker", err.text);
+        bool absent = r == -ENOTCONN || r == -ETIMEDOUT;
+        add_result(c, CHECK_FAILURE, "dockerd", "%s%s", err.text,
+                   absent ? ". Start it, or name it by DOCKER_HOST or --docker" : "");
     } else {
         const char *driver = json_string_value(json_object_get(info, "CgroupDriver"));
         const char *version = json_string_value(json_object_get(info, "ServerVersion"));

@@ -7,6 +7,7 @@
 #include "plugin/driver_link.h"
 
 #include "paddock/buf.h"
+#include "paddock/path_file.h"
 #include "plugin/agent_config.h"
 
 #include <ctype.h>
@@ -19,7 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINKS "/var/lib/paddock/links"
+#define LINKS_FOLDER "/var/lib/paddock"
+#define LINKS_NAME "links"
+#define LINKS LINKS_FOLDER "/" LINKS_NAME
 #define FILE_MAX (1u << 20)
 
 void driver_link_dir_done(struct driver_link_dir *d) {
@@ -264,11 +267,10 @@ static int note_link(const struct driver_link_host *h, const char *link, bool ad
                      struct err *err) {
     AUTO_STRV struct strv all = {0};
     AUTO_BUF struct buf text;
-    char path[PATH_MAX], tmp[PATH_MAX + 8], folder[PATH_MAX];
+    char folder[PATH_MAX], path[PATH_MAX];
     buf_init(&text, FILE_MAX);
+    snprintf(folder, sizeof(folder), "%s" LINKS_FOLDER, h->root);
     snprintf(path, sizeof(path), "%s" LINKS, h->root);
-    snprintf(folder, sizeof(folder), "%s/var/lib/paddock", h->root);
-    snprintf(tmp, sizeof(tmp), "%s.new", path);
     int r = driver_link_list(h, &all);
     for (size_t i = 0; r == 0 && i < all.n; i++)
         if (strcmp(all.v[i], link) != 0)
@@ -282,10 +284,8 @@ static int note_link(const struct driver_link_host *h, const char *link, bool ad
     }
     if (r == 0 && make_folders(folder, err) < 0)
         return -EACCES;
-    AUTO_FD int fd = r < 0 ? r : open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (r == 0 &&
-        (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len || rename(tmp, path) < 0))
-        r = errno ? -errno : -EIO;
+    if (r == 0)
+        r = path_file_write(folder, folder, LINKS_NAME, buf_text(&text), NULL, PATH_FILE_REPLACE);
     return r < 0 ? err_set(err, ERR_PLAIN, -r, "%s: %s", path, strerror(-r)) : 0;
 }
 

@@ -617,6 +617,7 @@ static void test_check__docker_too_new__failure_with_the_versions(void **state) 
     fake_done(&fake);
     assert_says(r.out, "FAILURE dockerd: paddock speaks Docker's API up to version 1.");
     assert_says(r.out, "Minimum supported API version is 1.99");
+    assert_null(strstr(r.out, "Start it")); /* it runs */
     assert_int_equal(r.status, 1);
 }
 

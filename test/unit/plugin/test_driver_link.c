@@ -4,9 +4,11 @@
 
 #include <ftw.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -176,6 +178,26 @@ static void test_make__name_is_taken__it_stays(void **state) {
     assert_listed(0, NULL);
 }
 
+/* The disk is full in the middle of the list: the limit of a file's size stands for it. */
+static void test_make__list_cut_short__error_names_the_reason(void **state) {
+    struct rlimit before, small = {.rlim_cur = 4};
+    (void)state;
+    make_folder("/p");
+    make_folder("/var/lib/paddock");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    errno = ENOTDIR; /* of an earlier call */
+    int r = driver_link_make(&host, "/p", "docker", &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(r, -EFBIG);
+    assert_non_null(strstr(err.text, strerror(EFBIG)));
+    assert_int_equal(access(at("/p/docker"), F_OK), -1);
+    assert_int_equal(rmdir(at("/var/lib/paddock")), 0); /* nothing half written is left */
+}
+
 static void test_remove__made_links__nothing_is_left(void **state) {
     struct stat st;
     (void)state;
@@ -200,7 +222,9 @@ static void test_remove__file_of_somebody_else__it_stays(void **state) {
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         CASE(test_find_dir__running_agent__its_configuration),
         CASE(test_find_dir__option_of_agent__counts_most),
@@ -211,6 +235,7 @@ int main(void) {
         CASE(test_find_dir__relative__refused),
         CASE(test_make__twice__one_link_one_note),
         CASE(test_make__name_is_taken__it_stays),
+        CASE(test_make__list_cut_short__error_names_the_reason),
         CASE(test_remove__made_links__nothing_is_left),
         CASE(test_remove__file_of_somebody_else__it_stays),
     };
