@@ -49,11 +49,11 @@ void svc_exec_task(struct rpc_call *c, const ProtobufCMessage *req) {
  *
  * Output that does not fit into the stream's queue waits here; it is at most what one read of the
  * driver returned. The driver is paused until the queue has room. `lock` keeps the order: the end
- * is sent after the output. */
+ * is sent after the output. The end needs no memory to wait, so it cannot be lost. */
 
 struct waiting {
     struct waiting *next;
-    int channel; /* 0 = the end */
+    int channel;
     size_t len;
     char data[];
 };
@@ -63,6 +63,7 @@ struct exec {
     struct driver_exec *driver;
     pthread_mutex_t lock;
     struct waiting *first, **last;
+    bool end_waits; /* the end is to be sent after the waiting output */
     struct task_exit exit;
     struct err err; /* sent at the end */
 };
@@ -90,6 +91,8 @@ static int send_output(struct exec *x, int channel, const char *data, size_t len
     return rpc_stream_send(x->stream, &out.base);
 }
 
+/* Sends the exit result, or the error, and ends the stream. Under the lock. Returns -EAGAIN when it
+ * must be called again; 0. */
 static int send_end(struct exec *x) {
     if (x->err.set) {
         rpc_stream_finish(x->stream, &x->err);
@@ -101,16 +104,25 @@ static int send_end(struct exec *x) {
     out.exited = true;
     out.result = &result;
     int r = rpc_stream_send(x->stream, &out.base);
-    if (r != -EAGAIN)
-        rpc_stream_finish(x->stream, NULL);
-    return r;
+    if (r == -EAGAIN)
+        return r;
+    if (r == -ENOMEM) /* an end without a result must not look like a success */
+        err_oom(&x->err);
+    rpc_stream_finish(x->stream, x->err.set ? &x->err : NULL);
+    return 0;
 }
 
-/* Sends the waiting output. Under the lock. Returns 0 when all was sent; -EAGAIN; other -errno. */
+/* Sends the waiting output, and then the end when it waits. Output that cannot be sent for lack of
+ * memory ends the stream with an error. Under the lock. Returns 0 when all was sent; -EAGAIN; other
+ * -errno. */
 static int send_waiting(struct exec *x) {
     while (x->first) {
         struct waiting *w = x->first;
-        int r = w->channel ? send_output(x, w->channel, w->data, w->len) : send_end(x);
+        int r = send_output(x, w->channel, w->data, w->len);
+        if (r == -ENOMEM) {
+            err_oom(&x->err);
+            rpc_stream_finish(x->stream, &x->err);
+        }
         if (r < 0)
             return r;
         x->first = w->next;
@@ -118,16 +130,19 @@ static int send_waiting(struct exec *x) {
             x->last = &x->first;
         free(w);
     }
-    return 0;
+    int r = x->end_waits ? send_end(x) : 0;
+    x->end_waits = x->end_waits && r < 0;
+    return r;
 }
 
 /* Sends the data, or appends a copy to the waiting output and returns -EAGAIN. The data is
  * accepted in both cases. */
-static int send_or_wait(struct exec *x, int channel, const char *data, size_t len) {
+static int on_output(void *ctx, int channel, const char *data, size_t len) {
+    struct exec *x = ctx;
     pthread_mutex_lock(&x->lock);
     int r = send_waiting(x);
     if (r == 0)
-        r = channel ? send_output(x, channel, data, len) : send_end(x);
+        r = send_output(x, channel, data, len);
     if (r == -EAGAIN) {
         struct waiting *w = malloc(sizeof(*w) + len);
         if (w) {
@@ -144,19 +159,15 @@ static int send_or_wait(struct exec *x, int channel, const char *data, size_t le
     return r;
 }
 
-static int on_output(void *ctx, int channel, const char *data, size_t len) {
-    return send_or_wait(ctx, channel, data, len);
-}
-
 static void on_exited(void *ctx, const struct task_exit *exit, const struct err *err) {
     struct exec *x = ctx;
     pthread_mutex_lock(&x->lock);
     x->exit = *exit;
     if (err)
         x->err = *err;
+    x->end_waits = true;
+    (void)send_waiting(x); /* on_room() sends what does not fit now */
     pthread_mutex_unlock(&x->lock);
-    if (send_or_wait(x, 0, NULL, 0) == -ENOMEM)
-        rpc_stream_finish(x->stream, NULL);
 }
 
 static void on_stdin_room(void *ctx) {
