@@ -41,8 +41,8 @@ struct logpump {
 
 /* Sends one request and reads the answer. When the pump dies before it answers, another one is
  * started and asked. @rq: taken over. @ret_pump: the process that answered. */
-static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
-               json_t **ret, pid_t *ret_pump, struct err *err) {
+static int send_request(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
+                        json_t **ret, pid_t *ret_pump, struct err *err) {
     if (!rq)
         return err_oom(err);
     int r;
@@ -58,12 +58,12 @@ static int ask(struct logpump *p, const struct call *call, uint64_t quiet_us, js
                        : r;
 }
 
-/* Like ask(), about a task. Returns the pump's own error when its answer has one, and logs the note
- * of its answer. */
+/* Like send_request(), about a task. Returns the pump's own error when its answer has one, and logs
+ * the note of its answer. */
 static int ask_task(struct logpump *p, const struct call *call, uint64_t quiet_us, json_t *rq,
                     const char *task_id, pid_t *ret_pump, struct err *err) {
     AUTO_JSON json_t *answer = NULL;
-    int r = ask(p, call, quiet_us, rq, &answer, ret_pump, err);
+    int r = send_request(p, call, quiet_us, rq, &answer, ret_pump, err);
     int code = (int)json_integer_value(json_object_get(answer, "errno"));
     const char *text = json_string_value(json_object_get(answer, "error"));
     const char *note = json_string_value(json_object_get(answer, "note"));
@@ -90,8 +90,8 @@ static void close_task(struct logpump *p, const char *task_id) {
 
 /* ---- carrying a task ---- */
 
-static int carry(struct logpump *p, const struct call *call, const struct logpump_task *t,
-                 bool runs, struct err *err) {
+static int carry_task(struct logpump *p, const struct call *call, const struct logpump_task *t,
+                      bool runs, struct err *err) {
     struct call within = call_within(call, SPAWN_TIMEOUT_US);
     json_t *rq = NULL;
     pid_t pump = 0;
@@ -111,7 +111,7 @@ static int carry(struct logpump *p, const struct call *call, const struct logpum
 
 bool logpump_prepare(struct logpump *p, const struct call *call, const struct logpump_task *t) {
     struct err err = {0};
-    int r = carry(p, call, t, false, &err);
+    int r = carry_task(p, call, t, false, &err);
     /* The FIFOs stay held: logmon stops reading a FIFO that has no writer even for a moment. */
     if (r < 0)
         log_debug("logpump", LOG_KV("task_id", t->task_id, "error", err.text), "not prepared");
@@ -135,7 +135,7 @@ void logpump_begin(struct logpump *p, const char *task_id) {
 
 int logpump_follow(struct logpump *p, const struct call *call, const struct logpump_task *t,
                    struct err *err) {
-    int r = carry(p, call, t, true, err);
+    int r = carry_task(p, call, t, true, err);
     if (r < 0)
         logpump_drop(p, t->task_id); /* the pump may have opened the task */
     return r;
@@ -193,16 +193,17 @@ static int on_met(void *ctx, pid_t pump) {
 }
 
 /* A pump that does not know the task has nothing to finish, so it gets the request first. */
-static void tell_another(struct logpump *p, const struct call *call, const char *task_id) {
+static void carry_by_other(struct logpump *p, const struct call *call, const char *task_id) {
     AUTO_FD int fd = logs_process_reach(p->process, call, NULL);
     pid_t pump = fd < 0 ? 0 : logs_socket_pid(fd);
     if (pump && logs_held_is_others(p->held, task_id, pump) && carry_again(p, call, task_id) < 0)
-        log_debug("logpump", LOG_KV("task_id", task_id), "the pump was not told of the task");
+        log_debug("logpump", LOG_KV("task_id", task_id),
+                  "the request could not be sent to the other pump");
 }
 
 /* ---- finishing a task ---- */
 
-static void give_up(struct logpump *p, const char *task_id, unsigned long number) {
+static void give_up_finish(struct logpump *p, const char *task_id, unsigned long number) {
     close_task(p, task_id); /* the output was not taken in time; the FIFOs close all the same */
     logs_held_remove(p->held, task_id, number);
 }
@@ -212,11 +213,11 @@ int logpump_finish(struct logpump *p, const struct call *call, uint64_t quiet_us
     unsigned long number = logs_held_to_end(p->held, task_id);
     if (!number)
         return 0;
-    tell_another(p, call, task_id);
+    carry_by_other(p, call, task_id);
     pid_t pump;
     int r = ask_task(p, call, quiet_us, task_request("finish", task_id), task_id, &pump, err);
     if (r < 0 && r != -ECANCELED)
-        give_up(p, task_id, number);
+        give_up_finish(p, task_id, number);
     else
         logs_held_remove(p->held, task_id, number);
     return r;
@@ -235,7 +236,7 @@ int logpump_finish_begin(struct logpump *p, const struct call *call, const char 
     unsigned long number = logs_held_to_end(p->held, task_id);
     if (!number)
         return 0;
-    tell_another(p, call, task_id);
+    carry_by_other(p, call, task_id);
     struct logpump_finish *f = calloc(1, sizeof(*f));
     AUTO_JSON json_t *rq = task_request("finish", task_id);
     if (f)
@@ -274,7 +275,7 @@ void logpump_finish_end(struct logpump_finish *f, bool delivered) {
     if (delivered)
         logs_held_remove(f->p->held, f->task_id, f->number);
     else
-        give_up(f->p, f->task_id, f->number);
+        give_up_finish(f->p, f->task_id, f->number);
     logpump_finish_free(f);
 }
 
@@ -320,7 +321,7 @@ static void on_report(void *ctx, const char *task_id, const char *text) {
 
 /* ---- creation and release ---- */
 
-static json_t *settings(const struct logpump_options *o) {
+static json_t *settings_json(const struct logpump_options *o) {
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "endpoint", o->endpoint, "cert",
                      o->tls_cert ? o->tls_cert : "", "key", o->tls_key ? o->tls_key : "", "ca",
                      o->tls_ca ? o->tls_ca : "", "allocs", o->allocs_dir ? o->allocs_dir : "",
@@ -338,7 +339,7 @@ int logpump_new(const struct logpump_options *o, struct logpump **ret, struct er
     if (r == 0)
         r = logs_held_new(&p->held);
     if (r == 0)
-        r = logs_process_new(o->program, o->run_dir, settings(o), o->affinity, o->loop,
+        r = logs_process_new(o->program, o->run_dir, settings_json(o), o->affinity, o->loop,
                              &p->process);
     const struct logs_watch_options watch = {.process = p->process,
                                              .loop = o->loop,

@@ -109,7 +109,7 @@ int logs_process_log_fd(const struct logs_process *p) {
 /* ---- end of a pump ---- */
 
 /* Logs the end of the pump @c and sets the time of the next start. The caller holds @lock. */
-static void ended(struct logs_process *p, const struct child *c, int status) {
+static void note_end(struct logs_process *p, const struct child *c, int status) {
     bool killed =
         WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
     bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -140,14 +140,14 @@ static void ended(struct logs_process *p, const struct child *c, int status) {
 
 /* Reaps the pumps that have ended. Returns true when another one still lives. The caller
  * holds @lock. */
-static bool reap(struct logs_process *p) {
+static bool reap_pumps(struct logs_process *p) {
     bool any = false;
     for (size_t i = 0; i < ARRAY_LEN(p->children); i++) {
         struct child *c = &p->children[i];
         int status;
         pid_t r = c->pid > 0 ? waitpid(c->pid, &status, WNOHANG) : 0;
         if (r == c->pid && r > 0)
-            ended(p, c, status);
+            note_end(p, c, status);
         if (r != 0)
             c->pid = 0;
         any = any || c->pid > 0;
@@ -157,7 +157,7 @@ static bool reap(struct logs_process *p) {
 
 void logs_process_reap(struct logs_process *p) {
     pthread_mutex_lock(&p->lock);
-    reap(p);
+    reap_pumps(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -250,7 +250,7 @@ static int spawn_process(const struct logs_process *p, int ready_fd, pid_t *ret_
 
 /* Starts a pump and waits until it listens. The wait also ends when the new pump has found another
  * one that listens, or has died. */
-static int spawn(struct logs_process *p, const struct call *call) {
+static int spawn_pump(struct logs_process *p, const struct call *call) {
     int ends[2];
     int r = pump_dir_make(p->run_dir); /* programs that clean up /run may have removed it */
     if (r < 0)
@@ -291,7 +291,7 @@ static bool is_ours(const struct logs_process *p, int fd, const struct call *cal
 /* True when the pause after the last failed start is over. */
 static bool may_start(struct logs_process *p) {
     pthread_mutex_lock(&p->lock);
-    reap(p);
+    reap_pumps(p);
     bool may = clock_now_us() >= p->not_before_us;
     pthread_mutex_unlock(&p->lock);
     return may;
@@ -307,7 +307,7 @@ static int find_or_start(struct logs_process *p, const struct call *call) {
     fd_close(fd);
     if (!ours && !may_start(p))
         return -EAGAIN;
-    int r = ours ? 0 : spawn(p, call);
+    int r = ours ? 0 : spawn_pump(p, call);
     fd = r < 0 ? r : logs_socket_connect(p->run_dir, LOGS_CONNECT_US);
     if (fd < 0 || atomic_load(&p->met))
         return fd;

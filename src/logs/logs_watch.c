@@ -36,7 +36,7 @@ struct logs_watch {
 static void again_posted(void *arg);
 
 /* Gives up this watch; the next attempt comes after AGAIN_US. Any thread. */
-static void lost(struct logs_watch *w) {
+static void give_up_watch(struct logs_watch *w) {
     pthread_mutex_lock(&w->lock);
     w->watched = false;
     pthread_mutex_unlock(&w->lock);
@@ -140,7 +140,7 @@ static void start_work(void *arg) {
     pid_t pid = fd < 0 ? 0 : logs_socket_pid(fd);
     if (fd < 0 || !rq || logs_socket_send(fd, rq, logs_process_log_fd(w->o.process)) < 0 ||
         w->o.met(w->o.ctx, pid) < 0 || hand_over(w, fd) < 0) {
-        lost(w);
+        give_up_watch(w);
         return;
     }
     fd = -EBADF;
@@ -152,7 +152,7 @@ void logs_watch_start(struct logs_watch *w) {
     w->watched = true;
     pthread_mutex_unlock(&w->lock);
     if (start && pool_run(w->o.pool, start_work, w) < 0)
-        lost(w);
+        give_up_watch(w);
 }
 
 /* ---- creation and release ---- */

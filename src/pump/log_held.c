@@ -17,7 +17,7 @@ void log_held_done(struct log_held *h) {
     *h = (struct log_held){0};
 }
 
-static int grow(struct log_held *h) {
+static int grow_files(struct log_held *h) {
     size_t cap = h->cap ? h->cap * 2 : 2;
     struct log_held_file *files = realloc(h->files, cap * sizeof(*files));
     if (!files)
@@ -28,7 +28,7 @@ static int grow(struct log_held *h) {
 }
 
 /* Reads the identity and the size of @f. */
-static int fill(struct log_held_file *f) {
+static int fill_stat(struct log_held_file *f) {
     struct statx st;
     if (statx(f->fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME | STATX_SIZE, &st) < 0)
         return -errno;
@@ -42,10 +42,10 @@ static int fill(struct log_held_file *f) {
 
 int log_held_add(struct log_held *h, const struct log_found *found) {
     AUTO_FD int fd = found->fd;
-    int r = h->n == h->cap ? grow(h) : 0;
+    int r = h->n == h->cap ? grow_files(h) : 0;
     struct log_held_file f = {.fd = fd, .number = h->numbers, .gap = found->gap};
     if (r == 0)
-        r = fill(&f);
+        r = fill_stat(&f);
     if (r < 0)
         return r;
     struct stat st;
@@ -71,7 +71,7 @@ const struct log_held_file *log_held_find(const struct log_held *h, const struct
     return NULL;
 }
 
-static uint64_t rotated(const struct log_held *h) {
+static uint64_t rotated_bytes(const struct log_held *h) {
     uint64_t sum = 0;
     for (size_t i = 0; i + 1 < h->n; i++)
         sum += h->files[i].size;
@@ -79,13 +79,13 @@ static uint64_t rotated(const struct log_held *h) {
 }
 
 uint64_t log_held_rotated(const struct log_held *h, uint64_t offset) {
-    uint64_t sum = rotated(h);
+    uint64_t sum = rotated_bytes(h);
     return sum > offset ? sum - offset : 0;
 }
 
 uint64_t log_held_bytes(const struct log_held *h, uint64_t offset) {
     struct stat st;
-    uint64_t sum = rotated(h);
+    uint64_t sum = rotated_bytes(h);
     if (h->n > 0 && fstat(h->files[h->n - 1].fd, &st) == 0)
         sum += (uint64_t)st.st_size;
     return sum > offset ? sum - offset : 0;

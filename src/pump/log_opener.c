@@ -154,7 +154,7 @@ static void pass_on(struct log_watch *w, struct chain *c) {
 /* Finds the new files of @w: from the newest to the newest known one. After that the newest file
  * must still have the plain name. Otherwise a rotation happened during the search, the order is not
  * certain, and the search is repeated. */
-static void look(struct log_watch *w) {
+static void find_new_files(struct log_watch *w) {
     struct chain c;
     w->behind = false;
     if (w->newest_fd >= 0 && is_current(w, w->newest_fd))
@@ -182,7 +182,7 @@ static void look(struct log_watch *w) {
 /* Calls the reader also when a file could not be opened now: a quiet reader has to check
  * again later. */
 static void look_and_call(struct log_watch *w) {
-    look(w);
+    find_new_files(w);
     w->called = w->called || w->behind;
 }
 
@@ -239,7 +239,7 @@ static void be_quick(void) {
         log_debug("pump", LOG_KV("errno", strerror(errno)), "nor is it preferred");
 }
 
-static void *run(void *arg) {
+static void *opener_thread(void *arg) {
     struct log_opener *o = arg;
     struct pollfd p[] = {{.fd = o->inotify_fd, .events = POLLIN},
                          {.fd = o->stop_fd, .events = POLLIN}};
@@ -282,7 +282,7 @@ static int start_thread(struct log_opener *o) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = -pthread_create(&o->thread, NULL, run, o);
+    int r = -pthread_create(&o->thread, NULL, opener_thread, o);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     o->started = r == 0;
     return r;
@@ -356,7 +356,7 @@ int log_opener_watch_new(struct log_opener *o, int dir_fd, const char *name, loo
                 : watch_fd(o, w->dir_fd, IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR);
     if (r >= 0) {
         w->dir_wd = r;
-        look(w);
+        find_new_files(w);
         w->next = o->watches;
         o->watches = w;
         /* Called from the loop, like every later call. */
@@ -396,7 +396,7 @@ struct log_watch *log_opener_watch_del(struct log_watch *w) {
 
 size_t log_opener_watch_take(struct log_watch *w, struct log_found *ret, size_t max) {
     pthread_mutex_lock(&w->opener->lock);
-    look(w); /* finds the files that the thread could not open or keep */
+    find_new_files(w); /* finds the files that the thread could not open or keep */
     size_t n = w->n_found < max ? w->n_found : max;
     memcpy(ret, w->found, n * sizeof(*ret));
     w->n_found -= n;

@@ -1,8 +1,9 @@
 /* Scanner for one record of Docker's json-file log. pump_file.c calls it for each line, as fast as
  * dockerd writes.
  *
- * scan() accepts only the order of keys and the escapes that dockerd writes, and it copies eight
- * bytes at a time. When scan() refuses a line, jansson decides whether it is a record. */
+ * scan_line() accepts only the order of keys and the escapes that dockerd writes, and it copies
+ * eight bytes at a time. When scan_line() refuses a line, jansson decides whether it is a record.
+ */
 #include "log_record.h"
 
 #include <jansson.h>
@@ -17,7 +18,7 @@ struct cursor {
     const char *at, *end;
 };
 
-static bool take(struct cursor *c, const char *text) {
+static bool take_text(struct cursor *c, const char *text) {
     size_t n = strlen(text);
     if ((size_t)(c->end - c->at) < n || memcmp(c->at, text, n) != 0)
         return false;
@@ -146,14 +147,14 @@ static bool take_string(struct cursor *c, char *out, size_t *ret_len) {
  * checked and not kept: @scratch is overwritten. */
 static bool take_attrs(struct cursor *c, char *scratch) {
     size_t len;
-    if (take(c, "}"))
+    if (take_text(c, "}"))
         return true;
     do {
-        if (!take(c, "\"") || !take_string(c, scratch, &len) || !take(c, ":\"") ||
+        if (!take_text(c, "\"") || !take_string(c, scratch, &len) || !take_text(c, ":\"") ||
             !take_string(c, scratch, &len))
             return false;
-    } while (take(c, ","));
-    return take(c, "}");
+    } while (take_text(c, ","));
+    return take_text(c, "}");
 }
 
 static bool keep_time(const char *time, size_t len, struct log_record *r) {
@@ -164,18 +165,20 @@ static bool keep_time(const char *time, size_t len, struct log_record *r) {
     return strspn(r->time, "0123456789-:.+TZ") == len;
 }
 
-static bool scan(const char *line, size_t len, char *text, struct log_record *r) {
+static bool scan_line(const char *line, size_t len, char *text, struct log_record *r) {
     struct cursor c = {line, line + len};
-    if (!take(&c, START) || !take_string(&c, text, &r->text_len) || !take(&c, ",\"stream\":\"std"))
+    if (!take_text(&c, START) || !take_string(&c, text, &r->text_len) ||
+        !take_text(&c, ",\"stream\":\"std"))
         return false;
-    r->stream = take(&c, "err\",\"");
-    if (!r->stream && !take(&c, "out\",\""))
+    r->stream = take_text(&c, "err\",\"");
+    if (!r->stream && !take_text(&c, "out\",\""))
         return false;
     /* The decoded attributes are shorter than their text in @line, so they fit after
      * the message. */
-    if (take(&c, "attrs\":{") && (!take_attrs(&c, text + r->text_len) || !take(&c, ",\"")))
+    if (take_text(&c, "attrs\":{") &&
+        (!take_attrs(&c, text + r->text_len) || !take_text(&c, ",\"")))
         return false;
-    if (!take(&c, "time\":\""))
+    if (!take_text(&c, "time\":\""))
         return false;
     const char *quote = memchr(c.at, '"', (size_t)(c.end - c.at));
     return quote && c.end - quote == 2 && quote[1] == '}' &&
@@ -183,7 +186,7 @@ static bool scan(const char *line, size_t len, char *text, struct log_record *r)
 }
 
 /* Parses the record with jansson. A record without "log" has an empty message. */
-static bool decode(const char *line, size_t len, char *text, struct log_record *r) {
+static bool decode_json(const char *line, size_t len, char *text, struct log_record *r) {
     json_t *root = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
     const json_t *log = json_object_get(root, "log"), *time = json_object_get(root, "time");
     const char *stream = json_string_value(json_object_get(root, "stream"));
@@ -201,7 +204,7 @@ static bool decode(const char *line, size_t len, char *text, struct log_record *
 }
 
 int log_record_parse(const char *line, size_t len, char *text, struct log_record *ret) {
-    return scan(line, len, text, ret) || decode(line, len, text, ret) ? 0 : -EPROTO;
+    return scan_line(line, len, text, ret) || decode_json(line, len, text, ret) ? 0 : -EPROTO;
 }
 
 size_t log_record_resync(const char *line, size_t len) {

@@ -74,7 +74,7 @@ static void look_for_last(struct log_replay *r, const struct log_piece *p) {
 
 /* Returns how many bytes of the piece were delivered. Clears `replays` at the first byte that
  * was not. */
-static size_t delivered(struct log_replay *r, const struct log_piece *p) {
+static size_t delivered_bytes(struct log_replay *r, const struct log_piece *p) {
     const struct log_position *at = &r->at;
     if (r->front_lost)
         return p->len;
@@ -103,7 +103,7 @@ size_t log_replay_take(struct log_replay *r, const struct log_piece *p) {
     r->print = print_more(r->print, p, p->len);
     check_front(r, p);
     look_for_last(r, p);
-    return r->replays ? delivered(r, p) : 0;
+    return r->replays ? delivered_bytes(r, p) : 0;
 }
 
 struct log_position log_replay_after(const struct log_replay *r, const struct log_piece *p) {

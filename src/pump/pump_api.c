@@ -62,7 +62,7 @@ struct pump_api {
 
 static void open_stream(struct pump_api *t);
 static void open_log(struct pump_api *t, const uint32_t *missing, bool probing);
-static void run(struct pump_api *t);
+static void api_turn(struct pump_api *t);
 
 bool pump_api_is_open(const struct pump_api *t) {
     return t->open;
@@ -75,7 +75,7 @@ size_t pump_api_waiting(const struct pump_api *t) {
 /* ---- the FIFOs ---- */
 
 void pump_api_continue(struct pump_api *t) {
-    run(t);
+    api_turn(t);
 }
 
 static int64_t top_ns(const struct pump_api *t, int s) {
@@ -99,7 +99,7 @@ static void note_resume(struct pump_api *t) {
 }
 
 /* Writes as much as the FIFO takes. Returns false when the FIFO is full and something is left. */
-static bool flush(struct pump_api *t, int s) {
+static bool flush_fifo(struct pump_api *t, int s) {
     struct out *o = &t->out[s];
     bool all = pump_out_flush(o->fifo);
     if (!all && t->record->stream[s].top_sec == 0 &&
@@ -148,7 +148,7 @@ static int add_piece(struct pump_api *t, const struct log_piece *p) {
 
 /* Returns the room up to the end of the current block, the smaller one of both streams, because the
  * stream of the next piece is not known yet. */
-static size_t room(const struct pump_api *t) {
+static size_t room_in_block(const struct pump_api *t) {
     size_t out = pump_out_room(t->out[0].fifo), err = pump_out_room(t->out[1].fifo);
     return out < err ? out : err;
 }
@@ -156,7 +156,7 @@ static size_t room(const struct pump_api *t) {
 /* Makes room by a flush when a chunk is full. Returns true when there is room in both. */
 static bool make_room(struct pump_api *t) {
     for (int s = 0; s < 2; s++)
-        if (pump_out_room(t->out[s].fifo) == 0 && !flush(t, s) &&
+        if (pump_out_room(t->out[s].fifo) == 0 && !flush_fifo(t, s) &&
             pump_out_room(t->out[s].fifo) == 0)
             return false;
     return true;
@@ -164,7 +164,7 @@ static bool make_room(struct pump_api *t) {
 
 /* Gathers @data, and delivers what is full. Returns 0 when all is taken; -EAGAIN when a FIFO is
  * full; -EPROTO; another -errno. *@ret_taken: number of bytes that were processed. */
-static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_taken) {
+static int gather_data(struct pump_api *t, const char *data, size_t len, size_t *ret_taken) {
     size_t taken = 0;
     int r = 0;
     while (taken < len && r == 0) {
@@ -173,7 +173,8 @@ static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_
             break;
         }
         struct log_piece piece;
-        ssize_t n = log_parser_feed(&t->parser, data + taken, len - taken, room(t), &piece);
+        ssize_t n =
+            log_parser_feed(&t->parser, data + taken, len - taken, room_in_block(t), &piece);
         r = n < 0 ? (int)n : piece.channel ? add_piece(t, &piece) : 0;
         if (r == 0)
             taken += (size_t)n;
@@ -183,10 +184,10 @@ static int gather(struct pump_api *t, const char *data, size_t len, size_t *ret_
 }
 
 /* Delivers what was gathered. Returns true when nothing is left. */
-static bool deliver(struct pump_api *t) {
+static bool deliver_gathered(struct pump_api *t) {
     bool all = true;
     for (int s = 0; s < 2; s++)
-        all = flush(t, s) && all;
+        all = flush_fifo(t, s) && all;
     note_resume(t);
     return all;
 }
@@ -194,27 +195,27 @@ static bool deliver(struct pump_api *t) {
 /* Delivers the inbox, which waited for a slow reader. Releases its memory when it is empty. */
 static int deliver_inbox(struct pump_api *t) {
     size_t taken;
-    int r = gather(t, t->inbox.data, t->inbox.len, &taken);
+    int r = gather_data(t, t->inbox.data, t->inbox.len, &taken);
     buf_consume(&t->inbox, taken);
     if (t->inbox.len == 0)
         buf_done(&t->inbox);
-    return !deliver(t) && r == 0 ? -EAGAIN : r;
+    return !deliver_gathered(t) && r == 0 ? -EAGAIN : r;
 }
 
 /* ---- the stream ---- */
 
-static void tell_opened(struct pump_api *t, int r) {
+static void report_opened(struct pump_api *t, int r) {
     if (!t->opened_told) {
         t->opened_told = true;
         t->ops.opened(t->ctx, r);
     }
 }
 
-static void end(struct pump_api *t) {
+static void end_stream(struct pump_api *t) {
     if (t->ended)
         return;
     t->ended = true;
-    tell_opened(t, 0);
+    report_opened(t, 0);
     t->ops.drained(t->ctx); /* may free t */
 }
 
@@ -246,16 +247,16 @@ static void after_eof(struct pump_api *t) {
     bool probed = t->probing && r == 0;
     t->probing = false;
     if (status == 404 || status == 409 || r == -ENOENT) {
-        end(t); /* the container was removed: no more output can come */
+        end_stream(t); /* the container was removed: no more output can come */
     } else if (r == -ESTALE) {
         open_log(t, NULL, true);
     } else if (probed) {
         go_on_after_probe(t);
     } else if (r == -ENOSYS) {
-        tell_opened(t, r);
-        end(t);
+        report_opened(t, r);
+        end_stream(t);
     } else if (t->finishing && t->last_pass && (r == 0 || r == -EPROTO)) {
-        end(t); /* also when damaged (-EPROTO): all that can be read was read */
+        end_stream(t); /* also when damaged (-EPROTO): all that can be read was read */
     } else if (t->finishing && r == 0) {
         open_stream(t); /* immediately and without follow: the last pass */
     } else {
@@ -272,11 +273,11 @@ static void stream_ended(struct pump_api *t, int r, int status) {
     if (t->inbox.len == 0 && t->out[0].fifo->len == 0 && t->out[1].fifo->len == 0)
         after_eof(t);
     else
-        run(t);
+        api_turn(t);
 }
 
 /* Delivers as much as the FIFOs take, then goes on with the stream. */
-static void run(struct pump_api *t) {
+static void api_turn(struct pump_api *t) {
     int r = deliver_inbox(t);
     if (r == -EPROTO)
         log_warn("logpump", LOG_KV("container_id", t->record->container_id),
@@ -304,7 +305,7 @@ static int on_data(void *ctx, const char *data, size_t len) {
     if (t->inbox.len > 0)
         return buf_append(&t->inbox, data, len);
     size_t taken; /* gathered from Docker's buffer, without a copy to the inbox */
-    int r = gather(t, data, len, &taken);
+    int r = gather_data(t, data, len, &taken);
     return r == -EAGAIN ? buf_append(&t->inbox, data + taken, len - taken) : r;
 }
 
@@ -314,7 +315,7 @@ static int on_data(void *ctx, const char *data, size_t len) {
 static void on_pause(void *ctx) {
     struct pump_api *t = ctx;
     t->heard_us = clock_now_us();
-    run(t);
+    api_turn(t);
 }
 
 static bool is_unreadable(const struct err *err) {
@@ -325,7 +326,7 @@ static void on_open(void *ctx, int status) {
     struct pump_api *t = ctx;
     (void)status;
     t->open = true;
-    tell_opened(t, 0);
+    report_opened(t, 0);
 }
 
 static void on_done(void *ctx, int r, int status, const struct err *err) {
@@ -403,7 +404,7 @@ static void on_retry(void *arg) {
     if (t->out[0].fifo->blocked || t->out[1].fifo->blocked || t->eof) {
         if (t->finishing)
             wait_quiet(t);
-        run(t); /* the reader of the FIFO is slow, not Docker */
+        api_turn(t); /* the reader of the FIFO is slow, not Docker */
         return;
     }
     if (t->get && t->last_pass) { /* it ends by itself; a new request would start from the front */

@@ -97,7 +97,7 @@ static void conn_answer(struct conn *c, json_t *doc) {
         conn_free(c);
 }
 
-static void answer(struct conn *c, int r, const char *text) {
+static void send_answer(struct conn *c, int r, const char *text) {
     conn_answer(c, r < 0  ? json_pack("{s:i,s:s}", "errno", -r, "error", text)
                    : text ? json_pack("{s:b,s:s}", "ok", true, "note", text)
                           : json_pack("{s:b}", "ok", true));
@@ -108,7 +108,7 @@ static struct conn *conn_of(struct pump_waiter *w) {
 }
 
 static void on_answer(struct pump_waiter *w, int r, const char *text) {
-    answer(conn_of(w), r, text);
+    send_answer(conn_of(w), r, text);
 }
 
 static void on_moves(struct pump_waiter *w) {
@@ -159,41 +159,41 @@ void pump_conns_report(struct pump_conns *s, const char *task_id, const char *te
 
 /* ---- requests ---- */
 
-static json_t *status(const struct pump_conns *s) {
+static json_t *status_json(const struct pump_conns *s) {
     json_t *doc = json_copy((json_t *)s->o.hello);
     json_object_set_new(doc, "tasks", pump_entries_status(s->o.entries));
     return doc;
 }
 
-static void serve(struct conn *c) {
+static void serve_request(struct conn *c) {
     struct pump_entries *entries = c->all->o.entries;
     AUTO_JSON json_t *rq = json_loadb(c->line, c->len, 0, NULL);
     const char *op = json_string_value(json_object_get(rq, "op"));
     const char *task = json_string_value(json_object_get(rq, "task"));
     c->asked = true;
     if (!op) {
-        answer(c, -EINVAL, "no request");
+        send_answer(c, -EINVAL, "no request");
     } else if (strcmp(op, "hello") == 0) {
         conn_answer(c, json_incref((json_t *)c->all->o.hello));
     } else if (strcmp(op, "status") == 0) {
-        conn_answer(c, status(c->all));
+        conn_answer(c, status_json(c->all));
     } else if (strcmp(op, "watch") == 0) {
         do_watch(c);
     } else if (!task) {
-        answer(c, -EINVAL, "unknown op, or no task");
+        send_answer(c, -EINVAL, "unknown op, or no task");
     } else if (strcmp(op, "carry") == 0) {
         pump_entries_carry(entries, rq, &c->waiter);
     } else if (strcmp(op, "finish") == 0) {
         pump_entries_finish(entries, task, &c->waiter);
     } else if (strcmp(op, "close") == 0) {
         pump_entries_close(entries, task);
-        answer(c, 0, NULL);
+        send_answer(c, 0, NULL);
     } else {
-        answer(c, -EINVAL, "unknown op");
+        send_answer(c, -EINVAL, "unknown op");
     }
 }
 
-static ssize_t receive(struct conn *c) {
+static ssize_t receive_request(struct conn *c) {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -218,7 +218,7 @@ static void on_conn(void *arg, uint32_t events) {
         conn_flush(c);
         return;
     }
-    ssize_t n = receive(c);
+    ssize_t n = receive_request(c);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0 || c->asked) {
@@ -227,9 +227,9 @@ static void on_conn(void *arg, uint32_t events) {
     }
     c->len += (size_t)n;
     if (memchr(c->line, '\n', c->len))
-        serve(c);
+        serve_request(c);
     else if (c->len == sizeof(c->line))
-        answer(c, -EMSGSIZE, "request too long");
+        send_answer(c, -EMSGSIZE, "request too long");
 }
 
 /* ---- listening ---- */

@@ -146,7 +146,7 @@ static bool is_forlorn(int records_fd, const char *name) {
 
 /* Removes the position files of @path whose allocation is gone. Does nothing when a pump serves
  * the folder. */
-static void sweep(const char *path) {
+static void sweep_folder(const char *path) {
     struct pump_dir dir;
     int r = pump_dir_open(path, &dir);
     int fd = r == 0 ? openat(dir.fd, PUMP_RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
@@ -184,7 +184,7 @@ void pump_dir_each_sibling(const char *own, void (*visit)(void *ctx, const char 
 
 static void sweep_one(void *ctx, const char *path) {
     (void)ctx;
-    sweep(path);
+    sweep_folder(path);
 }
 
 void pump_dir_sweep(const char *own) {

@@ -41,7 +41,7 @@ struct pump_entries {
     struct pump_entry *first;
 };
 
-static struct pump_entry *find(struct pump_entries *s, const char *task_id) {
+static struct pump_entry *find_entry(struct pump_entries *s, const char *task_id) {
     for (struct pump_entry *e = s->first; e; e = e->next)
         if (!e->drained && strcmp(pump_task_record(e->task)->task_id, task_id) == 0)
             return e;
@@ -120,7 +120,7 @@ static void put_away(const struct pump_entries *s, const char *container_id) {
 
 /* Removes and frees the entry. @ended: keeps its position file until DestroyTask; otherwise removes
  * the file. The FIFOs are closed before the waiters are answered. */
-static void forget(struct pump_entry *e, bool ended) {
+static void forget_entry(struct pump_entry *e, bool ended) {
     struct pump_entries *s = e->all;
     struct pump_entry **at = &s->first;
     while (*at && *at != e)
@@ -155,7 +155,7 @@ static void on_opened(void *ctx, struct pump_task *t, int r) {
 }
 
 static void forget_posted(void *ctx) {
-    forget(ctx, true);
+    forget_entry(ctx, true);
 }
 
 /* The entry is not freed inside its own callback. */
@@ -173,7 +173,7 @@ static const struct pump_task_ops task_ops = {
 /* ---- start of an entry ---- */
 
 /* Adds an entry for @record. Takes ownership of @record, also on failure. */
-static int add(struct pump_entries *s, struct pump_record *record, struct pump_entry **ret) {
+static int add_entry(struct pump_entries *s, struct pump_record *record, struct pump_entry **ret) {
     struct pump_entry *e = calloc(1, sizeof(*e));
     if (!e) {
         pump_record_close(record);
@@ -252,14 +252,14 @@ static int take_record(struct pump_entries *s, const char *id, const json_t *rq,
     return r;
 }
 
-static int prepare(struct pump_entries *s, const char *id, const json_t *rq,
-                   struct pump_entry **ret) {
+static int prepare_record(struct pump_entries *s, const char *id, const json_t *rq,
+                          struct pump_entry **ret) {
     struct pump_record *rec;
     bool fresh = false;
     const char *note = NULL;
     int r = take_record(s, id, rq, &rec, &fresh, &note);
     if (r == 0)
-        r = add(s, rec, ret);
+        r = add_entry(s, rec, ret);
     if (r == 0) {
         (*ret)->note = note;
         (*ret)->past_unknown = fresh && json_is_true(json_object_get(rq, "recovered")) &&
@@ -279,12 +279,12 @@ void pump_entries_carry(struct pump_entries *s, const json_t *rq, struct pump_wa
         w->answer(w, -EINVAL, "task or container is not valid");
         return;
     }
-    struct pump_entry *e = find(s, task);
+    struct pump_entry *e = find_entry(s, task);
     if (e && strcmp(pump_task_record(e->task)->container_id, id) != 0) {
-        forget(e, false); /* the entry is of an earlier container that was replaced */
+        forget_entry(e, false); /* the entry is of an earlier container that was replaced */
         e = NULL;
     }
-    int r = e ? pump_task_reopen(e->task) : prepare(s, id, rq, &e);
+    int r = e ? pump_task_reopen(e->task) : prepare_record(s, id, rq, &e);
     if (r == 0 && runs)
         pump_task_begin(e->task);
     if (r < 0)
@@ -299,7 +299,7 @@ void pump_entries_carry(struct pump_entries *s, const json_t *rq, struct pump_wa
 }
 
 void pump_entries_finish(struct pump_entries *s, const char *task_id, struct pump_waiter *w) {
-    struct pump_entry *e = find(s, task_id);
+    struct pump_entry *e = find_entry(s, task_id);
     if (!e) {
         w->answer(w, 0, NULL);
         return;
@@ -310,9 +310,9 @@ void pump_entries_finish(struct pump_entries *s, const char *task_id, struct pum
 }
 
 void pump_entries_close(struct pump_entries *s, const char *task_id) {
-    struct pump_entry *e = find(s, task_id);
+    struct pump_entry *e = find_entry(s, task_id);
     if (e)
-        forget(e, true);
+        forget_entry(e, true);
 }
 
 /* ---- all entries ---- */
@@ -338,7 +338,7 @@ static bool is_lost(int r) {
 
 /* Continues the task of the position file @name. Returns 0; -ENODATA when the file is empty;
  * -EPROTO; another -errno. */
-static int resume(struct pump_entries *s, const char *name) {
+static int resume_entry(struct pump_entries *s, const char *name) {
     struct pump_record *rec;
     struct pump_entry *e;
     bool fresh;
@@ -348,7 +348,7 @@ static int resume(struct pump_entries *s, const char *name) {
         return -ENODATA;
     }
     if (r == 0)
-        r = add(s, rec, &e);
+        r = add_entry(s, rec, &e);
     if (r == 0)
         pump_task_begin(e->task);
     return r;
@@ -362,7 +362,7 @@ int pump_entries_resume(struct pump_entries *s) {
         return -errno;
     }
     for (const struct dirent *e; (e = readdir(d));) {
-        int r = is_id(e->d_name) ? resume(s, e->d_name) : -EPROTO;
+        int r = is_id(e->d_name) ? resume_entry(s, e->d_name) : -EPROTO;
         if (r == 0 || r == -EPROTO)
             continue;
         bool lost = is_lost(r);
@@ -404,7 +404,7 @@ void pump_entries_yield(struct pump_entries *s) {
             continue;
         log_info("logpump", LOG_KV("task_id", rec->task_id),
                  "the built-in driver has taken over the task's logs");
-        forget(e, false);
+        forget_entry(e, false);
     }
     pump_rivals_done(&rivals);
 }

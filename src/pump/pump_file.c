@@ -93,7 +93,7 @@ void pump_files_done(struct pump_files *p) {
 
 /* ---- reports of lost lines ---- */
 
-static void report(struct pump_file *f, const char *text) {
+static void report_loss(struct pump_file *f, const char *text) {
     f->ops.report(f->ctx, text);
 }
 
@@ -106,7 +106,7 @@ static void note_gap(struct pump_file *f, const char *why) {
         return;
     f->gap_told_us = now;
     snprintf(text, sizeof(text), "some log lines may be missing: %s", why);
-    report(f, text);
+    report_loss(f, text);
 }
 
 /* Notes that a log file cannot be used, with the error @r. */
@@ -125,7 +125,7 @@ static void note_damage(struct pump_file *f) {
         return; /* the same piece of damage, read in several steps */
     f->in_damage = true;
     if (f->sum.damaged++ == 0)
-        report(f, "a damaged record in Docker's log file was skipped");
+        report_loss(f, "a damaged record in Docker's log file was skipped");
 }
 
 /* Notes a gap when the oldest record that is left is newer than everything that was delivered. */
@@ -151,7 +151,7 @@ static void report_dropped(struct pump_file *f) {
              "long that log_backlog (%llu MiB) was exceeded",
              (unsigned long long)(more >> 10),
              (unsigned long long)(f->shared->backlog_bytes >> 20));
-    report(f, text);
+    report_loss(f, text);
 }
 
 /* ---- log files ---- */
@@ -293,7 +293,7 @@ static bool next_file(struct pump_file *f) {
 }
 
 /* The file was truncated in place: starts again at its front. */
-static void truncated(struct pump_file *f) {
+static void restart_truncated(struct pump_file *f) {
     start_of(f, &f->held.files[0]);
     f->replay[0].by = f->replay[1].by = REPLAY_NO;
     f->skipping = false;
@@ -325,7 +325,7 @@ static size_t replayed_by_place(struct replay *y, uint64_t number, uint64_t offs
     return !same ? 0 : y->done < len ? y->done : len;
 }
 
-static size_t replayed(struct pump_file *f, const struct log_record *r, uint64_t offset) {
+static size_t replayed_bytes(struct pump_file *f, const struct log_record *r, uint64_t offset) {
     struct replay *y = &f->replay[r->stream];
     int64_t time_ns;
     switch (y->by) {
@@ -340,7 +340,7 @@ static size_t replayed(struct pump_file *f, const struct log_record *r, uint64_t
     }
 }
 
-static size_t room(struct pump_out *o) {
+static size_t room_in_block(struct pump_out *o) {
     return PUMP_OUT_MAX - o->len;
 }
 
@@ -349,9 +349,9 @@ static size_t room(struct pump_out *o) {
 static bool add_record(struct pump_file *f, const struct log_record *r, const struct log_place *at,
                        const struct log_place *next) {
     struct pump_out *o = f->out[r->stream];
-    if (room(o) < r->text_len && !pump_out_flush(o) && room(o) < r->text_len)
+    if (room_in_block(o) < r->text_len && !pump_out_flush(o) && room_in_block(o) < r->text_len)
         return false;
-    size_t done = replayed(f, r, at->offset);
+    size_t done = replayed_bytes(f, r, at->offset);
     f->skipping = f->skipping && done == r->text_len;
     check_oldest(f, r);
     while (done < r->text_len) {
@@ -376,7 +376,7 @@ static void move_to(struct log_place *at, const char *buf, const char *from, con
 
 /* Gathers the records in @data. The mark is computed from the bytes before a record, and those
  * before the first record begin at @buf. Moves f->at past everything that is processed. */
-static void gather(struct pump_file *f, const char *buf, const char *data, size_t len) {
+static void gather_records(struct pump_file *f, const char *buf, const char *data, size_t len) {
     const char *p = data, *end = data + len, *newline;
     while ((newline = memchr(p, '\n', (size_t)(end - p)))) {
         struct log_record r;
@@ -432,12 +432,12 @@ static bool read_some(struct pump_file *f, size_t max) {
     bool shrunk =
         n == 0 && fstat(f->held.files[0].fd, &st) == 0 && (uint64_t)st.st_size < f->at.offset;
     if (shrunk || (size_t)n < lead || (lead && log_held_mark(data) != f->at.mark)) {
-        truncated(f);
+        restart_truncated(f);
         return true;
     }
     size_t len = (size_t)n - lead;
     uint64_t before = f->read_bytes;
-    gather(f, buf, data, len);
+    gather_records(f, buf, data, len);
     if (f->stuck)
         return false;
     if (f->read_bytes > before)
@@ -490,7 +490,7 @@ static void note_time(struct pump_file *f) {
     f->time[0] = '\0';
 }
 
-static void deliver(struct pump_file *f) {
+static void deliver_records(struct pump_file *f) {
     pump_out_flush(f->out[0]);
     pump_out_flush(f->out[1]);
     note_place(f);
@@ -500,7 +500,7 @@ static void deliver(struct pump_file *f) {
 /* ---- when to read ---- */
 
 /* Calls `drained`, once. May free @f. */
-static void end(struct pump_file *f) {
+static void end_reading(struct pump_file *f) {
     if (f->ended)
         return;
     f->ended = true;
@@ -522,7 +522,7 @@ static bool is_unlinked(int fd) {
 }
 
 /* Returns true when inotify will announce the next write. */
-static bool arm(struct pump_file *f) {
+static bool arm_watch(struct pump_file *f) {
     int fd = f->held.n > 0 ? f->held.files[f->held.n - 1].fd : -EBADF;
     if (log_opener_watch_is_behind(f->watch))
         return false;
@@ -536,24 +536,24 @@ static bool read_on(struct pump_file *f, uint64_t *ret_got) {
     bool more = true;
     while (more && f->read_bytes - before < TURN_BYTES) {
         more = read_some(f, READ_FIRST);
-        deliver(f);
+        deliver_records(f);
     }
     *ret_got += f->read_bytes - before;
     return !more;
 }
 
 /* Called at the end of the log: ends, or sets the time of the next read. */
-static void rest(struct pump_file *f, uint64_t got) {
+static void rest_at_end(struct pump_file *f, uint64_t got) {
     bool armed = false;
     bool last = (f->finishing && !log_opener_watch_is_behind(f->watch)) ||
                 log_opener_watch_is_gone(f->watch);
     if (last && f->out[0]->len == 0 && f->out[1]->len == 0) {
-        end(f);
+        end_reading(f);
         return;
     }
     adapt_tick(f, got);
     f->quiet = got > 0 ? 0 : f->quiet + 1;
-    if (f->quiet >= QUIET_TICKS && (armed = arm(f))) {
+    if (f->quiet >= QUIET_TICKS && (armed = arm_watch(f))) {
         got = 0;
         read_on(f, &got); /* reads what was written before inotify was armed */
         if (got > 0)
@@ -564,7 +564,7 @@ static void rest(struct pump_file *f, uint64_t got) {
 }
 
 /* One turn: takes new files, delivers, reads, and sets the timer. May free @f. */
-static void run(struct pump_file *f) {
+static void file_turn(struct pump_file *f) {
     uint64_t got = 0;
     if (f->ended)
         return;
@@ -572,10 +572,10 @@ static void run(struct pump_file *f) {
     if (!f->begun)
         return;
     f->stuck = false;
-    deliver(f);
+    deliver_records(f);
     bool at_end = read_on(f, &got);
     if (!f->stuck && at_end)
-        rest(f, got);
+        rest_at_end(f, got);
     else if (!f->stuck)
         loop_timer_at(f->timer, clock_now_us());
     else if (f->out[0]->watch || f->out[1]->watch)
@@ -590,7 +590,7 @@ static void on_timer(void *arg) {
     for (int s = 0; s < 2; s++)
         if (f->out[s]->blocked && !f->out[s]->watch)
             f->out[s]->blocked = false;
-    run(f);
+    file_turn(f);
 }
 
 /* Called when the log was written to, rotated or removed. */
@@ -600,7 +600,7 @@ static void on_changed(void *arg) {
     if (f->stuck)
         take_files(f); /* files are taken even while the FIFO is full */
     else
-        run(f);
+        file_turn(f);
 }
 
 /* ---- creation and release ---- */
@@ -643,16 +643,16 @@ void pump_file_begin(struct pump_file *f) {
     if (f->begun)
         return;
     f->begun = true;
-    run(f);
+    file_turn(f);
 }
 
 void pump_file_finish(struct pump_file *f) {
     f->finishing = f->begun = true;
-    run(f);
+    file_turn(f);
 }
 
 void pump_file_continue(struct pump_file *f) {
-    run(f);
+    file_turn(f);
 }
 
 void pump_file_status(struct pump_file *f, struct pump_file_status *ret) {

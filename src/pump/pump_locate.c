@@ -38,14 +38,14 @@ struct pump_question {
 /* ---- places ---- */
 
 /* Writes the path of the log of @id to @ret. Returns false when the path is too long. */
-static bool place(const char *root, const char *id, char *ret) {
+static bool place_path(const char *root, const char *id, char *ret) {
     int n = snprintf(ret, PUMP_LOG_PATH_MAX, "%s/containers/%s/%s-json.log", root, id, id);
     return n > 0 && n < PUMP_LOG_PATH_MAX;
 }
 
 int pump_locate_place(const struct pump_locate *l, const char *id,
                       char ret_path[PUMP_LOG_PATH_MAX]) {
-    return l->root[0] && place(l->root, id, ret_path) ? 0 : -ENOENT;
+    return l->root[0] && place_path(l->root, id, ret_path) ? 0 : -ENOENT;
 }
 
 int pump_locate_open(const char *log_path, const char *id, int *ret_dir_fd) {
@@ -56,7 +56,7 @@ int pump_locate_open(const char *log_path, const char *id, int *ret_dir_fd) {
     if (!at || at == log_path)
         return -EINVAL;
     snprintf(root, sizeof(root), "%.*s", (int)(at - log_path), log_path);
-    if (!place(root, id, whole) || strcmp(whole, log_path) != 0)
+    if (!place_path(root, id, whole) || strcmp(whole, log_path) != 0)
         return -EINVAL;
     below[strlen(below) - 1] = '\0';
     AUTO_FD int root_fd = -EBADF;
@@ -105,7 +105,7 @@ static int take_info(struct pump_locate *l, const json_t *info) {
 
 /* ---- questions ---- */
 
-static int ask(struct pump_question *q);
+static int send_question(struct pump_question *q);
 
 static void read_container(const struct pump_locate *l, const char *id, const json_t *c,
                            struct pump_located *ret) {
@@ -121,7 +121,7 @@ static void read_container(const struct pump_locate *l, const char *id, const js
 }
 
 /* Ends the question and calls its callback. */
-static void over(struct pump_question *q, int r, const struct pump_located *located) {
+static void end_question(struct pump_question *q, int r, const struct pump_located *located) {
     void (*answer)(void *, int, const struct pump_located *) = q->answer;
     void *ctx = q->ctx;
     pump_locate_cancel(q);
@@ -137,9 +137,9 @@ static void on_info(struct pump_question *q, int r, const json_t *info) {
         return;
     }
     if (r == 0)
-        r = ask(q);
+        r = send_question(q);
     if (r < 0)
-        over(q, r, NULL);
+        end_question(q, r, NULL);
 }
 
 static void on_done(void *ctx, int r, int status, const struct err *err) {
@@ -157,7 +157,7 @@ static void on_done(void *ctx, int r, int status, const struct err *err) {
     }
     if (r == 0)
         read_container(q->locate, q->id, reply, &located);
-    over(q, status == 404 ? -ENOENT : r, &located);
+    end_question(q, status == 404 ? -ENOENT : r, &located);
 }
 
 static int on_data(void *ctx, const char *data, size_t len) {
@@ -168,7 +168,7 @@ static int on_data(void *ctx, const char *data, size_t len) {
 static const struct docker_get_ops ops = {.on_data = on_data, .on_done = on_done};
 
 /* Sends GET /info when Docker's root is not known, otherwise the inspect of the container. */
-static int ask(struct pump_question *q) {
+static int send_question(struct pump_question *q) {
     char path[128] = "/info";
     q->of_docker = !q->locate->known || !q->id[0];
     if (!q->of_docker)
@@ -185,7 +185,7 @@ static int question_new(struct pump_locate *l, const char *id,
     *q = (struct pump_question){.locate = l, .answer = answer, .ctx = ctx};
     snprintf(q->id, sizeof(q->id), "%s", id);
     buf_init(&q->body, REPLY_MAX);
-    int r = ask(q);
+    int r = send_question(q);
     if (r < 0) {
         free(q);
         return r;

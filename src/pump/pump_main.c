@@ -205,7 +205,7 @@ static uint64_t patience_us(void) {
 }
 
 /* Returns the text of a setting; "" when it is missing. */
-static const char *setting(const struct pump *p, const char *name) {
+static const char *setting_text(const struct pump *p, const char *name) {
     const char *text =
         json_string_value(json_object_get(json_object_get(p->hello, "settings"), name));
     return text ? text : "";
@@ -243,11 +243,11 @@ static int start_tasks(struct pump *p) {
     return r;
 }
 
-static int start(struct pump *p, struct err *err) {
-    struct docker_options o = {.endpoint = setting(p, "endpoint"),
-                               .tls_cert = setting(p, "cert"),
-                               .tls_key = setting(p, "key"),
-                               .tls_ca = setting(p, "ca")};
+static int start_parts(struct pump *p, struct err *err) {
+    struct docker_options o = {.endpoint = setting_text(p, "endpoint"),
+                               .tls_cert = setting_text(p, "cert"),
+                               .tls_key = setting_text(p, "key"),
+                               .tls_ca = setting_text(p, "ca")};
     p->alone_us = ALONE_LOOKS * patience_us();
     int r = docker_global_init();
     if (r == 0)
@@ -277,7 +277,7 @@ static int start(struct pump *p, struct err *err) {
     return r;
 }
 
-static void stop(struct pump *p) {
+static void stop_parts(struct pump *p) {
     if (p->loop)
         loop_run_posted(p->loop); /* posted callbacks need the entries */
     pump_conns_free(TAKE_PTR(p->conns));
@@ -338,13 +338,13 @@ static int take_folder(struct pump *p, const char *path, bool succeed) {
             r = pump_dir_open(path, &p->dir);
     }
     if (r == 0) {
-        pump_succeed_siblings(&p->dir, setting(p, "allocs"), &p->held);
+        pump_succeed_siblings(&p->dir, setting_text(p, "allocs"), &p->held);
         pump_dir_sweep(path);
     }
     return r;
 }
 
-static int serve(struct pump *p, const char *run_dir, bool succeed, int ready_fd) {
+static int serve_plugin(struct pump *p, const char *run_dir, bool succeed, int ready_fd) {
     struct err err = {0};
     int r = take_folder(p, run_dir, succeed);
     if (r == 1) {
@@ -352,7 +352,7 @@ static int serve(struct pump *p, const char *run_dir, bool succeed, int ready_fd
         return 0;
     }
     if (r == 0)
-        r = start(p, &err);
+        r = start_parts(p, &err);
     pump_succeed_held_done(&p->held); /* the tasks have opened their own descriptors */
     if (r < 0) {
         log_error("logpump", LOG_KV("folder", run_dir, "errno", strerror(-r)),
@@ -383,8 +383,9 @@ int pump_main(int argc, char **argv) {
                      .dir = {.fd = -EBADF, .lock_fd = -EBADF, .records_fd = -EBADF},
                      .hello =
                          json_pack("{s:s,s:o}", "version", PADDOCK_VERSION, "settings", settings)};
-    int r = p.hello ? serve(&p, argv[1], strcmp(argv[3], "succeed") == 0, ready_fd) : -ENOMEM;
-    stop(&p);
+    int r =
+        p.hello ? serve_plugin(&p, argv[1], strcmp(argv[3], "succeed") == 0, ready_fd) : -ENOMEM;
+    stop_parts(&p);
     json_decref(p.hello);
     return r < 0 ? 1 : 0;
 }

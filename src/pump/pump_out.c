@@ -79,7 +79,7 @@ static void on_writable(void *arg, uint32_t events) {
     o->on_room(o->ctx);
 }
 
-static void block(struct pump_out *o) {
+static void set_blocked(struct pump_out *o) {
     o->blocked = true;
     if (!o->watch && loop_watch_add(o->loop, o->fd, EPOLLOUT, on_writable, o, &o->watch) < 0)
         o->watch = NULL; /* out of memory: the owner's timer tries again */
@@ -98,7 +98,7 @@ static size_t sure_bytes(const struct pump_out *o) {
 }
 
 /* Removes the first @n bytes (whole blocks, or all), which are written. */
-static void shift(struct pump_out *o, size_t n) {
+static void drop_written(struct pump_out *o, size_t n) {
     size_t blocks = (n + PUMP_OUT_BLOCK - 1) / PUMP_OUT_BLOCK;
     o->len -= n;
     memmove(o->chunk, o->chunk + n, o->len);
@@ -111,18 +111,18 @@ bool pump_out_flush(struct pump_out *o) {
         if (o->fd >= 0)
             n = o->blocked ? 0 : sure_bytes(o);
         if (n == 0) {
-            block(o);
+            set_blocked(o);
             return false;
         }
         pump_record_begin(o->record, o->stream, &o->behind[(n - 1) / PUMP_OUT_BLOCK]);
         if (o->fd >= 0 && write(o->fd, o->chunk, n) != (ssize_t)n) {
             pump_record_abort(o->record, o->stream);
-            block(o);
+            set_blocked(o);
             return false;
         }
         pump_record_commit(o->record, o->stream);
         o->moved = true;
-        shift(o, n);
+        drop_written(o, n);
     }
     pump_out_drop(o);
     return true;

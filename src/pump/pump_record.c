@@ -66,7 +66,7 @@ static int write_beside(int dir_fd, const char *name, const void *data, size_t l
 
 /* Converts a record of the previous layout. Returns 0 when @name has the present layout now;
  * -EPROTO when it did not have the previous one; another -errno. */
-static int convert(int dir_fd, const char *name, int fd) {
+static int convert_previous(int dir_fd, const char *name, int fd) {
     struct record_2 old;
     if (pread(fd, &old, sizeof(old), 0) != (ssize_t)sizeof(old) || old.magic != MAGIC_2)
         return -EPROTO;
@@ -117,7 +117,7 @@ int pump_record_open(int dir_fd, const char *name, struct pump_record **ret, boo
     if (fstat(fd, &st) < 0)
         return -errno;
     if (S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof(struct record_2)) {
-        int r = convert(dir_fd, name, fd);
+        int r = convert_previous(dir_fd, name, fd);
         if (r < 0)
             return r;
         fd_close(fd);

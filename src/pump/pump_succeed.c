@@ -33,7 +33,7 @@
 /* ---- FIFOs ---- */
 
 /* Opens the FIFO @path and keeps its descriptor in @h. Failures are ignored. */
-static void hold(struct pump_held *h, const char *path) {
+static void hold_fifo(struct pump_held *h, const char *path) {
     int fd = -EBADF;
     int *more = reallocarray(h->fds, h->n + 1, sizeof(*h->fds));
     if (!more)
@@ -76,8 +76,8 @@ static size_t hold_all(const char *dir, const char *allocs, struct pump_held *he
         n++;
         if (strstr(e->d_name, PUMP_DONE))
             continue; /* the FIFOs of a finished task are closed already */
-        hold(held, paths[0]);
-        hold(held, paths[1]);
+        hold_fifo(held, paths[0]);
+        hold_fifo(held, paths[1]);
     }
     if (d)
         closedir(d);

@@ -37,29 +37,29 @@ struct pump_task {
 
 /* ---- calls to the owner ---- */
 
-static void tell_opened(struct pump_task *t, int r) {
+static void report_opened(struct pump_task *t, int r) {
     if (t->opened_told)
         return;
     t->opened_told = true;
     t->ops.opened(t->ctx, t, r);
 }
 
-static void tell_drained(struct pump_task *t) {
+static void report_drained(struct pump_task *t) {
     if (t->drained_told)
         return;
     t->drained_told = true;
     loop_timer_at(t->timer, 0);
     t->question = pump_locate_cancel(t->question);
-    tell_opened(t, 0);
+    report_opened(t, 0);
     t->ops.drained(t->ctx, t); /* may free t */
 }
 
 static void on_opened(void *ctx, int r) {
-    tell_opened(ctx, r);
+    report_opened(ctx, r);
 }
 
 static void on_drained(void *ctx) {
-    tell_drained(ctx);
+    report_drained(ctx);
 }
 
 static void on_report(void *ctx, const char *text) {
@@ -81,7 +81,7 @@ static void on_room(void *ctx) {
 /* ---- the decision ---- */
 
 /* Makes the file reader for the log @path, which watches its folder. Returns 0; -errno. */
-static int watch(struct pump_task *t, const char *path) {
+static int watch_file(struct pump_task *t, const char *path) {
     struct pump_out *const out[2] = {&t->out[0], &t->out[1]};
     const char *id = t->record->container_id;
     char name[PUMP_LOG_NAME_MAX];
@@ -104,13 +104,13 @@ static void watch_early(struct pump_task *t) {
         snprintf(path, sizeof(path), "%s", t->record->log_path);
     else if (pump_locate_place(t->shared.locate, t->record->container_id, path) < 0)
         return;
-    if (watch(t, path) < 0)
+    if (watch_file(t, path) < 0)
         return; /* the decision tries again */
 }
 
 static void go_by_file(struct pump_task *t) {
     t->way = PUMP_WAY_FILE;
-    tell_opened(t, 0);
+    report_opened(t, 0);
     if (t->finishing)
         pump_file_finish(t->file);
     else
@@ -165,12 +165,12 @@ static bool is_readable(const char *path, const char *id) {
     return faccessat(dir_fd, name, R_OK, AT_SYMLINK_NOFOLLOW | AT_EACCESS) == 0;
 }
 
-static void decide(struct pump_task *t, const struct pump_located *located) {
+static void decide_reader(struct pump_task *t, const struct pump_located *located) {
     const char *id = t->record->container_id;
     char path[PUMP_LOG_PATH_MAX];
     bool by_file = located->json_file && pump_locate_place(t->shared.locate, id, path) == 0 &&
                    (!located->log_path[0] || is_readable(path, id)) &&
-                   (t->file || watch(t, path) == 0);
+                   (t->file || watch_file(t, path) == 0);
     if (!by_file) {
         go_by_api(t);
         return;
@@ -186,21 +186,21 @@ static void on_answer(void *ctx, int r, const struct pump_located *located) {
     if (t->way != PUMP_WAY_NONE)
         return;
     if (r == -ENOENT)
-        tell_drained(t); /* the container was removed: no more output can come */
+        report_drained(t); /* the container was removed: no more output can come */
     else if (r < 0)
         ask_later(t);
     else
-        decide(t, located);
+        decide_reader(t, located);
 }
 
-static void ask(struct pump_task *t) {
+static void ask_docker(struct pump_task *t) {
     if (!t->question &&
         pump_locate_ask(t->shared.locate, t->record->container_id, on_answer, t, &t->question) < 0)
         ask_later(t);
 }
 
 /* Chooses the reader: by the record when it contains a log path, otherwise by Docker's answer. */
-static void choose(struct pump_task *t) {
+static void choose_reader(struct pump_task *t) {
     if (t->way != PUMP_WAY_NONE)
         return;
     loop_timer_at(t->timer, 0);
@@ -211,14 +211,14 @@ static void choose(struct pump_task *t) {
         t->running = true; /* until Docker answers otherwise */
         go_by_file(t);
     } else {
-        ask(t);
+        ask_docker(t);
     }
 }
 
 static void on_timer(void *arg) {
     struct pump_task *t = arg;
     if (t->way == PUMP_WAY_NONE)
-        choose(t);
+        choose_reader(t);
     else
         on_room(t); /* may free t */
 }
@@ -230,7 +230,7 @@ void pump_task_begin(struct pump_task *t) {
     if (t->way == PUMP_WAY_API)
         pump_api_begin(t->api);
     else
-        choose(t);
+        choose_reader(t);
 }
 
 void pump_task_finish(struct pump_task *t) {
@@ -243,13 +243,13 @@ void pump_task_finish(struct pump_task *t) {
     else if (t->way == PUMP_WAY_API)
         pump_api_finish(t->api);
     else
-        choose(t);
+        choose_reader(t);
 }
 
 /* Opens the FIFO again when another one is at its path. The watch of a full FIFO continues
  * the delivery. When another FIFO replaces it, the watch is deleted, so the timer continues
  * the delivery. */
-static int reopen(struct pump_task *t, int s) {
+static int reopen_fifo(struct pump_task *t, int s) {
     bool waited = t->out[s].blocked;
     int r = pump_out_open(&t->out[s]);
     if (waited && !t->out[s].blocked)
@@ -258,8 +258,8 @@ static int reopen(struct pump_task *t, int s) {
 }
 
 int pump_task_reopen(struct pump_task *t) {
-    int r = reopen(t, 0);
-    return r < 0 ? r : reopen(t, 1);
+    int r = reopen_fifo(t, 0);
+    return r < 0 ? r : reopen_fifo(t, 1);
 }
 
 const struct pump_record *pump_task_record(const struct pump_task *t) {
@@ -278,7 +278,7 @@ bool pump_task_is_open(struct pump_task *t) {
     if (t->way == PUMP_WAY_API)
         return pump_api_is_open(t->api);
     if (t->way == PUMP_WAY_FILE)
-        ask(t);
+        ask_docker(t);
     return t->running;
 }
 

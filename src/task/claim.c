@@ -126,7 +126,7 @@ static bool is_written(struct claim *c) {
            memcmp(record, c->record, RECORD_BYTES) == 0;
 }
 
-static int take(struct claim *c) {
+static int take_claim(struct claim *c) {
     if (is_written(c))
         return 0;
     c->taken_us = clock_now_us();
@@ -144,7 +144,7 @@ static int take(struct claim *c) {
 
 int claim_take(struct claim *c) {
     pthread_mutex_lock(&c->lock);
-    int r = take(c);
+    int r = take_claim(c);
     pthread_mutex_unlock(&c->lock);
     return r;
 }
@@ -162,7 +162,7 @@ static int put_back(struct claim *c, int fd) {
     return write_record(c);
 }
 
-static int check(struct claim *c) {
+static int check_claim(struct claim *c) {
     char record[RECORD_BYTES + 1];
     if (!c->taken_us)
         return 0;
@@ -182,7 +182,7 @@ static int check(struct claim *c) {
 
 int claim_is_ours(struct claim *c) {
     pthread_mutex_lock(&c->lock);
-    int r = check(c);
+    int r = check_claim(c);
     pthread_mutex_unlock(&c->lock);
     return r;
 }

@@ -72,7 +72,7 @@ void drains_free(struct drains *l) {
     free(l);
 }
 
-static void warn(const struct drain *n, const struct err *err) {
+static void drain_warn(const struct drain *n, const struct err *err) {
     if (!atomic_load(&n->list->d->ending))
         log_warn("logs", LOG_KV("task_id", n->task->id), "the last log lines may be missing: %s",
                  err->text);
@@ -97,24 +97,24 @@ static void give_up_work(void *arg) {
 
 /* Runs @work on a thread of the pool. @n is in no list. When no thread is available, the pump
  * closes the FIFOs when DestroyTask asks it. */
-static void hand_over(struct drain *n, void (*work)(void *ctx)) {
+static void pass_to_pool(struct drain *n, void (*work)(void *ctx)) {
     if (atomic_load(&n->list->d->ending) || pool_run(n->list->d->pool, work, n) < 0)
         drain_free(n);
 }
 
-static void give_up(struct drain *n, const struct err *err) {
-    warn(n, err);
-    hand_over(n, give_up_work);
+static void drain_give_up(struct drain *n, const struct err *err) {
+    drain_warn(n, err);
+    pass_to_pool(n, give_up_work);
 }
 
-static void step(struct drain *n) {
+static void drain_step(struct drain *n) {
     unlink_drain(n);
     if (clock_now_us() < n->deadline_us) {
-        hand_over(n, ask_work);
+        pass_to_pool(n, ask_work);
     } else {
         struct err err = {0};
         err_set(&err, ERR_DEADLINE, ETIMEDOUT, "they were not taken in time");
-        give_up(n, &err);
+        drain_give_up(n, &err);
     }
 }
 
@@ -124,7 +124,7 @@ static void on_timer(void *arg) {
     for (struct drain *n = l->first, *next; n; n = next) {
         next = n->next;
         if (n->at_us <= now)
-            step(n);
+            drain_step(n);
         else if (!next_at || n->at_us < next_at)
             next_at = n->at_us;
     }
@@ -143,9 +143,9 @@ static void on_readable(void *arg, uint32_t events) {
     unlink_drain(n);
     if (r == -EPIPE) { /* the pump has ended: another one continues */
         logpump_finish_free(TAKE_PTR(n->finish));
-        hand_over(n, ask_work);
+        pass_to_pool(n, ask_work);
     } else if (r < 0) {
-        give_up(n, &err);
+        drain_give_up(n, &err);
     } else {
         logpump_finish_end(TAKE_PTR(n->finish), true);
         drain_free(n);
@@ -183,7 +183,7 @@ static void ask_work(void *arg) {
     } else if (loop_post(d->loop, wait_for_pump, n) < 0) {
         struct err oom = {0};
         err_oom(&oom);
-        warn(n, &oom);
+        drain_warn(n, &oom);
         drain_free(n);
     }
 }

@@ -83,8 +83,8 @@ void exit_oom(struct driver *d, struct task *t, const char *container_id, int64_
         client_tell(d, t, "A process in the container was killed because its memory was used up");
 }
 
-static void record(struct driver *d, struct task *t, const char *container_id,
-                   const struct task_exit *e, int64_t when_ns) {
+static void record_end(struct driver *d, struct task *t, const char *container_id,
+                       const struct task_exit *e, int64_t when_ns) {
     if (!store_set_exited(t, container_id, e, when_ns ? when_ns : clock_wall_ns()))
         return;
     oom_forget(d->oom, container_id);
@@ -104,7 +104,7 @@ void exit_task_runs(struct driver *d, struct task *t, const struct docker_state 
     struct task_end early;
     store_set_exit_in_events(t, s->exit_in_events);
     if (store_set_running(t, s->pid, s->started_ns, &early)) {
-        record(d, t, now.container_id, &early.exit, early.when_ns);
+        record_end(d, t, now.container_id, &early.exit, early.when_ns);
         return;
     }
     (void)exit_is_other_process(d, t); /* remember that the process exists here */
@@ -120,7 +120,7 @@ static void record_gone(struct driver *d, struct task *t, const char *container_
     exit_judge_fill(&e, code, exit_judge_is_oom(code, oom_time(d, t), clock_wall_ns(), false));
     if (event_code == EXIT_UNKNOWN_CODE)
         snprintf(e.err, sizeof(e.err), "the container was removed outside of Nomad");
-    record(d, t, container_id, &e, 0);
+    record_end(d, t, container_id, &e, 0);
 }
 
 static int check_within(struct driver *d, struct task *t, int event_code, uint64_t limit_us) {
@@ -150,7 +150,7 @@ static int check_within(struct driver *d, struct task *t, int event_code, uint64
         exit_judge_fill(
             &e, s.exit_code,
             exit_judge_is_oom(s.exit_code, oom_time(d, t), s.finished_ns, s.oom_killed));
-        record(d, t, now.container_id, &e, s.finished_ns);
+        record_end(d, t, now.container_id, &e, s.finished_ns);
     }
     return 0;
 }
@@ -169,7 +169,7 @@ static uint64_t short_look_us(const struct driver *d) {
 }
 
 /* Inspects all tasks once. Those that could not be inspected stay in @all. Returns how many. */
-static size_t look_at_all(struct driver *d, struct task **all, size_t n, unsigned mine,
+static size_t inspect_all(struct driver *d, struct task **all, size_t n, unsigned mine,
                           uint64_t limit_us) {
     size_t left = 0;
     for (size_t i = 0; i < n; i++) {
@@ -194,7 +194,7 @@ static void resync_work(void *arg) {
         if (!pause_before_retry(d, EXIT_THREAD_US))
             return;
     uint64_t limit = short_look_us(d);
-    while ((n = look_at_all(d, all, n, mine, limit)) > 0) {
+    while ((n = inspect_all(d, all, n, mine, limit)) > 0) {
         limit = d->timeout_us;
         if (!pause_before_retry(d, EXIT_RETRY_MAX_US))
             break;
@@ -204,14 +204,14 @@ static void resync_work(void *arg) {
     free(all);
 }
 
-static void resync(void *ctx);
+static void resync_tasks(void *ctx);
 
 /* Many callers may ask for a scan at about the same time; one scan serves them all. Context: the
  * streams thread. */
 static void resync_soon(void *ctx) {
     struct driver *d = ctx;
     if (d->resync_asked ||
-        (!d->resync_again && loop_timer_new(d->loop, resync, d, &d->resync_again) < 0))
+        (!d->resync_again && loop_timer_new(d->loop, resync_tasks, d, &d->resync_again) < 0))
         return;
     d->resync_asked = true;
     loop_timer_at(d->resync_again, clock_now_us() + EXIT_THREAD_US);
@@ -224,7 +224,7 @@ static void resync_later(struct driver *d) {
     resync_soon(d);
 }
 
-static void resync(void *ctx) {
+static void resync_tasks(void *ctx) {
     struct driver *d = ctx;
     d->resync_asked = false; /* this is the scan */
     atomic_fetch_add(&d->resyncs, 1);
@@ -311,7 +311,7 @@ static void on_die(struct driver *d, struct task *t, const struct docker_event *
     struct task_exit exit;
     exit_judge_fill(&exit, e->exit_code,
                     exit_judge_is_oom(e->exit_code, oom_time(d, t), e->time_ns, false));
-    record(d, t, e->container_id, &exit, e->time_ns);
+    record_end(d, t, e->container_id, &exit, e->time_ns);
 }
 
 static void on_event(void *ctx, const struct docker_event *e) {
@@ -330,7 +330,7 @@ static void on_event(void *ctx, const struct docker_event *e) {
 }
 
 const struct docker_events_ops exit_events_ops = {
-    .connected = resync,
+    .connected = resync_tasks,
     .event = on_event,
     .skipped = on_skipped,
     .disconnected = on_disconnected,

@@ -223,7 +223,8 @@ static void settle_description(struct fingerprint *f, struct driver_fingerprint 
 
 /* Fills @fp from the probe's result. Returns true when the result counts; the first late answer
  * does not. The caller holds the lock. */
-static bool judge(struct fingerprint *f, const struct probe *p, struct driver_fingerprint *fp) {
+static bool judge_probe(struct fingerprint *f, const struct probe *p,
+                        struct driver_fingerprint *fp) {
     if (f->d->unfit[0]) {
         fp->health = DRIVER_UNHEALTHY;
         snprintf(fp->description, sizeof(fp->description), "%s", f->d->unfit);
@@ -245,7 +246,7 @@ static bool judge(struct fingerprint *f, const struct probe *p, struct driver_fi
     return true;
 }
 
-static void rearm(void *arg) {
+static void set_timer(void *arg) {
     struct fingerprint *f = arg;
     pthread_mutex_lock(&f->fan.lock);
     bool well = f->known && f->last.health == DRIVER_HEALTHY && f->late == 0;
@@ -271,7 +272,7 @@ static void probe_work(void *arg) {
         pthread_mutex_lock(&f->fan.lock);
         struct driver_fingerprint fp = {0};
         keep_info(f, &p.info);
-        if (judge(f, &p, &fp)) {
+        if (judge_probe(f, &p, &fp)) {
             log_change(f, &fp);
             f->last = fp;
             f->known = true;
@@ -282,7 +283,7 @@ static void probe_work(void *arg) {
         f->probing = again;
         pthread_mutex_unlock(&f->fan.lock);
     } while (again);
-    if (loop_post(f->d->loop, rearm, f) < 0)
+    if (loop_post(f->d->loop, set_timer, f) < 0)
         log_warn("fingerprint", NULL, "out of memory, retrying");
 }
 

@@ -12,7 +12,7 @@
 #define GIVE_UP_DRAIN_US (3 * US_PER_SEC) /* for the output of a failed task */
 
 /* @now: must outlive the result, which points into it. */
-static struct logpump_task wanted(const struct task *t, const struct task_look *now) {
+static struct logpump_task pump_task_of(const struct task *t, const struct task_look *now) {
     return (struct logpump_task){.task_id = t->id,
                                  .container_id = now->container_id,
                                  .stdout_path = t->stdout_path,
@@ -20,8 +20,8 @@ static struct logpump_task wanted(const struct task *t, const struct task_look *
                                  .tty = now->tty};
 }
 
-static int follow(struct driver *d, const struct call *call, struct task *t,
-                  const struct logpump_task *want, struct err *err) {
+static int follow_task(struct driver *d, const struct call *call, struct task *t,
+                       const struct logpump_task *want, struct err *err) {
     int r = client_need_pump(d, err);
     if (r == 0)
         r = logpump_follow(d->pump, call, want, err);
@@ -40,7 +40,7 @@ static int follow(struct driver *d, const struct call *call, struct task *t,
 
 bool logs_prepare(struct driver *d, const struct call *call, const struct task *t, bool recovered) {
     struct task_look now = store_look(t);
-    struct logpump_task want = wanted(t, &now);
+    struct logpump_task want = pump_task_of(t, &now);
     want.recovered = recovered;
     return !now.logs || (client_need_pump(d, NULL) == 0 && logpump_prepare(d->pump, call, &want));
 }
@@ -48,9 +48,9 @@ bool logs_prepare(struct driver *d, const struct call *call, const struct task *
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,
                 struct err *err) {
     struct task_look now = store_look(t);
-    struct logpump_task want = wanted(t, &now);
+    struct logpump_task want = pump_task_of(t, &now);
     want.recovered = recovered;
-    return now.logs ? follow(d, call, t, &want, err) : 0;
+    return now.logs ? follow_task(d, call, t, &want, err) : 0;
 }
 
 /* For a task that has ended, no begin is sent: its end lets the pump deliver what was prepared. A
@@ -74,10 +74,10 @@ void logs_drop(struct driver *d, const struct task *t) {
 int logs_adopt(struct driver *d, const struct call *call, struct task *t, int64_t since_ns,
                struct err *err) {
     struct task_look now = store_look(t);
-    struct logpump_task want = wanted(t, &now);
+    struct logpump_task want = pump_task_of(t, &now);
     want.adopted = want.recovered = true;
     want.since_ns = since_ns;
-    return now.logs ? follow(d, call, t, &want, err) : 0;
+    return now.logs ? follow_task(d, call, t, &want, err) : 0;
 }
 
 void logs_give_up(struct driver *d, struct task *t) {

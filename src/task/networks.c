@@ -47,7 +47,7 @@ static struct network **place_of(struct networks *n, const char *alloc_id) {
     return at;
 }
 
-static void forget(struct networks *n, const char *alloc_id) {
+static void forget_network(struct networks *n, const char *alloc_id) {
     pthread_mutex_lock(&n->lock);
     struct network **at = place_of(n, alloc_id);
     struct network *x = *at;
@@ -62,8 +62,8 @@ static void forget(struct networks *n, const char *alloc_id) {
 /* Adds the network, or updates its entry in place. A known network must never be missing from the
  * list, not even for a moment, because the search for dangling containers may read the list at
  * any time. */
-static int remember(struct networks *n, const char *alloc_id, const char *container_id,
-                    const char *image_id) {
+static int remember_network(struct networks *n, const char *alloc_id, const char *container_id,
+                            const char *image_id) {
     int r = 0;
     pthread_mutex_lock(&n->lock);
     struct network **at = place_of(n, alloc_id);
@@ -120,7 +120,7 @@ static int adopt_running(struct networks *n) {
         const char *alloc = json_string_value(
             json_object_get(json_object_get(c, "Labels"), "com.hashicorp.nomad.alloc_id"));
         if (r == 0 && id && alloc && !is_network(n, id))
-            r = remember(n, alloc, id, "");
+            r = remember_network(n, alloc, id, "");
     }
     return r;
 }
@@ -152,7 +152,7 @@ void networks_free(struct networks *n) {
         return;
     loop_timer_del(n->timer);
     while (n->first)
-        forget(n, n->first->alloc_id);
+        forget_network(n, n->first->alloc_id);
     pthread_mutex_destroy(&n->lock);
     free(n);
 }
@@ -223,7 +223,7 @@ int networks_create(struct driver *d, const struct call *call, const char *alloc
     int r = find_or_make(d, call, alloc_id, hostname, &pause, err);
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
-    r = remember(d->networks, alloc_id, pause.container_id, pause.image_id);
+    r = remember_network(d->networks, alloc_id, pause.container_id, pause.image_id);
     if (r == 0)
         r = fill_network(&pause, hostname, ret);
     return r < 0 ? err_oom(err) : 0;
@@ -243,7 +243,7 @@ int networks_destroy(struct driver *d, const struct call *call, const char *allo
     if (r < 0)
         return err_wrap(err, r, "network of alloc %s", alloc_id);
     held_image(d->networks, alloc_id, gone.image_id);
-    forget(d->networks, alloc_id);
+    forget_network(d->networks, alloc_id);
     /* The image of a container from before our start is not held. Holding it here lets the release
      * below start the delay of the removal. */
     if (gone.image_id[0])
@@ -330,7 +330,7 @@ static void search_remembered(struct networks *n) {
     n->claim = NULL;
 }
 
-static void search(struct networks *n) {
+static void search_dangling(struct networks *n) {
     struct driver *d = n->d;
     const char *owner = client_owner(d);
     /* While Docker is not healthy, nothing is removed. */
@@ -347,7 +347,7 @@ static void search(struct networks *n) {
 
 static void search_work(void *arg) {
     struct networks *n = arg;
-    search(n);
+    search_dangling(n);
     atomic_store(&n->searching, false);
 }
 

@@ -78,7 +78,7 @@ static void on_change(void *arg, uint32_t events) {
 }
 
 /* The caller holds the lock. */
-static void drop(struct oom *o, struct watched **at) {
+static void drop_watch(struct oom *o, struct watched **at) {
     struct watched *w = *at;
     *at = w->next;
     if (inotify_rm_watch(o->inotify_fd, w->wd) < 0) /* its cgroup was removed before */
@@ -94,12 +94,12 @@ void oom_forget(struct oom *o, const char *container_id) {
     while (*at && strcmp((*at)->container_id, container_id) != 0)
         at = &(*at)->next;
     if (*at)
-        drop(o, at);
+        drop_watch(o, at);
     pthread_mutex_unlock(&o->lock);
 }
 
 /* Adds a watch. Returns 1 when a process was killed before; 0; -errno. */
-static int add(struct oom *o, pid_t pid, const char *container_id) {
+static int add_watch(struct oom *o, pid_t pid, const char *container_id) {
     char dir[PATH_MAX];
     AUTO_FD int fd = cgroup_container_open(o->proc_fd, o->root_fd, pid, container_id, dir, NULL);
     if (fd < 0)
@@ -126,7 +126,7 @@ void oom_watch(struct oom *o, pid_t pid, const char *container_id) {
     if (!o || pid <= 0)
         return;
     oom_forget(o, container_id); /* after a restart the container has another cgroup */
-    int r = add(o, pid, container_id);
+    int r = add_watch(o, pid, container_id);
     if (r > 0)
         o->told(o->ctx, container_id);
     else if (r < 0) /* the container has ended, or inotify's limit is reached */
@@ -163,7 +163,7 @@ void oom_free(struct oom *o) {
     if (!o)
         return;
     while (o->first)
-        drop(o, &o->first);
+        drop_watch(o, &o->first);
     loop_watch_del(o->watch);
     fd_close(o->inotify_fd);
     pthread_mutex_destroy(&o->lock);

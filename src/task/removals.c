@@ -116,7 +116,7 @@ static void stand_down(void *arg) {
 
 /* One turn. When out of memory it waits and tries again, because without the post no turn would
  * ever follow. */
-static void work(void *arg) {
+static void removal_turn(void *arg) {
     struct removals *l = arg;
     const struct call pause = {.cancel = &l->d->ended};
     bool left = remove_all(l->d) > 0;
@@ -129,11 +129,11 @@ static void work(void *arg) {
 static void on_timer(void *arg) {
     struct removals *l = arg;
     l->again = false;
-    if (pool_run(l->d->pool, work, l) < 0)
+    if (pool_run(l->d->pool, removal_turn, l) < 0)
         wait_for_turn(l);
 }
 
-static void begin(void *arg) {
+static void begin_turns(void *arg) {
     struct removals *l = arg;
     if (l->waits) {
         l->again = true;
@@ -144,12 +144,12 @@ static void begin(void *arg) {
 }
 
 void removals_begin(struct removals *l) {
-    if (loop_post(l->d->loop, begin, l) < 0)
+    if (loop_post(l->d->loop, begin_turns, l) < 0)
         log_debug("destroy", NULL, "out of memory: removals are tried with the next one");
 }
 
 /* Returns 0 or -errno. */
-static int note(const char *folder, const char *container_id) {
+static int note_container(const char *folder, const char *container_id) {
     AUTO_FREE char *path = NULL;
     if (asprintf(&path, "%s/%s", folder, container_id) < 0) {
         path = NULL;
@@ -167,7 +167,7 @@ static int note(const char *folder, const char *container_id) {
 
 void removals_add(struct removals *l, const char *container_id) {
     AUTO_FREE char *folder = folder_of(l->d);
-    int r = folder ? note(folder, container_id) : -ENOMEM;
+    int r = folder ? note_container(folder, container_id) : -ENOMEM;
     if (r < 0)
         log_warn("destroy", LOG_KV("container_id", container_id, "errno", strerror(-r)),
                  "the container is not remembered and may be left, ignoring");

@@ -73,7 +73,7 @@ static void call_the_roll(struct driver *d) {
     free(tasks);
 }
 
-static void work(void *arg) {
+static void compare_all(void *arg) {
     struct roll_call *c = arg;
     call_the_roll(c->d);
     atomic_store(&c->busy, false);
@@ -81,7 +81,7 @@ static void work(void *arg) {
 
 static void on_timer(void *arg) {
     struct roll_call *c = arg;
-    if (!atomic_exchange(&c->busy, true) && pool_run(c->d->pool, work, c) < 0)
+    if (!atomic_exchange(&c->busy, true) && pool_run(c->d->pool, compare_all, c) < 0)
         atomic_store(&c->busy, false); /* no thread is available: the next round tries again */
     loop_timer_at(c->timer, clock_now_us() + ROLL_CALL_US);
 }

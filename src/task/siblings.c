@@ -25,7 +25,7 @@ static bool is_sibling(const struct sibling *s, const struct sibling *other) {
     return s != other && strcmp(s->task->alloc_id, other->task->alloc_id) == 0;
 }
 
-static struct docker_begun *ask(struct driver *d, const struct task_config *task) {
+static struct docker_begun *ask_begin(struct driver *d, const struct task_config *task) {
     char label[sizeof(LABEL_ALLOC_ID) + 256];
     int n = snprintf(label, sizeof(label), LABEL_ALLOC_ID "=%s", task->alloc_id);
     return n < (int)sizeof(label) ? docker_container_labelled_begin(d->docker, label) : NULL;
@@ -75,7 +75,7 @@ unsigned siblings_expose(struct driver *d, struct sibling *s) {
     if (reached)
         store_set_logs_movable(d->store, s->task->alloc_id);
     docker_http_begun_free(s->asked);
-    s->asked = ask(d, s->task);
+    s->asked = ask_begin(d, s->task);
     return reached ? CREATE_OWN_ALL : 0;
 }
 
@@ -181,7 +181,7 @@ unsigned siblings_running(struct driver *d, struct sibling *s, const struct call
     AUTO_JSON json_t *list = NULL;
     struct err err = {0};
     struct call within = call_within(call, SIBLINGS_ANSWER_US);
-    struct docker_begun *asked = s->asked ? TAKE_PTR(s->asked) : ask(d, s->task);
+    struct docker_begun *asked = s->asked ? TAKE_PTR(s->asked) : ask_begin(d, s->task);
     int r = asked ? docker_container_labelled_end(asked, &within, &list, &err) : -ENOTCONN;
     if (r == 0) {
         unsigned reach = create_reach_find(list, s->task, d->run_dir, is_movable, d->store);

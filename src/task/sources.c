@@ -210,7 +210,7 @@ static bool is_gone(struct driver *d, const char *container) {
 
 /* Removes the mounts of containers that do not exist. The folders are listed first and then the
  * containers, so that a container of a later start is not taken for a missing one. */
-static void sweep(void *arg) {
+static void sweep_mounts(void *arg) {
     struct sources *s = arg;
     struct driver *d = s->d;
     AUTO_STRV struct strv names = {0};
@@ -234,6 +234,6 @@ static void sweep(void *arg) {
 }
 
 void sources_sweep_later(struct sources *s) {
-    if (pool_run(s->d->pool, sweep, s) < 0)
+    if (pool_run(s->d->pool, sweep_mounts, s) < 0)
         log_warn("start", NULL, "no thread to look for mounts that were left, ignoring");
 }

@@ -28,7 +28,7 @@ void task_events_done(struct task_events *e) {
     fan_done(&e->fan);
 }
 
-static void keep(struct task_events *e, const struct driver_event *event) {
+static void keep_event(struct task_events *e, const struct driver_event *event) {
     if (e->n == TASK_EVENTS_KEPT) {
         event_done(&e->kept[e->start]);
         e->start = (e->start + 1) % TASK_EVENTS_KEPT;
@@ -54,7 +54,7 @@ void task_events_tell(struct task_events *e, const struct driver_event *event) {
     if (e->fan.first)
         fan_tell_locked(&e->fan, event);
     else
-        keep(e, event);
+        keep_event(e, event);
     pthread_mutex_unlock(&e->fan.lock);
 }
 
@@ -77,18 +77,18 @@ void task_events_tell_pin(struct task_events *e, const struct pin_event *event) 
     kvs_done(&out.annotations);
 }
 
-static void call(struct driver_sub *sub, const void *what) {
+static void call_subscriber(struct driver_sub *sub, const void *what) {
     ((void (*)(void *, const struct driver_event *))sub->on)(sub->ctx, what);
 }
 
 int task_events_listen(struct task_events *e, void (*on)(void *, const struct driver_event *),
                        void *ctx, struct driver_sub **ret) {
-    struct driver_sub *sub = fan_sub_new(&e->fan, call, (void (*)(void))on, ctx);
+    struct driver_sub *sub = fan_sub_new(&e->fan, call_subscriber, (void (*)(void))on, ctx);
     if (!sub)
         return -ENOMEM;
     pthread_mutex_lock(&e->fan.lock);
     for (; e->n > 0; e->n--) {
-        call(sub, &e->kept[e->start]);
+        call_subscriber(sub, &e->kept[e->start]);
         event_done(&e->kept[e->start]);
         e->start = (e->start + 1) % TASK_EVENTS_KEPT;
     }

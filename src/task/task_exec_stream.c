@@ -120,7 +120,7 @@ static void exec_unref(void *arg) {
 }
 
 /* Runs @cb on the streams thread with a reference of its own, which @cb drops. */
-static void post(struct driver_exec *x, loop_cb cb) {
+static void post_to_loop(struct driver_exec *x, loop_cb cb) {
     atomic_fetch_add(&x->refs, 1);
     if (loop_post(x->d->loop, cb, x) < 0)
         exec_unref(x);
@@ -128,7 +128,7 @@ static void post(struct driver_exec *x, loop_cb cb) {
 
 /* ---- callbacks of the client ---- */
 
-static int tell_output(void *ctx, int channel, const char *data, size_t len) {
+static int deliver_output(void *ctx, int channel, const char *data, size_t len) {
     struct driver_exec *x = ctx;
     pthread_mutex_lock(&x->told);
     int r = x->closed ? -ECANCELED : x->ops.output(x->ctx, channel, data, len);
@@ -140,23 +140,23 @@ static int tell_output(void *ctx, int channel, const char *data, size_t len) {
     return r;
 }
 
-static void tell_room(struct driver_exec *x) {
+static void report_room(struct driver_exec *x) {
     pthread_mutex_lock(&x->told);
     if (!x->closed)
         x->ops.room(x->ctx);
     pthread_mutex_unlock(&x->told);
 }
 
-static void detach(struct driver_exec *x) {
+static void detach_stream(struct driver_exec *x) {
     x->watch = loop_watch_del(x->watch);
     x->quiet = loop_timer_del(x->quiet);
 }
 
-static void finish(struct driver_exec *x, const struct err *err) {
+static void exec_finish(struct driver_exec *x, const struct err *err) {
     if (x->finished)
         return;
     x->finished = true;
-    detach(x);
+    detach_stream(x);
     struct task_exit exit = {.code = atomic_load(&x->code)};
     pthread_mutex_lock(&x->told);
     if (!x->closed) {
@@ -182,7 +182,7 @@ static void await_quiet(struct driver_exec *x) {
 static void finish_posted(void *arg) {
     struct driver_exec *x = arg;
     if (x->eof || x->finished)
-        finish(x, NULL);
+        exec_finish(x, NULL);
     else
         await_quiet(x);
     exec_unref(x);
@@ -202,7 +202,7 @@ static void asked_posted(void *arg) {
     x->asking = false;
     if (!x->finished && atomic_load(&x->died)) {
         if (x->eof)
-            finish(x, NULL);
+            exec_finish(x, NULL);
         else
             await_quiet(x); /* only with a TTY */
     } else if (!x->finished) {
@@ -230,7 +230,7 @@ static void ask_code_work(void *arg) {
     }
     if (r == -ENOENT || (r == 0 && !state.running))
         set_code(x, code);
-    post(x, asked_posted);
+    post_to_loop(x, asked_posted);
     exec_unref(x);
 }
 
@@ -243,7 +243,7 @@ static void ask_code(struct driver_exec *x) {
         exec_unref(x);
         struct err err = {0};
         err_oom(&err);
-        finish(x, &err);
+        exec_finish(x, &err);
     }
 }
 
@@ -252,7 +252,7 @@ static void on_quiet(void *arg) {
     if (x->paused && !x->eof)
         return; /* the reader is slow, not the terminal: the resume checks again */
     if (atomic_load(&x->died))
-        finish(x, NULL);
+        exec_finish(x, NULL);
     else
         ask_code(x);
 }
@@ -261,7 +261,7 @@ static void at_eof(struct driver_exec *x) {
     x->eof = true;
     x->watch = loop_watch_del(x->watch);
     if (atomic_load(&x->died))
-        finish(x, NULL);
+        exec_finish(x, NULL);
     else
         ask_code(x);
 }
@@ -270,10 +270,10 @@ static void at_eof(struct driver_exec *x) {
 
 static void on_stream(void *arg, uint32_t events);
 
-static void fail(struct driver_exec *x, int r) {
+static void exec_fail(struct driver_exec *x, int r) {
     struct err err = {0};
     err_set(&err, ERR_PLAIN, -r, "exec stream: %s", strerror(-r));
-    finish(x, &err);
+    exec_finish(x, &err);
 }
 
 /* Without an event to wait for, the watch is removed: epoll reports a hang-up whatever was asked
@@ -289,7 +289,7 @@ static void set_events(struct driver_exec *x, uint32_t events) {
         r = loop_watch_set(x->watch, events);
     x->events = events;
     if (r < 0)
-        fail(x, r);
+        exec_fail(x, r);
 }
 
 /* Returns true when more input waits than the stream can take now. */
@@ -307,7 +307,7 @@ static bool write_stdin(struct driver_exec *x) {
         x->in_refused = false;
     pthread_mutex_unlock(&x->lock);
     if (room)
-        tell_room(x);
+        report_room(x);
     if (close_now) {
         x->in_closed = true;
         if (docker_stream_close_write(x->stream) < 0)
@@ -334,10 +334,10 @@ static void read_output(struct driver_exec *x) {
         }
         int r = (int)n;
         if (n > 0)
-            r = x->tty ? tell_output(x, 1, data, (size_t)n)
-                       : docker_demux_feed(&x->demux, data, (size_t)n, tell_output, x);
+            r = x->tty ? deliver_output(x, 1, data, (size_t)n)
+                       : docker_demux_feed(&x->demux, data, (size_t)n, deliver_output, x);
         if (r < 0) {
-            fail(x, r);
+            exec_fail(x, r);
             return;
         }
         await_quiet(x);
@@ -360,7 +360,7 @@ static void attach_posted(void *arg) {
     if (!x->finished) {
         r = loop_timer_new(x->d->loop, on_quiet, x, &x->quiet);
         if (r < 0)
-            fail(x, r);
+            exec_fail(x, r);
         else
             on_stream(x, EPOLLIN); /* data that came with the head of the reply is in the stream */
         if (!x->eof)
@@ -406,7 +406,7 @@ int task_exec_stream_open(struct driver *d, const struct call *call, const char 
         return err_wrap(err, r, "exec in task %s", task_id);
     }
     *ret = x;
-    post(x, attach_posted);
+    post_to_loop(x, attach_posted);
     return 0;
 }
 
@@ -426,7 +426,7 @@ void task_exec_stream_ask(struct exec_list *l, const char *container_id) {
     pthread_mutex_lock(&l->lock);
     for (struct driver_exec *x = l->first; x; x = x->next)
         if (strcmp(x->container_id, container_id) == 0)
-            post(x, ask_posted);
+            post_to_loop(x, ask_posted);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -466,7 +466,7 @@ int task_exec_stream_stdin(struct driver_exec *x, const char *data, size_t len) 
         r = buf_append(&x->in, data, len);
     x->in_refused = x->in_refused || r == -ENOBUFS;
     pthread_mutex_unlock(&x->lock);
-    post(x, flush_posted);
+    post_to_loop(x, flush_posted);
     return r;
 }
 
@@ -474,7 +474,7 @@ void task_exec_stream_stdin_close(struct driver_exec *x) {
     pthread_mutex_lock(&x->lock);
     x->in_close = true;
     pthread_mutex_unlock(&x->lock);
-    post(x, flush_posted);
+    post_to_loop(x, flush_posted);
 }
 
 /* Sends one size at a time, and the newest one last, whatever the order in which the pool's
@@ -526,13 +526,13 @@ static void resume_posted(void *arg) {
 }
 
 void task_exec_stream_resume(struct driver_exec *x) {
-    post(x, resume_posted);
+    post_to_loop(x, resume_posted);
 }
 
 static void close_posted(void *arg) {
     struct driver_exec *x = arg;
     x->finished = true;
-    detach(x);
+    detach_stream(x);
     if (!atomic_load(&x->died))
         exec_kill(x->d, x->container_id, x->id);
     exec_unref(x); /* the reference of this post */
@@ -543,6 +543,6 @@ void task_exec_stream_close(struct driver_exec *x) {
     x->closed = true;
     pthread_mutex_unlock(&x->told);
     list_remove(x);
-    post(x, close_posted);
+    post_to_loop(x, close_posted);
     exec_unref(x); /* the reference of task_exec_stream_open() */
 }

@@ -42,7 +42,7 @@ static struct recovery *first_of(struct recovery *list, const char *task_id) {
 
 /* Adds @mine. Returns 1 when it can run; 0 when it has to wait for its turn; -errno when it is not
  * added, because no descriptor is left to wait with. */
-static int enter(struct driver *d, struct recovery *mine) {
+static int queue_enter(struct driver *d, struct recovery *mine) {
     pthread_mutex_lock(&d->lock);
     int r = first_of(d->recoveries, mine->task_id) ? cancel_init(&mine->turn) : 1;
     struct recovery **at = &d->recoveries;
@@ -55,7 +55,7 @@ static int enter(struct driver *d, struct recovery *mine) {
 }
 
 /* Removes @mine. The next one of its task runs. */
-static void leave(struct driver *d, struct recovery *mine) {
+static void queue_leave(struct driver *d, struct recovery *mine) {
     pthread_mutex_lock(&d->lock);
     struct recovery **at = &d->recoveries;
     while (*at != mine)
@@ -172,8 +172,8 @@ static int find_container(struct driver *d, const struct call *call, const struc
     return 0;
 }
 
-static int adopt(struct driver *d, const struct call *call, struct task *t,
-                 const struct task_state *state, struct err *err) {
+static int adopt_task(struct driver *d, const struct call *call, struct task *t,
+                      const struct task_state *state, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     struct docker_state container;
     bool told;
@@ -210,8 +210,8 @@ static int adopt(struct driver *d, const struct call *call, struct task *t,
     return 0;
 }
 
-static int recover(struct driver *d, const struct call *call, const struct task_config *task,
-                   const void *data, size_t len, struct err *err) {
+static int recover_task(struct driver *d, const struct call *call, const struct task_config *task,
+                        const void *data, size_t len, struct err *err) {
     AUTO_TASK struct task *known = store_get(d->store, task->id);
     if (known) /* this process still has the task: the agent only reconnected */
         return client_meet(d, task, err);
@@ -231,7 +231,7 @@ static int recover(struct driver *d, const struct call *call, const struct task_
             store_set_logs_movable(d->store, t->alloc_id);
     }
     if (r == 0 && t) {
-        r = adopt(d, call, t, &state, err);
+        r = adopt_task(d, call, t, &state, err);
         if (r < 0) {
             logs_give_up(d, t);
             image_users_release(d->images, store_look(t).image_id, t->id);
@@ -247,15 +247,15 @@ static int recover(struct driver *d, const struct call *call, const struct task_
 int task_recover(struct driver *d, const struct call *call, const struct task_config *task,
                  const void *data, size_t len, struct err *err) {
     struct recovery mine = {.task_id = task->id, .turn = {.fd = -EBADF}};
-    int r = enter(d, &mine);
+    int r = queue_enter(d, &mine);
     bool entered = r >= 0;
     if (r == 0)
         r = wait_for_turn(call, &mine);
     if (r < 0)
         r = err_set(err, ERR_PLAIN, -r, "another recovery of task %s is under way", task->id);
     else
-        r = recover(d, call, task, data, len, err);
+        r = recover_task(d, call, task, data, len, err);
     if (entered)
-        leave(d, &mine);
+        queue_leave(d, &mine);
     return r;
 }

@@ -230,7 +230,7 @@ static int plan_and_build(struct start *s, char **ret_dir, struct err *err) {
 }
 
 /* Builds the request. What the task must be guarded against is known here only as far as this
- * process knows it; settle() asks Docker for the rest. */
+ * process knows it; settle_names() asks Docker for the rest. */
 static int build_guarded(struct start *s, struct err *err) {
     AUTO_FREE char *dir = NULL;
     if (s->guarded)
@@ -251,7 +251,7 @@ static int build_guarded(struct start *s, struct err *err) {
 
 /* Builds the request and makes the mounts that it refers to. Removes the mounts of an
  * earlier start. */
-static int prepare(struct start *s, struct err *err) {
+static int prepare_request(struct start *s, struct err *err) {
     if (!s->name && !(s->name = create_name(s->config)))
         return err_oom(err);
     s->guarded = sources_possible(s->d, s->plugin);
@@ -376,8 +376,8 @@ static bool wants_image(const struct start *s, const struct err *refused) {
 
 /* Removes the start's container. @container: its id or name. An adopted container has run for a
  * while, so it gets its stop signal first. */
-static int discard(const struct start *s, const struct call *call, const char *container,
-                   struct err *err) {
+static int discard_container(const struct start *s, const struct call *call, const char *container,
+                             struct err *err) {
     struct err failed = {0};
     if (s->adopted &&
         docker_container_stop(s->d->docker, call, container, START_LEFTOVER_S, &failed) < 0)
@@ -388,7 +388,7 @@ static int discard(const struct start *s, const struct call *call, const char *c
 
 static int remove_container(struct start *s, const char *why, struct err *err) {
     struct call call = slow_call(s);
-    int r = discard(s, &call, s->container_id, err);
+    int r = discard_container(s, &call, s->container_id, err);
     if (r == -ENOENT || r == -EEXIST) { /* removed, or being removed: the name is checked next */
         err_clear(err);
         r = 0;
@@ -408,7 +408,7 @@ static bool is_unproven(const struct start *s) {
  * allocation run. When none of them can swap what Docker was sent by name, the names are checked
  * once more; from here to Docker's mount nothing can change them. Otherwise the container is
  * removed and created again, with mount points. */
-static int settle(struct start *s, struct err *err) {
+static int settle_names(struct start *s, struct err *err) {
     while (s->guarded && !s->adopted) {
         int r = siblings_take_turn(s->d, &s->sibling, is_unproven(s), s->call, err);
         if (r < 0)
@@ -420,7 +420,7 @@ static int settle(struct start *s, struct err *err) {
         siblings_pass(s->d, &s->sibling);
         r = remove_container(s, "that would mount by name", err);
         if (r == 0)
-            r = prepare(s, err);
+            r = prepare_request(s, err);
         if (r == 0)
             r = create_container(s, err);
         if (r < 0)
@@ -436,7 +436,7 @@ static int make_container(struct start *s, struct err *err) {
     if (r == 0 && !(s->look = images_look(s->d->images, &s->want)))
         r = hold_image(s, err);
     if (r == 0)
-        r = prepare(s, err);
+        r = prepare_request(s, err);
     if (r < 0)
         return r;
     struct err refused = {0};
@@ -449,12 +449,12 @@ static int make_container(struct start *s, struct err *err) {
     if (ahead && r == 0 && made == -ENOENT && wants_image(s, &refused)) {
         /* A pull takes long, so the wanted cpuset may have changed. */
         err_clear(&refused);
-        r = prepare(s, err);
+        r = prepare_request(s, err);
         made = r < 0 ? r : create_container(s, &refused);
     }
     if (r == 0 && made < 0)
         return err_set(err, refused.cls, -made, "%s", refused.text);
-    return r < 0 ? r : settle(s, err);
+    return r < 0 ? r : settle_names(s, err);
 }
 
 /* ---- start ---- */
@@ -534,7 +534,7 @@ static int check_started(struct start *s, struct err *err) {
                    failed.text);
 }
 
-static int look_at_container(struct start *s, bool *ret_again, struct err *err) {
+static int inspect_container(struct start *s, bool *ret_again, struct err *err) {
     struct call call = call_within(s->call, s->d->timeout_us);
     int r =
         docker_container_inspect(s->d->docker, &call, s->container_id, &s->state, &s->inspect, err);
@@ -595,7 +595,7 @@ static int start_container(struct start *s, struct err *err) {
         refresh_cpuset(s);
         int r = ask_for_start(s, &again, &failed);
         if (r == 0)
-            r = look_at_container(s, &again, &failed);
+            r = inspect_container(s, &again, &failed);
         if (r == 0)
             return 0;
         backoff *= 2;
@@ -646,7 +646,7 @@ static bool is_true_of_image(const struct start *s, const char *mountinfo) {
 
 /* Checks the container's mounts. When nothing can be read of a running container, its allocation is
  * treated as one in which alloc/logs can be moved. */
-static int prove(struct start *s, struct err *err) {
+static int prove_mounts(struct start *s, struct err *err) {
     AUTO_BUF struct buf text;
     struct err failed = {0};
     buf_init(&text, START_PROC_MAX);
@@ -716,7 +716,7 @@ static int check_wanted(struct start *s, struct err *err) {
                                   "task %s was destroyed while it was started", s->config->id);
 }
 
-static void undo(struct start *s) {
+static void undo_start(struct start *s) {
     /* Runs also after the request was cancelled: what was begun must not stay. */
     struct call call = call_within(NULL, s->d->timeout_us);
     struct err err = {0};
@@ -724,7 +724,7 @@ static void undo(struct start *s) {
     images_look_free(TAKE_PTR(s->look));
     if (s->inspect) /* the container has run: deliver its output, which may contain the reason */
         logs_give_up(s->d, s->task);
-    int r = container[0] ? discard(s, &call, container, &err) : 0;
+    int r = container[0] ? discard_container(s, &call, container, &err) : 0;
     if (r < 0 && r != -ENOENT)
         log_warn("start", LOG_KV("container", container, "error", err.text),
                  s->container_id[0] ? "the container of a failed start is still there, retrying"
@@ -742,13 +742,13 @@ static void undo(struct start *s) {
         removals_add(s->d->removals, s->container_id);
 }
 
-static int run(struct start *s, struct driver_started *ret, struct err *err) {
+static int run_start(struct start *s, struct driver_started *ret, struct err *err) {
     int r = make_container(s, err);
     if (r < 0)
         return r;
     r = start_container(s, err);
     if (r == 0)
-        r = prove(s, err);
+        r = prove_mounts(s, err);
     siblings_leave(s->d, &s->sibling);
     if (r == 0 && !(s->prepared && is_readable(s)))
         r = logs_follow(s->d, s->call, s->task, false, err);
@@ -780,9 +780,9 @@ int task_start(struct driver *d, const struct call *call, const struct task_conf
             err_oom(err);
     }
     if (r == 0) {
-        r = run(&s, &result, err);
+        r = run_start(&s, &result, err);
         if (r < 0) {
-            undo(&s);
+            undo_start(&s);
         } else {
             result.task = TAKE_PTR(s.task);
             *ret = TAKE_STRUCT(result);

@@ -88,7 +88,7 @@ static double core_mhz(struct stats_list *s) {
 
 /* ---- from two samples to figures (pure) ---- */
 
-static double percent(uint64_t now, uint64_t before, uint64_t elapsed_us) {
+static double percent_of(uint64_t now, uint64_t before, uint64_t elapsed_us) {
     if (now <= before || elapsed_us == 0)
         return 0;
     return (double)(now - before) / ((double)elapsed_us * 1000) * 100;
@@ -109,16 +109,16 @@ static void fill_stats(const struct cgroup_usage *u, const struct cgroup_usage *
         .has_kernel = u->has_kernel,
     };
     if (last) {
-        ret->percent = percent(u->cpu_ns, last->cpu_ns, elapsed_us);
-        ret->user_percent = percent(u->user_ns, last->user_ns, elapsed_us);
-        ret->system_percent = percent(u->system_ns, last->system_ns, elapsed_us);
+        ret->percent = percent_of(u->cpu_ns, last->cpu_ns, elapsed_us);
+        ret->user_percent = percent_of(u->user_ns, last->user_ns, elapsed_us);
+        ret->system_percent = percent_of(u->system_ns, last->system_ns, elapsed_us);
         ret->total_ticks = ret->percent / 100 * mhz;
     }
 }
 
 /* ---- one stream ---- */
 
-static void tell(struct stats_stream *x, const struct driver_stats *s) {
+static void publish_sample(struct stats_stream *x, const struct driver_stats *s) {
     ((void (*)(void *, const struct driver_stats *))x->sub.on)(x->sub.ctx, s);
 }
 
@@ -134,7 +134,7 @@ static void end_stream(struct stats_stream *x) {
     x->ended = true;
     x->asked_us = 0;
     close_files(x);
-    tell(x, NULL);
+    publish_sample(x, NULL);
 }
 
 static void take_sample(struct stats_list *s, struct stats_stream *x,
@@ -146,7 +146,7 @@ static void take_sample(struct stats_list *s, struct stats_stream *x,
     x->last = *u;
     x->last_us = now;
     x->has_last = true;
-    tell(x, &out);
+    publish_sample(x, &out);
 }
 
 /* Opens the files of the container's current cgroup. A restarted container has a new cgroup. */
@@ -248,7 +248,7 @@ static void ask_docker(struct stats_list *s, struct stats_stream *x, uint64_t no
         s->asking = pool_run(s->d->pool, docker_work, s) == 0;
 }
 
-static void serve(struct stats_list *s, struct stats_stream *x, uint64_t now_us) {
+static void serve_stream(struct stats_list *s, struct stats_stream *x, uint64_t now_us) {
     struct task_look now = store_look(x->task);
     struct cgroup_usage u;
     if (now.phase == TASK_EXITED)
@@ -268,7 +268,7 @@ static void on_timer(void *arg) {
         if (x->ended)
             continue;
         if (x->next_us <= now) {
-            serve(s, x, now);
+            serve_stream(s, x, now);
             /* Multiples of the interval, so that streams with the same interval share a wake-up. */
             x->next_us = (now / x->interval_us + 1) * x->interval_us;
         }
@@ -280,7 +280,7 @@ static void on_timer(void *arg) {
 }
 
 /* A new stream may be due before the time that the timer is set to. Context: the streams thread. */
-static void arm(void *arg) {
+static void set_timer(void *arg) {
     struct stats_list *s = arg;
     if (!s->timer && loop_timer_new(s->d->loop, on_timer, s, &s->timer) < 0)
         return;
@@ -315,7 +315,7 @@ int task_stats(struct driver *d, const char *task_id, int64_t interval_us,
     pthread_mutex_lock(&d->stats->fan.lock);
     fan_add_locked(&d->stats->fan, &x->sub);
     pthread_mutex_unlock(&d->stats->fan.lock);
-    if (loop_post(d->loop, arm, d->stats) < 0) {
+    if (loop_post(d->loop, set_timer, d->stats) < 0) {
         close_stream(&x->sub);
         return err_oom(err);
     }

@@ -88,7 +88,7 @@ static void drop_orphans(struct stop_list *l) {
     }
 }
 
-static void detach(struct driver_stop *s) {
+static void detach_request(struct driver_stop *s) {
     if (s->request)
         s->request->stop = NULL;
     s->request = NULL;
@@ -145,19 +145,19 @@ static void on_end(void *ctx, const struct task_exit *exit) {
     (void)exit;
     pthread_mutex_lock(&l->lock);
     list_remove(l, s);
-    detach(s);
+    detach_request(s);
     pthread_mutex_unlock(&l->lock);
     if (loop_post(l->d->loop, on_timer, l) < 0) /* cancels the request */
         log_debug("stop", NULL, "out of memory: a request to Docker is cancelled later");
     s->ended(s->ctx, 0, NULL);
 }
 
-static uint64_t within(const struct driver_stop *s, uint64_t us) {
+static uint64_t within_call(const struct driver_stop *s, uint64_t us) {
     return call_within(&s->call, us).deadline_us;
 }
 
 /* Makes the due step of a stop. Returns 0, or -errno with s->err when the stop has failed. */
-static int step(struct driver_stop *s) {
+static int stop_step(struct driver_stop *s) {
     const struct driver *d = s->driver;
     int r = 0;
     if (cancel_fired(s->call.cancel))
@@ -165,7 +165,7 @@ static int step(struct driver_stop *s) {
     switch (s->step) {
     case STOP_BEGIN:
         s->step = s->signal[0] ? STOP_SIGNAL : STOP_BY_DOCKER;
-        s->at_us = within(s, s->signal[0] ? d->timeout_us : s->timeout_us + d->timeout_us);
+        s->at_us = within_call(s, s->signal[0] ? d->timeout_us : s->timeout_us + d->timeout_us);
         r = send_request(s, s->signal[0] ? s->signal : NULL);
         break;
     case STOP_GRACE:
@@ -193,10 +193,10 @@ static struct driver_stop *make_steps(struct stop_list *l, uint64_t *ret_next) {
     while (*at) {
         struct driver_stop *s = *at;
         if (s->at_us <= now && s->r == 0)
-            s->r = step(s);
+            s->r = stop_step(s);
         if (s->r < 0 && store_wait_cancel(s->task, &s->waiter)) {
             *at = s->next;
-            detach(s);
+            detach_request(s);
             s->next = failed;
             failed = s;
             continue;
@@ -237,7 +237,7 @@ static void on_timer(void *arg) {
 static void await_record(struct driver_stop *s, int r, const struct err *err) {
     uint64_t limit = s->driver->timeout_us;
     s->step = STOP_RECORD;
-    s->at_us = within(s, limit < STOP_RECORD_US ? limit : STOP_RECORD_US);
+    s->at_us = within_call(s, limit < STOP_RECORD_US ? limit : STOP_RECORD_US);
     if (r == -EEXIST && err)
         s->err = *err; /* Docker's message, for a container that still runs */
 }
@@ -271,7 +271,7 @@ static void on_answer(void *ctx, int r, int status, const struct err *err) {
 
 /* Takes the stop out of the list. Returns true when the caller must end it. Returns false when
  * something else ends it, or has ended it. @s is not read when it is not in the list. */
-static bool take(struct stop_list *l, struct driver_stop *s) {
+static bool take_stop(struct stop_list *l, struct driver_stop *s) {
     pthread_mutex_lock(&l->lock);
     const struct driver_stop *at = l->first;
     while (at && at != s)
@@ -279,7 +279,7 @@ static bool take(struct stop_list *l, struct driver_stop *s) {
     bool taken = at && store_wait_cancel(s->task, &s->waiter);
     if (taken) {
         list_remove(l, s);
-        detach(s);
+        detach_request(s);
     }
     pthread_mutex_unlock(&l->lock);
     return taken;
@@ -287,7 +287,7 @@ static bool take(struct stop_list *l, struct driver_stop *s) {
 
 void task_stop_cancel(struct driver_stop *s) {
     struct stop_list *l = s->driver->stops;
-    if (!take(l, s))
+    if (!take_stop(l, s))
         return;
     struct err err = {0};
     if (loop_post(l->d->loop, on_timer, l) < 0)
@@ -302,7 +302,7 @@ void task_stop_done(struct driver_stop *s) {
 /* ---- StopTask ---- */
 
 /* Returns STOP_WAITS, 0 when there is nothing to stop, or -errno. */
-static int begin(struct driver_stop *s, const char *signal, struct err *err) {
+static int begin_stop(struct driver_stop *s, const char *signal, struct err *err) {
     struct stop_list *l = s->driver->stops;
     int r = str_empty(signal) ? 0 : task_signal_for_docker(signal, s->signal, err);
     if (r < 0)
@@ -312,14 +312,14 @@ static int begin(struct driver_stop *s, const char *signal, struct err *err) {
         return 0;
     if (now.phase == TASK_STARTING)
         return err_set(err, ERR_RECOVERABLE, EAGAIN, "task %s is still being started", s->task->id);
-    s->kill_at_us = within(s, s->timeout_us);
+    s->kill_at_us = within_call(s, s->timeout_us);
     s->waiter = (struct task_waiter){.done = on_end, .ctx = s};
     pthread_mutex_lock(&l->lock);
     s->next = l->first;
     l->first = s;
     pthread_mutex_unlock(&l->lock);
     store_wait(s->task, &s->waiter); /* may end it immediately */
-    if (loop_post(l->d->loop, on_timer, l) < 0 && take(l, s))
+    if (loop_post(l->d->loop, on_timer, l) < 0 && take_stop(l, s))
         return err_oom(err);
     return STOP_WAITS;
 }
@@ -331,7 +331,7 @@ void task_stop(struct driver *d, const struct call *call, const char *task_id, i
     s->call = *call;
     s->timeout_us = timeout_us > 0 ? (uint64_t)timeout_us : 0;
     s->task = store_get(d->store, task_id);
-    int r = s->task ? begin(s, signal, &err) : 0;
+    int r = s->task ? begin_stop(s, signal, &err) : 0;
     if (r != STOP_WAITS)
         s->ended(s->ctx, r, &err);
 }
