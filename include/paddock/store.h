@@ -31,7 +31,6 @@ struct task_exit {
 
 /* The end of a container, as it was reported. */
 struct task_end {
-    bool known;
     struct task_exit exit;
     int64_t when_ns; /* since 1970 */
 };
@@ -57,7 +56,7 @@ struct task {
     /* ---- under the store's lock ---- */
     struct kvs port_map; /* of the network override: label -> port */
     struct task_look now;
-    struct task_end early; /* reported in phase STARTING */
+    struct task_end *early; /* reported in phase STARTING; NULL = none */
     struct task_waiter *waiters;
     bool stored;
     pid_t seen_pid;    /* see store_see_process */

@@ -1,7 +1,8 @@
-/* Keeps the list of tasks for logpump.c: their requests and the write ends of their FIFOs.
+/* Keeps the list of tasks for logpump.c: what their requests contain and the write ends of their
+ * FIFOs.
  *
- * One mutex protects the list. FIFOs are opened and closed outside of it. Requests leave as copies,
- * because jansson's reference counts must not be used by several threads. */
+ * One mutex protects the list. FIFOs are opened and closed outside of it. A request is made when it
+ * is sent: its JSON would take three times the memory of what it contains, for the task's life. */
 #include "logs_held.h"
 
 #include "paddock/log.h"
@@ -10,7 +11,9 @@
 #include <string.h>
 
 struct held {
-    json_t *rq; /* the request `carry`; its members change under the lock only */
+    char *task_id, *container_id, *stdout_path, *stderr_path;
+    int64_t since_ns; /* 0 after the first request: more was delivered by then */
+    bool tty, recovered, runs;
     /* The number of this hold. The task may be held anew while the end of this hold is awaited. */
     unsigned long number;
     int fd[2];
@@ -25,20 +28,19 @@ struct logs_held {
     unsigned long holds; /* holds so far; the last number */
 };
 
-static const char *task_of(const struct held *h) {
-    return json_string_value(json_object_get(h->rq, "task"));
-}
-
 static void held_free(struct held *h) {
     fd_close(h->fd[0]);
     fd_close(h->fd[1]);
-    json_decref(h->rq);
+    free(h->task_id);
+    free(h->container_id);
+    free(h->stdout_path);
+    free(h->stderr_path);
     free(h);
 }
 
 static struct held **held_find(struct logs_held *l, const char *task_id) {
     struct held **at = &l->first;
-    while (*at && strcmp(task_of(*at), task_id) != 0)
+    while (*at && strcmp((*at)->task_id, task_id) != 0)
         at = &(*at)->next;
     return at;
 }
@@ -49,12 +51,15 @@ int logs_held_add(struct logs_held *l, const struct logpump_task *t, struct err 
         return err_oom(err);
     h->fd[0] = h->fd[1] = -EBADF;
     h->asking = true;
-    h->rq =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:b,s:b}", "op", "carry", "task", t->task_id,
-                  "container", t->container_id, "stdout", t->stdout_path, "stderr", t->stderr_path,
-                  "tty", t->tty, "since_ns", t->adopted ? (json_int_t)t->since_ns : (json_int_t)0,
-                  "runs", false, "recovered", t->recovered);
-    if (!h->rq) {
+    h->since_ns = t->adopted ? t->since_ns : 0;
+    h->tty = t->tty;
+    h->recovered = t->recovered;
+    int oom = 0;
+    h->task_id = str_dup(t->task_id, &oom);
+    h->container_id = str_dup(t->container_id, &oom);
+    h->stdout_path = str_dup(t->stdout_path, &oom);
+    h->stderr_path = str_dup(t->stderr_path, &oom);
+    if (oom < 0) {
         held_free(h);
         return err_oom(err);
     }
@@ -92,19 +97,17 @@ void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long nu
         held_free(h);
 }
 
-/* Copies the request of @h, and notes for later copies that one has left. On failure none has. */
-static int copy_request(struct held *h, bool runs, json_t **ret) {
-    if (runs && json_object_set_new(h->rq, "runs", json_true()) < 0)
-        return -ENOMEM;
-    json_t *rq = json_deep_copy(h->rq);
+/* Makes the request of @h, and notes for later ones that one has left. */
+static int make_request(struct held *h, bool runs, json_t **ret) {
+    h->runs = h->runs || runs;
+    json_t *rq = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:b,s:b}", "op", "carry", "task",
+                           h->task_id, "container", h->container_id, "stdout", h->stdout_path,
+                           "stderr", h->stderr_path, "tty", h->tty, "since_ns",
+                           (json_int_t)h->since_ns, "runs", h->runs, "recovered", h->recovered);
     if (!rq)
         return -ENOMEM;
-    /* More was delivered by then than since_ns says. */
-    if (json_object_set_new(h->rq, "recovered", json_true()) < 0 ||
-        json_object_set_new(h->rq, "since_ns", json_integer(0)) < 0) {
-        json_decref(rq);
-        return -ENOMEM;
-    }
+    h->recovered = true;
+    h->since_ns = 0;
     *ret = rq;
     return 0;
 }
@@ -112,7 +115,7 @@ static int copy_request(struct held *h, bool runs, json_t **ret) {
 int logs_held_request(struct logs_held *l, const char *task_id, bool runs, json_t **ret) {
     pthread_mutex_lock(&l->lock);
     struct held *h = *held_find(l, task_id);
-    int r = h ? copy_request(h, runs, ret) : -ENOENT;
+    int r = h ? make_request(h, runs, ret) : -ENOENT;
     pthread_mutex_unlock(&l->lock);
     return r;
 }
@@ -139,7 +142,7 @@ int logs_held_others(struct logs_held *l, pid_t pump, struct strv *ret) {
     pthread_mutex_lock(&l->lock);
     for (struct held *h = l->first; h && r == 0; h = h->next)
         if (!h->asking && h->pump != pump)
-            r = strv_add(ret, task_of(h));
+            r = strv_add(ret, h->task_id);
     pthread_mutex_unlock(&l->lock);
     return r;
 }

@@ -1,6 +1,6 @@
 #pragma once
-/* The tasks that the plugin has given to the log pump. Each has its whole request and the write
- * ends of its FIFOs.
+/* The tasks that the plugin has given to the log pump. Each has what its request contains
+ * and the write ends of its FIFOs.
  *
  * While a write end is open here, logmon sees no end of file, whatever happens to the pump. All
  * functions: any thread; none waits. */
@@ -14,15 +14,15 @@ int logs_held_new(struct logs_held **ret) MUST_CHECK;
 /** Closes all FIFOs. NULL allowed. */
 void logs_held_free(struct logs_held *l);
 
-/** Opens the FIFOs and keeps the request. Replaces an existing hold of the same task. The end of
- * the task cannot be asked for until logs_held_asked(). Returns 0; -errno with @err. */
+/** Opens the FIFOs and keeps what the request contains. Replaces an existing hold of the same task.
+ * The end of the task cannot be asked for until logs_held_asked(). Returns 0; -errno with @err. */
 int logs_held_add(struct logs_held *l, const struct logpump_task *t, struct err *err) MUST_CHECK;
 /** Closes the FIFOs and forgets the request. @number: the number of the hold, because the task may
  * be held anew by now; 0: any hold of the task. */
 void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long number);
 
-/** Copies the request `carry` (pump_proto.h) to *@ret. Later copies say that the task is not new.
- * @runs: this copy and later ones say that its container runs. *@ret's owner: caller. Returns 0;
+/** Makes the request `carry` (pump_proto.h). Later requests say that the task is not new.
+ * @runs: this request and later ones say that its container runs. *@ret's owner: caller. Returns 0;
  * -ENOENT when the task is not held; -ENOMEM. */
 int logs_held_request(struct logs_held *l, const char *task_id, bool runs, json_t **ret) MUST_CHECK;
 /** Returns true when the task is held. */

@@ -32,6 +32,7 @@ static void task_free(struct task *t) {
     free(t->stderr_path);
     free(t->source);
     free(t->reserved);
+    free(t->early);
     kvs_done(&t->port_map);
     free(t);
     errno = keep;
@@ -214,7 +215,7 @@ void store_set_container(struct task *t, const char *container_id, const char *i
     snprintf(t->now.image_id, sizeof(t->now.image_id), "%s", image_id);
     t->now.tty = tty;
     t->now.logs = logs;
-    t->early.known = false;
+    free(TAKE_PTR(t->early));
     t->now.oom_ns = 0;
     t->now.exit_in_events = false;
     pthread_mutex_unlock(&t->store->lock);
@@ -227,11 +228,11 @@ bool store_set_running(struct task *t, pid_t pid, int64_t started_ns, struct tas
         t->now.pid = pid;
         t->now.started_ns = started_ns;
     }
-    bool ended = t->early.known;
-    *ret_early = t->early;
-    t->early.known = false;
+    AUTO_FREE struct task_end *early = TAKE_PTR(t->early);
     pthread_mutex_unlock(&t->store->lock);
-    return ended;
+    if (early)
+        *ret_early = *early;
+    return early != NULL;
 }
 
 bool store_see_process(struct task *t, bool there) {
@@ -295,8 +296,11 @@ bool store_set_exited(struct task *t, const char *container_id, const struct tas
     bool mine = strcmp(t->now.container_id, container_id) == 0;
     bool first = mine && t->now.phase == TASK_RUNNING;
     struct task_waiter *waiters = NULL;
-    if (mine && t->now.phase == TASK_STARTING && !t->early.known)
-        t->early = (struct task_end){.known = true, .exit = *exit, .when_ns = completed_ns};
+    if (mine && t->now.phase == TASK_STARTING && !t->early) {
+        t->early = malloc(sizeof(*t->early));
+        if (t->early) /* when out of memory, the roll call finds the end later */
+            *t->early = (struct task_end){.exit = *exit, .when_ns = completed_ns};
+    }
     if (first) {
         t->now.phase = TASK_EXITED;
         t->now.pid = 0;
