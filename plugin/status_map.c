@@ -1,8 +1,8 @@
 /* Draws the map of cores that `paddock status` shows below its table; cli_status.c calls it.
  *
  * A letter stands for a task that holds cores; the key below the map names them. With more tasks
- * than letters, letters repeat. The page for the browser draws the same map from the same document
- * (web_page.c). */
+ * than letters, letters repeat. The page for the browser (web_page.c) draws the same map from the
+ * same document as this file. */
 #include "plugin/status_map.h"
 
 #include "plugin/core_map.h"

@@ -113,8 +113,8 @@ static int send_end(struct exec *x) {
 }
 
 /* Sends the waiting output, and then the end when it waits. Output that cannot be sent for lack of
- * memory ends the stream with an error. Under the lock. Returns 0 when all was sent; -EAGAIN; other
- * -errno. */
+ * memory ends the stream with an error. Under the lock. Returns 0 when all was sent;
+ * -EAGAIN; other -errno. */
 static int send_waiting(struct exec *x) {
     while (x->first) {
         struct waiting *w = x->first;

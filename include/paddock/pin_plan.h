@@ -16,9 +16,8 @@
 #include "paddock/pin.h"
 
 /* Numbers of the policy. */
-#define PIN_CONTEST_COUNT                                                                          \
-    10u /* a task is contested after this many overwritten corrections ...                         \
-         */
+/* A task is contested after so many overwritten corrections ... */
+#define PIN_CONTEST_COUNT 10u
 #define PIN_CONTEST_SPAN_US (10 * 1000000ull) /* ... within this time */
 #define PIN_BACKOFF_MIN_US (1000000ull)       /* after a refused write */
 #define PIN_BACKOFF_MAX_US (60 * 1000000ull)

@@ -1,7 +1,7 @@
 /* The deadline of a request, and the waits that end with it or with the request's cancel.
  *
- * All code that waits for Docker, a socket or another process waits here. cancel.c has the
- * cancel. */
+ * All code that waits for Docker, a socket or another process waits here. The cancel
+ * itself is in cancel.c. */
 #include "paddock/call.h"
 #include "paddock/clock.h"
 

@@ -3,8 +3,8 @@
  *
  * The other files of this folder and the modules above use docker_http_do(). It runs on the
  * caller's thread. When dockerd was replaced by another version between two calls, it refuses the
- * version of the request before it does anything; the call is then repeated once with the new
- * version. */
+ * version of the request before it does anything; the call is then repeated once, with
+ * the new version. */
 #include "docker_priv.h"
 #include "paddock/clock.h"
 

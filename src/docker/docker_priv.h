@@ -79,8 +79,8 @@ int docker_transfer_prepare(struct docker *d, CURL *easy, int minor, const char 
  *  @last_us (NULL = unused): time of the last byte, for @idle_us. */
 int docker_transfer_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
                         uint64_t idle_us, CURLcode *ret_code) MUST_CHECK;
-/** Returns the answer's status as -errno (0 for 2xx and 304), with the "message" of its body in
- * @err. */
+/** Returns the answer's status as -errno (0 for 2xx and 304). @err gets the "message" of
+ * its body. */
 int docker_transfer_status_error(int status, const struct buf *body, const char *method,
                                  const char *path, struct err *err) MUST_CHECK;
 /** Returns the result @code of a transfer as -errno; 0 for CURLE_OK. The text becomes the node's

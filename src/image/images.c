@@ -168,8 +168,8 @@ static int hold_present(struct images *im, const struct call *call, const char *
     return r;
 }
 
-/* Like hold_present(), but uses the answer of @look when that found the image. Takes ownership of
- * @look. */
+/* Like hold_present(), but uses the answer of @look when that found the image. It takes
+ * ownership of @look. */
 static int hold_looked(struct images *im, const struct call *call, struct image_look *look,
                        const char *name, const char *user_id, struct image *ret, struct err *err) {
     if (!look)

@@ -2,8 +2,7 @@
  * dockerd writes.
  *
  * scan_line() accepts only the order of keys and the escapes that dockerd writes, and it copies
- * eight bytes at a time. When scan_line() refuses a line, jansson decides whether it is a record.
- */
+ * eight bytes at a time. When it refuses a line, jansson decides whether the line is a record. */
 #include "log_record.h"
 
 #include <jansson.h>

@@ -20,7 +20,7 @@ void task_events_done(struct task_events *e);
 void task_events_tell(struct task_events *e, const struct driver_event *event);
 /** Sends an event of the reconciler, with the annotations cpuset.state, .old, .new and .cause. */
 void task_events_tell_pin(struct task_events *e, const struct pin_event *event);
-/** Calls @on for the kept events and adds the subscriber. Returns 0; -ENOMEM. Owner: caller,
- * fan_unsubscribe(). */
+/** Calls @on for the kept events and adds the subscriber. Returns 0; -ENOMEM. The caller
+ * owns the subscription and ends it by fan_unsubscribe(). */
 int task_events_listen(struct task_events *e, void (*on)(void *, const struct driver_event *),
                        void *ctx, struct driver_sub **ret) MUST_CHECK;

@@ -1,4 +1,5 @@
-/* The fake dockerd's server: connections, HTTP, rules and control. What it is for: fake.h. */
+/* The server of the fake dockerd: connections, HTTP, rules and control requests. fake.h says what
+ * the program is for. */
 #include "fake.h"
 #include "paddock/clock.h"
 

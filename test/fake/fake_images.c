@@ -1,4 +1,4 @@
-/* A double of the image module: holds (of an image, by somebody) are counted, nothing is pulled. */
+/* A double of the image module. It counts which owner holds which image, and it pulls nothing. */
 #include "fake/task_world.h"
 #include "paddock/image.h"
 

@@ -1,4 +1,4 @@
-/* The rules' text (fake.h) and which of them matches. */
+/* Parses the text of rules (fake.h) and finds the rule that matches a request. */
 #include "fake.h"
 
 #include <fnmatch.h>

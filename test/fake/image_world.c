@@ -1,3 +1,5 @@
+/* The fixture of the image tests: the image module in front of a fake_dockerd, and helpers that ask
+ * for images (image_world.h). */
 #include "fake/image_world.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* The world of the log pump's tests (pump_world.h). */
+/* The fixture of the log pump's tests (pump_world.h). */
 #include "fake/pump_world.h"
 
 #include <stdio.h>

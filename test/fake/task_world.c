@@ -1,3 +1,5 @@
+/* The fixture of the task tests: a whole driver in front of a fake_dockerd, and one
+ * task (task_world.h). */
 #include "fake/task_world.h"
 
 #include "paddock/buf.h"

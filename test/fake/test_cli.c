@@ -1,5 +1,5 @@
-/* The program in a person's hands: what it prints and the exit status, with a plugin on the control
- * socket that answers as the test says, and with none. */
+/* The program as a person runs it: what it prints, and its exit status. On the control socket is a
+ * double of the plugin that answers as the test says, or nothing. */
 #include "unit/cm.h"
 
 #include "fake/fake_client.h"

@@ -1,4 +1,4 @@
-/* The search for dangling containers on a dockerd that others use too. */
+/* The search for dangling containers on a dockerd that other programs use, too. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 #include "paddock/create.h"

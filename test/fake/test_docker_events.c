@@ -1,5 +1,5 @@
-/* The event stream and other streams on a loop, on the test's own thread: each test runs the loop
- * until what it waits for was seen, or a deadline. */
+/* The event stream and other streams on a loop that the test's own thread runs. Each test runs the
+ * loop until the expected event was seen, or until a deadline. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"

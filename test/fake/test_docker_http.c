@@ -1,4 +1,5 @@
-/* The client against a dockerd that refuses, lies, is slow, or dies in the middle. */
+/* The client of a dockerd that refuses requests, sends wrong answers, is slow, or dies during
+ * an answer. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 

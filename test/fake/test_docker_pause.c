@@ -1,5 +1,5 @@
-/* Pause containers: made once, found again, removed for good, and nothing left of what was half
- * made. */
+/* Pause containers: one is created, is found again later, and is removed. A failed creation
+ * leaves nothing. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 #include "paddock/create.h"

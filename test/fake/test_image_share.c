@@ -1,5 +1,5 @@
-/* Several who want the same image at once: one of them pulls for all, and what becomes of the
- * others when it fails or leaves. */
+/* Several callers want the same image at the same time. One of them pulls for all; the tests check
+ * what the others get when that caller fails or leaves. */
 #include "fake/image_world.h"
 
 #include <stdio.h>

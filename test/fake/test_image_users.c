@@ -1,4 +1,4 @@
-/* Who holds an image, and when Docker is told to remove it. */
+/* Which callers hold an image, and when Docker is asked to remove it. */
 #include "fake/image_world.h"
 
 #include <stdio.h>

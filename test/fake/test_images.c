@@ -1,5 +1,5 @@
-/* One who wants an image, against a dockerd that has it or not, pulls slowly, stalls, refuses, and
- * is cut off: which way it comes, with which credentials, what is told. */
+/* One caller wants an image, and dockerd has it or not, pulls slowly, stalls, refuses, or is cut
+ * off. The tests check how the image is obtained, with which credentials, and what is reported. */
 #include "fake/image_world.h"
 #include "src/image/image_auth.h"
 #include "paddock/strv.h"

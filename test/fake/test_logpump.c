@@ -1,5 +1,6 @@
-/* What arrives at the readers: each line once and in order, whatever is killed or cut; a reader
- * that stops holds up nobody else; the FIFOs end when all is delivered. */
+/* What arrives at the readers of the FIFOs: each line once and in order, whatever is killed
+ * or cut off. A reader that stops does not delay any other. A FIFO is closed when everything
+ * is delivered. */
 #include "fake/pump_world.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-/* How a task comes to the log pump: prepared before its container runs, begun, followed, given up;
- * and which FIFOs are refused. */
+/* The ways in which a task is handed to the log pump: prepared before its container runs, begun,
+ * followed, and given up. Also: which FIFOs are refused. */
 #include "fake/pump_world.h"
 
 #include "paddock/logpump.h"

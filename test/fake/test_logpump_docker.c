@@ -1,4 +1,5 @@
-/* What Docker answers to the log pump: errors, damage, ends that are none. */
+/* The log pump with a Docker that answers with errors, sends damaged data, or ends streams that
+ * have not ended. */
 #include "fake/pump_world.h"
 
 #include <glob.h>

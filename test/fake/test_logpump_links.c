@@ -1,6 +1,6 @@
-/* A task swaps a folder on the way to its log FIFOs for a link to another allocation's, whose task
+/* A task swaps a folder on the way to its log FIFOs for a link to another allocation, whose task
  * has the same name. Its lines must not reach that task's log, also when the pump or the plugin is
- * started anew after the swap: both open the FIFOs again then. */
+ * started again after the swap, because both then open the FIFOs again. */
 #include "fake/task_world.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Lines that are longer than Docker's messages, and have no end: dockerd gives each piece the time
- * of the first one, however much later it comes. */
+/* Lines that are longer than one message of Docker and have no end. dockerd gives each piece the
+ * time of the first one, however much later the piece comes. */
 #include "fake/pump_world.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* What the next pump is sent, and what it goes on with. */
+/* What a new pump is sent when an earlier one has died, and with which tasks it continues. */
 #include "fake/pump_world.h"
 
 #include "paddock/logpump.h"

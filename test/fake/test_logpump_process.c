@@ -1,4 +1,4 @@
-/* The pump as a process: when it starts and ends, who watches it, what it leaves. */
+/* The pump as a process: when it starts and ends, which plugins watch it, and what it leaves. */
 #include "fake/pump_world.h"
 
 #include "paddock/logpump.h"

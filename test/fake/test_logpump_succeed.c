@@ -1,5 +1,6 @@
-/* One pump for each client: one of another kind is ended, and the next goes on with its tasks at
- * the very byte; a folder that is removed is made again; what the pump has to say is heard. */
+/* There is one pump for each client. A pump of another version is ended, and the next one continues
+ * its tasks at the exact byte. A folder that was removed is made again. The reports of the pump
+ * reach the plugin. */
 #include "fake/pump_world.h"
 
 #include "paddock/logpump.h"

@@ -1,5 +1,5 @@
-/* The cpuset of a container before it runs: the shared pool changes while Docker makes the
- * container. The cgroup tree is a folder that is taken for a cgroup v2 mount. */
+/* The cpuset of a container before it runs: the shared pool changes while Docker creates the
+ * container. A folder stands for the cgroup v2 mount. */
 #include "fake/task_world.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-/* How a task's end becomes known: over a lost event stream, a Docker that hangs, a container
- * removed by hand, an OOM kill; and RecoverTask, which asks for the same of containers that ran
- * without us. */
+/* How the end of a task becomes known: with a lost event stream, with a Docker that hangs, after a
+ * removal by hand, and after an OOM kill. Also RecoverTask, which asks for the end of containers
+ * that ran while no plugin did. */
 #include "fake/task_world.h"
 #include "paddock/pool.h"
 #include "paddock/task_state.h"

@@ -1,6 +1,6 @@
-/* When the driver calls Docker healthy: at the first answer, not after one that is late, not when
- * the connection is refused; and again when it is back. Never two probes at once. And what it tells
- * of it: each attribute. */
+/* When the driver calls Docker healthy: at the first answer, and again when Docker has come back.
+ * Not after a late answer, and not when the connection is refused. Two probes never run at the same
+ * time. Also: each attribute that is sent. */
 #include "../../src/task/driver_priv.h"
 
 #include "fake/task_world.h"

@@ -1,7 +1,7 @@
-/* What the driver sends Nomad of a Docker that is not healthy. Nomad writes a node event for each
- * new text, so the same fault must give the same bytes, however many probes there are: no socket,
- * nobody behind it, a hang, a connection that is closed or reset, a name that DNS does not know,
- * TLS errors, and error texts of Docker that differ each time. */
+/* What the driver sends Nomad about a Docker that is not healthy. Nomad writes a node event for
+ * each new text. The same fault must therefore give the same bytes, however many probes there are.
+ * The faults: no socket, a socket without a listener, a hang, a connection that is closed or reset,
+ * a name that DNS does not know, TLS errors, and error texts of Docker that differ each time. */
 #include "../../src/task/driver_priv.h"
 
 #include "fake/task_world.h"

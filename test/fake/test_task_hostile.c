@@ -1,5 +1,5 @@
-/* Labels that a job or an image chose to harm its neighbours, or to lie about its own end: whatever
- * they are, each task's end is learnt, with the code that its process had. */
+/* Labels that a job or an image chose to harm its neighbours, or to hide how it ended. Whatever the
+ * labels are, the end of each task is noticed, with the exit code of its process. */
 #include "fake/task_world.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* Neither the driver's lock nor the store's is held while a file is looked up: a path can be on a
- * network file system that hangs, and every call takes these locks. The functions that look up
- * paths are wrapped here, and ask whether their own thread holds one of the locks. */
+/* Neither the driver's lock nor the store's lock is held while a file is looked up. A path can be
+ * on a network file system that hangs, and every call takes these locks. The functions that look up
+ * paths are wrapped here, and check whether their own thread holds one of the locks. */
 #include "fake/task_world.h"
 #include "src/task/driver_priv.h"
 

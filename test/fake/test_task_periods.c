@@ -1,7 +1,8 @@
-/* What the driver does every so often, by the waits that it asks its loop for: how often Docker is
- * probed, and when dangling containers are looked for. The waits are given in whole seconds and
- * last a 500th of them; containers look ten minutes old. The periods are those of
- * docs/internals/nomad-host.md, Fingerprint and TaskEvents, and Dangling containers. */
+/* The periods of the driver's repeated work: how often Docker is probed, and when dangling
+ * containers are searched for. The test reads them from the waits that the driver asks its loop
+ * for. The waits are given in whole seconds and last a 500th of them; containers look ten minutes
+ * old. The periods are those of docs/internals/nomad-host.md, Fingerprint and TaskEvents, and
+ * Dangling containers. */
 #include "../../src/task/driver_priv.h"
 
 #include "fake/task_world.h"

@@ -1,5 +1,5 @@
-/* Several RecoverTask calls for one task at once. One of them recovers the task, the others wait
- * for its end and find the task. */
+/* Several RecoverTask calls for one task at the same time. One of them recovers the task; the
+ * others wait for its end and find the task. */
 #include "fake/task_world.h"
 
 #include <stdio.h>

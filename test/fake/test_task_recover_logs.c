@@ -1,4 +1,4 @@
-/* Recoveries whose logs alone are in trouble: the task goes on, and its logs follow later. The 10 s
+/* Recoveries that fail only for the logs: the task goes on, and its logs follow later. The 10 s
  * between two attempts last half a second here. */
 #include "fake/task_world.h"
 #include "paddock/loop.h"

@@ -1,5 +1,6 @@
-/* Starts of tasks of one allocation beside containers that mount the allocation's folder, with real
- * mounts (as root): what Docker is sent by name, what is held, and who waits for whom. */
+/* Starts of the tasks of one allocation beside containers that mount the allocation's folder, with
+ * real mounts (as root). The tests check what Docker is sent by name, what is kept open, and which
+ * start waits for which. */
 #include "fake/task_world.h"
 
 #include "src/task/driver_priv.h"

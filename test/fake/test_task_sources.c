@@ -1,5 +1,5 @@
 /* What a job may mount, from StartTask to DestroyTask, with real mounts (as root): what Docker is
- * told, and when they go. */
+ * sent, and when the mounts are removed. */
 #include "fake/task_world.h"
 
 #include <glob.h>

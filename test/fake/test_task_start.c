@@ -1,5 +1,6 @@
-/* StartTask against a dockerd that refuses, cuts off or hangs: what Nomad gets, and that nothing of
- * a failed start is left. What dockerd does there: docs/internals/docker.md, Create and start. */
+/* StartTask with a dockerd that refuses, cuts off connections or hangs: what Nomad gets, and
+ * that a failed start leaves nothing. What dockerd does then: docs/internals/docker.md, Create
+ * and start. */
 #include "fake/task_world.h"
 #include "paddock/create.h"
 

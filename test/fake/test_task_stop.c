@@ -1,5 +1,5 @@
-/* StopTask, SignalTask, DestroyTask: what has stopped or is gone is success, what Docker cannot do
- * is told within the deadline, and nothing of a destroyed task is left. */
+/* StopTask, SignalTask and DestroyTask. A task that has ended or was removed counts as success.
+ * What Docker cannot do is reported within the deadline. A destroyed task leaves nothing. */
 #include "fake/task_world.h"
 
 #include <stdio.h>

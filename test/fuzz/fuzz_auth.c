@@ -1,5 +1,5 @@
-/* A Docker config.json with credentials: whatever is found can be sent, and a refusal leaves
- * nothing. */
+/* A Docker config.json with credentials: credentials that are found can be sent, and a refusal
+ * leaves nothing. */
 #include "src/image/image_auth.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* Both configurations and driver_state from the same bytes; the first byte is not special, each
- * decoder sees all. What decodes as a state must survive being written and read again. */
+/* Both configurations and driver_state, decoded from the same bytes. The first byte has no special
+ * meaning; each decoder gets all bytes. A state that can be decoded must be the same after it is
+ * written and read again. */
 #include "paddock/config.h"
 #include "paddock/task_state.h"
 

@@ -1,4 +1,5 @@
-/* List text: whatever it is, it is refused or comes back as the same set. */
+/* A list of CPUs as text: any text is refused, or gives the same set when it is written and
+ * read again. */
 #include "paddock/cpuset.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The volume string and the paths in it, against a folder with links that lead everywhere: whatever
- * the text, the answer is a clean path below the folder or an error. */
+/* The text of a volume and the paths in it, against a folder with links that lead everywhere. The
+ * answer to any text is an error, or a clean path below the folder. */
 #include "paddock/path_below.h"
 #include "paddock/path_text.h"
 #include "src/create/create_steps.h"

@@ -1,4 +1,4 @@
-/* The event stream, as one piece and cut anywhere: the same events are told. The first byte says
+/* The event stream, in one piece and cut in two: both give the same events. The first byte says
  * where to cut. */
 #include "src/docker/docker_events.c"
 

@@ -1,5 +1,5 @@
-/* Names of images and the progress of pulls: a name that is taken is taken again in its full form;
- * a progress stream is judged alike however it is cut. */
+/* Names of images and the progress of pulls. A name that is accepted is accepted again in its full
+ * form. A progress stream gives the same result however it is cut. */
 #include "src/image/image_progress.h"
 #include "src/image/image_ref.h"
 

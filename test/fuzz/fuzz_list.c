@@ -1,5 +1,5 @@
-/* Docker's list of containers, as one piece and cut anywhere: the same containers are kept and
- * skipped. The first byte says where to cut. And JSON with NULs: no text of the result is cut. */
+/* Docker's list of containers, in one piece and cut in two: both keep and skip the same containers.
+ * The first byte says where to cut. Also JSON with NULs: no text of the result is cut. */
 #include "src/docker/docker_list.h"
 
 #include <stdlib.h>

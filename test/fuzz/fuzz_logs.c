@@ -1,5 +1,5 @@
-/* Docker's streams of output, as one piece and cut anywhere: the same bytes of the same messages
- * come out. The first byte says TTY or frames, the second where to cut. */
+/* Docker's output streams, in one piece and cut in two: both give the same bytes of the same
+ * messages. The first byte says TTY or frames, the second where to cut. */
 #include "paddock/docker.h"
 #include "src/pump/log_parser.h"
 

@@ -1,5 +1,5 @@
-/* Nomad's message of a task: decoded or refused. And what we send: mended once it is UTF-8 and a
- * message still. */
+/* Nomad's message for a task is decoded or refused. Text that we send is repaired once: it is then
+ * valid UTF-8, and the message can still be decoded. */
 #include "plugin/rpc_utf8.h"
 #include "plugin/task_decode.h"
 

@@ -1,4 +1,5 @@
-/* The kernel's texts about cgroups, and the texts that people write for times and numbers. */
+/* The kernel's texts about cgroups, and the texts that people write for times and numbers: no text
+ * crashes a parser. */
 #include "paddock/cgroup_stats.h"
 #include "paddock/parse.h"
 #include "src/cgroup/cgroup_path.h"

@@ -1,4 +1,5 @@
-/* Stands in for libFuzzer: hands a target each file below the folders that it is given. */
+/* Takes the place of libFuzzer: gives a fuzz target each file of the folders that are named
+ * as arguments. */
 #include "paddock/cleanup.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* Base64 in both directions, with the rows of RFC 4648. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

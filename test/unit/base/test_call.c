@@ -1,3 +1,4 @@
+/* Deadlines and cancels: which of two deadlines counts, and how a wait ends. */
 #include "paddock/call.h"
 #include "paddock/clock.h"
 #include "unit/cm.h"

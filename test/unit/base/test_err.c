@@ -1,3 +1,5 @@
+/* The error that the caller owns: the first error stays, and a context is put in front of
+ * its text. */
 #include "paddock/err.h"
 #include "unit/cm.h"
 

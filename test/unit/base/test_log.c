@@ -1,5 +1,5 @@
-/* The lines as go-plugin's host reads them: a wrong type of one of the four @ keys kills the Nomad
- * agent. */
+/* The log lines as go-plugin's host reads them. A wrong type of one of the four @ keys kills the
+ * Nomad agent. */
 #include "paddock/log.h"
 #include "unit/cm.h"
 

@@ -1,3 +1,4 @@
+/* The event loop: watches, timers and posts, also when a callback removes another one. */
 #include "paddock/loop.h"
 #include "paddock/clock.h"
 #include "unit/cm.h"

@@ -1,4 +1,5 @@
-/* Walks without links, and files whose kind is checked before they are opened. */
+/* Paths are walked without following links, and the kind of a file is checked before it
+ * is opened. */
 #include "paddock/path.h"
 #include "unit/opens.h"
 

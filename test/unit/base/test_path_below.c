@@ -1,5 +1,5 @@
-/* Where a path that a job names may lead: text rules, symlinks, and files that are read and
- * written. */
+/* Where a path that a job names may lead: rules for the text, symlinks, and the files that are read
+ * and written. */
 #include "paddock/buf.h"
 #include "paddock/path_below.h"
 #include "paddock/path_file.h"

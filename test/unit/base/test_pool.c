@@ -1,3 +1,5 @@
+/* The thread pool: it runs all work, grows when its threads are blocked, and gives memory back when
+ * it is idle. */
 #include "paddock/pool.h"
 #include "paddock/clock.h"
 #include "unit/cm.h"

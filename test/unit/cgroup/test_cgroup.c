@@ -1,6 +1,6 @@
-/* A container's folder and its cpuset files, in a temp folder with a /proc of its own. What a
- * folder does not do by itself is wrapped: a read-only file for root, a process that moves between
- * two reads, a threaded cgroup that does not list its processes. */
+/* The folder of a container and its cpuset files, in a temporary folder with its own /proc. What a
+ * plain folder does not do is wrapped: a file that root cannot write, a process that moves between
+ * two reads, and a threaded cgroup that does not list its processes. */
 #include "paddock/cgroup.h"
 #include "unit/cm.h"
 

@@ -1,3 +1,4 @@
+/* A container's cgroup in the text of /proc, and its figures in the files of cgroup v1 and v2. */
 #include "paddock/cgroup_stats.h"
 #include "src/cgroup/cgroup_path.h"
 #include "unit/cm.h"

@@ -1,6 +1,6 @@
-/* Every row of both tables: its name, type, default and place (said here a second time, by hand), a
- * value that lands there, also as text, null that gives the default, a wrong type that is refused
- * with the key's name. */
+/* Every row of both tables: name, type, default and place. The expected values are written here a
+ * second time, by hand. Each row also gets a value, the value as text, a null that gives the
+ * default, and a wrong type that is refused with the name of the key. */
 #include "unit/config/pack.h"
 
 #include <stdio.h>

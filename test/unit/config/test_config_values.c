@@ -1,4 +1,4 @@
-/* Defaults, and the rules that look at values. */
+/* Default values, and the rules that check values. */
 #include "unit/config/pack.h"
 
 #include <fcntl.h>

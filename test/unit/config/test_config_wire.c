@@ -1,4 +1,4 @@
-/* Hostile and broken bytes. */
+/* Hostile and damaged msgpack bytes. */
 #include "unit/config/pack.h"
 
 #include "src/config/config_wire.h"

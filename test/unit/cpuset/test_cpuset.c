@@ -1,4 +1,5 @@
-/* The set as a value: text both ways, and its algebra on random sets. */
+/* The set as a value: it is read from text and written as text, and its operations are compared on
+ * random sets. */
 #include "paddock/cpuset.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
-/* The create request, one row a rule: what goes in, what Docker is told, or which error names it.
- */
+/* The create request, one row for each rule: the input, and what Docker is sent or which error
+ * names the input. */
 #include "test_create.h"
 
 #define HC "HostConfig>"

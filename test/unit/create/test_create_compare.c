@@ -1,4 +1,5 @@
-/* What runs against what was asked for: networks and ports, as Docker's inspect shows them. */
+/* The running container is compared with the request: networks and ports, as Docker's inspect
+ * shows them. */
 #include "paddock/docker.h"
 #include "paddock/create.h"
 #include "unit/cm.h"

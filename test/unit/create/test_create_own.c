@@ -1,5 +1,5 @@
-/* The folders that Nomad gives each task, and the parts of a bind: whatever a job puts in the place
- * of a folder, into a link or into its environment, Docker is sent `source:target[:mode]` with no
+/* The folders that Nomad gives each task, and the parts of a bind. Whatever a job puts in place of
+ * a folder, into a link or into its environment, Docker is sent `source:target[:mode]` with no
  * other ':' in it. */
 #include "test_create.h"
 

@@ -1,5 +1,6 @@
-/* Which containers of an allocation can swap Nomad's folders: rows of what Docker lists, against a
- * real allocation's folder; and what is then held instead of being sent by name. */
+/* Which containers of an allocation can swap Nomad's folders: rows of Docker's list of containers,
+ * against the folder of a real allocation. Also: which folders are then kept open instead of being
+ * sent by name. */
 #include "test_create.h"
 
 #include "src/create/create_steps.h"

@@ -1,5 +1,5 @@
-/* What the job's volumes and bind mounts are told to Docker as, where the caller mounts them: names
- * of mount points, and a descriptor of what was checked for each. */
+/* What Docker is sent for the volumes and bind mounts of a job when the caller makes the mounts:
+ * the names of mount points, and for each a descriptor of the source that was checked. */
 #include "test_create.h"
 
 #include "src/create/create_steps.h"

@@ -1,4 +1,4 @@
-/* Where a container's alloc and alloc/logs are mounted, against the request. */
+/* The mounts of alloc and alloc/logs in a container are compared with the request. */
 #include "paddock/docker.h"
 #include "paddock/create.h"
 #include "unit/cm.h"

@@ -1,4 +1,4 @@
-/* The text of a volume, cut into its parts. */
+/* The text of a volume is split into its parts. */
 #include "test_create.h"
 
 #include "src/create/create_steps.h"

@@ -1,4 +1,4 @@
-/* Which operation a request counts as, and what the metrics say after some requests. */
+/* Which operation a request is counted as, and what the metrics contain after some requests. */
 #include "src/docker/docker_count.h"
 #include "unit/cm.h"
 

@@ -1,4 +1,5 @@
-/* Which containers are dangling: ours by label, old enough, of no task that is known. */
+/* Which containers are dangling: they have our label, are old enough, and belong to no
+ * known task. */
 #include "paddock/docker_dangling.h"
 
 #include "paddock/create.h"

@@ -1,3 +1,4 @@
+/* Docker's frames of stdout and stderr, cut at every byte. */
 #include "paddock/buf.h"
 #include "paddock/docker.h"
 

@@ -1,5 +1,5 @@
-/* Docker's list of containers as it comes in pieces: one container that cannot be read costs the
- * others nothing. And the JSON parser itself: NULs, numbers, depth. */
+/* Docker's list of containers, received in pieces. A container that cannot be read does not affect
+ * the others. Also the JSON parser: NULs, numbers and depth. */
 #include "src/docker/docker_list.h"
 #include "unit/cm.h"
 

@@ -1,4 +1,4 @@
-/* Texts of Docker 20.10 to 29 with runc, and of crun. */
+/* Error texts of Docker 20.10 to 29 with runc, and of crun. */
 #include "unit/cm.h"
 
 #include "paddock/cleanup.h"

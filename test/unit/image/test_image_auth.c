@@ -1,5 +1,5 @@
 /* Which credentials are sent for an image: the order of the sources, the forms of config.json, and
- * helper programs that answer, refuse, hang, or never stop talking. */
+ * helper programs that answer, refuse, hang, or never stop writing. */
 #include "src/image/image_auth.h"
 
 #include "paddock/clock.h"

@@ -1,5 +1,5 @@
-/* What a pull's progress stream says, cut at any byte, and which error texts mean that there is no
- * image. */
+/* The progress stream of a pull, cut at any byte, and the error texts that mean that an image does
+ * not exist. */
 #include "src/image/image_progress.h"
 #include "src/image/image_pull.h"
 

@@ -1,5 +1,5 @@
-/* The reconciler's thread on a tree in a temp folder: what it writes, what it tells, what it shows.
- */
+/* The reconciler's thread on a tree in a temporary folder: what it writes, what it reports, and
+ * what it shows. */
 #include "paddock/clock.h"
 #include "src/pin/pin_affinity.h"
 #include "unit/cm.h"

@@ -1,5 +1,5 @@
-/* The reconciler when the kernel refuses things, and what it does not ask of the kernel while
- * nothing changes. */
+/* The reconciler when the kernel refuses an operation. Also: which system calls it does not make
+ * while nothing changes. */
 #include "paddock/clock.h"
 #include "unit/cm.h"
 #include "unit/pin/tree.h"

@@ -1,4 +1,4 @@
-/* Which of the kernel's device events say that a CPU came or went. */
+/* Which device events of the kernel mean that a CPU was added or removed. */
 #include "src/pin/pin_hotplug.h"
 #include "unit/cm.h"
 

@@ -1,4 +1,4 @@
-/* When a folder's effective set counts as changed. */
+/* When the effective set of a folder counts as changed. */
 #include "src/pin/pin_level.h"
 #include "unit/cm.h"
 

@@ -1,4 +1,4 @@
-/* The rule, row by row. Sets are written as list text, "" = none. */
+/* The rule of the cpusets, row by row. Sets are written as list text; "" is the empty set. */
 #include "paddock/pin_plan.h"
 #include "unit/cm.h"
 

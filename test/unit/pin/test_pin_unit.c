@@ -1,5 +1,5 @@
-/* The unit property, on a private bus with a systemd that only writes down what it is asked; and
- * the name of a writer, by fanotify. */
+/* The property of the systemd unit, on a private bus with a systemd that only records its requests.
+ * Also the name of a writer, found through fanotify. */
 #include "paddock/clock.h"
 #include "unit/cm.h"
 #include "unit/pin/tree.h"

@@ -1,5 +1,5 @@
-/* Watched files, without tasks: which of them an event marks, and what happens to a watch that two
- * of them share. */
+/* Watched files without tasks: which of them an event marks, and what happens to a watch that two
+ * files share. */
 #include "src/pin/pin_watch.h"
 #include "unit/cm.h"
 

@@ -1,3 +1,4 @@
+/* Makes the cgroup tree and the /proc of the reconciler's tests (tree.h). */
 #include "unit/pin/tree.h"
 
 #include "paddock/call.h"

@@ -1,3 +1,4 @@
+/* The gRPC client of the server's tests (client.h). */
 #include "client.h"
 
 #include <setjmp.h>

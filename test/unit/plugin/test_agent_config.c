@@ -1,4 +1,4 @@
-/* What a Nomad agent's configuration and command line say of its plugin_dir. */
+/* The plugin_dir in the configuration and on the command line of a Nomad agent. */
 #include "plugin/agent_config.h"
 #include "unit/cm.h"
 

@@ -1,3 +1,5 @@
+/* The rules of `paddock check` that need no Docker: what is judged how, and what the
+ * text advises. */
 #include "plugin/check_rules.h"
 
 #include "paddock/cleanup.h"

@@ -1,4 +1,4 @@
-/* The check that runs in a child process, with scripts in its place. */
+/* The check that runs in a child process. A script takes the place of the program. */
 #include "plugin/checker.h"
 #include "unit/cm.h"
 

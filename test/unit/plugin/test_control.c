@@ -1,4 +1,4 @@
-/* The control socket and the metrics port, asked as their clients ask. */
+/* The control socket and the metrics port, with requests as their clients send them. */
 #include "plugin/cli_ask.h"
 #include "plugin/control.h"
 #include "unit/cm.h"

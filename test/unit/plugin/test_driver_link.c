@@ -1,4 +1,4 @@
-/* The links of `paddock enable` and `paddock disable`, below a folder that stands for "/". */
+/* The links of `paddock enable` and `paddock disable`, in a folder that takes the place of "/". */
 #include "plugin/driver_link.h"
 #include "unit/cm.h"
 

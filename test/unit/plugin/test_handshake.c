@@ -1,3 +1,5 @@
+/* The handshake with go-plugin's host: the role of the process, the line that it prints, and the
+ * folder of its socket. */
 #include "plugin/handshake.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* What plugin/http.c makes of requests, whole, in parts and odd. */
+/* HTTP requests that arrive whole or in parts, and requests that are not valid. */
 #include "plugin/http.h"
 #include "unit/cm.h"
 

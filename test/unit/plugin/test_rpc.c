@@ -1,4 +1,4 @@
-/* The server against a real gRPC client, in one process over a real socket. */
+/* The server with a real gRPC client, in one process over a real socket. */
 #include "plugin/rpc_base.h"
 #include "plugin/handshake.h"
 #include "plugin/svc_go_plugin.h"

@@ -1,3 +1,4 @@
+/* The gRPC status of each class of error, and the details that Nomad reads. */
 #include "plugin/rpc_status.h"
 
 #include <setjmp.h>

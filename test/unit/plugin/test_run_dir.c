@@ -1,4 +1,4 @@
-/* Which folder a user's plugin gets, for root and for another user. */
+/* The folder of the sockets, for root and for another user. */
 #include "plugin/run_dir.h"
 #include "unit/cm.h"
 

@@ -1,3 +1,4 @@
+/* The table of `paddock status`: it fits the terminal, and it keeps the important columns. */
 #include "plugin/status_table.h"
 
 #include "unit/cm.h"

@@ -1,5 +1,4 @@
-/* BasePlugin over a real client; the driver behind it is a double that remembers what it was told.
- */
+/* The BasePlugin service with a real client. A double of the driver records its calls. */
 #include "plugin/handshake.h"
 #include "plugin/rpc.h"
 #include "plugin/svc_base.h"

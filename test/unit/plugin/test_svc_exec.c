@@ -1,6 +1,5 @@
-/* The end of a streaming exec: it carries the exit result, or an error. The RPC layer and the
- * driver are doubles, so that a full queue and a lack of memory come when the test asks for them.
- */
+/* The end of a streaming exec carries the exit result or an error. The RPC layer and the driver are
+ * doubles, so that the test decides when the queue is full and when memory is used up. */
 #include "paddock/driver.h"
 #include "plugin/svc.h"
 #include "unit/cm.h"

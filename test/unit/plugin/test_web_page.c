@@ -1,4 +1,4 @@
-/* The page for the browser: what it shows, and that no text of a job becomes markup. */
+/* The page for the browser: its contents, and that no text of a job becomes markup. */
 #include "plugin/openmetrics.h"
 #include "plugin/web_page.h"
 #include "unit/cm.h"

@@ -1,4 +1,4 @@
-/* The opener of log files: each file once, in order, whatever happens to its name. */
+/* The opener of log files finds each file once and in order, whatever happens to its name. */
 #include "src/pump/log_opener.h"
 #include "unit/cm.h"
 

@@ -1,3 +1,5 @@
+/* The lines of a json-file log: which are records, and where the next record begins after a
+ * damaged one. */
 #include "src/pump/log_record.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
-/* What of a log that comes again was delivered: messages of one letter each, all of one time but
- * those in capitals, which are later. */
+/* Which part of a repeated log was delivered before. Each message is one letter. All messages have
+ * the same time, except those in capital letters, which are later. */
 #include "../../../src/pump/log_replay.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
-/* Folders of pumps that were killed and whose Nomad client never came back: the next client's
- * plugin takes away what nobody can need any more, and nothing else. */
+/* Folders of pumps that were killed and whose Nomad client did not come back. The plugin of the
+ * next client removes the files that no process can need any more, and nothing else. */
 #include "../../../src/pump/pump_dir.h"
 #include "../../../src/pump/pump_proto.h"
 #include "../../../src/pump/pump_record.h"

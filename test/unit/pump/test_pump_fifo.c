@@ -1,4 +1,5 @@
-/* Nomad's log FIFOs: which links on the way to one are followed, and what is not opened at all. */
+/* Nomad's log FIFOs: which links on the way to a FIFO are followed, and which files are
+ * not opened. */
 #include "paddock/logpump.h"
 #include "unit/opens.h"
 

@@ -1,5 +1,5 @@
-/* The reader of a container's log files: the program's bytes, each once, whatever happens to the
- * files, the FIFOs' readers and the log reader itself. */
+/* The reader of a container's log files. It delivers each byte of the program once, whatever
+ * happens to the files, to the readers of the FIFOs and to the log reader itself. */
 #include "src/pump/pump_file.h"
 #include "unit/cm.h"
 

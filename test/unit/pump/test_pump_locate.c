@@ -1,5 +1,5 @@
-/* Docker's place for a log file: nothing else is opened, and no link below Docker's root is
- * followed. */
+/* The place of a log file in Docker's folder. No other file is opened, and no link below Docker's
+ * root is followed. */
 #include "src/pump/pump_locate.h"
 #include "unit/cm.h"
 

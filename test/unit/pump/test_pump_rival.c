@@ -1,4 +1,4 @@
-/* A docker_logger that has the FIFO, in a /proc made for the test. */
+/* A docker_logger that has opened a FIFO, in a /proc that the test makes. */
 #include "../../../src/pump/pump_rival.h"
 #include "paddock/logpump.h"
 #include "unit/cm.h"

@@ -1,5 +1,5 @@
-/* A task whose log is read from its file, when a FIFO is replaced. test/fake/test_logpump_begin.c
- * has the same for the way through the API. */
+/* A task whose log is read from its file, when another FIFO takes the place of its FIFO.
+ * test/fake/test_logpump_begin.c has the same test for the way through the API. */
 #include "src/pump/pump_task.h"
 #include "unit/cm.h"
 

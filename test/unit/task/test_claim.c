@@ -1,5 +1,5 @@
-/* The claim of one Nomad client: whoever was given a task last has it, whatever becomes of the
- * file. Two claims in one process stand for two plugin processes. */
+/* The claim of one Nomad client. The plugin process that was given a task last has the claim,
+ * whatever happens to the file. Two claims in one process stand for two plugin processes. */
 #include "src/task/claim.h"
 #include "unit/cm.h"
 

@@ -1,4 +1,4 @@
-/* The four ways to die with SIGKILL around, as the table of docs/differences.md has them. */
+/* The four ways to die that involve SIGKILL, as in the table of docs/differences.md. */
 #include "../../../src/task/exit_judge.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
-/* Mount points of what a job may mount, with real mounts: as root, in a mount namespace of its own
- * whose tree is shared, as a host's is. */
+/* Mount points for the sources that a job may mount, with real mounts: as root, in a mount
+ * namespace of the test's own whose tree is shared, like that of a host. */
 #include "unit/cm.h"
 
 #include "paddock/cleanup.h"
