@@ -3,7 +3,7 @@
  * svc_task.c calls it for StartTask and RecoverTask. The copy does not point into the message. A
  * host may omit any part of the message, so each submessage can be NULL. Maps are sorted by key,
  * because the order of a Go map changes with each message. */
-#include "task_decode.h"
+#include "plugin/task_decode.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * task_start.c calls config_job_decode() for each start. Names, types and defaults are those of
  * Nomad's docker driver. Here only the types are checked, and an empty image is refused. What a
  * value means, and whether it is allowed, is decided when the create request is made. */
-#include "config_table.h"
-#include "config_wire.h"
+#include "src/config/config_table.h"
+#include "src/config/config_wire.h"
 
 #define AT(member) offsetof(struct job_config, member)
 #define ROW(field_name, kind, member, literal, text)                                               \

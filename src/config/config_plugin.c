@@ -4,8 +4,8 @@
  * driver_set_config() decodes SetConfig with it. Names, types and defaults are those of Nomad's
  * docker driver (its documentation; drivers/docker/config.go of v1.6.3). `cpuset` and `metrics` are
  * ours. Default literals are JSON, which HCL2 reads as well. */
-#include "config_table.h"
-#include "config_wire.h"
+#include "src/config/config_table.h"
+#include "src/config/config_wire.h"
 
 #include "paddock/clock.h"
 #include "paddock/parse.h"

@@ -3,9 +3,9 @@
  * config_plugin.c, config_job.c and task_state.c call it, each with its own table. It is the only
  * place that handles absent and null values, given values and defaults. Values of secret fields
  * never get into an error text. */
-#include "config_table.h"
+#include "src/config/config_table.h"
 
-#include "config_wire.h"
+#include "src/config/config_wire.h"
 #include "paddock/log.h"
 #include "paddock/parse.h"
 

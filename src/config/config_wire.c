@@ -3,7 +3,7 @@
  * config_plugin.c, config_job.c and task_state.c call it. msgpack-c trusts the lengths that a
  * message declares: `dd 00 ff ff ff` makes it reserve 400 MB. So check_bytes() first walks over the
  * bytes without reserving anything. After it, every declared element is known to be present. */
-#include "config_wire.h"
+#include "src/config/config_wire.h"
 #include "paddock/buf.h"
 
 #include <inttypes.h>

@@ -4,8 +4,8 @@
  * that of Nomad's docker driver, so each of the two drivers can recover the other's tasks. */
 #include "paddock/task_state.h"
 
-#include "config_table.h"
-#include "config_wire.h"
+#include "src/config/config_table.h"
+#include "src/config/config_wire.h"
 #include "paddock/parse.h"
 
 #include <limits.h>

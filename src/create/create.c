@@ -3,9 +3,9 @@
  *
  * StartTask calls create_build(). The order is part of the contract: when a job has two mistakes,
  * the error names the one that is found first. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 #include "paddock/log.h"
 #include "paddock/path_text.h"
 

@@ -3,10 +3,10 @@
  * The steps that add Nomad's folders and the job's volumes call it. No other code writes to Binds.
  * Docker parses a bind as source:target:mode, so a ':' inside of a part is refused. A source may
  * contain a ':' although the job's text does not: the target of a symlink can. */
-#include "create_bind.h"
+#include "src/create/create_bind.h"
 
-#include "create_fail.h"
-#include "create_json.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
 
 #include <stdio.h>
 #include <string.h>

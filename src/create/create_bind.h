@@ -1,5 +1,5 @@
 #pragma once
-#include "create_step.h"
+#include "src/create/create_step.h"
 
 /** Adds source:target[:mode][,label] to HostConfig.Binds. @field and @value are for an error: the
  * job's field and its text. Returns 0; -EINVAL with @err when a part contains ':', which Docker

@@ -3,9 +3,9 @@
  * create_build() calls create_caps_add(). The client's configuration must allow the capabilities
  * that the job adds. A capability that Docker gives by default, but the client does not allow, is
  * dropped. The request contains the difference to Docker's own default set. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 
 #include <ctype.h>
 #include <stdio.h>

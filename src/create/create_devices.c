@@ -1,9 +1,9 @@
 /* HostConfig.Devices: the job's `devices` blocks, then the devices of Nomad's device plugins.
  *
  * create_build() calls create_devices_add(). Docker checks that a device exists. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 
 #include <string.h>
 

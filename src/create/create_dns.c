@@ -12,10 +12,10 @@
  *
  * Tasks may be able to write to both folders. So no symlink is followed, and an existing file is
  * mounted only when it is a regular file. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_own.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_own.h"
+#include "src/create/create_steps.h"
 #include "paddock/buf.h"
 #include "paddock/log.h"
 #include "paddock/parse.h"

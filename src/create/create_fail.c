@@ -2,7 +2,7 @@
  *
  * The steps call it. A mistake in the job is ERR_PLAIN, because repeating the start cannot help.
  * Only a shortage of descriptors on this host is recoverable. */
-#include "create_fail.h"
+#include "src/create/create_fail.h"
 
 #include <stdarg.h>
 #include <stdio.h>

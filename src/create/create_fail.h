@@ -1,5 +1,5 @@
 #pragma once
-#include "create_step.h"
+#include "src/create/create_step.h"
 
 /** Returns the first failure of a create_json_ function or of create_fail(), 0 = none. */
 int create_fail_code(const struct create *c) MUST_CHECK;

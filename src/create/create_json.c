@@ -2,7 +2,7 @@
  *
  * The steps call it. After the first failure, which is kept in struct create, all functions do
  * nothing, and accept the NULL that create_json_object() and create_json_array() return then. */
-#include "create_json.h"
+#include "src/create/create_json.h"
 
 static void out_of_memory(struct create *c) {
     if (c->r == 0)

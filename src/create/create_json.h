@@ -2,7 +2,7 @@
 /* These functions fail when out of memory, or when a text is not UTF-8. After the first failure
  * they do nothing, and create_fail_code() returns that failure. So a step ends with `return
  * create_fail_code(c)` instead of a check at each line. */
-#include "create_fail.h"
+#include "src/create/create_fail.h"
 
 /* The returned objects and arrays are borrowed from their parent. They are NULL after a failure,
  * and all functions accept NULL as a parent. */

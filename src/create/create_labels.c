@@ -3,9 +3,9 @@
  * create_build() calls create_labels_add(). The job's labels come first. Those of Nomad
  * (com.hashicorp.nomad.*) and of this driver (io.paddock.*) replace a label of the same name: the
  * plugin finds its containers by them. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 #include "paddock/parse.h"
 
 #include <stdio.h>

@@ -9,9 +9,9 @@
  * CPU shares: Nomad's value (MHz), but at least 2, the kernel's minimum. On a node of 262144 MHz or
  * more the value could be above the kernel's range (2..262144). There it is scaled to
  * that range. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 #include "paddock/parse.h"
 
 #include <string.h>

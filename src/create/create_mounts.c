@@ -2,10 +2,10 @@
  * (volume_mount, CSI, device plugins).
  *
  * create_build() calls the two steps. The source of a bind mount is checked in create_sources.c. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_sources.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_sources.h"
+#include "src/create/create_steps.h"
 #include "paddock/path_text.h"
 
 #include <string.h>

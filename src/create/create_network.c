@@ -2,9 +2,9 @@
  *
  * create_build() calls the steps. create_network_override_get() reads the address that StartTask
  * reports to Nomad from the inspect of the running container. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 #include "paddock/log.h"
 #include "paddock/parse.h"
 

@@ -7,11 +7,11 @@
  * down, without following a link, and must be a folder or a regular file as expected. Docker gets
  * its path. When a sibling could swap it before Docker mounts it (host->hold), Docker gets a mount
  * point instead. The targets come from the task's environment, which the job can set. */
-#include "create_bind.h"
-#include "create_fail.h"
-#include "create_own.h"
-#include "create_sources.h"
-#include "create_steps.h"
+#include "src/create/create_bind.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_own.h"
+#include "src/create/create_sources.h"
+#include "src/create/create_steps.h"
 #include "paddock/path.h"
 #include "paddock/path_text.h"
 

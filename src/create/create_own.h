@@ -1,5 +1,5 @@
 #pragma once
-#include "create_step.h"
+#include "src/create/create_step.h"
 
 /** Finds the source of one of Nomad's folders or of a generated file: @below (relative,
  * "web/local") in the allocation's folder. It must exist, without a link in its path. Docker gets

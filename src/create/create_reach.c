@@ -14,7 +14,7 @@
  * A read-only mount counts like a writable one. StartTask calls create_reach_find() for the
  * containers that run while a task is started. create_build() finds out the same for its own
  * container (create_sources.reaches). */
-#include "create_steps.h"
+#include "src/create/create_steps.h"
 #include "paddock/path_text.h"
 
 #include <ctype.h>

@@ -3,9 +3,9 @@
  * create_build() calls the three steps. A seccomp profile is a file that this process reads as
  * root, so it must be a regular file of at most 1 MiB that contains a JSON object. No error shows
  * its content. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 #include "paddock/json_reason.h"
 #include "paddock/parse.h"
 #include "paddock/path_file.h"

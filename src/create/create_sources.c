@@ -3,8 +3,8 @@
  * The steps of volumes, mounts and Nomad's folders call it. Unless volumes are enabled, a source
  * must lie below the allocation's folder. It is opened when it is checked, and the caller of
  * create_build() mounts the open descriptor, because the name could lead elsewhere by then. */
-#include "create_own.h"
-#include "create_sources.h"
+#include "src/create/create_own.h"
+#include "src/create/create_sources.h"
 #include "paddock/path_below.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 #pragma once
-#include "create_step.h"
+#include "src/create/create_step.h"
 
 /** Finds the path that Docker gets for a volume or a bind mount of the job: @path (cleaned) when
  * volumes are enabled; else its real path below the allocation's folder, or a mount point in

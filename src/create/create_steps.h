@@ -1,7 +1,7 @@
 #pragma once
 /* The steps of the create request. create.c calls them in the order of its table. Each one reads
  * the configurations and adds to the body. The pure parts below them have tests of their own. */
-#include "create_step.h"
+#include "src/create/create_step.h"
 
 /** Returns true when the container may be able to undo its own mounts: privileged, CAP_SYS_ADMIN,
  * or a security_opt that loosens something. Called after create_caps_add(). Context: pure. */

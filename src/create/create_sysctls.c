@@ -5,9 +5,9 @@
  * driver option of the endpoint. In that option IFNAME stands for the interface's name, and a comma
  * separates two settings. A task has one network when it starts, so the interface is
  * always eth0. */
-#include "create_fail.h"
-#include "create_json.h"
-#include "create_steps.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_json.h"
+#include "src/create/create_steps.h"
 
 #include <stdio.h>
 #include <string.h>

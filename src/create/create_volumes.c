@@ -2,10 +2,10 @@
  *
  * create_build() calls create_volumes_add() after create_own_add(), because Docker mounts in the
  * order of the list. The sources are checked in create_sources.c. */
-#include "create_bind.h"
-#include "create_fail.h"
-#include "create_sources.h"
-#include "create_steps.h"
+#include "src/create/create_bind.h"
+#include "src/create/create_fail.h"
+#include "src/create/create_sources.h"
+#include "src/create/create_steps.h"
 #include "paddock/path_text.h"
 
 #include <string.h>

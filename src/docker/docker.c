@@ -5,7 +5,7 @@
  * Docker's own client reads them, else the default socket. Version: the smaller one of the server's
  * and ours. /_ping is asked once; the answer is dropped when a connection is lost, because dockerd
  * may come back as another version. */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/parse.h"
 

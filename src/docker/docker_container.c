@@ -3,7 +3,7 @@
  * src/task, the log pump and other files of this folder call them. Each function builds path and
  * body of one request, and copies the values that its caller needs from the answer. A value that is
  * absent in Docker's JSON is read as empty. */
-#include "docker_list.h"
+#include "src/docker/docker_list.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 #include "paddock/parse.h"

@@ -2,7 +2,7 @@
  *
  * docker_http.c reports each call, and docker_multi.c its asynchronous POSTs (stop, kill). Streams
  * (events, logs, attached execs) are not counted, because they have no duration. */
-#include "docker_count.h"
+#include "src/docker/docker_count.h"
 
 #include <errno.h>
 #include <string.h>

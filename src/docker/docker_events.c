@@ -11,7 +11,7 @@
  * A stream that is opened again asks for the events since the last one, so that dockerd repeats the
  * events that it has kept (256 events, none after its own restart). The owner inspects the
  * containers on connected() to find the rest. */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 

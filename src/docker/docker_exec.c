@@ -2,7 +2,7 @@
  *
  * ExecTask and ExecTaskStreaming use it. The start takes over the connection of its request, which
  * then carries the command's input and output (docker_stream.c). */
-#include "docker_stream.h"
+#include "src/docker/docker_stream.h"
 
 #include <stdio.h>
 #include <string.h>

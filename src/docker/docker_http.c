@@ -5,7 +5,7 @@
  * caller's thread. When dockerd was replaced by another version between two calls, it refuses the
  * version of the request before it does anything; the call is then repeated once, with
  * the new version. */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 #include "paddock/clock.h"
 
 #include <stdio.h>

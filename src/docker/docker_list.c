@@ -5,7 +5,7 @@
  * while it arrives and parses each element separately. An element that is too long or cannot be
  * parsed is counted and skipped. Only the fields that our callers read are kept, so that labels of
  * other containers take no memory. */
-#include "docker_list.h"
+#include "src/docker/docker_list.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 /* Parser of GET /containers/json that splits the list into its elements while it arrives; see
  * docker_list.c. Pure; one thread. */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 
 /* Limit of one container's part of the list. */
 #define DOCKER_LIST_ITEM_MAX (1u << 20)

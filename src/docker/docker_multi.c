@@ -5,7 +5,7 @@
  * (on_data). So opening, resuming, and cancelling from a callback are only noted. The kick timer
  * does them later. */
 #include "paddock/docker_multi.h"
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 #include "paddock/clock.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* The data and functions that the files of the Docker client share. Order of layers inside:
  * docker.c (endpoint, version) < docker_transfer.c (one request) < docker_http.c (a call) < calls;
  * docker_multi.c is in the layer of docker_http.c. */
-#include "docker_count.h"
+#include "src/docker/docker_count.h"
 #include "paddock/buf.h"
 #include "paddock/docker.h"
 

@@ -4,7 +4,7 @@
  * docker_exec.c calls it. curl only makes the connection (unix socket or TLS, CONNECT_ONLY). The
  * request is written and the head of its answer is read here, because curl does not support an
  * Upgrade that stays open in both directions. */
-#include "docker_stream.h"
+#include "src/docker/docker_stream.h"
 #include "paddock/clock.h"
 
 #include <poll.h>

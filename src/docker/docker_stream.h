@@ -1,6 +1,6 @@
 #pragma once
 /* A POST that takes over its connection (Docker calls this hijacking). */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 
 /** Sends POST /v1.@minor@path with the JSON @body and waits for the 101 or 200 that hands over the
  * connection. Returns 0; errors of docker.h. */

@@ -1,7 +1,7 @@
 /* The calls about Docker itself: its version, its description and its networks.
  *
  * src/task and `paddock check` call them. Each function makes one request. */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 
 #include <stdio.h>
 

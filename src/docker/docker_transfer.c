@@ -5,7 +5,7 @@
  * number of calls. curl_multi_poll waits for the connection, the deadline and the cancel at the
  * same time. When dockerd has closed a kept connection, curl notices it and sends the request again
  * on a new one. */
-#include "docker_priv.h"
+#include "src/docker/docker_priv.h"
 #include "paddock/clock.h"
 
 #include <stdio.h>

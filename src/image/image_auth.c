@@ -4,10 +4,10 @@
  * the config.json that the plugin block names, and a credential helper. The first source that has
  * credentials, or fails, decides the result. Docker gets the credentials base64 encoded in
  * one header. */
-#include "image_auth.h"
+#include "src/image/image_auth.h"
 
-#include "image_auth_helper.h"
-#include "image_ref.h"
+#include "src/image/image_auth_helper.h"
+#include "src/image/image_ref.h"
 #include "paddock/docker.h"
 #include "paddock/base64.h"
 #include "paddock/json_reason.h"

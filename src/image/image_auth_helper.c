@@ -4,7 +4,7 @@
  * The helper gets a small part of the agent's environment only, because that environment contains
  * tokens that the helper must not see. The helper's stdout contains the secret, also when the
  * helper fails in the middle. So errors never quote stdout, only the start of stderr. */
-#include "image_auth_helper.h"
+#include "src/image/image_auth_helper.h"
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"

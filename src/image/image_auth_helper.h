@@ -1,6 +1,6 @@
 #pragma once
 /* Credential helpers: the programs docker-credential-NAME. */
-#include "image_auth.h"
+#include "src/image/image_auth.h"
 
 /** Runs `docker-credential-@name get` for @registry. The helper is killed after 30 s, or when
  * @call ends.

@@ -3,9 +3,9 @@
  * images_acquire() calls image_load_run() when the image is not present. Docker answers 200 before
  * it reads the archive, so a failure is reported as an error in its stream. The transfer sends no
  * more bytes than the file had when it was opened. */
-#include "image_load.h"
+#include "src/image/image_load.h"
 
-#include "image_progress.h"
+#include "src/image/image_progress.h"
 #include "paddock/clock.h"
 #include "paddock/path_file.h"
 #include "paddock/path_text.h"

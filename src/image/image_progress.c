@@ -4,7 +4,7 @@
  * repeats its lines every 100 ms while no data arrives. The stream is sent after the status 200, so
  * an error of the pull is one of its documents. A registry's error page can make a line of any
  * length; such a line is skipped, but searched for its error. */
-#include "image_progress.h"
+#include "src/image/image_progress.h"
 
 #include "paddock/json_value.h"
 #include "paddock/strv.h"

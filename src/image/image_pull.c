@@ -3,10 +3,10 @@
  * image_share.c calls image_pull_run() for the first of the tasks that want the image. A pull ends
  * when Docker ends it, when its total time is over, or when it makes no progress for too long. Most
  * errors of a registry are temporary, so they are recoverable. */
-#include "image_pull.h"
+#include "src/image/image_pull.h"
 
-#include "image_progress.h"
-#include "image_ref.h"
+#include "src/image/image_progress.h"
+#include "src/image/image_ref.h"
 #include "paddock/clock.h"
 #include "paddock/image.h"
 #include "paddock/log.h"

@@ -1,7 +1,7 @@
 #pragma once
 /* One pull: credentials, the request, its progress, its two deadlines. */
 #include "paddock/docker.h"
-#include "image_auth.h"
+#include "src/image/image_auth.h"
 
 #define IMAGE_PULL_TOO_LONG "it took longer than image_pull_timeout"
 

@@ -3,7 +3,7 @@
  * Pulls, removals and the look-up of credentials use it. Docker writes a name in its answers in a
  * shorter form than people may write it ("busybox:latest" for "docker.io/library/busybox"), so
  * names are compared in that form. */
-#include "image_ref.h"
+#include "src/image/image_ref.h"
 
 #include <stdint.h>
 #include <stdio.h>

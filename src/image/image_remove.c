@@ -7,9 +7,9 @@
  * An image that has only names of tasks is removed by id. When these names belong to several
  * repositories, Docker requires force. Force also removes images of stopped containers, so we ask
  * Docker for containers of the image first. */
-#include "image_remove.h"
+#include "src/image/image_remove.h"
 
-#include "image_ref.h"
+#include "src/image/image_ref.h"
 #include "paddock/clock.h"
 
 #include <stdio.h>

@@ -3,9 +3,9 @@
  * is over, a waiter becomes the leader.
  *
  * images_acquire() calls image_share_pull() for an image that is not present. */
-#include "image_share.h"
+#include "src/image/image_share.h"
 
-#include "image_pull.h"
+#include "src/image/image_pull.h"
 
 #include <stdio.h>
 #include <string.h>

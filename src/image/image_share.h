@@ -1,5 +1,5 @@
 #pragma once
-#include "image_store.h"
+#include "src/image/image_store.h"
 
 /** Pulls, or waits for another caller's pull of the same image with the same credentials. Returns
  * 0; -errno with @err "Failed to pull `x`: ...". */

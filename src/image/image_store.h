@@ -1,7 +1,7 @@
 #pragma once
 /* The data that the files of the image module share: the table of users and the pulls, under
  * one lock. */
-#include "image_waiters.h"
+#include "src/image/image_waiters.h"
 #include "paddock/image.h"
 
 struct image_held;

@@ -4,8 +4,8 @@
  * images.c adds users, and src/task adds those of the tasks and networks that it finds after a
  * restart. src/task releases them. The removal itself (image_remove.c) runs on the pool. A caller
  * that needs an image while it is being removed waits until the removal has finished. */
-#include "image_remove.h"
-#include "image_users.h"
+#include "src/image/image_remove.h"
+#include "src/image/image_users.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -1,6 +1,6 @@
 #pragma once
 /* The table of image users; see image_users.c. */
-#include "image_store.h"
+#include "src/image/image_store.h"
 
 /** Adds @user to image @id. The caller holds the lock. @name: the image's name in the request of
  * @user, "" = not known. Returns 0; 1 when the image is being removed now; -ENOMEM. */

@@ -2,7 +2,7 @@
  *
  * image_share.c, image_users.c and images.c call it. A condition variable would not do, because a
  * waiter must also end when its call is cancelled. So each waiter has an eventfd for poll(). */
-#include "image_waiters.h"
+#include "src/image/image_waiters.h"
 
 #include <poll.h>
 

@@ -4,10 +4,10 @@
  * StartTask calls images_look() early and images_acquire() later. src/task/networks.c calls
  * images_acquire() for the pause image. A found image is added to the table of users under the lock
  * under which a removal begins, so it cannot be removed in between. */
-#include "image_load.h"
-#include "image_ref.h"
-#include "image_share.h"
-#include "image_users.h"
+#include "src/image/image_load.h"
+#include "src/image/image_ref.h"
+#include "src/image/image_share.h"
+#include "src/image/image_users.h"
 #include "paddock/clock.h"
 #include "paddock/loop.h"
 #include "paddock/strv.h"

@@ -12,11 +12,11 @@
 #include "paddock/log.h"
 #include "paddock/strv.h"
 
-#include "logs_held.h"
-#include "logs_process.h"
-#include "logs_socket.h"
-#include "logs_status.h"
-#include "logs_watch.h"
+#include "src/logs/logs_held.h"
+#include "src/logs/logs_process.h"
+#include "src/logs/logs_socket.h"
+#include "src/logs/logs_status.h"
+#include "src/logs/logs_watch.h"
 #include "src/pump/pump_dir.h"
 #include "src/pump/pump_proto.h"
 

@@ -3,7 +3,7 @@
  *
  * One mutex protects the list. FIFOs are opened and closed outside of it. A request is made when it
  * is sent: its JSON would take three times the memory of what it contains, for the task's life. */
-#include "logs_held.h"
+#include "src/logs/logs_held.h"
 
 #include "paddock/log.h"
 

@@ -8,14 +8,14 @@
  *
  * A pump that ends by itself soon after its start is started again after a growing pause. One that
  * was killed from outside is started again immediately. */
-#include "logs_process.h"
+#include "src/logs/logs_process.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 #include "paddock/log.h"
 #include "paddock/strv.h"
 
-#include "logs_socket.h"
+#include "src/logs/logs_socket.h"
 #include "src/pump/pump_dir.h"
 #include "src/pump/pump_proto.h"
 

@@ -3,7 +3,7 @@
  *
  * No function blocks longer than its caller's deadline. While a request to finish a task is
  * unanswered, the pump sends PUMP_MOVES bytes before the answer; they are skipped here. */
-#include "logs_socket.h"
+#include "src/logs/logs_socket.h"
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"

@@ -2,14 +2,14 @@
  *
  * The request can be sent from an event loop. Therefore it starts no pump, and it gives up after a
  * short time. A pump answers from memory. */
-#include "logs_status.h"
+#include "src/logs/logs_status.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 #include "paddock/logpump.h"
 #include "paddock/metrics.h"
 
-#include "logs_socket.h"
+#include "src/logs/logs_socket.h"
 
 #include <stdio.h>
 #include <string.h>

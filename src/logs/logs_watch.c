@@ -3,13 +3,13 @@
  * Three kinds of threads take turns. Any thread asks for a watch (logs_watch_start). The pool
  * reaches a pump, which can block, and sends it the tasks (`met`). The loop reads the connection.
  * The flag `watched` says that one of them is at work, so a second watch is never started. */
-#include "logs_watch.h"
+#include "src/logs/logs_watch.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 #include "paddock/log.h"
 
-#include "logs_socket.h"
+#include "src/logs/logs_socket.h"
 #include "src/pump/pump_proto.h"
 
 #include <pthread.h>

@@ -4,7 +4,7 @@
 #include "paddock/loop.h"
 #include "paddock/pool.h"
 
-#include "logs_process.h"
+#include "src/logs/logs_process.h"
 
 #include <sys/types.h>
 

@@ -3,7 +3,7 @@
  *
  * An identity is compared across restarts of the pump. Therefore it contains the time of birth: a
  * file system gives the inode number of a removed file to the next one. */
-#include "log_held.h"
+#include "src/pump/log_held.h"
 
 #include <fcntl.h>
 #include <string.h>

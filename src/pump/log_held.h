@@ -1,8 +1,8 @@
 #pragma once
 /* The files of one container's log, oldest first. They stay open until they are read. All
  * functions: the loop's thread. */
-#include "log_opener.h"
-#include "pump_record.h"
+#include "src/pump/log_opener.h"
+#include "src/pump/pump_record.h"
 
 struct log_held_file {
     int fd;

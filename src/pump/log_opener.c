@@ -4,7 +4,7 @@
  * protects the data of both threads: a reader that holds it and waits for a CPU gets the priority
  * of the opener's thread. The opener's thread allocates no memory, because the allocator's locks do
  * not inherit priorities. */
-#include "log_opener.h"
+#include "src/pump/log_opener.h"
 
 #include "paddock/log.h"
 

@@ -3,7 +3,7 @@
  * A part can end anywhere: in a frame's head, in the time of a message, or in its text. Therefore
  * the parser keeps its state in struct log_parser, and it collects the head and the time there. It
  * copies no text: a piece points into the caller's data. */
-#include "log_parser.h"
+#include "src/pump/log_parser.h"
 
 #include "paddock/parse.h"
 

@@ -3,7 +3,7 @@
  *
  * scan_line() accepts only the order of keys and the escapes that dockerd writes, and it copies
  * eight bytes at a time. When it refuses a line, jansson decides whether the line is a record. */
-#include "log_record.h"
+#include "src/pump/log_record.h"
 
 #include <jansson.h>
 #include <stdbool.h>

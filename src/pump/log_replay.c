@@ -3,7 +3,7 @@
  *
  * A print covers only the first PRINT_BYTES of a message, so it costs little. Pieces of a long line
  * that all begin alike differ by their number only. */
-#include "log_replay.h"
+#include "src/pump/log_replay.h"
 
 #define PRINT_BYTES 64
 #define PRINT_BASIS UINT32_C(2166136261) /* FNV-1a */

@@ -8,8 +8,8 @@
  * begins too late. The first message shows this, because a position contains a print (a checksum)
  * of it. Then the log is read once to its end (the probe), to look for the last message that was
  * delivered. Its place says how many messages are missing at the front. Pure. */
-#include "log_parser.h"
-#include "pump_record.h"
+#include "src/pump/log_parser.h"
+#include "src/pump/pump_record.h"
 
 struct log_replay {
     /* As log_replay_begin() set it. */

@@ -3,14 +3,14 @@
  * pump_task.c owns the reader and the two FIFOs, and uses it when the log file cannot be read. A
  * lost stream is opened again at the time of the oldest message that is not delivered. log_replay.c
  * finds the messages that were delivered before, and they are skipped. */
-#include "pump_api.h"
+#include "src/pump/pump_api.h"
 
-#include "log_parser.h"
+#include "src/pump/log_parser.h"
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#include "log_replay.h"
+#include "src/pump/log_replay.h"
 
 #include <stdio.h>
 #include <string.h>

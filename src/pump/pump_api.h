@@ -6,7 +6,7 @@
  * stream is opened again after the last delivered message. All functions are called from the
  * loop's thread. */
 #include "paddock/docker_multi.h"
-#include "pump_out.h"
+#include "src/pump/pump_out.h"
 
 struct pump_api;
 

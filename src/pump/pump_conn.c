@@ -3,13 +3,13 @@
  * The answer to a request about a task comes from pump_entry.c, possibly later. A `watch`
  * connection stays open and carries reports. Nothing here blocks: bytes that a socket does not take
  * wait in the connection's buffer. */
-#include "pump_conn.h"
+#include "src/pump/pump_conn.h"
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#include "pump_proto.h"
+#include "src/pump/pump_proto.h"
 
 #include <stddef.h>
 #include <stdio.h>

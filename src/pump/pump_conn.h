@@ -1,7 +1,7 @@
 #pragma once
 /* The pump's socket. A connection carries one request, then waits for its answer or its end
  * (pump_proto.h). All functions: the loop's thread. */
-#include "pump_entry.h"
+#include "src/pump/pump_entry.h"
 
 struct pump_conns;
 

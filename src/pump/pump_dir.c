@@ -5,10 +5,10 @@
  *
  * A lock file can be removed while a process waits for it. Therefore take_lock() checks, after it
  * has the lock, that the file still has a name. */
-#include "pump_dir.h"
+#include "src/pump/pump_dir.h"
 
-#include "pump_proto.h"
-#include "pump_record.h"
+#include "src/pump/pump_proto.h"
+#include "src/pump/pump_record.h"
 
 #include <dirent.h>
 #include <fcntl.h>

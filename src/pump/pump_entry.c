@@ -4,15 +4,15 @@
  * An entry ends in two steps. pump_task.c calls `drained` from inside its own callback, so the loop
  * removes the entry from the list later. Waiters are in a list of their entry, which answers them.
  * This file does not know what a waiter is. */
-#include "pump_entry.h"
+#include "src/pump/pump_entry.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#include "pump_proto.h"
-#include "pump_rival.h"
-#include "pump_rival_watch.h"
-#include "pump_task.h"
+#include "src/pump/pump_proto.h"
+#include "src/pump/pump_rival.h"
+#include "src/pump/pump_rival_watch.h"
+#include "src/pump/pump_task.h"
 
 #include <dirent.h>
 #include <fcntl.h>

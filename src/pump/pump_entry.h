@@ -4,7 +4,7 @@
  * An entry is made by a plugin's request, or for a position file that exists when the pump starts.
  * It ends when everything is delivered, or when another driver carries the task. All functions: the
  * loop's thread. */
-#include "pump_task.h"
+#include "src/pump/pump_task.h"
 
 #include <jansson.h>
 

@@ -5,7 +5,7 @@
  * task, and the lines of one job would appear in the log of another. So no link is followed below
  * the client's folder. In Nomad's layout, the path itself shows where that folder ends. Therefore
  * neither the pump's requests nor its records have to contain it. */
-#include "pump_fifo.h"
+#include "src/pump/pump_fifo.h"
 
 #include "paddock/logpump.h"
 #include "paddock/path.h"

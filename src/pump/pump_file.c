@@ -3,10 +3,10 @@
  * pump_task.c owns the reader and the two FIFOs. The difficult parts are finding the position
  * again (find_place, replayed), damage in a file (gather), and files that disappear or shrink
  * (next_file, truncated). */
-#include "pump_file.h"
+#include "src/pump/pump_file.h"
 
-#include "log_held.h"
-#include "log_record.h"
+#include "src/pump/log_held.h"
+#include "src/pump/log_record.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"
 #include "paddock/parse.h"

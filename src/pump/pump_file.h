@@ -12,8 +12,8 @@
  * inotify announces the next write.
  *
  * All functions are called from the loop's thread. */
-#include "log_opener.h"
-#include "pump_out.h"
+#include "src/pump/log_opener.h"
+#include "src/pump/pump_out.h"
 
 /* What the readers of one process share. */
 struct pump_files {

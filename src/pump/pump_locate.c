@@ -4,7 +4,7 @@
  * dockerd does not answer an inspect while it starts the container. A file of the rotation can be
  * removed before the answer. So pump_locate_place() returns the place without an inspect, and the
  * opener watches it from the beginning. */
-#include "pump_locate.h"
+#include "src/pump/pump_locate.h"
 
 #include "paddock/buf.h"
 #include "paddock/log.h"

@@ -23,11 +23,11 @@
 #include "paddock/loop.h"
 #include "paddock/parse.h"
 
-#include "pump_conn.h"
-#include "pump_dir.h"
-#include "pump_entry.h"
-#include "pump_proto.h"
-#include "pump_succeed.h"
+#include "src/pump/pump_conn.h"
+#include "src/pump/pump_dir.h"
+#include "src/pump/pump_entry.h"
+#include "src/pump/pump_proto.h"
+#include "src/pump/pump_succeed.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -2,7 +2,7 @@
  * the position before each write. Both log readers (pump_file.c and pump_api.c) call it.
  *
  * The pump is the FIFO's only writer. So room that was seen cannot disappear before the write. */
-#include "pump_out.h"
+#include "src/pump/pump_out.h"
 
 #include "paddock/logpump.h"
 

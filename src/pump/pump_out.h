@@ -9,7 +9,7 @@
  *
  * Both log readers (API and file) use it, in the loop's thread. Nothing here blocks. */
 #include "paddock/loop.h"
-#include "pump_record.h"
+#include "src/pump/pump_record.h"
 
 #include <stddef.h>
 

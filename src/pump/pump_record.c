@@ -4,7 +4,7 @@
  * pump_entry.c opens the records, and the readers write them. A crash of the host or another
  * program can damage a record in any way. Therefore pump_record_open() checks everything that is
  * used as text or as a name. */
-#include "pump_record.h"
+#include "src/pump/pump_record.h"
 
 #include <fcntl.h>
 #include <stddef.h>

@@ -3,9 +3,9 @@
  * pump_entry.c calls it after pump_rival_watch.c has noticed that a FIFO was opened, and then drops
  * the tasks that the built-in driver carries. A FIFO is identified by its device and inode number,
  * not by its path. task_recover.c uses pump_rival_is_docker_logger(). */
-#include "pump_rival.h"
+#include "src/pump/pump_rival.h"
 
-#include "pump_fifo.h"
+#include "src/pump/pump_fifo.h"
 
 #include "paddock/logpump.h"
 #include "paddock/parse.h"

@@ -4,9 +4,9 @@
  * The event of an opening arrives a moment before /proc shows it, and docker_logger opens one FIFO
  * after the other. So the callback is called RIVAL_LOOK_US later. Until then two processes collect
  * the task's output: a few lines are delivered twice, none is lost. */
-#include "pump_rival_watch.h"
+#include "src/pump/pump_rival_watch.h"
 
-#include "pump_fifo.h"
+#include "src/pump/pump_fifo.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -4,7 +4,7 @@
  * matters only for logmon: first all FIFOs are opened here, then the other pump is ended. The
  * kernel reports which process has the other end of a socket. So this works with a pump of any
  * version, and with one that does not answer. */
-#include "pump_succeed.h"
+#include "src/pump/pump_succeed.h"
 
 #include "paddock/call.h"
 #include "paddock/clock.h"
@@ -12,8 +12,8 @@
 #include "paddock/log.h"
 #include "paddock/logpump.h"
 
-#include "pump_proto.h"
-#include "pump_record.h"
+#include "src/pump/pump_proto.h"
+#include "src/pump/pump_record.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* A new pump succeeds older ones: it opens their FIFOs, ends them, and takes over their position
  * files. So each task's output continues after its last byte, and logmon never sees an end of file.
  * Called before the loop runs. */
-#include "pump_dir.h"
+#include "src/pump/pump_dir.h"
 
 #include <jansson.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
  * container. So the usual place of the log file is watched from the beginning, and the decision
  * only says whether the found files are delivered. When a record contains the path of a log file,
  * an earlier pump has decided, and Docker is not asked. */
-#include "pump_task.h"
+#include "src/pump/pump_task.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -5,9 +5,9 @@
  * pump_file.h reads Docker's log file. pump_api.h asks Docker's API when the file cannot be
  * read (pump_locate.h lists the conditions). All functions are called from the loop's thread;
  * none blocks. */
-#include "pump_api.h"
-#include "pump_file.h"
-#include "pump_locate.h"
+#include "src/pump/pump_api.h"
+#include "src/pump/pump_file.h"
+#include "src/pump/pump_locate.h"
 
 struct pump_task;
 

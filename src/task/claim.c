@@ -10,7 +10,7 @@
  * The claim is one line in a file: pid and time. A new claim is written into the existing file, and
  * each process keeps the file open. So an old process sees the new claim even after the file, or
  * all of /run/paddock, was removed. The holder creates the file again. */
-#include "claim.h"
+#include "src/task/claim.h"
 
 #include "paddock/clock.h"
 #include "paddock/parse.h"

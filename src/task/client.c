@@ -5,8 +5,8 @@
  * The client is recognised by the first task's alloc folder. The owner label of containers and the
  * pump's folder below /run are derived from it. No lock is held while a file is accessed, except
  * the pump's own. */
-#include "driver_priv.h"
-#include "remember.h"
+#include "src/task/driver_priv.h"
+#include "src/task/remember.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

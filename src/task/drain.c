@@ -8,7 +8,7 @@
  * of the pool, because the pump must be informed.
  *
  * exit.c begins a drain. DestroyTask does not wait for a drain; it asks the pump itself. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -3,8 +3,8 @@
  *
  * plugin/ calls the functions of driver.h. The only order that is not obvious is the one of
  * driver_free(); see there. */
-#include "driver_priv.h"
-#include "remember.h"
+#include "src/task/driver_priv.h"
+#include "src/task/remember.h"
 
 #include "paddock/buf.h"
 #include "paddock/clock.h"

@@ -5,9 +5,9 @@
  * Everything in struct driver but the config is fixed after activation. The config is a counted
  * snapshot, so a SetConfig in the middle of a StartTask does no harm. Which thread runs what:
  * HACKING.md, "Who runs where". */
-#include "claim.h"
-#include "fan.h"
-#include "oom.h"
+#include "src/task/claim.h"
+#include "src/task/fan.h"
+#include "src/task/oom.h"
 #include "paddock/docker.h"
 #include "paddock/image.h"
 #include "paddock/driver.h"
@@ -16,7 +16,7 @@
 #include "paddock/path_below.h"
 #include "paddock/pin.h"
 #include "paddock/pool.h"
-#include "task_events.h"
+#include "src/task/task_events.h"
 
 #include <stdatomic.h>
 

@@ -4,7 +4,7 @@
  * Docker has no call that ends an exec. This file therefore kills the exec's process itself. The
  * pid comes from Docker and may have been reused since, so the process is pinned by a pidfd and
  * must be in the container's cgroup before it is killed. */
-#include "exec.h"
+#include "src/task/exec.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

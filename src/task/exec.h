@@ -1,7 +1,7 @@
 #pragma once
 /* What task_exec.c and task_exec_stream.c, the two ways of running a command in a
  * container, share. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 /** The exit code of an exec that does not run. Docker has no code for an exec that it never
  * started, because the container was paused or had ended. The result is then 126, which does not

@@ -7,8 +7,8 @@
  * with its exit code. Docker's inspect decides when there is no code, as after a lost stream, and
  * when a label of the container replaced the code: otherwise a job or an image could choose the
  * code. While Docker does not answer, nothing is concluded, and Docker is asked again. */
-#include "driver_priv.h"
-#include "exit_judge.h"
+#include "src/task/driver_priv.h"
+#include "src/task/exit_judge.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -5,7 +5,7 @@
  * of it, or the command of an exec. It does not record which one it was. The time decides: a kill
  * shortly before the end is the cause of the end, an earlier one is not. A task that ends with 0
  * has done its work, whatever was killed in it. */
-#include "exit_judge.h"
+#include "src/task/exit_judge.h"
 
 #include <stdio.h>
 

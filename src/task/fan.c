@@ -1,7 +1,7 @@
 /* A list of subscribers that all get what one module publishes; see fan.h for the rules. The
  * fingerprint, the task events and the stats use it. fan_unsubscribe() is here, too: it ends a
  * subscription of any of them through its `close` callback. */
-#include "fan.h"
+#include "src/task/fan.h"
 
 void fan_init(struct fan *f) {
     f->first = NULL;

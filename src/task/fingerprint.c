@@ -10,7 +10,7 @@
  * keep_info(). The attributes are the built-in driver's, and also driver.<name>.cpuset.*.
  *
  * driver.c creates and starts it; exit.c asks for a probe when the event stream is lost. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker_userns.h"

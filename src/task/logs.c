@@ -4,7 +4,7 @@
  *
  * A task may end before its output is followed. Then its end found no logs to deliver, so this file
  * begins the drain (drain.c) itself. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -4,7 +4,7 @@
  * Its FIFOs stay open until then, because Nomad's logmon stops reading when the last writer closes.
  * The streams thread has the timer and the list; a thread of the pool talks to the pump.
  * RecoverTask calls logs_retry_later(). */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

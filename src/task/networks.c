@@ -5,8 +5,8 @@
  * each running container that has our label, belongs to none of them and is older than the grace
  * time. A timer of the streams thread starts each search on a thread of the pool. Once a task has
  * come, only the process that holds the claim (claim.h) searches. */
-#include "driver_priv.h"
-#include "remember.h"
+#include "src/task/driver_priv.h"
+#include "src/task/remember.h"
 
 #include "paddock/clock.h"
 #include "paddock/create.h"

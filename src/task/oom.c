@@ -4,7 +4,7 @@
  * All watches share one inotify instance. An event only says that a file has changed. The count
  * of kills in the file is compared with the last one, because other counters of the file
  * change, too. */
-#include "oom.h"
+#include "src/task/oom.h"
 
 #include "paddock/cgroup.h"
 #include "paddock/log.h"

@@ -5,7 +5,7 @@
  * command line and working directory. Both are the same after a restart of the agent, and two
  * clients of one machine do not share them. client.c writes the note. networks.c reads it before
  * the first task has come. */
-#include "remember.h"
+#include "src/task/remember.h"
 
 #include "paddock/buf.h"
 

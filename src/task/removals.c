@@ -7,7 +7,7 @@
  * the folder are tried every REMOVALS_US until the folder is empty. A file is deleted when its
  * container was removed or does not exist. The streams thread has the timer, a thread of the pool
  * asks Docker. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -5,7 +5,7 @@
  * running. A task is inspected when its container is not in the list, or when its first process has
  * ended (`docker restart` gives a container another first process). Only the inspect decides. The
  * streams thread sets the timer, a thread of the pool asks Docker. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

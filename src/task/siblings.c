@@ -6,9 +6,9 @@
  * because another driver, or an earlier plugin process, may have started them. Docker is asked
  * before the names are checked and answers while it creates the container, so a usual start does
  * not wait for the list. */
-#include "siblings.h"
+#include "src/task/siblings.h"
 
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 #include "paddock/clock.h"
 #include "paddock/create.h"
 #include "paddock/log.h"

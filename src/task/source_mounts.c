@@ -3,7 +3,7 @@
  *
  * mount() takes path names. Each name here is below an open directory (/proc/self/fd/N/NAME), so
  * that no other process can lead it elsewhere. */
-#include "source_mounts.h"
+#include "src/task/source_mounts.h"
 
 #include "paddock/log.h"
 

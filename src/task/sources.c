@@ -15,8 +15,8 @@
  *
  * Docker is sent names as they are, with one warning per process, where it cannot see our mounts:
  * Docker over TCP, a dockerd in another mount namespace, an agent that may not mount. */
-#include "driver_priv.h"
-#include "source_mounts.h"
+#include "src/task/driver_priv.h"
+#include "src/task/source_mounts.h"
 
 #include "paddock/create.h"
 #include "paddock/log.h"

@@ -5,7 +5,7 @@
  * success, because Nomad sends DestroyTask after each end. A container that cannot be removed is no
  * error, because Nomad could not do anything about it; removals.c removes it later. What a client
  * expects of the call is in docs/internals/nomad-host.md, Life of a task. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

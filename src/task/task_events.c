@@ -3,7 +3,7 @@
  *
  * The kept events and the list of subscribers have one lock, the fan's. So no event is lost or sent
  * twice when a client subscribes at the same moment. */
-#include "task_events.h"
+#include "src/task/task_events.h"
 
 #include "paddock/clock.h"
 #include "paddock/pin_plan.h"

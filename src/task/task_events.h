@@ -2,7 +2,7 @@
 /* Task events on their way to Nomad (the TaskEvents stream). Each event is sent to all subscribers.
  * While nobody subscribes, the last 64 events are kept for the next subscriber, because StartTask
  * may come before the stream is open. */
-#include "fan.h"
+#include "src/task/fan.h"
 #include "paddock/pin.h"
 
 #define TASK_EVENTS_KEPT 64

@@ -1,9 +1,9 @@
 /* ExecTask: runs one command in the container and returns its output as a whole. It is sequential
  * code on the caller's thread. Nomad uses it for script checks. Unlike the built-in driver it obeys
  * the timeout, and waits until the exec has really ended. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
-#include "exec.h"
+#include "src/task/exec.h"
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 

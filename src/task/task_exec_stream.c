@@ -11,9 +11,9 @@
  * Locks: `lock` guards what other threads hand in, and is never held during a callback. `told` is
  * held during the callbacks of the client, so that task_exec_stream_close() can promise that none
  * comes afterwards. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
-#include "exec.h"
+#include "src/task/exec.h"
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/log.h"

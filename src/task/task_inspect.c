@@ -1,7 +1,7 @@
 /* InspectTask: a copy of what the store knows of a task.
  *
  * plugin/svc_task.c calls it. Docker is not asked, so the answer does not depend on Docker. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
  *
  * An error here ends the task, because Nomad then starts it again. So only a certain failure is
  * returned as an error. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/log.h"

@@ -2,7 +2,7 @@
  *
  * plugin/svc_task.c and task_stop.c call this file. Docker knows only half of the names of the
  * real-time signals, but all of their numbers: these are sent as numbers. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/parse.h"
 

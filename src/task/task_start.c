@@ -13,8 +13,8 @@
  * entry deleted. A failed create or start is repeated when it may succeed the next time: see
  * may_pass() and create_is_recoverable(). What Docker answers to these calls is in
  * docs/internals/docker.md, Create and start. */
-#include "driver_priv.h"
-#include "siblings.h"
+#include "src/task/driver_priv.h"
+#include "src/task/siblings.h"
 
 #include "paddock/clock.h"
 #include "paddock/create.h"

@@ -5,7 +5,7 @@
  *
  * Percent is relative to one core (two busy cores: 200), as the built-in driver reports it. Ticks
  * are the MHz used. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/cgroup_stats.h"
 #include "paddock/clock.h"

@@ -8,7 +8,7 @@
  * Success means that the task's end is recorded, or that the task is unknown, because Nomad then
  * waits for WaitTask's answer. Docker's answer alone is not enough: after it the container is
  * inspected, and the stop waits for the record. */
-#include "driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"

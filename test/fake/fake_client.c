@@ -1,6 +1,6 @@
 /* Starts a fake_dockerd for a test, stops it, and sends it control requests. Every fake test uses
  * these functions; fake_client.h has their contracts. */
-#include "fake_client.h"
+#include "fake/fake_client.h"
 #include "paddock/clock.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* The server of the fake dockerd: connections, HTTP, rules and control requests. fake.h says what
  * the program is for. */
-#include "fake.h"
+#include "fake/fake.h"
 #include "paddock/clock.h"
 
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* The fake dockerd's containers, execs, events and logs. */
-#include "fake.h"
+#include "fake/fake.h"
 #include "paddock/clock.h"
 #include "paddock/docker.h"
 

@@ -2,7 +2,7 @@
  *
  * The engine calls it when fake_dockerd was started with --root. Without that option no container
  * has a log file, and a log pump follows all of them through the API. */
-#include "fake.h"
+#include "fake/fake.h"
 
 #include "paddock/json_value.h"
 

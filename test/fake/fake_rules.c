@@ -1,5 +1,5 @@
 /* Parses the text of rules (fake.h) and finds the rule that matches a request. */
-#include "fake.h"
+#include "fake/fake.h"
 
 #include <fnmatch.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* When the driver calls Docker healthy: at the first answer, and again when Docker has come back.
  * Not after a late answer, and not when the connection is refused. Two probes never run at the same
  * time. Also: each attribute that is sent. */
-#include "../../src/task/driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "fake/task_world.h"
 #include "paddock/buf.h"

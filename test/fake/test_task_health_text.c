@@ -2,7 +2,7 @@
  * each new text. The same fault must therefore give the same bytes, however many probes there are.
  * The faults: no socket, a socket without a listener, a hang, a connection that is closed or reset,
  * a name that DNS does not know, TLS errors, and error texts of Docker that differ each time. */
-#include "../../src/task/driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "fake/task_world.h"
 

@@ -3,7 +3,7 @@
  * for. The waits are given in whole seconds and last a 500th of them; containers look ten minutes
  * old. The periods are those of docs/internals/nomad-host.md, Fingerprint and TaskEvents, and
  * Dangling containers. */
-#include "../../src/task/driver_priv.h"
+#include "src/task/driver_priv.h"
 
 #include "fake/task_world.h"
 #include "paddock/create.h"

@@ -1,6 +1,6 @@
 /* The create request, one row for each rule: the input, and what Docker is sent or which error
  * names the input. */
-#include "test_create.h"
+#include "unit/create/test_create.h"
 
 #define HC "HostConfig>"
 

@@ -1,6 +1,6 @@
 /* What the create request reads and writes: seccomp profiles, resolv.conf, hosts, and the folders
  * of an allocation that a task has tampered with. */
-#include "test_create.h"
+#include "unit/create/test_create.h"
 
 #include "src/create/create_steps.h"
 

@@ -1,7 +1,7 @@
 /* The folders that Nomad gives each task, and the parts of a bind. Whatever a job puts in place of
  * a folder, into a link or into its environment, Docker is sent `source:target[:mode]` with no
  * other ':' in it. */
-#include "test_create.h"
+#include "unit/create/test_create.h"
 
 #include "paddock/path_below.h"
 #include "src/create/create_steps.h"

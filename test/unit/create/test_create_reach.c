@@ -1,7 +1,7 @@
 /* Which containers of an allocation can swap Nomad's folders: rows of Docker's list of containers,
  * against the folder of a real allocation. Also: which folders are then kept open instead of being
  * sent by name. */
-#include "test_create.h"
+#include "unit/create/test_create.h"
 
 #include "src/create/create_steps.h"
 

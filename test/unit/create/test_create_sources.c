@@ -1,6 +1,6 @@
 /* What Docker is sent for the volumes and bind mounts of a job when the caller makes the mounts:
  * the names of mount points, and for each a descriptor of the source that was checked. */
-#include "test_create.h"
+#include "unit/create/test_create.h"
 
 #include "src/create/create_steps.h"
 

@@ -1,5 +1,5 @@
 /* The text of a volume is split into its parts. */
-#include "test_create.h"
+#include "unit/create/test_create.h"
 
 #include "src/create/create_steps.h"
 

@@ -1,5 +1,5 @@
 /* The gRPC client of the server's tests (client.h). */
-#include "client.h"
+#include "unit/plugin/client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

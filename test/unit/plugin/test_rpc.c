@@ -3,7 +3,7 @@
 #include "plugin/handshake.h"
 #include "plugin/svc_go_plugin.h"
 #include "paddock/clock.h"
-#include "client.h"
+#include "unit/plugin/client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include "plugin/rpc.h"
 #include "plugin/svc_base.h"
 #include "paddock/driver.h"
-#include "client.h"
+#include "unit/plugin/client.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Docker's output stream, with frames and with a TTY, cut at every byte. */
-#include "../../../src/pump/log_parser.h"
+#include "src/pump/log_parser.h"
 #include "unit/cm.h"
 
 #include "paddock/buf.h"

@@ -1,6 +1,6 @@
 /* Which part of a repeated log was delivered before. Each message is one letter. All messages have
  * the same time, except those in capital letters, which are later. */
-#include "../../../src/pump/log_replay.h"
+#include "src/pump/log_replay.h"
 #include "unit/cm.h"
 
 #include <ctype.h>

@@ -1,8 +1,8 @@
 /* Folders of pumps that were killed and whose Nomad client did not come back. The plugin of the
  * next client removes the files that no process can need any more, and nothing else. */
-#include "../../../src/pump/pump_dir.h"
-#include "../../../src/pump/pump_proto.h"
-#include "../../../src/pump/pump_record.h"
+#include "src/pump/pump_dir.h"
+#include "src/pump/pump_proto.h"
+#include "src/pump/pump_record.h"
 #include "unit/cm.h"
 
 #include <dirent.h>

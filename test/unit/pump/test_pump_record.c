@@ -1,5 +1,5 @@
 /* The position file of a task: a kill at any step, damage, and the previous layout. */
-#include "../../../src/pump/pump_record.h"
+#include "src/pump/pump_record.h"
 #include "unit/cm.h"
 
 #include <fcntl.h>

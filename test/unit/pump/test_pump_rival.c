@@ -1,5 +1,5 @@
 /* A docker_logger that has opened a FIFO, in a /proc that the test makes. */
-#include "../../../src/pump/pump_rival.h"
+#include "src/pump/pump_rival.h"
 #include "paddock/logpump.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
 /* The four ways to die that involve SIGKILL, as in the table of docs/differences.md. */
-#include "../../../src/task/exit_judge.h"
+#include "src/task/exit_judge.h"
 #include "unit/cm.h"
 
 #define S INT64_C(1000000000)

@@ -1,5 +1,5 @@
 /* OOM kills are read from memory.events, by the loop or by a check that comes before the loop. */
-#include "../../../src/task/oom.h"
+#include "src/task/oom.h"
 #include "unit/pin/tree.h"
 
 #include <fcntl.h>

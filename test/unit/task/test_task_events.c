@@ -1,6 +1,6 @@
 /* Task events: those that are kept while no client listens, and the text of the
  * reconciler's events. */
-#include "../../../src/task/task_events.h"
+#include "src/task/task_events.h"
 #include "unit/cm.h"
 
 #include <stdio.h>
