@@ -45,6 +45,7 @@ func exactCases() ([]testCase, func()) {
 		{"exact-plugin-back-before-dockerd", casePluginBackFirst},
 		{"exact-crun-inner-cgroup", caseCrun},
 		{"exact-own-threads-elsewhere", caseOwnThreads},
+		{"exact-loop-ends", caseLoopEnds},
 	} {
 		c := c
 		cases = append(cases, testCase{c.name, 6 * time.Minute, func(t *T) {
@@ -91,6 +92,11 @@ func (s *exactScene) launch(t *T, endpoint string, dockerIsUp bool) {
 func (s *exactScene) restart(t *T, endpoint string, dockerIsUp bool, meanwhile func(), more ...*task) {
 	s.h.crash(t)
 	meanwhile()
+	s.takeUp(t, endpoint, dockerIsUp, more...)
+}
+
+/* A new plugin takes up the tasks, after the one before it has ended. */
+func (s *exactScene) takeUp(t *T, endpoint string, dockerIsUp bool, more ...*task) {
 	s.launch(t, endpoint, dockerIsUp)
 	all := append(more, s.shared, s.cores)
 	t.together(len(all), func(i int) { t.ok(s.h.RecoverTask(all[i].handle), "RecoverTask "+all[i].cfg.Name) })
@@ -202,8 +208,8 @@ func casePoolChangesInStart(t *T, s *exactScene) {
 }
 
 /*
- * Nothing is left to share. A shared task that runs, one that starts, one that starts again, all of them after the
- * plugin was killed, and one whose source has been removed meanwhile: all are on core 0, which nobody has reserved.
+ * Nothing is left to share. A shared task that runs, one that starts, both after the plugin was killed, one whose source
+ * has been removed meanwhile, and a busy one that starts after that: all are on core 0, which nobody has reserved.
  */
 func caseEveryCoreReserved(t *T, s *exactScene) {
 	s.shared.follows(t, func() { s.l.reserve(t, mustSet("1-2")) }, "0")
@@ -211,41 +217,41 @@ func caseEveryCoreReserved(t *T, s *exactScene) {
 	t.atEnd(o.end)
 	t.ok(o.expect(effectiveFile(s.shared), mustSet("0")), "observer")
 	t.ok(o.expect(effectiveFile(s.cores), mustSet("3")), "observer")
-	var busy *task
-	for _, name := range []string{"first", "again"} {
-		busy = start(t, s.h, s.l, name, "", printAllowed+"while :; do :; done")
-		if got := firstAllowed(t, busy); got != mustSet("0") {
+	starts := func(name, script string) *task {
+		k := start(t, s.h, s.l, name, "", printAllowed+script)
+		if got := firstAllowed(t, k); got != mustSet("0") {
 			t.fatalf("%s: its first process was allowed on %s", name, got)
 		}
-		if got := mustSet(busy.box.HostConfig.CpusetCpus); got != mustSet("0") {
+		if got := mustSet(k.box.HostConfig.CpusetCpus); got != mustSet("0") {
 			t.fatalf("%s: docker inspect says %s", name, got)
 		}
-		if name == "first" {
-			busy.end(t, s.h)
-		}
+		t.ok(o.expect(effectiveFile(k), mustSet("0")), "observer")
+		return k
 	}
-	t.ok(o.expect(effectiveFile(busy), mustSet("0")), "observer")
+	first := starts("first", "exec sleep 100000")
 	orphan := start(t, s.h, s.l, "orphan", "", "exec sleep 100000")
 	s.restart(t, "unix://"+dockerSocket, true, func() {
 		t.ok(os.Remove(orphan.scope), "the source of orphan")
 		t.ok(writeFile(orphan.cpusFile(), "0-3"), "outside write")
-	}, busy, orphan)
+	}, first, orphan)
 	orphan.becomes(t, mustSet("0"), tickLimit)
+	busy := starts("again", "while :; do :; done")
 	for end, n := time.Now().Add(time.Second), 0; time.Now().Before(end); n++ {
 		if cpu := lastCPU(t, busy.box.State.Pid); cpu != 0 {
 			t.fatalf("look %d: the busy shared task runs on core %d", n, cpu)
 		}
 		pause(lookEvery)
 	}
-	for _, k := range []*task{s.shared, s.cores, busy} {
+	for _, k := range []*task{s.shared, s.cores, first, busy} {
 		wrong, _, err := o.seen(effectiveFile(k))
 		t.ok(err, "observer")
 		if len(wrong) > 0 {
 			t.fatalf("%s was allowed on%s", k.cfg.Name, describe(wrong))
 		}
 	}
-	orphan.end(t, s.h)
-	busy.end(t, s.h)
+	for _, k := range []*task{busy, orphan, first} {
+		k.end(t, s.h)
+	}
 	s.l.release(t, mustSet("1-2"))
 }
 
@@ -405,6 +411,27 @@ func caseCrun(t *T, s *exactScene) {
 	s.l.release(t, mustSet("1"))
 	innerIs("1-2")
 	k.end(t, s.h)
+}
+
+/* The reconciler's loop gets an error that it cannot handle: the plugin says so and exits, and the agent starts another one. */
+func caseLoopEnds(t *T, s *exactScene) {
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/comm", s.h.pid))
+	t.ok(err, "threads")
+	thread := ""
+	for _, name := range names {
+		if data, _ := os.ReadFile(name); string(data) == "pin\n" {
+			thread = filepath.Base(filepath.Dir(name))
+		}
+	}
+	const calls = "epoll_pwait2,epoll_wait,epoll_pwait"
+	out, _ := sh("timeout", "20", "strace", "-p", thread, "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":error=EBADF")
+	t.eventually(5*time.Second, "the plugin has exited", func() (bool, string) { return s.h.client.Exited(), out })
+	t.eventually(5*time.Second, "its last word", func() (bool, string) {
+		all := pluginStderr.String()
+		return strings.Contains(all, "the reconciler has ended") && strings.Contains(all, "cpusets are not kept any more"), all
+	})
+	t.ok(writeFile(s.shared.cpusFile(), "0-3"), "outside write")
+	s.takeUp(t, "unix://"+dockerSocket, true)
 }
 
 /* No thread of the plugin or of the log pump may run on a core that is reserved. */
