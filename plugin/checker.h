@@ -6,8 +6,8 @@
 
 struct checker;
 
-/** Makes the checker. @program: the path by which this program is executed, copied. Call it on the loop's thread or
- * before the loop runs. Returns 0 or -ENOMEM. */
+/** Makes the checker. @program: the path by which this program is executed, copied. Call it on the
+ * loop's thread or before the loop runs. Returns 0 or -ENOMEM. */
 int checker_new(struct loop *l, const char *program, struct checker **ret) MUST_CHECK;
 /** Frees the checker and ends a running child. Call it before the loop is freed: on its thread, or
  * when the loop is not running. NULL allowed. */
