@@ -142,7 +142,7 @@ static const struct config_field table[] = {
     ROW("allow_runtimes", CONFIG_LIST_STRING, allow_runtimes, "[\"runc\", \"nvidia\"]",
         "runtimes that tasks may name"),
     ROW("infra_image", CONFIG_STRING, infra_image, "\"registry.k8s.io/pause-" GOARCH ":3.3\"",
-        "image of the container that holds a group's network"),
+        "image of the container that holds a group's network; on arm64 `pause-arm64`"),
     ROW("infra_image_pull_timeout", CONFIG_DURATION, infra_image_pull_timeout_us, "\"5m\"",
         "longest pull of that image"),
     ROW("image_pull_timeout", CONFIG_DURATION, image_pull_timeout_us, "\"5m\"",
