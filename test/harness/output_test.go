@@ -376,6 +376,10 @@ func TestOutputIsNotSentAgainAfterAReboot(t *testing.T) {
 func TestOutputOfEachKindArrivesWhole(t *testing.T) {
 	p := launch(t)
 	repeat := func(s string, n int) string { return strings.Repeat(s, n) }
+	var numbered strings.Builder
+	for i := 0; i < 30000; i++ {
+		fmt.Fprintf(&numbered, "%0*d\n", outputLine-1, i)
+	}
 	for _, c := range []struct{ name, hcl, out, err string }{
 		{"long lines", shell(`head -c 100000 /dev/zero | tr '\0' x; echo; echo end`), repeat("x", 100000) + "\nend\n", ""},
 		/* the follower of dockerd's API loses the end of the first one's piece */
@@ -384,6 +388,7 @@ func TestOutputOfEachKindArrivesWhole(t *testing.T) {
 		{"terminal", shell(`echo one; echo two >&2`) + "\ntty = true", "one\r\ntwo\r\n", ""},
 		{"binary", shell(`printf '\000\001\033\134\042\177\377x\n'`), "\x00\x01\x1b\\\"\x7f\ufffdx\n", ""},
 		{"truncated in place", shell(`for i in 1 2 3 4 5; do echo $i; sleep 0.3; done`) + "\nlogging { type = \"json-file\"  config { max-size = \"100\"  max-file = \"1\" } }", "1\n2\n3\n4\n5\n", ""},
+		{"compressed rotation", shell(printLines(30000)) + "\nlogging { type = \"json-file\"  config { max-size = \"1m\"  max-file = \"3\"  compress = \"true\" } }", numbered.String(), ""},
 		{"labels in the log", shell(`echo hello`) + "\nlabels { a = \"b\" }\nlogging { type = \"json-file\"  config { labels = \"a\"  env = \"NOMAD_TASK_NAME\" } }", "hello\n", ""},
 		{"local driver", shell(`echo hello`) + "\nlogging { type = \"local\" }", "hello\n", ""},
 	} {
