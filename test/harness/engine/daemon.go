@@ -153,9 +153,15 @@ func (d *Daemon) spawn(name string, args ...string) (*process, error) {
 	return p, nil
 }
 
-/* Looks until the process answers, at most a minute. */
+/*
+ * Looks until the process answers, at most a minute after its last log line, and five in all. After a kill, dockerd
+ * first removes the network sandbox of each container that has ended since its start before: a few hundred of them take
+ * a minute on a busy machine.
+ */
 func (d *Daemon) await(p *process, answers func() error) error {
-	deadline := time.After(time.Minute)
+	const quiet, limit = time.Minute, 5 * time.Minute
+	began := time.Now()
+	words, spoke := int64(-1), began
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -163,11 +169,15 @@ func (d *Daemon) await(p *process, answers func() error) error {
 		if err == nil {
 			return nil
 		}
+		if st, err := os.Stat(d.log()); err == nil && st.Size() != words {
+			words, spoke = st.Size(), time.Now()
+		}
+		if time.Since(spoke) > quiet || time.Since(began) > limit {
+			return fmt.Errorf("no answer in %v: %v; its last words:\n%s", time.Since(began), err, Tail(d.log(), 20))
+		}
 		select {
 		case <-p.done:
 			return fmt.Errorf("it ended at once; its last words:\n%s", Tail(d.log(), 20))
-		case <-deadline:
-			return fmt.Errorf("no answer within a minute: %v; its last words:\n%s", err, Tail(d.log(), 20))
 		case <-tick.C:
 		}
 	}
