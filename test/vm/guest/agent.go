@@ -118,8 +118,9 @@ func agentWipe() {
 	for _, p := range pluginProcesses() {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
-	if out, err := sh("docker", "ps", "-aq"); err == nil && out != "" {
-		_, _ = sh("docker", append([]string{"rm", "-f"}, strings.Fields(out)...)...)
+	names, _ := containers()
+	for _, name := range names {
+		_ = remove(strings.TrimPrefix(name, "/"))
 	}
 	data, _ := os.ReadFile("/proc/self/mounts")
 	for _, line := range strings.Split(string(data), "\n") {

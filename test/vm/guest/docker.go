@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,6 +56,27 @@ func inspect(name string) (*container, error) {
 	}
 	c := &container{}
 	return c, json.Unmarshal(body, c)
+}
+
+/* One call of the API. Under emulation the client's process takes seconds. */
+func docker(t *T, method, path string, body any) {
+	var in io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		t.ok(err, path)
+		in = bytes.NewReader(data)
+	}
+	req, err := http.NewRequest(method, "http://docker"+path, in)
+	t.ok(err, path)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := dockerHTTP.Do(req)
+	t.ok(err, path)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	t.ok(err, path)
+	if resp.StatusCode >= 300 {
+		t.fatalf("%s %s: %s: %s", method, path, resp.Status, strings.TrimSpace(string(answer)))
+	}
 }
 
 /* As `docker rm -f` does, without its process. */

@@ -5,13 +5,13 @@
  *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), pool and life (the cgroups of clients >= 1.7, played:
  *                          sets that change; a driver, dockerd and tasks that end),
  *                          rows (what puts an old cpuset back), exact (what could put a task on another's core),
- *                          storm (50 tasks: 1,000 outside writes; a random storm)
+ *                          storm (many tasks: outside writes, the last state, a random storm)
  *                          gap (figures of a busy loop on a reserved core, by command),
  *                          output (each line of a task that prints at full speed, by command)
  *   guest demo
  *
  * Output: "ok NAME" or "not ok NAME - why" a case, and notes as "# ...". GUEST_ONLY selects cases by a part of
- * the name, GUEST_SEED sets the seed of the storm.
+ * the name, GUEST_SEED sets the seed of the storm. GUEST_STORM=full is its full size, GUEST_ROWS=all runs all rows with cgroupfs.
  */
 package main
 

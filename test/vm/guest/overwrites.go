@@ -1,5 +1,6 @@
 /*
- * A thousand outside writes, one after the other, over the containers of the crowd: how long each stood.
+ * Outside writes, one after the other, over the containers of the crowd but the first: how long each stood. Nothing may
+ * happen to the first one (caseLastState).
  */
 package main
 
@@ -10,19 +11,17 @@ import (
 	"time"
 )
 
-const overwrites = 1000
-
-/* So that each container gets eight in 10 s: from ten on it is another writer's, and left to the tick. */
-const overwriteEvery = 10 * time.Second / (8 * stormTasks)
-
 func caseOverwrites(t *T, c *crowd) {
 	var all []span
+	them := c.shared[1:]
+	/* So that each container gets eight in 10 s: from ten on it is another writer's, and left to the tick. */
+	every := 10 * time.Second / time.Duration(8*len(them))
 	t.asObserver(func() {
 		next := time.Now()
-		for i := 0; i < overwrites; i++ {
+		for i := 0; i < size.overwrites; i++ {
 			pause(time.Until(next))
-			next = time.Now().Add(overwriteEvery)
-			all = append(all, overwrite(t, c.shared[i%len(c.shared)], c.l.pool()))
+			next = time.Now().Add(every)
+			all = append(all, overwrite(t, them[i%len(them)], c.l.pool()))
 		}
 	})
 	settle()
