@@ -139,6 +139,8 @@ func (s *lives) all(round int) []life {
 			if st, err := p.InspectTask(k.id()); err != nil || st.State != drivers.TaskStateRunning {
 				t.Errorf("a task that was restarted unheard is %+v, %v", st, err)
 			}
+			/* before the shell has its traps, a SIGTERM ends what the runtime starts it with */
+			k.stdout.waitFor(t, 20*time.Second, "up\nup\n")
 			ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
 		}},
 		{name: "rm", fate: func(_ *plug, k *task) { byHand(t, "DELETE", "/containers/"+k.container()+"?force=1") }, code: 137, gone: true},
