@@ -4,6 +4,7 @@
  * itself is in cancel.c. */
 #include "paddock/call.h"
 #include "paddock/clock.h"
+#include <assert.h>
 
 #include <limits.h>
 #include <poll.h>
@@ -33,6 +34,7 @@ int call_remaining_ms(const struct call *c) {
 }
 
 int call_wait_fd(const struct call *c, int fd, short events) {
+    assert(c && fd >= 0);
     struct pollfd p[2] = {{.fd = fd, .events = events},
                           {.fd = c->cancel ? c->cancel->fd : -1, .events = POLLIN}};
     int n = poll(p, ARRAY_LEN(p), call_remaining_ms(c));

@@ -3,12 +3,14 @@
  * Functions of config, docker, task and plugin use it. The first error is kept: a later err_set()
  * does not replace it, so clean-up code may fail without hiding the cause. */
 #include "paddock/err.h"
+#include <assert.h>
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 int err_set(struct err *err, enum err_class cls, int code, const char *fmt, ...) {
+    assert(code > 0);
     if (err && !err->set) {
         va_list ap;
         va_start(ap, fmt);

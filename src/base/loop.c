@@ -7,7 +7,9 @@
 #include "paddock/call.h"
 #include "paddock/clock.h"
 
+#include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -40,12 +42,18 @@ struct loop {
     int epoll_fd, wake_fd;
     struct loop_watch *dead_watches;
     struct loop_timer *timers;
-    uint64_t next_us;     /* no armed timer is due before this time; 0 = none is armed */
-    bool timers_dead;     /* some deleted timer can be freed */
+    uint64_t next_us; /* no armed timer is due before this time; 0 = none is armed */
+    bool timers_dead; /* some deleted timer can be freed */
+    atomic_bool runs; /* loop_run() has begun and not returned; then @thread is set */
+    pthread_t thread;
     pthread_mutex_t lock; /* for the members below, which other threads use */
     struct loop_work *work_first, **work_last;
     bool stop;
 };
+
+/* Watches and timers belong to the thread of the loop; while it does not run, to any one thread. */
+#define ASSERT_LOOP_THREAD(l)                                                                      \
+    assert(!atomic_load(&(l)->runs) || pthread_equal((l)->thread, pthread_self()))
 
 int loop_new(struct loop **ret) {
     AUTO_FREE struct loop *l = calloc(1, sizeof(*l));
@@ -165,7 +173,7 @@ static int loop_wait(struct loop *l, struct epoll_event *events, int max) {
     return n;
 }
 
-int loop_run(struct loop *l) {
+static int loop_rounds(struct loop *l) {
     struct epoll_event events[64];
     while (!loop_stopping(l)) {
         int n = loop_wait(l, events, ARRAY_LEN(events));
@@ -188,6 +196,14 @@ int loop_run(struct loop *l) {
     return 0;
 }
 
+int loop_run(struct loop *l) {
+    l->thread = pthread_self();
+    atomic_store(&l->runs, true);
+    int r = loop_rounds(l);
+    atomic_store(&l->runs, false);
+    return r;
+}
+
 void loop_stop(struct loop *l) {
     pthread_mutex_lock(&l->lock);
     l->stop = true;
@@ -197,6 +213,7 @@ void loop_stop(struct loop *l) {
 
 int loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void *ctx,
                    struct loop_watch **ret) {
+    ASSERT_LOOP_THREAD(l);
     AUTO_FREE struct loop_watch *w = calloc(1, sizeof(*w));
     if (!w)
         return -ENOMEM;
@@ -209,12 +226,14 @@ int loop_watch_add(struct loop *l, int fd, uint32_t events, loop_fd_cb cb, void 
 }
 
 int loop_watch_set(struct loop_watch *w, uint32_t events) {
+    ASSERT_LOOP_THREAD(w->loop);
     struct epoll_event ev = {.events = events, .data.ptr = w};
     return epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) < 0 ? -errno : 0;
 }
 
 struct loop_watch *loop_watch_del(struct loop_watch *w) {
     if (w) {
+        ASSERT_LOOP_THREAD(w->loop);
         int keep = errno;
         epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
         errno = keep;
@@ -226,6 +245,7 @@ struct loop_watch *loop_watch_del(struct loop_watch *w) {
 }
 
 int loop_timer_new(struct loop *l, loop_cb cb, void *ctx, struct loop_timer **ret) {
+    ASSERT_LOOP_THREAD(l);
     struct loop_timer *t = calloc(1, sizeof(*t));
     if (!t)
         return -ENOMEM;
@@ -236,12 +256,14 @@ int loop_timer_new(struct loop *l, loop_cb cb, void *ctx, struct loop_timer **re
 }
 
 void loop_timer_at(struct loop_timer *t, uint64_t at_us) {
+    ASSERT_LOOP_THREAD(t->loop);
     t->at_us = at_us;
     loop_note_next(t->loop, at_us);
 }
 
 struct loop_timer *loop_timer_del(struct loop_timer *t) {
     if (t) {
+        ASSERT_LOOP_THREAD(t->loop);
         t->dead = true;
         t->loop->timers_dead = true;
     }

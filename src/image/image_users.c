@@ -11,6 +11,7 @@
 #include "paddock/log.h"
 #include "paddock/loop.h"
 #include "paddock/pool.h"
+#include "paddock/held.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,7 @@ static int add_once(struct strv *list, const char *text) {
 }
 
 int image_users_add(struct images *im, const char *id, const char *name, const char *user) {
+    HELD_ASSERT(&im->lock);
     struct image_held *h = find_held(im, id);
     if (h && h->removing)
         return 1;

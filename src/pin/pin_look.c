@@ -7,6 +7,7 @@
 #include "src/pin/pin_look.h"
 #include "src/pin/pin_priv.h"
 #include "src/pin/pin_task.h"
+#include "paddock/held.h"
 
 #define FULL_LOOK_TICKS 10u
 
@@ -186,6 +187,7 @@ static bool is_source_open_to_change(const struct pin_task *t) {
 }
 
 void pin_look(struct pin *p, struct pin_task *t, bool at_tick, uint64_t now_us) {
+    HELD_ASSERT(&p->lock);
     bool told = t->source_cpus.dirty || t->others_changed || p->online_changed ||
                 (t->parent && t->parent->changed);
     bool due = t->retry_at_us && t->retry_at_us <= now_us;

@@ -9,6 +9,7 @@
  * nodes first, and would itself wait for the migration. */
 #include "src/pin/pin_mems.h"
 #include "src/pin/pin_priv.h"
+#include "paddock/held.h"
 
 static bool in_flight(const struct pin *p, const struct pin_task *t) {
     return p->migrator.job && p->migrating == t;
@@ -21,6 +22,7 @@ static void report_to_unit(const struct pin *p, struct pin_task *t, bool right) 
 }
 
 void pin_mems_check(struct pin *p, struct pin_task *t) {
+    HELD_ASSERT(&p->lock);
     struct cpuset want;
     if (t->mems.file.fd < 0)
         return;
@@ -59,6 +61,7 @@ static bool may_start(const struct pin *p, const struct pin_task *t) {
 }
 
 void pin_mems_next(struct pin *p, uint64_t now_us) {
+    HELD_ASSERT(&p->lock);
     for (struct pin_task *t = p->tasks; t; t = t->next) {
         struct cpuset want;
         if (!may_start(p, t) || t->mems.retry_us > now_us)
@@ -75,6 +78,7 @@ void pin_mems_next(struct pin *p, uint64_t now_us) {
 }
 
 void pin_mems_finish(struct pin *p) {
+    HELD_ASSERT(&p->lock);
     int r;
     if (!pin_migrate_finish(&p->migrator, &r))
         return;

@@ -4,6 +4,7 @@
 #include "src/pin/pin_priv.h"
 
 #include "paddock/buf.h"
+#include "paddock/held.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,7 @@ static void writer_text(const struct pin_task *t, char *out, size_t size) {
 
 void pin_note_fix(struct pin *p, struct pin_task *t, const char *old_set, const struct cpuset *set,
                   enum pin_cause cause) {
+    HELD_ASSERT(&p->lock);
     struct pin_fix *f = &t->fixes[t->fixes_n++ % PIN_HISTORY];
     *f = (struct pin_fix){.at_ns = clock_wall_ns(), .cause = cause};
     snprintf(f->old_set, sizeof(f->old_set), "%s", old_set);
@@ -133,6 +135,7 @@ static void say_state(struct pin *p, struct pin_task *t, const struct pin_fix *f
 }
 
 void pin_note_state(struct pin *p, struct pin_task *t, const struct pin_fix *fix, uint64_t now_us) {
+    HELD_ASSERT(&p->lock);
     if (t->state == t->told || t->state == PIN_PENDING || !may_tell(p, t, t->state, now_us))
         return;
     t->told = t->state;

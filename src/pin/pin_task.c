@@ -7,6 +7,7 @@
  * removed cgroup. */
 #include "src/pin/pin_task.h"
 #include "src/pin/pin_priv.h"
+#include "paddock/held.h"
 
 #include <limits.h>
 #include <string.h>
@@ -139,6 +140,7 @@ static int read_cpus(struct pin *p, struct pin_task *t, bool *effective) {
 }
 
 int pin_task_read(struct pin *p, struct pin_task *t, bool effective) {
+    HELD_ASSERT(&p->lock);
     int changed = read_cpus(p, t, &effective);
     if (changed < 0)
         return changed;
@@ -163,6 +165,7 @@ static void open_source(struct pin *p, struct pin_task *t) {
 /* For a scope in share.slice only the effective set is read again. A client with a share.slice
  * leaves the scope's own file blank. A set in that file would also appear in the effective set. */
 bool pin_task_read_source(struct pin *p, struct pin_task *t) {
+    HELD_ASSERT(&p->lock);
     if (!t->parent || (t->has_own && t->parent->in_reserve))
         return false;
     bool opened = t->source_cpus.file.fd < 0 || t->source_effective.fd < 0;
@@ -185,6 +188,7 @@ bool pin_task_read_source(struct pin *p, struct pin_task *t) {
 /* ---- watches ---- */
 
 void pin_task_watch(struct pin *p, struct pin_task *t, bool at_tick) {
+    HELD_ASSERT(&p->lock);
     if (at_tick)
         t->watch_off = false;
     if (!t->watch_off)

@@ -2,6 +2,7 @@
  * fingerprint, the task events and the stats use it. fan_unsubscribe() is here, too: it ends a
  * subscription of any of them through its `close` callback. */
 #include "src/task/fan.h"
+#include "paddock/held.h"
 
 void fan_init(struct fan *f) {
     f->first = NULL;
@@ -27,6 +28,7 @@ struct driver_sub *fan_sub_new(struct fan *f, void (*call)(struct driver_sub *, 
 }
 
 void fan_add_locked(struct fan *f, struct driver_sub *sub) {
+    HELD_ASSERT(&f->lock);
     sub->next = f->first;
     f->first = sub;
 }
@@ -43,6 +45,7 @@ void fan_remove(struct driver_sub *sub) {
 }
 
 void fan_tell_locked(struct fan *f, const void *what) {
+    HELD_ASSERT(&f->lock);
     for (struct driver_sub *sub = f->first; sub; sub = sub->next)
         sub->call(sub, what);
 }

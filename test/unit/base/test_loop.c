@@ -5,8 +5,12 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct seen {
     struct loop *loop;
@@ -221,8 +225,52 @@ static void test_loop_free__posted_but_not_run__run_once(void **state) {
     assert_int_equal(runs, 1);
 }
 
-int main(void) {
+#ifndef NDEBUG
+static void write_byte(void *ctx) {
+    const int *fd = ctx;
+    (void)!write(*fd, "", 1);
+}
+
+static void *run_loop(void *ctx) {
+    return loop_run(ctx) == 0 ? NULL : ctx;
+}
+
+/* In a child process. Makes a timer from a thread that is not the loop's, while the loop runs. */
+static void misuse_loop(void) {
+    const struct rlimit none = {0};
+    struct loop *l;
+    struct loop_timer *t;
+    pthread_t thread;
+    int fds[2];
+    char byte;
+    setrlimit(RLIMIT_CORE, &none);
+    signal(SIGABRT, SIG_DFL);
+    if (pipe2(fds, O_CLOEXEC) < 0 || loop_new(&l) < 0 || loop_post(l, write_byte, &fds[1]) < 0 ||
+        pthread_create(&thread, NULL, run_loop, l) != 0 || read(fds[0], &byte, 1) != 1)
+        _exit(2);
+    _exit(loop_timer_new(l, write_byte, &fds[1], &t) < 0);
+}
+
+static void test_loop_timer_new__other_thread_than_the_loops__process_ends(void **state) {
+    int status;
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        misuse_loop();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+#endif
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
+#ifndef NDEBUG
+        cmocka_unit_test(test_loop_timer_new__other_thread_than_the_loops__process_ends),
+#endif
         cmocka_unit_test(test_loop_watch_del__other_of_the_round__not_called),
         cmocka_unit_test(test_loop_timer__two__in_order_and_removable),
         cmocka_unit_test(test_loop_timer__moved__runs_when_it_is_due),
