@@ -49,7 +49,7 @@ void store_free(struct store *s) {
     free(s);
 }
 
-static struct task *find(const struct store *s, const char *id) {
+static struct task *find_task(const struct store *s, const char *id) {
     for (struct task *t = s->first; t; t = t->next)
         if (strcmp(t->id, id) == 0)
             return t;
@@ -83,7 +83,7 @@ int store_add(struct store *s, const struct task_config *c, struct task **ret) {
     if (!t)
         return -ENOMEM;
     pthread_mutex_lock(&s->lock);
-    bool taken = find(s, t->id);
+    bool taken = find_task(s, t->id);
     if (!taken) {
         t->next = s->first;
         s->first = t;
@@ -100,7 +100,7 @@ int store_add(struct store *s, const struct task_config *c, struct task **ret) {
 
 struct task *store_get(struct store *s, const char *id) {
     pthread_mutex_lock(&s->lock);
-    struct task *t = find(s, id);
+    struct task *t = find_task(s, id);
     if (t)
         t->refs++;
     pthread_mutex_unlock(&s->lock);
@@ -136,7 +136,7 @@ void store_task_unref(struct task *t) {
         task_free(t);
 }
 
-static void tell_waiters(struct task_waiter *w, const struct task_exit *exit) {
+static void answer_waiters(struct task_waiter *w, const struct task_exit *exit) {
     while (w) {
         struct task_waiter *next = w->next; /* done may free the waiter */
         w->done(w->ctx, exit);
@@ -162,7 +162,7 @@ void store_remove(struct store *s, struct task *t) {
     if (t->now.phase != TASK_EXITED)
         snprintf(exit.err, sizeof(exit.err), "task was destroyed");
     pthread_mutex_unlock(&s->lock);
-    tell_waiters(waiters, &exit);
+    answer_waiters(waiters, &exit);
     if (was_in)
         store_task_unref(t);
 }
@@ -309,7 +309,7 @@ bool store_set_exited(struct task *t, const char *container_id, const struct tas
         waiters = TAKE_PTR(t->waiters);
     }
     pthread_mutex_unlock(&t->store->lock);
-    tell_waiters(waiters, exit);
+    answer_waiters(waiters, exit);
     return first;
 }
 
