@@ -197,8 +197,8 @@ static void overwrite(enum mode mode, bool asked, double *ret) {
     all_settled(fds, TASKS);
     if (asked && pthread_create(&asker, NULL, ask_for_status, &r) != 0)
         exit(1);
-    /* One at a time for what answers at once, all together at a random moment for what has a
-     * period. */
+    /* One at a time for an algorithm that reacts immediately; all together, at a random moment,
+     * for an algorithm with a period. */
     size_t step = mode == PADDOCK ? 1
                   : mode == SEED  ? TASKS / 4
                                   : TASKS,

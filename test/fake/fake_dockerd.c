@@ -369,8 +369,8 @@ static char *headers_of(const char *head, const char *name) {
     return copy_range(buf_text(&all), all.len);
 }
 
-/* A chunked body at @p: true when it is complete; its bytes go to @out, @ret_used counts the input.
- */
+/* Decodes a chunked body at @p into @out. Returns true when the body is complete. @ret_used:
+ * bytes of input. */
 static bool take_chunks(const char *p, size_t len, struct buf *out, size_t *ret_used) {
     size_t at = 0;
     for (;;) {

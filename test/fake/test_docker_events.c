@@ -255,8 +255,7 @@ static void test_docker_events__hostile_lines__others_are_told(void **state) {
     assert_non_null(strstr(buf_text(&metrics), "paddock_docker_skipped_total{kind=\"event\"} 6\n"));
 }
 
-/* Somebody's exec with two megabytes of arguments: passed over, and not asked for again and again.
- */
+/* An exec with two megabytes of arguments is skipped, and is not asked for again. */
 static void test_docker_events__line_beyond_all_bounds__passed_over(void **state) {
     struct fixture *x = *state;
     static const char head[] = "GET /events times=1 every=1 stall body={\"status\":\"die\",\"id\":"

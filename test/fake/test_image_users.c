@@ -240,8 +240,7 @@ static void test_images_acquire__during_the_removal__pulled_after_it(void **stat
     image_user_done(&u);
 }
 
-/* Docker said "present", then it was removed, then we get to hold it: held would be what is gone.
- */
+/* Docker reported the image as present, and it is removed before we hold it. The hold must fail. */
 static void test_images_acquire__removed_behind_the_look__pulled(void **state) {
     struct image_world *x = *state;
     image_acquire(x, "a", "app:1");

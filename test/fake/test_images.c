@@ -458,8 +458,8 @@ static void test_images_acquire__total_deadline__ends_a_moving_pull(void **state
     assert_int_equal(u.r, -ETIMEDOUT);
     assert_true(took >= 500 * US_PER_MS && took < 4 * US_PER_SEC);
     image_user_done(&u);
-    /* Its connection was ended with it, so that Docker stops to pull: only the one that asks is
-     * left. */
+    /* Its connection ended with it, so that Docker stops the pull. Only the connection of this
+     * check is left. */
     docker_free(x->docker);
     uint64_t until = clock_now_us() + IMAGE_WAIT_US;
     for (int open = 0; open != 1;) {

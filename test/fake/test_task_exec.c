@@ -158,8 +158,8 @@ static void test_exec__prints_for_ever__timeout_or_cancel_ends_it(void **state) 
     cancel_done(&cancel);
 }
 
-/* Docker's answer about the command, which is to be ended, comes never: the caller's comes in time.
- */
+/* Docker never answers about the command that is to be ended. The caller gets its answer
+ * in time. */
 static void test_exec__timeout_and_docker_hangs__answered(void **state) {
     struct fixture *x = *state;
     struct driver_exec_result r = {0};

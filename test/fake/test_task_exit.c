@@ -78,8 +78,8 @@ static void test_exit__during_loss_of_the_stream__told(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
 }
 
-/* The dropped stream's events are not repeated by this Docker (it was restarted): only the look
- * tells. */
+/* This Docker was restarted and does not repeat the events of the dropped stream. Only the check
+ * of the container shows the end. */
 static void test_exit__stream_back_without_history__told(void **state) {
     struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /events status=200 type=application/json stall body=\n");
@@ -134,8 +134,8 @@ static void test_exit__inspect_without_a_state__nothing_concluded(void **state) 
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
 }
 
-/* Docker's inspect waits for its clearing up: nobody waits for it, least of all behind a SIGKILL.
- */
+/* Docker's inspect waits until Docker has cleaned up. No call waits for the inspect, also not
+ * after a SIGKILL. */
 static void test_exit__inspect_hangs__told_by_the_event(void **state) {
     struct world_web *x = *state;
     char request[128];
@@ -181,8 +181,8 @@ static void test_exit__started_anew_and_inspect_hangs_for_a_while__followed(void
     restart_and_follow(*state, "GET /containers/*/json times=2 hang\n");
 }
 
-/* `docker restart` by hand: the die event is the task's end, and the new process is not the task's.
- */
+/* `docker restart` by hand: the die event is the end of the task. The new process does not
+ * belong to it. */
 static void test_exit__restarted_by_hand__ended(void **state) {
     struct world_web *x = *state;
     fake_control(&x->w.fake, "POST", "restart/web-a1", "", NULL, 0);
@@ -549,8 +549,8 @@ static void test_recover__running__waits_on(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 8);
 }
 
-/* With containerd's image store a container can name its image by another id than StartTask held.
- */
+/* With containerd's image store, a container can name its image by another id than the one that
+ * StartTask holds. */
 static void test_recover__container_names_another_image_id__held_as_started(void **state) {
     struct world_web *x = *state;
     char rule[512];

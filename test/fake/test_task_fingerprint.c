@@ -95,8 +95,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* "key=value" of each attribute, in order; what the machine and the version decide is left out.
- */
+/* "key=value" of each attribute, in order. Attributes that depend on the machine or on the
+ * version are left out. */
 static void attributes(const struct driver_fingerprint *f, char *out, size_t size) {
     out[0] = '\0';
     for (size_t i = 0; i < f->n_attrs; i++) {

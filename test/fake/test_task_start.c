@@ -86,8 +86,8 @@ static void test_start__ends_at_once__exit_code_told(void **state) {
     assert_true(look.started_ns > 0 && look.completed_ns >= look.started_ns);
 }
 
-/* Its output is delivered and the FIFOs close although the end was known before the logs were
- * followed. */
+/* The end was known before the logs were followed. The output is delivered all the same, and the
+ * FIFOs are closed. */
 static void test_start__ends_at_once__log_closes(void **state) {
     struct world_web *x = *state;
     struct reader r;
@@ -619,8 +619,7 @@ static void *attempt_thread(void *arg) {
     return NULL;
 }
 
-/* The FIFOs are known to be good before the container runs, and the pump is made ready meanwhile.
- */
+/* The FIFOs are checked before the container runs. The pump is made ready during the start. */
 static void test_start__docker_starts_slowly__pump_is_there(void **state) {
     struct world_web *x = *state;
     struct attempt a = {.x = x, .task = &x->task, .cancel = {-EBADF}};

@@ -176,8 +176,8 @@ static void test_start__docker_is_back_with_a_bridge__compared_again(void **stat
     task_start_done(&started);
 }
 
-/* The first container's end is reported late, while the second one is made: it is not the task's.
- */
+/* The end of the first container is reported late, while the second one is created. It is not
+ * the end of the task. */
 static void test_start__end_of_the_failed_container__is_not_the_tasks(void **state) {
     struct world_web *x = *state;
     job_with_port(x, PORT_JOB);

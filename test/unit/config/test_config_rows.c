@@ -193,8 +193,8 @@ static size_t walk_both(row_test test) {
     return plugin.rows + job.rows;
 }
 
-/* The whole configuration with @value at the row's path, NULL = only what is around. Takes @value.
- */
+/* The whole configuration with @value at the row's path; NULL: without the row. Takes ownership
+ * of @value. */
 static struct buf with_value(const struct walk *w, const struct config_field *f, json_t *value) {
     json_t *v = value ? json_pack("{s:o}", f->name, value) : json_object();
     for (size_t i = w->depth; i-- > 0;)

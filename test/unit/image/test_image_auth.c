@@ -253,8 +253,8 @@ static void test_image_auth_lookup__task_before_config_before_helper(void **stat
     assert_string_equal(asked, "other.io\n");
 }
 
-/* An error of a source decides: the next one is not asked, and nothing is pulled as somebody else.
- */
+/* An error of a source ends the search. The next source is not asked, so that no image is pulled
+ * as another user. */
 static void test_image_auth_lookup__error_of_a_source__decides(void **state) {
     struct fixture *x = *state;
     write_helper(x, "x", "echo '{\"Username\":\"helper\",\"Secret\":\"h\"}'");
@@ -381,8 +381,8 @@ static void test_image_auth_lookup__auths_before_credhelpers_before_credsstore(v
         expect_config(x, rows[i].config, rows[i].registry, rows[i].user, rows[i].password, NULL);
 }
 
-/* The hub has two names among helpers: Nomad's driver asks for the first, `docker login` stores the
- * second. */
+/* Helpers know the hub by two names. Nomad's driver asks for the first one; `docker login`
+ * stores the second one. */
 static void test_image_auth_lookup__hub_from_a_helper__both_names_are_asked(void **state) {
     struct fixture *x = *state;
     char asked[128];
@@ -555,8 +555,8 @@ static void test_image_auth_lookup__helper_that_is_not_there__its_name(void **st
     }
 }
 
-/* The read end of a FIFO that helpers keep open for writing: it ends with the last of what they
- * started. */
+/* The read end of a FIFO that helpers keep open for writing. It reads end of file when the last
+ * process that they started has ended. */
 static int open_alive(const struct fixture *x, int *ret_ours) {
     char path[160];
     path_of(x, "alive", path);

@@ -412,8 +412,8 @@ static void test_writer__named(void **state) {
     assert_true(wait_task("state", "pinned"));
     tree_put(&tree, tree_cpus(x), "0-3"); /* the first one makes it look out */
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
-    /* /proc is a folder here: the writer is known by its pid, and by name where the folder has it.
-     */
+    /* A folder takes the place of /proc. The writer is named by its pid, and also by its name
+     * when the folder contains it. */
     snprintf(
         script, sizeof(script),
         "mkdir -p %s/$$; printf 'old\\303set\\n' > %s/$$/comm; cd %s/%s/..; while :; do "

@@ -1,6 +1,6 @@
 #pragma once
-/* A cgroup tree and a /proc in a temp folder, laid out as a client >= 1.7 (or 1.6) and Docker do.
- */
+/* A cgroup tree and a /proc in a temporary folder, with the layout of a client >= 1.7 (or 1.6)
+ * and of Docker. */
 #include "paddock/pin.h"
 
 #include <pthread.h>
@@ -33,8 +33,8 @@ struct tree {
 void tree_init(struct tree *t);
 void tree_done(struct tree *t);
 
-/* Writes @text to @path below the root in one write, folders made, the file kept (its inode is
- * watched). */
+/* Writes @text to @path below the root in one write, and makes the folders. An existing file
+ * keeps its inode, which is watched. */
 void tree_put(struct tree *t, const char *path, const char *text);
 /* Reads it, the trailing blanks cut. Returns @out; "" when it is not there. */
 const char *tree_get(struct tree *t, const char *path, char *out, size_t size);

@@ -1,6 +1,6 @@
 #pragma once
-/* A gRPC client for tests of the server: byte buffers in, byte buffers out, every wait with a
- * deadline. */
+/* A gRPC client for tests of the server. It sends and receives byte buffers. Every wait has
+ * a deadline. */
 #include <grpc/grpc.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>

@@ -497,8 +497,8 @@ static void test_unary__deadline__reaches_the_handler(void **state) {
     client_call_done(&k);
 }
 
-/* More calls in each lane than may hold workers: the others are still answered, and the queues go
- * on. */
+/* Each lane has more calls than it may have workers. The other lanes still answer, and the
+ * queues go on. */
 static void test_unary__lanes_are_full__others_answered(void **state) {
     struct fixture *f = *state;
     enum { N = RPC_WORKERS_IMAGES + RPC_WORKERS_EXECS + 8 };
@@ -534,8 +534,7 @@ static void test_unary__lanes_are_full__others_answered(void **state) {
     grpc_completion_queue_destroy(cq);
 }
 
-/* Every worker is taken and more calls wait: calls of RPC_INLINE are answered, on the rpc thread.
- */
+/* All workers are busy and more calls wait. Calls of RPC_INLINE are answered, on the rpc thread. */
 static void test_unary__no_worker_left__inline_ones_answered(void **state) {
     struct fixture *f = *state;
     enum { N = RPC_WORKERS + 72 };
@@ -780,8 +779,8 @@ static void test_bidi__talk_and_pause(void **state) {
     client_call_done(&k);
 }
 
-/* What is said to a stream that was finished is told to nobody: its owner may never have been made.
- */
+/* A message for a stream that was finished is dropped, because the owner of the stream may
+ * not exist. */
 static void test_bidi__finished__no_message_is_told(void **state) {
     struct fixture *f = *state;
     enum { N = 50 };

@@ -91,8 +91,7 @@ static void test_put__no_limit__all_of_it(void **state) {
     free(text);
 }
 
-/* Whatever the machine and the terminal: no line wraps, and every line names its alloc and state.
- */
+/* On any machine and terminal, no line wraps, and every line names its allocation and state. */
 static void test_put__any_terminal__fits(void **state) {
     static const int cpus[] = {1, 2, 16, 64, 65, 256, 8192};
     (void)state;

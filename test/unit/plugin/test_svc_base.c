@@ -155,8 +155,8 @@ static void test_set_config__no_agent(void **state) {
     assert_int_equal(told(f).mhz, 0);
 }
 
-/* The sum of the cores' speeds: base, else the better of the two others; an override counts more.
- */
+/* The sum of the speeds of all cores: the base speed, or else the higher one of the two others.
+ * An override comes first. */
 static void test_set_config__agent__topology(void **state) {
     struct fixture *f = *state;
     Base__ClientTopologyCore a = BASE__CLIENT_TOPOLOGY_CORE__INIT, b = a, c = a;

@@ -18,8 +18,8 @@ static void add_frame(struct buf *b, int channel, const char *text) {
     assert_int_equal(buf_append(b, text, n), 0);
 }
 
-/* Feeds @in in pieces of @step and writes what comes as "channel:text[|]" ('|' = end of message).
- */
+/* Feeds @in in pieces of @step bytes and writes the result as "channel:text[|]" ('|' = end
+ * of message). */
 static int feed(bool tty, const struct buf *in, size_t step, size_t max, struct buf *out) {
     struct log_parser p;
     log_parser_init(&p, tty);

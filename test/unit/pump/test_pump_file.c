@@ -576,8 +576,8 @@ static void test_pump_file__truncated_in_place__goes_on_from_its_start(void **st
     expect_report(w, "truncated");
 }
 
-/* Other programs truncate below dockerd, which goes on at its own offset: the file begins with a
- * hole. */
+/* Another program truncates the file, and dockerd goes on at its own offset. The file then
+ * begins with a hole. */
 static void test_pump_file__truncated_under_dockerd__hole_skipped(void **state) {
     struct world *w = *state;
     in_loop(w, do_begin);

@@ -165,8 +165,8 @@ static void test_make__name_swapped__mounts_what_is_held(void **state) {
     assert_true(is_there("task/moved/mine"));
 }
 
-/* A mount that stays shared until it goes: then, too, the original keeps what is mounted below it.
- */
+/* A mount stays shared until it is removed. Its removal must not remove the mounts below
+ * the original. */
 static void test_make__shared__original_keeps_its_mounts(void **state) {
     (void)state;
     char path[256];
