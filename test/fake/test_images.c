@@ -293,7 +293,7 @@ static void test_images_acquire__look_fails__class_and_text(void **state) {
         {"GET /images/*/json body={\"Id\":7}", -EPROTO, "image app:1: "},
         {"GET /images/*/json body={\"Id\":\"" HEX64 HEX64 "\"}", -EPROTO, "image app:1: "},
         {IMAGE_ABSENT(-1) IMAGE_PULL_OK, -ENOENT,
-         "image app:1: No such image"}, /* pulled, and gone at once */
+         "image app:1: No such image"}, /* pulled, and removed immediately */
     };
     struct image_world *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -32,7 +32,7 @@ static bool has_writer(void *ctx) {
     return read(*(int *)ctx, &byte, 1) < 0 && errno == EAGAIN;
 }
 
-/* A container that ends at once: its end is told while the pump is still being told of its begin.
+/* A container that ends immediately: its end is sent while the pump still gets its begin.
  * The FIFOs must not end in between, for logmon would not read what comes then. */
 static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state) {
     struct pump_world *x = *state;
@@ -113,7 +113,7 @@ static void test_logs__ended_before_the_begin__delivered_and_closed(void **state
     unheard_done(&u);
 }
 
-/* The plugin dies between its answer and the begin: whoever recovers the task begins. */
+/* The plugin dies between its answer and the begin: the plugin that recovers the task begins. */
 static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     struct pump_world *x = *state;
     struct unheard u;

@@ -187,7 +187,8 @@ static void test_pump__killed__started_again_and_no_zombie(void **state) {
     uint64_t before = clock_now_us();
     world_pump_kill(&x->w);
     pump_world_until_other(x, first);
-    assert_true(clock_now_us() - before < 3 * US_PER_SEC); /* at once, not at the next attempt */
+    assert_true(clock_now_us() - before <
+                3 * US_PER_SEC); /* immediately, not at the next attempt */
     pump_world_read(x);
     pump_world_print(x, "on\n");
     reader_until(&x->out, "on\n");

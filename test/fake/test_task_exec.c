@@ -520,7 +520,7 @@ static void test_stream__client_gone__silent_and_ended(void **state) {
     assert_false(x->exited);
 }
 
-/* The plugin ends at once, but not without a last attempt. */
+/* The plugin ends immediately, after a last attempt. */
 static void test_stream__client_gone_and_plugin_ends__last_look(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /exec/*/json times=1 hang\n");

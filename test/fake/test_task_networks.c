@@ -120,7 +120,7 @@ static void test_create__again__the_same_also_after_a_restart(void **state) {
     struct driver_network first = {0};
     assert_int_equal(create(w, "a1", "web-1", &first, NULL), 0);
     const char *id = label(&first, "docker_sandbox_container_id");
-    fake_images_fail(-EIO); /* whoever asks for the image from here on fails */
+    fake_images_fail(-EIO); /* each later request for the image fails */
     expect_same(w, id);
     restart(w);
     assert_int_equal(fake_images_held(), 0);

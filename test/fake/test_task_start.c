@@ -728,7 +728,7 @@ static void test_start__destroyed_meanwhile__undone(void **state) {
     assert_undone(x, 0);
 }
 
-/* Whatever StartTask is at when its client goes: it ends at once and leaves nothing. */
+/* At whatever step its client disconnects, StartTask ends immediately and leaves nothing. */
 static void test_start__cancelled_at_each_step__undone(void **state) {
     struct world_web *x = *state;
     struct task_config task = TAKE_STRUCT(x->task);

@@ -68,7 +68,7 @@ func TestBadTaskConfigIsRefusedByName(t *testing.T) {
 	}
 }
 
-/* Nomad restarts by policy on a recoverable error and gives up at once on any other. */
+/* Nomad restarts by policy on a recoverable error and gives up immediately on any other. */
 func recoverable(err error) bool {
 	r, is := err.(interface{ IsRecoverable() bool })
 	return is && r.IsRecoverable()

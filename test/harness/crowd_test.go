@@ -282,7 +282,7 @@ func TestFingerprintFollowsDockerd(t *testing.T) {
 	next(75*time.Second, drivers.HealthStateHealthy)
 }
 
-/* The operator gives dockerd another socket and restarts the agent: logs must follow, at once. */
+/* The operator gives dockerd another socket and restarts the agent: logs must follow immediately. */
 func TestChangedEndpointIsUsedForLogsToo(t *testing.T) {
 	paddockOnly(t, "has a log process for each task")
 	rec := record(t, run.dockerd.Socket())

@@ -122,7 +122,7 @@ func TestExecInputGoesThroughAndCloses(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Nomad sends the setup alone; whoever sends more with it is heard. */
+/* Nomad sends the setup alone. More in the same message is accepted. */
 func TestExecInputBesideTheSetup(t *testing.T) {
 	paddockOnly(t, "is deaf to it")
 	p := launch(t)

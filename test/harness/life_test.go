@@ -459,7 +459,7 @@ func TestTaskStatsAreDockersFigures(t *testing.T) {
 	from, before := next(), docker()
 	percent, system, user, mhz := 0.0, 0.0, 0.0, 0.0
 	age := func() time.Duration { return time.Duration(last.Timestamp - from.Timestamp) }
-	/* on a busy machine the loop may not come to its limit at once */
+	/* on a busy machine the loop may not reach its limit immediately */
 	for last = from; age() < 4*time.Second || last.ResourceUsage.CpuStats.ThrottledPeriods == 0 && age() < 30*time.Second; {
 		s := next()
 		cpu, seconds := s.ResourceUsage.CpuStats, float64(s.Timestamp-last.Timestamp)/1e9

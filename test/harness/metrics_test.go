@@ -163,7 +163,7 @@ func TestMetricsPleasePromtool(t *testing.T) {
 	}
 }
 
-/* 100 clients at once, each with a head of 30 KiB. */
+/* 100 clients at the same time, each with a head of 30 KiB. */
 func TestMetricsManyClients(t *testing.T) {
 	paddockOnly(t, "has no metrics")
 	_, address := launchWithMetrics(t, "crowd", "")

@@ -159,7 +159,7 @@ func TestHandshakeIsOneLineAndTheSocketListens(t *testing.T) {
 	if len(b.socket) > 107 {
 		t.Fatalf("socket path of %d bytes: unix sockets end at 107", len(b.socket))
 	}
-	/* the host dials at once, with calls that fail fast: it must be listening already */
+	/* the host dials immediately, with calls that fail fast: it must be listening already */
 	c, err := net.Dial("unix", b.socket)
 	ok(t, err, "the socket listens before the line is printed")
 	c.Close()

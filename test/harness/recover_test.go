@@ -232,7 +232,7 @@ func TestRecoverOfAPausedContainer(t *testing.T) {
 /* Docker starts it again and again, by a policy that somebody gave it by hand, and is just waiting before the next time. */
 func TestRecoverOfARestartingContainer(t *testing.T) {
 	paddockOnly(t, "its Docker client waits for the container itself")
-	/* runs, or fails at once, as a file in its folder says */
+	/* runs, or fails immediately, as a file in its folder says */
 	const moody = `while [ ! -e /local/fail ]; do sleep 0.05; done; exit 3`
 	for name, goOn := range map[string]func(t *testing.T, p *plug, k *task){
 		"ends again": func(t *testing.T, p *plug, k *task) {

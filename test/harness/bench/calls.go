@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	/* ends at once when told to */
+	/* ends immediately when it is stopped */
 	sleeper = "trap 'exit 0' TERM; sleep 100000 & wait"
 
 	startTargetMs, endTargetMs, dieTargetMs   = 3, 5, 5

@@ -233,7 +233,7 @@ func (c *crowd) end() {
 	}
 }
 
-/* Many StopTasks at once while the pulls hang; the containers take a while to end. */
+/* Many StopTasks at the same time while the pulls hang; the containers take a while to end. */
 func (b *bench) stopMany(fake docker, d *driver, jobs []*job) {
 	const takes = 3 * time.Second
 	check(fake.call("POST", "/_fake/rules", strings.NewReader(

@@ -20,7 +20,7 @@ import (
 const (
 	togetherStarts   = 50
 	togetherRecovers = 100
-	/* how many of the recovery's containers are started or removed at once: not measured */
+	/* how many of the recovery's containers are started or removed at the same time: not measured */
 	togetherLanes = 4
 	/* of the raw calls' time */
 	togetherTarget = 1.02
@@ -31,7 +31,7 @@ func (b *bench) together() {
 	b.recoverMany()
 }
 
-/* Makes all calls at once. Returns the time until the last has answered. */
+/* Makes all calls at the same time. Returns the time until the last has answered. */
 func atOnce(n int, what string, call func(i int) error) time.Duration {
 	errs := make([]error, n)
 	var begun, done sync.WaitGroup

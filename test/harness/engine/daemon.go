@@ -62,7 +62,7 @@ func StartDaemon(dir string, extra ...string) (*Daemon, error) {
 		"--containerd", containerd,
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false",
 		"--live-restore", "--shutdown-timeout=5",
-		/* a layer that was cut off is an error at once, not after five tries and a minute */
+		/* a layer that was cut off is an error immediately, not after five tries and a minute */
 		"--max-download-attempts=1",
 	}, append(storeArgs(), extra...)...)
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {

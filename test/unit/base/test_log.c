@@ -94,7 +94,7 @@ static const char *next_loss(int fd) {
     return text ? loss : NULL;
 }
 
-/* The host is stopped: its pipe is full, and whoever logs must not wait for it. */
+/* The host is stopped and its pipe is full. A thread that logs must not wait for it. */
 static void test_log_write__full_pipe__dropped_and_counted(void **state) {
     int ends[2], keep = dup(STDERR_FILENO);
     (void)state;

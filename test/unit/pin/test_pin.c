@@ -478,7 +478,7 @@ static void test_pin__set_again_and_again__contested(void **state) {
         tree_put(&tree, tree_cpus(x), "0-3");
         assert_set(x, "1-3");
     }
-    tree_put(&tree, tree_cpus(x), "0-3"); /* no longer at once, but at the tick */
+    tree_put(&tree, tree_cpus(x), "0-3"); /* no longer immediately, but at the tick */
     assert_true(wait_state(0, "contested"));
     assert_set(x, "1-3");
     assert_true(tree_wait_event(

@@ -239,7 +239,7 @@ static void test_write_refused__kept_told_once_and_backed_off(void **state) {
         assert_int_equal(events_with("cpuset not set"), 1);
         assert_true(tree_wait(&tree, tree_cpus(x), "0-3"));
         fail_with(&on_write, 0, 0);
-        tree_share(&tree, "2-3", "1"); /* another set: at once */
+        tree_share(&tree, "2-3", "1"); /* another set: immediately */
         assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
         assert_true(wait_state(0, "pinned"));
     }

@@ -239,7 +239,7 @@ static void test_unit__each_new_set_reaches_systemd(void **state) {
     assert_true(asked(x, 0x0c));
 }
 
-/* What waits in systemd's queue is a set of yesterday when its turn comes. */
+/* A set that waits in systemd's queue is stale when systemd applies it. */
 static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_sets(void **state) {
     (void)state;
     struct tree_task *shared[2] = {tree_add(&tree, "", "0-3"), tree_add(&tree, "", "0-3")};

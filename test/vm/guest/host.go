@@ -337,7 +337,7 @@ func (k *task) now() set {
 	return s
 }
 
-/* Outside writes are undone at once. */
+/* Outside writes are undone immediately. */
 func (k *task) repairs(t *T, want set, when string) {
 	var all []span
 	t.asObserver(func() {

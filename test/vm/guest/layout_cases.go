@@ -63,7 +63,7 @@ func caseFirstInstruction(t *T) {
 	}
 }
 
-/* Pool shrinks and grows; the shared task is where share.slice is, at once. */
+/* Pool shrinks and grows; the shared task follows share.slice immediately. */
 func caseSharedFollows(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -203,7 +203,7 @@ func casePluginKilled(t *T) {
 	}
 	shared.becomes(t, mustSet("2"), tickLimit)
 	cores.becomes(t, mustSet("1"), tickLimit)
-	/* from now on at once again */
+	/* from now on immediately again */
 	cores.repairs(t, mustSet("1"), "after the recovery")
 }
 

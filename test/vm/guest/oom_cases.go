@@ -21,7 +21,7 @@ type oomRow struct {
 }
 
 var oomRows = []oomRow{
-	/* the first process ends at once with a code of its own */
+	/* the first process ends immediately with a code of its own */
 	{name: "child-fails", script: "(" + eatMemory + "); exit 9", code: 9, oom: true},
 	{name: "child-success", script: "(" + eatMemory + "); exit 0"},
 	/* its cgroup is soon gone */
