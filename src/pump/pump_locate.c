@@ -130,10 +130,11 @@ static void end_question(struct pump_question *q, int r, const struct pump_locat
 
 /* Handles the answer to GET /info. A question about a container then asks about the container. */
 static void on_info(struct pump_question *q, int r, const json_t *info) {
+    struct pump_locate *l = q->locate;
     if (r == 0)
-        r = take_info(q->locate, info);
-    if (q == q->locate->info) {
-        q->locate->info = pump_locate_cancel(q);
+        r = take_info(l, info);
+    if (q == l->info) {
+        l->info = pump_locate_cancel(q);
         return;
     }
     if (r == 0)
