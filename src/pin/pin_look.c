@@ -46,6 +46,10 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
     bool narrower = t->cpus.file.r == 0 && cpuset_contains(&t->cpus.file.set, &plan->set);
     if (narrower)
         write_inner(p, t, &plan->set, true);
+    /* Before the write, because the other writer can answer it immediately. The event of that
+     * answer belongs to the next repair. */
+    if (plan->cause == PIN_CAUSE_OVERWRITTEN)
+        pin_writer_take(&p->writers, &t->writer);
     int r = cgroup_file_write(&t->cpus.file, &plan->set, p->scratch, sizeof(p->scratch));
     if (r < 0)
         return r;
@@ -56,7 +60,6 @@ static int carry_out(struct pin *p, struct pin_task *t, const struct pin_plan *p
         return 0;
     if (plan->cause == PIN_CAUSE_OVERWRITTEN) {
         t->overwrites[t->overwrites_n++ % PIN_CONTEST_COUNT] = now_us;
-        pin_writer_take(&p->writers, &t->writer);
         pin_writer_mark(&p->writers, &t->writer, t->cpus.file.fd);
     }
     metrics_observe(&p->repair, clock_now_us() - now_us);
