@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds plugin_dir and data_dir in a Nomad agent's configuration, for `paddock enable`;
  * driver_link.c calls it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds out where a Nomad client looks for plugins, from the text of its configuration and from its
  * command line. Nothing here checks that the folder exists. */

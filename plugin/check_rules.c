@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The rules of `paddock check`: each gets the values that were read and returns a
  * verdict and a text.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The rules of `paddock check`: a function gets the values that were read and returns a verdict.
  * Pure except where noted; any thread. */

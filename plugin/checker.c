@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Runs the check for the page and keeps its last result. serve.c makes the checker, and the page's
  * status document contains the result.
  *

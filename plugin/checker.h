@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Runs `paddock check --json` in a child process, for the page in the browser. The check asks
  * dockerd and the system bus and can take seconds, which would block the control's loop. */

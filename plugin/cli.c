@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The table of commands, the usage text, and the dispatch of the command line.
  *
  * main.c calls cli_main() when a person has started the program. A new command needs a row

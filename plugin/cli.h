@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The command line: the commands that a person can run. Each command has its own cli_*.c. */
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Asks running drivers through their control sockets.
  *
  * The commands status, check, events, metrics and debug call it. Each driver gets the whole

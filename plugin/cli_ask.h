@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Asks running drivers through their control sockets, for the commands. */
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The command `paddock check`: is this machine fit for the driver? Prints one line per check: ok,
  * warning or failure, and what to do.
  *

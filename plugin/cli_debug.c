@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The command `paddock debug`: collects the data for a bug report into one file.
  *
  * cli.c calls it. The file contains no secrets: only a list of known fields is written, never a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The command `paddock events`: follows corrections and changes of state, one line each.
  *
  * cli.c calls it. It asks the running drivers once a second and prints what is new since

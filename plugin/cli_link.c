@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The commands `paddock enable` and `paddock disable`: put the driver into a Nomad client's
  * plugin_dir and remove it again.
  *

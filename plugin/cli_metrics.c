@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The command `paddock metrics`: prints the counters of the running driver.
  *
  * cli.c calls it. It asks through the control sockets in the run folder. Two drivers can run on a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Writes the output of the commands to stdout.
  *
  * Every command calls it and ends with cli_out_end(), so that a full disk or a closed pipe gives an

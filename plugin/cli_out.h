@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Writes the output of the commands to stdout. Names come from job files and labels, so their
  * control characters must not reach a terminal. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The command `paddock status`: the cores of the node and one line per task, or
  * everything about one task.
  *

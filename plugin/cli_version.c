@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The command `paddock version`: prints the version. With --verbose it prints what a bug report
  * needs to identify this binary: commit, compiler and libraries.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Answers `paddock status` and Prometheus on two listeners, which use the driver's loop.
  *
  * serve.c makes it when the driver is activated. The two listeners do not depend on each other: a

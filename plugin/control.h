@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The two ways to ask a running plugin about its tasks: a Unix socket for the command
  * line and, when it is configured, a loopback port for Prometheus. Both use a loop that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Opens the two listening sockets of control.c: the Unix socket of the command line and the port
  * for Prometheus. control.c opens them at start, and again by timer when one could not be opened.
  *

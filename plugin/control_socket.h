@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The listening sockets of control.c. No function here blocks. */
 #include "paddock/cleanup.h"

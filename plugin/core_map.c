@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes a map of the cores from a status document, for status_map.c and web_page.c.
  *
  * The document may come from a driver of another version. A set that is absent or malformed

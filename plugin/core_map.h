@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The state of each CPU of the node, from a status document: which task holds it, whether it is
  * shared or offline, and whether a task runs on it against its set. `paddock status` and the page

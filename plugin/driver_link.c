@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes and removes the links through which a Nomad client loads the driver. cli_link.c calls this
  * file.
  *

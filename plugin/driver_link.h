@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The links in a Nomad client's plugin_dir through which the client loads the driver. The name of a
  * link is the name of the driver. */

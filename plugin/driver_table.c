@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The Driver service's methods: their messages, their handlers, and where each handler runs.
  * serve.c gives the table to the gRPC server.
  *

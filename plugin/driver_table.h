@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The methods of hashicorp.nomad.plugins.drivers.proto.Driver and their handlers. */
 #include "plugin/rpc.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The parts of go-plugin's handshake except the socket (handshake_socket.c): the role that the
  * environment gives the process, the driver's name, and the one line on stdout.
  *

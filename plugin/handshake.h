@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* How a go-plugin host starts the plugin and finds its socket (docs/internals/nomad-host.md). The
  * order matters: the socket listens, then one line is written to stdout and not a byte before it,

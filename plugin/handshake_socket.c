@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes the private folder of the plugin's socket; serve.c calls it.
  *
  * Each process makes its own folder and holds a lock on it. A killed process leaves its folder and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Converts a configuration table to the schema message that Nomad asks for. svc_base.c
  * (ConfigSchema) and svc_driver.c (TaskConfigSchema) call it.
  *

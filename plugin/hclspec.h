@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Converts a configuration table to the schema message of ConfigSchema and TaskConfigSchema. */
 #include "paddock/cleanup.h"

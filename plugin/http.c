@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parses a request of the metrics listener and formats its reply. plugin/web.c decides what the
  * answer is, plugin/control.c moves the bytes.
  *

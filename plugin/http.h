@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Parses one HTTP/1 request and formats a reply. It is made for GET and HEAD: a body is never read,
  * and each connection carries one request. Pure; any thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads the machine's CPUs from sysfs for the status document. serve.c owns it, and
  * control.c's thread calls it.
  *

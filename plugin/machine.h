@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The machine's CPUs as a part of the status document. A map of the cores needs to know which CPUs
  * are online, which share a core and which share a NUMA node. */

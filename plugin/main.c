@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The entry point. One program has three roles: Nomad's plugin (serve.c), the log pump
  * (pump_main()) and the command line of a person (cli.c).
  *

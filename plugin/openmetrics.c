@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Converts the metrics text to OpenMetrics for a client that asks for it; plugin/web.c calls it.
  *
  * For the metrics of paddock the two formats differ in three places: the name in the HELP and TYPE

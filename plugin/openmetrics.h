@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Converts Prometheus' text format 0.0.4 to OpenMetrics 1.0. Pure; any thread. */
 #include "paddock/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The gRPC server as its handlers see it: a table of methods, calls and streams. This
  * header has no gRPC type.

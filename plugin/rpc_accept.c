@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Accepts calls: finds the method's row and makes the call or stream.
  *
  * rpc_server.c starts it. A call of an unknown method becomes a unary call that is refused. When

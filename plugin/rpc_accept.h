@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Takes calls from gRPC and passes each one to rpc_call.c or rpc_stream.c, by the
  * kind of its method. */

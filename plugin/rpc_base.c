@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The common part of unary calls and streams: gRPC's batches and events, references, the context.
  *
  * The structs of rpc_call.c and rpc_stream.c begin with a `struct rpc_base` and get the events

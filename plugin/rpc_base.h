@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The common part of unary calls and streams; for rpc_call.c, rpc_stream.c and rpc_accept.c.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Unary calls: one request, one answer.
  *
  * rpc_accept.c makes a call. When its request has arrived, the handler runs on a worker (or on the

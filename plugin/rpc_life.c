@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Counts the calls and streams of a server.
  *
  * rpc_base.c counts each call twice: as open until gRPC has returned its last event, and as alive

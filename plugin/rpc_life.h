@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The number of calls, and a function that stops the server. The server shares these with its
  * calls, so that the calls need not know the server. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The queue of encoded messages of one stream. rpc_stream.c calls it and holds the call's lock.
  *
  * Two limits, number and bytes, keep a client that does not read from filling the memory. A single

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The messages of a stream that the client has not read yet. Its limits are in rpc.h. No lock. */
 #include <grpc/byte_buffer.h>

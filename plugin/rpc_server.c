@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The gRPC server: listens, runs the rpc thread, stops.
  *
  * serve.c makes it and runs it on the main thread. Below it are rpc_accept (finds the method),

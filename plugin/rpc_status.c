@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Converts an error to gRPC's status. rpc_call.c and rpc_stream.c call it.
  *
  * This is the only place that maps an error class to a gRPC code. Only ERR_RECOVERABLE has details:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* An error as gRPC transports it: code and text. A recoverable error also has a google.rpc.Status
  * in the trailing metadata grpc-status-details-bin. Nomad reads its first detail to decide whether

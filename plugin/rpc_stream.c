@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Streams: messages in both directions, and the callbacks of the stream's user.
  *
  * rpc_accept.c makes a stream. When its first message has arrived, the handler runs on a worker. An

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Streams; see rpc.h. */
 #include "plugin/rpc_base.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes the strings of a message valid UTF-8, in place.
  *
  * rpc_base.c mends each encoded message, rpc_status.c each error text. It changes an

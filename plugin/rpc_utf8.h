@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Replaces each byte that is not UTF-8 by a question mark. A Go host refuses a whole message
  * because of one invalid string, and texts come from Docker, from files, or were cut in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The workers: one pool, and a gate before it for each lane.
  *
  * rpc_base.c queues each call's handler here. A lane has at most its number of workers. While all

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The workers that run handlers. rpc.h describes the lanes. */
 #include "plugin/rpc.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Chooses the folder for everything that outlives one plugin process: control socket, log pump,
  * mount points. serve.c calls it at start, and the commands to find running drivers.
  *

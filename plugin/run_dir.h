@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The folder for sockets, records and mount points that outlive one plugin process. */
 #include "paddock/err.h"

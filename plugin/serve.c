@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The plugin process: its signals, its start, its orderly end.
  *
  * main.c calls serve_main() when an agent has started the program. It makes the driver and the gRPC

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The plugin process, from its start by a Nomad client to its end. The client's
  * expectations are in docs/internals/nomad-host.md. */

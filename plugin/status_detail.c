@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The text of `paddock status TASK`: all values of one task.
  *
  * cli_status.c calls it with the running driver's document. The document lists a task in three

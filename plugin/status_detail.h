@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* All values of one task as text for a person. Pure; any thread. */
 #include "paddock/buf.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Draws the map of cores that `paddock status` shows below its table; cli_status.c calls it.
  *
  * A letter stands for a task that holds cores; the key below the map names them. With more tasks

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The node's cores as a map of letters, for `paddock status`. Pure; any thread. */
 #include "paddock/buf.h"

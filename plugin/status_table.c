@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The table of `paddock status`; cli_status.c calls it.
  *
  * Each cell is formatted first. Then a list of steps narrows columns until the line fits, and the

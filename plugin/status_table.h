@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The status document of one driver as text for a person: a head line and one line per task, fitted
  * to the terminal. Pure; any thread. */

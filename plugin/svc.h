@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The handlers of the Driver service. rpc_call_app() returns the struct driver. */
 #include "plugin/rpc.h"

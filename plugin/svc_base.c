@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Nomad's base plugin service: PluginInfo, ConfigSchema, SetConfig.
  *
  * The agent calls all three on each start of the plugin. It also calls them on a plugin that it

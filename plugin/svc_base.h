@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The service that Nomad expects of every plugin: name, version and configuration. */
 #include "plugin/rpc.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Small conversions for the handlers in svc_driver.c, svc_task.c and svc_exec.c.
  *
  * A duration that does not fit becomes 0, which the handlers treat like an absent one. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Small conversions that several handlers share. Pure. */
 #include "paddock/store.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The handlers for the driver as a whole: schema, capabilities, fingerprint, task events, networks.
  * driver_table.c lists them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The handlers ExecTask and ExecTaskStreaming: run a command in a task's container.
  * driver_table.c lists them.
  *

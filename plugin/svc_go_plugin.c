@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The services of go-plugin itself: health check, shutdown, stdio, broker.
  *
  * The host's library calls them, not Nomad's code. Stdio and broker have no content here, because

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The services that go-plugin expects of every plugin: health, shutdown, and two streams
  * that are held open. */

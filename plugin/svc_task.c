@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The handlers for one task, from StartTask to DestroyTask. driver_table.c lists them.
  *
  * Each handler decodes the request, calls the driver and encodes the answer. Nomad dereferences

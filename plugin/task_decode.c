@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Copies a TaskConfig message of the host into the driver's own struct.
  *
  * svc_task.c calls it for StartTask and RecoverTask. The copy does not point into the message. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Converts Nomad's TaskConfig message to the plain struct that src/ uses. */
 #include "paddock/err.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The routes of the metrics listener; plugin/control.c calls web_answer() with the bytes
  * that a client sent.
  *

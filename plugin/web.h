@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The answers of the metrics listener: GET and HEAD of /metrics and of the page at /. */
 #include "paddock/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Draws the page that plugin/web.c serves at "/": converts a status document to HTML. Pure.
  *
  * The page has no script, so even a text that escaped the escaping could run nothing. The browser

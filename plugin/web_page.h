@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The page for the browser: the node's cores as a map, its tasks, and the results of the check. It
  * is one document without scripts and without external resources. Pure; any thread. */

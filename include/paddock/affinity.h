@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* CPU affinity masks of threads, in the kernel's format and for any number of CPUs. The type
  * cpu_set_t of the C library ends at 1024 CPUs. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* base64 (RFC 4648). Context: pure, any thread. */
 #include "paddock/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A byte buffer that grows up to a limit. A NUL that is not counted always follows its data. */
 #include "paddock/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The deadline of a request that may block, and a way to cancel it. */
 #include "paddock/cleanup.h"

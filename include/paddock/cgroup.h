@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Reads and writes the cpuset files of a cgroup v2 folder through open fds, and finds a
  * container's folder.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Reads a container's resource use from its cgroup's files, which stay open: cgroup v2 (cpu.stat,
  * memory.*) or v1 (cpuacct, cpu, memory hierarchies). Text parsing is pure. Context: any thread,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Ownership by attribute. A local variable declared with AUTO_x is released when it leaves its
  * scope. TAKE_x moves the value out, so that it is not released. Destructors accept empty values,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The two clocks of the plugin. */
 #include <stdint.h>

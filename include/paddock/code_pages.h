@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 
 /** Removes the resident pages of program code from this process; the page cache keeps them. After a

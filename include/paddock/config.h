@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The two configurations as plain structs: the plugin block of the client's HCL, and the
  * job's config block.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A set of CPUs as a value: fixed size, no allocation, copied by assignment. The text form is the
  * kernel's list format ("0-3,8"). Sets are compared, not texts: "0-1" equals "0,1". Pure;

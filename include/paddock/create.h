@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Builds the JSON body of POST /containers/create from the TaskConfig, the job's and the plugin's
  * configuration, and facts about the host and Docker.

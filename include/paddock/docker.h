@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Client of the Docker Engine API over libcurl: unix socket or TCP with TLS. A `struct docker` is
  * shared by all threads; each call runs on a curl handle of its own (kept for reuse), has a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Dangling containers: they have our label, but belong to no known task. The label names the
  * driver, the machine and the Nomad client. Two clients, or two drivers, on one dockerd therefore

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Streaming GETs of the Docker API, and POSTs whose answer takes long, on one event loop instead of
  * one thread each. The event stream, the log pump and StopTask use it. All functions are called

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Pause containers. Each keeps the network namespace of one allocation's task group open. The
  * container is named nomad_init_<alloc id>, has network mode none and is restarted unless stopped.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* User namespaces of a dockerd with userns-remap. */
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The Docker task driver as plain C. plugin/ calls one function of this header for each RPC. No
  * type of gRPC or protobuf is used here.

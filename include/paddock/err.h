@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* An error text that is passed up to the code that reports it. The struct has a fixed size and
  * belongs to the caller; a NULL pointer is allowed. The first error is kept. Nothing here

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Checks the promise "the caller holds the lock" of other headers. */
 #include <assert.h>

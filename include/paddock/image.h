@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Images: finds or pulls them, once for all waiters; keeps them while a task uses them; removes
  * them after a delay.

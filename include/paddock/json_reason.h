@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The reason why a JSON text cannot be parsed, for error texts and logs. */
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Values from Docker's JSON. An absent member, or one of another type, is no error.
  * Context: pure, any thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Names of the labels that this driver sets on containers and searches for. */
 #define LABEL_ALLOC_ID "com.hashicorp.nomad.alloc_id"

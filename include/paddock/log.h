@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Log lines: one JSON object per line on stderr, in the format that go-plugin's host reads
  * (plugin-side hclog).

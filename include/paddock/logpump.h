@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The plugin's side of the log pump (src/logs).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* An event loop for one thread: fds (epoll), timers, and work posted by other threads.
  *

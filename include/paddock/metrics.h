@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Metrics as Prometheus text (format 0.0.4), and histograms that several threads fill. Names follow
  * Prometheus' rules: base units (seconds, bytes), and "_total" for counters. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Strict conversion of text to numbers. The whole text must be the number, blanks are refused, and
  * each limit is named. Pure; any thread. @ret is set on success only. */

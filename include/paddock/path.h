@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Opens files that another party may have placed or may swap: a job, its containers, another local
  * user. Such a file has two dangers:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Resolves a path that a job names. A task can place symlinks in the folders that it shares with
  * the host, so the text of a path does not show where it leads. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Files in folders that a task can write to. Context of all functions: any thread,
  * local file system. */

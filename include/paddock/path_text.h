@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Paths as text only: the file system is not read. Context of all functions: pure, any thread. */
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The reconciler: one thread that keeps every container's cpuset equal to the set that Nomad wants.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The rule that decides what the reconciler does about one task. It is pure, so that each row of
  * the rule is a row of a test.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Threads for work that may block and must not occupy a worker of a request: inspecting a container
  * that ended, deleting an image, probing dockerd. The pool grows up to its limit while work waits.

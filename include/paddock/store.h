@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The task store: the one state that all threads share. It contains each task's coordinates
  * (container id, alloc id, task name, cgroup path), its phase and exit, and the waiters for

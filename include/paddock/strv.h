@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Lists of strings and of key/value pairs, for configurations. All strings are owned. Any thread,
  * one thread at a time for each list. _done accepts an empty list and keeps errno. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Nomad's TaskConfig as a plain struct; its fields are those of Nomad's driver.proto. plugin/ fills
  * it from protobuf, and nothing in src/ uses protobuf. All strings are owned, absent ones are "".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* driver_state: what Nomad stores for RecoverTask. Nomad returns it after a restart of the agent,
  * before the plugin has any configuration.

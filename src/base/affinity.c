@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads and sets the CPUs that the threads of a process may run on.
  *
  * The reconciler uses it to keep the plugin's threads off reserved cores; src/logs does the same

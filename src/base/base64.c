@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* base64 as registries use it (RFC 4648): written in the URL alphabet, read in both alphabets.
  *
  * image_auth.c calls it for the X-Registry-Auth header and for the "auth" entries of a Docker

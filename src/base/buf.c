@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A byte buffer with a limit. Every layer uses it for texts of unknown length.
  *
  * The capacity is doubled as needed. The limit applies to the length, so a peer that sends without

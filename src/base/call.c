@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The deadline of a request, and the waits that end with it or with the request's cancel.
  *
  * All code that waits for Docker, a socket or another process waits here. The cancel

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The cancel of a request: an eventfd that is written and never read. It stays readable, so every
  * later wait ends immediately, too.
  *

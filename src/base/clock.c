@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads the clocks. All layers use it.
  *
  * Deadlines and intervals use the monotonic clock, so a change of the wall clock

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Returns pages of program code to the page cache, to keep the resident size small.
  *
  * serve.c calls it once, after the driver has been activated. It reads /proc/self/maps and uses

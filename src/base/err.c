@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Fills the error struct that is passed up to the code that reports an error.
  *
  * Functions of config, docker, task and plugin use it. The first error is kept: a later err_set()

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Formats the reason why a JSON text cannot be parsed, without any part of that text.
  *
  * All code that parses JSON with jansson and reports the error calls it. jansson's own message ends

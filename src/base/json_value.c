@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parses Docker's JSON and reads values from it.
  *
  * Every user of this dockerd chooses labels, command lines and image settings. They can contain

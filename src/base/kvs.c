@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Lists of key/value pairs.
  *
  * The configurations and the create request are made of them. A lookup is a linear search, because

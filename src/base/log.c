@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Writes log lines: one JSON object per line on stderr, which the agent's go-plugin host reads.
  *
  * All modules log through it, on any thread. A line is one write of at most PIPE_BUF bytes,

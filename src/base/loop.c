@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* An event loop on epoll with timers and work from other threads.
  *
  * The driver, the reconciler (src/pin) and the log pump each run one. Watches and timers that a

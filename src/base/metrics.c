@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Writes metrics as Prometheus text, for the modules that count something (pin, docker,
  * logs, the driver).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Strict parsers for numbers, durations and times.
  *
  * Values from the configuration, from Docker and from kernel files are parsed here. A

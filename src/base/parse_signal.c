@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Names and numbers of signals, in the forms of Docker and kill(1). task_signal.c calls it for
  * StopTask and SignalTask.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Opens files that a job, a container or another local user may have placed or may swap.
  *
  * The log pump opens Nomad's FIFOs with it. The create request and the image loader open files that

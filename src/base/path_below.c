@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Walks a path below a root, and follows symlinks only when they stay below it.
  *
  * The create request and the image loader call it for paths of a job. The walk opens one component

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Opens, reads and writes files in folders that a task can write to.
  *
  * The create request reads seccomp profiles and writes hosts and resolv.conf with it. The image

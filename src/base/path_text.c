@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Paths as text. The file system is not read, so symlinks are not resolved.
  *
  * The create request cleans paths of a job with it, and path_below.c compares paths with a

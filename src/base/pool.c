@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A pool of threads that starts and ends its threads as needed.
  *
  * The driver, the fingerprint and the gRPC workers each have one. Threads are detached: pool_free()

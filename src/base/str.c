@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Copies of strings where NULL or "" means "not set".
  *
  * The modules that keep texts of a job or of Docker's answers call these functions. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads and writes a cgroup's cpuset files, and finds the cgroup folder of a container.
  *
  * The reconciler and the task start call it. A text that has not changed is recognised by its bytes

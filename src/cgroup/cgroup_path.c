@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parses /proc/<pid>/cgroup: the v2 line "0::/path", or the v1 line of one controller.
  *
  * cgroup.c and cgroup_stats.c call it to find a container's folder. A container that runs systemd

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds the cgroup path of a process in the text of its /proc/<pid>/cgroup. Used by src/cgroup
  * only. Context: any thread, never logs. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads a container's use of CPU and memory from its cgroup's files.
  *
  * The task stats call it, once per container and interval. Files that change all the time are kept

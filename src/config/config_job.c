@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The table of the job's config block, and its decoder.
  *
  * task_start.c calls config_job_decode() for each start. Names, types and defaults are those of

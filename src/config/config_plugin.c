@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The plugin block of the client's configuration: first the table, then the rules
  * that check values.
  *

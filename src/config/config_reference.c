@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Writes the reference of all fields from the tables, as Markdown and as a manual page.
  *
  * The test test_reference compares the result with docs/configuration.md and paddock-config(5), and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Decodes JSON values into a struct by a table.
  *
  * config_plugin.c, config_job.c and task_state.c call it, each with its own table. It is the only

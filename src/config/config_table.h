@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The decoder, and the meaning of `aux` in the rows of the tables. */
 #include "paddock/config.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Converts MessagePack from Nomad to JSON values.
  *
  * config_plugin.c, config_job.c and task_state.c call it. msgpack-c trusts the lengths that a

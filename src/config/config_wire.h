@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Decodes MessagePack, as Nomad sends it, to JSON values. Sizes are checked before
  * anything is reserved.

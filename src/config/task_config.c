@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Releases a task configuration.
  *
  * task_decode.c in plugin/ fills the struct; the handlers free it here through AUTO_TASK_CONFIG. It

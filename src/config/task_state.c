@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Encodes and decodes the driver state that Nomad stores for a task.
  *
  * task_start.c encodes it, task_recover.c decodes it after a restart of the agent. The format is

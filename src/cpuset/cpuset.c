@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A set of CPUs as a bitmap of fixed size, and the kernel's list text ("0-3,8").
  *
  * All code that reads or writes cpusets uses it. The size is the largest number of CPUs of any

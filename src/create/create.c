@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Builds the create request: the order of its steps, and the small steps that need no file of
  * their own.
  *

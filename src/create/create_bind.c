@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One entry of HostConfig.Binds.
  *
  * The steps that add Nomad's folders and the job's volumes call it. No other code writes to Binds.

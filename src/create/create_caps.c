@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Capabilities.
  *
  * create_build() calls create_caps_add(). The client's configuration must allow the capabilities

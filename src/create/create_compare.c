@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Compares a running container with its create request. StartTask calls it before it
  * reports success.
  *

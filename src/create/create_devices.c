@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* HostConfig.Devices: the job's `devices` blocks, then the devices of Nomad's device plugins.
  *
  * create_build() calls create_devices_add(). Docker checks that a device exists. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The generated /etc/resolv.conf and /etc/hosts.
  *
  * create_build() calls create_dns_hosts() and create_dns_resolv().

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Errors of the steps of the create request. The first error is kept. It names field and value.
  *
  * The steps call it. A mistake in the job is ERR_PLAIN, because repeating the start cannot help.

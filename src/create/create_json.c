@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Builds the JSON of the create request without a check at each line.
  *
  * The steps call it. After the first failure, which is kept in struct create, all functions do

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* These functions fail when out of memory, or when a text is not UTF-8. After the first failure
  * they do nothing, and create_fail_code() returns that failure. So a step ends with `return

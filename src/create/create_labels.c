@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Labels of the container.
  *
  * create_build() calls create_labels_add(). The job's labels come first. Those of Nomad

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Memory, CPU, pids and ulimits of the container. create_build() calls the five steps.
  *
  * Memory (MB):  memory_max  memory_hard_limit   hard limit                    reservation

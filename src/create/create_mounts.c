@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* HostConfig.Mounts: the job's `mount` and `mounts` blocks, then the mounts of Nomad itself
  * (volume_mount, CSI, device plugins).
  *

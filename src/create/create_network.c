@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Network mode, published ports and the settings of the endpoint.
  *
  * create_build() calls the steps. create_network_override_get() reads the address that StartTask

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The things that Nomad and this driver put into a task's container: the folders alloc, local,
  * secrets and alloc/logs as HostConfig.Binds, and the sources of the generated
  * files (create_dns.c).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds the containers of an allocation that can swap the folders and files that Nomad and this
  * driver put into its tasks.
  *

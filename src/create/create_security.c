@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Runtimes, namespaces and security_opt: the client's configuration must allow them.
  *
  * create_build() calls the three steps. A seccomp profile is a file that this process reads as

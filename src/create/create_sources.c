@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The sources of the job's `volumes` and bind mounts.
  *
  * The steps of volumes, mounts and Nomad's folders call it. Unless volumes are enabled, a source

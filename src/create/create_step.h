@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The data that every step of the create request gets. */
 #include "paddock/create.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The steps of the create request. create.c calls them in the order of its table. Each one reads
  * the configurations and adds to the body. The pure parts below them have tests of their own. */

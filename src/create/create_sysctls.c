@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The job's sysctls. Docker sets most of them when it makes the container's namespaces.
  *
  * A sysctl of a network interface (net.ipv4.conf.eth0.forwarding) can only be set after Docker has

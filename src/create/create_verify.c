@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Checks the targets of the two mounts that protect Nomad's log folder in a running container:
  * alloc, and alloc/logs on top of it.
  *

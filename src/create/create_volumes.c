@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The job's `volumes`, as HostConfig.Binds.
  *
  * create_build() calls create_volumes_add() after create_own_add(), because Docker mounts in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds dockerd's endpoint and the version of its API to use. All other files of this folder
  * use it.
  *

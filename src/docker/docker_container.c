@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The calls about one container and the list of containers.
  *
  * src/task, the log pump and other files of this folder call them. Each function builds path and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Counts requests to dockerd for the metrics, by operation and result.
  *
  * docker_http.c reports each call, and docker_multi.c its asynchronous POSTs (stop, kill). Streams

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Counts the requests to dockerd, for the metrics: by operation and result. Any thread; no lock. */
 #include "paddock/metrics.h"

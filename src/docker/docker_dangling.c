@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds and removes dangling containers: they have our label, but belong to no known task.
  *
  * A timer of src/task/networks.c calls it on the pool. docker_dangling_decide() is pure. Docker's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parses the frames of a container's output. src/task calls it for the output of exec streams.
  *
  * A frame is: channel (1 byte), three zeros, length (big endian, 4 bytes), payload. A length of 0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The one event stream: GET /events for all containers, opened again whenever it ends.
  *
  * Every user of this dockerd chooses labels and command lines, which are part of the events. A line

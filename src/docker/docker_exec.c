@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Commands that run inside a container: create, inspect, resize and start an exec.
  *
  * ExecTask and ExecTaskStreaming use it. The start takes over the connection of its request, which

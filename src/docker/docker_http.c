@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One blocking call to dockerd: negotiates the API version, sends the request and parses
  * the answer.
  *

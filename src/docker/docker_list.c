@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's list of containers, parsed one container at a time.
  *
  * Every user of dockerd puts labels into this list, and one container must not make it unreadable

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Parser of GET /containers/json that splits the list into its elements while it arrives; see
  * docker_list.c. Pure; one thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Runs streams on an event loop. curl's sockets are watches of the loop, and its timeouts are
  * one timer.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The container that holds the network namespace of a group of tasks.
  *
  * CreateNetwork and DestroyNetwork call it, in src/task/networks.c. Nomad repeats CreateNetwork

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The data and functions that the files of the Docker client share. Order of layers inside:
  * docker.c (endpoint, version) < docker_transfer.c (one request) < docker_http.c (a call) < calls;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Decides whether a refusal by Docker is final: the same request would always be refused.
  *
  * StartTask repeats a request that fails with a 5xx, because such a failure can be temporary. But

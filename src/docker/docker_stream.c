@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The hijacked connection: a connection that carries raw bytes in both directions after
  * the request.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A POST that takes over its connection (Docker calls this hijacking). */
 #include "src/docker/docker_priv.h"

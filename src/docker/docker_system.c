@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The calls about Docker itself: its version, its description and its networks.
  *
  * src/task and `paddock check` call them. Each function makes one request. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One request and its answer, by curl. docker_http.c calls it.
  *
  * Each request has its own easy handle, in a multi handle that keeps one connection. Up to

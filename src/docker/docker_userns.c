@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds the user of the host who is root in containers, when dockerd runs with userns-remap.
  *
  * The fingerprint's probe calls it with the answer of GET /info. The ids are only in the last part

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Credentials for the registry of an image.
  *
  * A pull calls image_auth_lookup(). It asks three sources in a fixed order: the job's auth block,

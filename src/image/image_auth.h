@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Credentials for a registry, looked up as Nomad's docker driver does: the task's auth block, then
  * the plugin's config file, then its helper program. The first source that has credentials, or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Asks a Docker credential helper (the program docker-credential-NAME) for a registry's
  * credentials. image_auth.c calls it for the plugin's own helper and for those of a config.json.
  *

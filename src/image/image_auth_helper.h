@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Credential helpers: the programs docker-credential-NAME. */
 #include "src/image/image_auth.h"

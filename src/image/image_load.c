@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Sends the archive that a job names in `load` to Docker.
  *
  * images_acquire() calls image_load_run() when the image is not present. Docker answers 200 before

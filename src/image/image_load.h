@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Loads an archive of images (made by docker save) from a task's folder into Docker. */
 #include "paddock/docker.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads the stream of JSON documents that Docker sends while it pulls or loads an image.
  *
  * image_pull.c and image_load.c feed it. Progress is a document with new contents: Docker 29

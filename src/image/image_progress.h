@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Parses a pull's progress stream (a sequence of JSON documents) and builds a text for people from
  * it. Pure; one thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One pull of an image.
  *
  * image_share.c calls image_pull_run() for the first of the tasks that want the image. A pull ends

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* One pull: credentials, the request, its progress, its two deadlines. */
 #include "paddock/docker.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Names of images, parsed by the grammar of Docker's "distribution reference".
  *
  * Pulls, removals and the look-up of credentials use it. Docker writes a name in its answers in a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Names of images as people write them: [registry/]path[:tag][@digest] (the grammar of Docker's
  * "distribution reference"). Pure; any thread. */

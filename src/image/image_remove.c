@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Removes an image that no task uses any more. Called by image_users.c on the pool.
  *
  * The removal is done without force, so Docker keeps an image that any container uses. When the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Allows one pull at a time per image string and task credentials. The first caller's thread does
  * the pull (it leads), and the others wait for its result. When the leader is cancelled or its time
  * is over, a waiter becomes the leader.

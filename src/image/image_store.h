@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The data that the files of the image module share: the table of users and the pulls, under
  * one lock. */

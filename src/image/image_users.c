@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reference counts of images, and garbage collection: an image is removed after a delay when its
  * last user has released it.
  *

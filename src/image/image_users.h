@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The table of image users; see image_users.c. */
 #include "src/image/image_store.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Threads that wait until a pull or a removal of an image has ended.
  *
  * image_share.c, image_users.c and images.c call it. A condition variable would not do, because a

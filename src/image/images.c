@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes an image present. A present image is used when its name has a fixed tag or a digest.
  * Otherwise it is loaded from the archive in `load`, or pulled.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The plugin's requests to the log pump. src/task calls it.
  *
  * logs_held.c keeps each task's FIFOs and its whole request. So any pump that is met later can be

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Keeps the list of tasks for logpump.c: what their requests contain and the write ends of their
  * FIFOs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The tasks that the plugin has given to the log pump. Each has what its request contains
  * and the write ends of its FIFOs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Starts `paddock logpump`, and asks a running one for its version and settings. logpump.c and
  * logs_watch.c call it.
  *

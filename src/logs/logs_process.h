@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The pump as a process: finds or starts it, reports its end, and passes its log lines on. */
 #include "paddock/affinity.h"

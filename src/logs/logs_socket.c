@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The plugin's end of a connection to the pump. logs_process.c (hello), logs_watch.c (watch),
  * logs_status.c (status) and logpump.c (all other requests) use it.
  *

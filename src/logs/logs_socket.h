@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* One connection to the pump: connects, sends a request, reads the answer. It knows nothing of
  * processes and tasks. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Asks a running pump for its status and sums it up. logpump.c and `paddock check` call it.
  *
  * The request can be sent from an event loop. Therefore it starts no pump, and it gives up after a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The status that the pump reports, for `status`, `check` and the metrics. */
 #include "paddock/buf.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Keeps a pump alive while there are tasks. logpump.c calls it.
  *
  * Three kinds of threads take turns. Any thread asks for a watch (logs_watch_start). The pool

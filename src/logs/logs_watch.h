@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The lasting connection to the pump. It breaks when the pump ends, and it carries the
  * pump's reports. */

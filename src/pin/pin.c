@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reconciler's thread: it keeps each container's cpuset on the set that Nomad wants, because
  * other processes write it too. Events start a pass over the changed tasks. A tick reads everything
  * again. Retries have a timer of their own, so that they do not wait for the tick.

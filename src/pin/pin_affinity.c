@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Keeps the plugin's own threads off the cores that tasks have reserved.
  *
  * A thread wakes up on the CPU where it last ran, even when a task has reserved that core since

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Keeps the plugin's own threads off reserved cores. */
 #include "paddock/affinity.h"

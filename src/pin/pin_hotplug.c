@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reports that a CPU came online or went offline, by the kernel's device events (netlink).
  *
  * Such a change alters effective sets, and the kernel sends no event for that. It also moves a

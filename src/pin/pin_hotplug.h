@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The kernel's reports of CPUs that come online or go offline. */
 #include "paddock/cleanup.h"

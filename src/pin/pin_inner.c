@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The cgroup folders below a container's own folder, down to the folder of its init process.
  *
  * crun creates a folder "container" in the scope, and writes the set of the create request into it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The folders between a container's own cgroup folder and the one of its init process. The pin
  * thread calls all of these functions. */

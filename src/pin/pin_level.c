@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds out whether the effective sets below a folder can have changed since the last tick. The pin
  * thread calls it.
  *

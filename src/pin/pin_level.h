@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The effective set of a folder in which several tasks have theirs. A folder's own effective set
  * can only change when its text changes, which is reported, or when the effective set above it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One check of one task: reads its files, asks the rule (pin_plan) what to do, and does it.
  *
  * The pin thread calls it for each task whose files or wanted set may have changed, and at the tick

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* One check of one task: read, decide, write. */
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Decides which task's memory is migrated next, for `mems = "follow"`. The pin thread calls it.
  *
  * The create request sets the nodes, so a migration is needed only when the cores of a running task

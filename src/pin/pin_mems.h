@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Keeps the memory nodes of `cores` tasks next to their CPUs. The pin thread calls all of these
  * functions, with the lock held. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Merges the task store's snapshot into the reconciler's list of tasks.
  *
  * The pin thread asks for a snapshot when the store has changed. A task is identified by its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Merges the task store's snapshot into the reconciler's list. */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Migrates the memory of one cgroup at a time, in a thread that exists only during a migration.
  *
  * pin_mems.c starts it. Migrations are rare, so there is no permanent thread for them. The thread

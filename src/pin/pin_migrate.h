@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Writes one cpuset.mems in a thread of its own. The kernel migrates the memory within the write,
  * which takes minutes for a large process. The code does not know to which task the file belongs.

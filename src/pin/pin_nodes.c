@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The memory nodes of a set of CPUs, for `mems = "follow"`. pin.c reads the nodes once at the
  * start. The create request, the migration and the unit use the nodes of a set. A node without
  * memory is never in a result: the kernel refuses a set that contains only such nodes. */

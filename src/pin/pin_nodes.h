@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Which memory nodes belong to a set of CPUs. */
 #include "paddock/cpuset.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Counts corrections, keeps a history of them, and reports states as task events.
  *
  * The pin thread calls it. The texts for people are built only when something has changed. */

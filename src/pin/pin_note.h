@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Counters, history and task events about corrections. The pin thread calls the functions with the
  * lock held, unless their comment says otherwise. */

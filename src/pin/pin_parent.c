@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The slices of the Nomad client whose files say which cores are reserved and which are shared.
  *
  * All tasks of one client share them, so the pin thread reads them once per pass. A slice can be

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The folder that contains a task's source. It is shared with other tasks:
  * <root>/nomad.slice/share.slice, <root>/nomad.slice/reserve.slice, or <root>/nomad.slice itself

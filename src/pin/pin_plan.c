@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The rule of the reconciler, as pure functions. pin_look.c calls them for running containers and
  * pin_wanted.c for the create request, so that both get the same set. Every branch is a row of
  * test_pin_plan.c; test_pin_machine.c checks the promises on random histories. */

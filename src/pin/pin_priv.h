@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The reconciler and its tasks. Only the pin thread changes them, and it holds the lock while it
  * does so. It may read them without the lock. Other threads (status, metrics) read them under

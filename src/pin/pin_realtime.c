@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Decides whether the reconciler's thread may run in real time, and switches it on.
  *
  * pin.c calls it when the thread starts. The thread uses a few milliseconds of CPU per second; the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Real-time priority for the reconciler's thread. This thread moves a task off a reserved core, so
  * it must not wait until that task leaves a CPU. */

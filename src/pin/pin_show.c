@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Builds what `paddock status` and the metrics show. Any thread calls it. A task is copied under
  * the lock, and its JSON is built without the lock, because the reconciler needs the lock for
  * each pass. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Converts the contents of a source's files into the input of the rule (pin_plan.h).
  *
  * The pin thread calls it for running containers, and pin_wanted.c for containers that are about to

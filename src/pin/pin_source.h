@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The wanted set of one task, from the files of its source. */
 #include "paddock/pin_plan.h"

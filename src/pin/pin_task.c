@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One task: its entry in the list, and the cpuset files of its container (the actual set) and of
  * its source (the wanted set).
  *

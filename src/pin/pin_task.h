@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* One task: its creation and removal, and its files. The pin thread calls all of these functions,
  * with the lock held. */

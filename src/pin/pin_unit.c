@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Keeps a written cpuset in place. systemd stores its own copy (the scope's AllowedCPUs) and writes
  * it back on daemon-reload; the container runtime does the same on update.
  *

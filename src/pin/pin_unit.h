@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A container's systemd unit has a copy of the container's set. This file does not know tasks: a
  * struct pin_unit is embedded in its owner and points to the owner's set.

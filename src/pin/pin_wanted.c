@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Computes the set of a container that is about to be created, with the reconciler's rule. It opens
  * the files that the rule needs, reads them once and closes them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reports a change of a file immediately, by inotify. All files share one instance, because the
  * number of instances is limited per user.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Files that report their changes: one inotify instance for all cpuset files that are watched.
  *

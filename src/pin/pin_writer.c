@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Names the process that overwrites a task's set, by fanotify in fd mode.
  *
  * The pin thread marks a file only when its set was overwritten for the first time, because

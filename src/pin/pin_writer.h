@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The process that overwrites a task's set, found by fanotify. This file does not know to which
  * task a file belongs. The pin thread calls all of these functions, with the reconciler's lock

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A list of open log files and their identities. pump_file.c fills it from the opener and reads its
  * first file.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The files of one container's log, oldest first. They stay open until they are read. All
  * functions: the loop's thread. */

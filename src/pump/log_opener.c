@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The thread that opens Docker's log files, and the folders that it watches.
  *
  * The file readers (pump_file.c) use it from the loop's thread. A mutex with priority inheritance

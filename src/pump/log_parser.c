@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parses Docker's log stream. pump_api.c calls it for each part of the stream that arrives.
  *
  * A part can end anywhere: in a frame's head, in the time of a message, or in its text. Therefore

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Parses Docker's log stream (timestamps=1) into messages.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Scanner for one record of Docker's json-file log. pump_file.c calls it for each line, as fast as
  * dockerd writes.
  *

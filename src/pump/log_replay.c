@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Compares what arrives with what was delivered. pump_api.c passes each piece to log_replay_take()
  * before it delivers the piece.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds out what Docker's API sends again although it was delivered before, for one of the
  * two streams.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reader of one container's output through Docker's API: a log stream, cut into messages.
  *
  * pump_task.c owns the reader and the two FIFOs, and uses it when the log file cannot be read. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Reads one container's output from Docker's log API and delivers it to two FIFOs. It is used for
  * log drivers other than json-file, and where the log file cannot be read.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Reads the plugin's requests and answers them. pump_main.c creates it.
  *
  * The answer to a request about a task comes from pump_entry.c, possibly later. A `watch`

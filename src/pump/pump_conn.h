@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The pump's socket. A connection carries one request, then waits for its answer or its end
  * (pump_proto.h). All functions: the loop's thread. */

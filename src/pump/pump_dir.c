@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The pump's private folder: its lock, its position files, and its removal.
  *
  * pump_main.c opens and closes the folder of a pump, and makes it again when another program has

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The pump's private folder. It contains a lock for the one pump that serves it, the socket, and
  * the position files.

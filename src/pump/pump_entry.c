@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Keeps the list of tasks. pump_conn.c passes it the requests. pump_main.c calls it at the start
  * and at the end.
  *

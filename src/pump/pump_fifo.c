@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Opens Nomad's log FIFOs: in the pump to write to them, in the plugin to hold them open.
  *
  * A task that can write to its allocation's folder can replace any folder in it by a symbolic link.

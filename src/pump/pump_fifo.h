@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds a log FIFO by the same rules as pump_fifo_open(). */
 #include "paddock/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reader of one container's log files: from the record's position to the end, again and again.
  *
  * pump_task.c owns the reader and the two FIFOs. The difficult parts are finding the position

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Reads one container's output from Docker's json-file log and delivers it to two FIFOs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds the log files. It asks Docker once for its root (GET /info), and for each container's log
  * driver and path (inspect). pump_task.c asks when a task begins.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds where Docker keeps a container's log file, and whether this process may read it there.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The log pump's process: `paddock logpump RUN_DIR SETTINGS succeed|join`.
  *
  * It has one loop, and a thread that only opens log files. It takes the lock of its folder; with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Delivery to one FIFO of a task: gathers output, writes what the FIFO is sure to take, and stores
  * the position before each write. Both log readers (pump_file.c and pump_api.c) call it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* One FIFO of a task. Output is gathered here and written in blocks. Each block has the position
  * after it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The protocol between plugin and pump: one JSON object a line over a unix socket, one request a
  * connection.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Records of how far a task's output was delivered. This file opens, checks and converts their
  * files, and does the two steps of a write (intent, commit).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Records of how far each task's output was delivered, kept where they outlive the pump: a small
  * file per container, mapped into memory, so that each step is a store and not a system call.

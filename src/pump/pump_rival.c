@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds the FIFOs that the built-in driver's log processes have open, by a scan of /proc.
  *
  * pump_entry.c calls it after pump_rival_watch.c has noticed that a FIFO was opened, and then drops

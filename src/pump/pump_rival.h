@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds out whether the built-in driver has taken over a task's log.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Watches the FIFOs with inotify. pump_entry.c creates it, and then checks whether the built-in
  * driver's log processes have opened the FIFOs (pump_rival.c).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Notices when a process opens a FIFO that the pump writes to. The process may be the built-in
  * driver. All functions: the loop's thread. */

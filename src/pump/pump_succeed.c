@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Ends the pumps that this one succeeds. pump_main.c calls it at the start, before the loop runs.
  *
  * A pump can be ended at any byte, because its position files contain what was delivered. The order

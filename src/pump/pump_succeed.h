@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A new pump succeeds older ones: it opens their FIFOs, ends them, and takes over their position
  * files. So each task's output continues after its last byte, and logmon never sees an end of file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One task of the pump: owns the FIFOs and the record, and decides which reader delivers.
  * pump_entry.c calls it.
  *

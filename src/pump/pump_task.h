@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* One container's output inside the pump: two FIFOs, the record of what was delivered, and one of
  * two readers.

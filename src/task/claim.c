@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Decides which of several plugin processes of one Nomad client searches for dangling containers.
  * client.c takes the claim, networks.c checks it before each search.
  *

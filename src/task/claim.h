@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Decides which of several plugin processes of one Nomad client searches for dangling containers;
  * see claim.c. Context of all functions: any thread. They block only on a file below /run. */

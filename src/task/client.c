@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What all parts of the driver use: the current configuration, which Nomad client this process
  * serves, task events, and the error for an unknown task. driver.c calls all parts and no part
  * calls driver.c; this file is the opposite: all parts call it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Delivers the last log lines of a task that has ended, and then closes its FIFOs.
  *
  * The log pump answers when the readers have everything. Until then it reports each second in which

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The driver as a whole: which parts it has, when they start and in which order they end. Also what
  * is made of all parts together: status and metrics.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* What the files of src/task share: struct driver, and the functions that one file offers
  * to others.

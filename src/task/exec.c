@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The exit code of an exec, and the end of an exec whose caller has stopped waiting. task_exec.c
  * and task_exec_stream.c use these functions.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* What task_exec.c and task_exec_stream.c, the two ways of running a command in a
  * container, share. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* How the driver learns that a container has ended, and what it does then. The streams thread
  * calls this file for each event of Docker; StartTask, RecoverTask, StopTask and roll_call.c call
  * it, too.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Decides what a task's end means. exit.c calls this file with what the kernel and Docker
  * have reported.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Decides what a task's end means. The functions are pure; exit.c calls them. */
 #include "paddock/store.h"

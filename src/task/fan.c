@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A list of subscribers that all get what one module publishes; see fan.h for the rules. The
  * fingerprint, the task events and the stats use it. fan_unsubscribe() is here, too: it ends a
  * subscription of any of them through its `close` callback. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A list of subscribers. One module publishes (fingerprint, task events, stats), and
  * plugin/ subscribes.

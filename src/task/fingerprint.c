@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The fingerprint: whether Docker is healthy, and the node's attributes.
  *
  * Probes Docker every 30 s, or every 5 s while it is not healthy, one probe at a time, and sends

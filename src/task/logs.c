@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Forwards a task's output to Nomad's FIFOs, when the task has logs. StartTask, RecoverTask and
  * logs_retry.c call this file. The work itself is done by the log pump (logpump.h), a process of
  * its own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Follows the logs of recovered tasks whose logs could not be followed when they were recovered.
  *
  * Each such task is tried again every LOGS_RETRY_US until it succeeds or the task leaves the store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* CreateNetwork and DestroyNetwork, and the search for dangling containers.
  *
  * The network of a task group is a pause container (docker_pause.h). This file has the list of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Watches memory.events of each container, see oom.h. driver.c creates the object; exit.c adds and
  * removes containers and calls oom_look() before it judges an end.
  *

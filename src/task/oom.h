@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Finds out whether the kernel has killed a process in a container because memory was used up. The
  * source is memory.events of the container's cgroup (v2), watched by inotify.

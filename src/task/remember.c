@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Remembers the Nomad client of an agent. A plugin learns its client from the first task's alloc
  * folder. After a restart a node may get no task for days, and its dangling containers would stay.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A note about the agent's Nomad client, for the agent's next plugin process; see remember.c. */
 #include "paddock/cleanup.h"

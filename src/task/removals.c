@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Removes containers that could not be removed at the end of a task, because Docker did not answer
  * or refused.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Finds ends and restarts that no event reported. dockerd drops events for a listener that is 100
  * ms late, and does not record that it did.
  *

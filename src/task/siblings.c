@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Keeps another task of the same allocation from swapping a task's folders while Docker starts
  * its container; the rules are in the header. StartTask calls these functions in the order of
  * the header.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Orders the starts of tasks of one allocation so that no task can swap a folder of another one.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes, removes and lists the mounts of source_mounts.h. Only sources.c calls this file, and its
  * lock keeps two calls from working below one folder at once.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Mount points for what a job may mount (struct create_source): DIR/CONTAINER/NAME, each a mount of
  * the very object that was checked. The mounts are the only state; they are found again by the

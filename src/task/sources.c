@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Mounts for a task the very objects that were checked, and removes these mounts again. StartTask
  * and DestroyTask call this file; source_mounts.c does the system calls.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The task store of store.h: a list of tasks under one mutex. Most files of src/task use it.
  *
  * A task is freed with its last reference, not when it leaves the store. Waiters are called after

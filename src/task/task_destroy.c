@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* DestroyTask.
  *
  * It ends the container when it runs (only with force), delivers the last log lines,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Sends task events to Nomad: keeps them while nobody subscribes, see task_events.h. client.c sends
  * the events of tasks; the reconciler's events come through driver.c.
  *

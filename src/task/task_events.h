@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Task events on their way to Nomad (the TaskEvents stream). Each event is sent to all subscribers.
  * While nobody subscribes, the last 64 events are kept for the next subscriber, because StartTask

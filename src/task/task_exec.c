@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* ExecTask: runs one command in the container and returns its output as a whole. It is sequential
  * code on the caller's thread. Nomad uses it for script checks. Unlike the built-in driver it obeys
  * the timeout, and waits until the exec has really ended. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* ExecTaskStreaming. The streams thread reads the hijacked connection to Docker and forwards the
  * output as it arrives. Stdin and resizes come from other threads.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* InspectTask: a copy of what the store knows of a task.
  *
  * plugin/svc_task.c calls it. Docker is not asked, so the answer does not depend on Docker. */

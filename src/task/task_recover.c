@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* RecoverTask: takes a task that this process does not know, and whose container runs or has ended
  * in Docker, into the store.
  *

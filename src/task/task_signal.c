@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* SignalTask, and the text of a signal in a request to Docker.
  *
  * plugin/svc_task.c and task_stop.c call this file. Docker knows only half of the names of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* StartTask, written as the recipe that it is. The steps in their order:
  * - ask Docker for the image,
  * - build the create request, with the wanted cpuset in it,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* TaskStats. One timer of the streams thread serves all open streams. It reads the containers'
  * cgroup files through file descriptors that stay open; the time of a sample is the time of the
  * read. Docker's one-shot request is used only where the files cannot be read (Docker on another

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* StopTask.
  *
  * Without a kill_signal it is one POST /stop. Docker then sends the container's own stop signal,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* pin_bench [--json FILE]: how fast and how dear it is to keep cpusets right, next to the two
  * algorithms it takes the place of, reimplemented here from their description: seed     every
  * second each container's file gets a blind copy of the source's (Nomad 1.3 - 1.6); builtin  every

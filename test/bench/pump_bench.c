@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* pump_bench [--json FILE] PADDOCK: memory and wake-ups of a log pump that follows 1,000 tasks by
  * their log files.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Linked into each test program that runs under user-mode emulation (arm64), in front of two
  * functions:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A dockerd for tests: keeps containers in memory that "run" until somebody stops them, and does
  * what its rules say instead where one matches. One thread, one unix socket, HTTP/1.1 with

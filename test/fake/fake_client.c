@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Starts a fake_dockerd for a test, stops it, and sends it control requests. Every fake test uses
  * these functions; fake_client.h has their contracts. */
 #include "fake/fake_client.h"

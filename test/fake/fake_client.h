@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A test's handle on its own fake_dockerd. Every function fails the test itself. */
 #include "paddock/docker.h"

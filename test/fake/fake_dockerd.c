@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The server of the fake dockerd: connections, HTTP, rules and control requests. fake.h says what
  * the program is for. */
 #include "fake/fake.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The fake dockerd's containers, execs, events and logs. */
 #include "fake/fake.h"
 #include "paddock/clock.h"

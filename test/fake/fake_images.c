@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A double of the image module. It counts which owner holds which image, and it pulls nothing. */
 #include "fake/task_world.h"
 #include "paddock/image.h"

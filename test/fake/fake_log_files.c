@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The log files of the fake's containers, as dockerd's json-file driver writes them.
  *
  * The engine calls it when fake_dockerd was started with --root. Without that option no container

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parses the text of rules (fake.h) and finds the rule that matches a request. */
 #include "fake/fake.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The fixture of the image tests: the image module in front of a fake_dockerd, and helpers that ask
  * for images (image_world.h). */
 #include "fake/image_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* What the tests of images share: the images of one client, and users that want one of them. Every
  * function fails the test itself. */

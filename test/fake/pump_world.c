@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The fixture of the log pump's tests (pump_world.h). */
 #include "fake/pump_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* What the tests of the log pump share: a world with one task, "web", that runs, and readers for
  * its FIFOs. The fake's numbered lines alternate: three on stdout, one on stderr. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The fixture of the task tests: a whole driver in front of a fake_dockerd, and one
  * task (task_world.h). */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The driver as a whole against its own fake dockerd, with FIFOs and readers as logmon's. Images
  * are a double (fake_images.c). The test binary itself is the log pump: world_main hands `logpump`

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The program as a person runs it: what it prints, and its exit status. On the control socket is a
  * double of the plugin that answers as the test says, or nothing. */
 #include "unit/cm.h"

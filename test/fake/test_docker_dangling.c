@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The search for dangling containers on a dockerd that other programs use, too. */
 #include "fake/fake_client.h"
 #include "paddock/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The event stream and other streams on a loop that the test's own thread runs. Each test runs the
  * loop until the expected event was seen, or until a deadline. */
 #include "fake/fake_client.h"

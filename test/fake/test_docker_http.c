@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The client of a dockerd that refuses requests, sends wrong answers, is slow, or dies during
  * an answer. */
 #include "fake/fake_client.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Pause containers: one is created, is found again later, and is removed. A failed creation
  * leaves nothing. */
 #include "fake/fake_client.h"

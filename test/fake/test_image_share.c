@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Several callers want the same image at the same time. One of them pulls for all; the tests check
  * what the others get when that caller fails or leaves. */
 #include "fake/image_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which callers hold an image, and when Docker is asked to remove it. */
 #include "fake/image_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* One caller wants an image, and dockerd has it or not, pulls slowly, stalls, refuses, or is cut
  * off. The tests check how the image is obtained, with which credentials, and what is reported. */
 #include "fake/image_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What arrives at the readers of the FIFOs: each line once and in order, whatever is killed
  * or cut off. A reader that stops does not delay any other. A FIFO is closed when everything
  * is delivered. */

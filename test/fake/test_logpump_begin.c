@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The ways in which a task is handed to the log pump: prepared before its container runs, begun,
  * followed, and given up. Also: which FIFOs are refused. */
 #include "fake/pump_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The CPUs that the pump's threads may use: those that the plugin sets, at any time of its life.
  * Every test needs two CPUs. */
 #include "fake/pump_world.h"

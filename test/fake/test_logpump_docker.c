@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The log pump with a Docker that answers with errors, sends damaged data, or ends streams that
  * have not ended. */
 #include "fake/pump_world.h"

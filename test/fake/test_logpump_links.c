@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A task swaps a folder on the way to its log FIFOs for a link to another allocation, whose task
  * has the same name. Its lines must not reach that task's log, also when the pump or the plugin is
  * started again after the swap, because both then open the FIFOs again. */

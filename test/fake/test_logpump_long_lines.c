@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Lines that are longer than one message of Docker and have no end. dockerd gives each piece the
  * time of the first one, however much later the piece comes. */
 #include "fake/pump_world.h"

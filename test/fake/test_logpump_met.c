@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What a new pump is sent when an earlier one has died, and with which tasks it continues. */
 #include "fake/pump_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The pump as a process: when it starts and ends, which plugins watch it, and what it leaves. */
 #include "fake/pump_world.h"
 

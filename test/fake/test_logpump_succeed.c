@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* There is one pump for each client. A pump of another version is ended, and the next one continues
  * its tasks at the exact byte. A folder that was removed is made again. The reports of the pump
  * reach the plugin. */

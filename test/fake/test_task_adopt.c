@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A start that finds a running container of its own task adopts it. When the start fails later, the
  * container has run for a while, so it is stopped in order before it is removed. */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The cpuset of a container before it runs: the shared pool changes while Docker creates the
  * container. A folder stands for the cgroup v2 mount. */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* ExecTask, ExecTaskStreaming and TaskStats against the scripted dockerd. */
 #include "fake/task_world.h"
 #include "paddock/loop.h"

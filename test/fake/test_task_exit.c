@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* How the end of a task becomes known: with a lost event stream, with a Docker that hangs, after a
  * removal by hand, and after an OOM kill. Also RecoverTask, which asks for the end of containers
  * that ran while no plugin did. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* When the driver calls Docker healthy: at the first answer, and again when Docker has come back.
  * Not after a late answer, and not when the connection is refused. Two probes never run at the same
  * time. Also: each attribute that is sent. */

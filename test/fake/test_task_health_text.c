@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What the driver sends Nomad about a Docker that is not healthy. Nomad writes a node event for
  * each new text. The same fault must therefore give the same bytes, however many probes there are.
  * The faults: no socket, a socket without a listener, a hang, a connection that is closed or reset,

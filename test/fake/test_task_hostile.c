@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Labels that a job or an image chose to harm its neighbours, or to hide how it ended. Whatever the
  * labels are, the end of each task is noticed, with the exit code of its process. */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Neither the driver's lock nor the store's lock is held while a file is looked up. A path can be
  * on a network file system that hangs, and every call takes these locks. The functions that look up
  * paths are wrapped here, and check whether their own thread holds one of the locks. */

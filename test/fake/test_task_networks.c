@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* CreateNetwork and DestroyNetwork: a network is made once and found again by each later call. A
  * failed call is undone. The image is held as long as the network exists. What a Nomad client
  * expects: docs/internals/nomad-host.md, Networks. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The periods of the driver's repeated work: how often Docker is probed, and when dangling
  * containers are searched for. The test reads them from the waits that the driver asks its loop
  * for. The waits are given in whole seconds and last a 500th of them; containers look ten minutes

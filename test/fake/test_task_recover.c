@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Several RecoverTask calls for one task at the same time. One of them recovers the task; the
  * others wait for its end and find the task. */
 #include "fake/task_world.h"

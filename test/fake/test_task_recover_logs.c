@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Recoveries that fail only for the logs: the task goes on, and its logs follow later. The 10 s
  * between two attempts last half a second here. */
 #include "fake/task_world.h"

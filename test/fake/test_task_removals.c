@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Containers that DestroyTask cannot remove are removed later, also by the next plugin process. The
  * 10 s between two attempts last half a second here. */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Ends that dockerd did not report: its events can be lost without a trace. The 20 s between two
  * rounds last 40 ms here. */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Starts of the tasks of one allocation beside containers that mount the allocation's folder, with
  * real mounts (as root). The tests check what Docker is sent by name, what is kept open, and which
  * start waits for which. */

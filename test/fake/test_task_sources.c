@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What a job may mount, from StartTask to DestroyTask, with real mounts (as root): what Docker is
  * sent, and when the mounts are removed. */
 #include "fake/task_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* StartTask with a dockerd that refuses, cuts off connections or hangs: what Nomad gets, and
  * that a failed start leaves nothing. What dockerd does then: docs/internals/docker.md, Create
  * and start. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Starts that Docker refuses or carries out only in part. A port can be taken for a moment, and
  * Docker 29 answers a second start of the same container with a container that has no network. A
  * task runs only when its container runs and has what the job asked for. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* StopTask, SignalTask and DestroyTask. A task that has ended or was removed counts as success.
  * What Docker cannot do is reported within the deadline. A destroyed task leaves nothing. */
 #include "fake/task_world.h"

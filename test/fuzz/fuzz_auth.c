@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A Docker config.json with credentials: credentials that are found can be sent, and a refusal
  * leaves nothing. */
 #include "src/image/image_auth.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Both configurations and driver_state, decoded from the same bytes. The first byte has no special
  * meaning; each decoder gets all bytes. A state that can be decoded must be the same after it is
  * written and read again. */

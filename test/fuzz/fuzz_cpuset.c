@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A list of CPUs as text: any text is refused, or gives the same set when it is written and
  * read again. */
 #include "paddock/cpuset.h"

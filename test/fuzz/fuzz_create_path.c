@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The text of a volume and the paths in it, against a folder with links that lead everywhere. The
  * answer to any text is an error, or a clean path below the folder. */
 #include "paddock/path_below.h"

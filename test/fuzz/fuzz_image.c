@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Names of images and the progress of pulls. A name that is accepted is accepted again in its full
  * form. A progress stream gives the same result however it is cut. */
 #include "src/image/image_progress.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's list of containers, in one piece and cut in two: both keep and skip the same containers.
  * The first byte says where to cut. Also JSON with NULs: no text of the result is cut. */
 #include "src/docker/docker_list.h"

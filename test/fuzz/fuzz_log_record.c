@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A line of a json-file log: the scanner and jansson must agree on what it contains. */
 #include "src/pump/log_record.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's output streams, in one piece and cut in two: both give the same bytes of the same
  * messages. The first byte says TTY or frames, the second where to cut. */
 #include "paddock/docker.h"

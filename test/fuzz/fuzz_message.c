@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Nomad's message for a task is decoded or refused. Text that we send is repaired once: it is then
  * valid UTF-8, and the message can still be decoded. */
 #include "plugin/rpc_utf8.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The kernel's texts about cgroups, and the texts that people write for times and numbers: no text
  * crashes a parser. */
 #include "paddock/cgroup_stats.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Takes the place of libFuzzer: gives a fuzz target each file of the folders that are named
  * as arguments. */
 #include "paddock/cleanup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* An allocation's folder in a temp dir, for tests of what may be reached from it. */
 #include <stdarg.h>

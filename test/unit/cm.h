@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* cmocka with what it needs in front of it. */
 #include <setjmp.h>

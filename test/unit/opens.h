@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Was a file opened? The kernel reports each open() of it (IN_OPEN), but not an O_PATH one, which
  * opens nothing. That shows without a real device whether code looks at a file's kind before it

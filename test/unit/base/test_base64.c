@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Base64 in both directions, with the rows of RFC 4648. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Growing buffers: the limit, and what stays in the buffer. */
 #include "paddock/buf.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Deadlines and cancels: which of two deadlines counts, and how a wait ends. */
 #include "paddock/call.h"
 #include "paddock/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The error that the caller owns: the first error stays, and a context is put in front of
  * its text. */
 #include "paddock/err.h"

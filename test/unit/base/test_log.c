@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The log lines as go-plugin's host reads them. A wrong type of one of the four @ keys kills the
  * Nomad agent. */
 #include "paddock/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The event loop: watches, timers and posts, also when a callback removes another one. */
 #include "paddock/loop.h"
 #include "paddock/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Parsers of numbers, times, signals and globs, each with a table. */
 #include "paddock/parse.h"
 #include "unit/cm.h"

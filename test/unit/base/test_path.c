@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Paths are walked without following links, and the kind of a file is checked before it
  * is opened. */
 #include "paddock/path.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Where a path that a job names may lead: rules for the text, symlinks, and the files that are read
  * and written. */
 #include "paddock/buf.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The thread pool: it runs all work, grows when its threads are blocked, and gives memory back when
  * it is idle. */
 #include "paddock/pool.h"

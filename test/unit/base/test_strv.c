@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Lists of strings and of key/value pairs own copies of their texts. */
 #include "paddock/strv.h"
 #include "unit/cm.h"

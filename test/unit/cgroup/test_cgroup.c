@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The folder of a container and its cpuset files, in a temporary folder with its own /proc. What a
  * plain folder does not do is wrapped: a file that root cannot write, a process that moves between
  * two reads, and a threaded cgroup that does not list its processes. */

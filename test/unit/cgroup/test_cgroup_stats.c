@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A container's cgroup in the text of /proc, and its figures in the files of cgroup v1 and v2. */
 #include "paddock/cgroup_stats.h"
 #include "src/cgroup/cgroup_path.h"

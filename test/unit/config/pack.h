@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Tests write configurations as JSON; msgpack-c makes the bytes. */
 #include "unit/cm.h"

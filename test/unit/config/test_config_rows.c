@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Every row of both tables: name, type, default and place. The expected values are written here a
  * second time, by hand. Each row also gets a value, the value as text, a null that gives the
  * default, and a wrong type that is refused with the name of the key. */

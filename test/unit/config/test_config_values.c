@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Default values, and the rules that check values. */
 #include "unit/config/pack.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Hostile and damaged msgpack bytes. */
 #include "unit/config/pack.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The schema messages follow the tables, row by row. */
 #include "unit/cm.h"
 

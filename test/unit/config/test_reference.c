@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reference in the docs and in paddock-config(5) is what the tables say.
  *
  * `test_reference --print` and `test_reference --print-man` write the text to paste. */

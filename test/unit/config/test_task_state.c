@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The driver_state of a task: written and read, also in the form of the built-in driver. */
 #include "unit/config/pack.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The set as a value: it is read from text and written as text, and its operations are compared on
  * random sets. */
 #include "paddock/cpuset.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The create request, one row for each rule: the input, and what Docker is sent or which error
  * names the input. */
 #include "unit/create/test_create.h"

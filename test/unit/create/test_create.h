@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* What the tests of the create request share: an allocation's folder in a temp dir, configurations
  * with sensible values, a lookup by path in the body. Texts in the tables are literals although the

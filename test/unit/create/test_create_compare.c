@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The running container is compared with the request: networks and ports, as Docker's inspect
  * shows them. */
 #include "paddock/docker.h"

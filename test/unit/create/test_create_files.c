@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What the create request reads and writes: seccomp profiles, resolv.conf, hosts, and the folders
  * of an allocation that a task has tampered with. */
 #include "unit/create/test_create.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The folders that Nomad gives each task, and the parts of a bind. Whatever a job puts in place of
  * a folder, into a link or into its environment, Docker is sent `source:target[:mode]` with no
  * other ':' in it. */

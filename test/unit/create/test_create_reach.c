@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which containers of an allocation can swap Nomad's folders: rows of Docker's list of containers,
  * against the folder of a real allocation. Also: which folders are then kept open instead of being
  * sent by name. */

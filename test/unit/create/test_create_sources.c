@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* What Docker is sent for the volumes and bind mounts of a job when the caller makes the mounts:
  * the names of mount points, and for each a descriptor of the source that was checked. */
 #include "unit/create/test_create.h"

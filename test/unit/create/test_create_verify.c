@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The mounts of alloc and alloc/logs in a container are compared with the request. */
 #include "paddock/docker.h"
 #include "paddock/create.h"

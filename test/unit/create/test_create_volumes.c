@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The text of a volume is split into its parts. */
 #include "unit/create/test_create.h"
 

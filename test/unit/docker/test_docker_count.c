@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which operation a request is counted as, and what the metrics contain after some requests. */
 #include "src/docker/docker_count.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which containers are dangling: they have our label, are old enough, and belong to no
  * known task. */
 #include "paddock/docker_dangling.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's frames of stdout and stderr, cut at every byte. */
 #include "paddock/buf.h"
 #include "paddock/docker.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's list of containers, received in pieces. A container that cannot be read does not affect
  * the others. Also the JSON parser: NULs, numbers and depth. */
 #include "src/docker/docker_list.h"

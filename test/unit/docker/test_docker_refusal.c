@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Error texts of Docker 20.10 to 29 with runc, and of crun. */
 #include "unit/cm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The user that root of a container is on the host, from Docker's answer to GET /info. */
 #include "paddock/docker_userns.h"
 #include "paddock/json_value.h"

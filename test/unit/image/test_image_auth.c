@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which credentials are sent for an image: the order of the sources, the forms of config.json, and
  * helper programs that answer, refuse, hang, or never stop writing. */
 #include "src/image/image_auth.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The progress stream of a pull, cut at any byte, and the error texts that mean that an image does
  * not exist. */
 #include "src/image/image_progress.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Names of images: their parts, the form in which Docker shows them, and names that are refused. */
 #include "src/image/image_ref.h"
 

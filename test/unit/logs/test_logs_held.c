@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The plugin's list of tasks: which request a pump gets, and that a lack of memory is not mistaken
  * for a task that has ended. */
 #include "src/logs/logs_held.h"

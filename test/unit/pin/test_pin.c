@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reconciler's thread on a tree in a temporary folder: what it writes, what it reports, and
  * what it shows. */
 #include "paddock/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reconciler when the kernel refuses an operation. Also: which system calls it does not make
  * while nothing changes. */
 #include "paddock/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which device events of the kernel mean that a CPU was added or removed. */
 #include "src/pin/pin_hotplug.h"
 #include "unit/cm.h"

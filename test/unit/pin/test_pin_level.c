@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* When the effective set of a folder counts as changed. */
 #include "src/pin/pin_level.h"
 #include "unit/cm.h"

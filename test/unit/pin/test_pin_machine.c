@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The rule's promises on random machines through a random history: cores are reserved and given
  * back, the client's files are late, others write, reads and writes fail, CPUs go offline.
  * Whatever is written is never empty and holds no core that another task has reserved. While held a

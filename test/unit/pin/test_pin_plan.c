@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The rule of the cpusets, row by row. Sets are written as list text; "" is the empty set. */
 #include "paddock/pin_plan.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The property of the systemd unit, on a private bus with a systemd that only records its requests.
  * Also the name of a writer, found through fanotify. */
 #include "paddock/clock.h"

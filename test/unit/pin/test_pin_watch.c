@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Watched files without tasks: which of them an event marks, and what happens to a watch that two
  * files share. */
 #include "src/pin/pin_watch.h"

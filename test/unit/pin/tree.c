@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Makes the cgroup tree and the /proc of the reconciler's tests (tree.h). */
 #include "unit/pin/tree.h"
 

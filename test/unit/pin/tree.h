@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A cgroup tree and a /proc in a temporary folder, with the layout of a client >= 1.7 (or 1.6)
  * and of Docker. */

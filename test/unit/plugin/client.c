@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The gRPC client of the server's tests (client.h). */
 #include "unit/plugin/client.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* A gRPC client for tests of the server. It sends and receives byte buffers. Every wait has
  * a deadline. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The plugin_dir in the configuration and on the command line of a Nomad agent. */
 #include "plugin/agent_config.h"
 #include "unit/cm.h"

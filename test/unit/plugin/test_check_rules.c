@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The rules of `paddock check` that need no Docker: what is judged how, and what the
  * text advises. */
 #include "plugin/check_rules.h"

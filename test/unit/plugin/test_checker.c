@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The check that runs in a child process. A script takes the place of the program. */
 #include "plugin/checker.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The control socket and the metrics port, with requests as their clients send them. */
 #include "plugin/cli_ask.h"
 #include "plugin/control.h"

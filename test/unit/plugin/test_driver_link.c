@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The links of `paddock enable` and `paddock disable`, in a folder that takes the place of "/". */
 #include "plugin/driver_link.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The handshake with go-plugin's host: the role of the process, the line that it prints, and the
  * folder of its socket. */
 #include "plugin/handshake.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* HTTP requests that arrive whole or in parts, and requests that are not valid. */
 #include "plugin/http.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The machine's CPUs, read from trees that look like sysfs. */
 #include "plugin/machine.h"
 #include "unit/cm.h"

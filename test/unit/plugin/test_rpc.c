@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The server with a real gRPC client, in one process over a real socket. */
 #include "plugin/rpc_base.h"
 #include "plugin/handshake.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The gRPC status of each class of error, and the details that Nomad reads. */
 #include "plugin/rpc_status.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The folder of the sockets, for root and for another user. */
 #include "plugin/run_dir.h"
 #include "unit/cm.h"

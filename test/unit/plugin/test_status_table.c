@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The table of `paddock status`: it fits the terminal, and it keeps the important columns. */
 #include "plugin/status_table.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The map of cores and the details of a task, as `paddock status` prints them. */
 #include "plugin/status_detail.h"
 #include "plugin/status_map.h"

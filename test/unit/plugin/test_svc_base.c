@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The BasePlugin service with a real client. A double of the driver records its calls. */
 #include "plugin/handshake.h"
 #include "plugin/rpc.h"

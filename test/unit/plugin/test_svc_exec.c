@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The end of a streaming exec carries the exit result or an error. The RPC layer and the driver are
  * doubles, so that the test decides when the queue is full and when memory is used up. */
 #include "paddock/driver.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Nomad's message for a task is decoded into struct task_config. */
 #include "plugin/task_decode.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The page for the browser: its contents, and that no text of a job becomes markup. */
 #include "plugin/openmetrics.h"
 #include "plugin/web_page.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The list of open log files: what a file that cannot be examined does to it. */
 #include "src/pump/log_held.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The opener of log files finds each file once and in order, whatever happens to its name. */
 #include "src/pump/log_opener.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's output stream, with frames and with a TTY, cut at every byte. */
 #include "src/pump/log_parser.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The lines of a json-file log: which are records, and where the next record begins after a
  * damaged one. */
 #include "src/pump/log_record.h"

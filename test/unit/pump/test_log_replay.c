@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which part of a repeated log was delivered before. Each message is one letter. All messages have
  * the same time, except those in capital letters, which are later. */
 #include "src/pump/log_replay.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Folders of pumps that were killed and whose Nomad client did not come back. The plugin of the
  * next client removes the files that no process can need any more, and nothing else. */
 #include "src/pump/pump_dir.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Which of an earlier pump's position files are kept when a task cannot be resumed. */
 #include "src/pump/pump_entry.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Nomad's log FIFOs: which links on the way to a FIFO are followed, and which files are
  * not opened. */
 #include "paddock/logpump.h"

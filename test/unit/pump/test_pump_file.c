@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The reader of a container's log files. It delivers each byte of the program once, whatever
  * happens to the files, to the readers of the FIFOs and to the log reader itself. */
 #include "src/pump/pump_file.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The place of a log file in Docker's folder. No other file is opened, and no link below Docker's
  * root is followed. */
 #include "src/pump/pump_locate.h"

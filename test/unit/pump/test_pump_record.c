@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The position file of a task: a kill at any step, damage, and the previous layout. */
 #include "src/pump/pump_record.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A docker_logger that has opened a FIFO, in a /proc that the test makes. */
 #include "src/pump/pump_rival.h"
 #include "paddock/logpump.h"

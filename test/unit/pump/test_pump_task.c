@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* A task whose log is read from its file, when another FIFO takes the place of its FIFO.
  * test/fake/test_logpump_begin.c has the same test for the way through the API. */
 #include "src/pump/pump_task.h"

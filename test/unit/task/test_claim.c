@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The claim of one Nomad client. The plugin process that was given a task last has the claim,
  * whatever happens to the file. Two claims in one process stand for two plugin processes. */
 #include "src/task/claim.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The four ways to die that involve SIGKILL, as in the table of docs/differences.md. */
 #include "src/task/exit_judge.h"
 #include "unit/cm.h"

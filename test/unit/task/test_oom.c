@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* OOM kills are read from memory.events, by the loop or by a check that comes before the loop. */
 #include "src/task/oom.h"
 #include "unit/pin/tree.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Mount points for the sources that a job may mount, with real mounts: as root, in a mount
  * namespace of the test's own whose tree is shared, like that of a host. */
 #include "unit/cm.h"

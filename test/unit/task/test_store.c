@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* The store: ids, references, waiters and their cancels, and the phases of a task. */
 #include "paddock/store.h"
 #include "unit/cm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
 /* Task events: those that are kept while no client listens, and the text of the
  * reconciler's events. */
 #include "src/task/task_events.h"
