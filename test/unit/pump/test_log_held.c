@@ -2,21 +2,10 @@
 /* The list of open log files: what a file that cannot be examined does to it. */
 #include "src/pump/log_held.h"
 #include "unit/cm.h"
+#include "unit/pump/statx_wrap.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-static int statx_error;
-
-int __real_statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *ret);
-int __wrap_statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *ret);
-int __wrap_statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *ret) {
-    if (!statx_error)
-        return __real_statx(dir_fd, path, flags, mask, ret);
-    errno = statx_error;
-    return -1;
-}
 
 static int new_file(off_t size) {
     char path[] = "/tmp/paddock-held-XXXXXX";
