@@ -50,6 +50,15 @@ bool client_wait(grpc_completion_queue *cq, void **ret_tag) {
     return e.success != 0;
 }
 
+bool client_queue_done(grpc_completion_queue *cq) {
+    bool left = false;
+    grpc_completion_queue_shutdown(cq);
+    while (grpc_completion_queue_next(cq, in_ms(WAIT_MS), NULL).type == GRPC_OP_COMPLETE)
+        left = true;
+    grpc_completion_queue_destroy(cq);
+    return !left;
+}
+
 void client_open(struct client *c, struct client_call *k, grpc_completion_queue *cq,
                  const char *path, int timeout_ms) {
     memset(k, 0, sizeof(*k));
@@ -73,12 +82,8 @@ void client_call_done(struct client_call *k) {
     grpc_slice_unref(k->text);
     grpc_byte_buffer_destroy(k->sent);
     grpc_byte_buffer_destroy(k->received);
-    if (!k->own_cq)
-        return;
-    grpc_completion_queue_shutdown(k->cq);
-    while (grpc_completion_queue_next(k->cq, in_ms(WAIT_MS), NULL).type == GRPC_OP_COMPLETE)
-        ;
-    grpc_completion_queue_destroy(k->cq);
+    if (k->own_cq)
+        (void)client_queue_done(k->cq);
 }
 
 static void put_bytes(struct client_call *k, const void *bytes, size_t len) {

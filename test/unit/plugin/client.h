@@ -47,5 +47,7 @@ int client_status(struct client_call *k);
 ProtobufCMessage *client_decode(struct client_call *k, const ProtobufCMessageDescriptor *type);
 /* Waits for one event of the queue; false on a failed batch. Fails the test after 20 s. */
 bool client_wait(grpc_completion_queue *cq, void **ret_tag);
+/* Ends a queue. Returns false when events were left in it. */
+bool client_queue_done(grpc_completion_queue *cq);
 /* Value of a trailing metadata, or NULL; *@ret_len. */
 const uint8_t *client_trailing(const struct client_call *k, const char *key, size_t *ret_len);
