@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The reconciler when the kernel refuses an operation. Also: which system calls it does not make
  * while nothing changes. */
-#include "paddock/clock.h"
-#include "unit/cm.h"
-#include "unit/pin/tree.h"
+#include "unit/pin/pin_world.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,11 +14,7 @@
 #include <sys/inotify.h>
 #include <sys/socket.h>
 
-#define HOUR (3600 * US_PER_SEC)
 #define ALWAYS 1000000
-
-static struct tree tree;
-static struct pin *pin;
 
 /* ---- the kernel and the allocator, as the pin thread sees them ---- */
 
@@ -177,31 +171,10 @@ WRAP(char *, strdup, const char *text) {
 /* ---- what all tests need ---- */
 
 static int setup(void **state) {
-    (void)state;
     struct fault *const all[] = {&on_write, &on_read, &on_inotify, &on_watch, &on_epoll};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         fail_with(all[i], 0, 0);
-    tree_init(&tree);
-    tree_share(&tree, "1-3", "\n");
-    pin = NULL;
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    pin_free(pin);
-    tree_done(&tree);
-    return 0;
-}
-
-static void start(uint64_t interval_us) {
-    struct pin_options o = tree_options(&tree);
-    o.interval_us = interval_us;
-    assert_int_equal(pin_new(&o, &pin), 0);
-}
-
-static bool wait_state(size_t i, const char *want) {
-    return tree_wait_task(pin, i, "state", want);
+    return pin_world_setup(state);
 }
 
 static bool wait_ticks(json_int_t n) {
@@ -224,16 +197,16 @@ static void test_write_refused__kept_told_once_and_backed_off(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
         char text[128];
         if (i) {
-            teardown(state);
+            pin_world_teardown(state);
             setup(state);
         }
         struct tree_task *x = tree_add(&tree, "", "0-3");
         fail_with(&on_write, codes[i], ALWAYS);
-        start(10 * US_PER_MS);
+        pin_world_start(10 * US_PER_MS);
         snprintf(text, sizeof(text), "cpuset not set to 1-3: %s, retrying [failed, 0-3 > 1-3, ",
                  strerror(codes[i]));
         assert_true(tree_wait_event(&tree, text));
-        assert_true(wait_state(0, "failed"));
+        assert_true(pin_world_wait_state(0, "failed"));
         assert_true(tree_wait_task(pin, 0, "why", strerror(codes[i])));
         assert_true(wait_ticks(20)); /* of which none is a second later than the refusal */
         assert_true(tree_counter(pin, "write_errors") <= 2);
@@ -242,20 +215,20 @@ static void test_write_refused__kept_told_once_and_backed_off(void **state) {
         fail_with(&on_write, 0, 0);
         tree_share(&tree, "2-3", "1"); /* another set: immediately */
         assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
-        assert_true(wait_state(0, "pinned"));
+        assert_true(pin_world_wait_state(0, "pinned"));
     }
 }
 
 static void test_read_refused__said(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
-    start(10 * US_PER_MS);
-    assert_true(wait_state(0, "pinned"));
+    pin_world_start(10 * US_PER_MS);
+    assert_true(pin_world_wait_state(0, "pinned"));
     fail_with(&on_read, EACCES, ALWAYS);
     assert_true(tree_wait_event(&tree, "cpuset cannot be read: Permission denied, retrying"));
     assert_true(tree_wait_task(pin, 0, "why", "Permission denied"));
     fail_with(&on_read, 0, 0);
-    assert_true(wait_state(0, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned"));
     tree_put(&tree, tree_cpus(x), "0-3");
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
 }
@@ -264,9 +237,9 @@ static void test_write_refused_once__tried_again(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
     fail_with(&on_write, ENOSPC, 1);
-    start(20 * US_PER_MS);
+    pin_world_start(20 * US_PER_MS);
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3")); /* after the back-off of a second */
-    assert_true(wait_state(0, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned"));
     assert_int_equal(tree_counter(pin, "write_errors"), 1);
 }
 
@@ -274,7 +247,7 @@ static void test_cgroup_gone_at_the_write__found_again(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
     fail_with(&on_write, ENODEV, 1);
-    start(HOUR);
+    pin_world_start(PIN_WORLD_HOUR);
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3")); /* in the same pass */
 }
 
@@ -282,8 +255,8 @@ static void test_cgroup_replaced__the_new_one_is_found(void **state) {
     (void)state;
     char text[600];
     struct tree_task *x = tree_add(&tree, "", "0-3");
-    start(HOUR);
-    assert_true(wait_state(0, "pinned"));
+    pin_world_start(PIN_WORLD_HOUR);
+    assert_true(pin_world_wait_state(0, "pinned"));
     struct tree_task moved = *x;
     snprintf(moved.cgroup, sizeof(moved.cgroup), "other.slice/docker-%s.scope", x->id);
     tree_put_container(&tree, &moved, "0-3");
@@ -325,7 +298,7 @@ static unsigned log_release(const char *text) {
 static void assert_repaired_at_the_tick(const char *events, const char *warning) {
     struct tree_task *shared = tree_add(&tree, "", "0-3"), *cores = tree_add(&tree, "1", "0-3");
     log_catch();
-    start(20 * US_PER_MS);
+    pin_world_start(20 * US_PER_MS);
     bool ok = tree_wait(&tree, tree_cpus(shared), "2-3");
     tree_put(&tree, tree_cpus(shared), "0-3");
     ok = ok && tree_wait(&tree, tree_cpus(shared), "2-3");
@@ -360,7 +333,7 @@ static void test_watch_refused_once__retried_without_a_tick(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "1-3");
     fail_with(&on_watch, ENOSPC, 1);
-    start(HOUR);
+    pin_world_start(PIN_WORLD_HOUR);
     assert_true(tree_wait_task(pin, 0, "changes_seen", "at the tick"));
     assert_true(tree_wait_task(pin, 0, "changes_seen", "by events")); /* after a second */
     tree_put(&tree, tree_cpus(x), "0-3");
@@ -371,10 +344,10 @@ static void test_write_refused__retried_without_a_tick(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
     fail_with(&on_write, EBUSY, 1);
-    start(HOUR);
-    assert_true(wait_state(0, "failed"));
+    pin_world_start(PIN_WORLD_HOUR);
+    assert_true(pin_world_wait_state(0, "failed"));
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3")); /* after a second */
-    assert_true(wait_state(0, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned"));
 }
 
 /* ---- the end of the loop ---- */
@@ -428,9 +401,9 @@ static void test_effective_changes_above__all_below_are_read(void **state) {
     for (int i = 0; i < 10; i++)
         tree_add(&tree, "", "1-3");
     device_events = 0;
-    start(HOUR);
+    pin_world_start(PIN_WORLD_HOUR);
     for (size_t i = 0; i < 10; i++)
-        assert_true(wait_state(i, "pinned"));
+        assert_true(pin_world_wait_state(i, "pinned"));
     json_int_t ticks = tree_counter(pin, "ticks");
     send_device_event("online", "cpu");
     assert_true(tree_wait_counter(pin, "ticks", ticks + LOOKS)); /* all is read and quiet */
@@ -441,7 +414,7 @@ static void test_effective_changes_above__all_below_are_read(void **state) {
     tree_put(&tree, "system.slice/cpuset.cpus.effective", "0-1\n");
     send_device_event("offline", "cpu");
     for (size_t i = 0; i < 10; i++)
-        assert_true(wait_state(i, "constrained"));
+        assert_true(pin_world_wait_state(i, "constrained"));
     close(device_events);
     device_events = -EBADF;
 }
@@ -451,8 +424,8 @@ static void test_steady_state__one_read_per_task(void **state) {
     (void)state;
     for (unsigned i = 0; i < tasks; i++)
         tree_add(&tree, "", "1-3");
-    start(10 * US_PER_MS);
-    assert_true(wait_state(tasks - 1, "pinned"));
+    pin_world_start(10 * US_PER_MS);
+    assert_true(pin_world_wait_state(tasks - 1, "pinned"));
     assert_true(wait_ticks(5)); /* a new folder above counts as changed for two */
     json_int_t first = tree_counter(pin, "ticks");
     unsigned long before = atomic_load(&reads);
@@ -481,20 +454,20 @@ static void test_cpu_hotplug__followed_without_a_tick(void **state) {
     tree_add(&tree, "3", "3");
     snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", x->cgroup);
     device_events = 0;
-    start(HOUR);
-    assert_true(wait_state(0, "pinned") && wait_state(1, "pinned"));
+    pin_world_start(PIN_WORLD_HOUR);
+    assert_true(pin_world_wait_state(0, "pinned") && pin_world_wait_state(1, "pinned"));
     tree_put(&tree, path, "1\n"); /* no event: nobody sees this */
     tree_put(&tree, "cpuset.cpus.effective", "0-1\n");
     json_int_t ticks = tree_counter(pin, "ticks");
     send_device_event("offline", "cpu");
-    assert_true(wait_state(0, "constrained") && wait_state(1, "spilled"));
+    assert_true(pin_world_wait_state(0, "constrained") && pin_world_wait_state(1, "spilled"));
     assert_true(tree_wait_counter(pin, "ticks", ticks + LOOKS));
     ticks = tree_counter(pin, "ticks");
     send_device_event("online", "cpu");
     assert_true(tree_wait_counter(pin, "ticks", ticks + 1));
     tree_put(&tree, path, "1-2\n"); /* after the first look */
     tree_put(&tree, "cpuset.cpus.effective", "0-3\n");
-    assert_true(wait_state(0, "pinned") && wait_state(1, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned") && pin_world_wait_state(1, "pinned"));
     assert_true(tree_wait_counter(pin, "ticks", ticks + LOOKS));
     send_device_event("offline", "block");
     send_device_event("change", "cpu");
@@ -521,7 +494,7 @@ static void start_with_nodes(void) {
     tree_put(&tree, "../nodes/node1/cpulist", "2-3\n");
     snprintf(nodes, sizeof(nodes), "%s/nodes", tree.dir);
     struct pin_options o = tree_options(&tree);
-    o.interval_us = HOUR;
+    o.interval_us = PIN_WORLD_HOUR;
     o.mems_follow = true;
     o.node_root = nodes;
     pthread_mutex_lock(&migration_lock);
@@ -562,7 +535,7 @@ static void test_migration__refused__backed_off_and_tried_again(void **state) {
     uint64_t start_us = clock_now_us();
     start_with_nodes();
     assert_true(tree_wait_counter(pin, "write_errors", 1));
-    assert_true(wait_state(0, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned"));
     migrations_set(false, 0);
     assert_true(tree_wait(&tree, mems_of(x), "1"));
     assert_true(clock_now_us() - start_us >= US_PER_SEC);
@@ -608,16 +581,16 @@ static void test_steady_state__no_open_no_allocation(void **state) {
     for (int i = 0; i < 5; i++)
         tree_add(&tree, "", "0-3");
     struct tree_task *offline = tree_add(&tree, "1", "0-3");
-    start(10 * US_PER_MS);
-    assert_true(wait_state(5, "pinned"));
+    pin_world_start(10 * US_PER_MS);
+    assert_true(pin_world_wait_state(5, "pinned"));
     assert_true(atomic_load(&opens) > 0 && atomic_load(&allocations) > 0); /* they are counted */
     assert_ticks_cost_nothing("pinned");
     snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", offline->cgroup);
     tree_put(&tree, path, "0");
-    assert_true(wait_state(5, "spilled"));
+    assert_true(pin_world_wait_state(5, "spilled"));
     assert_ticks_cost_nothing("spilled");
     tree_share(&tree, "\n", "1-3");
-    assert_true(wait_state(0, "held"));
+    assert_true(pin_world_wait_state(0, "held"));
     assert_ticks_cost_nothing("held");
 }
 
@@ -648,8 +621,8 @@ static pid_t find_thread(const char *name) {
 static void test_thread__real_time_where_that_is_allowed(void **state) {
     (void)state;
     tree_add(&tree, "", "0-3");
-    start(HOUR);
-    assert_true(wait_state(0, "pinned"));
+    pin_world_start(PIN_WORLD_HOUR);
+    assert_true(pin_world_wait_state(0, "pinned"));
     pid_t tid = find_thread("pin");
     assert_true(tid > 0);
     assert_int_equal(sched_getscheduler(tid),
@@ -662,7 +635,7 @@ static void test_thread__real_time_switched_off(void **state) {
     tree_add(&tree, "", "0-3");
     o.realtime = false;
     assert_int_equal(pin_new(&o, &pin), 0);
-    assert_true(wait_state(0, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned"));
     assert_int_equal(sched_getscheduler(find_thread("pin")), SCHED_OTHER);
 }
 
@@ -677,7 +650,7 @@ static int scheduler_without_cpu(const char *kernel_config) {
     snprintf(path, sizeof(path), "%s/../proc/config", tree.root);
     o.kernel_config = path;
     assert_int_equal(pin_new(&o, &pin), 0);
-    assert_true(wait_state(0, "pinned"));
+    assert_true(pin_world_wait_state(0, "pinned"));
     return sched_getscheduler(find_thread("pin"));
 }
 
@@ -697,7 +670,7 @@ static void test_thread__cgroup_without_cpu_and_no_rt_groups__real_time(void **s
                      may_be_real_time() ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pin_world_teardown)
 
 int main(int argc, char **argv) {
     test_thread = pthread_self();
