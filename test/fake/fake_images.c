@@ -16,10 +16,10 @@ static struct images *live;
 static int fail_next;
 static bool looks_ahead;
 static atomic_uint looks;
-static char told[512], wanted[1024], last_hold[1024];
+static char options[512], wanted[1024], last_hold[1024];
 
 int images_new(const struct images_options *o, struct images **ret) {
-    snprintf(told, sizeof(told), "gc=%d delay=%.6g activity=%.6g config=%s helper=%s", o->gc,
+    snprintf(options, sizeof(options), "gc=%d delay=%.6g activity=%.6g config=%s helper=%s", o->gc,
              (double)o->gc_delay_us / US_PER_SEC, (double)o->activity_timeout_us / US_PER_SEC,
              o->auth_config, o->auth_helper);
     live = calloc(1, sizeof(*live));
@@ -35,7 +35,7 @@ void images_free(struct images *im) {
     live = NULL;
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static unsigned place_of(struct images *im, const char *hold) {
     unsigned i = 0;
     while (i < im->count && strcmp(im->hold[i], hold) != 0)
@@ -114,8 +114,8 @@ unsigned fake_images_looks(void) {
     return looks;
 }
 
-const char *fake_images_told(void) {
-    return told;
+const char *fake_images_options(void) {
+    return options;
 }
 
 const char *fake_images_wanted(void) {

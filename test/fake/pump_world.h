@@ -8,10 +8,6 @@
 #define PUMP_WORLD_TERMINAL "{\"image\":\"busybox\",\"command\":\"sleep\",\"tty\":true}"
 #define PUMP_WORLD_HASTY_MS 200
 
-/* The log of the container that is created as the Nth. */
-#define PUMP_WORLD_ID(n)                                                                           \
-    "/containers/c0de0000000" n "000000000000000000000000000000000000000000000000feed"
-
 struct pump_world {
     struct world w;
     struct task_config task;

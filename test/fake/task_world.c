@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The fixture of the task tests: a whole driver in front of a fake_dockerd, and one
- * task (task_world.h). */
+/* The fixture of the task tests (task_world.h): a whole driver with a fake dockerd, its tasks, its
+ * log pump, and readers of the FIFOs. */
 #include "fake/task_world.h"
 
 #include "paddock/buf.h"
@@ -55,17 +55,17 @@ bool world_is_let_go(void *path) {
     char byte;
     AUTO_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_true(fd >= 0);
-    return read(fd, &byte, 1) == 0; /* without a writer: the end */
+    return read(fd, &byte, 1) == 0; /* no writer: end of file */
 }
 
 void world_until_let_go(const struct task_config *c) {
-    world_until(world_is_let_go, c->stdout_path, "stdout's FIFO let go");
-    world_until(world_is_let_go, c->stderr_path, "stderr's FIFO let go");
+    world_until(world_is_let_go, c->stdout_path, "stdout's FIFO is closed");
+    world_until(world_is_let_go, c->stderr_path, "stderr's FIFO is closed");
 }
 
-/* ---- the driver ---- */
+/* ---- Driver ---- */
 
-/* The pump's stdio leads nowhere: what a sanitizer says there goes to files. */
+/* The pump's stdio is /dev/null. Reports of a sanitizer in the pump are written to files. */
 static void set_sanitizer_log(const char *variable, const char *dir) {
     static char first[3][512];
     static const char *names[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"};
@@ -110,6 +110,11 @@ void world_driver_new(struct world *w, const char *plugin_json) {
 
 void world_driver_free(struct world *w) {
     driver_free(TAKE_PTR(w->d));
+}
+
+void world_driver_restart(struct world *w) {
+    world_driver_free(w);
+    world_driver_new(w, "{}");
 }
 
 void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms) {
@@ -161,7 +166,7 @@ void world_done(struct world *w) {
     assert_true(clean);
 }
 
-/* ---- tasks ---- */
+/* ---- Tasks ---- */
 
 static char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
 static char *text_of(const char *fmt, ...) {
@@ -244,6 +249,12 @@ int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, 
     return 0;
 }
 
+int world_web_setup_live(void **state, unsigned timeout_ms) {
+    world_web_setup(state, "{}", timeout_ms, true);
+    world_until_count(&((struct world_web *)*state)->w, "GET /events", 1);
+    return 0;
+}
+
 int world_web_teardown(void **state) {
     struct world_web *x = *state;
     task_start_done(&x->started);
@@ -271,6 +282,11 @@ struct task_look world_look(struct world *w, const char *task_id) {
     return look;
 }
 
+void world_inspect_request(struct world *w, const char *task_id, char ret[WORLD_REQUEST_SIZE]) {
+    snprintf(ret, WORLD_REQUEST_SIZE, "GET /containers/%s/json",
+             world_look(w, task_id).container_id);
+}
+
 struct end_seen {
     pthread_mutex_t lock;
     bool done;
@@ -294,7 +310,7 @@ static bool has_ended(void *ctx) {
 }
 
 struct task_exit world_wait(struct world *w, const char *task_id) {
-    /* Not on the stack: when the wait fails the test goes on without it. */
+    /* Not on the stack: when the wait fails, cmocka leaves this function while the waiter stays. */
     static struct end_seen seen;
     static struct task_waiter waiter;
     seen = (struct end_seen){.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -317,7 +333,7 @@ void world_exit(const struct world *w, const struct task_config *c, int code) {
     fake_control(&w->fake, "POST", path, "", NULL, 0);
 }
 
-/* ---- the pump ---- */
+/* ---- Pump ---- */
 
 size_t world_positions(const struct world *w) {
     char pattern[128];
@@ -365,7 +381,7 @@ pid_t world_pump(const struct world *w) {
     return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 ? who.pid : 0;
 }
 
-static bool pump_is_gone(void *ctx) {
+static bool pump_has_ended(void *ctx) {
     return world_pump(ctx) == 0;
 }
 
@@ -373,12 +389,12 @@ void world_pump_kill(const struct world *w) {
     pid_t pid = world_pump(w);
     if (pid > 1) {
         kill(pid, SIGKILL);
-        if (!w->d) /* else another one comes */
-            world_until(pump_is_gone, (void *)(uintptr_t)w, "the pump's end");
+        if (!w->d) /* a driver would start another one */
+            world_until(pump_has_ended, (void *)(uintptr_t)w, "the pump's end");
     }
 }
 
-/* ---- readers ---- */
+/* ---- Readers ---- */
 
 static void reader_take(struct reader *r, const char *data, ssize_t n) {
     pthread_mutex_lock(&r->lock);
@@ -396,7 +412,7 @@ static bool reader_flag(struct reader *r, const bool *flag) {
     return set;
 }
 
-/* Whether the last writer has closed; not when there was none yet. */
+/* True when the last writer has closed the FIFO, false before the first one has opened it. */
 static bool has_hung_up(int fd) {
     struct pollfd p = {.fd = fd};
     return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
@@ -410,7 +426,7 @@ static void *read_fifo(void *arg) {
             poll(NULL, 0, 2);
             continue;
         }
-        bool ended = has_hung_up(r->fd); /* before the read: what was written is read first */
+        bool ended = has_hung_up(r->fd); /* checked first, so that no data is lost */
         ssize_t n = read(r->fd, data, sizeof(data));
         if (n > 0 || (n == 0 && ended))
             reader_take(r, data, n);
@@ -420,8 +436,8 @@ static void *read_fifo(void *arg) {
     return NULL;
 }
 
-/* As logmon: opened for reading alone, so that the last writer's close is the end; and before
- * anything can be written, or it would be lost. */
+/* Like logmon, it opens the FIFO for reading only, so that it sees the end when the last writer
+ * closes. It opens it before anything is written, because that would be lost. */
 void reader_start(struct reader *r, const char *path) {
     *r = (struct reader){.runs = true, .lock = PTHREAD_MUTEX_INITIALIZER};
     snprintf(r->path, sizeof(r->path), "%s", path);
@@ -464,7 +480,7 @@ void reader_until(struct reader *r, const char *text) {
 
 void reader_until_len(struct reader *r, size_t len) {
     struct reader_wait w = {.r = r, .len = len};
-    world_until(reader_has, &w, "so many bytes");
+    world_until(reader_has, &w, "enough bytes");
 }
 
 static bool reader_at_eof(void *ctx) {

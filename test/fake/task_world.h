@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
-/* The driver as a whole against its own fake dockerd, with FIFOs and readers as logmon's. Images
- * are a double (fake_images.c). The test binary itself is the log pump: world_main hands `logpump`
- * over. Every function fails the test itself; waits have a deadline of WORLD_WAIT_US. */
+/* The driver as a whole with its own fake dockerd, and with FIFOs and readers like those of logmon.
+ * Images are a double (fake_images.c). The test binary itself is the log pump: WORLD_MAIN runs it
+ * for the argument `logpump`. Every function fails the test itself. Waits have a deadline of
+ * WORLD_WAIT_US. */
 #include "unit/cm.h"
 
 #include "fake/fake_client.h"
@@ -13,7 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* A sanitizer's own memory says nothing about ours. */
+/* With a sanitizer, the memory that a process uses is not ours alone. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define WORLD_SANITIZED 1
 #elif defined(__has_feature)
@@ -27,7 +28,7 @@
 
 #define WORLD_WAIT_US (20 * US_PER_SEC)
 
-/* One FIFO's reader: a thread that keeps what it read. */
+/* The reader of one FIFO: a thread that keeps all it has read. */
 struct reader {
     char path[256];
     int fd;
@@ -45,95 +46,110 @@ struct world {
     char docker_timeout_ms[16];
 };
 
-/** A fake dockerd, and a driver that is configured but not active. @timeout_ms: of Docker calls, 0
- * = as is. */
+/** Starts a fake dockerd and a driver that is configured and active. @timeout_ms: of Docker calls;
+ * 0 = the driver's own. */
 void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms);
-/** Frees the driver (and makes another one: a plugin that was restarted). */
+/** Frees the driver; makes another one with this plugin config. */
 void world_driver_free(struct world *w);
 void world_driver_new(struct world *w, const char *plugin_json);
-/** Ends everything; fails when a sanitizer has found something in the pump. */
+/** Both, with an empty plugin config: a plugin that is restarted. */
+void world_driver_restart(struct world *w);
+/** Ends everything. Fails when a sanitizer has found an error in the pump. */
 void world_done(struct world *w);
 
-/** FIFOs and folders for task @name, its config with @job as the config block. */
+/** Makes the FIFOs, the folders and the config of task @name in allocation "a1". @job_json: the
+ * job's config block. */
 void world_task(const struct world *w, struct task_config *c, const char *name,
                 const char *job_json);
-/** The same in the allocation @alloc; world_task's is "a1". */
+/** The same in allocation @alloc. */
 void world_task_in(const struct world *w, struct task_config *c, const char *alloc,
                    const char *name, const char *job_json);
-/** StartTask that must succeed, until the output is asked for; @ret NULL = not wanted. */
+/** StartTask that must succeed. Waits until the output is requested from Docker. @ret: may be
+ * NULL. */
 void world_run(struct world *w, const struct task_config *c, struct driver_started *ret);
 struct task_look world_look(struct world *w, const char *task_id);
 /** Waits for the end and returns it. */
 struct task_exit world_wait(struct world *w, const char *task_id);
-/** The exit of the task's container, as the fake's process would. */
+/** Ends the task's container with exit code @code. */
 void world_exit(const struct world *w, const struct task_config *c, int code);
-/** "web-a1": how Docker names the task's container. */
+/** The name of the task's container in Docker, like "web-a1". */
 const char *world_name(const struct task_config *c);
 
-/* What most of them have: a world and its task "web", which runs until it is stopped. */
+/* GET or POST of the container that the fake creates as the @n th: "1" to "9". */
+#define WORLD_CONTAINER(n)                                                                         \
+    "/containers/c0de0000000" n "000000000000000000000000000000000000000000000000feed"
+#define WORLD_REQUEST_SIZE 128
+/** The request that inspects the container of @task_id, for fake_count() and fake_rules(). */
+void world_inspect_request(struct world *w, const char *task_id, char ret[WORLD_REQUEST_SIZE]);
+
+/* What most tests have: a world and its task "web", which runs until it is stopped. */
 #define WORLD_WEB_JOB "{\"image\":\"busybox\",\"command\":\"sleep\"}"
 struct world_web {
     struct world w;
     struct task_config task;
     struct driver_started started;
 };
-/** For cmocka's setup; @run: started, too. */
+/** For cmocka's setup. @run: the task is started, too. */
 int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, bool run);
+/** The same with an empty plugin config and a started task, after the driver has requested Docker's
+ * events. */
+int world_web_setup_live(void **state, unsigned timeout_ms);
 /** cmocka's teardown. */
 int world_web_teardown(void **state);
-/** How many containers Docker has, also of those that do not run. */
+/** How many containers Docker has, with those that do not run. */
 unsigned world_containers(const struct world *w);
 
-/** Polls until @is says yes. */
+/** Polls until @is returns true. @what: the text of the failure. */
 void world_until(bool (*is)(void *ctx), void *ctx, const char *what);
-/** Whether nobody holds the FIFO @path for writing, so that a reader sees its end; until both of
- * the task's are let go. */
+/** True when no process has the FIFO @path open for writing, so that a reader sees its end. */
 bool world_is_let_go(void *path);
+/** Waits until that is so for both FIFOs of the task. */
 void world_until_let_go(const struct task_config *c);
-/** Until "METHOD PATH" was asked @n times. */
+/** Waits until dockerd has got "METHOD PATH" @n times. */
 void world_until_count(const struct world *w, const char *request, int n);
 
-/** How many position files there are. */
+/** How many position files exist. */
 size_t world_positions(const struct world *w);
-/** Until there are @n position files. A pump that is asked to carry a task makes one before it
- * opens the FIFOs, and removes it when it refuses them. */
+/** Waits until @n position files exist. The pump makes one for a task before it opens the FIFOs,
+ * and removes it when it refuses the task. */
 void world_until_positions(const struct world *w, size_t n);
-/** A connection to the pump; < 0 = none answers. */
+/** Connects to the pump. Returns the descriptor, or < 0 when no pump answers. */
 int world_pump_connect(const struct world *w);
-/** The pump's process, 0 = none answers. */
+/** Returns the pump's process id, or 0 when no pump answers. */
 pid_t world_pump(const struct world *w);
-/** Kills the pump, if there is one. */
+/** Kills the pump if one runs. */
 void world_pump_kill(const struct world *w);
 
 void reader_start(struct reader *r, const char *path);
 void reader_pause(struct reader *r, bool paused);
-/** Waits until @text is in what was read. */
+/** Waits until the reader has read @text, or @len bytes. */
 void reader_until(struct reader *r, const char *text);
 void reader_until_len(struct reader *r, size_t len);
 /** Waits for the end of file. */
 void reader_until_eof(struct reader *r);
-/** What was read so far; free(). */
+/** Returns what was read so far; free() it. */
 char *reader_text(struct reader *r, size_t *ret_len);
 void reader_done(struct reader *r);
 
-/** How many image holds there are, in the double. */
+/** How many images the double holds. */
 unsigned fake_images_held(void);
-/** The last one: "ID as NAME". */
+/** The last hold: "ID as NAME". */
 const char *fake_images_last_hold(void);
-/** The next acquire fails with @r. */
+/** The next acquire fails with @r; 0: it does not. */
 void fake_images_fail(int r);
-/** Whether it lets itself be asked ahead, as the real one does with a fixed tag; and how many wait
- * for their answer. */
+/** @ahead: images_look() returns an open request, as the real one does for a fixed tag. */
 void fake_images_look_ahead(bool ahead);
+/** How many of these requests are open. */
 unsigned fake_images_looks(void);
-/** Of the plugin's configuration: "gc=1 delay=SECONDS activity=SECONDS config=FILE helper=NAME". */
-const char *fake_images_told(void);
-/** By the last acquire: "IMAGE load=FILE below=FOLDER force=0 auth=USER:PASSWORD@SERVER soft=0
- * within=SECONDS".
- */
+/** The options from the plugin's config: "gc=1 delay=SECONDS activity=SECONDS config=FILE
+ * helper=NAME". */
+const char *fake_images_options(void);
+/** The arguments of the last acquire: "IMAGE load=FILE below=FOLDER force=0
+ * auth=USER:PASSWORD@SERVER soft=0 within=SECONDS". */
 const char *fake_images_wanted(void);
 
-/** main of such a test: `logpump` is the pump, all else a filter of @tests ("test_stop__*"). */
+/** main() of such a test. With the argument `logpump` it is the pump. Another argument is a filter
+ * of @tests, like "test_stop__*". */
 #define WORLD_MAIN(tests)                                                                          \
     int main(int argc, char **argv) {                                                              \
         int status;                                                                                \

@@ -122,8 +122,7 @@ static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     unheard_start(x, &u);
     store_task_unref(TAKE_PTR(u.started.task));
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
-    world_driver_free(&x->w);
-    world_driver_new(&x->w, "{}");
+    world_driver_restart(&x->w);
     assert_int_equal(
         task_recover(x->w.d, &call, &u.task, u.started.state, u.started.state_len, NULL), 0);
     unheard_end(x, &u, 30);
@@ -136,8 +135,8 @@ static void test_prepare__nobody_begins__begun_after_a_while(void **state) {
     struct pump_world *x = *state;
     struct unheard u;
     unheard_start(x, &u);
-    world_until_count(&x->w, "GET " PUMP_WORLD_ID("2") "/logs", 1);
-    assert_int_equal(fake_count(&x->w.fake, "GET " PUMP_WORLD_ID("1") "/logs"), 1);
+    world_until_count(&x->w, "GET " WORLD_CONTAINER("2") "/logs", 1);
+    assert_int_equal(fake_count(&x->w.fake, "GET " WORLD_CONTAINER("1") "/logs"), 1);
     unheard_done(&u);
 }
 
@@ -145,10 +144,10 @@ static void test_prepare__nobody_begins__begun_after_a_while(void **state) {
 static void test_begin__asked_too_early__asked_at_once(void **state) {
     struct pump_world *x = *state;
     struct unheard u;
-    fake_rules(&x->w.fake, "GET " PUMP_WORLD_ID("2") "/logs times=6 body=\n");
+    fake_rules(&x->w.fake, "GET " WORLD_CONTAINER("2") "/logs times=6 body=\n");
     unheard_start(x, &u);
     world_pump_kill(&x->w);
-    world_until_count(&x->w, "GET " PUMP_WORLD_ID("2") "/logs", 6);
+    world_until_count(&x->w, "GET " WORLD_CONTAINER("2") "/logs", 6);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
     uint64_t begun = clock_now_us();

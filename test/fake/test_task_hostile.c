@@ -58,9 +58,8 @@ static void test_hostile__endless_label__both_ends_learnt_and_counted(void **sta
 /* ---- labels with the names of attributes ---- */
 
 static int inspects(struct world_web *x, const char *task_id) {
-    char request[128];
-    snprintf(request, sizeof(request), "GET /containers/%s/json",
-             world_look(&x->w, task_id).container_id);
+    char request[WORLD_REQUEST_SIZE];
+    world_inspect_request(&x->w, task_id, request);
     return fake_count(&x->w.fake, request);
 }
 

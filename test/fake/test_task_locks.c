@@ -111,8 +111,7 @@ static void test_locks__recovery__none_is_held(void **state) {
     struct driver_started started = {0};
     world_run(&x->w, &x->task, &started);
     atomic_store(&watched, NULL);
-    world_driver_free(&x->w);
-    world_driver_new(&x->w, "{}");
+    world_driver_restart(&x->w);
     atomic_store(&watched, x->w.d);
     assert_int_equal(driver_activate(x->w.d, NULL), 0);
     assert_int_equal(task_recover(x->w.d, &call, &x->task, started.state, started.state_len, NULL),

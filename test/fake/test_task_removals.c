@@ -162,8 +162,7 @@ static void test_destroy__plugin_restarts_meanwhile__removed_later(void **state)
     struct world_web *x = *state;
     struct task_config other;
     destroy_in_vain(x);
-    world_driver_free(&x->w);
-    world_driver_new(&x->w, "{}");
+    world_driver_restart(&x->w);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
@@ -232,8 +231,7 @@ static void fail_start(struct world_web *x) {
 
 static void test_start__fails_and_docker_does_not_answer__removed_later(void **state) {
     struct world_web *x = *state;
-    world_driver_free(&x->w);
-    world_driver_new(&x->w, "{}");
+    world_driver_restart(&x->w);
     fail_start(x); /* it adopts the container first */
     world_until(has_none, x, "the container's removal");
     world_until(has_no_notes, x, "the note's end");
@@ -242,8 +240,7 @@ static void test_start__fails_and_docker_does_not_answer__removed_later(void **s
 /* The task is started once more before the removal, and adopts the container. */
 static void test_start__noted_container_is_adopted__stays(void **state) {
     struct world_web *x = *state;
-    world_driver_free(&x->w);
-    world_driver_new(&x->w, "{}");
+    world_driver_restart(&x->w);
     fail_start(x);
     world_run(&x->w, &x->task, NULL);
     world_until(has_no_notes, x, "the note's end");

@@ -75,9 +75,8 @@ static void test_roll_call__removed_and_events_lost__end_is_found(void **state) 
 /* One list a round, and no inspect of a container that is in it. */
 static void test_roll_call__running__one_list_and_no_inspect(void **state) {
     struct world_web *x = *state;
-    char request[128];
-    snprintf(request, sizeof(request), "GET /containers/%s/json",
-             world_look(&x->w, x->task.id).container_id);
+    char request[WORLD_REQUEST_SIZE];
+    world_inspect_request(&x->w, x->task.id, request);
     await_rounds(2);
     int lists = fake_count(&x->w.fake, "GET /containers/json");
     int inspects = fake_count(&x->w.fake, request);

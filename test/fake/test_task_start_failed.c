@@ -4,8 +4,7 @@
  * task runs only when its container runs and has what the job asked for. */
 #include "src/task/driver_priv.h"
 
-#include "fake/task_world.h"
-#include "paddock/create.h"
+#include "fake/start_world.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,10 +12,6 @@
 #define PORT_JOB "{\"image\":\"busybox\",\"command\":\"sleep\",\"ports\":[\"http\"]}"
 #define JOIN_JOB                                                                                   \
     "{\"image\":\"busybox\",\"command\":\"sleep\",\"network_mode\":\"container:other\"}"
-
-static int setup(void **state) {
-    return world_web_setup(state, "{}", 0, false);
-}
 
 static void job(struct world_web *x, const char *json) {
     task_config_done(&x->task);
@@ -32,24 +27,19 @@ static void job_with_port(struct world_web *x, const char *json) {
         (struct task_port){.label = strdup("http"), .value = 8080, .host_ip = strdup("")};
 }
 
-static void fails(struct world_web *x, enum err_class cls, const char *words) {
-    struct driver_started started = {0};
-    struct call call = fake_call();
-    struct err err = {0};
-    assert_true(task_start(x->w.d, &call, &x->task, &started, &err) < 0);
+static void fails(struct world_web *x, enum err_class cls, const char *words, unsigned containers) {
+    struct err err;
+    start_world_fails(x, &err);
     if (err.cls != cls || !strstr(err.text, words))
         fail_msg("class %d: %s", err.cls, err.text);
-    assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
-    assert_int_equal(fake_images_held(), 0);
-    world_until_let_go(&x->task);
-    world_until_positions(&x->w, 0);
+    start_world_undone(x, containers);
 }
 
 static void busy(struct world_web *x, const char *what) {
     fake_control(&x->w.fake, "POST", what, "", NULL, 0);
 }
 
-/* ---- a port that is taken ---- */
+/* ---- Ports and networks ---- */
 
 static void test_start__port_taken_once__runs_with_its_network(void **state) {
     struct world_web *x = *state;
@@ -63,7 +53,7 @@ static void test_start__port_taken_once__runs_with_its_network(void **state) {
     assert_int_equal(world_containers(&x->w), 1);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
     assert_int_equal(fake_images_held(), 1);
-    /* the new container's output, end and code are the task's */
+    /* The task has the output, the end and the exit code of the new container. */
     fake_control(&x->w.fake, "POST", "print/web-a1", "hello\n", NULL, 0);
     reader_until(&r, "hello\n");
     world_exit(&x->w, &x->task, 5);
@@ -77,13 +67,12 @@ static void test_start__port_stays_taken__error_names_it_and_nothing_left(void *
     struct world_web *x = *state;
     job_with_port(x, PORT_JOB);
     busy(x, "busy/8080");
-    fails(x, ERR_RECOVERABLE, "Bind for 0.0.0.0:8080 failed: port is already allocated");
-    assert_int_equal(world_containers(&x->w), 0);
+    fails(x, ERR_RECOVERABLE, "Bind for 0.0.0.0:8080 failed: port is already allocated", 0);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 5);
 }
 
-/* libcurl repeats a request whose kept connection was lost: the second start of the same container
- * comes without our doing. */
+/* libcurl repeats a request by itself when a kept-alive connection is lost. Docker then starts the
+ * same container a second time. */
 static void test_start__started_without_network_once__made_anew(void **state) {
     struct world_web *x = *state;
     struct driver_started started = {0};
@@ -102,8 +91,7 @@ static void test_start__always_without_network__error_and_nothing_left(void **st
     struct world_web *x = *state;
     job_with_port(x, PORT_JOB);
     busy(x, "netless/1000");
-    fails(x, ERR_RECOVERABLE, "network");
-    assert_int_equal(world_containers(&x->w), 0);
+    fails(x, ERR_RECOVERABLE, "network", 0);
 }
 
 /* dockerd with --bridge=none. */
@@ -136,7 +124,8 @@ static void restart_docker(struct world_web *x, const char *rules) {
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
 }
 
-/* A start asks for what the fingerprint knows only when dockerd may be another one. */
+/* The fingerprint knows that the network is missing. A start asks again only when dockerd may have
+ * been replaced. */
 static void test_start__known_to_have_no_bridge__not_asked_again(void **state) {
     struct world_web *x = *state;
     struct driver_started started = {0};
@@ -155,7 +144,8 @@ static void test_start__known_to_have_no_bridge__not_asked_again(void **state) {
         task_config_done(&task);
     }
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 3);
-    /* Each probe of the fingerprint asks for both, the version first; one may be under way. */
+    /* Each probe of the fingerprint asks for the version, then for the network. One probe may have
+     * asked for the first only. */
     probes = fake_count(&x->w.fake, "GET /version") - probes;
     assert_in_range(fake_count(&x->w.fake, "GET /networks/bridge") - asked, 0, probes + 1);
 }
@@ -167,7 +157,7 @@ static void test_start__docker_is_back_with_a_bridge__compared_again(void **stat
     restart_docker(x, "GET /networks/bridge status=404 body={\"message\":\"none\"}\n");
     world_until(lacks_bridge, &x->w, "a fingerprint without a bridge");
     world_until_count(&x->w, "GET /events", 2);
-    /* the new dockerd's probe gets no answer: the old one's does not count */
+    /* The probe of the new dockerd gets no answer. The answer of the old one must not be used. */
     restart_docker(x, "GET /networks/bridge times=1 status=500 body=busy\n");
     world_until(may_have_bridge, &x->w, "the old answer is forgotten");
     job(x, WORLD_WEB_JOB);
@@ -190,7 +180,7 @@ static void test_start__end_of_the_failed_container__is_not_the_tasks(void **sta
     assert_int_equal(world_wait(&x->w, x->task.id).code, 7);
 }
 
-/* ---- a start that is refused ---- */
+/* ---- Starts that Docker refuses ---- */
 
 static void make_other(struct world_web *x) {
     struct docker *docker = fake_docker(&x->w.fake);
@@ -205,47 +195,36 @@ static void test_start__network_of_a_stopped_container__dockers_words(void **sta
     struct world_web *x = *state;
     job(x, JOIN_JOB);
     make_other(x);
-    fails(x, ERR_PLAIN, "cannot join network of a non running container: other");
-    assert_int_equal(world_containers(&x->w), 1); /* the other one */
+    fails(x, ERR_PLAIN, "cannot join network of a non running container: other", 1);
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 2);
 }
 
-/* Whatever Docker answers to the start. */
+/* Docker reports success for the start, but the container does not run. */
 static void test_start__still_created__never_running(void **state) {
     struct world_web *x = *state;
     fake_rules(&x->w.fake, "POST /containers/*/start status=204\n");
-    fails(x, ERR_RECOVERABLE, "was not started");
-    assert_int_equal(world_containers(&x->w), 0);
+    fails(x, ERR_RECOVERABLE, "was not started", 0);
 }
 
-/* 304: it runs already. */
-static void test_start__started_by_somebody_else__runs(void **state) {
+/* Docker answers 304: the container runs already. */
+static void test_start__started_by_another_client__runs(void **state) {
     struct world_web *x = *state;
-    struct docker *docker = fake_docker(&x->w.fake);
-    struct call call = fake_call();
-    AUTO_JSON json_t *body =
-        json_pack("{s:s,s:{s:s}}", "Image", "busybox", "Labels", LABEL_TASK_ID, x->task.id);
-    char id[65];
-    assert_int_equal(docker_container_create(docker, &call, world_name(&x->task), body, id, NULL),
-                     0);
-    assert_int_equal(docker_container_start(docker, &call, id, NULL), 0);
-    docker_free(docker);
+    start_world_conflict(x, x->task.id, true);
     world_run(&x->w, &x->task, NULL);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
-    T(test_start__port_taken_once__runs_with_its_network),
-    T(test_start__port_stays_taken__error_names_it_and_nothing_left),
-    T(test_start__started_without_network_once__made_anew),
-    T(test_start__always_without_network__error_and_nothing_left),
-    T(test_start__docker_has_no_bridge__runs),
-    T(test_start__known_to_have_no_bridge__not_asked_again),
-    T(test_start__docker_is_back_with_a_bridge__compared_again),
-    T(test_start__end_of_the_failed_container__is_not_the_tasks),
-    T(test_start__network_of_a_stopped_container__dockers_words),
-    T(test_start__still_created__never_running),
-    T(test_start__started_by_somebody_else__runs),
+    START_WORLD_T(test_start__port_taken_once__runs_with_its_network),
+    START_WORLD_T(test_start__port_stays_taken__error_names_it_and_nothing_left),
+    START_WORLD_T(test_start__started_without_network_once__made_anew),
+    START_WORLD_T(test_start__always_without_network__error_and_nothing_left),
+    START_WORLD_T(test_start__docker_has_no_bridge__runs),
+    START_WORLD_T(test_start__known_to_have_no_bridge__not_asked_again),
+    START_WORLD_T(test_start__docker_is_back_with_a_bridge__compared_again),
+    START_WORLD_T(test_start__end_of_the_failed_container__is_not_the_tasks),
+    START_WORLD_T(test_start__network_of_a_stopped_container__dockers_words),
+    START_WORLD_T(test_start__still_created__never_running),
+    START_WORLD_T(test_start__started_by_another_client__runs),
 };
 WORLD_MAIN(tests)
