@@ -115,17 +115,26 @@ func TestHundredCyclesLeakNothing(t *testing.T) {
 		idle.threads = 1 << 20
 	}
 	before := settled(idle)
-	for i := 0; i < 100; i++ {
-		cycle(i)
-	}
-	after := settled(footprint{fds: before.fds, threads: before.threads + 1})
-	t.Logf("before %v; after %v", before, after)
 	limit := 512 /* KiB: 5 KiB a cycle would be a leak of a task */
 	if run.isRef {
 		limit = 16 << 10 /* a garbage collector's noise */
 	}
-	if grown := after.anonKiB - before.anonKiB; grown > limit {
-		t.Errorf("100 cycles grew the plugin by %d KiB anonymous: before %v, after %v", grown, before, after)
+	/* A leak grows with every hundred. What the free lists of malloc() and the stacks of threads hold goes up and down by 500 KiB. */
+	for batch := 1; ; batch++ {
+		for i := 0; i < 100; i++ {
+			cycle(i)
+		}
+		after := settled(footprint{fds: before.fds, threads: before.threads + 1})
+		t.Logf("before %v; after %v", before, after)
+		grown := after.anonKiB - before.anonKiB
+		if grown <= limit {
+			break
+		}
+		if batch == 3 {
+			t.Errorf("each of 3 times 100 cycles grew the plugin by more than %d KiB anonymous, the last by %d KiB", limit, grown)
+			break
+		}
+		before = after
 	}
 	for _, c := range childrenOf(p.pid) {
 		if !alive(c.pid) {
