@@ -49,3 +49,8 @@ static inline void pin_world_assert_set(const struct tree_task *x, const char *s
 static inline bool pin_world_wait_state(size_t i, const char *want) {
     return tree_wait_task(pin, i, "state", want);
 }
+
+/** Waits for @n more ticks. Returns whether they came. */
+static inline bool pin_world_wait_ticks(json_int_t n) {
+    return tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + n);
+}

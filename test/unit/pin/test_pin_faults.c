@@ -129,10 +129,6 @@ static int setup(void **state) {
     return pin_world_setup(state);
 }
 
-static bool wait_ticks(json_int_t n) {
-    return tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + n);
-}
-
 static size_t events_with(const char *text) {
     size_t n = 0;
     pthread_mutex_lock(&tree.lock);
@@ -160,7 +156,7 @@ static void test_write_refused__reported_once_and_backed_off(void **state) {
         assert_true(tree_wait_event(&tree, text));
         assert_true(pin_world_wait_state(0, "failed"));
         assert_true(tree_wait_task(pin, 0, "why", strerror(codes[i])));
-        assert_true(wait_ticks(20)); /* all of them within a second after the refusal */
+        assert_true(pin_world_wait_ticks(20)); /* all of them within a second after the refusal */
         assert_true(tree_counter(pin, "write_errors") <= 2);
         assert_int_equal(events_with("cpuset not set"), 1);
         assert_true(tree_wait(&tree, tree_cpus(x), "0-3"));
@@ -257,7 +253,7 @@ static void assert_repaired_at_the_tick(const char *events, const char *warning)
     tree_put(&tree, tree_cpus(cores), "0-3");
     ok = ok && tree_wait(&tree, tree_cpus(cores), "1");
     tree_share(&tree, "3", "1");
-    ok = ok && tree_wait(&tree, tree_cpus(shared), "3") && wait_ticks(5);
+    ok = ok && tree_wait(&tree, tree_cpus(shared), "3") && pin_world_wait_ticks(5);
     assert_int_equal(log_release(warning), 1); /* once for all tasks */
     assert_true(ok);
     for (size_t i = 0; i < 2; i++)

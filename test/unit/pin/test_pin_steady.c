@@ -61,10 +61,6 @@ WRAP(char *, strdup, const char *text) {
     return __real_strdup(text);
 }
 
-static bool wait_ticks(json_int_t n) {
-    return tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + n);
-}
-
 /* ---- Tests ---- */
 
 #define CHECKS 6 /* after an event: one, and five more within 310 ms */
@@ -111,10 +107,10 @@ static void test_steady_state__one_read_per_task(void **state) {
         tree_add(&tree, "", "1-3");
     pin_world_start(10 * US_PER_MS);
     assert_true(pin_world_wait_state(tasks - 1, "pinned"));
-    assert_true(wait_ticks(5)); /* a new folder above counts as changed for two ticks */
+    assert_true(pin_world_wait_ticks(5)); /* a new folder above counts as changed for two ticks */
     json_int_t first = tree_counter(pin, "ticks");
     unsigned long before = atomic_load(&reads);
-    assert_true(wait_ticks(ticks));
+    assert_true(pin_world_wait_ticks(ticks));
     unsigned long n = atomic_load(&reads) - before,
                   passed = (unsigned long)(tree_counter(pin, "ticks") - first);
     /* Each tenth tick reads two more files per task; some files are shared by all tasks. */
@@ -123,9 +119,9 @@ static void test_steady_state__one_read_per_task(void **state) {
 }
 
 static void assert_ticks_cost_nothing(const char *what) {
-    assert_true(wait_ticks(2));
+    assert_true(pin_world_wait_ticks(2));
     unsigned long opened = atomic_load(&opens), allocated = atomic_load(&allocations);
-    assert_true(wait_ticks(20));
+    assert_true(pin_world_wait_ticks(20));
     if (atomic_load(&opens) != opened || atomic_load(&allocations) != allocated)
         fail_msg("%s: %lu opens, %lu allocations in 20 ticks", what, atomic_load(&opens) - opened,
                  atomic_load(&allocations) - allocated);
