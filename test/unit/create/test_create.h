@@ -90,6 +90,21 @@ static inline int input_build(const struct input *given, json_t **ret, struct er
     return r;
 }
 
+static inline void input_assert_builds(const struct input *in, json_t **ret) {
+    struct err err = {0};
+    int r = input_build(in, ret, &err);
+    if (r < 0)
+        fail_msg("%d %s", r, err.text);
+}
+
+static inline void input_assert_refused(const struct input *in, int code, const char *text) {
+    AUTO_JSON json_t *body = NULL;
+    struct err err = {0};
+    int r = input_build(in, &body, &err);
+    if (r != code || !strstr(err.text, text))
+        fail_msg("%d \"%s\", want %d \"%s\"", r, err.text, code, text);
+}
+
 /* The value at "a>b>c"; NULL when absent. An array takes a number as a step. */
 static inline json_t *value_at(json_t *body, const char *path) {
     char copy[256];

@@ -7,21 +7,6 @@
 #include "paddock/path_below.h"
 #include "src/create/create_steps.h"
 
-static void assert_builds(const struct input *in, json_t **ret) {
-    struct err err = {0};
-    int r = input_build(in, ret, &err);
-    if (r < 0)
-        fail_msg("%d %s", r, err.text);
-}
-
-static void assert_refused(const struct input *in, int code, const char *text) {
-    AUTO_JSON json_t *body = NULL;
-    struct err err = {0};
-    int r = input_build(in, &body, &err);
-    if (r != code || !strstr(err.text, text))
-        fail_msg("%d \"%s\", want %d \"%s\"", r, err.text, code, text);
-}
-
 static void replace(const char *below_root) {
     char path[256], away[256];
     snprintf(path, sizeof(path), "%s/%s", root, below_root);
@@ -58,7 +43,7 @@ static void test_own__not_a_folder_in_its_place__refused(void **state) {
             make_link(folder_rows[i].link_to, folder_rows[i].folder);
         else if (folder_rows[i].link_to)
             make_file(folder_rows[i].folder, "");
-        assert_refused(&in, folder_rows[i].code, folder_rows[i].text);
+        input_assert_refused(&in, folder_rows[i].code, folder_rows[i].text);
         assert_int_equal(teardown_alloc(state), 0);
         assert_int_equal(setup_alloc(state), 0);
     }
@@ -73,7 +58,7 @@ static void test_own__link_above_the_allocation__taken(void **state) {
     make_link("real", "a1");
     AUTO_JSON json_t *body = NULL;
     struct input in = {.job.image = "x"};
-    assert_builds(&in, &body);
+    input_assert_builds(&in, &body);
     assert_value("local", body, "HostConfig>Binds>1", "\"@/web/local:/local\"");
 }
 
@@ -82,10 +67,10 @@ static void test_own__name_of_the_task_leads_out__refused(void **state) {
     make_dir("outside/local");
     make_dir("outside/secrets");
     struct input in = {.task.name = "../outside"};
-    assert_refused(&in, -EACCES, "is not as Nomad made it");
+    input_assert_refused(&in, -EACCES, "is not as Nomad made it");
     make_dir("local");
     in.task.name = "..";
-    assert_refused(&in, -EACCES, "is not as Nomad made it");
+    input_assert_refused(&in, -EACCES, "is not as Nomad made it");
 }
 
 /* ---- the environment ---- */
@@ -106,14 +91,14 @@ static void test_own__environment__absolute_targets_only(void **state) {
             struct kv pair = {(char *)names[i], (char *)bad[k]};
             struct input in = {.task.env = {.v = &pair, .n = 1}};
             snprintf(text, sizeof(text), "env: %s: \"%s\" is no absolute path", names[i], bad[k]);
-            assert_refused(&in, -EINVAL, text);
+            input_assert_refused(&in, -EINVAL, text);
         }
         for (size_t k = 0; k < ARRAY_LEN(good); k++) {
             char at[32], want[128];
             struct kv pair = {(char *)names[i], (char *)good[k].value};
             struct input in = {.task.env = {.v = &pair, .n = 1}};
             AUTO_JSON json_t *body = NULL;
-            assert_builds(&in, &body);
+            input_assert_builds(&in, &body);
             snprintf(at, sizeof(at), "HostConfig>Binds>%zu", i);
             snprintf(want, sizeof(want), "\"@/%s:%s\"", paths[i], good[k].target);
             assert_value(names[i], body, at, want);
@@ -143,10 +128,10 @@ static void test_binds__colon_by_a_link__refused_by_name(void **state) {
     make_dir("a1/alloc/d:");
     make_link("d:", "a1/alloc/dir");
     struct input in = {.job.volumes = LIST("../alloc/x:rw")};
-    assert_refused(&in, -EINVAL, "volumes \"../alloc/x:rw\": the source \"");
-    assert_refused(&in, -EINVAL, "/alloc/p:/host\" contains \":\"");
+    input_assert_refused(&in, -EINVAL, "volumes \"../alloc/x:rw\": the source \"");
+    input_assert_refused(&in, -EINVAL, "/alloc/p:/host\" contains \":\"");
     in = (struct input){.job.volumes = LIST("../alloc/dir:/d")};
-    assert_refused(&in, -EINVAL, "/alloc/d:\" contains \":\"");
+    input_assert_refused(&in, -EINVAL, "/alloc/d:\" contains \":\"");
 }
 
 /* HostConfig.Mounts is not parsed. */
@@ -156,7 +141,7 @@ static void test_mounts__colon__sent_as_it_is(void **state) {
     struct job_mount mount = {.type = "bind", .source = "../alloc/d:", .target = "/t:ro"};
     struct input in = {.job = {.mounts = &mount, .n_mounts = 1}};
     AUTO_JSON json_t *body = NULL;
-    assert_builds(&in, &body);
+    input_assert_builds(&in, &body);
     assert_value("source", body, "HostConfig>Mounts>0>Source", "\"@/alloc/d:\"");
     assert_value("target", body, "HostConfig>Mounts>0>Target", "\"/t:ro\"");
 }
@@ -173,7 +158,7 @@ static void test_binds__any_volume__three_parts_at_most(void **state) {
             in.plugin.volumes_enabled = how & 1;
             in.plugin.volumes_selinuxlabel = how & 2 ? "z" : NULL;
             AUTO_JSON json_t *body = NULL;
-            assert_builds(&in, &body);
+            input_assert_builds(&in, &body);
             assert_parts(body);
         }
 }
@@ -185,7 +170,7 @@ static void test_own__colon_in_the_name_of_the_task__refused(void **state) {
     make_dir("a1/q:/local");
     make_dir("a1/q:/secrets");
     struct input in = {.task.name = "q:"};
-    assert_refused(&in, -EINVAL, "/q:/local\" contains \":\"");
+    input_assert_refused(&in, -EINVAL, "/q:/local\" contains \":\"");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup_alloc, teardown_alloc)
