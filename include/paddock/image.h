@@ -30,6 +30,10 @@ int images_new(const struct images_options *o, struct images **ret) MUST_CHECK;
  * NULL allowed. */
 void images_free(struct images *im);
 
+/** Appends the metrics of all pulls, as Prometheus text. Any thread. Returns 0; errors of
+ * buf_printf(). */
+int images_metrics(const struct images *im, struct buf *b) MUST_CHECK;
+
 struct image_want {
     const char *image;     /* as the job wrote it, "https://" stripped */
     const char *load_path; /* absolute path of an archive to load, NULL = none */

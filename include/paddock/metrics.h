@@ -26,8 +26,8 @@ int metrics_label(struct buf *b, const char *name, const char *value) MUST_CHECK
  * exporter uses. Values that cannot be read are left out. */
 int metrics_process(struct buf *b) MUST_CHECK;
 
-/* Upper bounds of the buckets: 100 us to 60 s. */
-#define METRICS_BUCKETS 16u
+/* Upper bounds of the buckets: 100 us to 30 min (an image pull). */
+#define METRICS_BUCKETS 18u
 
 /* Starts as {0}. */
 struct metrics_histogram {

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 static const uint64_t bounds_us[METRICS_BUCKETS] = {
-    100,   250,    500,    1000,    2500,    5000,     10000,    25000,
-    50000, 100000, 250000, 1000000, 2500000, 10000000, 30000000, 60000000};
+    100,    250,    500,     1000,    2500,     5000,     10000,    25000,     50000,
+    100000, 250000, 1000000, 2500000, 10000000, 30000000, 60000000, 300000000, 1800000000};
 
 int metrics_family(struct buf *b, const char *name, const char *type, const char *help) {
     return buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);

@@ -162,6 +162,13 @@ int image_progress_end(struct image_progress *p) {
     return image_progress_feed(p, "\n", 1);
 }
 
+uint64_t image_progress_bytes(const struct image_progress *p) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < p->n; i++)
+        bytes += (uint64_t)p->layers[i].current;
+    return bytes;
+}
+
 /* Formats a size as Docker's own tools do. */
 static void size_text(int64_t bytes, char *out, size_t size) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -36,6 +36,10 @@ int image_progress_feed(struct image_progress *p, const char *data, size_t len) 
  * as image_progress_feed(). */
 int image_progress_end(struct image_progress *p) MUST_CHECK;
 
+/** Returns the bytes of all layers that were downloaded. A layer of which Docker reported no
+ * progress counts as 0. */
+uint64_t image_progress_bytes(const struct image_progress *p);
+
 /** "Pulled 1/3 (5.2MiB/20.1MiB) layers: 1 waiting/1 pulling - est 12.5s remaining". @elapsed_us:
  * since the pull began. */
 void image_progress_text(const struct image_progress *p, uint64_t elapsed_us, char *out,

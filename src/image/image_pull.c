@@ -107,8 +107,9 @@ static int pull_failed(const struct image_pull *p, int r, const char *text, stru
                    "Failed to pull `%s`: %s", p->image, text);
 }
 
+/* @ret_bytes: what was downloaded, also of a pull that fails. */
 static int run_request(const struct image_pull *p, const struct call *call, const char *path,
-                       const char *auth_header, struct err *err) {
+                       const char *auth_header, uint64_t *ret_bytes, struct err *err) {
     struct running *r = calloc(1, sizeof(*r));
     if (!r)
         return err_oom(err);
@@ -135,9 +136,20 @@ static int run_request(const struct image_pull *p, const struct call *call, cons
                              err);
     else if (result < 0)
         result = pull_failed(p, result, failed.set ? failed.text : strerror(-result), err);
+    *ret_bytes = image_progress_bytes(&r->progress);
     image_progress_done(&r->progress);
     free(r);
     return result;
+}
+
+static int pull_ref(const struct image_pull *p, const struct image_ref *ref,
+                    const struct call *call, uint64_t *ret_bytes, struct err *err) {
+    AUTO_FREE char *path = make_path(ref);
+    AUTO_FREE char *header = NULL;
+    if (!path)
+        return err_oom(err);
+    int r = find_credentials(p, ref->registry, call, &header, err);
+    return r < 0 ? r : run_request(p, call, path, header, ret_bytes, err);
 }
 
 int image_pull_run(const struct image_pull *p, const struct call *call, struct err *err) {
@@ -145,10 +157,8 @@ int image_pull_run(const struct image_pull *p, const struct call *call, struct e
     if (image_ref_parse(p->image, &ref) < 0)
         return err_set(err, ERR_INVALID, EINVAL,
                        "image: \"%s\" does not match registry specification", p->image);
-    AUTO_FREE char *path = make_path(&ref);
-    AUTO_FREE char *header = NULL;
-    if (!path)
-        return err_oom(err);
-    int r = find_credentials(p, ref.registry, call, &header, err);
-    return r < 0 ? r : run_request(p, call, path, header, err);
+    uint64_t begun_us = clock_now_us(), bytes = 0;
+    int r = pull_ref(p, &ref, call, &bytes, err);
+    image_count_end(p->counts, r, bytes, clock_now_us() - begun_us);
+    return r;
 }

@@ -3,12 +3,14 @@
 /* One pull: credentials, the request, its progress, its two deadlines. */
 #include "paddock/docker.h"
 #include "src/image/image_auth.h"
+#include "src/image/image_count.h"
 
 #define IMAGE_PULL_TOO_LONG "it took longer than image_pull_timeout"
 
 struct image_pull {
     struct docker *docker;
-    const char *image; /* a reference that parses */
+    struct image_counts *counts; /* the end of the pull is counted here */
+    const char *image;           /* a reference that parses */
     struct image_auth_sources auth;
     bool auth_soft_fail;          /* a failed look-up of credentials does not end the pull */
     uint64_t activity_timeout_us; /* a pull without progress for so long is ended; 0 = off */

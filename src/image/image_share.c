@@ -104,6 +104,7 @@ static void report_progress(void *ctx, const char *message) {
 static int lead_pull(struct images *im, struct image_shared *p, const struct call *call,
                      const struct image_want *want, struct err *err) {
     struct image_pull job = {.docker = im->o.docker,
+                             .counts = &im->counts,
                              .image = p->image,
                              .auth = {.username = want->username,
                                       .password = want->password,

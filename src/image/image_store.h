@@ -2,6 +2,7 @@
 #pragma once
 /* The data that the files of the image module share: the table of users and the pulls, under
  * one lock. */
+#include "src/image/image_count.h"
 #include "src/image/image_waiters.h"
 #include "paddock/image.h"
 
@@ -12,7 +13,8 @@ struct images {
     struct images_options o;
     char *auth_config, *auth_helper;
     struct loop_timer *timer; /* the next removal */
-    pthread_mutex_t lock;     /* guards all fields below; no call that blocks holds it */
+    struct image_counts counts;
+    pthread_mutex_t lock; /* guards all fields below; no call that blocks holds it */
     struct image_waiters waiters;
     struct image_held *held;
     struct image_shared *shared;

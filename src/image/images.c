@@ -50,6 +50,10 @@ void images_free(struct images *im) {
     free(im);
 }
 
+int images_metrics(const struct images *im, struct buf *b) {
+    return image_count_put(&im->counts, b);
+}
+
 /* ---- present images ---- */
 
 static int take_image(const json_t *j, struct image *ret, struct err *err) {

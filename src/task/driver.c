@@ -461,6 +461,8 @@ static int all_metrics(struct buf *b, struct driver *d, const char *pins) {
     if (r == 0)
         r = docker_metrics(d->docker, b);
     if (r == 0)
+        r = images_metrics(d->images, b);
+    if (r == 0)
         r = task_metrics(d, b);
     struct logpump *pump = pump_of(d);
     return r == 0 && pump ? logpump_metrics(pump, b) : r;

@@ -143,7 +143,8 @@ func TestMetricsPleasePromtool(t *testing.T) {
 	r := ask(t, "GET", "http://"+address+"/metrics", nil)
 	promtool(t, r.body, "check", "metrics")
 	for _, want := range []string{`paddock_tasks{state="running"} 1`, `paddock_docker_up 1`,
-		`paddock_docker_requests_total{operation="create",result="ok"} 1`} {
+		`paddock_docker_requests_total{operation="create",result="ok"} 1`,
+		`paddock_image_pulls_total{result="error"} 0`} {
 		if !strings.Contains(r.body, "\n"+want+"\n") {
 			t.Errorf("no line %q", want)
 		}
