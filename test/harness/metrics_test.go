@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,32 @@ func TestMetricsPleasePromtool(t *testing.T) {
 	if r := ask(t, "GET", "http://"+address+"/metrics", nil); strings.Contains(r.body, k.cfg.AllocID) {
 		t.Errorf("the task is gone, its series is not: %s", r.body)
 	}
+}
+
+/* Docker answers each of these pulls with 200, and tells the error later. */
+func TestPullsAreCounted(t *testing.T) {
+	paddockOnly(t, "has no metrics")
+	r := needRegistry(t)
+	p, address := launchWithMetrics(t, "pulls", "")
+	r.blobDelay.Store(int64(20 * time.Millisecond)) /* Docker reports the progress of a slow layer */
+	k := newTask(t, p, "counted", r.block("counted:1", "")).start(p)
+	wantError(t, newTask(t, p, "tag", r.block("counted:no-such-tag", "")).tryStart(p), "a tag that does not exist", "Failed to pull")
+	body := ask(t, "GET", "http://"+address+"/metrics", nil).body
+	for _, want := range []string{`paddock_image_pulls_total{result="ok"} 1`, `paddock_image_pulls_total{result="not_found"} 1`,
+		`paddock_image_pull_duration_seconds_count 1`} {
+		if !strings.Contains(body, "\n"+want+"\n") {
+			t.Errorf("no line %q in %s", want, body)
+		}
+	}
+	const noise = 400 << 10 /* of the layer; the rest of it can be compressed */
+	m := regexp.MustCompile(`(?m)^paddock_image_pull_bytes_total ([0-9.e+]+)$`).FindStringSubmatch(body)
+	if m == nil {
+		t.Fatalf("no bytes in %s", body)
+	}
+	if n, err := strconv.ParseFloat(m[1], 64); err != nil || n < noise || n > 4<<20 {
+		t.Errorf("%s bytes of a layer with %d bytes of noise", m[1], noise)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
 }
 
 /* 100 clients at the same time, each with a head of 30 KiB. */

@@ -197,7 +197,7 @@ func registryAuth() string {
 
 /* Pushes each image that the tests pull: a layer of noise makes each one's layers its own. */
 func (r *registry) fill() error {
-	for _, name := range []string{"plain", "many", "slow", "cut", "latest", "digest", "load", "gc", "gc2", "helper", "file", "token"} {
+	for _, name := range []string{"plain", "many", "slow", "cut", "latest", "digest", "load", "gc", "gc2", "helper", "file", "token", "counted"} {
 		if err := r.push(name+":1", 400<<10); err != nil {
 			return err
 		}
