@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The server of the fake dockerd: connections, HTTP, rules and control requests. fake.h says what
- * the program is for. */
+/* The server of the fake dockerd: connections, HTTP, rules and control requests. fake.h
+ * describes the program. */
 #include "fake/fake.h"
 #include "paddock/clock.h"
 
@@ -20,14 +20,14 @@ struct conn {
     int fd;
     struct buf in, out;
     bool hijacked, streaming, closing, dead, hanging, in_eof, deaf;
-    bool unframed;          /* HTTP/1.0: a body ends with the connection */
-    bool close_rule;        /* the rule said: close after the answer */
-    uint64_t at_us;         /* a late answer: not before */
-    struct rule *late_rule; /* a copy's owner is the conn; NULL = the engine's answer */
+    bool unframed;          /* HTTP/1.0: the body ends with the connection */
+    bool close_rule;        /* the rule contains "close": close after the answer */
+    uint64_t at_us;         /* a delayed answer is not sent before this time */
+    struct rule *late_rule; /* a copy that the conn owns; NULL = the engine's answer */
     char *late_header;
     struct request late;
     struct {
-        char *data; /* NULL = nothing drips */
+        char *data; /* NULL = no body is sent line by line */
         size_t len, at;
         unsigned every_ms;
         bool stall;
@@ -42,13 +42,13 @@ static struct {
     struct engine *engine;
     json_t *requests, *log;
     char api[16];
-    int *pids; /* until the engine has them */
+    int *pids; /* until the engine takes them */
     unsigned n_pids;
     const char *root;
     int listen_fd;
 } srv = {.api = "1.47"};
 
-/* ---- answering ---- */
+/* ---- Answers ---- */
 
 void conn_write(struct conn *c, const void *data, size_t len) {
     if (!c->dead && buf_append(&c->out, data, len) < 0)
@@ -185,7 +185,7 @@ char *request_param(const struct request *rq, const char *key) {
     return NULL;
 }
 
-/* ---- one request ---- */
+/* ---- One request ---- */
 
 static void request_done(struct request *rq) {
     free(rq->path);
@@ -242,7 +242,8 @@ static char *copy_range(const char *from, size_t len) {
     return out;
 }
 
-/* The next line of a dripping body; after the last one the end, or nothing for ever. */
+/* Sends the next line of a body that is sent line by line. After the last line it ends the
+ * answer, or with "stall" sends nothing more. */
 static void drip(struct conn *c) {
     if (c->drip.at < c->drip.len) {
         const char *from = c->drip.data + c->drip.at;
@@ -317,7 +318,7 @@ static void log_request(const char *key, const struct request *rq) {
         json_array_remove(srv.log, 0);
 }
 
-/* Takes @rq over. */
+/* Takes ownership of @rq. */
 static void handle(struct conn *c, struct request *rq) {
     char key[512];
     snprintf(key, sizeof(key), "%s %.400s", rq->method, rq->path);
@@ -339,7 +340,7 @@ static void handle(struct conn *c, struct request *rq) {
 }
 
 static void answer_late(struct conn *c) {
-    /* The rule may have been cleared meanwhile. */
+    /* The rule may have been removed in the meantime. */
     struct rule *r = srv.rules.first;
     while (r && r != c->late_rule)
         r = r->next;
@@ -348,7 +349,7 @@ static void answer_late(struct conn *c) {
     request_done(&c->late);
 }
 
-/* ---- HTTP in ---- */
+/* ---- HTTP input ---- */
 
 static const char *header_of(const char *head, const char *name) {
     size_t n = strlen(name);
@@ -360,7 +361,8 @@ static const char *header_of(const char *head, const char *name) {
     return NULL;
 }
 
-/* All values of @name, comma separated: one that is sent twice shows. "" = none; free(). */
+/* All values of header @name, separated by commas, so that a header that is sent twice shows.
+ * Returns "" when there is none. free() it. */
 static char *headers_of(const char *head, const char *name) {
     AUTO_BUF struct buf all;
     buf_init(&all, 0);
@@ -392,7 +394,7 @@ static bool take_chunks(const char *p, size_t len, struct buf *out, size_t *ret_
     }
 }
 
-/* Cuts one whole request out of the input. */
+/* Removes one whole request from the input. */
 static bool take_request(struct conn *c, struct request *rq) {
     const char *in = c->in.data, *end = c->in.len ? memmem(in, c->in.len, "\r\n\r\n", 4) : NULL;
     if (!end)
@@ -435,7 +437,8 @@ static bool take_request(struct conn *c, struct request *rq) {
     return true;
 }
 
-/* Requests after one another; a late or streaming answer holds the next ones up. */
+/* Handles the requests one after another. A delayed or streaming answer delays those that
+ * follow. */
 static void serve(struct conn *c) {
     while (!c->dead && !c->closing && !c->hijacked && !c->streaming && !c->hanging && !c->at_us) {
         struct request rq = {0};
@@ -445,10 +448,10 @@ static void serve(struct conn *c) {
     }
 }
 
-/* ---- connections ---- */
+/* ---- Connections ---- */
 
 static void conn_free(struct conn *c) {
-    engine_conn_gone(srv.engine, c);
+    engine_conn_closed(srv.engine, c);
     request_done(&c->late);
     free(c->drip.data);
     buf_done(&c->in);
@@ -627,7 +630,7 @@ static bool parse_args(int argc, char **argv, unsigned *ret_containers, int *ret
 
 int main(int argc, char **argv) {
     unsigned containers = 0;
-    int pid = 999999999; /* nobody's */
+    int pid = 999999999; /* no process has this number */
     if (argc < 2 || !parse_args(argc, argv, &containers, &pid)) {
         fprintf(stderr, "usage: fake_dockerd SOCKET [--rules FILE] [--containers N] [--pid PID] "
                         "[--pids FILE] [--api 1.NN] [--root FOLDER]\n");

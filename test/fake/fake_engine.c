@@ -22,18 +22,18 @@ struct container {
     json_t *create;  /* the body */
     unsigned number; /* the first one is 1 */
     bool running, oom;
-    bool spoiled; /* a start failed: as Docker 29, the next one leaves the networks out */
+    bool spoiled; /* a start has failed; as with Docker 29, the next one leaves out the networks */
     bool netless; /* runs without networks */
     int exit_code;
     int64_t started_ns, finished_ns;
     struct buf log;           /* frames */
     struct message *messages; /* where each begins */
     size_t n_messages;
-    unsigned next_line[2]; /* of /_fake/lines */
-    int64_t log_clock_ns;  /* how far the clock of its log was set, by /_fake/clock */
-    bool clock_set;        /* and no line has come since */
-    int64_t line_ns;       /* of /_fake/piece: the time of the line that has no end yet; 0 = none */
-    unsigned next_word;    /* of /_fake/piece */
+    unsigned next_line[2]; /* for /_fake/lines */
+    int64_t log_clock_ns;  /* the offset of its log's clock, from /_fake/clock */
+    bool clock_set;        /* true until the next line */
+    int64_t line_ns;       /* for /_fake/piece: the time of the line without an end; 0 = none */
+    unsigned next_word;    /* for /_fake/piece */
     struct container *next;
 };
 
@@ -70,16 +70,16 @@ struct engine {
     unsigned event_count; /* ever */
     unsigned next_id;
     int pid;
-    int *pids; /* of the first containers; all others have `pid` */
+    int *pids; /* for the first containers; all others have `pid` */
     unsigned n_pids;
-    char busy_port[16];  /* somebody else's on the host */
-    unsigned busy_times; /* for so many starts */
+    char busy_port[16];  /* another process of the host uses it */
+    unsigned busy_times; /* how many starts fail */
     unsigned netless_times;
     bool mute;        /* events are lost */
-    const char *root; /* below it are the log files; NULL = there are none */
+    const char *root; /* the folder of the log files; NULL = no log files */
 };
 
-/* ---- small things ---- */
+/* ---- Helpers ---- */
 
 static void make_id(struct engine *e, const char *kind, char out[65]) {
     snprintf(out, 65, "%s%08x%052x", kind, ++e->next_id, 0xfeed);
@@ -113,7 +113,7 @@ static const char *first_arg(const json_t *argv, size_t i) {
     return text ? text : "";
 }
 
-/* ---- streams ---- */
+/* ---- Streams ---- */
 
 static struct stream *stream_add(struct engine *e, struct conn *c, enum stream_kind kind,
                                  struct container *of) {
@@ -137,7 +137,7 @@ void engine_drop_streams(struct engine *e) {
     }
 }
 
-void engine_conn_gone(struct engine *e, struct conn *c) {
+void engine_conn_closed(struct engine *e, struct conn *c) {
     for (unsigned i = e->stream_count; i-- > 0;)
         if (e->streams[i].conn == c)
             stream_del(e, i);
@@ -148,12 +148,12 @@ void engine_conn_gone(struct engine *e, struct conn *c) {
         }
 }
 
-/* ---- events ---- */
+/* ---- Events ---- */
 
-/* @extra: attributes to add, taken; NULL = none. */
+/* @extra: more attributes, or NULL. Takes ownership. */
 static void emit(struct engine *e, const struct container *c, const char *action, json_t *extra) {
     json_t *attributes = extra ? extra : json_object();
-    json_object_update(attributes, get(c, "Labels")); /* as in dockerd, they win */
+    json_object_update(attributes, get(c, "Labels")); /* as in dockerd, labels win */
     json_object_set_new(attributes, "name", json_string(c->name));
     json_object_set(attributes, "image", get(c, "Image"));
     if (e->mute) {
@@ -198,7 +198,7 @@ static void follow_events(struct engine *e, struct conn *c, const struct request
     }
 }
 
-/* ---- output ---- */
+/* ---- Output ---- */
 
 static void frame(struct buf *out, int channel, const char *data, size_t len) {
     unsigned char head[8] = {(unsigned char)channel,
@@ -226,7 +226,7 @@ static int64_t log_clock(const struct container *c) {
     return clock_wall_ns() + c->log_clock_ns;
 }
 
-/* One message. It carries its time, as with timestamps=1, which all of ours ask for. */
+/* Prints one message. It contains its time, as with timestamps=1, which all our requests have. */
 static void print_at(struct engine *e, struct container *c, int channel, int64_t ns,
                      const char *text, size_t len) {
     AUTO_BUF struct buf line, framed;
@@ -269,7 +269,8 @@ static void print(struct engine *e, struct container *c, int channel, const char
 #define LINE_STEP_NS 10000000
 #define LINES_AGO_NS INT64_C(3600000000000)
 
-/* The first lines are an hour old, so that their times rise as a task's do, far apart. */
+/* The first lines get times one hour ago, and each later line gets a later time. Like those of a
+ * real task, the times rise. */
 static int64_t lines_begin(struct container *c) {
     bool set = c->clock_set;
     c->clock_set = false;
@@ -278,8 +279,9 @@ static int64_t lines_begin(struct container *c) {
     return c->n_messages ? c->messages[c->n_messages - 1].ns : clock_wall_ns() - LINES_AGO_NS;
 }
 
-/* @count numbered lines of up to @max bytes, every fourth on stderr; some have the time of the one
- * before, and one beyond 16 KiB is several messages of one time, as dockerd cuts them. */
+/* Prints @count numbered lines of up to @max bytes, every fourth on stderr. Some have the same
+ * time as the line before. A line of more than 16 KiB is several messages with one time, as
+ * dockerd cuts them. */
 static void print_lines(struct engine *e, struct container *c, unsigned count, unsigned max) {
     AUTO_FREE char *line = malloc(max + 16);
     int64_t ns = lines_begin(c);
@@ -300,8 +302,8 @@ static void print_lines(struct engine *e, struct container *c, unsigned count, u
     }
 }
 
-/* @count more pieces of a line without an end: numbered words. dockerd gives each the time of the
- * line's first piece. */
+/* Prints @count more pieces of a line without an end. The pieces are numbered words. dockerd
+ * gives each one the time of the line's first piece. */
 static void print_pieces(struct engine *e, struct container *c, unsigned count) {
     char piece[16384 + 1];
     if (!c->line_ns)
@@ -313,20 +315,20 @@ static void print_pieces(struct engine *e, struct container *c, unsigned count) 
     }
 }
 
-/* The log's files were rotated: the last @keep messages are left. */
+/* Rotates the log's files: only the last @keep messages stay. */
 static void rotate(struct container *c, size_t keep) {
-    size_t gone = c->n_messages > keep ? c->n_messages - keep : 0;
-    size_t bytes = gone < c->n_messages ? c->messages[gone].at : c->log.len;
+    size_t removed = c->n_messages > keep ? c->n_messages - keep : 0;
+    size_t bytes = removed < c->n_messages ? c->messages[removed].at : c->log.len;
     buf_consume(&c->log, bytes);
-    c->n_messages -= gone;
-    memmove(c->messages, c->messages + gone, c->n_messages * sizeof(*c->messages));
+    c->n_messages -= removed;
+    memmove(c->messages, c->messages + removed, c->n_messages * sizeof(*c->messages));
     for (size_t i = 0; i < c->n_messages; i++)
         c->messages[i].at -= bytes;
 }
 
-/* Docker up to 22 compares each message with `since`, from 23 on those before the first one that is
- * not older: told apart by times that fall only. We do as the former does, which leaves out more.
- */
+/* Docker up to 22 compares each message with `since`. From 23 on it skips messages only up to
+ * the first one that is not older, which makes a difference when the times fall. The fake does
+ * what Docker 22 does, because that leaves out more. */
 static void send_since(const struct container *c, struct conn *conn, int64_t from) {
     for (size_t i = 0, end; i < c->n_messages; i = end) {
         for (end = i; end < c->n_messages && c->messages[end].ns >= from; end++) {
@@ -380,7 +382,7 @@ static void finish(struct engine *e, struct container *c, int code) {
     emit(e, c, "die", json_pack("{s:s}", "exitCode", text));
 }
 
-/* Docker keeps it until the next start. */
+/* Docker keeps this until the next start. */
 static void oom(struct engine *e, struct container *c) {
     c->oom = true;
     emit(e, c, "oom", NULL);
@@ -451,7 +453,7 @@ void engine_populate(struct engine *e, unsigned n) {
     }
 }
 
-/* ---- answers ---- */
+/* ---- Answers ---- */
 
 static int pid_of(const struct engine *e, const struct container *c) {
     if (!c->running)
@@ -504,7 +506,7 @@ static bool binds(const struct container *c, const char *port) {
     return false;
 }
 
-/* The container whose network it is to join, when that one does not run; NULL = fine. */
+/* Returns the container whose network it must join when that one does not run, or NULL. */
 static const char *stopped_host(struct engine *e, const struct container *c) {
     const char *mode = json_string_value(json_object_get(get(c, "HostConfig"), "NetworkMode"));
     if (!mode || strncmp(mode, "container:", 10) != 0)
@@ -534,7 +536,7 @@ static void answer_start(struct engine *e, struct conn *conn, struct container *
     }
 }
 
-/* Docker's names start with a slash, and a name in a filter is a regular expression. */
+/* Docker's names start with a slash. A name in a filter is a regular expression. */
 static bool has_name(const struct container *c, const char *pattern) {
     char name[256];
     regex_t regex;
@@ -665,7 +667,7 @@ static void exec_end(struct engine *e, struct exec *x, int code) {
         emit(e, x->of, "exec_die", json_pack("{s:s,s:s}", "execID", x->id, "exitCode", text));
 }
 
-/* It has ended, a child of it holds the connection. */
+/* The exec has ended, but a child of it keeps the connection open. */
 static void exec_leave(struct engine *e, struct exec *x) {
     x->running = false;
     x->exit_code = 5;
@@ -726,7 +728,7 @@ void engine_input(struct engine *e, struct conn *c, const char *data, size_t len
         exec_end(e, x, 0);
 }
 
-/* ---- paths ---- */
+/* ---- Paths ---- */
 
 static bool handle_exec(struct engine *e, struct conn *conn, const struct request *rq) {
     char id[128], what[32];
@@ -851,7 +853,7 @@ static bool handle_system(struct engine *e, struct conn *conn, const char *path)
     return true;
 }
 
-/* What a test lets happen to a container. */
+/* Control requests for a container. */
 static bool handle_fake(struct engine *e, struct conn *conn, const struct request *rq) {
     char what[16], id[300];
     if (sscanf(rq->path, "/_fake/%15[^/]/%299s", what, id) != 2)

@@ -19,7 +19,7 @@ void log_file_path(const char *root, const char *id, char ret[LOG_FILE_PATH_MAX]
 void log_file_make(const char *root, const char *id) {
     char path[LOG_FILE_PATH_MAX];
     snprintf(path, sizeof(path), "%s/containers", root);
-    (void)mkdir(path, 0710); /* exists from the second container on */
+    (void)mkdir(path, 0710); /* exists after the first container */
     snprintf(path, sizeof(path), "%s/containers/%s", root, id);
     (void)mkdir(path, 0710);
     log_file_path(root, id, path);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The fixture of the image tests: the image module in front of a fake_dockerd, and helpers that ask
- * for images (image_world.h). */
+/* The fixture of the image tests (image_world.h): the image module with a fake_dockerd, and
+ * helpers that request images. */
 #include "fake/image_world.h"
 
 #include <stdio.h>
@@ -70,7 +70,7 @@ void image_wait_count(const struct image_world *x, const char *request, int n) {
         image_breathe(until);
 }
 
-/* ---- one who wants an image ---- */
+/* ---- Users that request an image ---- */
 
 static void on_event(void *ctx, const char *message, const char *image) {
     struct image_user *u = ctx;
@@ -83,7 +83,7 @@ static void on_event(void *ctx, const char *message, const char *image) {
         fail_msg("%s", message);
     assert_string_equal(image, u->want.image);
     snprintf(u->last, sizeof(u->last), "%s", message);
-    pthread_cond_broadcast(&u->told);
+    pthread_cond_broadcast(&u->changed);
     pthread_mutex_unlock(&u->lock);
 }
 
@@ -96,13 +96,13 @@ void image_user_init(struct image_user *u, struct image_world *x, const char *id
                                   .ctx = u,
                                   .pull_timeout_us = IMAGE_WAIT_US};
     pthread_mutex_init(&u->lock, NULL);
-    pthread_cond_init(&u->told, NULL);
+    pthread_cond_init(&u->changed, NULL);
     assert_int_equal(cancel_init(&u->cancel), 0);
 }
 
 void image_user_done(struct image_user *u) {
     cancel_done(&u->cancel);
-    pthread_cond_destroy(&u->told);
+    pthread_cond_destroy(&u->changed);
     pthread_mutex_destroy(&u->lock);
 }
 
@@ -133,12 +133,12 @@ void image_user_wait_progress(struct image_user *u) {
     until.tv_sec += IMAGE_WAIT_US / US_PER_SEC;
     pthread_mutex_lock(&u->lock);
     while (u->progress == 0 && r == 0)
-        r = pthread_cond_timedwait(&u->told, &u->lock, &until);
+        r = pthread_cond_timedwait(&u->changed, &u->lock, &until);
     pthread_mutex_unlock(&u->lock);
     assert_int_equal(r, 0);
 }
 
-/* ---- one who has it ---- */
+/* ---- Users that hold an image ---- */
 
 void image_acquire(struct image_world *x, const char *id, const char *image) {
     struct image_user u;
@@ -153,7 +153,7 @@ void image_release(struct image_world *x, const char *id) {
     image_users_release(x->images, "sha256:5ca1ab1e", id);
 }
 
-/* Another image's removal, which is due later, has been asked for. */
+/* Waits until the removal of another image, which is due later, was requested. */
 void image_fence(struct image_world *x) {
     static unsigned n;
     char rule[160], image[16], id[16], request[64];

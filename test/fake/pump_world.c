@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The fixture of the log pump's tests (pump_world.h). */
+/* The fixture of the log pump's tests (pump_world.h): a task that prints numbered lines, and the
+ * readers that count them. */
 #include "fake/pump_world.h"
 
 #include <stdio.h>
@@ -53,7 +54,7 @@ void pump_world_lines(struct pump_world *x, unsigned count, unsigned max) {
     fake_control(&x->w.fake, "POST", path, "", NULL, 0);
 }
 
-/* The numbered lines of the fake: from 0 on, each once, whole. Returns how many. */
+/* The fake's numbered lines must come from 0 on, each once and whole. Returns how many came. */
 unsigned pump_world_count(struct reader *r) {
     size_t len;
     unsigned n = 0;

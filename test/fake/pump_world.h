@@ -14,7 +14,8 @@ struct pump_world {
     struct reader out, err;
 };
 
-/** cmocka's setup: as usual; with Docker calls that end after PUMP_WORLD_HASTY_MS; with a TTY. */
+/** cmocka's setup: the default; with Docker calls that end after PUMP_WORLD_HASTY_MS; with a
+ * TTY. */
 int pump_world_setup(void **state);
 int pump_world_setup_hasty(void **state);
 int pump_world_setup_tty(void **state);
@@ -26,14 +27,15 @@ void pump_world_read(struct pump_world *x);
 void pump_world_print(struct pump_world *x, const char *text);
 /** The task prints @count numbered lines of up to @max bytes. */
 void pump_world_lines(struct pump_world *x, unsigned count, unsigned max);
-/** The numbered lines that have arrived: from 0 on, each once, whole. Returns how many. */
+/** The numbered lines must have arrived from 0 on, each once and whole. Returns how many. */
 unsigned pump_world_count(struct reader *r);
-/** The task ends, and exactly so many lines have arrived by the end of each FIFO. */
+/** Ends the task. Exactly @out and @err lines must have arrived when the FIFOs end. */
 void pump_world_end(struct pump_world *x, unsigned out, unsigned err);
 
-/** The process is this one's child: has it ended? Asking its socket would keep it alive. */
+/** True when the process, a child of this one, has ended. A request on its socket would keep it
+ * alive. */
 bool pump_world_has_ended(void *pid);
-/** The pump is another one than this: waits for it. */
+/** Waits until the pump is another process than @first. */
 void pump_world_until_other(struct pump_world *x, pid_t first);
 long pump_world_rss_kb(pid_t pid);
 

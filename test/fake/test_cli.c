@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The program as a person runs it: what it prints, and its exit status. On the control socket is a
- * double of the plugin that answers as the test says, or nothing. */
+/* The program as a person runs it: what it prints, and its exit status. A double of the plugin
+ * serves the control socket. It answers with the test's text or not at all. */
 #include "unit/cm.h"
 
 #include "fake/fake_client.h"
@@ -33,15 +33,15 @@ static const char status_doc[] =
     " \"wanted\": \"2-3\", \"actual\": \"0-3\", \"state\": \"pinned\", \"corrections\": 5,"
     " \"history\": []}]}}";
 
-/* ---- the plugin's side ---- */
+/* ---- The double of the plugin ---- */
 
 static char dir[64], path[128];
 static int listener;
 static pthread_t peer_thread;
 static atomic_bool peer_stop;
-static _Atomic(const char *) peer_text; /* NULL = it never answers */
-static atomic_size_t peer_cut;          /* so many bytes, then the end */
-static atomic_bool peer_dribbles;       /* a byte at a time, without an end */
+static _Atomic(const char *) peer_text; /* NULL = no answer */
+static atomic_size_t peer_cut;          /* how many bytes it sends before it ends */
+static atomic_bool peer_dribbles;       /* sends one byte at a time, without an end */
 static pthread_mutex_t peer_lock = PTHREAD_MUTEX_INITIALIZER;
 static char peer_asked[64]; /* under the lock */
 
@@ -128,7 +128,7 @@ static int teardown(void **state) {
     return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* ---- the program ---- */
+/* ---- The program ---- */
 
 struct ran {
     pid_t pid;
@@ -136,7 +136,7 @@ struct ran {
     char out[65536], err[8192];
 };
 
-/* stdout is the pair @out: the test's end, the program's. */
+/* stdout is the pair @out: the first is the test's end, the second the program's. */
 static void start_on(struct ran *r, int out[2], const char *const *args) {
     const char *argv[12] = {"paddock"};
     int err[2], n = 1;
@@ -171,7 +171,7 @@ static void start_on_terminal(struct ran *r, const char *const *args) {
     start_on(r, out, args);
 }
 
-/* What has come within 100 ms at most. A terminal ends with EIO. */
+/* Reads what comes within 100 ms. A terminal ends with EIO. */
 static void read_some(struct ran *r) {
     struct pollfd p[2] = {{.fd = r->out_fd, .events = POLLIN}, {.fd = r->err_fd, .events = POLLIN}};
     poll(p, 2, 100);
@@ -187,7 +187,7 @@ static void read_some(struct ran *r) {
     }
 }
 
-/* Reads on until both have ended, or @text is in one of them. */
+/* Reads until both outputs have ended, or one of them contains @text. */
 static void read_on(struct ran *r, const char *text) {
     uint64_t end = clock_now_us() + WAIT_US;
     while (!(text && (strstr(r->out, text) || strstr(r->err, text))) &&
@@ -237,7 +237,7 @@ static void test_status__table_and_json(void **state) {
     assert_true(json_equal(json_array_get(all, 0), want));
 }
 
-static void test_status_watch__goes_on_when_the_plugin_does_not(void **state) {
+static void test_status_watch__continues_without_the_plugin(void **state) {
     struct ran r;
     (void)state;
     start(&r, (const char *const[]){"status", "--watch", "--socket", path, NULL});
@@ -250,14 +250,14 @@ static void test_status_watch__goes_on_when_the_plugin_does_not(void **state) {
     read_on(&r, NULL);
     finish(&r);
     assert_int_equal(r.status, -SIGTERM);
-    assert_null(strchr(r.out, '\033')); /* it is no terminal */
+    assert_null(strchr(r.out, '\033')); /* stdout is not a terminal */
 }
 
 static void test_status_watch__terminal__drawn_in_place(void **state) {
     struct ran r;
     (void)state;
     start_on_terminal(&r, (const char *const[]){"status", "--watch", "--socket", path, NULL});
-    read_on(&r, "\033[K\r\n\033[J\033[H"); /* twice, each line to its end */
+    read_on(&r, "\033[K\r\n\033[J\033[H"); /* the second text; each line is cleared to its end */
     assert_says(r.out, "\033[2J\033[Hdocker 1.2, pid 7, 1 task\033[K\r\n");
     kill(r.pid, SIGTERM);
     read_on(&r, NULL);
@@ -279,7 +279,7 @@ static void test_status_task__all_about_it(void **state) {
     assert_says(r.err, "no running task is named \"other\"");
 }
 
-/* Names of tasks come from job files. */
+/* Names of tasks come from job files, so that a user chooses them. */
 static const char evil_doc[] =
     "{\"driver\": {\"name\": \"docker\", \"version\": \"1.2\", \"pid\": 7},"
     " \"machine\": {\"online\": \"0-3\"},"
@@ -317,7 +317,7 @@ static void test_events__what_is_new(void **state) {
     start(&r, (const char *const[]){"events", "--socket", path, NULL});
     while (!peer_was_asked())
         read_some(&r);
-    peer_says(evil_doc); /* web has ended, another task came */
+    peer_says(evil_doc); /* web has ended, another task has come */
     read_on(&r, "new -> held?: ?");
     assert_says(r.out, "1970-01-01T00:00:00.000Z 01?[1m w?]0;t??2Jb: a?b, 1 -> 2\n");
     assert_null(strstr(r.out, "web"));
@@ -421,7 +421,7 @@ static void test_answers_that_are_none__said_and_status_1(void **state) {
     }
 }
 
-static void test_nobody_there__said_and_status_1(void **state) {
+static void test_no_plugin__reported_and_status_1(void **state) {
     static const char *const commands[] = {"status", "metrics"};
     char none[160], dead[160];
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -466,9 +466,9 @@ static void test_usage__statuses(void **state) {
     }
 }
 
-/* ---- asking ---- */
+/* ---- Requests ---- */
 
-/* What cli_ask says on stderr; returns how many answered. */
+/* Calls cli_ask(). Returns how many plugins answered; @err gets its stderr. */
 static size_t ask(const char *in, const char *socket, uint64_t timeout_us, char *err, size_t size) {
     char name[160];
     snprintf(name, sizeof(name), "%s/stderr", dir);
@@ -497,16 +497,16 @@ static void test_ask__silent_or_slow__given_up_in_time(void **state) {
 }
 
 static void set_user(uid_t uid) {
-    /* Of this thread alone, as the kernel sees it. */
+    /* For this thread only, unlike setresuid() of libc. */
     assert_int_equal(syscall(SYS_setresuid, -1, uid, -1), 0);
 }
 
-static void test_ask__somebody_elses__permission_denied(void **state) {
+static void test_ask__of_another_user__permission_denied(void **state) {
     char err[2][512];
     size_t n[2];
     (void)state;
     if (geteuid() != 0)
-        fail_msg("needs root: it becomes somebody else");
+        fail_msg("needs root: it becomes another user");
     assert_int_equal(chmod(path, 0600), 0);
     for (int closed = 0; closed < 2; closed++) {
         char name[160];
@@ -526,7 +526,7 @@ static void test_ask__somebody_elses__permission_denied(void **state) {
     }
     assert_int_equal(n[0] + n[1], 0);
     assert_says(err[0], "control-docker.sock: Permission denied");
-    assert_says(err[1], ": Permission denied"); /* the folder, as /run/paddock is */
+    assert_says(err[1], ": Permission denied"); /* the folder has the rights of /run/paddock */
 }
 
 /* ---- check ---- */
@@ -546,7 +546,7 @@ static unsigned lines_with(const char *text, const char *start_of_line) {
     return n;
 }
 
-static void test_check__nothing_is_there__every_line_says_what_to_do(void **state) {
+static void test_check__nothing_runs__every_line_has_a_hint(void **state) {
     struct ran r;
     char last[64];
     (void)state;
@@ -567,7 +567,7 @@ static void test_check__nothing_is_there__every_line_says_what_to_do(void **stat
     assert_int_equal(lines_with(r.out, "FAILURE "), 2);
 }
 
-/* A driver that runs and cannot have its port is a warning that names the port. */
+/* A driver that runs without its port is a warning that names the port. */
 static void test_check__port_of_a_running_driver_is_taken__warning(void **state) {
     struct ran r;
     (void)state;
@@ -631,7 +631,7 @@ int main(int argc, char **argv) {
     unsetenv("COLUMNS");
     const struct CMUnitTest tests[] = {
         TEST(test_status__table_and_json),
-        TEST(test_status_watch__goes_on_when_the_plugin_does_not),
+        TEST(test_status_watch__continues_without_the_plugin),
         TEST(test_status_watch__terminal__drawn_in_place),
         TEST(test_status_task__all_about_it),
         TEST(test_hostile_names__no_control_characters),
@@ -641,11 +641,11 @@ int main(int argc, char **argv) {
         TEST(test_status_watch_json__one_document_a_line),
         TEST(test_metrics__printed_as_they_come),
         TEST(test_answers_that_are_none__said_and_status_1),
-        TEST(test_nobody_there__said_and_status_1),
+        TEST(test_no_plugin__reported_and_status_1),
         TEST(test_usage__statuses),
         TEST(test_ask__silent_or_slow__given_up_in_time),
-        TEST(test_ask__somebody_elses__permission_denied),
-        TEST(test_check__nothing_is_there__every_line_says_what_to_do),
+        TEST(test_ask__of_another_user__permission_denied),
+        TEST(test_check__nothing_runs__every_line_has_a_hint),
         TEST(test_check__port_of_a_running_driver_is_taken__warning),
         TEST(test_check__dockerd_answers_and_another_agent_runs),
         TEST(test_check__docker_too_new__failure_with_the_versions),

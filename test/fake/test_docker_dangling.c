@@ -12,8 +12,8 @@
 #include <string.h>
 
 static struct {
-    char known[65]; /* the id of a tracked container */
-    char late[65];  /* one that becomes tracked after it was asked for once */
+    char known[65]; /* a container that is tracked */
+    char late[65];  /* a container that becomes tracked after the first question about it */
     int late_asked;
 } ids;
 
@@ -81,7 +81,7 @@ static void test_docker_dangling_run__only_ours_and_forgotten(void **state) {
     assert_int_equal(search(x, 0, false, NULL), 1);
     assert_false(is_there(x, "forgotten"));
     assert_true(is_there(x, "known"));
-    assert_true(is_there(x, "late")); /* a task took it after the list was made */
+    assert_true(is_there(x, "late")); /* a task has taken it after the list was made */
     assert_true(is_there(x, "other"));
     assert_true(is_there(x, "builtin"));
     assert_true(is_there(x, "stopped"));
@@ -145,7 +145,7 @@ static void test_docker_dangling_run__no_list__nothing_removed(void **state) {
     assert_true(is_there(x, "forgotten"));
 }
 
-/* One container whose labels cannot be read, or are endless, keeps no other one alive. */
+/* A container with labels that are unreadable or endless must not keep another one alive. */
 static void test_docker_dangling_run__hostile_neighbour__others_are_removed(void **state) {
     static const char *const hostile[] = {
         "{\"Id\":\"h\",\"Labels\":{\"io.paddock.owner\":\"me\\u0000\"}}",

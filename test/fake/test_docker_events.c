@@ -29,7 +29,7 @@ struct fixture {
     /* of a GET */
     struct docker_multi *multi;
     struct docker_get *get;
-    size_t bytes, pauses, pieces, told_pauses;
+    size_t bytes, pauses, pieces, reported_pauses;
     int done, done_r, done_status;
     bool pause_each, cancel_in_data, cancel_in_pause, unpaused;
     struct loop_timer *resume;
@@ -119,9 +119,9 @@ static void run(struct fixture *x) {
     assert_false(x->late);
 }
 
-/* ---- events ---- */
+/* ---- Events ---- */
 
-/* Does something to the fake when the stream has been opened. */
+/* Changes the fake when the stream is open. */
 static void on_connected_then_exit(void *ctx) {
     struct fixture *x = ctx;
     on_connected(ctx);
@@ -142,7 +142,7 @@ static void test_docker_events__exit__action_name_code(void **state) {
     assert_string_equal(x->seen[1], "die task-1 3");
 }
 
-/* After the first event the stream is cut, and two more tasks end before it is back. */
+/* Cuts the stream after the first event. Two more tasks end before it is open again. */
 static void on_event_then_cut(void *ctx, const struct docker_event *e) {
     struct fixture *x = ctx;
     on_event(ctx, e);
@@ -153,7 +153,7 @@ static void on_event_then_cut(void *ctx, const struct docker_event *e) {
     }
 }
 
-static void test_docker_events__cut__nothing_between_is_lost_nothing_told_twice(void **state) {
+static void test_docker_events__cut__no_event_lost_none_reported_twice(void **state) {
     struct fixture *x = *state;
     struct docker_events_ops mine = ops;
     mine.connected = on_connected_then_exit;
@@ -166,7 +166,7 @@ static void test_docker_events__cut__nothing_between_is_lost_nothing_told_twice(
     assert_int_equal(x->disconnected, 1);
     assert_string_equal(x->seen[0], "oom task-1 -1");
     assert_string_equal(x->seen[1], "die task-1 3");
-    assert_string_equal(x->seen[2], "die task-0 0"); /* while nobody listened */
+    assert_string_equal(x->seen[2], "die task-0 0"); /* while no stream was open */
     assert_string_equal(x->seen[3], "die task-2 255");
 }
 
@@ -196,7 +196,7 @@ static void test_docker_events__dockerd_restarted__connected_again(void **state)
     assert_non_null(strstr(x->why, "was lost"));
 }
 
-static void test_docker_events__nobody_there__told_once_and_tried_again(void **state) {
+static void test_docker_events__no_dockerd__reported_once_and_retried(void **state) {
     struct fixture *x = *state;
     struct docker_events_ops mine = {
         .connected = on_connected, .event = on_event, .disconnected = restart_fake};
@@ -224,9 +224,9 @@ static void test_docker_events__garbage_and_an_end__opened_again(void **state) {
     "\",\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" id                         \
     "\",\"Attributes\":{" labels "\"name\":\"t\",\"exitCode\":\"3\"}},\"time\":7}\\n"
 
-/* Whatever one container's labels are, the others' events are told, on the same stream. The fake
- * takes a backslash of a rule's text away. */
-static void test_docker_events__hostile_lines__others_are_told(void **state) {
+/* Whatever the labels of one container are, the events of the others are reported on the same
+ * stream. The fake removes one level of backslashes from a rule's text. */
+static void test_docker_events__hostile_lines__others_are_reported(void **state) {
     struct fixture *x = *state;
     char text[8192];
     fake_rules(&x->fake, "GET /events times=1 every=1 stall body=" /* NULs: read */
@@ -256,7 +256,8 @@ static void test_docker_events__hostile_lines__others_are_told(void **state) {
     assert_non_null(strstr(buf_text(&metrics), "paddock_docker_skipped_total{kind=\"event\"} 6\n"));
 }
 
-/* An exec with two megabytes of arguments is skipped, and is not asked for again. */
+/* The event of an exec with two megabytes of arguments is skipped. The stream is not opened again.
+ */
 static void test_docker_events__line_beyond_all_bounds__passed_over(void **state) {
     struct fixture *x = *state;
     static const char head[] = "GET /events times=1 every=1 stall body={\"status\":\"die\",\"id\":"
@@ -281,9 +282,9 @@ static void test_docker_events__line_beyond_all_bounds__passed_over(void **state
     assert_string_equal(x->skipped_ids[0], "abc123");
 }
 
-/* What takes the request and ends it at once is not asked ten times a second: each time all
- * containers are looked at. */
-static void test_docker_events__ended_at_once_again_and_again__at_leisure(void **state) {
+/* A server that accepts the request and ends it immediately is not asked ten times a second,
+ * because each new stream makes the driver inspect all containers. */
+static void test_docker_events__ended_immediately_each_time__growing_pauses(void **state) {
     struct fixture *x = *state;
     begin_loop(x);
     fake_rules(&x->fake, "GET /events status=200 type=application/json chunked body=\n");
@@ -294,7 +295,7 @@ static void test_docker_events__ended_at_once_again_and_again__at_leisure(void *
     assert_true(clock_now_us() - before >= 700 * US_PER_MS); /* 100, 200, 400 */
 }
 
-/* ---- any GET ---- */
+/* ---- Other GET requests ---- */
 
 static void on_resume(void *arg) {
     struct fixture *x = arg;
@@ -322,8 +323,8 @@ static int on_data(void *ctx, const char *data, size_t len) {
 
 static void on_pause(void *ctx) {
     struct fixture *x = ctx;
-    assert_false(x->done); /* before the end is told */
-    x->told_pauses++;
+    assert_false(x->done); /* before the end is reported */
+    x->reported_pauses++;
     x->unpaused = false;
     if (x->cancel_in_pause) {
         docker_multi_get_cancel(TAKE_PTR(x->get));
@@ -364,25 +365,25 @@ static void test_docker_get__paused_at_each_piece__all_comes(void **state) {
     assert_true(x->pauses > 10);
 }
 
-static void test_docker_get__many_pieces_at_once__one_pause_behind_the_last(void **state) {
+static void test_docker_get__many_pieces_together__one_pause_after_the_last(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->fake, "GET /big size=300000 chunked");
     get_it(x, "/big");
     assert_int_equal(x->bytes, 300000);
     assert_false(x->unpaused);
-    assert_true(x->told_pauses > 0 && x->told_pauses < x->pieces);
+    assert_true(x->reported_pauses > 0 && x->reported_pauses < x->pieces);
 }
 
-static void test_docker_get__cancelled_in_a_pause__no_more_told(void **state) {
+static void test_docker_get__cancelled_in_a_pause__no_more_calls(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->fake, "GET /big size=300000 chunked");
     x->cancel_in_pause = true;
     get_it(x, "/big");
     assert_int_equal(x->done, 0);
-    assert_int_equal(x->told_pauses, 1);
+    assert_int_equal(x->reported_pauses, 1);
 }
 
-static void test_docker_get__cancelled_in_its_callback__no_more_told(void **state) {
+static void test_docker_get__cancelled_in_its_callback__no_more_calls(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->fake, "GET /big size=300000");
     x->cancel_in_data = true;
@@ -408,7 +409,7 @@ static void test_docker_get__cut_off__enotconn(void **state) {
     assert_int_equal(x->bytes, 1000);
 }
 
-static void test_docker_get__version_too_old__told(void **state) {
+static void test_docker_get__version_too_old__reported(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->fake, "GET /_ping status=200 header=Api-Version:1.24 body=OK");
     get_it(x, "/events");
@@ -421,20 +422,20 @@ static void test_docker_get__version_too_old__told(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         T(test_docker_events__exit__action_name_code),
-        T(test_docker_events__cut__nothing_between_is_lost_nothing_told_twice),
+        T(test_docker_events__cut__no_event_lost_none_reported_twice),
         T(test_docker_events__dockerd_restarted__connected_again),
-        T(test_docker_events__nobody_there__told_once_and_tried_again),
+        T(test_docker_events__no_dockerd__reported_once_and_retried),
         T(test_docker_events__garbage_and_an_end__opened_again),
-        T(test_docker_events__hostile_lines__others_are_told),
+        T(test_docker_events__hostile_lines__others_are_reported),
         T(test_docker_events__line_beyond_all_bounds__passed_over),
-        T(test_docker_events__ended_at_once_again_and_again__at_leisure),
+        T(test_docker_events__ended_immediately_each_time__growing_pauses),
         T(test_docker_get__paused_at_each_piece__all_comes),
-        T(test_docker_get__many_pieces_at_once__one_pause_behind_the_last),
-        T(test_docker_get__cancelled_in_a_pause__no_more_told),
-        T(test_docker_get__cancelled_in_its_callback__no_more_told),
+        T(test_docker_get__many_pieces_together__one_pause_after_the_last),
+        T(test_docker_get__cancelled_in_a_pause__no_more_calls),
+        T(test_docker_get__cancelled_in_its_callback__no_more_calls),
         T(test_docker_get__refused__errno_status_message),
         T(test_docker_get__cut_off__enotconn),
-        T(test_docker_get__version_too_old__told),
+        T(test_docker_get__version_too_old__reported),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

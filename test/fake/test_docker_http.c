@@ -68,7 +68,7 @@ static void test_docker_http_do__each_status__its_errno_and_dockers_message(void
     }
 }
 
-static void test_docker_http_do__error_that_is_no_json__told_with_status_and_start(void **state) {
+static void test_docker_http_do__error_that_is_not_json__status_and_first_part(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
     fake_rules(&x->fake,
@@ -152,7 +152,7 @@ struct firing {
     uint64_t fired_us;
 };
 
-/* Fires once the request is known to hang in the server. */
+/* Cancels the call when the server has got the request. */
 static void *fire_when_asked(void *arg) {
     struct firing *f = arg;
     while (fake_count(&f->x->fake, "GET /containers/task-1/json") == 0)
@@ -162,7 +162,7 @@ static void *fire_when_asked(void *arg) {
     return NULL;
 }
 
-static void test_docker_http_do__cancelled__returns_at_once(void **state) {
+static void test_docker_http_do__cancelled__returns_immediately(void **state) {
     struct fixture *x = *state;
     struct firing f = {.x = x};
     struct err err = {0};
@@ -176,9 +176,9 @@ static void test_docker_http_do__cancelled__returns_at_once(void **state) {
                      -ECANCELED);
     uint64_t now = clock_now_us();
     pthread_join(thread, NULL);
-    assert_true(now - f.fired_us <
-                2 * SECOND); /* far below the deadline, also on a loaded machine */
-    /* One that was cancelled before is not even sent. */
+    /* far below the deadline, also on a busy machine */
+    assert_true(now - f.fired_us < 2 * SECOND);
+    /* A call that is already cancelled is not sent. */
     int asked = fake_count(&x->fake, "GET /containers/task-1/json");
     assert_int_equal(docker_container_inspect(x->docker, &call, "task-1", &s, NULL, NULL),
                      -ECANCELED);
@@ -192,7 +192,7 @@ static int count_bytes(void *ctx, const char *data, size_t len) {
     return 0;
 }
 
-static void test_docker_http_do__stream_that_goes_quiet__idle_timeout(void **state) {
+static void test_docker_http_do__stream_becomes_silent__idle_timeout(void **state) {
     struct fixture *x = *state;
     size_t got = 0;
     struct docker_request rq = {.method = "GET",
@@ -248,10 +248,10 @@ static void test_docker_http_do__many_calls__one_connection(void **state) {
     int a, b;
     assert_int_equal(sscanf(strstr(before, "accepted"), "accepted\":%d", &a), 1);
     assert_int_equal(sscanf(strstr(after, "accepted"), "accepted\":%d", &b), 1);
-    assert_int_equal(b, a + 1); /* this question's own */
+    assert_int_equal(b, a + 1); /* this request itself */
 }
 
-static void test_docker_http_do__nobody_listens__enotconn(void **state) {
+static void test_docker_http_do__no_listener__enotconn(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
     fake_stop(&x->fake);
@@ -259,7 +259,7 @@ static void test_docker_http_do__nobody_listens__enotconn(void **state) {
     assert_non_null(strstr(err.text, "cannot connect to Docker at /tmp/"));
 }
 
-/* ---- version ---- */
+/* ---- Version ---- */
 
 #define PATH_1 "/containers/task-1/json"
 
@@ -286,7 +286,7 @@ static void test_docker_version__negotiation(void **state) {
     check_ping(x, "Api-Version:2.0", -EPROTO, "is not known here");
 }
 
-static void test_docker_version__replaced_by_another__asked_anew(void **state) {
+static void test_docker_version__replaced_by_another__asked_again(void **state) {
     struct fixture *x = *state;
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
@@ -295,13 +295,13 @@ static void test_docker_version__replaced_by_another__asked_anew(void **state) {
                "is too new. Maximum supported API version is 1.41\"}");
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 2);
-    /* by a newer one, which no longer speaks what the older did */
+    /* a newer dockerd, which no longer supports the older version */
     fake_rules(&x->fake,
                "GET /containers/*/json times=1 status=400 body={\"message\":\"client version 1.41 "
                "is too old. Minimum supported API version is 1.44\"}");
     assert_int_equal(inspect(x, NULL), 0);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 3);
-    /* It says so for ever: an error, not an endless loop. */
+    /* It answers this every time: an error, not an endless loop. */
     fake_rules(&x->fake,
                "GET /containers/*/json status=400 body={\"message\":\"client version 1.47 "
                "is too new. Maximum supported API version is 1.41\"}");
@@ -317,8 +317,9 @@ static void check_asked_once(struct fixture *x) {
     assert_int_equal(fake_count(&x->fake, "GET " PATH_1), before + 1);
 }
 
-/* Another version would be refused as well, so nothing is asked twice. */
-static void test_docker_version__dockers_minimum_is_above_ours__told_and_asked_once(void **state) {
+/* Another version would be refused, too. No request is repeated. */
+static void
+test_docker_version__dockers_minimum_is_above_ours__reported_and_asked_once(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->fake,
                "GET /_ping status=200 header=Api-Version:1.120 type=text/plain body=OK\n"
@@ -327,7 +328,7 @@ static void test_docker_version__dockers_minimum_is_above_ours__told_and_asked_o
     check_asked_once(x);
     check_asked_once(x);
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
-    /* and the same of an answer that is waited for later */
+    /* also for an answer that is read later */
     struct err err = {0};
     struct call call = call_within(NULL, 20 * SECOND);
     struct docker_begun *b = docker_http_begin(x->docker, "GET", PATH_1);
@@ -337,7 +338,7 @@ static void test_docker_version__dockers_minimum_is_above_ours__told_and_asked_o
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 1);
 }
 
-/* ---- an answer that is waited for later ---- */
+/* ---- Answers that are read later ---- */
 
 #define LATER "/containers/task-1/json"
 
@@ -347,11 +348,11 @@ static int later(struct docker_begun *b, uint64_t within_us, json_t **ret) {
     return docker_http_end(b, &call, ret, NULL);
 }
 
-static void test_docker_http_begin__two_at_once__each_its_answer(void **state) {
+static void test_docker_http_begin__two_together__each_gets_its_answer(void **state) {
     struct fixture *x = *state;
-    assert_null(docker_http_begin(x->docker, "GET", LATER)); /* no version is known yet */
+    assert_null(docker_http_begin(x->docker, "GET", LATER)); /* the version is not known yet */
     assert_int_equal(inspect(x, NULL), 0);
-    /* the first is answered behind the second, which is asked for and waited for meanwhile */
+    /* The first request is answered after the second one, which is sent and answered in between. */
     fake_rules(&x->fake, "GET " LATER " times=1 delay=300\n");
     struct docker_begun *b = docker_http_begin(x->docker, "GET", LATER);
     struct docker_version v;
@@ -380,7 +381,7 @@ static void test_docker_http_end__fails_as_a_call_does(void **state) {
     assert_int_equal(inspect(x, NULL), 0);
 }
 
-static void test_docker_http_end__replaced_by_another_version__asked_anew(void **state) {
+static void test_docker_http_end__replaced_by_another_version__asked_again(void **state) {
     struct fixture *x = *state;
     assert_int_equal(inspect(x, NULL), 0);
     fake_rules(&x->fake, "GET " LATER " times=1 status=400 body={\"message\":\"client version 1.47 "
@@ -391,7 +392,7 @@ static void test_docker_http_end__replaced_by_another_version__asked_anew(void *
     assert_int_equal(fake_count(&x->fake, "GET /_ping"), 2);
 }
 
-/* ---- calls ---- */
+/* ---- Calls ---- */
 
 static void test_docker_container__whole_life(void **state) {
     struct fixture *x = *state;
@@ -515,7 +516,7 @@ static void test_docker_exec__refused__message_and_errno(void **state) {
     struct call call = call_within(NULL, 20 * SECOND);
     assert_int_equal(docker_exec_start(x->docker, &call, "nope", false, &s, &err), -ENOENT);
     assert_string_equal(err.text, "No such exec instance: nope");
-    assert_int_equal(inspect(x, NULL), 0); /* now the version is known */
+    assert_int_equal(inspect(x, NULL), 0); /* the version is known now */
     err_clear(&err);
     assert_int_equal(docker_exec_start(x->docker, &call, "nope", false, &s, &err), -ENOENT);
     assert_string_equal(err.text, "No such exec instance: nope");
@@ -526,7 +527,7 @@ static void test_docker_exec__refused__message_and_errno(void **state) {
     assert_null(s);
 }
 
-/* A server of Docker's API may refuse a body that is not called JSON, and a type without a body. */
+/* A server of Docker's API may refuse a body whose type is not JSON, and a type without a body. */
 static void test_docker_http_do__content_type__of_each_body(void **state) {
     static const char *const requests[][2] = {
         {"POST /containers/create", "application/json"},   {"POST /containers/web/start", ""},
@@ -561,25 +562,25 @@ static void test_docker_http_do__content_type__of_each_body(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         T(test_docker_http_do__each_status__its_errno_and_dockers_message),
-        T(test_docker_http_do__error_that_is_no_json__told_with_status_and_start),
+        T(test_docker_http_do__error_that_is_not_json__status_and_first_part),
         T(test_docker_http_do__bodies_that_are_no_answer__eproto),
         T(test_docker_http_do__cut_off_in_the_body__enotconn),
         T(test_docker_http_do__reply_beyond_its_limit__emsgsize),
         T(test_docker_http_do__hangs__etimedout_at_the_deadline),
         T(test_docker_http_do__never_answers_the_first_ping__etimedout),
-        T(test_docker_http_do__cancelled__returns_at_once),
-        T(test_docker_http_do__stream_that_goes_quiet__idle_timeout),
+        T(test_docker_http_do__cancelled__returns_immediately),
+        T(test_docker_http_do__stream_becomes_silent__idle_timeout),
         T(test_docker_http_do__on_data_refuses__its_error),
         T(test_docker_http_do__server_restarted__kept_connection_does_no_harm),
         T(test_docker_http_do__kept_connection_dies_under_a_post__sent_again),
         T(test_docker_http_do__many_calls__one_connection),
-        T(test_docker_http_do__nobody_listens__enotconn),
+        T(test_docker_http_do__no_listener__enotconn),
         T(test_docker_version__negotiation),
-        T(test_docker_version__replaced_by_another__asked_anew),
-        T(test_docker_version__dockers_minimum_is_above_ours__told_and_asked_once),
-        T(test_docker_http_begin__two_at_once__each_its_answer),
+        T(test_docker_version__replaced_by_another__asked_again),
+        T(test_docker_version__dockers_minimum_is_above_ours__reported_and_asked_once),
+        T(test_docker_http_begin__two_together__each_gets_its_answer),
         T(test_docker_http_end__fails_as_a_call_does),
-        T(test_docker_http_end__replaced_by_another_version__asked_anew),
+        T(test_docker_http_end__replaced_by_another_version__asked_again),
         T(test_docker_container__whole_life),
         T(test_docker_exec__output_and_code),
         T(test_docker_exec__stdin_and_its_end),

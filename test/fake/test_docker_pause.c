@@ -53,7 +53,7 @@ static void test_docker_pause_create__bad_texts__named(void **state) {
     assert_int_equal(fake_count(&x->fake, CREATE), 0);
 }
 
-static void test_docker_pause_create__what_docker_is_told(void **state) {
+static void test_docker_pause_create__request_to_docker(void **state) {
     struct fake_pair *x = *state;
     static const struct {
         const char *hostname, *owner, *body;
@@ -88,8 +88,8 @@ static void test_docker_pause_create__what_docker_is_told(void **state) {
             json_loads(json_string_value(json_object_get(row, "body")), 0, NULL);
         assert_non_null(want);
         assert_true(json_equal(got, want));
-        struct docker_pause gone;
-        assert_int_equal(destroy(x, p.container_id, &gone, NULL), 0);
+        struct docker_pause removed;
+        assert_int_equal(destroy(x, p.container_id, &removed, NULL), 0);
     }
 }
 
@@ -106,11 +106,11 @@ static void test_docker_pause_create__again_and_after_a_restart__the_same(void *
         docker_free(x->docker);
         x->docker = fake_docker(&x->fake);
     }
-    assert_int_equal(fake_count(&x->fake, CREATE), 3); /* two of them refused */
+    assert_int_equal(fake_count(&x->fake, CREATE), 3); /* two of them were refused */
 }
 
-/* Its namespace went with its process: a new one is made. */
-static void test_docker_pause_create__one_that_has_stopped__made_anew(void **state) {
+/* The namespace ended with the process, so a new container is made. */
+static void test_docker_pause_create__one_that_has_stopped__made_again(void **state) {
     struct fake_pair *x = *state;
     struct docker_pause first, p;
     char path[128];
@@ -124,8 +124,8 @@ static void test_docker_pause_create__one_that_has_stopped__made_anew(void **sta
     assert_int_equal(inspect(x, first.container_id, &s), -ENOENT);
 }
 
-/* What holds the name is gone before it can be looked at. */
-static void test_docker_pause_create__conflict_with_nobody__made(void **state) {
+/* The container with that name is removed before it can be inspected. */
+static void test_docker_pause_create__conflict_with_a_removed_one__made(void **state) {
     struct fake_pair *x = *state;
     struct docker_pause p;
     struct err err = {0};
@@ -137,7 +137,7 @@ static void test_docker_pause_create__conflict_with_nobody__made(void **state) {
     assert_int_equal(fake_count(&x->fake, CREATE), 2);
 }
 
-/* dockerd has made it, its answer is lost. */
+/* dockerd has created the container, but its answer is lost. */
 static void test_docker_pause_create__answer_lost__nothing_left(void **state) {
     struct fake_pair *x = *state;
     struct docker_pause p;
@@ -225,7 +225,7 @@ static void *create_cancelled(void *arg) {
     return NULL;
 }
 
-/* A cancelled request cleans up all the same. */
+/* A cancelled request cleans up, too. */
 static void test_docker_pause_create__cancelled_at_start__nothing_left(void **state) {
     struct cancelled c = {.x = *state};
     pthread_t thread;
@@ -246,29 +246,29 @@ static void test_docker_pause_create__cancelled_at_start__nothing_left(void **st
     cancel_done(&c.cancel);
 }
 
-static void test_docker_pause_destroy__by_id_or_name__gone(void **state) {
+static void test_docker_pause_destroy__by_id_or_name__removed(void **state) {
     struct fake_pair *x = *state;
     static const char *const stale =
         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     for (int way = 0; way < 4; way++) {
         struct docker_pause p;
         struct err err = {0};
-        struct docker_pause gone;
+        struct docker_pause removed;
         assert_int_equal(create(x, "h", "o", &p, NULL), 0);
-        if (way == 3) { /* has stopped meanwhile */
+        if (way == 3) { /* it has stopped since */
             char path[128];
             snprintf(path, sizeof(path), "exit/%s?code=0", p.container_id);
             fake_control(&x->fake, "POST", path, "", NULL, 0);
         }
         const char *const ids[] = {p.container_id, "", stale, p.container_id};
-        assert_int_equal(destroy(x, ids[way], &gone, &err), 0);
+        assert_int_equal(destroy(x, ids[way], &removed, &err), 0);
         assert_false(err.set);
-        assert_string_equal(gone.image_id, "sha256:5ca1ab1e");
-        assert_string_equal(gone.image, "pause:3");
+        assert_string_equal(removed.image_id, "sha256:5ca1ab1e");
+        assert_string_equal(removed.image, "pause:3");
         expect_none(x);
-        /* Once more, as Nomad may: nothing to do is success. */
-        assert_int_equal(destroy(x, ids[way], &gone, &err), 0);
-        assert_string_equal(gone.image_id, "");
+        /* Nomad may repeat the request. Nothing to remove is success. */
+        assert_int_equal(destroy(x, ids[way], &removed, &err), 0);
+        assert_string_equal(removed.image_id, "");
         assert_false(err.set);
     }
     struct docker_pause none;
@@ -291,17 +291,17 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
     };
     struct fake_pair *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct docker_pause p, gone;
+        struct docker_pause p, removed;
         struct err err = {0};
         struct docker_state s;
         assert_int_equal(create(x, "h", "o", &p, NULL), 0);
         fake_rules(&x->fake, rows[i].rules);
         print_message("%s\n", rows[i].rules);
-        assert_int_equal(destroy(x, p.container_id, &gone, &err), rows[i].r);
+        assert_int_equal(destroy(x, p.container_id, &removed, &err), rows[i].r);
         assert_int_equal(err.set, rows[i].r < 0);
         fake_control(&x->fake, "POST", "reset", "", NULL, 0);
         assert_int_equal(inspect(x, p.container_id, &s), rows[i].left ? 0 : -ENOENT);
-        assert_int_equal(destroy(x, p.container_id, &gone, NULL), 0);
+        assert_int_equal(destroy(x, p.container_id, &removed, NULL), 0);
     }
 }
 
@@ -310,15 +310,15 @@ static void test_docker_pause_destroy__docker_refuses(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_docker_pause_create__bad_texts__named),
-        T(test_docker_pause_create__what_docker_is_told),
+        T(test_docker_pause_create__request_to_docker),
         T(test_docker_pause_create__again_and_after_a_restart__the_same),
-        T(test_docker_pause_create__one_that_has_stopped__made_anew),
-        T(test_docker_pause_create__conflict_with_nobody__made),
+        T(test_docker_pause_create__one_that_has_stopped__made_again),
+        T(test_docker_pause_create__conflict_with_a_removed_one__made),
         T(test_docker_pause_create__answer_lost__nothing_left),
         T(test_docker_pause_find__runs_or_not),
         T(test_docker_pause_create__fails__nothing_left),
         T(test_docker_pause_create__cancelled_at_start__nothing_left),
-        T(test_docker_pause_destroy__by_id_or_name__gone),
+        T(test_docker_pause_destroy__by_id_or_name__removed),
         T(test_docker_pause_destroy__docker_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

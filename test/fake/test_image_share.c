@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void test_images_acquire__many_at_once__one_pull(void **state) {
+static void test_images_acquire__many_together__one_pull(void **state) {
     enum { N = 8 };
     struct image_world *x = *state;
     struct image_user u[N];
@@ -19,7 +19,7 @@ static void test_images_acquire__many_at_once__one_pull(void **state) {
         image_user_start(&u[i]);
     }
     for (int i = 0; i < N; i++)
-        image_user_wait_progress(&u[i]); /* all of them hear of it */
+        image_user_wait_progress(&u[i]); /* all of them get its progress */
     fake_rules(&x->fake, "GET /images/*/json body={\"Id\":\"sha256:5ca1ab1e\"}");
     for (int i = 0; i < N; i++) {
         image_user_join(&u[i]);
@@ -83,7 +83,7 @@ static void test_images_acquire__other_credentials__other_pull(void **state) {
     image_user_done(&b);
 }
 
-/* @a leads a pull that moves for ever, @b waits for it; the second pull goes well. */
+/* @a leads a pull that never ends, @b waits for it. The second pull succeeds. */
 static void lead_and_wait(struct image_world *x, struct image_user *a, struct image_user *b) {
     image_restart_with(x, (struct images_options){.progress_us = 1});
     fake_rules(&x->fake, "POST /images/create times=1 stall every=20 body=" L25 L25 L25 L25
@@ -130,7 +130,7 @@ static void test_images_acquire__leaders_time_over__next_takes_over(void **state
     image_user_done(&b);
 }
 
-static void test_images_acquire__waiter_leaves__leader_goes_on(void **state) {
+static void test_images_acquire__waiter_leaves__leader_continues(void **state) {
     struct image_world *x = *state;
     for (int cancelled = 0; cancelled < 2; cancelled++) {
         struct image_user a, b;
@@ -165,12 +165,12 @@ static void test_images_acquire__waiter_leaves__leader_goes_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_images_acquire__many_at_once__one_pull),
+        T(test_images_acquire__many_together__one_pull),
         T(test_images_acquire__failed_pull__is_that_of_all_and_not_of_the_next),
         T(test_images_acquire__other_credentials__other_pull),
         T(test_images_acquire__leader_cancelled__next_takes_over),
         T(test_images_acquire__leaders_time_over__next_takes_over),
-        T(test_images_acquire__waiter_leaves__leader_goes_on),
+        T(test_images_acquire__waiter_leaves__leader_continues),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

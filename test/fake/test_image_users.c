@@ -11,9 +11,9 @@ static void test_image_users_release__last_user__removed_after_the_delay(void **
     fake_rules(&x->fake, "DELETE /images/* body=[]");
     image_acquire(x, "a", "app:1");
     image_acquire(x, "a", "app:1"); /* the same user counts once */
-    image_acquire(x, "b", "app:2"); /* the same image by another name */
+    image_acquire(x, "b", "app:2"); /* another name of the same image */
     image_release(x, "a");
-    image_release(x, "nobody");
+    image_release(x, "unknown");
     image_users_release(x->images, "sha256:unknown", "a");
     image_fence(x);
     assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
@@ -42,7 +42,7 @@ static void test_image_users_release__new_user_in_the_delay__stays(void **state)
     image_wait_count(x, IMAGE_DELETE, 1);
 }
 
-/* After a restart the table is made from what is recovered. */
+/* After a restart, the table is built from the recovered tasks. */
 static void test_image_users_hold__counts_as_a_user(void **state) {
     struct image_world *x = *state;
     fake_rules(&x->fake, "DELETE /images/* body=[]");
@@ -103,7 +103,7 @@ static void test_image_users_release__refused_removal__once_and_forgotten(void *
         image_release(x, "a");
         image_wait_count(x, IMAGE_DELETE, ++n);
         image_fence(x);
-        image_acquire(x, "a", "app:1"); /* waits for nothing */
+        image_acquire(x, "a", "app:1"); /* does not wait */
         image_release(x, "a");
         image_wait_count(x, IMAGE_DELETE, ++n);
         image_fence(x);
@@ -141,7 +141,7 @@ static void test_image_users_release__several_names__by_force_unless_used(void *
     assert_non_null(strstr(query, "5ca1ab1e"));
     image_fence(x);
 
-    /* A stopped container uses it: force would take the image from under it. */
+    /* A stopped container uses the image. A removal with force would take it away. */
     char id[65];
     AUTO_JSON json_t *body = json_pack("{s:s}", "Image", "app:1");
     struct call call = call_within(NULL, IMAGE_WAIT_US);
@@ -157,7 +157,7 @@ static void test_image_users_release__several_names__by_force_unless_used(void *
                         "force=0");
 }
 
-/* What each removal of an image was of, so far. */
+/* The target of each DELETE of an image so far. */
 static json_t *deletes(const struct image_world *x) {
     AUTO_JSON json_t *log = fake_log(&x->fake, "");
     json_t *out = json_array();
@@ -173,7 +173,8 @@ static json_t *deletes(const struct image_world *x) {
 
 #define INSPECT "GET /images/sha256:5ca1ab1e/json"
 
-/* The removals of a row of names: which DELETEs, joined by spaces, in order. */
+/* Releases an image whose inspect contains @names (JSON). @want: the targets of the DELETEs in
+ * order, separated by spaces. */
 static void check_removed(struct image_world *x, const char *names, const char *want) {
     char rule[1024], got[512] = "";
     snprintf(rule, sizeof(rule),
@@ -205,7 +206,7 @@ static void check_removed(struct image_world *x, const char *names, const char *
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-/* Only names by which tasks asked for an image are removed. */
+/* Only the names by which tasks requested the image are removed. */
 static void test_image_users_release__names_that_no_task_used__stay(void **state) {
     struct image_world *x = *state;
     static const char by_id[] = "sha256%3A5ca1ab1e";
@@ -222,7 +223,7 @@ static void test_image_users_release__names_that_no_task_used__stay(void **state
     check_removed(x, "\"RepoTags\":[7]", "");
 }
 
-/* Wanted while it is being removed: it is waited for, looked at again, and pulled. */
+/* The image is wanted while it is being removed. The caller waits, checks again and pulls it. */
 static void test_images_acquire__during_the_removal__pulled_after_it(void **state) {
     struct image_world *x = *state;
     image_acquire(x, "a", "app:1");
@@ -242,7 +243,7 @@ static void test_images_acquire__during_the_removal__pulled_after_it(void **stat
 }
 
 /* Docker reported the image as present, and it is removed before we hold it. The hold must fail. */
-static void test_images_acquire__removed_behind_the_look__pulled(void **state) {
+static void test_images_acquire__removed_after_the_check__pulled(void **state) {
     struct image_world *x = *state;
     image_acquire(x, "a", "app:1");
     fake_rules(&x->fake,
@@ -261,11 +262,11 @@ static void test_images_acquire__removed_behind_the_look__pulled(void **state) {
     image_user_done(&u);
 }
 
-/* ---- asked for ahead ---- */
+/* ---- Requests before the acquire ---- */
 
 struct passing {
     struct timer t;
-    pthread_mutex_t lock; /* held until the loop's thread is done with it */
+    pthread_mutex_t lock; /* locked until the loop's thread no longer uses it */
 };
 
 static void on_passed(void *arg) {
@@ -282,7 +283,7 @@ static void arm_passing(void *arg) {
     loop_timer_at(p->t.timer, p->t.at_us);
 }
 
-/* Until the timer of what was released before this call has fired. */
+/* Waits until the timers of all earlier releases have fired. */
 static void pass_the_delay(struct image_world *x) {
     struct passing p = {.t = {.loop = x->loop, .at_us = clock_now_us() + 2 * x->o.gc_delay_us}};
     struct call call = {.cancel = &p.t.fired, .deadline_us = clock_now_us() + IMAGE_WAIT_US};
@@ -300,7 +301,7 @@ static struct image_look *look(struct image_world *x) {
     return images_look(x->images, &(struct image_want){.image = "app:1"});
 }
 
-/* What it says "present" of is there until it is held. */
+/* An image that was reported as present stays until it is held. */
 static void test_images_look__no_removal_before_the_answer(void **state) {
     struct image_world *x = *state;
     fake_rules(&x->fake, "DELETE /images/* body=[]");
@@ -312,7 +313,7 @@ static void test_images_look__no_removal_before_the_answer(void **state) {
     image_release(x, "a");
     pass_the_delay(x);
     assert_int_equal(fake_count(&x->fake, IMAGE_DELETE), 0);
-    assert_null(look(x)); /* it is its turn next */
+    assert_null(look(x)); /* a removal is next in line */
     image_user_acquire(&u);
     assert_int_equal(u.r, 0);
     image_fence(x);
@@ -323,7 +324,7 @@ static void test_images_look__no_removal_before_the_answer(void **state) {
     image_user_done(&u);
 }
 
-/* One that is not wanted any more holds nothing up. */
+/* A request that was given up delays no removal. */
 static void test_images_look__given_up__removals_go_on(void **state) {
     struct image_world *x = *state;
     fake_rules(&x->fake, "GET /images/app:1/json skip=1 hang\nDELETE /images/* body=[]");
@@ -357,7 +358,7 @@ int main(void) {
         T(test_image_users_release__several_names__by_force_unless_used),
         T(test_image_users_release__names_that_no_task_used__stay),
         T(test_images_acquire__during_the_removal__pulled_after_it),
-        T(test_images_acquire__removed_behind_the_look__pulled),
+        T(test_images_acquire__removed_after_the_check__pulled),
         T(test_images_look__no_removal_before_the_answer),
         T(test_images_look__given_up__removals_go_on),
         T(test_images_look__during_a_removal__not_asked),

@@ -14,7 +14,7 @@
 #define LOAD_OK                                                                                    \
     "POST /images/load type=application/json body={\"stream\":\"Loaded image: app:1\"}\n"
 
-/* What came with the newest of the requests in @log. */
+/* Checks the newest of the requests in @log. */
 static void assert_last(const json_t *log, const char *key, const char *want) {
     const json_t *row = json_array_get(log, json_array_size(log) - 1);
     const char *text = json_string_value(json_object_get(row, key));
@@ -22,7 +22,7 @@ static void assert_last(const json_t *log, const char *key, const char *want) {
     assert_string_equal(text, want);
 }
 
-/* ---- which way ---- */
+/* ---- Sources of an image ---- */
 
 static void test_images_acquire__order_of_ways(void **state) {
     static const struct {
@@ -58,7 +58,7 @@ static void test_images_acquire__order_of_ways(void **state) {
         if (!rows[i].present)
             fake_rules(&x->fake, IMAGE_ABSENT(1));
         char look[160];
-        bool both = strncmp(rows[i].image, "app:1@", 6) == 0; /* the tag does not count */
+        bool both = strncmp(rows[i].image, "app:1@", 6) == 0; /* the tag is not used */
         snprintf(look, sizeof(look), "GET /images/%s%s/json", both ? "app" : rows[i].image,
                  both ? rows[i].image + 5 : "");
         int looks_before = fake_count(&x->fake, look);
@@ -91,7 +91,7 @@ static void test_images_acquire__order_of_ways(void **state) {
     unlink(archive);
 }
 
-/* Asked for ahead it goes the same ways, with as many questions. */
+/* A request before the acquire uses the same sources, with as many requests. */
 static void test_images_look__order_of_ways(void **state) {
     static const struct {
         const char *image, *rule;
@@ -100,7 +100,7 @@ static void test_images_look__order_of_ways(void **state) {
     } rows[] = {
         {"app:1", "", false, true, 1, 0},
         {"app:2", IMAGE_ABSENT(2), false, true, 3, 1},
-        {"app:8", IMAGE_ABSENT(1), false, true, 2, 0}, /* somebody's pull has ended */
+        {"app:8", IMAGE_ABSENT(1), false, true, 2, 0}, /* another client's pull has ended */
         {"app:3", "GET /images/*/json times=1 status=500\n", false, true, 2, 0},
         {"app:4", "GET /images/*/json times=1 body={}\n", false, true, 2, 0},
         {"app:5", "GET /images/*/json times=1 drop\n", false, true, 2, 0},
@@ -136,13 +136,13 @@ static void test_images_look__order_of_ways(void **state) {
         snprintf(request, sizeof(request), "GET /images/%s%s/json", both ? "app" : rows[i].image,
                  both ? rows[i].image + 5 : "");
         int looks = fake_count(&x->fake, request);
-        /* curl asks once more by itself where a kept connection is lost */
+        /* curl repeats a request by itself when a kept-alive connection is lost */
         assert_true(looks == rows[i].looks || (strstr(rows[i].rule, "drop") && looks > 0));
         assert_int_equal(fake_count(&x->fake, IMAGE_PULL) - pulls, rows[i].pulls);
     }
 }
 
-static void test_images_look__bad_name__told_by_acquire(void **state) {
+static void test_images_look__bad_name__reported_by_acquire(void **state) {
     struct image_world *x = *state;
     struct image_user u;
     image_user_init(&u, x, "task", "App:1");
@@ -153,7 +153,7 @@ static void test_images_look__bad_name__told_by_acquire(void **state) {
     image_user_done(&u);
 }
 
-static void test_images_acquire__user_of_the_image__told(void **state) {
+static void test_images_acquire__user_of_the_image__reported(void **state) {
     struct image_world *x = *state;
     fake_rules(
         &x->fake,
@@ -167,7 +167,7 @@ static void test_images_acquire__user_of_the_image__told(void **state) {
     image_user_done(&u);
 }
 
-/* ---- credentials ---- */
+/* ---- Credentials ---- */
 
 static void expect_auth(struct image_world *x, const char *want) {
     AUTO_JSON json_t *log = fake_log(&x->fake, IMAGE_PULL);
@@ -213,7 +213,7 @@ static void test_images_acquire__no_credentials_from_helper__plain_or_soft(void 
     image_user_done(&u);
 }
 
-/* ---- errors ---- */
+/* ---- Errors ---- */
 
 static void test_images_acquire__failed_pull__class_and_text(void **state) {
     static const struct {
@@ -259,7 +259,7 @@ static void test_images_acquire__failed_pull__class_and_text(void **state) {
     }
 }
 
-/* The connection ends in the middle of the stream, between two lines: not a pull that went well. */
+/* The stream ends between two lines, with the connection. That is not a successful pull. */
 static void test_images_acquire__cut_off_stream__recoverable(void **state) {
     struct image_world *x = *state;
     static const char *const rules[] = {
@@ -329,7 +329,7 @@ static void test_images_acquire__load_fails__plain_with_dockers_words(void **sta
     snprintf(command, sizeof(command), "echo tar >%s && : >%s && mkfifo %s", file, empty, fifo);
     assert_int_equal(system(command), 0);
     AUTO_FD int opens = opens_watch(fifo);
-    AUTO_FD int opens_empty = opens_watch(empty); /* it stands for /proc/kmsg */
+    AUTO_FD int opens_empty = opens_watch(empty); /* stands for /proc/kmsg */
     const struct {
         const char *path, *rules;
         int r;
@@ -337,7 +337,7 @@ static void test_images_acquire__load_fails__plain_with_dockers_words(void **sta
     } rows[] = {
         {absent, LOAD_OK, -ENOENT, "unable to open image archive"},
         {x->fake.dir, LOAD_OK, -EINVAL, "not a regular file"},
-        {fifo, LOAD_OK, -EINVAL, "not a regular file"}, /* it stands for a device node */
+        {fifo, LOAD_OK, -EINVAL, "not a regular file"}, /* stands for a device node */
         {empty, LOAD_OK, -ENODATA, "load: "},
         {empty, LOAD_OK, -ENODATA, "it is empty, or of a file system without stored files"},
         {"/sys/devices/system/cpu/online", LOAD_OK, -ENODATA, "without stored files"},
@@ -367,7 +367,7 @@ static void test_images_acquire__load_fails__plain_with_dockers_words(void **sta
     unlink(fifo);
 }
 
-/* What is not the allocation's is not loaded, whatever links lead there. */
+/* A file outside the allocation is not loaded, whatever links lead there. */
 static void test_images_acquire__load__below_its_root(void **state) {
     static const struct {
         const char *path;
@@ -406,14 +406,14 @@ static void test_images_acquire__load__below_its_root(void **state) {
     assert_int_equal(system(command), 0);
 }
 
-/* ---- deadlines ---- */
+/* ---- Deadlines ---- */
 
 static void test_images_acquire__no_activity__ended(void **state) {
     struct image_world *x = *state;
     static const char *const rules[] = {
-        "POST /images/create stall every=1 body=" L5, /* begins, then silence */
+        "POST /images/create stall every=1 body=" L5, /* one line, then silence */
         "POST /images/create hang",                   /* never a word */
-        /* Docker 29 repeats its last line while nothing comes */
+        /* Docker 29 repeats its last line while it makes no progress */
         "POST /images/create every=20 body=" L25 L25 L25 L25,
     };
     image_restart_with(x, (struct images_options){.activity_timeout_us = 400 * US_PER_MS});
@@ -459,8 +459,8 @@ static void test_images_acquire__total_deadline__ends_a_moving_pull(void **state
     assert_int_equal(u.r, -ETIMEDOUT);
     assert_true(took >= 500 * US_PER_MS && took < 4 * US_PER_SEC);
     image_user_done(&u);
-    /* Its connection ended with it, so that Docker stops the pull. Only the connection of this
-     * check is left. */
+    /* The pull's connection was closed, so that Docker stops the pull. Only the connection of
+     * this check is open. */
     docker_free(x->docker);
     uint64_t until = clock_now_us() + IMAGE_WAIT_US;
     for (int open = 0; open != 1;) {
@@ -478,8 +478,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_images_acquire__order_of_ways),
         T(test_images_look__order_of_ways),
-        T(test_images_look__bad_name__told_by_acquire),
-        T(test_images_acquire__user_of_the_image__told),
+        T(test_images_look__bad_name__reported_by_acquire),
+        T(test_images_acquire__user_of_the_image__reported),
         T(test_images_acquire__credentials__in_the_header),
         T(test_images_acquire__no_credentials_from_helper__plain_or_soft),
         T(test_images_acquire__failed_pull__class_and_text),

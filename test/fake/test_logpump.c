@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What arrives at the readers of the FIFOs: each line once and in order, whatever is killed
- * or cut off. A reader that stops does not delay any other. A FIFO is closed when everything
- * is delivered. */
+/* What arrives at the readers of the FIFOs: each line once and in order, whatever process is
+ * killed and whatever connection is cut. A reader that stops does not delay any other. A FIFO is
+ * closed when everything is delivered. */
 #include "fake/pump_world.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- the ordinary ---- */
+/* ---- Without faults ---- */
 
 static void test_logs__both_streams__delivered_and_closed(void **state) {
     struct pump_world *x = *state;
@@ -54,13 +54,13 @@ static bool is_full(void *ctx) {
 
 static void test_logs__reader_comes_late__has_all(void **state) {
     struct pump_world *x = *state;
-    pump_world_lines(x, 4000, 200); /* beyond what a FIFO takes */
+    pump_world_lines(x, 4000, 200); /* more than fits into a FIFO */
     world_until(is_full, x->task.stdout_path, "a full FIFO");
     pump_world_read(x);
     pump_world_end(x, 3000, 1000);
 }
 
-/* The last bytes are there before the FIFO ends. */
+/* The last bytes are in the FIFO before it ends. */
 static void test_logs__reader_slow_at_the_end__drained(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
@@ -76,7 +76,7 @@ static void test_logs__reader_slow_at_the_end__drained(void **state) {
     assert_int_equal(pump_world_count(&x->err), 500);
 }
 
-/* ---- what is killed and cut ---- */
+/* ---- Killed processes and cut streams ---- */
 
 static void test_logs__stream_cut_in_the_middle__each_line_once(void **state) {
     struct pump_world *x = *state;
@@ -91,10 +91,10 @@ static void test_logs__stream_cut_in_the_middle__each_line_once(void **state) {
 static void test_logs__cut_at_any_byte__each_line_once(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
-    reader_pause(&x->out, true); /* so that much is on its way when it is cut */
+    reader_pause(&x->out, true); /* so that this much is on the way when the stream is cut */
     for (int i = 0; i < 10; i++) {
         pump_world_lines(x, 400, 2000);
-        pump_world_lines(x, 40, 60000); /* several messages of one time each */
+        pump_world_lines(x, 40, 60000); /* several messages each, with one time */
         fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
         if (i == 5)
             reader_pause(&x->out, false);
@@ -102,7 +102,7 @@ static void test_logs__cut_at_any_byte__each_line_once(void **state) {
     pump_world_end(x, 3300, 1100);
 }
 
-/* A long line is several messages of one time: cut between them and within them. */
+/* A long line is several messages with one time. The stream is cut between them and within them. */
 static void test_logs__cut_within_long_lines__each_line_once(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
@@ -119,7 +119,7 @@ static void test_logs__cut_within_long_lines__each_line_once(void **state) {
     pump_world_end(x, 96, 32);
 }
 
-/* dockerd that goes down ends its streams in good order, whatever was still to come. */
+/* A dockerd that shuts down ends its streams correctly, even when more output would follow. */
 static void test_logs__stream_ends_early_at_the_end__last_pass_has_all(void **state) {
     struct pump_world *x = *state;
     char request[128];
@@ -140,7 +140,7 @@ static void set_clock(struct pump_world *x, int ms) {
     fake_control(&x->w.fake, "POST", path, "", NULL, 0);
 }
 
-/* Everything was delivered that far on stdout, and a third of it on stderr. */
+/* Waits until everything up to that line is delivered on stdout, and a third of it on stderr. */
 static void until_line(struct pump_world *x, unsigned out) {
     char last[16];
     snprintf(last, sizeof(last), "%08u ", out);
@@ -149,8 +149,8 @@ static void until_line(struct pump_world *x, unsigned out) {
     reader_until(&x->err, last);
 }
 
-/* The machine's clock is set back, then caught up with; what follows is cut in each part. Not just
- * before that: the pump looks at its own clock then, which nobody has set. */
+/* The machine's clock is set back, and catches up later. The stream is cut in each part, but not
+ * just before the clock changes: the pump then uses its own clock, which this test cannot set. */
 static void clock_set_back(struct pump_world *x, void (*cut)(struct pump_world *x)) {
     static const int clock_ms[] = {0, -1000, -600000, -590000, -600000, 0, 10000, 9000};
     pump_world_read(x);
@@ -220,13 +220,13 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
     reader_start(&out, two.stdout_path);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
     pid_t pump = world_pump(&x->w);
-    world_driver_free(&x->w); /* the pump goes on alone */
+    world_driver_free(&x->w); /* the pump continues without a plugin */
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
     reader_until(&out, "00000599 ");
     assert_int_equal(world_pump(&x->w), pump);
     world_driver_new(&x->w, "{}");
     assert_int_equal(task_recover(x->w.d, &call, &two, s.state, s.state_len, NULL), 0);
-    assert_int_equal(world_pump(&x->w), pump); /* found, not started anew */
+    assert_int_equal(world_pump(&x->w), pump); /* found, not started again */
     world_pump_kill(&x->w);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
     world_exit(&x->w, &two, 0);
@@ -238,8 +238,8 @@ static void test_logs__plugin_restarted_and_pump_killed__each_line_once(void **s
     task_config_done(&two);
 }
 
-/* Plugin and agent both died behind the last line: what was delivered is not told again. */
-static void test_recover__delivered_before_the_crash__not_told_again(void **state) {
+/* Plugin and agent both die after the last line. What was delivered is not delivered again. */
+static void test_recover__delivered_before_the_crash__not_delivered_again(void **state) {
     struct pump_world *x = *state;
     struct driver_started s = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
@@ -268,7 +268,7 @@ static void test_recover__delivered_before_the_crash__not_told_again(void **stat
     task_config_done(&two);
 }
 
-/* The host was started again: the container has ended, and the positions are gone with /run. */
+/* The host was restarted. The container has ended, and the positions are lost with /run. */
 static void test_recover__ended_and_no_position__not_sent_again(void **state) {
     struct pump_world *x = *state;
     struct driver_started s = {0};
@@ -300,9 +300,9 @@ static void test_recover__ended_and_no_position__not_sent_again(void **state) {
     task_config_done(&two);
 }
 
-/* A version after this one has left the task's position: the output goes on, and what was delivered
+/* A newer version has written the task's position. The output continues, and what was delivered
  * does not come again. */
-static void test_logs__position_of_other_layout__goes_on_after_it(void **state) {
+static void test_logs__position_of_other_layout__continues_there(void **state) {
     struct pump_world *x = *state;
     struct driver_started s = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
@@ -318,14 +318,14 @@ static void test_logs__position_of_other_layout__goes_on_after_it(void **state) 
     reader_until(&out, "two\n");
     snprintf(pattern, sizeof(pattern), "%s/*/positions/%s", x->w.run_dir,
              world_look(&x->w, two.id).container_id);
-    AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* else the reader's end */
+    AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* keeps the FIFO from ending */
     assert_true(keep >= 0);
     world_driver_free(&x->w);
     world_pump_kill(&x->w);
     assert_int_equal(glob(pattern, 0, NULL, &found), 0);
     AUTO_FD int fd = open(found.gl_pathv[0], O_WRONLY | O_CLOEXEC);
     globfree(&found);
-    assert_int_equal(pwrite(fd, "\x7f", 1, 0), 1); /* the layout's number */
+    assert_int_equal(pwrite(fd, "\x7f", 1, 0), 1); /* the number of the layout */
     fake_control(&x->w.fake, "POST", "print/two-a1", "three\n", NULL, 0);
     world_driver_new(&x->w, "{}");
     struct err err = {0};
@@ -339,7 +339,7 @@ static void test_logs__position_of_other_layout__goes_on_after_it(void **state) 
     task_config_done(&two);
 }
 
-/* ---- readers that stop ---- */
+/* ---- Readers that stop ---- */
 
 static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state) {
     struct pump_world *x = *state;
@@ -352,7 +352,7 @@ static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state)
     reader_start(&out, two.stdout_path);
     reader_start(&err, two.stderr_path);
     for (int i = 0; i < 30; i++)
-        pump_world_print(x, big); /* nobody reads the first one's */
+        pump_world_print(x, big); /* the first task has no reader */
     free(big);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=4000&max=100", "", NULL, 0);
     world_exit(&x->w, &two, 0);
@@ -364,7 +364,7 @@ static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state)
     assert_true(kb < 16 << 10 || WORLD_SANITIZED);
     reader_start(&x->out, x->task.stdout_path);
     reader_until_len(&x->out, 30000000);
-    char request[128]; /* held back, not given up and asked for again */
+    char request[128]; /* the output waits; it is not requested again */
     snprintf(request, sizeof(request), "GET /containers/%s/logs",
              world_look(&x->w, x->task.id).container_id);
     assert_int_equal(fake_count(&x->w.fake, request), 1);
@@ -373,7 +373,7 @@ static void test_logs__stopped_reader__others_go_on_memory_bounded(void **state)
     task_config_done(&two);
 }
 
-static void test_logs__nobody_reads_at_the_end__closed_at_deadline(void **state) {
+static void test_logs__no_reader_at_the_end__closed_at_deadline(void **state) {
     struct pump_world *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     pump_world_lines(x, 4000, 200);
@@ -382,7 +382,7 @@ static void test_logs__nobody_reads_at_the_end__closed_at_deadline(void **state)
     uint64_t before = clock_now_us();
     assert_int_equal(task_destroy(x->w.d, &call, x->task.id, false, NULL), 0);
     assert_true(clock_now_us() - before < 8 * US_PER_SEC);
-    char byte; /* no writer is left, and what the FIFO held went with the last of them */
+    char byte; /* no writer is left, and the content of the FIFO is lost with the last one */
     AUTO_FD int fd = open(x->task.stdout_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(read(fd, &byte, 1), 0);
@@ -403,9 +403,9 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_logs__pump_killed_at_random__each_line_once),
     PUMP_WORLD_T(test_logs__plugin_restarted_and_pump_killed__each_line_once),
     PUMP_WORLD_T(test_recover__ended_and_no_position__not_sent_again),
-    PUMP_WORLD_T(test_logs__position_of_other_layout__goes_on_after_it),
-    PUMP_WORLD_T(test_recover__delivered_before_the_crash__not_told_again),
+    PUMP_WORLD_T(test_logs__position_of_other_layout__continues_there),
+    PUMP_WORLD_T(test_recover__delivered_before_the_crash__not_delivered_again),
     PUMP_WORLD_T(test_logs__stopped_reader__others_go_on_memory_bounded),
-    PUMP_WORLD_T(test_logs__nobody_reads_at_the_end__closed_at_deadline),
+    PUMP_WORLD_T(test_logs__no_reader_at_the_end__closed_at_deadline),
 };
 WORLD_MAIN(tests)

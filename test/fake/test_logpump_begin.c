@@ -17,7 +17,7 @@ struct taking_up {
     const struct task_config *task;
 };
 
-/* There is no pump and none comes up. */
+/* No pump runs, and none can be started. */
 static void *follow_thread(void *arg) {
     struct taking_up *u = arg;
     struct call call = call_within(NULL, US_PER_SEC);
@@ -33,8 +33,8 @@ static bool has_writer(void *ctx) {
     return read(*(int *)ctx, &byte, 1) < 0 && errno == EAGAIN;
 }
 
-/* A container that ends immediately: its end is sent while the pump still gets its begin.
- * The FIFOs must not end in between, for logmon would not read what comes then. */
+/* A container ends immediately: its end is sent to the pump while its begin is still being sent.
+ * The FIFOs must not end in between, because logmon would not read later output. */
 static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state) {
     struct pump_world *x = *state;
     struct task_config two;
@@ -68,9 +68,9 @@ static void test_finish__while_follow_is_under_way__fifos_stay_open(void **state
     task_config_done(&two);
 }
 
-/* ---- made ready before the container runs ---- */
+/* ---- Prepared before the container runs ---- */
 
-/* A task whose start is answered, and the pump has not heard of it. */
+/* A task whose start was answered while the pump has not got its begin. */
 struct unheard {
     struct task_config task;
     struct driver_started started;
@@ -85,7 +85,7 @@ static void unheard_start(struct pump_world *x, struct unheard *u) {
     assert_int_equal(task_start(x->w.d, &call, &u->task, &u->started, NULL), 0);
 }
 
-/* With so many lines on stdout when it has ended. */
+/* Ends the task. @lines: the lines that must have come on stdout. */
 static void unheard_end(struct pump_world *x, struct unheard *u, unsigned lines) {
     world_exit(&x->w, &u->task, 0);
     world_wait(&x->w, u->task.id);
@@ -99,8 +99,8 @@ static void unheard_done(struct unheard *u) {
     task_config_done(&u->task);
 }
 
-/* A task that ends, and is destroyed, before the pump has heard of its begin: all is delivered, and
- * what is heard then makes nothing. */
+/* A task ends and is destroyed before the pump gets its begin. All is delivered, and a later
+ * begin makes nothing. */
 static void test_logs__ended_before_the_begin__delivered_and_closed(void **state) {
     struct pump_world *x = *state;
     struct unheard u;
@@ -114,7 +114,8 @@ static void test_logs__ended_before_the_begin__delivered_and_closed(void **state
     unheard_done(&u);
 }
 
-/* The plugin dies between its answer and the begin: the plugin that recovers the task begins. */
+/* The plugin dies between its answer and the begin. The plugin that recovers the task sends the
+ * begin. */
 static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     struct pump_world *x = *state;
     struct unheard u;
@@ -129,9 +130,9 @@ static void test_logs__plugin_dies_before_the_begin__recovered(void **state) {
     unheard_done(&u);
 }
 
-/* Who prepared it has died, as far as the pump knows: it begins by itself, after its patience. One
- * that has begun is not asked for again by then. */
-static void test_prepare__nobody_begins__begun_after_a_while(void **state) {
+/* The pump gets no begin, as when the plugin has died. After its patience it begins without one.
+ * By then it has not repeated the request of the fixture's task, which has begun. */
+static void test_prepare__no_begin_comes__begun_after_its_patience(void **state) {
     struct pump_world *x = *state;
     struct unheard u;
     unheard_start(x, &u);
@@ -140,8 +141,8 @@ static void test_prepare__nobody_begins__begun_after_a_while(void **state) {
     unheard_done(&u);
 }
 
-/* A pump that is started again before the container runs asks Docker too early. */
-static void test_begin__asked_too_early__asked_at_once(void **state) {
+/* A pump that is restarted before the container runs asks Docker too early. */
+static void test_begin__asked_too_early__asked_again_immediately(void **state) {
     struct pump_world *x = *state;
     struct unheard u;
     fake_rules(&x->w.fake, "GET " WORLD_CONTAINER("2") "/logs times=6 body=\n");
@@ -153,7 +154,7 @@ static void test_begin__asked_too_early__asked_at_once(void **state) {
     uint64_t begun = clock_now_us();
     task_start_told(x->w.d, &u.started);
     reader_until(&u.out, "hello\n");
-    assert_true(clock_now_us() - begun < 1200 * US_PER_MS); /* its own next question: 1.6 s */
+    assert_true(clock_now_us() - begun < 1200 * US_PER_MS); /* its own next request: after 1.6 s */
     unheard_done(&u);
 }
 
@@ -176,8 +177,8 @@ static void test_logs__fifo_is_a_link__refused(void **state) {
     task_config_done(&two);
 }
 
-/* A task that has its alloc's folder can put a link in the place of the folder of logs: it would
- * write into the log of another allocation's task of the same name. */
+/* A task that can write to its allocation's folder can replace the folder of logs by a link. It
+ * would write to the log of another allocation's task with the same name. */
 static void test_logs__fifos_folder_is_a_link__refused(void **state) {
     struct pump_world *x = *state;
     struct task_config two;
@@ -210,7 +211,7 @@ static void test_logs__fifo_is_a_file__refused(void **state) {
     task_config_done(&two);
 }
 
-/* Replaced while the pump is away: the next pump does not follow it either. */
+/* The folder is replaced while no pump runs. The next pump does not follow the link, either. */
 static void test_logs__fifo_becomes_a_link__not_followed_by_next_pump(void **state) {
     struct pump_world *x = *state;
     struct reader victim;
@@ -221,7 +222,7 @@ static void test_logs__fifo_becomes_a_link__not_followed_by_next_pump(void **sta
     assert_int_equal(unlink(x->task.stdout_path), 0);
     assert_int_equal(symlink(target, x->task.stdout_path), 0);
     world_pump_kill(&x->w);
-    struct task_config two; /* a follow: there is a pump again */
+    struct task_config two; /* a pump runs again, because a task was followed */
     struct reader out;
     world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
     world_run(&x->w, &two, NULL);
@@ -237,7 +238,7 @@ static void test_logs__fifo_becomes_a_link__not_followed_by_next_pump(void **sta
     task_config_done(&two);
 }
 
-static bool is_behind(void *ctx) {
+static bool has_lag(void *ctx) {
     struct pump_world *x = ctx;
     json_t *doc = driver_status(x->w.d);
     const json_t *sum = json_object_get(json_object_get(doc, "log_pump"), "sum");
@@ -246,9 +247,9 @@ static bool is_behind(void *ctx) {
     return is;
 }
 
-/* Nomad's agent starts again with a new FIFO, while the reader of the earlier one is stuck: the new
- * reader gets what is left immediately, not at the task's end. */
-static void test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on(void **state) {
+/* Nomad's agent restarts with a new FIFO, while the reader of the earlier one is stuck. The new
+ * reader gets the rest immediately, not at the task's end. */
+static void test_recover__fifo_replaced_while_its_reader_is_stuck__continues(void **state) {
     struct pump_world *x = *state;
     struct driver_started s = {0};
     struct call call = call_within(NULL, WORLD_WAIT_US);
@@ -260,7 +261,7 @@ static void test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on(void 
     assert_true(stuck >= 0);
     reader_start(&err, two.stderr_path);
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=4000&max=200", "", NULL, 0);
-    world_until(is_behind, x, "bytes behind");
+    world_until(has_lag, x, "bytes that wait");
     pid_t pump = world_pump(&x->w);
     world_driver_free(&x->w);
     assert_int_equal(unlink(two.stdout_path), 0);
@@ -280,12 +281,12 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_finish__while_follow_is_under_way__fifos_stay_open),
     PUMP_WORLD_T(test_logs__ended_before_the_begin__delivered_and_closed),
     PUMP_WORLD_T(test_logs__plugin_dies_before_the_begin__recovered),
-    PUMP_WORLD_HASTY(test_prepare__nobody_begins__begun_after_a_while),
-    PUMP_WORLD_T(test_begin__asked_too_early__asked_at_once),
+    PUMP_WORLD_HASTY(test_prepare__no_begin_comes__begun_after_its_patience),
+    PUMP_WORLD_T(test_begin__asked_too_early__asked_again_immediately),
     PUMP_WORLD_T(test_logs__fifo_is_a_link__refused),
     PUMP_WORLD_T(test_logs__fifos_folder_is_a_link__refused),
     PUMP_WORLD_T(test_logs__fifo_is_a_file__refused),
     PUMP_WORLD_T(test_logs__fifo_becomes_a_link__not_followed_by_next_pump),
-    PUMP_WORLD_T(test_recover__fifo_replaced_while_its_reader_is_stuck__goes_on),
+    PUMP_WORLD_T(test_recover__fifo_replaced_while_its_reader_is_stuck__continues),
 };
 WORLD_MAIN(tests)

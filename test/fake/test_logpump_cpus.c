@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The CPUs that the pump's threads may use: those that the plugin sets, at any time of its life.
- * Every test needs two CPUs. */
+/* The CPUs that the pump's threads may use. The plugin sets them, at any time of the pump's
+ * life. Every test needs two CPUs. */
 #include "fake/pump_world.h"
 
 #include "paddock/affinity.h"
@@ -32,7 +32,7 @@ static bool all_have_mask(void *ctx) {
     }
     if (d)
         closedir(d);
-    return threads >= 2 && have == threads; /* the loop and the opener of files */
+    return threads >= 2 && have == threads; /* the loop and the thread that opens files */
 }
 
 /* @wide: all CPUs of this process; @narrow: the first of them. */
@@ -48,7 +48,7 @@ static void fill_masks(struct world *w, struct wanted_mask *wide, struct wanted_
         fail_msg("this test needs two CPUs");
 }
 
-/* The plugin's threads are off the reserved cores when the pump is started. */
+/* The plugin's threads do not use the reserved cores when the pump is started. */
 static void test_pump__started_by_narrow_plugin__has_the_first_mask(void **state) {
     struct pump_world *x = *state;
     struct wanted_mask wide, narrow;
@@ -76,7 +76,7 @@ static void test_pump__reserved_cores_change__its_threads_follow(void **state) {
     world_until(all_have_mask, &wide, "the wide mask again");
 }
 
-/* A pump outlives the plugin, and with it the reservations that the plugin knew. */
+/* A pump outlives the plugin, and the reservations that the plugin knew. */
 static void test_pump__met_by_the_next_plugin__has_its_mask(void **state) {
     struct pump_world *x = *state;
     struct wanted_mask wide, narrow;

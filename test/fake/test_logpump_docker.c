@@ -9,8 +9,8 @@
 
 /* ---- Docker's answers ---- */
 
-/* The pump is done with the task: its position is put away. */
-static bool is_put_away(void *ctx) {
+/* True when the pump has finished the task and has renamed its position. */
+static bool is_finished(void *ctx) {
     const struct world *w = ctx;
     glob_t found;
     char pattern[128];
@@ -20,8 +20,8 @@ static bool is_put_away(void *ctx) {
     return is;
 }
 
-/* The container's log cannot come any more: it is asked for once, and the task is left at that. Its
- * FIFOs stay open for as long as it runs, for logmon must not see their end. */
+/* The container's log is lost for good. The pump requests it once and then leaves the task. The
+ * FIFOs stay open while the container runs, because logmon must not see their end. */
 static void ends_quietly(struct pump_world *x, const char *answer) {
     char rule[256], request[128];
     struct task_config two;
@@ -32,7 +32,7 @@ static void ends_quietly(struct pump_world *x, const char *answer) {
     world_run(&x->w, &two, NULL);
     snprintf(request, sizeof(request), "GET /containers/%s/logs",
              world_look(&x->w, two.id).container_id);
-    world_until(is_put_away, &x->w, "the pump is done with it");
+    world_until(is_finished, &x->w, "the pump is done with it");
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     assert_int_equal(fake_count(&x->w.fake, request), 1);
     assert_int_equal(world_look(&x->w, two.id).phase, TASK_RUNNING);
@@ -54,9 +54,9 @@ static void test_logs__409__ends_quietly(void **state) {
                          "dead\"}");
 }
 
-/* A container that has ended while no plugin is there to finish it: the pump asks at leisure, not
- * in a loop. */
-static void test_logs__ended_without_finish__asked_at_leisure(void **state) {
+/* A container has ended, and no plugin finishes it. The pump repeats its request with growing
+ * pauses, not in a loop. */
+static void test_logs__ended_without_finish__asked_after_growing_pauses(void **state) {
     struct pump_world *x = *state;
     char request[128];
     pump_world_read(x);
@@ -89,13 +89,13 @@ static void test_logs__damaged_stream__read_again(void **state) {
     task_config_done(&two);
 }
 
-/* What damages the stream stands between lines that a slow reader has not taken yet. */
-static void test_logs__damaged_behind_a_slow_reader__each_line_once(void **state) {
+/* The damaged part of the stream comes between lines that a slow reader has not read yet. */
+static void test_logs__damaged_while_reader_is_slow__each_line_once(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
     for (unsigned round = 1; round <= 5; round++) {
         reader_pause(&x->out, true);
-        pump_world_lines(x, 1000, 200); /* more than the FIFO takes */
+        pump_world_lines(x, 1000, 200); /* more than fits into the FIFO */
         fake_control(&x->w.fake, "POST", "damage/web-a1", "", NULL, 0);
         pump_world_lines(x, 1000, 200);
         reader_pause(&x->out, false);
@@ -107,7 +107,8 @@ static void test_logs__damaged_behind_a_slow_reader__each_line_once(void **state
     pump_world_end(x, 5 * 1800, 5 * 600);
 }
 
-/* StartTask again with the same id after a crash: another container, whose log is another one. */
+/* After a crash, StartTask comes again with the same id. The container is another one, and so is
+ * its log. */
 static void test_logs__same_task_other_container__followed(void **state) {
     struct pump_world *x = *state;
     struct docker *docker = fake_docker(&x->w.fake);
@@ -129,7 +130,8 @@ static void test_logs__same_task_other_container__followed(void **state) {
     reader_until(&x->out, "second\n");
 }
 
-/* What follows is not framed, so a cut looks like an end; the last pass must tell them apart. */
+/* The rest of the stream has no frames, so that a cut looks like an end. The last pass must tell
+ * them apart. */
 static void test_logs__last_pass_alone__framed(void **state) {
     struct pump_world *x = *state;
     char request[128];
@@ -153,9 +155,10 @@ static void test_logs__last_pass_alone__framed(void **state) {
     assert_true(follows > 0 && passes > 0);
 }
 
-/* Docker is away when the task is destroyed, for longer than a reader that takes nothing is waited
- * for: that is no such reader. The pump asks again 50, 100, ... 3200 ms later,
- * each time twice: libcurl repeats a request whose connection was used before. */
+/* Docker is unavailable when the task is destroyed, for longer than the plugin waits for a
+ * reader that does not read. The output is not lost, because this is another case. The pump
+ * repeats the request after 50, 100, ... 3200 ms. Each one comes twice, because libcurl repeats
+ * a request whose connection was used before. */
 static void test_destroy__docker_away_for_a_while__delivered(void **state) {
     struct pump_world *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
@@ -170,7 +173,8 @@ static void test_destroy__docker_away_for_a_while__delivered(void **state) {
     assert_int_equal(pump_world_count(&x->err), 1000);
 }
 
-/* The same at an ordinary end, where the plugin waits for 3 s here and for a minute as a rule. */
+/* The same at the ordinary end of a task. The plugin waits for 3 s here and for a minute by
+ * default. */
 static void test_exit__docker_away_for_a_while__delivered(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
@@ -185,9 +189,9 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_logs__409__ends_quietly),
     PUMP_WORLD_T(test_destroy__docker_away_for_a_while__delivered),
     PUMP_WORLD_HASTY(test_exit__docker_away_for_a_while__delivered),
-    PUMP_WORLD_T(test_logs__ended_without_finish__asked_at_leisure),
+    PUMP_WORLD_T(test_logs__ended_without_finish__asked_after_growing_pauses),
     PUMP_WORLD_T(test_logs__damaged_stream__read_again),
-    PUMP_WORLD_T(test_logs__damaged_behind_a_slow_reader__each_line_once),
+    PUMP_WORLD_T(test_logs__damaged_while_reader_is_slow__each_line_once),
     PUMP_WORLD_T(test_logs__same_task_other_container__followed),
     PUMP_WORLD_T(test_logs__last_pass_alone__framed),
 };

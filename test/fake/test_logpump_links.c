@@ -15,8 +15,8 @@ struct fixture {
     struct reader victim, witness;
 };
 
-/* "web" of allocation a1 is the attacker; "web" of a2 belongs to somebody else, whose logmon waits;
- * "other" of a3 shows that a new pump is at work. */
+/* "web" of allocation a1 is the attacker. "web" of a2 belongs to another user, and its logmon
+ * waits. "other" of a3 shows that a new pump works. */
 static int setup(void **state) {
     struct fixture *x = calloc(1, sizeof(*x));
     assert_non_null(x);
@@ -64,9 +64,9 @@ static void assert_untouched(struct fixture *x) {
     assert_string_equal(text, "");
 }
 
-/* The new pump takes up what the one before has left before it takes a request. A record whose
- * FIFO it refuses is removed. Then the plugin asks it to carry the task. It makes a new record,
- * refuses the FIFO again, and removes that record, too. */
+/* The new pump continues the tasks of the earlier one before it accepts a request. It removes a
+ * record whose FIFO it refuses. Then the plugin asks it to carry the task. It makes a new
+ * record, refuses the FIFO again, and removes that record, too. */
 static void next_pump(struct fixture *x, const char *line) {
     swap(x, line);
     world_pump_kill(&x->w);
@@ -92,8 +92,8 @@ static void test_pump__fifo_is_a_link__not_followed_by_next_pump(void **state) {
                       "ln -s ../../../a2/alloc/logs/.web.stdout.fifo .web.stdout.fifo");
 }
 
-/* The pump lives on; the plugin that recovers the task opens the FIFOs and has the pump do so. The
- * task is recovered, without its logs. */
+/* The pump keeps running. The plugin that recovers the task opens the FIFOs and sends the task
+ * to the pump. The task is recovered without its logs. */
 static void test_recover__allocs_folder_is_a_link__not_followed(void **state) {
     struct fixture *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);

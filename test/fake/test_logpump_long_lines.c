@@ -14,7 +14,7 @@ static void control(struct pump_world *x, const char *what) {
     fake_control(&x->w.fake, "POST", what, "", NULL, 0);
 }
 
-/* The stream is cut, and Docker lets the pump wait until `reset`. */
+/* Cuts the stream. Docker answers no request for logs until `reset`. */
 static void cut(struct pump_world *x) {
     fake_rules(&x->w.fake, "GET /containers/*/logs drop\n");
     control(x, "drop");
@@ -25,7 +25,7 @@ static void kill_pump(struct pump_world *x) {
     world_pump_kill(&x->w);
 }
 
-/* Exactly the numbered words [0, delivered) and [from, to). */
+/* The numbered words must be exactly [0, delivered) and [from, to). */
 static void check(struct pump_world *x, unsigned delivered, unsigned from, unsigned to) {
     size_t want = (size_t)(delivered + to - from) * PIECE, len;
     reader_until_len(&x->out, want);
@@ -44,8 +44,9 @@ static void check(struct pump_world *x, unsigned delivered, unsigned from, unsig
     }
 }
 
-/* A long line is under way; another stream prints newer lines; @lose; the line goes on. */
-static void goes_on(struct pump_world *x, void (*lose)(struct pump_world *x)) {
+/* A long line has begun, and another stream prints newer lines. Then @lose is called, and the
+ * line continues. */
+static void continue_line_after(struct pump_world *x, void (*lose)(struct pump_world *x)) {
     pump_world_read(x);
     control(x, "clock/web-a1?ms=-60000");
     control(x, "piece/web-a1?count=10");
@@ -57,24 +58,25 @@ static void goes_on(struct pump_world *x, void (*lose)(struct pump_world *x)) {
     control(x, "piece/web-a1?count=5");
 }
 
-static void test_logs__long_line_goes_on_after_a_cut__whole(void **state) {
+static void test_logs__long_line_continues_after_a_cut__whole(void **state) {
     struct pump_world *x = *state;
-    goes_on(x, cut);
+    continue_line_after(x, cut);
     control(x, "reset");
     check(x, 10, 10, 15);
 }
 
-static void test_logs__long_line_goes_on_after_a_kill__whole(void **state) {
+static void test_logs__long_line_continues_after_a_kill__whole(void **state) {
     struct pump_world *x = *state;
-    goes_on(x, kill_pump);
+    continue_line_after(x, kill_pump);
     control(x, "reset");
     check(x, 10, 10, 15);
 }
 
-/* The front of the line is gone from the log: of the pieces that are left some were delivered. */
+/* The first part of the line is no longer in the log. Some of the pieces that are left were
+ * delivered. */
 static void test_logs__long_line_rotated__whole(void **state) {
     struct pump_world *x = *state;
-    goes_on(x, cut);
+    continue_line_after(x, cut);
     control(x, "rotate/web-a1?keep=9"); /* 3 pieces, the line on stderr, 5 pieces */
     control(x, "reset");
     check(x, 10, 10, 15);
@@ -82,24 +84,24 @@ static void test_logs__long_line_rotated__whole(void **state) {
 
 static void test_logs__long_line_rotated_and_pump_killed__whole(void **state) {
     struct pump_world *x = *state;
-    goes_on(x, kill_pump);
+    continue_line_after(x, kill_pump);
     control(x, "rotate/web-a1?keep=9");
     control(x, "reset");
     check(x, 10, 10, 15);
 }
 
-/* None of what was delivered is left, and some is gone that was not. */
+/* No delivered piece is left in the log, and some that were not delivered are lost, too. */
 static void test_logs__long_line_rotated_away__what_is_left(void **state) {
     struct pump_world *x = *state;
-    goes_on(x, cut);
+    continue_line_after(x, cut);
     control(x, "rotate/web-a1?keep=3");
     control(x, "reset");
     check(x, 10, 12, 15);
 }
 
 static const struct CMUnitTest tests[] = {
-    PUMP_WORLD_T(test_logs__long_line_goes_on_after_a_cut__whole),
-    PUMP_WORLD_T(test_logs__long_line_goes_on_after_a_kill__whole),
+    PUMP_WORLD_T(test_logs__long_line_continues_after_a_cut__whole),
+    PUMP_WORLD_T(test_logs__long_line_continues_after_a_kill__whole),
     PUMP_WORLD_T(test_logs__long_line_rotated__whole),
     PUMP_WORLD_T(test_logs__long_line_rotated_and_pump_killed__whole),
     PUMP_WORLD_T(test_logs__long_line_rotated_away__what_is_left),

@@ -54,7 +54,7 @@ static void test_pump__request_was_not_sent__sent_again(void **state) {
     world_run(&x->w, &two, NULL);
     pump_world_read(x);
     pid_t first = world_pump(&x->w);
-    forget_positions(&x->w); /* the plugin alone knows the tasks */
+    forget_positions(&x->w); /* now only the plugin knows the tasks */
     atomic_store(&to_fail, 1);
     world_pump_kill(&x->w);
     pump_world_until_other(x, first);
@@ -65,7 +65,7 @@ static void test_pump__request_was_not_sent__sent_again(void **state) {
     task_config_done(&two);
 }
 
-/* The pump answers after it has noted the position of what it has written. */
+/* Waits until the pump has noted the position of what it has written: it answers after that. */
 static void pump_has_noted(struct pump_world *x) {
     json_decref(logpump_status(x->w.d->pump));
 }
@@ -92,7 +92,7 @@ static bool is_reported(void *text) {
     return is;
 }
 
-/* Turns the position into one of the file reader's. */
+/* Changes the position into one of the file reader. */
 static void set_place(const struct world *w, const char *id) {
     char pattern[256];
     glob_t found;
@@ -155,7 +155,7 @@ static void damage_path(struct pump_record *r) {
 
 static const struct {
     const char *name;
-    void (*how)(struct pump_record *r); /* NULL: its length alone */
+    void (*how)(struct pump_record *r); /* NULL: only the length is wrong */
     size_t len;
 } damages[] = {
     {"magic", damage_magic, sizeof(struct pump_record)},
@@ -167,7 +167,7 @@ static const struct {
     {"empty", NULL, 0},
 };
 
-/* Another file is in its place: the living pump still has the old one. */
+/* Replaces the file. The running pump still has the old one. */
 static void damage(const struct world *w, const char *id, size_t i) {
     char path[256];
     glob_t found;
@@ -184,8 +184,8 @@ static void damage(const struct world *w, const char *id, size_t i) {
     globfree(&found);
 }
 
-/* The plugin lives on, so no RecoverTask helps. */
-static void test_pump__position_damaged__reported_and_goes_on(void **state) {
+/* The plugin keeps running, so that no RecoverTask comes. */
+static void test_pump__position_damaged__reported_and_continues(void **state) {
     struct pump_world *x = *state;
     struct carried c = {.pump = x->w.d->pump, .tasks = 1};
     struct driver_sub *sub;
@@ -216,7 +216,7 @@ static void test_pump__position_damaged__reported_and_goes_on(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
-    PUMP_WORLD_T(test_pump__position_damaged__reported_and_goes_on),
+    PUMP_WORLD_T(test_pump__position_damaged__reported_and_continues),
     PUMP_WORLD_T(test_pump__file_not_readable_any_more__api_and_gap),
     PUMP_WORLD_T(test_pump__request_was_not_sent__sent_again),
 };

@@ -20,23 +20,24 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define RIVAL_LOOK_US (100 * US_PER_MS) /* from an opening to the look for the built-in driver */
-/* Without plugin and Docker: ten times its patience. */
+/* The time between opening a FIFO and the check for the built-in driver. */
+#define RIVAL_LOOK_US (100 * US_PER_MS)
+/* How long a pump runs without plugin and Docker: ten times its patience. */
 #define ALONE_US (10 * PUMP_WORLD_HASTY_MS * US_PER_MS)
 
-/* ---- the process ---- */
+/* ---- The process ---- */
 
-static bool folder_is_gone(void *ctx) {
+static bool folder_is_removed(void *ctx) {
     struct world *w = ctx;
     char pattern[128];
     glob_t found;
     snprintf(pattern, sizeof(pattern), "%s/docker-????????????????", w->run_dir);
-    bool gone = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
+    bool removed = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
     globfree(&found);
-    return gone;
+    return removed;
 }
 
-static void test_pump__last_task_gone__ends_and_its_folder_goes(void **state) {
+static void test_pump__last_task_ended__ends_and_removes_folder(void **state) {
     struct pump_world *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     pump_world_read(x);
@@ -47,12 +48,12 @@ static void test_pump__last_task_gone__ends_and_its_folder_goes(void **state) {
     uint64_t before = clock_now_us();
     world_until(pump_world_has_ended, &pump, "the pump's end");
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
-    world_until(folder_is_gone, &x->w, "the folder's end");
+    world_until(folder_is_removed, &x->w, "the folder's end");
     world_driver_new(&x->w, "{}");
 }
 
-/* The pump was killed behind the last task: the plugin's own end tidies up. */
-static void test_pump__killed_and_last_task_gone__folder_goes_with_plugin(void **state) {
+/* The pump was killed after the last task had ended. The plugin cleans up when it ends. */
+static void test_pump__killed_and_last_task_ended__plugin_removes_folder(void **state) {
     struct pump_world *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
     assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
@@ -60,11 +61,11 @@ static void test_pump__killed_and_last_task_gone__folder_goes_with_plugin(void *
     world_pump_kill(&x->w);
     world_until(pump_world_has_ended, &pump, "the pump's end");
     world_driver_free(&x->w);
-    world_until(folder_is_gone, &x->w, "the folder's end"); /* no pump does it */
+    world_until(folder_is_removed, &x->w, "the folder's end"); /* no pump removes it */
     world_driver_new(&x->w, "{}");
 }
 
-/* Docker does not come back, and no plugin: the pump gives up, and the next one goes on. */
+/* Neither Docker nor a plugin comes back. The pump gives up, and the next one continues. */
 static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **state) {
     struct pump_world *x = *state;
     struct call call = call_within(NULL, WORLD_WAIT_US);
@@ -76,14 +77,14 @@ static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **sta
     reader_start(&out, two.stdout_path);
     fake_control(&x->w.fake, "POST", "print/two-a1", "one\n", NULL, 0);
     reader_until(&out, "one\n");
-    AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* else the reader's end */
+    AUTO_FD int keep = open(two.stdout_path, O_RDWR | O_CLOEXEC); /* keeps the FIFO from ending */
     assert_true(keep >= 0);
     pid_t pump = world_pump(&x->w);
     world_driver_free(&x->w);
-    uint64_t gone = clock_now_us();
+    uint64_t alone_since = clock_now_us();
     fake_control(&x->w.fake, "POST", "print/two-a1", "two\n", NULL, 0);
-    reader_until(&out, "two\n"); /* while there is a stream it stays */
-    for (; clock_now_us() < gone + ALONE_US * 5 / 4; poll(NULL, 0, 20))
+    reader_until(&out, "two\n"); /* it runs while a stream is open */
+    for (; clock_now_us() < alone_since + ALONE_US * 5 / 4; poll(NULL, 0, 20))
         assert_false(pump_world_has_ended(&pump));
     fake_rules(&x->w.fake, "GET /containers/*/logs drop\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
@@ -100,9 +101,9 @@ static void test_pump__docker_away_and_no_plugin__ends_positions_stay(void **sta
     task_config_done(&two);
 }
 
-/* The built-in driver takes the task over: its docker_logger opens one FIFO after the other, at
- * leisure here. What the pump still has until then must not end. */
-static void test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both(void **state) {
+/* The built-in driver takes over the task. Its docker_logger opens one FIFO after the other,
+ * slowly here. The FIFO that the pump still has must not end before that. */
+static void test_pump__docker_logger_has_one_fifo__continues_until_it_has_both(void **state) {
     struct pump_world *x = *state;
     char command[1024];
     pump_world_read(x);
@@ -125,7 +126,7 @@ static void test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both(voi
     pump_world_print(x, "last of the pump's\n");
     reader_until(&x->out, "last of the pump's\n");
     assert_true(fputs("\n", logger) >= 0 && fflush(logger) == 0);
-    reader_until(&x->err, "has both\n"); /* not with a reader that has seen an end */
+    reader_until(&x->err, "has both\n"); /* only a reader that has seen no end gets this */
     world_until(pump_world_has_ended, &pump, "the pump's end");
     assert_int_equal(pclose(logger), 256); /* `read` finds the end of its input */
     reader_until_eof(&x->out);
@@ -144,16 +145,16 @@ static void test_pump__second_on_one_folder__first_serves(void **state) {
              "exec %s logpump %s/docker-???????????????? \"$(tr '\\0' '\\n' </proc/%d/cmdline | "
              "sed -n 4p)\" succeed",
              program, x->w.run_dir, (int)pump);
-    assert_int_equal(system(command), 0); /* it ends immediately, well */
+    assert_int_equal(system(command), 0); /* it ends immediately, with success */
     assert_int_equal(world_pump(&x->w), pump);
-    /* Of another kind, started by a plugin that has met a pump before. */
+    /* A pump of another version, whose plugin has met a pump before. */
     snprintf(command, sizeof(command), "exec %s logpump %s/docker-???????????????? '{}' join",
              program, x->w.run_dir);
     assert_int_equal(system(command), 0);
     assert_int_equal(world_pump(&x->w), pump);
 }
 
-/* Somebody tidied /run: the next task has its logs all the same. */
+/* /run was cleaned up by another program. The next task still has its logs. */
 static void test_pump__folder_removed__made_again(void **state) {
     struct pump_world *x = *state;
     struct task_config two;
@@ -171,7 +172,8 @@ static void test_pump__folder_removed__made_again(void **state) {
     reader_until(&out, "on\n");
     reader_done(&out);
     task_config_done(&two);
-    if (waitpid(lost, NULL, WNOHANG) == 0) { /* nobody finds it any more; it would end by itself */
+    /* The pump can no longer be found. It would also end without a signal. */
+    if (waitpid(lost, NULL, WNOHANG) == 0) {
         kill(lost, SIGKILL);
         waitpid(lost, NULL, 0);
     }
@@ -196,12 +198,12 @@ static void test_pump__killed__started_again_and_no_zombie(void **state) {
     world_until(was_reaped, &first, "no zombie");
 }
 
-/* ---- the plugin's watch over it ---- */
+/* ---- How the plugin watches it ---- */
 
 static atomic_bool unwatched;
 static atomic_int watches, refusals;
 
-/* Whether @fd is a connection to a pump. */
+/* True when @fd is a connection to a pump. */
 static bool is_pumps(int fd) {
     struct sockaddr_un a = {.sun_family = AF_UNSPEC};
     socklen_t len = sizeof(a);
@@ -240,7 +242,8 @@ static int setup_unwatched(void **state) {
     return pump_world_setup(state);
 }
 
-/* No fd or no memory for the watch when the first task began: no other task comes. */
+/* The watch failed for want of a descriptor or memory when the first task began. No other task
+ * comes. */
 static void test_pump__could_not_be_watched__watched_later_and_started_again(void **state) {
     world_until(any, &refusals, "the watch was refused");
     assert_int_equal(atomic_load(&watches), 0);
@@ -258,7 +261,8 @@ static uint64_t cpu_us(pid_t pid) {
     return (uint64_t)used.tv_sec * US_PER_SEC + (uint64_t)used.tv_nsec / 1000;
 }
 
-/* A connection that it cannot take in stays pending: that must keep it neither busy nor away. */
+/* A connection that the pump cannot accept stays pending. It must neither use CPU time for it
+ * nor become unreachable. */
 static void test_pump__no_fd_free__rests_and_serves_again(void **state) {
     struct pump_world *x = *state;
     struct rlimit limit, none = {.rlim_cur = 3};
@@ -296,15 +300,15 @@ static void *begin_thread(void *arg) {
     return r < 0 ? b : NULL;
 }
 
-/* No child of ours has ended without being waited for. */
+/* True when no child of ours is a zombie. */
 static bool no_zombie(void *ctx) {
     siginfo_t info = {0};
     (void)ctx;
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0;
 }
 
-/* Many tasks find no pump at the same moment: one is started, not one for each. */
-static void test_pump__many_begin_at_once__one_process(void **state) {
+/* Many tasks find no pump at the same moment. One is started, not one for each. */
+static void test_pump__many_begin_together__one_process(void **state) {
     struct pump_world *x = *state;
     static struct beginner many[16];
     struct call call = call_within(NULL, WORLD_WAIT_US);
@@ -312,7 +316,7 @@ static void test_pump__many_begin_at_once__one_process(void **state) {
     assert_int_equal(task_destroy(x->w.d, &call, x->task.id, true, NULL), 0);
     world_driver_free(&x->w);
     world_until(pump_world_has_ended, &pump, "the pump's end");
-    while (waitpid(-1, NULL, WNOHANG) > 0) { /* pumps of drivers that are gone */
+    while (waitpid(-1, NULL, WNOHANG) > 0) { /* pumps of drivers that were freed */
     }
     world_driver_new(&x->w, "{}");
     for (size_t i = 0; i < ARRAY_LEN(many); i++) {
@@ -331,7 +335,7 @@ static void test_pump__many_begin_at_once__one_process(void **state) {
     world_until(no_zombie, NULL, "no zombie");
 }
 
-/* What the pump cannot do is the machine's fault, not the job's. */
+/* What the pump cannot do is an error of the host, not of the job. */
 static void test_logs__position_file_cannot_be_made__recoverable(void **state) {
     struct pump_world *x = *state;
     struct task_config two;
@@ -436,16 +440,16 @@ static void test_pump__hundred_tasks__few_fds_little_memory(void **state) {
         assert_int_equal(task_destroy(x->w.d, &call, many[i].id, true, NULL), 0);
         task_config_done(&many[i]);
     }
-    /* Three a task and no more; libcurl keeps two connections for what comes next. */
+    /* Three for each task and no more. libcurl keeps two connections for later requests. */
     w.n = fds - 3 * N + 2;
     world_until(has_fds, &w, "each task's fds are closed");
 }
 
 static const struct CMUnitTest tests[] = {
-    PUMP_WORLD_T(test_pump__last_task_gone__ends_and_its_folder_goes),
-    PUMP_WORLD_T(test_pump__killed_and_last_task_gone__folder_goes_with_plugin),
+    PUMP_WORLD_T(test_pump__last_task_ended__ends_and_removes_folder),
+    PUMP_WORLD_T(test_pump__killed_and_last_task_ended__plugin_removes_folder),
     PUMP_WORLD_HASTY(test_pump__docker_away_and_no_plugin__ends_positions_stay),
-    PUMP_WORLD_T(test_pump__docker_logger_has_one_fifo__goes_on_until_it_has_both),
+    PUMP_WORLD_T(test_pump__docker_logger_has_one_fifo__continues_until_it_has_both),
     PUMP_WORLD_T(test_pump__second_on_one_folder__first_serves),
     PUMP_WORLD_T(test_pump__killed__started_again_and_no_zombie),
     cmocka_unit_test_setup_teardown(
@@ -453,7 +457,7 @@ static const struct CMUnitTest tests[] = {
         pump_world_teardown),
     PUMP_WORLD_T(test_pump__no_fd_free__rests_and_serves_again),
     PUMP_WORLD_T(test_pump__folder_removed__made_again),
-    PUMP_WORLD_T(test_pump__many_begin_at_once__one_process),
+    PUMP_WORLD_T(test_pump__many_begin_together__one_process),
     PUMP_WORLD_T(test_logs__position_file_cannot_be_made__recoverable),
     PUMP_WORLD_T(test_pump__folder_cannot_be_made__recoverable),
     PUMP_WORLD_T(test_pump__hundred_tasks__few_fds_little_memory),

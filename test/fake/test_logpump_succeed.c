@@ -18,7 +18,7 @@
 
 #define TWO_ID "c0de00000002000000000000000000000000000000000000000000000000feed"
 
-/* A second task, whose recovery is what a plugin begins with. */
+/* A second task. A plugin begins with its recovery. */
 struct recovery {
     struct task_config task;
     struct driver_started started;
@@ -41,7 +41,7 @@ static void recovery_recover(struct pump_world *x, struct recovery *u) {
         fail_msg("RecoverTask: %s", err.text);
 }
 
-/* Its output goes on, and all of it has come once. */
+/* Its output continues, and all of it has come exactly once. */
 static void recovery_end(struct pump_world *x, struct recovery *u) {
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=400&max=200", "", NULL, 0);
     reader_until(&u->out, "00000599 ");
@@ -65,8 +65,8 @@ static void folder_of(const struct pump_world *x, char path[static 512]) {
     globfree(&found);
 }
 
-/* Docker's endpoint is written in another way: the tasks that run go over to one new pump. The
- * fixture's task is not recovered yet then, and its FIFO must not end either. */
+/* Docker's endpoint is written in another way. The running tasks move to one new pump. The
+ * fixture's task is not recovered at that time, and its FIFO must not end, either. */
 static void test_pump__other_settings__succeeded(void **state) {
     struct pump_world *x = *state;
     struct recovery u;
@@ -110,14 +110,14 @@ static void test_pump__in_another_folder__succeeded(void **state) {
     recovery_recover(x, &u);
     pump_world_until_other(x, first);
     world_until(pump_world_has_ended, &first, "the first pump's end");
-    folder_of(x, again); /* the other one is gone */
+    folder_of(x, again); /* the other folder is removed */
     assert_string_equal(folder, again);
     pump_world_lines(x, 40, 80);
     reader_until(&x->out, "00000029 ");
     recovery_end(x, &u);
 }
 
-/* Another client of the same machine has its own. */
+/* Another client of the same machine has a pump of its own. */
 static void test_pump__of_another_client__left_alone(void **state) {
     struct pump_world *x = *state;
     char folder[512], other[600], record[700];
@@ -162,8 +162,8 @@ static void test_pump__of_another_client__left_alone(void **state) {
     world_driver_new(&x->w, "{}");
 }
 
-/* Two plugins of one client that do not agree, for example while the agent replaces one: the second
- * one's pump stays, and the first one goes on with it. */
+/* Two plugins of one client have different settings, for example while the agent replaces one.
+ * The pump of the second one stays, and the first one uses it, too. */
 static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
     struct pump_world *x = *state;
     char folder[512], endpoint[300], allocs[300];
@@ -193,7 +193,7 @@ static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
     assert_true(second > 0 && second != first);
     pump_world_lines(x, 40, 80);
     reader_until(&x->out, "00000059 ");
-    world_exit(&x->w, &x->task, 0); /* which the first plugin tells the pump */
+    world_exit(&x->w, &x->task, 0); /* the first plugin reports this to the pump */
     world_wait(&x->w, x->task.id);
     reader_until_eof(&x->out);
     assert_int_equal(pump_world_count(&x->out), 60);
@@ -207,17 +207,18 @@ static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
     loop_free(o.loop);
 }
 
-/* ---- a removed folder ---- */
+/* ---- A removed folder ---- */
 
 static void remove_folder(struct pump_world *x) {
     char command[300];
     snprintf(command, sizeof(command), "rm -r %s/docker-*", x->w.run_dir);
-    /* 1: the pump had the folder back before rm came to its end */
+    /* 1: the pump made the folder again before rm had finished */
     assert_in_range(WEXITSTATUS(system(command)), 0, 1);
 }
 
-/* The plugin connects for good after its first task has started. Without a socket it would start
- * another pump. A request's connection is shorter: it is not there at ten looks. */
+/* The plugin stays connected after its first task has started. A plugin that finds no socket
+ * then would start another pump. The connection of a request is shorter: ten checks do not all
+ * see it. */
 static bool is_connected(void *ctx) {
     struct pump_world *x = ctx;
     char line[512];
@@ -240,7 +241,8 @@ static bool is_there_again(void *ctx) {
     return world_pump(&x->w) != 0 && world_positions(&x->w) == 2;
 }
 
-/* Somebody tidied /run. The same pump goes on, and the next one knows where. */
+/* /run was cleaned up by another program. The same pump continues, and the next one finds the
+ * positions. */
 static void test_pump__folder_removed__made_again_with_positions(void **state) {
     struct pump_world *x = *state;
     struct recovery u;
@@ -255,9 +257,9 @@ static void test_pump__folder_removed__made_again_with_positions(void **state) {
     recovery_end(x, &u);
 }
 
-/* The next task's start finds no pump before the old one has noticed: there are two for a moment,
- * and the new one goes on with all. */
-static void test_pump__folder_removed_and_a_task_starts__goes_over(void **state) {
+/* The next task starts before the old pump has noticed the removal, and finds no pump. Two pumps
+ * run for a moment, and the new one continues all tasks. */
+static void test_pump__folder_removed_and_a_task_starts__new_pump_continues(void **state) {
     struct pump_world *x = *state;
     struct recovery u;
     struct task_config three;
@@ -292,17 +294,17 @@ static bool is_carried_by_other(void *ctx) {
     return is;
 }
 
-/* Folder and pump are lost together, so nobody knows how far the output was delivered: it goes on
- * from now, nothing comes twice, and a task event says so. */
-static void test_pump__folder_and_pump_lost__goes_on_from_now(void **state) {
+/* Folder and pump are lost together, so that it is unknown how much was delivered. The output
+ * continues from now, nothing comes twice, and a task event reports it. */
+static void test_pump__folder_and_pump_lost__continues_from_now(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
     pump_world_print(x, "one\n");
     reader_until(&x->out, "one\n");
     pid_t first = world_pump(&x->w);
-    atomic_bool told = false;
+    atomic_bool reported = false;
     struct driver_sub *sub;
-    assert_int_equal(driver_task_events(x->w.d, on_event, &told, &sub, NULL), 0);
+    assert_int_equal(driver_task_events(x->w.d, on_event, &reported, &sub, NULL), 0);
     kill(first, SIGSTOP);
     remove_folder(x);
     kill(first, SIGKILL);
@@ -311,13 +313,13 @@ static void test_pump__folder_and_pump_lost__goes_on_from_now(void **state) {
     reader_until(&x->out, "two\n");
     AUTO_FREE char *text = reader_text(&x->out, NULL);
     assert_string_equal(text, "one\ntwo\n");
-    world_until(is_set, &told, "the task event");
+    world_until(is_set, &reported, "the task event");
     fan_unsubscribe(sub);
 }
 
-/* ---- what is heard of it ---- */
+/* ---- Reports of the pump ---- */
 
-/* What this process writes to stderr goes to a file. */
+/* Sends stderr of this process to a file. */
 struct heard {
     char path[300];
     int before;
@@ -380,7 +382,8 @@ static bool is_refusal_heard(void *ctx) {
     return has_line(&w->line);
 }
 
-/* Also of a pump that another plugin process has started, as soon as this one watches it. */
+/* Also those of a pump that another plugin process has started, as soon as this plugin watches
+ * it. */
 static void test_pump__its_log_lines__in_the_agents_log(void **state) {
     struct pump_world *x = *state;
     struct recovery u;
@@ -398,7 +401,7 @@ static void test_pump__its_log_lines__in_the_agents_log(void **state) {
     recovery_end(x, &u);
 }
 
-/* One that ends at its start is started more and more slowly: 100, 200, 400 ... ms later. */
+/* A pump that ends at its start is started after growing pauses: 100, 200, 400 ... ms. */
 static void test_pump__ends_at_its_start__started_slowly(void **state) {
     struct pump_world *x = *state;
     struct logpump_options o = {
@@ -429,7 +432,7 @@ static void test_pump__ends_at_its_start__started_slowly(void **state) {
     loop_free(o.loop);
 }
 
-/* `paddock status` and the metrics ask the plugin, which asks the pump. */
+/* `paddock status` and the metrics ask the plugin, and the plugin asks the pump. */
 static void test_status__a_task_runs__pump_and_its_tasks_shown(void **state) {
     struct pump_world *x = *state;
     pump_world_read(x);
@@ -451,7 +454,7 @@ static void test_status__a_task_runs__pump_and_its_tasks_shown(void **state) {
     assert_non_null(strstr(metrics, "\npaddock_log_lag_bytes 0\n"));
 }
 
-static bool is_behind(void *ctx) {
+static bool has_lag(void *ctx) {
     struct pump_world *x = ctx;
     json_t *doc = driver_status(x->w.d);
     const json_t *sum = json_object_get(json_object_get(doc, "log_pump"), "sum");
@@ -463,8 +466,8 @@ static bool is_behind(void *ctx) {
 
 static void test_status__reader_stalls__lag_is_shown(void **state) {
     struct pump_world *x = *state;
-    pump_world_lines(x, 4000, 200); /* more than the FIFO takes, and nobody reads */
-    world_until(is_behind, x, "bytes and seconds behind");
+    pump_world_lines(x, 4000, 200); /* more than fits into the FIFO, and the reader does not read */
+    world_until(has_lag, x, "bytes and seconds that wait");
     pump_world_read(x);
     pump_world_end(x, 3000, 1000);
 }
@@ -475,8 +478,8 @@ static const struct CMUnitTest tests[] = {
     PUMP_WORLD_T(test_pump__of_another_client__left_alone),
     PUMP_WORLD_T(test_pump__two_plugins_disagree__one_pump_stays),
     PUMP_WORLD_T(test_pump__folder_removed__made_again_with_positions),
-    PUMP_WORLD_T(test_pump__folder_removed_and_a_task_starts__goes_over),
-    PUMP_WORLD_T(test_pump__folder_and_pump_lost__goes_on_from_now),
+    PUMP_WORLD_T(test_pump__folder_removed_and_a_task_starts__new_pump_continues),
+    PUMP_WORLD_T(test_pump__folder_and_pump_lost__continues_from_now),
     PUMP_WORLD_T(test_pump__killed__end_is_reported_with_its_status),
     PUMP_WORLD_T(test_pump__its_log_lines__in_the_agents_log),
     PUMP_WORLD_T(test_pump__ends_at_its_start__started_slowly),

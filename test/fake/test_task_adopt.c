@@ -32,7 +32,7 @@ static void fails(struct world_web *x, const char *words) {
     assert_int_equal(task_inspect(x->w.d, x->task.id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
-/* Where the first request of this kind is in the list of all. */
+/* The place of the first such request in the log of all requests. */
 static size_t first(const struct world_web *x, const char *method, const char *end, size_t *ret_n) {
     AUTO_JSON json_t *log = fake_log(&x->w.fake, "");
     size_t at = SIZE_MAX, n = 0, i;
@@ -66,7 +66,7 @@ static void test_start__adopted_and_refused__stopped_in_order(void **state) {
     assert_int_equal(world_containers(&x->w), 0);
 }
 
-/* The container that replaces it is none that has run. */
+/* The container that replaces the adopted one has not run. */
 static void test_start__adopted_and_replaced__only_it_is_stopped_in_order(void **state) {
     struct world_web *x = *state;
     fake_rules(&x->w.fake,

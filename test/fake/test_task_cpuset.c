@@ -65,7 +65,7 @@ static void *start(void *arg) {
     return (void *)(intptr_t)r;
 }
 
-/* A core is reserved while Docker makes the container. */
+/* A core is reserved while Docker creates the container. */
 static void start_and_reserve(struct world_web *x) {
     pthread_t thread;
     void *r;
@@ -104,7 +104,7 @@ static void test_start__pool_stays__no_update(void **state) {
 }
 
 /* The reconciler corrects the container after its start. */
-static void test_start__update_refused__started_all_the_same(void **state) {
+static void test_start__update_refused__started(void **state) {
     struct world_web *x = *state;
     fake_rules(&x->w.fake, "POST /containers/create delay=500\n"
                            "POST /containers/*/update status=500 body={\"message\":\"no\"}\n");
@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_start__pool_changes_before_the_start__docker_gets_the_new_set),
         TEST(test_start__pool_stays__no_update),
-        TEST(test_start__update_refused__started_all_the_same),
+        TEST(test_start__update_refused__started),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* ExecTask, ExecTaskStreaming and TaskStats against the scripted dockerd. */
+/* ExecTask, ExecTaskStreaming and TaskStats with a fake dockerd. */
 #include "fake/task_world.h"
 #include "paddock/loop.h"
 #include "paddock/pool.h"
@@ -118,10 +118,10 @@ static void test_exec__does_not_end__timeout(void **state) {
     assert_null(r.out);
 }
 
-/* A command that prints faster than anybody reads: there is always more. */
+/* A command that prints faster than its reader reads, so that there is always more. */
 static struct {
     _Atomic uint64_t until_us;
-    const struct cancel *cancel; /* fires with the first piece */
+    const struct cancel *cancel; /* fired at the first piece */
 } flood;
 
 ssize_t __real_docker_stream_read(struct docker_stream *s, void *out, size_t size);
@@ -159,8 +159,8 @@ static void test_exec__prints_for_ever__timeout_or_cancel_ends_it(void **state) 
     cancel_done(&cancel);
 }
 
-/* Docker never answers about the command that is to be ended. The caller gets its answer
- * in time. */
+/* Docker does not answer the question about the command that must be ended. The caller still
+ * gets its answer in time. */
 static void test_exec__timeout_and_docker_hangs__answered(void **state) {
     struct fixture *x = *state;
     struct driver_exec_result r = {0};
@@ -175,7 +175,7 @@ static void test_exec__timeout_and_docker_hangs__answered(void **state) {
 #define STARTING "{\"Running\":true,\"ExitCode\":null,\"Pid\":0}"
 #define NOT_STARTED "{\"Running\":false,\"ExitCode\":null,\"Pid\":0}"
 
-/* Docker is still at its start, and goes on with it: it is ended when it has a process. */
+/* Docker has not finished the start. The command is ended when it has a process. */
 static void test_exec__timeout_while_it_starts__asked_until_it_has_a_pid(void **state) {
     struct fixture *x = *state;
     struct driver_exec_result r = {0};
@@ -186,8 +186,8 @@ static void test_exec__timeout_while_it_starts__asked_until_it_has_a_pid(void **
     world_until_count(&x->w, EXEC_JSON, 6);
 }
 
-/* The answer to the start is lost, not the start. */
-static void test_exec__start_not_answered__ended_all_the_same(void **state) {
+/* The answer to the start is lost, but the command starts. */
+static void test_exec__start_not_answered__command_ended(void **state) {
     struct fixture *x = *state;
     struct driver_exec_result r = {0};
     struct err err;
@@ -196,7 +196,7 @@ static void test_exec__start_not_answered__ended_all_the_same(void **state) {
     world_until_count(&x->w, EXEC_JSON, 1);
 }
 
-/* The container was paused between the two calls: no success. */
+/* The container was paused between the two calls. That is not success. */
 static void test_exec__docker_did_not_start_it__126(void **state) {
     struct fixture *x = *state;
     struct driver_exec_result r = {0};
@@ -216,7 +216,7 @@ static void test_exec__refusals(void **state) {
     assert_int_equal(run(x, 0, &r, &err, NULL, NULL), -EINVAL);
     assert_string_equal(err.text, "cmd is required, but was empty");
     err = (struct err){0};
-    assert_int_equal(task_exec(x->w.d, &call, "nobody", argv, 0, &r, &err), -ENOENT);
+    assert_int_equal(task_exec(x->w.d, &call, "unknown", argv, 0, &r, &err), -ENOENT);
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
     assert_true(run(x, 0, &r, &err, "echo", "late") < 0);
@@ -305,15 +305,15 @@ static void test_stream__output__complete_before_exit(void **state) {
     assert_false(x->failed);
 }
 
-static void test_stream__exit_code__told(void **state) {
+static void test_stream__exit_code__reported(void **state) {
     struct fixture *x = *state;
     open_exec(x, false, "exit", "42");
     world_until(has_exited, x, "the exec's end");
     assert_int_equal(x->code, 42);
 }
 
-/* The event stream is away: Docker is asked. */
-static void test_stream__no_events__code_told(void **state) {
+/* Without the event stream, Docker is asked. */
+static void test_stream__no_events__code_reported(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /events hang\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
@@ -322,8 +322,9 @@ static void test_stream__no_events__code_told(void **state) {
     assert_int_equal(x->code, 43);
 }
 
-/* It has closed its output and runs on, longer than one answer of Docker's may take. */
-static void test_stream__runs_on_without_output__real_code_told(void **state) {
+/* The command has closed its output and keeps running, for longer than one answer of Docker may
+ * take. */
+static void test_stream__runs_on_without_output__real_code_reported(void **state) {
     struct fixture *x = *state;
     int before = fake_count(&x->w.fake, "GET /events");
     fake_rules(&x->w.fake, "GET /events hang\n"
@@ -338,14 +339,14 @@ static void test_stream__runs_on_without_output__real_code_told(void **state) {
     assert_false(x->failed);
 }
 
-/* Docker knows the exec no more: the end is told, its code nobody knows. */
+/* Docker no longer knows the exec. The end is reported with an unknown exit code. */
 static void test_stream__exec_forgotten__ends(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /events hang\n"
                            "GET /exec/*/json status=404 body={\"message\":\"No such exec\"}\n");
     int before = fake_count(&x->w.fake, "GET /events");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
-    /* until then the API's version may be asked anew, of the exec */
+    /* until then an exec request may have to ask for the API's version again */
     world_until_count(&x->w, "GET /events", before + 1);
     open_exec(x, false, "exit", "45");
     world_until(has_exited, x, "the exec's end");
@@ -364,7 +365,7 @@ static void test_stream__docker_did_not_start_it__126(void **state) {
     assert_int_equal(x->code, 126);
 }
 
-static void test_stream__start_not_answered__ended_all_the_same(void **state) {
+static void test_stream__start_not_answered__ended(void **state) {
     struct fixture *x = *state;
     const char *argv[] = {"sleep", NULL};
     struct call call = call_within(NULL, 200 * US_PER_MS);
@@ -377,7 +378,7 @@ static void test_stream__start_not_answered__ended_all_the_same(void **state) {
     world_until_count(&x->w, EXEC_JSON, 1);
 }
 
-static void test_stream__paused_reader__goes_on_after_resume(void **state) {
+static void test_stream__paused_reader__continues_after_resume(void **state) {
     struct fixture *x = *state;
     x->pause_once = true;
     open_exec(x, false, "big", "1000000");
@@ -393,14 +394,15 @@ static void test_stream__paused_reader__goes_on_after_resume(void **state) {
     assert_int_equal(x->len[1], 1000000);
 }
 
-/* A terminal's command has ended long ago when its slow reader reads on: it gets all. */
+/* The command of a terminal ended long ago when its slow reader reads again. The reader gets
+ * all. */
 static void test_stream__tty_reader_paused_at_the_end__output_complete(void **state) {
     struct fixture *x = *state, other = {.w = x->w, .task = x->task};
     pthread_mutex_init(&other.lock, NULL);
     x->pause_once = true;
     open_exec(x, true, "big", "1000000");
     world_until(has_output, x, "output");
-    /* one that ends behind it, and is told to have */
+    /* this one ends later, and its end is reported */
     open_exec(&other, true, "background", "prompt");
     world_until(has_exited, &other, "the other exec's end");
     task_exec_stream_close(other.exec);
@@ -430,7 +432,8 @@ static void test_stream__input__echoed_until_its_end(void **state) {
     assert_string_equal(x->text[1], "ping");
 }
 
-/* A process that does not read: 1 MiB and a little is taken, then no more until there is room. */
+/* The process does not read. A little more than 1 MiB is accepted, and no more until there is
+ * space. */
 static void test_stream__input_not_read__bounded_then_all_arrives(void **state) {
     struct fixture *x = *state;
     AUTO_FREE char *piece = calloc(1, 65536);
@@ -456,7 +459,7 @@ static void test_stream__input_not_read__bounded_then_all_arrives(void **state) 
     assert_string_equal(x->text[1], "8388608\n");
 }
 
-/* The end of the input comes while nothing is waited for. */
+/* The end of the input comes while the reader is paused. */
 static void test_stream__input_ends_while_reader_is_paused__output_complete(void **state) {
     struct fixture *x = *state;
     x->pause_once = true;
@@ -483,7 +486,7 @@ static void test_stream__tty_background_child_silent__does_not_hold_it(void **st
     assert_int_equal(x->code, 5);
 }
 
-/* Nothing is printed after its end: the event alone ends it. */
+/* Nothing is printed after its end. Only the event reports it. */
 static void test_stream__tty_ends_later_silently__event_is_enough(void **state) {
     struct fixture *x = *state;
     open_exec(x, true, "leave", NULL);
@@ -511,18 +514,18 @@ static void test_stream__resizes__newest_last(void **state) {
     }
 }
 
-static void test_stream__client_gone__silent_and_ended(void **state) {
+static void test_stream__client_disconnects__silent_and_ended(void **state) {
     struct fixture *x = *state;
     open_exec(x, false, "sleep", NULL);
     task_exec_stream_close(TAKE_PTR(x->exec));
     assert_false(x->exited);
-    /* Docker is asked for its process, to end it */
+    /* Docker is asked for the process, to end it */
     world_until_count(&x->w, EXEC_JSON, 1);
     assert_false(x->exited);
 }
 
-/* The plugin ends immediately, after a last attempt. */
-static void test_stream__client_gone_and_plugin_ends__last_look(void **state) {
+/* The plugin ends immediately after one last attempt. */
+static void test_stream__client_disconnects_and_plugin_ends__last_attempt(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /exec/*/json times=1 hang\n");
     open_exec(x, false, "sleep", NULL);
@@ -532,7 +535,7 @@ static void test_stream__client_gone_and_plugin_ends__last_look(void **state) {
     world_until_count(&x->w, EXEC_JSON, 2);
 }
 
-static void test_stream__client_gone_plugin_ends_and_docker_hangs__no_wait(void **state) {
+static void test_stream__client_disconnects_plugin_ends_and_docker_hangs__no_wait(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /exec/*/json hang\n");
     open_exec(x, false, "sleep", NULL);
@@ -543,7 +546,7 @@ static void test_stream__client_gone_plugin_ends_and_docker_hangs__no_wait(void 
     assert_true(clock_now_us() - before < 5 * US_PER_SEC);
 }
 
-/* ---- what the machine has no more of ---- */
+/* ---- A host without threads or descriptors ---- */
 
 int __real_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx);
 int __wrap_pool_run(struct pool *p, void (*work)(void *ctx), void *ctx);
@@ -569,7 +572,7 @@ static void test_stream__no_watch__ends_with_error(void **state) {
     assert_true(x->failed);
 }
 
-static void test_stream__client_gone_and_no_thread__said(void **state) {
+static void test_stream__client_disconnects_and_no_thread__reported(void **state) {
     struct fixture *x = *state;
     char path[128], text[8192];
     open_exec(x, false, "sleep", NULL);
@@ -579,7 +582,7 @@ static void test_stream__client_gone_and_no_thread__said(void **state) {
     dup2(log, STDERR_FILENO);
     atomic_store(&deny_threads, true);
     task_exec_stream_close(TAKE_PTR(x->exec));
-    world_driver_free(&x->w); /* what was posted has run */
+    world_driver_free(&x->w); /* all that was posted has run */
     atomic_store(&deny_threads, false);
     dup2(console, STDERR_FILENO);
     ssize_t n = pread(log, text, sizeof(text) - 1, 0);
@@ -590,7 +593,7 @@ static void test_stream__client_gone_and_no_thread__said(void **state) {
     assert_non_null(strstr(text, "a command that nobody waits for"));
 }
 
-static void test_stream__nobody_takes_output__ends_with_error(void **state) {
+static void test_stream__output_not_accepted__ends_with_error(void **state) {
     struct fixture *x = *state;
     x->refuse_with = -EPIPE;
     open_exec(x, false, "big", "1000000");
@@ -607,7 +610,7 @@ static void test_stream__container_dies__ends(void **state) {
     world_until(has_exited, x, "the exec's end");
 }
 
-/* ---- stats ---- */
+/* ---- Stats ---- */
 
 static void take(struct fixture *x, int i, const struct driver_stats *s) {
     pthread_mutex_lock(&x->lock);
@@ -645,7 +648,8 @@ static bool both_ended(void *ctx) {
     return yes;
 }
 
-/* No cgroup files can be read here (the fake's pid is nobody's): Docker's one-shot call serves. */
+/* The fake's pid belongs to no process, so that no cgroup file can be read. Docker's one-shot
+ * call is used. */
 static void test_stats__two_intervals__each_its_own_end_with_the_task(void **state) {
     struct fixture *x = *state;
     struct err err = {0};
@@ -662,7 +666,7 @@ static void test_stats__two_intervals__each_its_own_end_with_the_task(void **sta
     assert_true(x->last.time_ns > 0);
     world_exit(&x->w, &x->task, 0);
     world_until(both_ended, x, "the streams' ends");
-    /* one that comes late ends too */
+    /* a subscription that comes late ends, too */
     fan_unsubscribe(TAKE_PTR(x->sub[0]));
     x->ends[0] = 0;
     x->samples[0] = 0;
@@ -700,9 +704,9 @@ static int stats_asked(struct fixture *x, const struct task_config *tasks, size_
     return sum;
 }
 
-/* A Docker that is slow with them takes one thread, not all that look at ends: a SIGKILL's end is
- * only told after such a look. */
-static void test_stats__slow_docker__ends_are_told_all_the_same(void **state) {
+/* A dockerd that answers slowly to stats uses one thread, not all those that inspect containers.
+ * After SIGKILL, an end is reported only after an inspect. */
+static void test_stats__slow_docker__ends_are_reported(void **state) {
     struct fixture *x = *state;
     struct task_config tasks[20];
     struct driver_sub *subs[ARRAY_LEN(tasks)];
@@ -730,7 +734,7 @@ static void test_stats__slow_docker__ends_are_told_all_the_same(void **state) {
 static void test_stats__unknown_task__not_found(void **state) {
     struct fixture *x = *state;
     struct driver_sub *sub = NULL;
-    assert_int_equal(task_stats(x->w.d, "nobody", US_PER_SEC, on_stats0, x, &sub, NULL), -ENOENT);
+    assert_int_equal(task_stats(x->w.d, "unknown", US_PER_SEC, on_stats0, x, &sub, NULL), -ENOENT);
     assert_null(sub);
 }
 
@@ -739,7 +743,7 @@ static bool has_new_pid(void *ctx) {
     return world_look(&x->w, x->task.id).pid == 1000000000;
 }
 
-/* Docker's own restart is no end, but another pid. */
+/* A restart by Docker is not an end. The pid changes. */
 static void test_restart_by_docker__new_pid_still_running(void **state) {
     struct fixture *x = *state;
     fake_control(&x->w.fake, "POST", "restart/web-a1?lost=1", "", NULL, 0);
@@ -757,17 +761,17 @@ static const struct CMUnitTest tests[] = {
     T(test_exec__prints_for_ever__timeout_or_cancel_ends_it),
     BRISK(test_exec__timeout_and_docker_hangs__answered),
     T(test_exec__timeout_while_it_starts__asked_until_it_has_a_pid),
-    BRISK(test_exec__start_not_answered__ended_all_the_same),
+    BRISK(test_exec__start_not_answered__command_ended),
     T(test_exec__docker_did_not_start_it__126),
     T(test_exec__refusals),
     T(test_stream__output__complete_before_exit),
-    T(test_stream__exit_code__told),
-    T(test_stream__no_events__code_told),
-    HASTY(test_stream__runs_on_without_output__real_code_told),
+    T(test_stream__exit_code__reported),
+    T(test_stream__no_events__code_reported),
+    HASTY(test_stream__runs_on_without_output__real_code_reported),
     T(test_stream__exec_forgotten__ends),
     T(test_stream__docker_did_not_start_it__126),
-    BRISK(test_stream__start_not_answered__ended_all_the_same),
-    T(test_stream__paused_reader__goes_on_after_resume),
+    BRISK(test_stream__start_not_answered__ended),
+    T(test_stream__paused_reader__continues_after_resume),
     T(test_stream__tty_reader_paused_at_the_end__output_complete),
     T(test_stream__tty_background_child_and_pause__does_not_hold_it),
     T(test_stream__input__echoed_until_its_end),
@@ -777,16 +781,16 @@ static const struct CMUnitTest tests[] = {
     T(test_stream__tty_background_child_silent__does_not_hold_it),
     T(test_stream__tty_ends_later_silently__event_is_enough),
     T(test_stream__resizes__newest_last),
-    T(test_stream__client_gone__silent_and_ended),
-    T(test_stream__client_gone_and_plugin_ends__last_look),
-    T(test_stream__client_gone_plugin_ends_and_docker_hangs__no_wait),
+    T(test_stream__client_disconnects__silent_and_ended),
+    T(test_stream__client_disconnects_and_plugin_ends__last_attempt),
+    T(test_stream__client_disconnects_plugin_ends_and_docker_hangs__no_wait),
     T(test_stream__no_watch__ends_with_error),
-    T(test_stream__client_gone_and_no_thread__said),
-    T(test_stream__nobody_takes_output__ends_with_error),
+    T(test_stream__client_disconnects_and_no_thread__reported),
+    T(test_stream__output_not_accepted__ends_with_error),
     T(test_stream__container_dies__ends),
     T(test_stats__two_intervals__each_its_own_end_with_the_task),
     T(test_stats__unsubscribed__silent),
-    T(test_stats__slow_docker__ends_are_told_all_the_same),
+    T(test_stats__slow_docker__ends_are_reported),
     T(test_stats__unknown_task__not_found),
     T(test_restart_by_docker__new_pid_still_running),
 };

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define POOL_THREADS 16 /* as many as the driver's pool may have */
+#define POOL_THREADS 16 /* the most threads of the driver's pool */
 
 struct fixture {
     struct world w;
@@ -51,7 +51,7 @@ static unsigned count(struct fixture *x, enum driver_health health) {
     return n;
 }
 
-/* Not asked for yet. */
+/* The fingerprint is not requested yet. */
 static struct fixture *make(void **state, unsigned timeout_ms) {
     struct fixture *x = calloc(1, sizeof(*x));
     assert_non_null(x);
@@ -174,7 +174,7 @@ static void expect_info(struct fixture *x, const char *info, struct fingerprint_
     assert_int_equal(fingerprint_info(x->w.d->fingerprint, &call, ret, NULL), 0);
 }
 
-/* The attribute ends after a whole name. A start cannot know then which runtimes exist. */
+/* The attribute ends after a whole name. A start then cannot know which runtimes exist. */
 static void test_fingerprint__more_runtimes_than_fit__cut_at_a_name(void **state) {
     struct fixture *x = *state;
     AUTO_BUF struct buf rule;
@@ -206,7 +206,8 @@ static void test_fingerprint__userns_remap__known_to_a_start(void **state) {
     assert_false(docker.remapped);
 }
 
-/* As the built-in driver tells of nodes where cores are not kept; beside it, why. */
+/* Like the built-in driver, it reports whether it keeps tasks on their cores. Another attribute
+ * gives the reason. */
 static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
     struct fixture *x = *state;
     for (int off = 0; off < 2; off++) {
@@ -221,7 +222,7 @@ static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
         assert_true(find_attr(f, "driver.docker.cgroup")->text[0] == 'v');
         const struct driver_attr *on = find_attr(f, "driver.docker.cpuset");
         bool is_off = strcmp(on->text, "off") == 0;
-        assert_true(is_off || (!off && strcmp(on->text, "on") == 0)); /* on: by the machine */
+        assert_true(is_off || (!off && strcmp(on->text, "on") == 0)); /* the machine decides */
         assert_int_equal(!!find_attr(f, "driver.docker.cpuset.reason"), is_off);
         const struct driver_attr *disabled =
             find_attr(f, "driver.docker.cpuset_management.disabled");
@@ -241,13 +242,13 @@ static void test_fingerprint__never_connected__undetected(void **state) {
     fake_start_again(&x->w.fake, NULL);
 }
 
-/* However often it is asked for: one on its way, and one more after it. Said again when the machine
- * stood still for as long as the probe takes. */
+/* However often it is requested, one probe runs and one more follows. The test repeats itself
+ * when the machine stood still for as long as the probe takes. */
 static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **state) {
     struct fixture *x = *state;
     for (bool in_time = false; !in_time;) {
         int before = fake_count(&x->w.fake, "GET /version");
-        unsigned told = count(x, DRIVER_HEALTHY);
+        unsigned reported = count(x, DRIVER_HEALTHY);
         uint64_t begun = clock_now_us();
         fake_rules(&x->w.fake, "GET /version times=1 delay=1500\n");
         fingerprint_docker_gone(x->w.d->fingerprint);
@@ -255,15 +256,15 @@ static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **stat
         for (int i = 0; i < 20; i++)
             fingerprint_docker_gone(x->w.d->fingerprint);
         in_time = clock_now_us() - begun < 1500 * US_PER_MS;
-        while (count(x, DRIVER_HEALTHY) < told + 2)
+        while (count(x, DRIVER_HEALTHY) < reported + 2)
             world_until_count(&x->w, "GET /version", before + 2);
         if (in_time)
             assert_int_equal(fake_count(&x->w.fake, "GET /version"), before + 2);
     }
 }
 
-/* The node's description says it, for every version of the API would be refused. */
-static void test_fingerprint__docker_too_new__says_which_versions(void **state) {
+/* The node's description contains the reason, because every version of the API would be refused. */
+static void test_fingerprint__docker_too_new__names_the_versions(void **state) {
     struct fixture *x = *state;
     fan_unsubscribe(TAKE_PTR(x->sub));
     world_driver_free(&x->w);
@@ -282,8 +283,8 @@ static void test_fingerprint__docker_too_new__says_which_versions(void **state) 
 static void test_fingerprint__one_late_answer__still_healthy(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /version times=1 hang\n");
-    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0); /* a lost event stream asks for a look */
-    world_until_count(&x->w, "GET /version", 3);           /* the late one and the one after it */
+    fake_control(&x->w.fake, "POST", "drop", "", NULL, 0); /* a lost event stream causes a probe */
+    world_until_count(&x->w, "GET /version", 3);           /* the late probe and the one after it */
     await(x, DRIVER_HEALTHY, "healthy again");
     assert_int_equal(count(x, DRIVER_UNHEALTHY), 0);
 }
@@ -298,12 +299,12 @@ static void test_fingerprint__two_late_answers__unhealthy_and_back(void **state)
     await(x, DRIVER_HEALTHY, "healthy again");
 }
 
-static void test_fingerprint__dockerd_gone__unhealthy_at_once(void **state) {
+static void test_fingerprint__dockerd_stopped__unhealthy_immediately(void **state) {
     struct fixture *x = *state;
     uint64_t before = clock_now_us();
     fake_stop(&x->w.fake);
     await(x, DRIVER_UNHEALTHY, "unhealthy");
-    assert_true(clock_now_us() - before < 5 * US_PER_SEC); /* not by the 30 s period */
+    assert_true(clock_now_us() - before < 5 * US_PER_SEC); /* not after the period of 30 s */
     fake_start_again(&x->w.fake, NULL);
     await(x, DRIVER_HEALTHY, "healthy again");
 }
@@ -334,8 +335,8 @@ static bool gate_full(void *ctx) {
     return full;
 }
 
-/* All threads of the pool wait, as for a dockerd that hangs: the probe does not wait for them. */
-static void test_fingerprint__pool_is_busy__unhealthy_at_once(void **state) {
+/* All threads of the pool wait, as with a dockerd that hangs. The probe does not wait for them. */
+static void test_fingerprint__pool_is_busy__unhealthy_immediately(void **state) {
     struct fixture *x = *state;
     struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     for (int i = 0; i < POOL_THREADS; i++)
@@ -364,11 +365,11 @@ static const struct CMUnitTest tests[] = {
     QUIET(test_fingerprint__userns_remap__known_to_a_start),
     QUIET(test_fingerprint__cpuset__on_or_off_and_why),
     QUIET(test_fingerprint__never_connected__undetected),
-    QUIET(test_fingerprint__docker_too_new__says_which_versions),
+    QUIET(test_fingerprint__docker_too_new__names_the_versions),
     PATIENT(test_fingerprint__asked_for_during_a_probe__one_after_it),
     CASE(test_fingerprint__one_late_answer__still_healthy),
     CASE(test_fingerprint__two_late_answers__unhealthy_and_back),
-    CASE(test_fingerprint__dockerd_gone__unhealthy_at_once),
-    CASE(test_fingerprint__pool_is_busy__unhealthy_at_once),
+    CASE(test_fingerprint__dockerd_stopped__unhealthy_immediately),
+    CASE(test_fingerprint__pool_is_busy__unhealthy_immediately),
 };
 WORLD_MAIN(tests)

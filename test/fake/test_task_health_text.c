@@ -16,7 +16,7 @@
 
 #define PROBES 12
 
-/* ---- a server that is no Docker ---- */
+/* ---- A server that is not Docker ---- */
 
 enum manner { MANNER_CLOSE, MANNER_RESET, MANNER_TURNS, MANNER_GARBAGE };
 
@@ -83,7 +83,7 @@ static void server_done(struct server *s) {
     close(s->fd);
 }
 
-/* ---- probes ---- */
+/* ---- Probes ---- */
 
 struct fixture {
     struct world w;
@@ -135,7 +135,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* A fresh driver for @endpoint (NULL = the fake's). */
+/* A new driver for @endpoint (NULL = the fake's). */
 static void begin(struct fixture *x, const char *endpoint) {
     world_driver_free(&x->w);
     char keep[sizeof(x->w.fake.endpoint)];
@@ -148,7 +148,7 @@ static void begin(struct fixture *x, const char *endpoint) {
     assert_int_equal(fingerprint_subscribe(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
 }
 
-/* One result after the other, each of a probe of its own. */
+/* Waits for @n results, each of a probe of its own. */
 static void probe_until(struct fixture *x, size_t n) {
     x->awaited = n;
     while (!has_come(x)) {
@@ -180,14 +180,14 @@ static void check_endpoint(struct fixture *x, const char *endpoint, const char *
     check_all_alike(x, 0, has);
 }
 
-/* ---- tests ---- */
+/* ---- Tests ---- */
 
 static void test_health_text__no_socket__one_text(void **state) {
     check_endpoint(*state, "unix:///tmp/paddock-no-such.sock",
                    "paddock-no-such.sock: No such file or directory");
 }
 
-static void test_health_text__nobody_behind_the_socket__one_text(void **state) {
+static void test_health_text__socket_without_listener__one_text(void **state) {
     struct fixture *x = *state;
     fake_stop(&x->w.fake);
     unlink(x->w.fake.socket);
@@ -262,13 +262,13 @@ static void test_health_text__tls_reset_by_turns__one_text(void **state) {
     check_server(*state, MANNER_TURNS, "https", "cannot connect to Docker at https://127.0.0.1");
 }
 
-/* ".invalid" never exists (RFC 6761). A resolver that does not answer in time is as good a reason,
- * as long as it is one. */
+/* ".invalid" never exists (RFC 6761). The reason may also be a resolver that does not answer in
+ * time, but there must be only one. */
 static void test_health_text__unknown_host__one_text(void **state) {
     check_endpoint(*state, "tcp://docker.invalid:2375", "ocker");
 }
 
-/* What Docker says differs each time, with and without numbers. */
+/* Docker's text differs each time, with and without numbers. */
 static void test_health_text__words_differ__the_first_stays(void **state) {
     struct fixture *x = *state;
     AUTO_BUF struct buf rules;
@@ -284,7 +284,7 @@ static void test_health_text__words_differ__the_first_stays(void **state) {
     check_endpoint(x, NULL, "request a0 has failed");
 }
 
-/* A fault that has become another one is shown when it is so for two probes. */
+/* A fault that changes into another one is reported after two probes. */
 static void test_health_text__other_fault__shown(void **state) {
     struct fixture *x = *state;
     fake_rules(&x->w.fake, "GET /version status=500 body=no disk\n");
@@ -303,7 +303,7 @@ static bool has_attr(const struct driver_fingerprint *f, const char *key) {
     return false;
 }
 
-/* A single request that fails takes no attribute away: that would be two updates of the node. */
+/* One failed request removes no attribute. That would cause two updates of the node. */
 static void test_health_text__info_fails_at_times__attributes_stay(void **state) {
     struct fixture *x = *state;
     begin(x, NULL);
@@ -327,7 +327,7 @@ static void test_health_text__info_fails_at_times__attributes_stay(void **state)
 
 static const struct CMUnitTest tests[] = {
     CASE(test_health_text__no_socket__one_text),
-    CASE(test_health_text__nobody_behind_the_socket__one_text),
+    CASE(test_health_text__socket_without_listener__one_text),
     CASE(test_health_text__port_refuses__one_text),
     HASTY(test_health_text__hangs_from_the_start__one_text),
     HASTY(test_health_text__healthy_then_hangs__one_text),

@@ -28,7 +28,7 @@ static void other_task(struct world_web *x, struct task_config *c) {
     world_run(&x->w, c, NULL);
 }
 
-/* Each of its events is longer than what is read of one. */
+/* Each event of this container is longer than the driver reads. */
 static void test_hostile__endless_label__both_ends_learnt_and_counted(void **state) {
     struct world_web *x = *state;
     struct task_config other;
@@ -86,7 +86,7 @@ static void test_hostile__exit_code_is_no_number__the_real_one(void **state) {
     check_exit_code(*state, "\"exitCode\":\"zero\"", true);
 }
 
-/* The event is believed where no label of the kind is there: that is sooner. */
+/* Without such labels the event is used, because it comes sooner. */
 static void test_hostile__other_labels__the_events_code(void **state) {
     check_exit_code(*state, "\"exitcode\":\"0\",\"signal\":\"9\",\"name\":\"x\",\"oom\":\"1\"",
                     false);
@@ -144,7 +144,8 @@ static void exec_done(struct exec_seen *s) {
     pthread_mutex_destroy(&s->lock);
 }
 
-/* The command ends with 5, and a child of it holds the terminal: only exec_die tells that. */
+/* The command ends with 5, and a child of it keeps the terminal open. Only exec_die reports
+ * that. */
 static void check_exec(struct world_web *x, const char *labels) {
     struct exec_seen s;
     run_with(x, labels);
@@ -182,7 +183,7 @@ static void first_exec_id(const struct world_web *x, char id[65]) {
 }
 
 /* One task's labels name the exec of another task. */
-static void test_hostile__exec_id_of_a_neighbour__the_neighbours_goes_on(void **state) {
+static void test_hostile__exec_id_of_a_neighbour__its_exec_continues(void **state) {
     struct world_web *x = *state;
     struct task_config other;
     struct exec_seen victim, own;
@@ -212,6 +213,6 @@ static const struct CMUnitTest tests[] = {
     CASE(test_hostile__exec_with_exit_code_0__the_real_one),
     CASE(test_hostile__exec_with_another_id__its_end_learnt),
     CASE(test_hostile__exec_without_labels__its_end_learnt),
-    CASE(test_hostile__exec_id_of_a_neighbour__the_neighbours_goes_on),
+    CASE(test_hostile__exec_id_of_a_neighbour__its_exec_continues),
 };
 WORLD_MAIN(tests)

@@ -28,7 +28,8 @@ static void look(const char *function, const char *path) {
         return;
     atomic_fetch_add(&lookups, 1);
     bool driver = is_mine(&d->lock);
-    bool store = is_mine((const pthread_mutex_t *)(const void *)d->store); /* its first member */
+    /* The lock is the first member of the store. */
+    bool store = is_mine((const pthread_mutex_t *)(const void *)d->store);
     if (!driver && !store)
         return;
     pthread_mutex_lock(&found_lock);
@@ -67,7 +68,8 @@ static int setup(void **state) {
     found[0] = '\0';
     int r = world_web_setup(state, "{\"volumes\":{\"enabled\":false}}", 0, false);
     struct world_web *x = *state;
-    /* Its activation opens /proc and /sys/fs/cgroup, which cannot hang, under the driver's lock. */
+    /* The activation holds the driver's lock when it opens /proc and /sys/fs/cgroup. These
+     * cannot hang. */
     assert_int_equal(driver_activate(x->w.d, NULL), 0);
     atomic_store(&lookups, 0);
     atomic_store(&watched, x->w.d);
@@ -88,7 +90,7 @@ static void none_found(void) {
     assert_true(atomic_load(&lookups) > 0);
 }
 
-/* A volume of the job, so that its folders are opened and held too. */
+/* The job has a volume, so that its folders are opened and kept open, too. */
 static void test_locks__a_tasks_life__none_is_held(void **state) {
     struct world_web *x = *state;
     struct call call = fake_call();
@@ -120,7 +122,7 @@ static void test_locks__recovery__none_is_held(void **state) {
     task_start_done(&started);
 }
 
-/* What cannot be removed is noted in a file. */
+/* A container that cannot be removed is noted in a file. */
 static void test_locks__docker_away_at_the_end__none_is_held(void **state) {
     struct world_web *x = *state;
     struct call call = fake_call();
@@ -132,7 +134,7 @@ static void test_locks__docker_away_at_the_end__none_is_held(void **state) {
     none_found();
 }
 
-/* The test itself sees a lock that is held. */
+/* The test itself detects a lock that is held. */
 static void test_locks__a_lock_is_held__seen(void **state) {
     struct world_web *x = *state;
     pthread_mutex_lock(&x->w.d->lock);

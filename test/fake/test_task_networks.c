@@ -60,7 +60,7 @@ static void test_create__hostname_too_long__nothing_is_made(void **state) {
     assert_int_equal(fake_count(&w->fake, CREATE), 0);
 }
 
-/* The client of Nomad reads both labels (its network hook fills the hosts file from them). */
+/* Nomad's client reads both labels. Its network hook fills the hosts file from them. */
 static void test_create__new__path_and_labels(void **state) {
     struct world *w = *state;
     struct driver_network n = {0};
@@ -81,7 +81,7 @@ static void test_create__new__path_and_labels(void **state) {
                         "pause:3 load= below= force=0 auth=:@ soft=1 within=420");
 }
 
-/* The labels are what a task of the group joins by. */
+/* A task of the group joins by these labels. */
 static void test_create__task_of_the_group__joins(void **state) {
     struct world *w = *state;
     struct driver_network n = {0};
@@ -114,8 +114,9 @@ static void expect_same(struct world *w, const char *id) {
     networks_created_done(&n);
 }
 
-/* Nomad repeats CreateNetwork when its agent starts again: after that the plugin may be another
- * one, the registry away, another image configured. What runs is not touched. */
+/* Nomad repeats CreateNetwork when its agent restarts. By then the plugin can be another
+ * process, the registry can be unavailable, and the configured image can be another one. The
+ * running container is not changed. */
 static void test_create__again__the_same_also_after_a_restart(void **state) {
     struct world *w = *state;
     struct driver_network first = {0};
@@ -168,8 +169,8 @@ static void test_create__fails__undone(void **state) {
     }
 }
 
-/* Nomad destroys with the spec, or without one (when it never had the answer), or twice. */
-static void test_destroy__however_asked__gone(void **state) {
+/* Nomad destroys with the spec, without it when it never got the answer, or twice. */
+static void test_destroy__every_form_of_request__removed(void **state) {
     struct world *w = *state;
     for (int way = 0; way < 4; way++) {
         struct driver_network n = {0};
@@ -186,10 +187,10 @@ static void test_destroy__however_asked__gone(void **state) {
         }
         networks_created_done(&n);
     }
-    assert_int_equal(destroy(w, "nobody", "", NULL), 0);
+    assert_int_equal(destroy(w, "unknown", "", NULL), 0);
 }
 
-static void test_destroy__refused__told_and_kept_for_the_next_try(void **state) {
+static void test_destroy__refused__reported_and_kept_for_a_retry(void **state) {
     struct world *w = *state;
     struct driver_network n = {0};
     struct err err = {0};
@@ -206,7 +207,8 @@ static void test_destroy__refused__told_and_kept_for_the_next_try(void **state) 
     networks_created_done(&n);
 }
 
-/* With containerd's store Docker names a container's image otherwise than the image itself. */
+/* With containerd's store, Docker gives the image of a container another id than the image
+ * itself. */
 static void test_destroy__image_of_another_name__not_held(void **state) {
     struct world *w = *state;
     struct driver_network n = {0};
@@ -225,8 +227,8 @@ static void test_destroy__image_of_another_name__not_held(void **state) {
     assert_int_equal(fake_images_held(), 0);
 }
 
-/* Docker's own restart of the pause container or its death: what was told is not good any more. */
-static void test_create__pause_container_died__made_anew(void **state) {
+/* Docker restarts the pause container, or it dies. The reported path is no longer valid. */
+static void test_create__pause_container_died__made_again(void **state) {
     struct world *w = *state;
     struct driver_network n = {0};
     char path[128], old[65];
@@ -250,9 +252,9 @@ static const struct CMUnitTest tests[] = {
     T(test_create__task_of_the_group__joins),
     T(test_create__again__the_same_also_after_a_restart),
     T(test_create__fails__undone),
-    T(test_create__pause_container_died__made_anew),
+    T(test_create__pause_container_died__made_again),
     T(test_destroy__image_of_another_name__not_held),
-    T(test_destroy__however_asked__gone),
-    T(test_destroy__refused__told_and_kept_for_the_next_try),
+    T(test_destroy__every_form_of_request__removed),
+    T(test_destroy__refused__reported_and_kept_for_a_retry),
 };
 WORLD_MAIN(tests)

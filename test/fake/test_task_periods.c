@@ -19,16 +19,16 @@
     "{\"gc\":{\"dangling_containers\":{\"period\":\"" period "\",\"creation_grace\":\"" grace      \
     "\"}}}"
 #define NO_SEARCH "{\"gc\":{\"dangling_containers\":{\"enabled\":false}}}"
-/* Seconds that no two of the waits have in common. */
+/* Values in seconds that no other wait has. */
 enum { PROBE = 30, PROBE_SICK = 5, PERIOD = 7, GRACE = 90, PERIOD_LONG = 95 };
 
-static atomic_uint armed[128]; /* how often a wait of so many seconds was asked for */
+static atomic_uint armed[128]; /* how many waits of that many seconds were requested */
 
 void __real_loop_timer_at(struct loop_timer *t, uint64_t at_us);
 void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us);
 void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
     uint64_t now = clock_now_us(), wait_us = at_us > now ? at_us - now : 0;
-    uint64_t s = (wait_us + US_PER_SEC - 1) / US_PER_SEC; /* some of it is over by now */
+    uint64_t s = (wait_us + US_PER_SEC - 1) / US_PER_SEC; /* a part of it may have passed */
     if (s == PROBE || s == PROBE_SICK || s == PERIOD || s == GRACE || s == PERIOD_LONG) {
         atomic_fetch_add(&armed[s], 1);
         at_us = now + wait_us / FASTER;
@@ -66,7 +66,7 @@ static bool was_armed(void *ctx) {
     return atomic_load(&armed[c->seconds]) >= c->n;
 }
 
-/* Until a wait of @seconds was asked for @more times than now. */
+/* Waits until @more waits of @seconds were requested. */
 static void await_armed(unsigned seconds, unsigned more) {
     struct count c = {seconds, atomic_load(&armed[seconds]) + more};
     char what[32];
@@ -88,7 +88,7 @@ static int setup(void **state) {
     return world_web_setup(state, DANGLING("7s", "90s"), 500, false);
 }
 
-/* The web task's driver must not remove a container before the driver that is tested runs. */
+/* The driver of the web task must not remove a container before the tested driver runs. */
 static int setup_no_search(void **state) {
     memset(armed, 0, sizeof(armed));
     atomic_store(&claims_at_stop, false);
@@ -105,7 +105,7 @@ static void test_fingerprint__period__30_s_and_5_s_while_not_well(void **state) 
     assert_int_equal(driver_init(x->w.d, NULL), 0);
     world_until(is_well, x, "healthy");
     await_armed(PROBE, 3);
-    fake_rules(&x->w.fake, "GET /version times=1 hang\n"); /* still healthy, but looked at sooner */
+    fake_rules(&x->w.fake, "GET /version times=1 hang\n"); /* still healthy, but probed sooner */
     await_armed(PROBE_SICK, 1);
     await_armed(PROBE, 3);
     fake_rules(&x->w.fake, "GET /version status=500 body={\"message\":\"no\"}\n");
@@ -118,7 +118,8 @@ static void test_fingerprint__period__30_s_and_5_s_while_not_well(void **state) 
     await_armed(PROBE, 3);
 }
 
-/* First when whatever is there has had its grace and a whole period; then each period. */
+/* The first search comes after the grace period and one whole period, so that each container has
+ * had both. Later ones come after each period. */
 static void test_dangling__first_look__after_the_longer_of_both(void **state) {
     struct world_web *x = *state;
     assert_int_equal(driver_init(x->w.d, NULL), 0);
@@ -133,7 +134,7 @@ static bool has_two(void *ctx) {
     return world_containers(&x->w) == 2;
 }
 
-static bool is_gone(void *ctx) {
+static bool is_removed(void *ctx) {
     struct world_web *x = ctx;
     return world_containers(&x->w) == 1;
 }
@@ -148,7 +149,7 @@ static bool has_one_or_none(void *ctx) {
     return world_containers(&x->w) <= 1;
 }
 
-/* A running container of the web task's driver that no task has. */
+/* Makes a running container of the web task's driver that belongs to no task. */
 static void make_forgotten(struct world_web *x) {
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = fake_call();
@@ -160,7 +161,7 @@ static void make_forgotten(struct world_web *x) {
     docker_free(docker);
 }
 
-/* Until no look has begun for many periods. */
+/* Waits until no search has begun for many periods. */
 static int await_no_looks(struct world_web *x) {
     int looks = -1;
     for (int i = 0; i < 10 && looks != fake_count(&x->w.fake, "GET /containers/json"); i++) {
@@ -170,7 +171,7 @@ static int await_no_looks(struct world_web *x) {
     return looks;
 }
 
-static void test_dangling__docker_not_well__nobody_is_judged_until_it_is(void **state) {
+static void test_dangling__docker_unhealthy__no_search_until_it_is_healthy(void **state) {
     struct world_web *x = *state;
     world_run(&x->w, &x->task, NULL);
     await_armed(PERIOD, 3);
@@ -183,7 +184,7 @@ static void test_dangling__docker_not_well__nobody_is_judged_until_it_is(void **
     assert_int_equal(fake_count(&x->w.fake, "GET /containers/json"), looks);
     assert_int_equal(world_containers(&x->w), 2);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
-    world_until(is_gone, x, "the forgotten container's end");
+    world_until(is_removed, x, "the forgotten container's end");
     assert_true(is_well(x));
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
@@ -198,8 +199,8 @@ static void remove_claims(const struct world *w) {
     globfree(&found);
 }
 
-/* The agent was killed and has not found the old plugin again: that one runs on beside the new one,
- * and knows none of its containers. */
+/* The agent was killed and did not find the old plugin again. The old plugin runs beside the new
+ * one and knows none of its containers. */
 static void test_dangling__another_process_has_the_next_task__its_containers_stay(void **state) {
     struct world_web *x = *state;
     struct task_config other;
@@ -210,7 +211,7 @@ static void test_dangling__another_process_has_the_next_task__its_containers_sta
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
     int looks = await_no_looks(x);
-    for (int i = 0; i < 2; i++) { /* for good, also when the folder is tidied up */
+    for (int i = 0; i < 2; i++) { /* also after the folder is cleaned up */
         await_armed(PERIOD, 20);
         assert_int_equal(world_containers(&x->w), 2);
         assert_int_equal(world_look(&x->w, other.id).phase, TASK_RUNNING);
@@ -222,7 +223,7 @@ static void test_dangling__another_process_has_the_next_task__its_containers_sta
     task_config_done(&other);
 }
 
-/* And when the agent gives the old one a task again, that one searches again. */
+/* When the agent gives the old plugin a task again, that plugin searches again. */
 static void test_dangling__given_a_task_again__searches(void **state) {
     struct world_web *x = *state;
     struct task_config other, third;
@@ -241,7 +242,7 @@ static void test_dangling__given_a_task_again__searches(void **state) {
     task_config_done(&third);
 }
 
-/* The next plugin of the same agent gets no task: it cleans up all the same. */
+/* The next plugin of the same agent gets no task. It still cleans up. */
 static void test_dangling__no_task_after_restart__remembered_client(void **state) {
     struct world_web *x = *state;
     world_run(&x->w, &x->task, NULL);
@@ -266,7 +267,7 @@ static void claim_by_another(const char *run_dir) {
     globfree(&found);
 }
 
-/* Another plugin process serves that client: its containers are its own matter. */
+/* Another plugin process serves that client. Its containers belong to that process. */
 static void test_dangling__no_task_and_claim_of_another__nothing_removed(void **state) {
     struct world_web *x = *state;
     world_run(&x->w, &x->task, NULL);
@@ -303,7 +304,7 @@ static const struct CMUnitTest tests[] = {
     T(test_dangling__no_task_after_restart__remembered_client, setup_no_search),
     T(test_dangling__no_task_and_claim_of_another__nothing_removed, setup_no_search),
     T(test_dangling__no_task_and_claim_during_search__the_rest_stays, setup_no_search),
-    T(test_dangling__docker_not_well__nobody_is_judged_until_it_is, setup),
+    T(test_dangling__docker_unhealthy__no_search_until_it_is_healthy, setup),
     T(test_dangling__another_process_has_the_next_task__its_containers_stay, setup),
     T(test_dangling__given_a_task_again__searches, setup),
 };

@@ -32,7 +32,7 @@ static void on_event(void *ctx, const struct driver_event *e) {
     pthread_mutex_unlock(&lock);
 }
 
-static bool was_told(void *ctx) {
+static bool was_reported(void *ctx) {
     pthread_mutex_lock(&lock);
     bool is = strstr(events, ctx);
     pthread_mutex_unlock(&lock);
@@ -58,12 +58,12 @@ static void recovers(struct world_web *x) {
     if (task_recover(x->w.d, &call, &x->task, x->started.state, x->started.state_len, &err) < 0)
         fail_msg("RecoverTask: %s", err.text);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
-    world_until(was_told, (void *)(uintptr_t) "logs cannot be collected now", "the task event");
+    world_until(was_reported, (void *)(uintptr_t) "logs cannot be collected now", "the task event");
 }
 
 static void logs_come_back(struct world_web *x) {
     struct reader r;
-    world_until(was_told, (void *)(uintptr_t) "collected again", "the second task event");
+    world_until(was_reported, (void *)(uintptr_t) "collected again", "the second task event");
     reader_start(&r, x->task.stdout_path);
     fake_control(&x->w.fake, "POST", "print/web-a1", "later\n", NULL, 0);
     reader_until(&r, "later\n");

@@ -14,7 +14,7 @@
 #define FASTER 20
 #define RETRY_S 10
 
-static atomic_uint turns; /* how often the wait for a turn was asked for */
+static atomic_uint turns; /* how many waits for the next turn were requested */
 
 void __real_loop_timer_at(struct loop_timer *t, uint64_t at_us);
 void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us);
@@ -27,11 +27,11 @@ void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
     __real_loop_timer_at(t, at_us);
 }
 
-/* The removal of one container can be held, so that a turn of removals lasts. */
+/* Blocks the removal of one container, so that a turn of removals takes long. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    char id[80]; /* "": none is held */
+    char id[80]; /* "": none is blocked */
     bool reached;
 } hold = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -66,20 +66,20 @@ static bool is_held(void *ctx) {
     return reached;
 }
 
-/* Takes the folder of notes away again, as a turn that ends just now does. Once. */
-static atomic_bool folder_goes;
+/* Removes the folder of notes once, like a turn that ends at that moment. */
+static atomic_bool folder_removal;
 int __real_mkdir(const char *path, mode_t mode);
 int __wrap_mkdir(const char *path, mode_t mode);
 int __wrap_mkdir(const char *path, mode_t mode) {
     int r = __real_mkdir(path, mode);
     size_t len = strlen(path), end = strlen(".removals");
     if (r == 0 && len > end && strcmp(path + len - end, ".removals") == 0 &&
-        atomic_exchange(&folder_goes, false))
+        atomic_exchange(&folder_removal, false))
         assert_int_equal(rmdir(path), 0);
     return r;
 }
 
-/* Work cannot be handed to the streams thread: out of memory. */
+/* Work cannot be posted to the streams thread, as when out of memory. */
 static atomic_uint posts_fail;
 int __real_loop_post(struct loop *l, loop_cb cb, void *ctx);
 int __wrap_loop_post(struct loop *l, loop_cb cb, void *ctx);
@@ -99,8 +99,8 @@ static int setup(void **state) {
     return world_web_setup(state, "{}", 0, true);
 }
 
-/* The task @c has ended and is destroyed, while Docker removes nothing. */
-static void destroy_unremoved(struct world_web *x, const struct task_config *c) {
+/* Task @c has ended and is destroyed while Docker removes nothing. */
+static void destroy_fails_to_remove(struct world_web *x, const struct task_config *c) {
     struct call call = fake_call();
     world_exit(&x->w, c, 0);
     world_wait(&x->w, c->id);
@@ -109,8 +109,8 @@ static void destroy_unremoved(struct world_web *x, const struct task_config *c) 
     assert_int_equal(task_inspect(x->w.d, c->id, &(struct driver_inspect){0}, NULL), -ENOENT);
 }
 
-static void destroy_in_vain(struct world_web *x) {
-    destroy_unremoved(x, &x->task);
+static void destroy_unsuccessfully(struct world_web *x) {
+    destroy_fails_to_remove(x, &x->task);
     assert_int_equal(world_containers(&x->w), 1);
 }
 
@@ -131,7 +131,7 @@ static bool has_no_notes(void *ctx) {
 
 static void test_destroy__docker_does_not_answer__removed_later(void **state) {
     struct world_web *x = *state;
-    destroy_in_vain(x);
+    destroy_unsuccessfully(x);
     assert_false(has_no_notes(x));
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     world_until(has_none, x, "the container's removal");
@@ -146,10 +146,10 @@ static void test_destroy__noted_while_another_is_removed__removed_later(void **s
     world_run(&x->w, &other, NULL);
     char id[80];
     snprintf(id, sizeof(id), "%s", world_look(&x->w, x->task.id).container_id);
-    destroy_unremoved(x, &x->task);
+    destroy_fails_to_remove(x, &x->task);
     hold_removal(id);
     world_until(is_held, NULL, "the turn");
-    destroy_unremoved(x, &other);
+    destroy_fails_to_remove(x, &other);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     hold_removal("");
     world_until(has_none, x, "both containers' removal");
@@ -157,11 +157,11 @@ static void test_destroy__noted_while_another_is_removed__removed_later(void **s
     task_config_done(&other);
 }
 
-/* Another process of the same client, by its first task. */
-static void test_destroy__plugin_restarts_meanwhile__removed_later(void **state) {
+/* Another process of the same client takes over the note at its first task. */
+static void test_destroy__plugin_restarts__removed_by_the_next_one(void **state) {
     struct world_web *x = *state;
     struct task_config other;
-    destroy_in_vain(x);
+    destroy_unsuccessfully(x);
     world_driver_restart(&x->w);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
@@ -171,12 +171,12 @@ static void test_destroy__plugin_restarts_meanwhile__removed_later(void **state)
     task_config_done(&other);
 }
 
-/* Somebody else removes it: the note goes, and nothing else is touched. */
-static void test_destroy__removed_by_hand_meanwhile__note_goes(void **state) {
+/* Another client removes the container. The note is deleted, and nothing else is touched. */
+static void test_destroy__removed_by_hand_later__note_deleted(void **state) {
     struct world_web *x = *state;
     struct docker *docker = fake_docker(&x->w.fake);
     struct call call = fake_call();
-    destroy_in_vain(x);
+    destroy_unsuccessfully(x);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     int r = docker_container_remove(docker, &call, "web-a1", true, NULL);
     assert_true(r == 0 || r == -ENOENT);
@@ -184,7 +184,7 @@ static void test_destroy__removed_by_hand_meanwhile__note_goes(void **state) {
     world_until(has_no_notes, x, "the note's end");
 }
 
-/* What works needs no note. */
+/* A removal that succeeds needs no note. */
 static void test_destroy__docker_answers__no_note(void **state) {
     struct world_web *x = *state;
     struct call call = fake_call();
@@ -193,21 +193,21 @@ static void test_destroy__docker_answers__no_note(void **state) {
     assert_true(has_none(x));
 }
 
-static void test_destroy__folder_is_removed_meanwhile__noted_all_the_same(void **state) {
+static void test_destroy__folder_is_removed_before_the_note__noted(void **state) {
     struct world_web *x = *state;
-    atomic_store(&folder_goes, true);
-    destroy_in_vain(x);
-    assert_false(atomic_load(&folder_goes));
+    atomic_store(&folder_removal, true);
+    destroy_unsuccessfully(x);
+    assert_false(atomic_load(&folder_removal));
     assert_false(has_no_notes(x));
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     world_until(has_none, x, "the container's removal");
 }
 
-static void test_destroy__no_memory_after_a_turn__goes_on_later(void **state) {
+static void test_destroy__no_memory_after_a_turn__continues_later(void **state) {
     struct world_web *x = *state;
     char id[80];
     snprintf(id, sizeof(id), "%s", world_look(&x->w, x->task.id).container_id);
-    destroy_in_vain(x);
+    destroy_unsuccessfully(x);
     hold_removal(id);
     world_until(is_held, NULL, "the turn");
     atomic_store(&posts_fail, 1);
@@ -252,8 +252,8 @@ static bool has_turned(void *ctx) {
     return atomic_load(&turns) >= *(unsigned *)ctx;
 }
 
-/* The agent was killed, and its plugin runs on and still has the container in its notes. The next
- * plugin has adopted the container. */
+/* The agent was killed. Its plugin keeps running and still has the container in its notes. The
+ * next plugin has adopted the container. */
 static void test_destroy__another_process_has_the_container__stays(void **state) {
     struct world_web *x = *state;
     struct task_config other;
@@ -261,7 +261,7 @@ static void test_destroy__another_process_has_the_container__stays(void **state)
     glob_t found;
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
-    destroy_unremoved(x, &other);
+    destroy_fails_to_remove(x, &other);
     struct driver *orphan = TAKE_PTR(x->w.d);
     world_driver_new(&x->w, "{}");
     world_run(&x->w, &x->task, NULL); /* adopts the running container */
@@ -270,7 +270,7 @@ static void test_destroy__another_process_has_the_container__stays(void **state)
     snprintf(note, sizeof(note), "%s/%s", found.gl_pathv[0],
              world_look(&x->w, x->task.id).container_id);
     globfree(&found);
-    driver_free(TAKE_PTR(x->w.d)); /* only the orphan tries the notes */
+    driver_free(TAKE_PTR(x->w.d)); /* now only the orphan works through the notes */
     FILE *f = fopen(note, "we");
     assert_non_null(f);
     fclose(f);
@@ -286,11 +286,11 @@ static void test_destroy__another_process_has_the_container__stays(void **state)
 static const struct CMUnitTest tests[] = {
     T(test_destroy__docker_does_not_answer__removed_later),
     T(test_destroy__noted_while_another_is_removed__removed_later),
-    T(test_destroy__plugin_restarts_meanwhile__removed_later),
-    T(test_destroy__removed_by_hand_meanwhile__note_goes),
+    T(test_destroy__plugin_restarts__removed_by_the_next_one),
+    T(test_destroy__removed_by_hand_later__note_deleted),
     T(test_destroy__docker_answers__no_note),
-    T(test_destroy__folder_is_removed_meanwhile__noted_all_the_same),
-    T(test_destroy__no_memory_after_a_turn__goes_on_later),
+    T(test_destroy__folder_is_removed_before_the_note__noted),
+    T(test_destroy__no_memory_after_a_turn__continues_later),
     T(test_start__fails_and_docker_does_not_answer__removed_later),
     T(test_start__noted_container_is_adopted__stays),
     T(test_destroy__another_process_has_the_container__stays),

@@ -23,17 +23,18 @@ void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
     __real_loop_timer_at(t, at_us);
 }
 
-static bool has_gone_on(void *ctx) {
+static bool has_continued(void *ctx) {
     unsigned *until = ctx;
     return atomic_load(&rounds) >= *until;
 }
 
 static void await_rounds(unsigned n) {
     unsigned until = atomic_load(&rounds) + n;
-    world_until(has_gone_on, &until, "the next rounds");
+    world_until(has_continued, &until, "the next rounds");
 }
 
-/* The fake's processes are nobody's. This one is there until its container is restarted. */
+/* The fake's pids belong to no processes. This one counts as alive until its container is
+ * restarted. */
 static _Atomic(pid_t) alive;
 int __real_faccessat(int dirfd, const char *path, int mode, int flags);
 int __wrap_faccessat(int dirfd, const char *path, int mode, int flags);
@@ -72,7 +73,7 @@ static void test_roll_call__removed_and_events_lost__end_is_found(void **state) 
                         "the container was removed outside of Nomad");
 }
 
-/* One list a round, and no inspect of a container that is in it. */
+/* Each round asks for one list, and inspects no container that is in it. */
 static void test_roll_call__running__one_list_and_no_inspect(void **state) {
     struct world_web *x = *state;
     char request[WORLD_REQUEST_SIZE];
@@ -86,14 +87,14 @@ static void test_roll_call__running__one_list_and_no_inspect(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-/* What Docker does not say concludes nothing. */
+/* Without an answer nothing is concluded. */
 static void test_roll_call__list_fails__nothing_concluded(void **state) {
     struct world_web *x = *state;
     fake_rules(&x->w.fake, "GET /containers/json status=500 body={\"message\":\"no\"}\n");
     await_rounds(3);
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
     fake_rules(&x->w.fake, "GET /containers/json status=200 type=application/json body=[]\n");
-    await_rounds(3); /* the inspect knows better */
+    await_rounds(3); /* the inspect has the right answer */
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
@@ -105,7 +106,7 @@ static void test_roll_call__ended_and_inspect_fails_first__found_later(void **st
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
 }
 
-/* Docker is not asked for a list while nothing runs. */
+/* While no task runs, Docker is not asked for a list. */
 static void test_roll_call__nothing_runs__no_list(void **state) {
     struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);

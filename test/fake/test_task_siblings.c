@@ -46,7 +46,7 @@ static struct world *world_of(void **state) {
     return &((struct pair *)*state)->x.w;
 }
 
-/* ---- what Docker was sent ---- */
+/* ---- What Docker was sent ---- */
 
 /* The nth bind of the create request number @at of the container (0 = the first). free(). */
 static char *bind_at(const struct world *w, const char *name, size_t at, size_t nth) {
@@ -114,7 +114,7 @@ static void destroy(const struct world *w, const struct task_config *c) {
         fail_msg("DestroyTask: %s", err.text);
 }
 
-/* ---- one after the other ---- */
+/* ---- One after another ---- */
 
 static void test_start__usual_siblings__by_name_and_no_mounts(void **state) {
     struct pair *p = *state;
@@ -138,7 +138,7 @@ static void test_start__sibling_mounts_the_allocation__held(void **state) {
     struct stat a, b;
     char path[256];
     world_run(w, &p->evil, NULL);
-    assert_by_name(w, "evil-a1", 0); /* nobody was there before it */
+    assert_by_name(w, "evil-a1", 0); /* no task was there before it */
     world_run(w, &p->x.task, NULL);
     assert_held(w, "web-a1", creates_of(w, "web-a1") - 1);
     assert_int_equal(world_containers(w), 2);
@@ -203,7 +203,7 @@ static void test_start__docker_does_not_say_who_runs__held(void **state) {
     assert_held(w, "web-a1", 3);
 }
 
-static void test_start__volumes_enabled__nobody_is_asked(void **state) {
+static void test_start__volumes_enabled__no_container_inspected(void **state) {
     struct pair *p = *state;
     struct world *w = world_of(state);
     world_driver_free(w);
@@ -215,7 +215,7 @@ static void test_start__volumes_enabled__nobody_is_asked(void **state) {
     assert_int_equal(fake_count(&w->fake, LIST), before);
 }
 
-/* ---- side by side ---- */
+/* ---- At the same time ---- */
 
 struct attempt {
     struct world *w;
@@ -265,7 +265,7 @@ static void succeed(struct attempt *a) {
 #define SECOND "c0de00000002000000000000000000000000000000000000000000000000feed"
 #define START_SECOND "POST /containers/" SECOND "/start"
 
-static void test_start__sibling_with_the_allocation_is_starting__held_at_once(void **state) {
+static void test_start__sibling_with_the_allocation_is_starting__waits_immediately(void **state) {
     struct pair *p = *state;
     struct world *w = world_of(state);
     struct attempt evil;
@@ -277,7 +277,7 @@ static void test_start__sibling_with_the_allocation_is_starting__held_at_once(vo
     succeed(&evil);
 }
 
-/* Index of the first request like this in all that were asked; with @query in its query. */
+/* The place of the first such request in the log of all requests; @query must be in its query. */
 static size_t index_of(const struct world *w, const char *request, const char *query) {
     json_t *log = fake_log(&w->fake, ""), *entry;
     size_t i, found = SIZE_MAX;
@@ -300,7 +300,7 @@ static void test_start__with_the_allocation__waits_for_starts_by_name(void **sta
     world_run(w, &p->evil, NULL);
     succeed(&web);
     assert_by_name(w, "web-a1", 0);
-    /* the container is looked at after its start was answered */
+    /* the container is inspected after its start was answered */
     assert_true(index_of(w, "GET /containers/" FIRST "/json", "") < index_of(w, CREATE, "evil"));
 }
 
@@ -320,7 +320,7 @@ static void test_start__with_the_allocation__waits_no_longer_than_its_call(void 
     succeed(&web);
 }
 
-/* Nothing that runs can swap it any more, but something did. */
+/* Nothing that runs can swap the folder any more, but it was swapped before. */
 static void test_start__swapped_before_docker_said_who_runs__refused(void **state) {
     struct pair *p = *state;
     struct world *w = world_of(state);
@@ -337,7 +337,8 @@ static void test_start__swapped_before_docker_said_who_runs__refused(void **stat
     assert_int_equal(world_containers(w), 0);
 }
 
-/* Two that reach, both exposed: one of them is covered, the other one is waited for. */
+/* Two siblings reach the folder, both exposed. One of them is covered, and the start waits for
+ * the other one. */
 static void test_siblings_reach__two_exposed__one_holds(void **state) {
     struct pair *p = *state;
     struct driver *d = world_of(state)->d;
@@ -351,7 +352,7 @@ static void test_siblings_reach__two_exposed__one_holds(void **state) {
     assert_int_equal(siblings_reach(d, &b, &call, NULL), 1);
     assert_int_equal(siblings_reach(d, &a, &call, NULL), 0);
     soon = call_within(NULL, 20 * US_PER_MS);
-    assert_int_equal(siblings_reach(d, &b, &soon, NULL), -ETIMEDOUT); /* a is exposed still */
+    assert_int_equal(siblings_reach(d, &b, &soon, NULL), -ETIMEDOUT); /* a is still exposed */
     siblings_leave(d, &a);
     assert_int_equal(siblings_reach(d, &b, &call, NULL), 0);
     assert_int_equal(siblings_expose(d, &a), CREATE_OWN_ALL);
@@ -361,7 +362,7 @@ static void test_siblings_reach__two_exposed__one_holds(void **state) {
     siblings_leave(d, &a);
 }
 
-/* ---- waiting ---- */
+/* ---- Waiting ---- */
 
 struct waiter {
     struct driver *d;
@@ -395,8 +396,8 @@ static void reach_too(struct driver *d, struct sibling *a) {
     assert_int_equal(siblings_reach(d, a, &call, NULL), 1);
 }
 
-/* Each change that lets a waiting start go on wakes it. */
-static void test_siblings__other_changes__waiter_goes_on(void **state) {
+/* Every change that lets a waiting start continue wakes it. */
+static void test_siblings__other_changes__waiter_continues(void **state) {
     static const struct {
         void (*change)(struct driver *d, struct sibling *a);
         bool for_turn;
@@ -427,7 +428,7 @@ static void test_siblings__other_changes__waiter_goes_on(void **state) {
     }
 }
 
-/* ---- turns ---- */
+/* ---- Turns ---- */
 
 static int turn_within_20_ms(struct driver *d, struct sibling *s, bool unproven) {
     struct call soon = call_within(NULL, 20 * US_PER_MS);
@@ -441,7 +442,7 @@ static void test_siblings_take_turn__unproven__shared_with_no_other(void **state
     assert_int_equal(siblings_expose(d, &a), 0);
     assert_int_equal(siblings_expose(d, &b), 0);
     assert_int_equal(turn_within_20_ms(d, &a, false), 0);
-    assert_int_equal(turn_within_20_ms(d, &b, false), 0); /* two proven ones */
+    assert_int_equal(turn_within_20_ms(d, &b, false), 0); /* two images that are proven */
     siblings_pass(d, &b);
     assert_int_equal(turn_within_20_ms(d, &b, true), -ETIMEDOUT);
     siblings_pass(d, &a);
@@ -453,7 +454,8 @@ static void test_siblings_take_turn__unproven__shared_with_no_other(void **state
     siblings_leave(d, &a);
 }
 
-/* The first container's mounts are not known before it runs: the second one is started after it. */
+/* The mounts of the first container are not known before it runs. The second one is started
+ * after it. */
 static void test_start__unproven_image__siblings_start_one_after_the_other(void **state) {
     struct pair *p = *state;
     struct world *w = world_of(state);
@@ -496,13 +498,13 @@ static const struct CMUnitTest tests[] = {
     T(test_start__sibling_has_ended__by_name),
     T(test_start__other_allocation__by_name),
     T(test_start__docker_does_not_say_who_runs__held),
-    T(test_start__volumes_enabled__nobody_is_asked),
-    T(test_start__sibling_with_the_allocation_is_starting__held_at_once),
+    T(test_start__volumes_enabled__no_container_inspected),
+    T(test_start__sibling_with_the_allocation_is_starting__waits_immediately),
     T(test_start__with_the_allocation__waits_for_starts_by_name),
     T(test_start__with_the_allocation__waits_no_longer_than_its_call),
     T(test_start__swapped_before_docker_said_who_runs__refused),
     T(test_siblings_reach__two_exposed__one_holds),
-    T(test_siblings__other_changes__waiter_goes_on),
+    T(test_siblings__other_changes__waiter_continues),
     T(test_siblings_take_turn__unproven__shared_with_no_other),
     T(test_start__unproven_image__siblings_start_one_after_the_other),
     T(test_start__proven_image__siblings_start_side_by_side),

@@ -21,7 +21,7 @@ static int setup(void **state) {
     return r;
 }
 
-/* How many mount points there are for the container, 0 or 1. */
+/* The number of mount points of the container, 0 or 1. */
 static size_t points(const struct world_web *x) {
     char pattern[256];
     glob_t found;
@@ -31,7 +31,7 @@ static size_t points(const struct world_web *x) {
     return n;
 }
 
-/* The folder that all of them are in. */
+/* True when the folder of all mount points exists. */
 static bool folder_is_there(const struct world_web *x) {
     char pattern[256];
     glob_t found;
@@ -41,8 +41,8 @@ static bool folder_is_there(const struct world_web *x) {
     return is;
 }
 
-/* Docker was told of its volume as "*@end", at the last create. */
-static void assert_told(const struct world_web *x, const char *end) {
+/* The last create sent Docker a volume "*@end". */
+static void assert_sent(const struct world_web *x, const char *end) {
     json_t *log = fake_log(&x->w.fake, "POST /containers/create");
     json_t *last = json_array_get(log, json_array_size(log) - 1);
     json_t *body = json_loads(json_string_value(json_object_get(last, "body")), 0, NULL);
@@ -66,20 +66,20 @@ static void test_sources__mounted__until_the_task_is_destroyed(void **state) {
     struct world_web *x = *state;
     char path[256];
     world_run(&x->w, &x->task, NULL);
-    assert_told(x, "-volumes/web-a1/0-d:/d");
+    assert_sent(x, "-volumes/web-a1/0-d:/d");
     assert_int_equal(points(x), 1);
     snprintf(path, sizeof(path), "%s/web/local/d/new", x->task.alloc_dir);
     assert_int_equal(mkdir(path, 0755), 0);
     snprintf(path, sizeof(path), "%s/*-volumes/web-a1/0-d/new", x->w.run_dir);
     glob_t found;
-    assert_int_equal(glob(path, 0, NULL, &found), 0); /* one and the same folder */
+    assert_int_equal(glob(path, 0, NULL, &found), 0); /* the same folder */
     globfree(&found);
     destroy(x, x->task.id);
     assert_false(folder_is_there(x));
 }
 
-/* An earlier version had another folder for them. */
-static void test_sources__mounted_in_an_older_folder__taken_away(void **state) {
+/* An earlier version had another folder for the mount points. */
+static void test_sources__mounted_in_an_older_folder__unmounted(void **state) {
     struct world_web *x = *state;
     char pattern[256], older[256];
     glob_t found;
@@ -94,18 +94,18 @@ static void test_sources__mounted_in_an_older_folder__taken_away(void **state) {
     assert_false(folder_is_there(x));
 }
 
-static void test_sources__start_fails__taken_away(void **state) {
+static void test_sources__start_fails__unmounted(void **state) {
     struct world_web *x = *state;
     struct driver_started started = {0};
     struct call call = fake_call();
     struct err err = {0};
     fake_rules(&x->w.fake, "POST /containers/*/start status=400 body={\"message\":\"no\"}\n");
     assert_true(task_start(x->w.d, &call, &x->task, &started, &err) < 0);
-    assert_told(x, "-volumes/web-a1/0-d:/d");
+    assert_sent(x, "-volumes/web-a1/0-d:/d");
     assert_false(folder_is_there(x));
 }
 
-/* A restarted task has another id and the same container's name. */
+/* A restarted task has another id and the same container name. */
 static void test_sources__earlier_task_destroyed_late__the_new_ones_stay(void **state) {
     struct world_web *x = *state;
     struct task_config next = x->task;
@@ -118,7 +118,7 @@ static void test_sources__earlier_task_destroyed_late__the_new_ones_stay(void **
     assert_false(folder_is_there(x));
 }
 
-static bool is_gone(void *ctx) {
+static bool is_unmounted(void *ctx) {
     return !folder_is_there(ctx);
 }
 
@@ -133,12 +133,13 @@ static void test_sources__container_lost_with_the_plugin__swept(void **state) {
     assert_int_equal(points(x), 1);
     world_task(&x->w, &other, "other", WORLD_WEB_JOB);
     world_run(&x->w, &other, NULL);
-    world_until(is_gone, x, "the lost container's mounts gone");
+    world_until(is_unmounted, x, "the lost container's mounts are removed");
     destroy(x, other.id);
     task_config_done(&other);
 }
 
-/* gc.container = false: to be looked at, and started again by hand. */
+/* With gc.container = false the container stays, so that it can be inspected and started by
+ * hand. */
 static void test_sources__container_is_kept__with_its_mounts(void **state) {
     struct world_web *x = *state;
     world_driver_free(&x->w);
@@ -149,7 +150,7 @@ static void test_sources__container_is_kept__with_its_mounts(void **state) {
     test_sources__container_lost_with_the_plugin__swept(state); /* the next one of that name */
 }
 
-/* ---- where it cannot be ---- */
+/* ---- Where it is impossible ---- */
 
 static void may_mount(bool may) {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -163,22 +164,22 @@ static void may_mount(bool may) {
 
 static void test_sources__no_right_to_mount__by_name(void **state) {
     struct world_web *x = *state;
-    for (unsigned i = 0; i < 2; i++) { /* the second time it is known */
+    for (unsigned i = 0; i < 2; i++) { /* the second time the answer is remembered */
         may_mount(false);
         world_run(&x->w, &x->task, NULL);
         may_mount(true);
-        assert_told(x, "/alloc/a1/web/local/d:/d");
+        assert_sent(x, "/alloc/a1/web/local/d:/d");
         assert_false(folder_is_there(x));
         destroy(x, x->task.id);
     }
 }
 
-/* The last one: from here on this process is elsewhere. */
+/* The last test: from here on this process is in another mount namespace. */
 static void test_sources__docker_in_another_mount_namespace__by_name(void **state) {
     struct world_web *x = *state;
     assert_int_equal(unshare(CLONE_NEWNS), 0);
     world_run(&x->w, &x->task, NULL);
-    assert_told(x, "/alloc/a1/web/local/d:/d");
+    assert_sent(x, "/alloc/a1/web/local/d:/d");
     assert_false(folder_is_there(x));
     destroy(x, x->task.id);
 }
@@ -186,8 +187,8 @@ static void test_sources__docker_in_another_mount_namespace__by_name(void **stat
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_sources__mounted__until_the_task_is_destroyed),
-    T(test_sources__mounted_in_an_older_folder__taken_away),
-    T(test_sources__start_fails__taken_away),
+    T(test_sources__mounted_in_an_older_folder__unmounted),
+    T(test_sources__start_fails__unmounted),
     T(test_sources__earlier_task_destroyed_late__the_new_ones_stay),
     T(test_sources__container_lost_with_the_plugin__swept),
     T(test_sources__container_is_kept__with_its_mounts),

@@ -27,7 +27,7 @@ static void test_start__fine__runs_with_state_and_pid(void **state) {
     task_start_done(&started);
 }
 
-static void test_start__same_id_twice__refused_and_first_goes_on(void **state) {
+static void test_start__same_id_twice__refused_and_first_continues(void **state) {
     struct world_web *x = *state;
     struct err err;
     world_run(&x->w, &x->task, NULL);
@@ -268,7 +268,7 @@ static void test_start__cancelled_at_each_step__undone(void **state) {
 
 static const struct CMUnitTest tests[] = {
     START_WORLD_T(test_start__fine__runs_with_state_and_pid),
-    START_WORLD_T(test_start__same_id_twice__refused_and_first_goes_on),
+    START_WORLD_T(test_start__same_id_twice__refused_and_first_continues),
     START_WORLD_T(test_start__ends_immediately__exit_code_reported),
     START_WORLD_T(test_start__ends_immediately__log_closes),
     START_WORLD_T(test_start__cgroup_v1_shared__set_of_nomads_cgroup),

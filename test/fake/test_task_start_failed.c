@@ -73,7 +73,7 @@ static void test_start__port_stays_taken__error_names_it_and_nothing_left(void *
 
 /* libcurl repeats a request by itself when a kept-alive connection is lost. Docker then starts the
  * same container a second time. */
-static void test_start__started_without_network_once__made_anew(void **state) {
+static void test_start__started_without_network_once__made_again(void **state) {
     struct world_web *x = *state;
     struct driver_started started = {0};
     job_with_port(x, PORT_JOB);
@@ -217,7 +217,7 @@ static void test_start__started_by_another_client__runs(void **state) {
 static const struct CMUnitTest tests[] = {
     START_WORLD_T(test_start__port_taken_once__runs_with_its_network),
     START_WORLD_T(test_start__port_stays_taken__error_names_it_and_nothing_left),
-    START_WORLD_T(test_start__started_without_network_once__made_anew),
+    START_WORLD_T(test_start__started_without_network_once__made_again),
     START_WORLD_T(test_start__always_without_network__error_and_nothing_left),
     START_WORLD_T(test_start__docker_has_no_bridge__runs),
     START_WORLD_T(test_start__known_to_have_no_bridge__not_asked_again),

@@ -99,8 +99,9 @@ static bool container_is_there(struct world_web *x) {
 
 /* ---- stop ---- */
 
-/* Docker sends the signal, waits and kills: one request, also when this process ends meanwhile. */
-static void test_stop__running__one_request_and_exit_is_told(void **state) {
+/* Docker sends the signal, waits and kills. This takes one request and does not need this
+ * process to stay alive. */
+static void test_stop__running__one_request_and_exit_is_reported(void **state) {
     struct world_web *x = *state;
     char request[128];
     assert_int_equal(stop(x, 10 * US_PER_SEC + 1, "", NULL), 0);
@@ -132,7 +133,7 @@ static void test_stop__six_hours__docker_gets_them(void **state) {
     assert_int_equal(stop_end(&s, NULL), 0);
 }
 
-/* Beyond what Docker can count. */
+/* A timeout that is longer than Docker can count. */
 static void test_stop__longest_timeout__dockers_limit(void **state) {
     struct world_web *x = *state;
     struct call call = {0};
@@ -155,8 +156,9 @@ static void test_stop__unknown_or_ended__success(void **state) {
     assert_int_equal(asked(x, "POST", "/stop"), 0);
 }
 
-/* ---- success means that the end is known ----
- * No event stream: nothing but Docker's answers tells of the end. */
+/* ---- Success means that the end is known ----
+ *
+ * Without an event stream, only Docker's answers report the end. */
 
 static void deaf(struct world_web *x) {
     fake_rules(&x->w.fake, "GET /events hang\n");
@@ -164,7 +166,7 @@ static void deaf(struct world_web *x) {
     world_until_count(&x->w, "GET /events", 2);
 }
 
-static void test_stop__gone__end_is_told(void **state) {
+static void test_stop__removed__end_is_reported(void **state) {
     struct world_web *x = *state;
     deaf(x);
     fake_rules(&x->w.fake, "* /containers/* status=404 body={\"message\":\"No such container\"}\n");
@@ -174,7 +176,7 @@ static void test_stop__gone__end_is_told(void **state) {
     assert_string_equal(e.err, "the container was removed outside of Nomad");
 }
 
-static void test_stop__signal_to_gone__end_is_told(void **state) {
+static void test_stop__signal_to_removed__end_is_reported(void **state) {
     struct world_web *x = *state;
     deaf(x);
     fake_rules(&x->w.fake, "* /containers/* status=404 body={\"message\":\"No such container\"}\n");
@@ -192,7 +194,7 @@ static void test_stop__404_and_inspect_hangs__no_success(void **state) {
     assert_int_equal(stop(x, 0, "", &err), -ETIMEDOUT);
     assert_non_null(strstr(err.text, "its end is not known"));
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
-    /* and the next one finds out */
+    /* The next one gets the answer. */
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     assert_int_equal(stop(x, 0, "", NULL), 0);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 143);
@@ -202,7 +204,7 @@ static void test_stop__304__end_is_told(void **state) {
     struct world_web *x = *state;
     deaf(x);
     world_exit(&x->w, &x->task, 4);
-    assert_int_equal(stop(x, 0, "", NULL), 0); /* the fake says 304 */
+    assert_int_equal(stop(x, 0, "", NULL), 0); /* the fake answers 304 */
     assert_int_equal(world_wait(&x->w, x->task.id).code, 4);
 }
 
@@ -256,7 +258,7 @@ static void test_stop__500__error_with_dockers_words(void **state) {
     assert_int_equal(world_look(&x->w, x->task.id).phase, TASK_RUNNING);
 }
 
-/* Whichever of Docker's answers does not come. */
+/* Each of Docker's answers hangs in turn. */
 static void test_stop__hangs__deadline(void **state) {
     struct world_web *x = *state;
     struct err err;
@@ -290,11 +292,11 @@ static void test_stop__signal_ignored__killed_after_timeout(void **state) {
     assert_int_equal(world_wait(&x->w, x->task.id).code, 137);
 }
 
-static void test_stop__signal_to_ended__end_is_told(void **state) {
+static void test_stop__signal_to_ended__end_is_reported(void **state) {
     struct world_web *x = *state;
     deaf(x);
     world_exit(&x->w, &x->task, 6);
-    assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0); /* the fake says 409 */
+    assert_int_equal(stop(x, US_PER_SEC, "SIGINT", NULL), 0); /* the fake answers 409 */
     assert_int_equal(asked(x, "POST", "/stop"), 0);
     assert_int_equal(world_wait(&x->w, x->task.id).code, 6);
 }
@@ -307,7 +309,7 @@ static void test_stop__unknown_signal__refused(void **state) {
                      TASK_RUNNING);
 }
 
-static void test_stop__client_gone__ends_early(void **state) {
+static void test_stop__client_disconnects__ends_early(void **state) {
     struct world_web *x = *state;
     struct cancel cancel;
     assert_int_equal(cancel_init(&cancel), 0);
@@ -322,7 +324,8 @@ static void test_stop__client_gone__ends_early(void **state) {
     cancel_done(&cancel);
 }
 
-/* Nobody waits for those that wait for their tasks' end, and each can be given up. */
+/* Many calls wait for the end of their tasks without a thread for each, and each call can be
+ * cancelled. */
 static void test_stop__many_wait__cost_no_thread(void **state) {
     struct world_web *x = *state;
     static struct stopping waiting[80];
@@ -345,11 +348,11 @@ static void test_stop__many_wait__cost_no_thread(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(waiting); i++)
         if (i != 7)
             assert_int_equal(stop_end(&waiting[i], NULL), 0);
-    task_stop_cancel(&waiting[0].stop); /* too late: nothing more is told */
+    task_stop_cancel(&waiting[0].stop); /* too late: no second report */
     assert_int_equal(asked(x, "POST", "/stop"), 0);
 }
 
-/* Each at its own time, whatever the order they came in. */
+/* Each at its own time, in whatever order they came. */
 static void test_stop__timeouts__in_their_order(void **state) {
     struct world_web *x = *state;
     struct stopping late, soon;
@@ -364,7 +367,7 @@ static void test_stop__timeouts__in_their_order(void **state) {
     assert_int_equal(asked(x, "POST", "/kill"), 3);
 }
 
-/* kill_timeout may be as long as a number can tell. */
+/* kill_timeout may be as large as a number can be. */
 static void test_stop__longest_timeout_and_signal__waits_for_the_end(void **state) {
     struct world_web *x = *state;
     struct stopping s;
@@ -385,13 +388,13 @@ static bool all_stops_hang(void *ctx) {
     return asked(ctx, "POST", "/stop") >= 20;
 }
 
-static bool other_is_looked_at(void *ctx) {
+static bool other_is_inspected(void *ctx) {
     struct world_web *x = ctx;
     return world_look(&x->w, "a1/other/0123").pid != 999999999;
 }
 
-/* Docker cannot kill some: another, which it has to be asked about, is looked at meanwhile. */
-static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **state) {
+/* Docker cannot kill some tasks. Another one, which needs an inspect, gets it in the meantime. */
+static void test_stop__twenty_cannot_be_killed__another_is_inspected(void **state) {
     struct world_web *x = *state;
     static struct stopping stuck[20];
     struct task_config other;
@@ -406,7 +409,7 @@ static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **stat
         stop_begin(&stuck[i], x->w.d, &call, x->task.id, US_PER_MS, "");
     world_until(all_stops_hang, x, "Docker's stops");
     fake_control(&x->w.fake, "POST", "restart/other-a1?lost=1", "", NULL, 0);
-    world_until(other_is_looked_at, x, "the look at another one");
+    world_until(other_is_inspected, x, "the look at another one");
     cancel_fire(&cancel);
     for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {
         task_stop_cancel(&stuck[i].stop);
@@ -416,7 +419,7 @@ static void test_stop__twenty_cannot_be_killed__another_is_looked_at(void **stat
     task_config_done(&other);
 }
 
-/* ---- signal ---- */
+/* ---- Signals ---- */
 
 static void test_signal__cases(void **state) {
     struct world_web *x = *state;
@@ -435,7 +438,7 @@ static void test_signal__cases(void **state) {
     assert_non_null(strstr(err.text, "is not running"));
 }
 
-/* ---- destroy ---- */
+/* ---- DestroyTask ---- */
 
 static void test_destroy__running_without_force__refused(void **state) {
     struct world_web *x = *state;
@@ -452,7 +455,7 @@ static void on_end(void *ctx, const struct task_exit *exit) {
     atomic_store(code, exit->code);
 }
 
-static void test_destroy__running_with_force__gone_and_waiters_told(void **state) {
+static void test_destroy__running_with_force__removed_and_waiters_called(void **state) {
     struct world_web *x = *state;
     atomic_int code = -1;
     struct task_waiter w = {.done = on_end, .ctx = &code};
@@ -466,11 +469,11 @@ static void test_destroy__running_with_force__gone_and_waiters_told(void **state
     assert_int_equal(destroy(x, true, NULL), 0); /* unknown by now */
 }
 
-/* What was printed last is delivered before the container, and its log, are removed. */
+/* The last output is delivered before the container and its log are removed. */
 static void destroy_with_slow_logs(struct world_web *x, const char *rule) {
     struct reader r;
     fake_rules(&x->w.fake, rule);
-    world_pump_kill(&x->w); /* the next one's stream is late */
+    world_pump_kill(&x->w); /* the next pump's stream is late */
     fake_control(&x->w.fake, "POST", "print/web-a1", "last words\n", NULL, 0);
     reader_start(&r, x->task.stdout_path);
     assert_int_equal(destroy(x, true, NULL), 0);
@@ -483,7 +486,7 @@ static void test_destroy__running_with_force__last_lines_delivered(void **state)
     destroy_with_slow_logs(*state, "GET /containers/*/logs times=1 delay=400\n");
 }
 
-/* Longer than a reader that takes nothing is waited for. */
+/* Longer than the plugin waits for a reader that does not read. */
 static void test_destroy__docker_slow_with_logs__last_lines_delivered(void **state) {
     destroy_with_slow_logs(*state, "GET /containers/*/logs delay=4000\n");
 }
@@ -497,7 +500,7 @@ static void test_destroy__ended__container_removed(void **state) {
     assert_int_equal(fake_images_held(), 0);
 }
 
-static void test_destroy__gone_by_hand__success(void **state) {
+static void test_destroy__removed_by_hand__success(void **state) {
     struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
@@ -507,7 +510,7 @@ static void test_destroy__gone_by_hand__success(void **state) {
     assert_int_equal(fake_images_held(), 0);
 }
 
-static void test_destroy__remove_fails_ended__forgotten_all_the_same(void **state) {
+static void test_destroy__ended_and_remove_fails__forgotten(void **state) {
     struct world_web *x = *state;
     world_exit(&x->w, &x->task, 0);
     world_wait(&x->w, x->task.id);
@@ -560,7 +563,8 @@ static void test_destroy__gc_off_running_force__killed_and_stays(void **state) {
     docker_free(docker);
 }
 
-/* `docker restart` by hand: told as the end it was, and what runs since then is not left to run. */
+/* After a `docker restart` by hand, the end that was reported stays. The new process is not left
+ * running. */
 static void test_destroy__gc_off_started_again_by_hand__stopped(void **state) {
     struct world_web *x = *state;
     struct docker *docker = fake_docker(&x->w.fake);
@@ -580,12 +584,12 @@ static void test_destroy__gc_off_started_again_by_hand__stopped(void **state) {
 #define HASTY(f) cmocka_unit_test_setup_teardown(f, setup_hasty, world_web_teardown)
 #define KEEP(f) cmocka_unit_test_setup_teardown(f, setup_keep, world_web_teardown)
 static const struct CMUnitTest tests[] = {
-    T(test_stop__running__one_request_and_exit_is_told),
+    T(test_stop__running__one_request_and_exit_is_reported),
     T(test_stop__six_hours__docker_gets_them),
     T(test_stop__longest_timeout__dockers_limit),
     T(test_stop__unknown_or_ended__success),
-    T(test_stop__gone__end_is_told),
-    T(test_stop__signal_to_gone__end_is_told),
+    T(test_stop__removed__end_is_reported),
+    T(test_stop__signal_to_removed__end_is_reported),
     HASTY(test_stop__404_and_inspect_hangs__no_success),
     T(test_stop__304__end_is_told),
     HASTY(test_stop__answered_and_still_running__no_success),
@@ -596,21 +600,21 @@ static const struct CMUnitTest tests[] = {
     HASTY(test_stop__hangs__deadline),
     T(test_stop__signal_is_enough__no_stop),
     T(test_stop__signal_ignored__killed_after_timeout),
-    T(test_stop__signal_to_ended__end_is_told),
+    T(test_stop__signal_to_ended__end_is_reported),
     T(test_stop__unknown_signal__refused),
-    T(test_stop__client_gone__ends_early),
+    T(test_stop__client_disconnects__ends_early),
     T(test_stop__many_wait__cost_no_thread),
     T(test_stop__timeouts__in_their_order),
     T(test_stop__longest_timeout_and_signal__waits_for_the_end),
-    T(test_stop__twenty_cannot_be_killed__another_is_looked_at),
+    T(test_stop__twenty_cannot_be_killed__another_is_inspected),
     T(test_signal__cases),
     T(test_destroy__running_without_force__refused),
-    T(test_destroy__running_with_force__gone_and_waiters_told),
+    T(test_destroy__running_with_force__removed_and_waiters_called),
     T(test_destroy__running_with_force__last_lines_delivered),
     T(test_destroy__docker_slow_with_logs__last_lines_delivered),
     T(test_destroy__ended__container_removed),
-    T(test_destroy__gone_by_hand__success),
-    T(test_destroy__remove_fails_ended__forgotten_all_the_same),
+    T(test_destroy__removed_by_hand__success),
+    T(test_destroy__ended_and_remove_fails__forgotten),
     T(test_destroy__cannot_kill__error_and_kept),
     HASTY(test_destroy__hangs__deadline),
     KEEP(test_destroy__gc_off_ended__container_stays),
