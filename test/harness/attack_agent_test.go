@@ -1,11 +1,11 @@
 /*
- * The attacker's own program. It is this test binary once more, inside the
- * container of the task that has the allocation's folder: what it does, a job
- * author can do. It takes orders from the test over a socket in that folder.
+ * The attacker's own program: this test binary, run inside the container of the task that mounts
+ * the allocation's folder. What it does, a job author can do. The test sends it orders over a
+ * socket in that folder.
  *
- * "ready" makes something beside a file, "put" puts it in the file's place,
- * "race" exchanges both with renameat2(RENAME_EXCHANGE) as quickly as it can.
- * "undo" puts everything back, so one allocation serves many attacks.
+ * "ready" makes something beside a file, "put" puts it in the file's place, and "race" exchanges
+ * both with renameat2(RENAME_EXCHANGE) as fast as it can. "undo" restores everything, so that one
+ * allocation serves many attacks.
  */
 package harness
 
@@ -25,11 +25,11 @@ import (
 )
 
 const (
-	attackerRoot = "HARNESS_ATTACKER"     /* set: this process is the attacker, and its folder */
+	attackerRoot = "HARNESS_ATTACKER"     /* set: this process is the attacker, and this is its folder */
 	attackerNow  = "HARNESS_ATTACKER_NOW" /* a list of orders to begin with */
 )
 
-/* What is put in the place of Path, which is relative to the allocation's folder. */
+/* What is put in the place of Path. Path is relative to the allocation's folder. */
 type thing struct {
 	Path string
 	Kind string /* link, dir, file, fifo, socket, or zero: a device node of /dev/zero */
@@ -63,7 +63,7 @@ func attackerMain() int {
 		}
 	}
 	if len(first) > 0 {
-		select {} /* the races go on; the task has no other end than a signal */
+		select {} /* the races continue; only a signal ends the task */
 	}
 	socket := filepath.Join(a.root, attackerSocket)
 	os.Remove(socket)
@@ -116,7 +116,7 @@ func (a *attackerState) carryOut(o order) error {
 		}
 		a.undos = append(a.undos, func() error { return os.RemoveAll(spare) })
 		if _, err := os.Lstat(path); err != nil {
-			/* nothing is there: then the thing comes and goes */
+			/* Path does not exist: the thing appears and disappears. */
 			if err := os.WriteFile(path, nil, 0o666); err != nil {
 				return err
 			}
@@ -146,10 +146,9 @@ func (a *attackerState) carryOut(o order) error {
 }
 
 /*
- * Puts a folder of the attacker's own in the place of one, with hard links to
- * what is in there; the old one is then PATH.mine. The kernel lets nobody rename
- * what is a mount point in his own mount namespace, and alloc/logs is one in the
- * attacker's container. In a new alloc folder it is none.
+ * Replaces a folder by one of the attacker's own, with hard links to its content. The old one is
+ * then PATH.mine. The kernel does not let a process rename a mount point of its own mount
+ * namespace, and alloc/logs is one in the attacker's container. In a new alloc folder it is not.
  */
 func renew(dir string) error {
 	mine := dir + ".mine"
@@ -173,7 +172,7 @@ func exchange(a, b string) error {
 	return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 }
 
-/* Exchanges both until the answer is called, which leaves them as they were. */
+/* Exchanges both until the returned function is called, which restores them. */
 func race(path, spare string, pause time.Duration) (end func() error) {
 	var stop atomic.Bool
 	done := make(chan error, 1)

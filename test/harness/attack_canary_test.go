@@ -1,12 +1,11 @@
 /*
- * The canary: a tree of the host that looks like an allocation and that nobody
- * but root may read. Every file of it holds one secret. Whatever a job does, no
- * process may open, list or change anything in it, and the secret may not turn
- * up where the job's author can read.
+ * The canary: a tree of the host that looks like an allocation and that only root may read. Each of
+ * its files contains one secret. Whatever a job does, no process may open, list or change anything
+ * in it, and the secret may not appear where the job's author can read.
  *
- * fanotify reports who opened what. It does not report a walk through a folder
- * or a mount, so the mounts of each container are compared with what the
- * container may have (hostMounts).
+ * fanotify reports which process opened what. It does not report a walk through a folder or a
+ * mount, so the mounts of each container are compared with those that the container may have
+ * (hostMounts).
  */
 package harness
 
@@ -30,15 +29,15 @@ type canary struct {
 	dir    string
 	secret string
 	group  int        /* fanotify */
-	fifos  []*os.File /* other jobs' logs: nothing may arrive */
+	fifos  []*os.File /* other jobs' logs: they must get nothing */
 	before map[string]string
 	names  map[uint64]string /* by inode */
-	reader int               /* a process that may read: the plugin, where a job may name a file of the host */
+	reader int               /* a process that may read: the plugin, when a job may name a file of the host */
 }
 
 /*
- * A canary in dir, laid out as an allocation with these tasks. Each folder has
- * a file "secret", and each name that a link could stand above is there too.
+ * Makes a canary in dir, laid out as an allocation with these tasks. Each folder has a file
+ * "secret", and each name in whose place a link could be exists, too.
  */
 func newCanary(t testing.TB, dir string, tasks ...string) *canary {
 	t.Helper()
@@ -89,7 +88,7 @@ func newCanary(t testing.TB, dir string, tasks ...string) *canary {
 
 func (c *canary) watch() {
 	c.t.Helper()
-	/* O_NONBLOCK: an event's descriptor is an open file, and a FIFO must not hold us */
+	/* O_NONBLOCK: an event opens the file, and a FIFO must not block that */
 	group, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_NONBLOCK|unix.FAN_CLOEXEC|unix.FAN_UNLIMITED_MARKS|unix.FAN_UNLIMITED_QUEUE,
 		unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_LARGEFILE)
 	ok(c.t, err, "fanotify")
@@ -112,13 +111,13 @@ func (c *canary) mark(path string) error {
 	return unix.FanotifyMark(c.group, unix.FAN_MARK_ADD|unix.FAN_MARK_DONT_FOLLOW, events, unix.AT_FDCWD, path)
 }
 
-/* Another file that nobody may open: the attacker made it. */
+/* Adds a file that no process may open, because the attacker made it. */
 func (c *canary) also(path string) {
 	c.t.Helper()
 	ok(c.t, c.mark(path), "fanotify of "+path)
 }
 
-/* Who opened, read or changed something since the last call. */
+/* The processes that opened, read or changed something since the last call. */
 func (c *canary) opened() []string {
 	var out []string
 	seen := map[string]bool{}
@@ -136,7 +135,7 @@ func (c *canary) opened() []string {
 				out = append(out, "fanotify lost events")
 				continue
 			}
-			/* its path may be one of another mount namespace */
+			/* the path can belong to another mount namespace */
 			var st syscall.Stat_t
 			_ = syscall.Fstat(int(m.Fd), &st)
 			unix.Close(int(m.Fd))
@@ -152,7 +151,7 @@ func (c *canary) opened() []string {
 	}
 }
 
-/* Everything that a write changes. Our own reads are told from others' by fanotify's pid. */
+/* All values that a write changes. fanotify's pid tells our own reads from those of others. */
 func (c *canary) state() map[string]string {
 	c.t.Helper()
 	all := map[string]string{}
@@ -178,14 +177,14 @@ func (c *canary) state() map[string]string {
 	return all
 }
 
-/* What happened to the canary since the last call; nothing, if all is well. */
+/* What happened to the canary since the last call. Empty when nothing did. */
 func (c *canary) complaints() []string {
 	c.t.Helper()
 	out := c.opened()
 	now := c.state()
 	for path, was := range c.before {
 		if now[path] == "" {
-			out = append(out, path+" is gone")
+			out = append(out, path+" was removed")
 		} else if now[path] != was {
 			out = append(out, fmt.Sprintf("%s was %s, is %s", path, was, now[path]))
 		}
@@ -204,7 +203,7 @@ func (c *canary) complaints() []string {
 	return out
 }
 
-/* What a FIFO that is open for both holds right now. */
+/* The present content of a FIFO that is open for both. */
 func drain(f *os.File) string {
 	var text []byte
 	conn, err := f.SyscallConn()

@@ -1,4 +1,4 @@
-/* What a container has of the host, as its own mount table tells. */
+/* What a container has of the host, according to the container's own mount table. */
 package harness
 
 import (
@@ -27,7 +27,7 @@ func mountLines(pid string) ([]mountLine, error) {
 	return out, nil
 }
 
-/* The file systems of the host, as device numbers, and where a path lies in its file system. */
+/* The file systems of the host by device number, and the place of a path in its file system. */
 type hostMounts struct{ lines []mountLine }
 
 func newHostMounts(t testing.TB) *hostMounts {
@@ -50,7 +50,7 @@ func (h *hostMounts) has(device string) bool {
 	return false
 }
 
-/* The path below the root of its file system, as mountinfo's fourth field has it. */
+/* The path below the root of its file system, like the fourth field of mountinfo. */
 func (h *hostMounts) inside(path string) string {
 	best := mountLine{}
 	for _, m := range h.lines {
@@ -61,7 +61,8 @@ func (h *hostMounts) inside(path string) string {
 	return filepath.Join(best.root, strings.TrimPrefix(path, best.point))
 }
 
-/* What a container has of the host's file systems and does not lie below one of the folders. */
+/* The mounts of a container that are of the host's file systems and not below one of the
+ * folders. */
 func (h *hostMounts) strange(pid string, folders ...string) ([]string, error) {
 	lines, err := mountLines(pid)
 	if err != nil {

@@ -1,6 +1,6 @@
 /*
- * What the attacker tries. In all texts {C} is the canary, a folder of the host;
- * {S} is another job's allocation, {s} the same as a path from ours.
+ * What the attacker tries. In all texts, {C} is the canary, a folder of the host. {S} is another
+ * job's allocation, and {s} is the same as a path from our allocation.
  */
 package harness
 
@@ -16,17 +16,17 @@ import (
 
 type attack struct {
 	name   string
-	put    []thing /* in place before the sibling's start, without ado */
-	race   []thing /* exchanged with what is there, during all of it */
+	put    []thing /* put in place before the sibling starts */
+	race   []thing /* exchanged with the real thing all the time */
 	block  string  /* of the sibling's task */
 	env    map[string]string
 	mod    func(*drivers.TaskConfig)
 	image  string
 	fails  bool /* the start must be refused */
-	starts bool /* the start must not be refused: nothing is wrong with this */
+	starts bool /* the start must not be refused */
 	reads  bool /* the plugin may read the file, but not show it: a seccomp profile by its absolute path */
 	group  bool /* the sibling is in the group's network */
-	again  bool /* plugin and log pump are killed and recover while the race is on */
+	again  bool /* plugin and log pump are killed and recover during the race */
 	heir   bool /* a task without mounts of its own races, after the attacker has ended */
 	joint  bool /* the attacker's task starts beside its sibling, in an allocation of their own */
 }
@@ -36,7 +36,7 @@ func attacks() [][]attack {
 	return [][]attack{plainTasks(), folderAttacks(), colonAttacks(), volumeAttacks(), fileAttacks(), logAttacks(), rightsAttacks(), textAttacks(), imageAttacks()}
 }
 
-/* What must work beside an attacker. */
+/* What must work while an attacker is present. */
 func plainTasks() []attack {
 	return []attack{
 		{name: "nothing", starts: true},
@@ -91,7 +91,7 @@ func folderAttacks() (rows []attack) {
 		attack{name: "the folder of hosts and resolv.conf", race: []thing{link("web", "{C}/web")}, mod: withDNS, group: true})
 }
 
-/* ---- what Docker would take for a separator ---- */
+/* ---- texts that Docker would split ---- */
 
 func colonAttacks() (rows []attack) {
 	for _, f := range []struct{ folder, env string }{{"local", "NOMAD_TASK_DIR"}, {"secrets", "NOMAD_SECRETS_DIR"}} {
@@ -175,7 +175,7 @@ func fileAttacks() (rows []attack) {
 	}
 	for _, u := range users {
 		name := strings.TrimPrefix(u.file, "web/")
-		if u.what == "load" { /* which is a path below local */
+		if u.what == "load" { /* its path is below local */
 			name = strings.TrimPrefix(name, "local/")
 		}
 		for _, path := range []string{"{C}/secret", "../../../../../../../..{C}/secret", "../{s}/secret", "/proc/self/root{C}/secret", "/proc/self/environ", "/dev/zero", ".", "", "local"} {
@@ -208,7 +208,8 @@ func fileAttacks() (rows []attack) {
 	return rows
 }
 
-/* An image archive whose parts are links. The text stands for bytes: its names are replaced before it is written. */
+/* An image archive whose parts are links. The text stands for bytes: its names are replaced
+ * before it is written. */
 func archive(how, target string) string { return "archive " + how + " " + target }
 
 /* Makes the archive that such a text names. */
@@ -227,7 +228,7 @@ func attackArchive(text string) string {
 		case "hard":
 			h.Typeflag, h.Linkname = tar.TypeLink, target
 		case "node":
-			h.Typeflag, h.Devmajor, h.Devminor = tar.TypeChar, 1, 3 /* null: dockerd reads /dev/zero for ever */
+			h.Typeflag, h.Devmajor, h.Devminor = tar.TypeChar, 1, 3 /* null: dockerd reads /dev/zero without end */
 		case "up":
 			h.Name = target
 		}
@@ -262,7 +263,7 @@ func logAttacks() (rows []attack) {
 		rows = append(rows,
 			attack{name: what, put: []thing{t}, fails: true},
 			attack{name: what + " now and then", race: []thing{t}},
-			attack{name: what + " now and then, and plugin and pump come anew", race: []thing{t}, again: true})
+			attack{name: what + " now and then, and plugin and pump are restarted", race: []thing{t}, again: true})
 	}
 	return rows
 }
@@ -309,7 +310,7 @@ func textAttacks() (rows []attack) {
 	return rows
 }
 
-/* Maps have no order, a seed needs one. */
+/* Sorted, because a map has no order and a seed needs one. */
 func byName(rows []attack) {
 	sort.Slice(rows, func(i, k int) bool { return rows[i].name < rows[k].name })
 }

@@ -1,10 +1,9 @@
 /*
- * One attacker at work: his allocation, what is watched beside it, and what is
- * checked after each attack.
+ * One attacker at work: its allocation, what is watched beside it, and what is checked after each
+ * attack.
  *
- * The log FIFOs are held open by the test, so that nothing is lost while plugin
- * and pump come anew. A neighbour of another job counts its lines all the time;
- * it must come through unharmed.
+ * The test keeps the log FIFOs open, so that nothing is lost when plugin and pump are restarted. A
+ * neighbour of another job counts its lines all the time and must not be affected.
  */
 package harness
 
@@ -29,7 +28,8 @@ import (
 
 const imageAttack = "paddock.test/attack:1"
 
-/* The sibling's program: tries each of its mounts for the canaries, reads, lists and writes what it finds. */
+/* The sibling's program. It searches each of its mounts for the canaries. It reads, lists and
+ * writes what it finds. */
 const attackLook = `#!/bin/sh
 try() {
 	[ -e "$1/secret" ] || return 0
@@ -69,7 +69,7 @@ func importAttackImage(t testing.TB) {
 	ok(t, run.docker.Import(imageAttack, root, `ENV PATH=/bin`), "an image")
 }
 
-/* An allocation under attack, and all that is watched beside it. */
+/* An allocation under attack, and everything that is watched beside it. */
 type siege struct {
 	t        *testing.T
 	p        *plug
@@ -82,7 +82,7 @@ type siege struct {
 	evil     *task
 	attacker *attacker
 	network  *drivers.NetworkIsolationSpec
-	pause    string /* id of the container that holds it */
+	pause    string /* id of the container that has it */
 	logs     map[string]*os.File
 	events   *buffer
 	config   string
@@ -92,7 +92,7 @@ type siege struct {
 	neighbourLog string
 }
 
-/* One of the ways to get the allocation's folder. */
+/* The ways to get the allocation's folder. */
 var attackViews = []string{
 	`volumes = ["../:/x"]`, `volumes = ["..:/x:rshared"]`, `volumes = ["../alloc/..:/x"]`, `mount { type = "bind"  source = ".."  target = "/x" }`,
 	`volumes = ["local:/y", "local/../..:/x:rw"]`,
@@ -145,7 +145,7 @@ func (s *siege) launch() {
 	}()
 }
 
-/* A task whose log FIFOs are held open, so that they outlive pumps and need no reader. */
+/* A task whose log FIFOs the test keeps open, so that they outlive pumps and need no reader. */
 func (s *siege) makeTask(alloc, name, block string) *task {
 	s.t.Helper()
 	dir := filepath.Join(run.dir, "alloc", alloc)
@@ -163,7 +163,7 @@ func (s *siege) makeTask(alloc, name, block string) *task {
 	return &task{t: s.t, cfg: cfg}
 }
 
-/* Whatever happened, nothing is left behind. */
+/* Checks that nothing is left. */
 func (s *siege) sweep() {
 	if s.attacker != nil {
 		s.attacker.conn.Close()
@@ -220,7 +220,7 @@ func (s *siege) sibling(a attack, alloc string) *task {
 	return k
 }
 
-/* One attack. Returns what went wrong. */
+/* Runs one attack. Returns what went wrong. */
 func (s *siege) try(a attack) (wrong []string) {
 	s.t.Helper()
 	if a.joint {
@@ -243,7 +243,7 @@ func (s *siege) try(a attack) (wrong []string) {
 	}
 	k := s.sibling(a, s.id)
 	err := k.tryStart(s.p)
-	/* the check saw the wrong one: as long as that is so, no race was tried */
+	/* while the check still sees the wrong one, no race was tried */
 	for i := 0; i < 10 && err != nil && len(a.race) > 0 && !a.fails; i++ {
 		wrong = append(wrong, s.judge(a, k, err)...)
 		k = s.sibling(a, s.id)
@@ -266,7 +266,8 @@ func (s *siege) try(a attack) (wrong []string) {
 		s.host.reader = 0
 	}
 	if err == nil && !known {
-		/* Nomad starts a task anew that could not be recovered: in the place of the container that runs */
+		/* Nomad starts a task again when it could not be recovered. The new container replaces the
+		 * running one. */
 		k = s.sibling(attack{}, s.id)
 		ok(s.t, k.tryStart(s.p), "StartTask after a failed RecoverTask")
 		ok(s.t, k.destroy(s.p), "DestroyTask after a failed RecoverTask")
@@ -274,7 +275,7 @@ func (s *siege) try(a attack) (wrong []string) {
 	return append(wrong, s.complaints(k)...)
 }
 
-/* Makes the thing beside its place. A device node is watched like a canary from then on. */
+/* Makes the thing beside its place. From then on a device node is watched like a canary. */
 func (s *siege) prepare(t thing) {
 	s.t.Helper()
 	s.attacker.do(order{Do: "ready", Thing: s.thing(t)})
@@ -284,9 +285,9 @@ func (s *siege) prepare(t thing) {
 }
 
 /*
- * Both tasks start at about the same moment, and the attacker's begins its
- * exchanges with its first instruction: what is known about running containers
- * when the sibling is checked is not enough.
+ * Both tasks start at about the same time, and the attacker begins its exchanges with its first
+ * instruction. What is known about running containers when the sibling is checked is then not
+ * enough.
  */
 func (s *siege) tryJoint(a attack) (wrong []string) {
 	alloc := uuid.Generate()
@@ -351,10 +352,9 @@ func (s *siege) tryJoint(a attack) (wrong []string) {
 }
 
 /*
- * A task without any mount of its own inherits from the attacker, who has ended
- * by then. It has alloc/logs as a mount point, so that it cannot rename that. Two
- * lives of the attacker's task, each with other mount points, put another folder
- * at that name; then the heir can.
+ * A task without mounts of its own takes over from the attacker, which has ended by then. Its
+ * alloc/logs is a mount point, so that it cannot rename it. Two lives of the attacker's task, each
+ * with other mount points, put another folder at that name. Then this task can.
  */
 func (s *siege) tryHeir(a attack) (wrong []string) {
 	s.t.Helper()
@@ -407,7 +407,7 @@ func (s *siege) tryHeir(a attack) (wrong []string) {
 	return wrong
 }
 
-/* Tasks of an allocation that is no longer needed. */
+/* Forgets tasks of an allocation that is no longer needed. */
 func (s *siege) forget(tasks ...*task) {
 	dir := tasks[0].cfg.AllocDir
 	for path, f := range s.logs {
@@ -421,7 +421,8 @@ func (s *siege) forget(tasks ...*task) {
 	}
 }
 
-/* What a start came to: an error without the secrets and without a container, or a container that has only what it may. */
+/* Judges the result of a start: an error without the secrets and without a container, or a
+ * container that has only what it may have. */
 func (s *siege) judge(a attack, k *task, err error) (wrong []string) {
 	s.t.Helper()
 	switch {
@@ -444,7 +445,7 @@ func (s *siege) judge(a attack, k *task, err error) (wrong []string) {
 		data := filepath.Join(run.dir, "d/data")
 		folders := []string{k.cfg.AllocDir, filepath.Join(data, "containers", d.str("Id")), filepath.Join(data, d.str("Driver"))}
 		folders = append(folders, ownVolumes(d)...)
-		if a.group { /* whose resolv.conf and hostname they share */
+		if a.group { /* the sibling shares its resolv.conf and hostname */
 			folders = append(folders, filepath.Join(data, "containers", s.pause))
 		}
 		strange, err := s.mounts.strange(itoa(int(pid)), folders...)
@@ -452,7 +453,7 @@ func (s *siege) judge(a attack, k *task, err error) (wrong []string) {
 			wrong = append(wrong, strange...)
 		}
 	}
-	/* it has looked when it sleeps; its output may go anywhere */
+	/* it has searched when it sleeps; its output may go anywhere */
 	saw, done := poll(10*time.Second, func() (bool, string) {
 		d = run.docker.inspect(s.t, k.container())
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%.0f/comm", d.num("State.Pid")))
@@ -464,7 +465,7 @@ func (s *siege) judge(a attack, k *task, err error) (wrong []string) {
 	return append(wrong, s.spoken("docker logs", rawLog(k.container()))...)
 }
 
-/* The volumes that Docker made for what an image declares. Their names are random. */
+/* The volumes that Docker made because the image declares them. Their names are random. */
 func ownVolumes(d doc) (out []string) {
 	mounts, _ := d["Mounts"].([]any)
 	for _, m := range mounts {
@@ -477,7 +478,7 @@ func ownVolumes(d doc) (out []string) {
 	return out
 }
 
-/* Both streams as Docker has them, with its frames; nothing where it keeps none. */
+/* Both streams as Docker has them, with its frames. Empty when Docker keeps none. */
 func rawLog(container string) string {
 	ctx, cancel := timeout(callLimit)
 	defer cancel()
@@ -491,8 +492,8 @@ func rawLog(container string) string {
 }
 
 /*
- * Plugin and pump are killed; the next ones recover all tasks. Returns whether
- * the sibling was one of them: its FIFOs may be away at that moment.
+ * Kills plugin and pump. The next ones recover all tasks. Returns whether the sibling was one of
+ * them: its FIFOs can be missing at that moment.
  */
 func (s *siege) comeAgain(k *task, wrong *[]string) bool {
 	s.t.Helper()
@@ -508,7 +509,7 @@ func (s *siege) comeAgain(k *task, wrong *[]string) bool {
 	if err := recoverWith(s.t, s.p, persisted(s.t, s.neighbour.handle)); err != nil {
 		*wrong = append(*wrong, fmt.Sprintf("RecoverTask of the neighbour: %v", err))
 	}
-	/* who moves his own log away does not get it */
+	/* a task that moves its own log away is not recovered */
 	eventually(s.t, 20*time.Second, "RecoverTask of the attacker", func() (bool, string) {
 		err := recoverWith(s.t, s.p, persisted(s.t, s.evil.handle))
 		return err == nil, fmt.Sprint(err)
@@ -561,7 +562,8 @@ func max(a, b int) int {
 	return b
 }
 
-/* The end: the neighbour's log and exit code are its own, and no secret lies in the allocation. */
+/* Ends the siege. The neighbour's log and exit code are its own, and no secret is in the
+ * allocation. */
 func (s *siege) end() {
 	s.t.Helper()
 	waiter := s.neighbour.waiter(s.p)

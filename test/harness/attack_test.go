@@ -1,20 +1,18 @@
 /*
- * The attacker's suite. The author of one job has two tasks. One of them, the
- * attacker's, mounts the allocation's folder (`volumes = ["../:/x"]`, allowed
- * by default) and puts links, FIFOs and device nodes in the place of what the
- * driver uses, before and while the other task starts. The other task's block
- * asks for what the operator has not allowed. See attack_rows_test.go for what
- * is tried, attack_agent_test.go for the attacker's program.
+ * The attacker's suite. The author of one job has two tasks. One of them, the attacker's, mounts
+ * the allocation's folder (`volumes = ["../:/x"]`, allowed by default). Before and while the other
+ * task starts, it puts links, FIFOs and device nodes in the place of what the driver uses. The
+ * other task's block asks for what the operator has not allowed. attack_rows_test.go has what is
+ * tried, attack_agent_test.go has the attacker's program.
  *
  *   ATTACK_SECONDS (25)  how long; all attacks once take about two minutes
  *   ATTACK_SEED (any)    order of the attacks, pauses of the races; it is logged
  *   ATTACK_ONLY ("")     only attacks whose name contains this
  *   ATTACK_VERBOSE ("")  logs each attack, its time and the refusal
  *
- * After each attack: nobody opened, listed or changed the canaries, no secret
- * of theirs is in any text that the author can read, no other job's log got a
- * line, the container has nothing of the host but its allocation, and a refused
- * start left no container.
+ * After each attack: no process opened, listed or changed the canaries. None of their secrets is in
+ * a text that the author can read. No other job's log got a line. The container has nothing of the
+ * host but its allocation. A refused start left no container.
  */
 package harness
 
@@ -30,12 +28,13 @@ import (
 
 var attackVerbose = os.Getenv("ATTACK_VERBOSE") != ""
 
-/* A queue of attacks for all attackers: one of each family in turn, at random within the family, until the time is over. */
+/* The attacks in the order in which all attackers take them: one of each family in turn, at
+ * random within the family, until the time is over. */
 type attackQueue struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	rows   [][]attack
-	left   [][]int /* of each family: what was not tried since all of it was */
+	left   [][]int /* for each family: those not tried since all were tried */
 	tried  int
 	until  time.Time
 }
@@ -109,7 +108,7 @@ func TestAttackerGetsNothing(t *testing.T) {
 	t.Logf("%d attacks; there are %d", q.tried, kinds)
 }
 
-/* The suite sees an escape when there is one: an operator who allows volumes. */
+/* The suite detects an escape when one happens: here the operator allows volumes. */
 func TestAttackWouldBeSeen(t *testing.T) {
 	importAttackImage(t)
 	s := newSiege(t, 8, 1, baseConfig("gc { image = false }\nvolumes { enabled = true }"))

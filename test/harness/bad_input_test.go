@@ -1,6 +1,6 @@
 /*
- * What no honest host sends and no healthy Docker does: each is one clear error
- * within its deadline, and the plugin lives on.
+ * Requests that no honest host sends, and answers that no healthy Docker gives. Each causes one
+ * clear error within its deadline, and the plugin keeps running.
  */
 package harness
 
@@ -68,7 +68,7 @@ func TestBadTaskConfigIsRefusedByName(t *testing.T) {
 	}
 }
 
-/* Nomad restarts by policy on a recoverable error and gives up immediately on any other. */
+/* Nomad restarts by policy after a recoverable error, and gives up immediately after any other. */
 func recoverable(err error) bool {
 	r, is := err.(interface{ IsRecoverable() bool })
 	return is && r.IsRecoverable()
@@ -129,7 +129,7 @@ func TestFiveMegabytesOfEnvironment(t *testing.T) {
 			c.Env[fmt.Sprintf("BIG%d", i)] = strings.Repeat("x", 1<<20)
 		}
 	})
-	/* one string of 1 MB is more than the kernel takes (128 KiB) */
+	/* one string of 1 MB is more than the kernel accepts (128 KiB) */
 	refusal := "argument list too long"
 	if run.isRef {
 		refusal = "larger than max" /* Go's gRPC server ends at 4 MiB, before Docker is asked */
@@ -137,7 +137,7 @@ func TestFiveMegabytesOfEnvironment(t *testing.T) {
 	wantError(t, k.tryStart(p), "5 MB of environment", refusal)
 	p.mustLive(t, "5 MB of environment")
 
-	/* 1.5 MB in strings that the kernel does take */
+	/* 1.5 MB in strings that the kernel accepts */
 	k = newTask(t, p, "fit", shell(`case "$BIG11" in yyyyyyyy*) [ "$BIG11" = "$BIG14" ] && echo fits;; esac`), func(c *drivers.TaskConfig) {
 		for i := 0; i < 15; i++ {
 			c.Env[fmt.Sprintf("BIG%d", i)] = strings.Repeat("y", 100<<10)
@@ -147,11 +147,11 @@ func TestFiveMegabytesOfEnvironment(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* ---- Docker that is not well ---- */
+/* ---- Docker that is unhealthy ---- */
 
 const shortDocker = "PADDOCK_DOCKER_TIMEOUT_MS=1500"
 
-/* Listens as dockerd would, and does with each connection what the test wants. */
+/* Listens like dockerd and gives each connection to the test. */
 func fakeDockerd(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
@@ -230,11 +230,11 @@ func TestSilentDockerd(t *testing.T) {
 
 func TestGarbageDockerd(t *testing.T) {
 	for name, reply := range map[string]string{
-		"closes at once": "",
-		"noise":          strings.Repeat("\x00\xff garbage\r\n", 100),
-		"html":           "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 14\r\n\r\n<html></html>\n",
-		"cut body":       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{\"ApiVersion\":",
-		"endless head":   "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", 20000),
+		"closes immediately": "",
+		"noise":              strings.Repeat("\x00\xff garbage\r\n", 100),
+		"html":               "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 14\r\n\r\n<html></html>\n",
+		"cut body":           "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{\"ApiVersion\":",
+		"endless head":       "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", 20000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			endpoint := fakeDockerd(t, func(c net.Conn) {
@@ -249,7 +249,7 @@ func TestGarbageDockerd(t *testing.T) {
 	}
 }
 
-/* The daemon stops answering under running tasks, then goes on: nothing looks finished or failed. */
+/* The daemon stops answering while tasks run, then continues. No task looks finished or failed. */
 func TestStoppedDockerdIsWaitedFor(t *testing.T) {
 	p := launchWith(t, launchOptions{env: []string{shortDocker}})
 	k := newTask(t, p, "hang", shell(counter)).start(p)
@@ -273,14 +273,15 @@ func TestStoppedDockerdIsWaitedFor(t *testing.T) {
 	}
 	run.dockerd.Resume()
 	resumed = true
-	ok(t, k.stop(p, 20*time.Second, ""), "StopTask after dockerd goes on")
+	ok(t, k.stop(p, 20*time.Second, ""), "StopTask after dockerd continues")
 	if r := k.result(waiter, callLimit); r.ExitCode != 6 && r.ExitCode != 137 {
 		t.Errorf("exit %+v", r)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* dockerd is killed and comes back, with live-restore: the task goes on, its end is seen. */
+/* dockerd is killed and comes back, with live-restore. The task keeps running, and its end is
+ * noticed. */
 func TestDockerdRestartUnderTasks(t *testing.T) {
 	paddockOnly(t, "its wait call breaks and the task looks finished")
 	p := launchWith(t, launchOptions{env: []string{shortDocker}})
@@ -291,10 +292,10 @@ func TestDockerdRestartUnderTasks(t *testing.T) {
 	run.dockerd.Kill()
 	ok(t, run.dockerd.Start(), "dockerd again")
 	if now := k.inspect(); !now.running() || now.num("State.Pid") != pid {
-		t.Fatal("live-restore did not hold the container: the test's ground is gone")
+		t.Fatal("live-restore did not hold the container: the test has nothing to check")
 	}
 	n := k.stdout.size()
-	eventually(t, 30*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	eventually(t, 30*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 	select {
 	case r := <-waiter:
 		t.Fatalf("the task looks finished after dockerd's restart: %+v", r)
@@ -310,8 +311,8 @@ func TestDockerdRestartUnderTasks(t *testing.T) {
 }
 
 /*
- * The same without live-restore: while dockerd is away nothing is concluded, when it is back it ends what it finds
- * running, and that is the end, with its code and its last line.
+ * The same without live-restore. While dockerd is down, nothing is concluded. When it is back, it
+ * ends the containers that run. That is the end of the task, with its code and its last line.
  */
 func TestDockerdRestartWithoutLiveRestore(t *testing.T) {
 	paddockOnly(t, "its wait call breaks and the task looks finished")
@@ -320,7 +321,7 @@ func TestDockerdRestartWithoutLiveRestore(t *testing.T) {
 	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
 	waiter := k.waiter(p)
 	run.dockerd.Kill()
-	defer func() { /* the others' dockerd is one with live-restore */
+	defer func() { /* the dockerd of the other tests has live-restore */
 		run.dockerd.Kill()
 		ok(t, run.dockerd.Start(), "dockerd as before")
 	}()
@@ -328,7 +329,7 @@ func TestDockerdRestartWithoutLiveRestore(t *testing.T) {
 	status, err := p.InspectTask(k.id())
 	ok(t, err, "InspectTask without dockerd")
 	if status.State != drivers.TaskStateRunning {
-		t.Errorf("without dockerd the task is told to be %s", status.State)
+		t.Errorf("without dockerd the task is reported as %s", status.State)
 	}
 	select {
 	case r := <-waiter:

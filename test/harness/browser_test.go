@@ -1,6 +1,6 @@
 /*
- * The page in a real browser, with tasks whose names try to run something. By
- * command only (`./run test page`): HARNESS_BROWSER names a Chromium.
+ * The page in a real browser, with tasks whose names try to run something. It runs by command only
+ * (`./run test page`): HARNESS_BROWSER names a Chromium.
  */
 package harness
 
@@ -20,13 +20,13 @@ import (
 	"time"
 )
 
-/* The test's name, for main_test.go: it is left out where no browser is named. */
+/* The test's name, for main_test.go: it is left out when no browser is named. */
 const browserTest = "TestPageInABrowser"
 
-/* The run's network is its own, so this port is free. */
+/* The run has its own network, so that this port is free. */
 const canaryAddress = "127.0.0.1:80"
 
-/* What the browser has made of a page: the document as HTML, after all that its texts may have run. */
+/* What the browser makes of a page: the document as HTML, after scripts in its texts could run. */
 func browse(t *testing.T, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -46,7 +46,7 @@ func browse(t *testing.T, url string) string {
 	return string(out)
 }
 
-/* Each of them asks canaryAddress for something as soon as a browser takes it for HTML. */
+/* Each name asks canaryAddress for something when a browser takes it for HTML. */
 func hostileNames() []string {
 	const there = "//127.0.0.1/"
 	return []string{
@@ -79,14 +79,16 @@ func TestPageInABrowser(t *testing.T) {
 	server.Start()
 	defer server.Close()
 
-	/* The names are weapons, and the browser runs them: not escaped, they reach the server. */
+	/* The names work: when they are not escaped, the browser runs them and the request reaches the
+	 * server. */
 	browse(t, server.URL+"/unescaped")
 	if asked.Load() == 0 {
 		t.Fatal("the names ask for nothing even where they are not escaped: this test could not fail")
 	}
 	asked.Store(0)
 
-	/* Docker takes no container with such a name. A handle can have one all the same, and the plugin does not rely on the agent. */
+	/* Docker accepts no container with such a name. A handle can still contain one, and the plugin
+	 * does not rely on the agent. */
 	p := launchWith(t, launchOptions{name: "browsed"})
 	tasks := make([]*task, len(names))
 	for i := range names {
@@ -103,13 +105,13 @@ func TestPageInABrowser(t *testing.T) {
 	if n := asked.Load(); n != 0 {
 		t.Errorf("a name made the browser send %d requests", n)
 	}
-	/* In a text, "<" is written as "&lt;": what is left are elements. */
+	/* In a text, "<" is written as "&lt;". Every other "<" begins an element. */
 	if m := regexp.MustCompile(`<(script|img|iframe|link|object|base|style>|\w+[^>]*\son\w+=)`).FindString(dom); m != "" {
 		t.Errorf("the document has an element %q", m)
 	}
 	for _, name := range names {
 		shown := html.EscapeString(strings.ReplaceAll(name, "\u0085", "?"))
-		shown = strings.NewReplacer("&#34;", `"`, "&#39;", "'").Replace(shown) /* as a browser writes a text */
+		shown = strings.NewReplacer("&#34;", `"`, "&#39;", "'").Replace(shown) /* the way a browser writes a text */
 		if !strings.Contains(dom, ">"+shown+"</td>") {
 			t.Errorf("the name %q is not shown", name)
 		}

@@ -1,4 +1,5 @@
-/* The program in a person's hands: commands, exit statuses, and what `status` tells about a running driver. */
+/* The program as a person uses it: commands, exit statuses, and what `status` prints about a
+ * running driver. */
 package harness
 
 import (

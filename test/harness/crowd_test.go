@@ -1,7 +1,7 @@
 /*
- * Many things at once, and things that must not meet: tasks in parallel, a slow
- * call beside quick ones, two drivers on one host, links where FIFOs should be,
- * log drivers that cannot be read, dockerd coming and going under the fingerprint.
+ * Many things at the same time, and things that must not affect each other: tasks in parallel, a
+ * slow call beside fast ones, two drivers on one host, links in the place of FIFOs, log drivers
+ * that cannot be read, and a dockerd that stops and starts while fingerprints run.
  */
 package harness
 
@@ -69,8 +69,9 @@ func TestTwentyTasksInParallel(t *testing.T) {
 	}
 }
 
-/* 64 pulls that hang take no other call's worker: `docker` behind the proxy answers all but pulls. */
-func TestHangingPullsHoldNobodyUp(t *testing.T) {
+/* 64 pulls that hang use no worker of other calls. `docker` is behind a proxy that answers
+ * everything but pulls. */
+func TestHangingPullsDelayNoOtherCall(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(t, err, "listen")
 	var conns sync.Map
@@ -84,7 +85,7 @@ func TestHangingPullsHoldNobodyUp(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conns.Store(c, true) /* a registry that accepts and says nothing */
+			conns.Store(c, true) /* a registry that accepts and sends nothing */
 		}
 	}()
 	p := launch(t)
@@ -98,7 +99,7 @@ func TestHangingPullsHoldNobodyUp(t *testing.T) {
 			defer wg.Done()
 			_, _, err := p.StartTask(h.cfg)
 			if err == nil {
-				t.Error("a pull from nobody succeeded")
+				t.Error("a pull from a silent registry succeeded")
 			}
 		}()
 	}
@@ -124,8 +125,8 @@ func TestHangingPullsHoldNobodyUp(t *testing.T) {
 	p.mustLive(t, "64 hanging pulls")
 }
 
-/* More StopTasks than there are workers wait for a task that takes its time. */
-func TestWaitingStopsHoldNobodyUp(t *testing.T) {
+/* More StopTasks than there are workers wait for a task that ends slowly. */
+func TestWaitingStopsDelayNoOtherCall(t *testing.T) {
 	paddockOnly(t, "has a goroutine for each")
 	p := launch(t)
 	slow := newTask(t, p, "slow", shell(`trap "" USR1; echo up; while :; do sleep 1; done`)).start(p)
@@ -182,10 +183,10 @@ func TestTwoDriversDoNotMeet(t *testing.T) {
 		}
 	}
 	n := kb.stdout.size()
-	eventually(t, 10*time.Second, "the other driver's log goes on", func() (bool, string) { return kb.stdout.size() > n+100, "stands" })
+	eventually(t, 10*time.Second, "the other driver's log continues", func() (bool, string) { return kb.stdout.size() > n+100, "stands" })
 	a = launch(t)
 	ok(t, recoverWith(t, a, persisted(t, ka.handle)), "RecoverTask")
-	ka.stdout.resume() /* both its writers were dead */
+	ka.stdout.resume() /* both its writers had died */
 	ka.stderr.resume()
 	for _, s := range []struct {
 		p *plug
@@ -198,7 +199,7 @@ func TestTwoDriversDoNotMeet(t *testing.T) {
 	}
 }
 
-/* A task that can write to /alloc/logs could put a link there and have root write through it. */
+/* A task that can write to /alloc/logs could put a link there, and root would write through it. */
 func TestLogFifoThatIsALinkIsNotFollowed(t *testing.T) {
 	paddockOnly(t, "follows it (CVE-2026-6959)")
 	p := launch(t)
@@ -217,12 +218,13 @@ func TestLogFifoThatIsALinkIsNotFollowed(t *testing.T) {
 	if data, _ := os.ReadFile(victim); string(data) != "untouched" {
 		t.Errorf("written through the link: %q", data)
 	}
-	/* the reader still waits at the moved FIFO: let it go */
+	/* ends the reader, which still waits at the moved FIFO */
 	ok(t, os.Remove(k.cfg.StdoutPath), "remove the link")
 	ok(t, os.Rename(k.cfg.StdoutPath+".real", k.cfg.StdoutPath), "rename back")
 }
 
-/* logging { type = "none" }: the task runs as any other, the collector gives up quietly. */
+/* logging { type = "none" }: the task runs as any other, and the log collector gives up without
+ * an error. */
 func TestLogDriverThatCannotBeRead(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "unread", sleeper+"\nlogging { type = \"none\" }").start(p)
@@ -282,7 +284,8 @@ func TestFingerprintFollowsDockerd(t *testing.T) {
 	next(75*time.Second, drivers.HealthStateHealthy)
 }
 
-/* The operator gives dockerd another socket and restarts the agent: logs must follow immediately. */
+/* The operator gives dockerd another socket and restarts the agent. Logs must be collected
+ * immediately. */
 func TestChangedEndpointIsUsedForLogsToo(t *testing.T) {
 	paddockOnly(t, "has a log process for each task")
 	rec := record(t, run.dockerd.Socket())
@@ -299,7 +302,8 @@ func TestChangedEndpointIsUsedForLogsToo(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* The same while a task runs: its log goes over to the new endpoint at the very line, in one pump. */
+/* The same while a task runs. Its log continues from the new endpoint at the exact line, in one
+ * pump. */
 func TestChangedEndpointKeepsRunningTasksLogs(t *testing.T) {
 	paddockOnly(t, "has a log process for each task")
 	rec := record(t, run.dockerd.Socket())
@@ -315,7 +319,7 @@ func TestChangedEndpointKeepsRunningTasksLogs(t *testing.T) {
 	p = launch(t)
 	ok(t, recoverWith(t, p, persisted(t, k.handle)), "RecoverTask")
 	n := k.stdout.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 	now := logPumps()
 	if len(now) != 1 || now[0].pid == before[0].pid {
 		t.Fatalf("log pumps %v after %v, want another one", now, before)

@@ -1,7 +1,6 @@
 /*
- * Containers that nobody wants any more. Their grace is at least a minute, so
- * this test is a slow one; it is the only proof that the reconciler removes what
- * it should and leaves alone what it should.
+ * Containers that belong to no task. Their grace period is at least a minute, so this test is slow.
+ * It is the only proof that the search removes what it should and nothing else.
  */
 package harness
 
@@ -15,7 +14,8 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* Two tasks and the second one's network of a driver of this name, which crashes; the one that comes then knows the second task alone. */
+/* A driver of this name has two tasks, and a network for the second one. It crashes, and the
+ * next driver knows only the second task. */
 func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *task) {
 	t.Helper()
 	before := launchWith(t, launchOptions{name: name})
@@ -30,7 +30,7 @@ func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *t
 	ok(t, recoverWith(t, p, kept.handle), "RecoverTask")
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	ch, err := p.Fingerprint(ctx) /* the reconciler begins with the first fingerprint */
+	ch, err := p.Fingerprint(ctx) /* the search begins with the first fingerprint */
 	ok(t, err, "Fingerprint")
 	go func(ch <-chan *drivers.Fingerprint) {
 		for range ch {
@@ -42,13 +42,13 @@ func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *t
 func pauseOf(k *task) string { return "nomad_init_" + k.cfg.AllocID }
 
 func TestDanglingContainers(t *testing.T) {
-	t.Parallel() /* a minute of waiting: beside the other patient ones, when all the rest is done */
+	t.Parallel() /* it waits for a minute: at the end, beside the other slow tests */
 	type pair struct {
 		p               *plug
 		forgotten, kept *task
 	}
 	var idle, dry pair
-	if !run.isRef { /* takes every container with an alloc_id label for its own: only one at a time */
+	if !run.isRef { /* the reference takes every container with an alloc_id label for its own: one at a time */
 		idle.p, idle.forgotten, idle.kept = forgetOne(t, "idle", "enabled = false")
 		dry.p, dry.forgotten, dry.kept = forgetOne(t, "dry", "dry_run = true")
 	}
@@ -56,7 +56,7 @@ func TestDanglingContainers(t *testing.T) {
 	/* another client's or another driver's container on the same dockerd */
 	foreign := strayContainer(t, uuid.Generate())
 
-	eventually(t, 110*time.Second, "the container of a task that nobody recovered is removed", func() (bool, string) {
+	eventually(t, 110*time.Second, "the container of a task that was not recovered is removed", func() (bool, string) {
 		return run.docker.inspect(t, forgotten.container()) == nil, "there"
 	})
 	if !kept.inspect().running() {
@@ -67,20 +67,20 @@ func TestDanglingContainers(t *testing.T) {
 		return
 	}
 	if d := run.docker.inspect(t, foreign); d == nil || !d.running() {
-		t.Error("somebody else's container was removed: only those with our own label are ours")
+		t.Error("another client's container was removed: only those with our own label are ours")
 	}
 	if d := run.docker.inspect(t, pauseOf(kept)); d == nil || !d.running() || d.at("Config.Labels").(map[string]any)["io.paddock.owner"] == nil {
 		t.Errorf("the network of a group must stay until Nomad destroys it: %v", d)
 	}
 	id := dry.forgotten.inspect().str("Id")
-	eventually(t, 20*time.Second, "dry_run says what would be removed", func() (bool, string) {
+	eventually(t, 20*time.Second, "dry_run logs what would be removed", func() (bool, string) {
 		log := dry.p.stderr.String()
 		return strings.Contains(log, "would be removed (dry_run)") && strings.Contains(log, id), lastLines(log, 3)
 	})
 	if strings.Contains(dry.p.stderr.String(), dry.kept.inspect().str("Id")) {
 		t.Error("dry_run speaks of the container of a recovered task")
 	}
-	/* the other two are as old, and had as many looks */
+	/* the other two are as old and were checked as often */
 	for _, other := range []pair{idle, dry} {
 		if !other.forgotten.inspect().running() {
 			t.Errorf("the driver %q removed a container: it must not", other.p.name)

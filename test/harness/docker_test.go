@@ -1,4 +1,5 @@
-/* What the driver told Docker is read back from Docker, not from the driver. And the images of a run. */
+/* What the driver sent Docker is read from Docker, not from the driver. Also the images of a
+ * run. */
 package harness
 
 import (
@@ -10,7 +11,7 @@ import (
 	"paddock.invalid/test/harness/engine"
 )
 
-/* The Docker API, and documents of it for tests to look into. */
+/* The Docker API, and its documents for tests. */
 type dockerAPI struct{ *engine.API }
 
 /* The whole `docker inspect` document, or nil when there is no such container. */
@@ -27,7 +28,7 @@ func (d *dockerAPI) inspect(t testing.TB, id string) doc {
 	return out
 }
 
-/* Are images in containerd's store, as Docker 29 has them unless it is told otherwise? */
+/* True when images are in containerd's store, which is Docker 29's default. */
 func (d *dockerAPI) containerdStore(t testing.TB) bool {
 	t.Helper()
 	var info doc
@@ -48,10 +49,10 @@ func importImages(d *dockerAPI) error {
 		`ENTRYPOINT ["/bin/sh","-c","trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]`)
 }
 
-/* A JSON object of which the tests look at a few members. */
+/* A JSON object of which tests read a few members. */
 type doc map[string]any
 
-/* The member at a dotted path, nil when a step is missing. A number steps into a list. */
+/* The member at a dotted path, or nil when a step is missing. A number is an index of a list. */
 func (d doc) at(path string) any {
 	var cur any = map[string]any(d)
 	for _, step := range strings.Split(path, ".") {

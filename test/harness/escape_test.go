@@ -1,7 +1,6 @@
 /*
- * A job that mounts the whole folder of its allocation in one task, and uses it
- * against the start of another: the folders that Nomad gives each task, and what
- * Docker makes of the texts that it is sent.
+ * A job mounts the whole folder of its allocation in one task, and uses it to attack the start of
+ * another one. Targets are the folders that Nomad gives each task, and texts that Docker splits.
  */
 package harness
 
@@ -21,7 +20,7 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* A folder of the host, with a file in it, that no task may see. */
+/* A folder of the host with a file in it. No task may see it. */
 func hostFolder(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,11 +28,11 @@ func hostFolder(t testing.TB) string {
 	return dir
 }
 
-/* What `ls` shows wherever a task could have it. */
+/* Lists every place where a task could have it. */
 const lookAround = `for d in /alloc /alloc/logs /local /secrets /tgt /host /v; do echo "$d: $(ls $d 2>/dev/null | tr '\n' ' ')"; done
 	cat /etc/hosts /etc/resolv.conf; echo looked; while :; do sleep 0.1; done`
 
-/* The task of the test was refused with these words, or runs and sees nothing of the host. */
+/* The start was refused with these words, or the task runs and sees nothing of the host. */
 func wantNoEscape(t testing.TB, p *plug, k *task, started error, refusal string) {
 	t.Helper()
 	if refusal != "" {
@@ -48,7 +47,8 @@ func wantNoEscape(t testing.TB, p *plug, k *task, started error, refusal string)
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Links in the place of Nomad's folders whose texts read like `source:target`, and an environment that would end them with a mode. */
+/* Nomad's folders are links whose texts read like `source:target`, and an environment variable
+ * ends a text with a mode. */
 func TestFoldersOfATaskAreNotReadAsBinds(t *testing.T) {
 	for _, r := range []struct{ folder, env string }{{"local", "NOMAD_TASK_DIR"}, {"secrets", "NOMAD_SECRETS_DIR"}} {
 		t.Run(r.folder, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestFoldersOfATaskAreNotReadAsBinds(t *testing.T) {
 			k.cfg.Env[r.env] = "rw"
 			err := k.tryStart(p)
 			if run.isRef {
-				wantError(t, err, "the start") /* Docker does not take its text */
+				wantError(t, err, "the start") /* Docker refuses the text */
 				return
 			}
 			wantNoEscape(t, p, k, err, r.folder+`" is not as Nomad made it`)
@@ -70,7 +70,7 @@ func TestFoldersOfATaskAreNotReadAsBinds(t *testing.T) {
 	}
 }
 
-/* Where a folder of Nomad's is missing or something else, nothing is made in its place. */
+/* When a folder of Nomad's is missing or is something else, nothing is made in its place. */
 func TestFoldersOfATaskMustBeThere(t *testing.T) {
 	paddockOnly(t, "makes them")
 	p := launch(t)
@@ -104,7 +104,7 @@ func TestEnvironmentChoosesPlainFoldersOnly(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Where Docker is told names, a link's text reaches it as the source of a volume. */
+/* When Docker is sent names, the text of a link becomes the source of a volume. */
 func TestVolumesByNameAreNotReadAsBinds(t *testing.T) {
 	paddockOnly(t, "sends any text")
 	a := newAuthority(t)
@@ -129,7 +129,8 @@ func TestVolumesByNameAreNotReadAsBinds(t *testing.T) {
 	}
 }
 
-/* Everything else of a create request that Docker or the driver splits: refused, or what it says and no more. */
+/* All other values of a create request that Docker or the driver splits. Each is refused, or has
+ * exactly its own effect. */
 func TestTextsThatAreSplitReachNothing(t *testing.T) {
 	paddockOnly(t, "other words")
 	p := launch(t)
@@ -165,7 +166,7 @@ func TestTextsThatAreSplitReachNothing(t *testing.T) {
 	}
 }
 
-/* ---- what is swapped while a task starts ---- */
+/* ---- a swap while a task starts ---- */
 
 /* A second task of k's allocation. */
 func siblingOf(t testing.TB, p *plug, k *task, name, hclText string, mod ...func(*drivers.TaskConfig)) *task {
@@ -182,7 +183,8 @@ func siblingOf(t testing.TB, p *plug, k *task, name, hclText string, mod ...func
 	}}, mod...)...)
 }
 
-/* A task in a group's network with a dns block: it has all that Nomad and the driver mount. */
+/* A task in a group's network with a dns block: it has everything that Nomad and the driver
+ * mount. */
 func withFiles(c *drivers.TaskConfig) {
 	c.DNS = &drivers.DNSConfig{Servers: []string{"192.0.2.9"}}
 	c.NetworkIsolation = &drivers.NetworkIsolationSpec{Mode: drivers.NetIsolationModeGroup, HostsConfig: &drivers.HostsConfig{Hostname: "group", Address: "192.0.2.55"}}
@@ -198,7 +200,7 @@ var swaps = []swap{
 	{"alloc", ""}, {"alloc/logs", ""}, {"web", ""}, {"web/local", ""}, {"web/secrets", ""}, {"hosts", "/canary"}, {"web/resolv.conf", "/canary"},
 }
 
-/* What the sibling does, in its container, to the folder or file at /x/PATH. */
+/* What the sibling does to the folder or file at /x/PATH in its container. */
 func (s swap) command(host string) string {
 	return fmt.Sprintf("rm -rf /x/%s.away; mv /x/%s /x/%s.away; ln -s %s /x/%s", s.path, s.path, s.path, host+s.target, s.path)
 }
@@ -212,17 +214,19 @@ func (s swap) undo(t testing.TB, allocDir string) {
 	}
 }
 
-/* Starts `web` in the allocation of the attacker, who swaps when Docker is asked for `when`. Either the start is refused or it sees what was checked. */
+/* Starts `web` in the attacker's allocation. The attacker swaps when Docker gets the request
+ * `when`. Either the start is refused, or the task sees what was checked. */
 func trySwap(t *testing.T, p *plug, rec *recorder, attacker *task, s swap, when string, inside func(command string) error) {
 	t.Helper()
 	host := hostFolder(t)
-	/* what the links lead to has all that is looked for, so that a start by name would work */
+	/* the targets of the links have everything that is searched for, so that a start by name would
+	 * work */
 	for _, dir := range []string{"logs", "local", "secrets"} {
 		ok(t, os.Mkdir(filepath.Join(host, dir), 0o755), "a folder of the host")
 		ok(t, os.WriteFile(filepath.Join(host, dir, "canary"), []byte("the host's\n"), 0o644), "a file of the host")
 	}
 	k := siblingOf(t, p, attacker, "web", shell(lookAround), withFiles, func(c *drivers.TaskConfig) {
-		c.StdoutPath, c.StderrPath = "/dev/null", "/dev/null" /* its FIFOs lie where the attacker swaps */
+		c.StdoutPath, c.StderrPath = "/dev/null", "/dev/null" /* its FIFOs are where the attacker swaps */
 	})
 	var once sync.Once
 	swapped := fmt.Errorf("not swapped")
@@ -255,7 +259,7 @@ func trySwap(t *testing.T, p *plug, rec *recorder, attacker *task, s swap, when 
 	wantNoSources(t, k.container(), "after DestroyTask")
 }
 
-/* A container's output, as Docker has it. */
+/* A container's output, from Docker. */
 func outputOf(t testing.TB, k *task) string {
 	t.Helper()
 	answer, err := run.docker.Open(context.Background(), "GET", "/containers/"+k.container()+"/logs?stdout=1", nil)
@@ -292,7 +296,8 @@ func TestFoldersOfATaskAreWhatWasChecked(t *testing.T) {
 	}
 }
 
-/* Who else is in the allocation is Docker's to say: after a crash, and of containers of the other driver. */
+/* Docker decides which other tasks run in the allocation: after a crash, and for containers of
+ * the other driver. */
 func TestFoldersOfATaskBesideAnUnknownContainer(t *testing.T) {
 	paddockOnly(t, "Docker follows the link")
 	rec := record(t, run.dockerd.Socket())
@@ -320,7 +325,7 @@ func TestFoldersOfATaskBesideAnUnknownContainer(t *testing.T) {
 	})
 }
 
-/* As execIn, without a driver. */
+/* Like execIn, without a driver. */
 func inContainer(t testing.TB, k *task) func(string) error {
 	return func(command string) error {
 		pid := int(k.inspect().num("State.Pid"))
@@ -332,7 +337,8 @@ func inContainer(t testing.TB, k *task) func(string) error {
 	}
 }
 
-/* Two tasks that both mount the allocation's folder, and two that mount nothing of it, started side by side. */
+/* Two tasks that both mount the allocation's folder, and two that do not, start at the same
+ * time. */
 func TestStartsOfAnAllocationDoNotWaitForEachOther(t *testing.T) {
 	paddockOnly(t, "names")
 	p := launch(t)
@@ -359,7 +365,7 @@ func TestStartsOfAnAllocationDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
-/* systemd keeps a unit for every mount: tasks that nobody can reach have none. */
+/* systemd has a unit for every mount. Tasks that no sibling can reach have no mounts. */
 func TestUsualTasksLeaveNoMounts(t *testing.T) {
 	paddockOnly(t, "has none")
 	p := launch(t)

@@ -1,4 +1,5 @@
-/* What README.md, docs and plugin/examples show: taken by Nomad's own parsers and by both schemas. */
+/* The examples in README.md, docs and plugin/examples are accepted by Nomad's own parsers and by
+ * both schemas. */
 package harness
 
 import (
@@ -54,7 +55,7 @@ func TestExamplesAreTaken(t *testing.T) {
 	}
 }
 
-/* The text of each by its name. */
+/* The text of each example by its name. */
 func examples(t *testing.T) map[string]string {
 	_, self, _, _ := runtime.Caller(0)
 	root := filepath.Join(filepath.Dir(self), "../..")

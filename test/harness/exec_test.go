@@ -1,7 +1,7 @@
 /*
- * ExecTaskStreaming beyond Nomad's own cases: large output, half-closed input, a
- * client that goes away, a program that is not there. The stream is spoken here
- * message by message, as the agent's exec endpoint does it.
+ * ExecTaskStreaming beyond Nomad's own cases: large output, half-closed input, a client that
+ * disconnects, a program that does not exist. The test sends the stream message by message, as the
+ * agent's exec endpoint does.
  */
 package harness
 
@@ -56,7 +56,8 @@ type execEnd struct {
 	err            error
 }
 
-/* Everything up to the end of the stream. Output after the exit is a failure: the host stops there. */
+/* Everything up to the end of the stream. Output after the exit is a failure, because the host
+ * stops there. */
 func (e *execStream) finish(limit time.Duration) execEnd {
 	e.t.Helper()
 	var out, errOut strings.Builder
@@ -87,7 +88,7 @@ func (e *execStream) finish(limit time.Duration) execEnd {
 func TestExecLargeOutputIsWhole(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "big", sleeper).start(p)
-	/* 6 MB in numbered lines, and the exit right behind the last */
+	/* 6 MB in numbered lines, and the exit directly after the last one */
 	e := openExec(t, p, k.id(), false, "/bin/sh", "-c", "seq 1000000; exit 3")
 	e.closeStdin()
 	end := e.finish(time.Minute)
@@ -104,10 +105,10 @@ func TestExecLargeOutputIsWhole(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-func TestExecInputGoesThroughAndCloses(t *testing.T) {
+func TestExecInputArrivesAndCloses(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "in", sleeper).start(p)
-	/* the end of input must be seen by the program, and what it says afterwards must come through */
+	/* the program must see the end of input, and its later output must arrive */
 	e := openExec(t, p, k.id(), false, "/bin/sh", "-c", "wc -c; echo after")
 	chunk := strings.Repeat("0123456789abcdef", 4096)
 	for i := 0; i < 32; i++ { /* 2 MB */
@@ -122,7 +123,7 @@ func TestExecInputGoesThroughAndCloses(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Nomad sends the setup alone. More in the same message is accepted. */
+/* Nomad sends the setup in a message of its own. Input in the same message is accepted. */
 func TestExecInputBesideTheSetup(t *testing.T) {
 	paddockOnly(t, "is deaf to it")
 	p := launch(t)
@@ -154,7 +155,7 @@ func TestExecOfAProgramThatIsNotThere(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* The client of `nomad alloc exec` goes away: what it started ends, the task does not. */
+/* The client of `nomad alloc exec` disconnects. Its command ends, the task does not. */
 func TestExecEndsWithItsClient(t *testing.T) {
 	paddockOnly(t, "leaves the program running")
 	p := launch(t)
@@ -179,8 +180,8 @@ func TestExecEndsWithItsClient(t *testing.T) {
 }
 
 /*
- * At whatever step the time is up or the client goes, also while Docker is still at
- * the start: nothing of the command is left, nor of what a shell started for it.
+ * At every step the time ends or the client disconnects, also while Docker is still starting the
+ * command. Nothing of the command is left, nor of what its shell started.
  */
 func TestExecThatIsCutShortLeavesNothing(t *testing.T) {
 	paddockOnly(t, "leaves the program running")
@@ -233,9 +234,9 @@ func TestExecEndsWithItsTask(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-func TestHundredExecsAtOnce(t *testing.T) {
+func TestHundredExecsTogether(t *testing.T) {
 	p := launch(t)
-	/* each runc that enters the container counts against its limit: 3.4 MB with runc 1.4 */
+	/* the limit counts each runc that enters the container: 3.4 MB with runc 1.4 */
 	k := newTask(t, p, "crowd", sleeper, large).start(p)
 	errs := make(chan error, 100)
 	for i := 0; i < 100; i++ {
@@ -250,11 +251,11 @@ func TestHundredExecsAtOnce(t *testing.T) {
 	for i := 0; i < 100; i++ {
 		select {
 		case err := <-errs:
-			if err != nil && !(run.isRef && strings.Contains(err.Error(), "exec ")) { /* reads the exit code before the end */
+			if err != nil && !(run.isRef && strings.Contains(err.Error(), "exec ")) { /* the reference reads the exit code before the end */
 				t.Error(err)
 			}
 		case <-time.After(2 * time.Minute):
-			t.Fatal("100 execs at once: no answer within two minutes")
+			t.Fatal("100 execs together: no answer within two minutes")
 		}
 	}
 	ok(t, k.destroy(p), "DestroyTask")

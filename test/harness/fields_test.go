@@ -1,8 +1,8 @@
 /*
- * Every task field by what Docker was told: each row is a bit of a task block (or
- * of what Nomad puts beside it), the members of `docker inspect` that it must
- * set, and a word that a refusal must hold. The container is created by StartTask
- * with everything else at its default, so a row also shows that nothing else moved.
+ * Every task field, checked by what Docker was sent. Each row is a part of a task block (or of what
+ * Nomad adds to it), the members of `docker inspect` that it must set, and a word that a refusal
+ * must contain. StartTask creates the container with all other values at their defaults, so that a
+ * row also shows that nothing else changed.
  */
 package harness
 
@@ -30,10 +30,11 @@ type row struct {
 	want   map[string]any /* inspect path to value; nil means null or absent */
 	check  func(*testing.T, *task, doc)
 	fails  []string /* words of the refusal; nil: it must start */
-	/* the reference (v1.6.3) differs, and how */
+	/* how the reference (v1.6.3) differs */
 	notRef string
-	/* look at the create request instead of the container: a machine may not be able to start it */
-	told bool
+	/* checks the create request instead of the container, because a machine may not be able to
+	 * start it */
+	request bool
 }
 
 /* [n, m] for JSON numbers and strings in a table. */
@@ -50,7 +51,7 @@ func rows() []row {
 			"HostConfig.RestartPolicy.Name": "", "HostConfig.CpusetCpus": "", "Config.Tty": false, "Config.OpenStdin": false,
 			"Config.User": "", "HostConfig.Devices": nil, "HostConfig.Ulimits": nil, "HostConfig.SecurityOpt": nil,
 		}, check: func(t *testing.T, k *task, d doc) {
-			/* -1 and null are the same to Docker: no limit */
+			/* -1 and null mean the same to Docker: no limit */
 			if p := d.at("HostConfig.PidsLimit"); p != nil && p != -1. && p != 0. {
 				t.Errorf("PidsLimit %v, want none", p)
 			}
@@ -127,11 +128,11 @@ func rows() []row {
 		{name: "oom_score_adj", notRef: "since 1.8.1", task: `oom_score_adj = 321`, want: map[string]any{"HostConfig.OomScoreAdj": 321.}},
 		{name: "oom_score_adj of the plugin", notRef: "since 1.8.1, and without effect", plugin: `oom_score_adj = 55`, want: map[string]any{"HostConfig.OomScoreAdj": 55.}},
 		{name: "cpuset_cpus is old", notRef: "it takes effect there", task: `cpuset_cpus = "0"`, want: map[string]any{"HostConfig.CpusetCpus": ""}},
-		{name: "storage_opt", told: true, task: `storage_opt { size = "1G" }`, want: map[string]any{"HostConfig.StorageOpt": map[string]any{"size": "1G"}}},
+		{name: "storage_opt", request: true, task: `storage_opt { size = "1G" }`, want: map[string]any{"HostConfig.StorageOpt": map[string]any{"size": "1G"}}},
 		{name: "cgroupns", notRef: "since 1.10.3", task: `cgroupns = "host"`, want: map[string]any{"HostConfig.CgroupnsMode": "host"}},
 		/* rights */
 		{name: "privileged refused", task: `privileged = true`, fails: []string{"Docker privileged mode is disabled on this Nomad agent"}},
-		{name: "privileged", plugin: `allow_privileged = true`, told: true, task: `privileged = true`, want: map[string]any{"HostConfig.Privileged": true}},
+		{name: "privileged", plugin: `allow_privileged = true`, request: true, task: `privileged = true`, want: map[string]any{"HostConfig.Privileged": true}},
 		{name: "cap_add refused", task: `cap_add = ["net_admin", "sys_time"]`, fails: []string{"driver does not allow the following capabilities", "net_admin"}},
 		{name: "cap_add", plugin: `allow_caps = ["all"]`, task: `cap_add = ["NET_ADMIN", "cap_sys_time"]`, want: map[string]any{"HostConfig.CapAdd": list("net_admin", "sys_time"), "HostConfig.CapDrop": nil}},
 		{name: "cap_drop", task: `cap_drop = ["MKNOD"]`, want: map[string]any{"HostConfig.CapDrop": list("mknod", "net_raw")}},
@@ -319,11 +320,11 @@ func rows() []row {
 			"HostConfig.Mounts.0.Type": "volume", "HostConfig.Mounts.0.Source": "harness-vol", "HostConfig.Mounts.0.VolumeOptions.NoCopy": true,
 			"HostConfig.Mounts.0.VolumeOptions.Labels": map[string]any{"who": "harness"}, "HostConfig.Mounts.0.VolumeOptions.DriverConfig.Name": "local"}},
 		{name: "mount volume refused", task: `mount { type = "volume"  source = "v"  target = "/x" }`, fails: []string{"volumes are not enabled"}},
-		{name: "mount volume with options", told: true, plugin: `volumes { enabled = true }`, task: `mount { source = "v"  target = "/x"
+		{name: "mount volume with options", request: true, plugin: `volumes { enabled = true }`, task: `mount { source = "v"  target = "/x"
 			volume_options { driver_config { name = "nfs"  options { a = "1"  b = "1" }  options { b = "2" } } } }`, want: map[string]any{
 			"HostConfig.Mounts.0.Type": "volume", "HostConfig.Mounts.0.VolumeOptions.DriverConfig": map[string]any{
 				"Name": "nfs", "Options": map[string]any{"a": "1", "b": "2"}}}},
-		{name: "mounts behind mount", task: `
+		{name: "mounts after mount", task: `
 			mounts = [ { type = "tmpfs"  target = "/c" } ]
 			mount { type = "tmpfs"  target = "/a" }
 			mount { type = "tmpfs"  target = "/b" }`, want: map[string]any{
@@ -380,7 +381,8 @@ func withLink(path, to string) func(*drivers.TaskConfig) {
 	return func(c *drivers.TaskConfig) { _ = os.Symlink(to, filepath.Join(c.AllocDir, c.Name, path)) }
 }
 
-/* How Docker is told of the task's only volume: the reference names it, paddock the end of its own mount point. */
+/* How Docker is sent the task's only volume: the reference sends its name, paddock the end of
+ * its own mount point. */
 func belowAlloc(k *task, path string) string {
 	if run.isRef {
 		return filepath.Join(k.cfg.AllocDir, k.cfg.Name, path)
@@ -409,13 +411,13 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 				paddockOnly(t, r.notRef)
 			}
 			endpoint := run.dockerd.Endpoint()
-			if r.told {
+			if r.request {
 				endpoint = rec.endpoint
 			}
 			key := endpoint + r.plugin
 			p := plugs[key]
 			if p == nil || !alive(p.pid) {
-				/* one plugin for all rows of that configuration: it belongs to the table's test */
+				/* one plugin for all rows with that configuration; it belongs to the table's test */
 				p = launchWith(parent, launchOptions{config: "-"})
 				ok(t, p.setConfig(t, configAt(endpoint, r.plugin)), "SetConfig")
 				plugs[key] = p
@@ -437,7 +439,7 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 				return
 			}
 			var d doc
-			if r.told {
+			if r.request {
 				d = rec.created(t, k.container())
 			} else {
 				ok(t, err, "StartTask")
@@ -445,7 +447,7 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 			}
 			for path, want := range r.want {
 				if got := d.at(path); !same(got, want) && (got == nil || !reflect.DeepEqual(got, newerDefaults[path+"="+fmt.Sprint(want)])) {
-					t.Errorf("%s: Docker was told %#v, want %#v", path, got, want)
+					t.Errorf("%s: Docker was sent %#v, want %#v", path, got, want)
 				}
 			}
 			if r.check != nil {
@@ -458,7 +460,8 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 	}
 }
 
-/* The parent of a dispatched or periodic job: v1.6.3's host does not know the field, later ones send it. */
+/* The parent of a dispatched or periodic job. v1.6.3's host does not know the field, later ones
+ * send it. */
 func TestParentJobIsALabel(t *testing.T) {
 	paddockOnly(t, "its server does not decode the field")
 	p := launchWith(t, launchOptions{config: baseConfig(`extra_labels = ["*"]`)})
@@ -490,7 +493,7 @@ func TestParentJobIsALabel(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Null, absent and empty are one to Docker. */
+/* Docker treats null, absent and empty alike. */
 func same(got, want any) bool {
 	if want == nil {
 		if got == nil {
@@ -502,7 +505,7 @@ func same(got, want any) bool {
 	return reflect.DeepEqual(got, want)
 }
 
-/* The row's fields over a default block: a field that the row has itself is left out of the default. */
+/* The row's fields over a default block. A field that the row sets is left out of the defaults. */
 func rowBlock(text string) string {
 	block := text
 	for _, d := range [][2]string{
@@ -524,7 +527,7 @@ func rowMods(r row) []func(*drivers.TaskConfig) {
 	return []func(*drivers.TaskConfig){r.mod}
 }
 
-/* The same from inside: what Docker was told has the effect that the job wants. */
+/* The same from inside the container: what Docker was sent has the effect that the job wants. */
 func TestTaskFieldsFromInside(t *testing.T) {
 	paddockOnly(t, "knows no oom_score_adj, and the logs are not read-only")
 	p := launch(t)
@@ -565,7 +568,7 @@ func TestTaskFieldsFromInside(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* What newer Dockers answer for a default that older ones show as it was sent: Docker 28 and 29. */
+/* What Docker 28 and 29 report for a default. Older ones report the value as it was sent. */
 var newerDefaults = map[string]any{
 	"HostConfig.NetworkMode=default": "bridge",
 	"HostConfig.RestartPolicy.Name=": "no",

@@ -1,6 +1,6 @@
 /*
- * Files that others may place or swap: log FIFOs below a link, device nodes where
- * the plugin opens a file, and what credential helpers get and say.
+ * Files that others may place or swap: log FIFOs below a link, and device nodes in the place of
+ * files that the plugin opens. Also what credential helpers get and print.
  */
 package harness
 
@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* Makes the task one of k's allocation. */
+/* Puts the task into k's allocation. */
 func inAllocOf(t testing.TB, k *task) func(*drivers.TaskConfig) {
 	return func(c *drivers.TaskConfig) {
 		ok(t, os.RemoveAll(c.AllocDir), "the folder of its own")
@@ -32,28 +32,28 @@ func inAllocOf(t testing.TB, k *task) func(*drivers.TaskConfig) {
 	}
 }
 
-/* Waits for so many more bytes of a log that goes on all the time. */
+/* Waits for so many more bytes of a log that never stops. */
 func waitForMore(t testing.TB, f *fifo, bytes int) {
 	t.Helper()
 	n := f.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return f.size() > n+bytes, lastLines(f.text(), 2) })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return f.size() > n+bytes, lastLines(f.text(), 2) })
 }
 
 /*
- * A job that has its allocation's folder puts a link to another allocation in the
- * place of `alloc`: whoever opens its FIFO by name opens the other job's. That is
- * what pump and plugin do when they are started again.
+ * A job that mounts its allocation's folder puts a link to another allocation in the place of
+ * `alloc`. A process that opens its FIFO by name opens the other job's. Pump and plugin do that
+ * when they are restarted.
  */
 func TestLinesStayInTheirAllocation(t *testing.T) {
 	paddockOnly(t, "its log process keeps the FIFOs")
 	p := launch(t)
 	victim := newTask(t, p, "web", shell(counter)).start(p)
-	/* it swaps when its own log is at work: else that is refused, and nothing comes of it */
+	/* it swaps after its own log works: an earlier swap is refused and shows nothing */
 	attacker := newTask(t, p, "web", shell(fmt.Sprintf(`cd /whole; echo up; while [ ! -e alloc/go ]; do sleep 0.02; done
 		mv alloc away && ln -s ../%s/alloc alloc && echo swapped; while :; do echo secret; sleep 0.02; done`, victim.cfg.AllocID))+
 		"\nvolumes = [\"..:/whole\"]").start(p)
 	attacker.stdout.waitFor(t, 20*time.Second, "up\n")
-	ok(t, os.WriteFile(filepath.Join(attacker.cfg.AllocDir, "alloc/go"), nil, 0o644), "the word to go")
+	ok(t, os.WriteFile(filepath.Join(attacker.cfg.AllocDir, "alloc/go"), nil, 0o644), "the start signal")
 	attacker.stdout.waitFor(t, 20*time.Second, "swapped\nsecret\n")
 	if s, err := os.Stat(attacker.cfg.StdoutPath); err != nil || s.Mode()&os.ModeNamedPipe == 0 {
 		t.Fatalf("the link does not lead to the other job's FIFO: %v", err)
@@ -75,7 +75,7 @@ func TestLinesStayInTheirAllocation(t *testing.T) {
 	p.crash(t)
 	again := launch(t)
 	ok(t, recoverWith(t, again, victim.handle), "RecoverTask")
-	/* its own logs are lost to it, its life is not */
+	/* it loses its own logs, but keeps running */
 	ok(t, recoverWith(t, again, attacker.handle), "recovery of the attacker")
 	wantOwnLines("after the plugin was replaced")
 	ok(t, victim.stop(again, 20*time.Second, ""), "StopTask")
@@ -86,7 +86,7 @@ func TestLinesStayInTheirAllocation(t *testing.T) {
 	wantNoSources(t, attacker.container(), "after DestroyTask")
 }
 
-/* Reports each open() of a file, but not an O_PATH one. */
+/* Reports each open() of a file, but not with O_PATH. */
 func watchOpens(t testing.TB, path string) (seen func() bool) {
 	t.Helper()
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
@@ -101,9 +101,9 @@ func watchOpens(t testing.TB, path string) (seen func() bool) {
 }
 
 /*
- * To open a device node can be harm enough: it starts a watchdog or rewinds a tape. A
- * container may make nodes in the folders that it shares with the host. /dev/null's
- * number stands for such a device.
+ * Opening a device node can do harm: it starts a watchdog or rewinds a tape. A container may make
+ * nodes in the folders that it shares with the host. The number of /dev/null stands for such a
+ * device.
  */
 func TestDeviceNodesAreNotOpened(t *testing.T) {
 	paddockOnly(t, "opens them")
@@ -120,7 +120,7 @@ func TestDeviceNodesAreNotOpened(t *testing.T) {
 	}
 	fifo := func(k *task, swap bool) {
 		if swap {
-			/* the test's own reader must have been there before, or it opens the node */
+			/* the test's own reader must have opened the FIFO before, otherwise it opens the node */
 			w, err := os.OpenFile(k.cfg.StdoutPath, os.O_WRONLY, 0)
 			ok(t, err, "the FIFO")
 			w.Close()
@@ -142,7 +142,7 @@ func TestDeviceNodesAreNotOpened(t *testing.T) {
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			p.t = t
-			k := newTask(maker.t, p, "next"+r.name, r.block, inAllocOf(t, maker)) /* what it leaves is needed by the others */
+			k := newTask(maker.t, p, "next"+r.name, r.block, inAllocOf(t, maker)) /* the other rows need what it leaves */
 			if r.swap != nil {
 				r.swap(k, true)
 				defer r.swap(k, false)
@@ -156,16 +156,16 @@ func TestDeviceNodesAreNotOpened(t *testing.T) {
 	ok(t, maker.destroy(p), "DestroyTask")
 }
 
-/* What a helper prints on stdout can be the secret, and the agent's environment is no business of its. */
+/* A helper's stdout can be the secret, and the helper must not get the agent's environment. */
 func TestHelperGetsLittleAndIsQuotedLittle(t *testing.T) {
 	paddockOnly(t, "passes everything on, and quotes stdout")
 	dir := t.TempDir()
 	env := filepath.Join(dir, "env")
-	for name, end := range map[string]string{"fails": "echo told on stderr >&2; exit 3", "garbled": "exit 0"} {
+	for name, end := range map[string]string{"fails": "echo printed on stderr >&2; exit 3", "garbled": "exit 0"} {
 		script := fmt.Sprintf("#!/bin/sh\nenv >%s\necho '{\"Username\":\"u\",\"Secret\":\"hunter2\"'\n%s\n", env, end)
 		ok(t, os.WriteFile(filepath.Join(dir, "docker-credential-"+name), []byte(script), 0o755), "helper program")
 	}
-	for _, r := range []struct{ helper, words string }{{"fails", "exited with status 3: told on stderr"}, {"garbled", "did not answer with JSON"}} {
+	for _, r := range []struct{ helper, words string }{{"fails", "exited with status 3: printed on stderr"}, {"garbled", "did not answer with JSON"}} {
 		t.Run(r.helper, func(t *testing.T) {
 			p := launchWith(t, launchOptions{
 				config: baseConfig(fmt.Sprintf("auth { helper = %q }", r.helper)),
@@ -189,7 +189,7 @@ func TestHelperGetsLittleAndIsQuotedLittle(t *testing.T) {
 			hard := newTask(t, p, "hard", `image = "127.0.0.1:1/nothing:1"`).tryStart(p)
 			wantError(t, hard, "a helper that fails", "docker-credential-"+r.helper, r.words)
 			soft := newTask(t, p, "soft", "image = \"127.0.0.1:1/nothing:1\"\nauth_soft_fail = true").tryStart(p)
-			wantError(t, soft, "auth_soft_fail goes on to the pull", "Failed to pull")
+			wantError(t, soft, "auth_soft_fail continues with the pull", "Failed to pull")
 			cancel()
 			<-events
 			if !strings.Contains(p.stderr.String(), r.words) {

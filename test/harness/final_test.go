@@ -50,10 +50,10 @@ func TestRefusedValueIsStartedOnce(t *testing.T) {
 		{name: "command is a folder", task: `command = "/etc"`},
 		{name: "command is no program", task: `command = "/etc/passwd"`},
 		{name: "ipc_mode", task: `ipc_mode = "bad"`},
-		{name: "ipc_mode of nobody", task: `ipc_mode = "container:nosuch"`},
-		{name: "pid_mode of nobody", task: `pid_mode = "container:nosuch"`},
+		{name: "ipc_mode of an unknown container", task: `ipc_mode = "container:nosuch"`},
+		{name: "pid_mode of an unknown container", task: `pid_mode = "container:nosuch"`},
 		{name: "cgroupns", task: `cgroupns = "bad"`},
-		{name: "network_mode of nobody", task: `network_mode = "container:nosuch"`},
+		{name: "network_mode of an unknown container", task: `network_mode = "container:nosuch"`},
 		{name: "hostname in the host's UTS", task: "uts_mode = \"host\"\nhostname = \"x\""},
 		{name: "device", task: `devices = [ { host_path = "/dev/nosuch" } ]`, words: "/dev/nosuch"},
 		{name: "ulimit", task: `ulimit { nosuch = "1" }`},
@@ -91,7 +91,7 @@ func TestRefusedValueIsStartedOnce(t *testing.T) {
 			starts.Store(0)
 			err := k.tryStart(p)
 			t.Logf("%d starts, recoverable %v: %v", starts.Load(), recoverable(err), err)
-			if ignored[c.name] { /* by Docker */
+			if ignored[c.name] { /* ignored by Docker */
 				ok(t, err, c.name)
 				ok(t, k.destroy(p), "DestroyTask")
 				return

@@ -1,7 +1,7 @@
 /*
- * What the plugin costs, and that it does not grow: memory from smaps_rollup,
- * file descriptors, threads. The limits are 20 MiB resident and 6 MiB anonymous
- * when idle; 100 start and stop cycles change nothing.
+ * What the plugin costs, and that it does not grow: memory from smaps_rollup, file descriptors,
+ * threads. The limits when idle are 20 MiB resident and 6 MiB anonymous. 100 start and stop cycles
+ * change nothing.
  */
 package harness
 
@@ -64,7 +64,7 @@ func TestIdlePluginIsSmall(t *testing.T) {
 }
 
 func TestHundredCyclesLeakNothing(t *testing.T) {
-	/* Not beside others: their events of a megabyte reach this plugin, too. */
+	/* Not in parallel: events of a megabyte from other tests would reach this plugin, too. */
 	p := launch(t)
 	cycle := func(i int) {
 		k := newTask(t, p, "leak", sleeper).start(p)
@@ -80,7 +80,8 @@ func TestHundredCyclesLeakNothing(t *testing.T) {
 		k.result(waiter, callLimit)
 		k.discard()
 	}
-	/* So many at once that as many connections to Docker stay open as are ever kept: fds can be compared then. */
+	/* So many at the same time that as many connections to Docker stay open as are ever kept.
+	 * Descriptors can be compared then. */
 	fill := func() {
 		k := newTask(t, p, "fill", sleeper).start(p)
 		var wg sync.WaitGroup
@@ -97,7 +98,7 @@ func TestHundredCyclesLeakNothing(t *testing.T) {
 		ok(t, k.destroy(p), "DestroyTask")
 		k.discard()
 	}
-	/* no thread is left of what ran before: they end when they were idle for 5 s */
+	/* no thread of earlier work is left: threads end after 5 s without work */
 	settled := func(most footprint) (f footprint) {
 		fill()
 		eventually(t, 30*time.Second, "fds and threads are back", func() (bool, string) {
@@ -106,7 +107,7 @@ func TestHundredCyclesLeakNothing(t *testing.T) {
 		})
 		return f
 	}
-	/* thread pools, arenas and connection caches find their size first */
+	/* thread pools, arenas and connection caches first grow to their size */
 	for i := 0; i < 20; i++ {
 		cycle(i)
 	}
@@ -115,11 +116,12 @@ func TestHundredCyclesLeakNothing(t *testing.T) {
 		idle.threads = 1 << 20
 	}
 	before := settled(idle)
-	limit := 512 /* KiB: 5 KiB a cycle would be a leak of a task */
+	limit := 512 /* KiB: a leak of 5 KiB for each task would reach it */
 	if run.isRef {
-		limit = 16 << 10 /* a garbage collector's noise */
+		limit = 16 << 10 /* for a garbage collector */
 	}
-	/* A leak grows with every hundred. What the free lists of malloc() and the stacks of threads hold goes up and down by 500 KiB. */
+	/* A leak grows with every hundred. The free lists of malloc() and the stacks of threads change
+	 * by up to 500 KiB. */
 	for batch := 1; ; batch++ {
 		for i := 0; i < 100; i++ {
 			cycle(i)

@@ -1,7 +1,6 @@
 /*
- * The plugin's server among things that go wrong around it: a dockerd that
- * hangs under many calls, a port that is in use, odd folders for its socket and
- * folders of plugins that were killed.
+ * The plugin's server when something around it fails: a dockerd that hangs during many calls, a
+ * port in use, odd folders for its socket, and folders of plugins that were killed.
  */
 package harness
 
@@ -24,7 +23,7 @@ import (
 	pb "github.com/hashicorp/nomad/plugins/drivers/proto"
 )
 
-/* Sends a raw stream's one request and reads its first answer when it @answers. */
+/* Sends the one request of a raw stream. Reads the first answer when @answers. */
 func openStream(ctx context.Context, p *plug, method string, request []byte, answers bool) error {
 	s, err := rawStream(ctx, p.conn, method)
 	if err != nil {
@@ -41,10 +40,11 @@ func openStream(ctx context.Context, p *plug, method string, request []byte, ans
 }
 
 /*
- * Two hundred stops and as many signals wait for a dockerd that hangs. A stop holds no worker, a signal does, and there are more
- * signals than workers. Calls that need no Docker are answered, and the agent can end the plugin in its own time.
+ * Two hundred stops and as many signals wait for a dockerd that hangs. A stop uses no worker, a
+ * signal does, and more signals come than there are workers. Calls that need no Docker are still
+ * answered, and the agent can end the plugin within its usual time.
  */
-func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
+func TestHangingDockerdDelaysNoCallWithoutDocker(t *testing.T) {
 	paddockOnly(t, "has no workers to run out of")
 	const stops = 200
 	p := launch(t)
@@ -131,8 +131,9 @@ func TestHangingDockerdHoldsUpNoCallThatNeedsNoDocker(t *testing.T) {
 }
 
 /*
- * The name of the socket's folder is no part of a URI. A plugin that was killed leaves its folder, and the next start
- * removes it; the folder of one that lives stays, so that an agent that comes back finds it.
+ * The name of the socket's folder need not be valid in a URI. A plugin that was killed leaves its
+ * folder, and the next start removes it. The folder of a running plugin stays, so that an agent
+ * that comes back finds it.
  */
 func TestSocketFolderOfAnyNameIsClearedOfDeadPlugins(t *testing.T) {
 	paddockOnly(t, "leaves its socket")
@@ -147,7 +148,7 @@ func TestSocketFolderOfAnyNameIsClearedOfDeadPlugins(t *testing.T) {
 	ok(t, syscall.Kill(killed.pid, syscall.SIGKILL), "kill -9 of the plugin")
 	eventually(t, 10*time.Second, "the plugin's end", func() (bool, string) { return killed.client.Exited(), "running" })
 	if _, err := os.Lstat(killed.socket); err != nil {
-		t.Fatalf("the killed plugin's socket: %v; the test's ground is gone", err)
+		t.Fatalf("the killed plugin's socket: %v; the test has nothing to check", err)
 	}
 
 	lives := launchWith(t, env)
@@ -161,13 +162,13 @@ func TestSocketFolderOfAnyNameIsClearedOfDeadPlugins(t *testing.T) {
 	lives.mustLive(t, "another one's start")
 }
 
-/* A port that is in use costs the metrics alone, and those until it is free. */
+/* A port in use costs only the metrics, and only until it is free. */
 func TestBusyMetricsPortLeavesStatusAndIsTriedAgain(t *testing.T) {
 	paddockOnly(t, "has no metrics")
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(t, err, "a port")
 	address := busy.Addr().String()
-	/* a name of its own: its socket is told from those of other tests' plugins */
+	/* another name, to tell its socket from those of other tests' plugins */
 	p := launchWith(t, launchOptions{name: "busyport", config: baseConfig(fmt.Sprintf("metrics { listen = %q }", address))})
 	socket := filepath.Join("/run/paddock", "control-busyport.sock")
 	command := func(name string) string {

@@ -1,9 +1,8 @@
 /*
- * Labels as a weapon. Whoever may start a container on this dockerd, and every
- * image's author, chooses labels, and Docker sends them to everybody: in its
- * event stream, in its lists, in the place of an event's own attributes. They
- * must neither hide a neighbour's end nor change one's own. And the search for
- * dangling containers, which goes by a label, must not take a successor's.
+ * Labels as a weapon. Every client of this dockerd and every image's author chooses labels. Docker
+ * sends them to all clients: in its event stream, in its lists, and in the place of an event's own
+ * attributes. They must neither hide the end of a neighbour nor change the task's own. The search
+ * for dangling containers uses a label, and must not remove a container of a successor.
  */
 package harness
 
@@ -16,7 +15,7 @@ import (
 	"github.com/hashicorp/nomad/helper/uuid"
 )
 
-/* A container made by hand, beside the driver's. It runs cmd. */
+/* A container that no driver made. It runs cmd. */
 func labelled(t *testing.T, labels map[string]string, cmd ...string) string {
 	t.Helper()
 	var made struct {
@@ -32,7 +31,7 @@ func labelled(t *testing.T, labels map[string]string, cmd ...string) string {
 	return made.ID
 }
 
-/* Labels that a parser may refuse: in keys, in values, without end. */
+/* Labels that a parser may refuse: in keys, in values, without an end. */
 func hostileLabels() map[string]map[string]string {
 	return map[string]map[string]string{
 		"NUL in a value":  {"a": "x\x00y"},
@@ -52,24 +51,24 @@ func TestHostileLabelsOfNeighboursKeepTheEventStream(t *testing.T) {
 	p := launchWith(t, launchOptions{env: []string{"PADDOCK_TRACE=exit"}})
 	first := newTask(t, p, "first", sleeper).start(p)
 	for what, labels := range hostileLabels() {
-		labelled(t, labels, "true") /* its whole life is in the stream */
+		labelled(t, labels, "true") /* its whole life is in the event stream */
 		k := newTask(t, p, "victim", shell("exit 3")).start(p)
 		if r := k.wait(p, 20*time.Second); r.ExitCode != 3 || r.Err == nil {
 			t.Errorf("%s: exit %+v", what, r)
 		}
 		if log := p.stderr.String(); strings.Contains(log, "event stream lost") {
-			t.Fatalf("%s of somebody else's container ends the event stream:\n%s", what, lastLines(log, 5))
+			t.Fatalf("%s of another client's container ends the event stream:\n%s", what, lastLines(log, 5))
 		}
 		ok(t, k.destroy(p), "DestroyTask")
 	}
 	ok(t, first.destroy(p), "DestroyTask")
 }
 
-/* The task's own end is its affair: it is learnt, too. */
+/* A task's labels do not hide its own end, either. */
 func TestHostileLabelsOfATaskDoNotHideItsEnd(t *testing.T) {
 	paddockOnly(t, "reads no events")
 	p := launch(t)
-	long := strings.Repeat("\u00e9<&>", 100000) /* each < & > has six bytes in an event */
+	long := strings.Repeat("\u00e9<&>", 100000) /* each < & > takes six bytes in an event */
 	k := newTask(t, p, "long", shell("sleep 1; exit 4")+"\nlabels { a = \""+long+"\" }").start(p)
 	if r := k.wait(p, 20*time.Second); r.ExitCode != 4 {
 		t.Errorf("exit %+v", r)
@@ -79,7 +78,7 @@ func TestHostileLabelsOfATaskDoNotHideItsEnd(t *testing.T) {
 
 func TestLabelsNamedLikeAttributesChangeNoExit(t *testing.T) {
 	p := launch(t)
-	/* the image's labels are the container's */
+	/* the container has the labels of the image */
 	base := labelled(t, nil, "true")
 	image := "labelled-" + uuid.Generate()[:8]
 	changes := url.Values{"container": {base}, "repo": {image}, "tag": {"1"},
@@ -95,7 +94,7 @@ func TestLabelsNamedLikeAttributesChangeNoExit(t *testing.T) {
 		"the image's labels": strings.Replace(shell(line), imageBusybox, image+":1", 1),
 	} {
 		k := newTask(t, p, "liar", block).start(p)
-		/* its child holds the terminal: only the event says that the command has ended */
+		/* its child keeps the terminal open: only the event reports that the command has ended */
 		e := openExec(t, p, k.id(), true, "/bin/sh", "-c", "trap '' HUP; sleep 5 & exit 6")
 		if r := k.wait(p, 20*time.Second); r.ExitCode != 3 || r.Err == nil {
 			t.Errorf("%s: exit %+v", what, r)
@@ -105,7 +104,7 @@ func TestLabelsNamedLikeAttributesChangeNoExit(t *testing.T) {
 
 		k = newTask(t, p, "liar", strings.Replace(block, line, "sleep 1000", 1)).start(p)
 		e = openExec(t, p, k.id(), true, "/bin/sh", "-c", "trap '' HUP; sleep 1000 & exit 6")
-		if run.isRef { /* it waits for the terminal's end */
+		if run.isRef { /* the reference waits for the end of the terminal */
 			e.cancel()
 		} else if end := e.finish(20 * time.Second); end.err != nil || end.code != 6 {
 			t.Errorf("%s: exec %+v", what, end)
@@ -114,16 +113,16 @@ func TestLabelsNamedLikeAttributesChangeNoExit(t *testing.T) {
 	}
 }
 
-/* One search finds all that nobody recovered, whatever else is in Docker's list. */
+/* One search finds every container that was not recovered, whatever else Docker's list contains. */
 func TestDanglingContainersBesideHostileLabels(t *testing.T) {
 	paddockOnly(t, "takes every container with an alloc_id label for its own")
 	t.Parallel()
 	for _, labels := range hostileLabels() {
-		labels["io.paddock.owner"] = "somebody else"
+		labels["io.paddock.owner"] = "another owner"
 		labelled(t, labels, "sleep", "1000")
 	}
 	p, forgotten, kept := forgetOne(t, "beside", "")
-	eventually(t, 110*time.Second, "the container of a task that nobody recovered is removed", func() (bool, string) {
+	eventually(t, 110*time.Second, "the container of a task that was not recovered is removed", func() (bool, string) {
 		return run.docker.inspect(t, forgotten.container()) == nil, "there"
 	})
 	if !kept.inspect().running() {
@@ -132,7 +131,8 @@ func TestDanglingContainersBesideHostileLabels(t *testing.T) {
 	ok(t, kept.destroy(p), "DestroyTask")
 }
 
-/* The agent was killed, and the next one started a plugin of its own: the old one, which runs on, leaves the new one's containers alone. */
+/* The agent was killed, and the next agent started a plugin of its own. The old plugin keeps
+ * running and must not remove the new one's containers. */
 func TestDanglingContainersOfASuccessorStay(t *testing.T) {
 	paddockOnly(t, "removes the containers of its successor")
 	t.Parallel()
@@ -142,13 +142,14 @@ func TestDanglingContainersOfASuccessorStay(t *testing.T) {
 	young := launchWith(t, launchOptions{name: "succession", config: config})
 	ok(t, recoverWith(t, young, before.handle), "RecoverTask")
 	after := newTask(t, young, "after", sleeper).start(young)
-	/* younger than the task, and of nobody: when it is removed, the task's turn has come, too */
+	/* a container that is younger than the task and belongs to none: after its removal, the task
+	 * would have been next */
 	owner := after.inspect().at("Config.Labels").(map[string]any)["io.paddock.owner"].(string)
 	stray := labelled(t, map[string]string{"io.paddock.owner": owner}, "sleep", "1000")
 	eventually(t, 110*time.Second, "a container of no task is removed", func() (bool, string) {
 		return run.docker.inspect(t, stray) == nil, "there"
 	})
-	eventually(t, 20*time.Second, "the old plugin says that it searches no more", func() (bool, string) {
+	eventually(t, 20*time.Second, "the old plugin logs that it searches no more", func() (bool, string) {
 		log := old.stderr.String()
 		return strings.Contains(log, "another plugin process serves this client"), lastLines(log, 3)
 	})

@@ -1,9 +1,8 @@
 /*
- * A client that is no honest host, and texts that nobody chose: each RPC with
- * nothing, with too much and with the wrong thing, before and after SetConfig;
- * streams that are opened and dropped or that nobody reads; commands that hang.
- * The plugin lives through it, no answer lacks what Nomad dereferences, none
- * carries what Go cannot decode.
+ * A client that is not an honest host, and texts that are not chosen with care. Each RPC gets
+ * nothing, too much and the wrong thing, before and after SetConfig. Streams are opened and
+ * dropped, or not read. Commands hang. The plugin survives, no answer lacks what Nomad
+ * dereferences, and none contains what Go cannot decode.
  */
 package harness
 
@@ -46,7 +45,7 @@ func oddTask(driverConfig string, more func(*pb.TaskConfig)) *pb.StartTaskReques
 func oddCalls() []oddCall {
 	nested := strings.Repeat("\x91", 10000)    /* msgpack: a list in a list in ... */
 	maps := strings.Repeat("\x81\xa1a", 10000) /* the same of maps */
-	promise := "\xdf\xff\xff\xff\xff"          /* a map of 4 G entries, of which none is there */
+	promise := "\xdf\xff\xff\xff\xff"          /* a map of 4 G entries, without any entry */
 	calls := []oddCall{}
 	add := func(method, what string, m proto.Message) { calls = append(calls, oddCall{what, method, m}) }
 	for what, text := range map[string]string{"nested lists": nested, "nested maps": maps, "a promise": promise, "noise": "\xc1\xff\x00"} {
@@ -81,7 +80,8 @@ func oddCalls() []oddCall {
 	return calls
 }
 
-/* What came back: an error that says something and does not mean the plugin's death, or a whole answer. */
+/* The result: an error that has a text and does not mean the plugin's death, or a complete
+ * answer. */
 func checkOdd(t *testing.T, p *plug, c oddCall) {
 	t.Helper()
 	var request []byte
@@ -167,9 +167,9 @@ func TestOddInputToEveryRPC(t *testing.T) {
 }
 
 /*
- * Docker's own words, in characters of three bytes: wherever a text is cut, what
- * reaches the host is UTF-8. Otherwise Go takes the whole message for broken; of
- * a fingerprint that means: opened again at once, for ever.
+ * Docker's own text, in characters of three bytes. Wherever a text is cut, UTF-8 reaches the host.
+ * Otherwise Go takes the whole message for broken. For a fingerprint, the host would then open the
+ * stream again immediately and without end.
  */
 func TestDockersTextsAreReadable(t *testing.T) {
 	paddockOnly(t, "Go mends what it sends")
@@ -203,8 +203,8 @@ func TestDockersTextsAreReadable(t *testing.T) {
 	}
 }
 
-/* Script checks that hang: a stop, another task's command and the fingerprint take no longer for it. */
-func TestHangingCommandsHoldNobodyUp(t *testing.T) {
+/* Script checks that hang do not delay a stop, another task's command or the fingerprint. */
+func TestHangingCommandsDelayNoOtherCall(t *testing.T) {
 	paddockOnly(t, "has no limit")
 	const n = 130 /* more than there are workers */
 	p := launch(t)
@@ -261,13 +261,13 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 				msg, reply := []byte{}, []byte{}
 				_ = s.SendMsg(&msg)
 				if i%4 != 0 && i%8 < 4 {
-					_ = s.RecvMsg(&reply) /* half of them wait for an answer, half go at once */
+					_ = s.RecvMsg(&reply) /* half of them wait for an answer, half end immediately */
 				}
 			}(i)
 		}
 		all.Wait()
 	}
-	open(10000) /* what the heap takes for fifty at once it keeps */
+	open(10000) /* the heap keeps what fifty at the same time need */
 	p.mustLive(t, "10,000 streams")
 	before := measure(t, p.pid)
 	open(10000)
@@ -277,8 +277,8 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 	})
 }
 
-/* A terminal that nobody reads holds the command up, and not the plugin's memory. */
-func TestExecThatNobodyReadsIsHeldUp(t *testing.T) {
+/* A terminal that is not read blocks the command, and does not fill the plugin's memory. */
+func TestExecWithoutAReaderIsBlocked(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "flood", sleeper).start(p)
 	before := measure(t, p.pid).anonKiB
@@ -299,7 +299,7 @@ func TestExecThatNobodyReadsIsHeldUp(t *testing.T) {
 		return same == 10, now
 	})
 	if grown := measure(t, p.pid).anonKiB - before; grown > 6<<10 {
-		t.Errorf("%d KiB more for %s MB that nobody reads", grown, strings.TrimSpace(last))
+		t.Errorf("%d KiB more for %s MB that are not read", grown, strings.TrimSpace(last))
 	}
 	for total := 0; total < 20<<20; {
 		m, err := e.stream.Recv()
@@ -310,7 +310,8 @@ func TestExecThatNobodyReadsIsHeldUp(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Nomad sends keys and pipes in small pieces; what is too much is refused aloud, not left out. */
+/* Nomad sends keys and pipes in small pieces. Input that is too large is refused with an error,
+ * not left out. */
 func TestExecInputBeyondAllBoundsIsAnError(t *testing.T) {
 	paddockOnly(t, "takes it into memory")
 	p := launch(t)
@@ -340,7 +341,7 @@ func TestShutdownTwiceAndSigterm(t *testing.T) {
 			if i == 4 {
 				_ = b.cmd.Process.Signal(syscall.SIGTERM)
 			}
-			/* the later ones may find the door closed, as a host does that calls too late */
+			/* the later ones may find no listener, like a host that calls too late */
 			var reply []byte
 			request := []byte{}
 			_ = conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &request, &reply, grpc.ForceCodec(bytesCodec{}))
@@ -355,7 +356,8 @@ func TestShutdownTwiceAndSigterm(t *testing.T) {
 	}
 }
 
-/* An administrator ends the plugin: tasks and their logs go on, calls that wait break off without a made-up answer. */
+/* An administrator ends the plugin. Tasks and their logs continue. Waiting calls end without an
+ * invented answer. */
 func TestSigtermLeavesTasksAlone(t *testing.T) {
 	paddockOnly(t, "takes its loggers along")
 	p := launch(t)
@@ -371,9 +373,10 @@ func TestSigtermLeavesTasksAlone(t *testing.T) {
 		ok(t, s.CloseSend(), m)
 		calls[m] = s
 	}
-	p.mustLive(t, "calls that wait") /* answered behind them: they have arrived */
+	p.mustLive(t, "calls that wait") /* answered after them, so that they have arrived */
 	endProcess(t, p.pid)
-	/* a host takes this for the plugin's death and goes on with the next one; Canceled would fail what it was at */
+	/* The host takes this for the plugin's death and continues with the next plugin. Canceled would
+	 * fail its present work. */
 	for m, s := range calls {
 		var reply []byte
 		if err := errWithin(t, 5*time.Second, m, func() error { return s.RecvMsg(&reply) }); status.Code(err) != codes.Unavailable {
@@ -381,7 +384,7 @@ func TestSigtermLeavesTasksAlone(t *testing.T) {
 		}
 	}
 	n := k.stdout.size()
-	eventually(t, 10*time.Second, "the log goes on without the plugin", func() (bool, string) { return k.stdout.size() > n+100, lastLines(k.stdout.text(), 2) })
+	eventually(t, 10*time.Second, "the log continues without the plugin", func() (bool, string) { return k.stdout.size() > n+100, lastLines(k.stdout.text(), 2) })
 	if !k.inspect().running() {
 		t.Error("the container ended with the plugin")
 	}

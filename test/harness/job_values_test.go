@@ -1,6 +1,7 @@
 /*
- * What single values of a job do, seen from inside the container: an entrypoint that is cleared,
- * hosts of several tasks of a group, every real-time signal, values that Nomad could not interpolate.
+ * The effect of single values of a job, seen from inside the container: an entrypoint that is
+ * cleared, hosts of several tasks of a group, every real-time signal, and values that Nomad could
+ * not interpolate.
  */
 package harness
 

@@ -1,7 +1,6 @@
 /*
- * A task's life through every RPC, as Nomad's task runner goes through it: start,
- * wait, logs, inspect, signal, exec, stats, stop, destroy. And one wrong order
- * for each RPC.
+ * A task's life through every RPC, like Nomad's task runner: start, wait, logs, inspect, signal,
+ * exec, stats, stop, destroy. Also one wrong order for each RPC.
  */
 package harness
 
@@ -34,7 +33,7 @@ func TestTaskRunsLogsAndExits(t *testing.T) {
 	if k.stdout.text() != "out-line\n" || k.stderr.text() != "err-line\n" {
 		t.Fatalf("stdout %q, stderr %q: each to its own FIFO, once", k.stdout.text(), k.stderr.text())
 	}
-	/* logmon stops when the last writer closes: that must happen once the task is over */
+	/* logmon stops when the last writer closes. That must happen when the task is over. */
 	eventually(t, 10*time.Second, "the FIFOs are closed after the task's end", func() (bool, string) {
 		return k.stdout.ended() && k.stderr.ended(), "open"
 	})
@@ -99,7 +98,7 @@ func TestInspectTaskTellsTheState(t *testing.T) {
 	k.wait(p, callLimit)
 	s, err = p.InspectTask(k.id())
 	ok(t, err, "InspectTask after the end")
-	if !run.isRef { /* says UNKNOWN for what has exited */
+	if !run.isRef { /* the reference reports UNKNOWN for a task that has exited */
 		if s.State != drivers.TaskStateExited || s.ExitResult == nil || s.ExitResult.ExitCode != 0 {
 			t.Errorf("exited task: %+v %+v", s, s.ExitResult)
 		}
@@ -200,7 +199,7 @@ func TestManyWaitersGetTheSameAnswer(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Memory that is used up in a child, whose parent goes on with what follows. */
+/* A child uses up the memory. Its parent continues. */
 const eat = `(x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done)`
 
 func small(c *drivers.TaskConfig) {
@@ -213,9 +212,10 @@ func large(c *drivers.TaskConfig) {
 	c.Resources.LinuxResources.MemoryLimitBytes = 1 << 30
 }
 
-/* The table of docs/differences.md: who was killed, and what the task's end says. The sleep at the beginning is there
- * because containerd begins to watch for OOM kills a moment after the start. On cgroup v1 the kernel's word comes
- * through containerd alone and can be later than the end, so the victim's parent waits for it there. */
+/* The table of docs/differences.md: which process was killed, and what the task's end reports.
+ * The task sleeps first, because containerd begins to watch for OOM kills a moment after the
+ * start. On cgroup v1 only containerd reports the kill, possibly after the end, so the victim's
+ * parent waits for it there. */
 func TestEndsByOOMAndBySIGKILL(t *testing.T) {
 	paddockOnly(t, "reports an OOM kill whenever one was in the container")
 	after := "sleep 1; "
@@ -256,7 +256,7 @@ func TestEndsByOOMAndBySIGKILL(t *testing.T) {
 			}
 			r := k.wait(p, callLimit)
 			if r.ExitCode != row.code || r.OOMKilled != row.oom || (r.Err != nil) != (row.code != 0) {
-				t.Errorf("exit %+v, want code %d, OOMKilled %v; Docker says %v", r, row.code, row.oom, k.inspect().at("State"))
+				t.Errorf("exit %+v, want code %d, OOMKilled %v; Docker reports %v", r, row.code, row.oom, k.inspect().at("State"))
 			}
 			ok(t, k.destroy(p), "DestroyTask")
 		})
@@ -320,7 +320,7 @@ func TestExecTask(t *testing.T) {
 	}
 	_, err = exec(10 * time.Second)
 	wantError(t, err, "an empty command", "empty")
-	if !run.isRef { /* ignores the timeout */
+	if !run.isRef { /* the reference ignores the timeout */
 		start := time.Now()
 		r, err = exec(time.Second, "/bin/sh", "-c", "echo begun; sleep 25")
 		if took := time.Since(start); took > 10*time.Second {
@@ -340,7 +340,7 @@ func TestExecTask(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Nomad's own cases for `nomad alloc exec`, and its own harness around the driver. */
+/* Nomad's own cases for `nomad alloc exec`, and its own driver harness. */
 func TestExecStreamingConformance(t *testing.T) {
 	p := launch(t)
 	h := testutils.NewDriverHarness(t, p.DriverPlugin)
@@ -382,7 +382,7 @@ func TestTaskStats(t *testing.T) {
 	ch, err := p.TaskStats(ctx, k.id(), 500*time.Millisecond)
 	ok(t, err, "TaskStats")
 	var last *structs.TaskResourceUsage
-	/* the first samples may have nothing to compare with */
+	/* the first samples may have nothing to be compared with */
 	for deadline, n := time.After(20*time.Second), 0; n < 3 || last.ResourceUsage.CpuStats.Percent < 5; n++ {
 		select {
 		case s, open := <-ch:
@@ -410,7 +410,7 @@ func TestTaskStats(t *testing.T) {
 	if len(cpu.Measured) == 0 || len(mem.Measured) == 0 {
 		t.Errorf("measured fields: CPU %v, memory %v: what is not listed is not shown", cpu.Measured, mem.Measured)
 	}
-	if !run.isRef { /* ends only after the container is removed */
+	if !run.isRef { /* the reference ends only after the container is removed */
 		ok(t, k.stop(p, time.Second, "SIGKILL"), "StopTask")
 		eventually(t, 10*time.Second, "the stats stream ends with the task", func() (bool, string) {
 			select {
@@ -425,8 +425,8 @@ func TestTaskStats(t *testing.T) {
 }
 
 /*
- * The figures themselves: CPU against what Docker has counted between two of its own
- * answers, memory against such an answer; MHz of one core for each 100 %.
+ * The figures themselves. CPU is compared with what Docker has counted between two of its own
+ * answers, memory with such an answer. MHz are those of one core for each 100 %.
  */
 func TestTaskStatsAreDockersFigures(t *testing.T) {
 	paddockOnly(t, "percent of all cores, no ticks")
@@ -507,7 +507,7 @@ func TestTaskStatsAreDockersFigures(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-func TestFingerprintIsHealthyAtOnce(t *testing.T) {
+func TestFingerprintIsHealthyImmediately(t *testing.T) {
 	p := launchWith(t, launchOptions{config: baseConfig(`
 		allow_privileged = true
 		pids_limit = 77
@@ -553,7 +553,7 @@ func attributeNames(f *drivers.Fingerprint) string {
 	return strings.Join(names, " ")
 }
 
-func TestFingerprintSaysWhyNot(t *testing.T) {
+func TestFingerprintGivesTheReason(t *testing.T) {
 	p := launchWith(t, launchOptions{config: `config { endpoint = "unix:///tmp/paddock-no-such-socket" }`})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -598,7 +598,7 @@ func TestCapabilitiesSayThatLogCollectionIsOff(t *testing.T) {
 	}
 }
 
-func TestNetworkIsMadeOnceAndGoesTwice(t *testing.T) {
+func TestNetworkIsMadeOnceAndRemovedTwice(t *testing.T) {
 	p := launch(t)
 	m, isManager := p.DriverPlugin.(drivers.DriverNetworkManager)
 	if !isManager {
@@ -648,7 +648,7 @@ func TestNetworkIsMadeOnceAndGoesTwice(t *testing.T) {
 	if run.docker.inspect(t, id) != nil {
 		t.Error("DestroyNetwork left the pause container")
 	}
-	if !run.isRef { /* fails with "No such container" */
+	if !run.isRef { /* the reference fails with "No such container" */
 		ok(t, destroy(), "second DestroyNetwork")
 	}
 }
@@ -660,7 +660,8 @@ func TestTaskEventsCarryPullProgress(t *testing.T) {
 	ch, err := p.TaskEvents(ctx)
 	ok(t, err, "TaskEvents")
 	k := newTask(t, p, "pull", `image = "127.0.0.1:1/nothing:1"`+"\n"+`image_pull_timeout = "10s"`)
-	/* the stream must be up before the event is made: any event at all tells so, so start until one comes */
+	/* the stream must be open before the event is made; any event shows that, so start containers
+	 * until one comes */
 	started := make(chan error, 1)
 	go func() { _, _, err := p.StartTask(k.cfg); started <- err }()
 	select {
@@ -728,7 +729,7 @@ func TestUnknownTaskIDs(t *testing.T) {
 		wantError(t, errWithin(t, 15*time.Second, name, f), name+" of an unknown id", notFound)
 	}
 	if run.isRef {
-		return /* StopTask and DestroyTask fail there, which Nomad retries for minutes */
+		return /* the reference's StopTask and DestroyTask fail, which Nomad retries for minutes */
 	}
 	ok(t, errWithin(t, 10*time.Second, "StopTask", func() error { return p.StopTask(id, time.Second, "") }), "StopTask of an unknown id is success")
 	ok(t, errWithin(t, 10*time.Second, "DestroyTask", func() error { return p.DestroyTask(id, true) }), "DestroyTask of an unknown id is success")
@@ -760,13 +761,14 @@ func TestDestroyTaskNeedsForceForARunningTask(t *testing.T) {
 	wantError(t, err, "InspectTask after DestroyTask", "task not found for given id")
 }
 
-/* A restart by Nomad: the same alloc and task, a new id, the old container already destroyed or not. */
-func TestStartAfterTheContainerWasLeftBehind(t *testing.T) {
+/* A restart by Nomad: the same alloc and task, a new id. The old container may not be destroyed
+ * yet. */
+func TestStartAfterTheContainerWasLeft(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "again", shell(`echo first`)).start(p)
 	k.wait(p, callLimit)
 	first := k.inspect().str("Id")
-	/* no DestroyTask: a plugin that crashed at the wrong moment leaves the name taken */
+	/* no DestroyTask: after a plugin's crash at the wrong moment the name is still in use */
 	second := newTask(t, p, "again", sleeper, func(c *drivers.TaskConfig) { c.AllocID = k.cfg.AllocID; c.ID = k.cfg.AllocID + "/again/second00" })
 	second.start(p)
 	if id := second.inspect().str("Id"); id == first || !second.inspect().running() {
@@ -788,7 +790,7 @@ func TestCallsOnAnEndedTask(t *testing.T) {
 	if err == nil && r.ExitResult.ExitCode == 0 {
 		t.Errorf("ExecTask of an ended task: %+v, want an error", r)
 	}
-	if !run.isRef { /* fails: Docker's 409 for a stopped container */
+	if !run.isRef { /* the reference fails with Docker's 409 for a stopped container */
 		ok(t, k.stop(p, time.Second, "SIGTERM"), "StopTask with a signal of an ended task")
 	}
 	ok(t, k.stop(p, time.Second, ""), "StopTask of an ended task")

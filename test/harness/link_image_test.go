@@ -1,7 +1,7 @@
 /*
- * Images with a link in the place of /alloc, and targets of a job that lie in
- * each other: the folder alloc then is where alloc/logs does not cover it, and
- * a task could put another folder in the place of Nomad's logs.
+ * Images with a link in the place of /alloc, and targets of a job inside each other. The folder
+ * alloc is then where alloc/logs does not cover it, and a task could put another folder in the
+ * place of Nomad's logs.
  */
 package harness
 
@@ -43,7 +43,7 @@ func importWithLinks(t testing.TB, ref string, links, files map[string]string, c
 	ok(t, run.docker.Import(ref, buf.Bytes(), changes...), "import")
 }
 
-/* The start is refused with these words, and no container is left. */
+/* Checks that the start is refused with these words and that no container is left. */
 func wantRefusedStart(t *testing.T, p *plug, k *task, words string) {
 	t.Helper()
 	_, _, err := p.StartTask(k.cfg)
@@ -83,8 +83,9 @@ func TestImageThatLeadsAllocElsewhereIsRefused(t *testing.T) {
 }
 
 /*
- * Folders of the job's own choice, in each other. The links are those that an earlier life of the task can leave. Docker mounts targets
- * of one depth in any order: in some orders its runtime refuses itself, in the others alloc is uncovered.
+ * Folders that the job chooses, inside each other. The links are those that an earlier life of the
+ * task can leave. Docker mounts targets of one depth in any order. In some orders its runtime
+ * refuses them, in the others alloc is not covered.
  */
 func TestTargetsThatLieInEachOtherAreRefused(t *testing.T) {
 	paddockOnly(t, "Docker follows the link")

@@ -1,7 +1,7 @@
 /*
- * The way into the agent: Nomad's own plugin loader over a plugin_dir, as it
- * runs at every agent start (three processes, two of them never configured),
- * and what people write into the plugin block.
+ * How the agent loads the plugin: Nomad's own plugin loader over a plugin_dir, as at every agent
+ * start (three processes, two of them never configured). Also what people write into the plugin
+ * block.
  */
 package harness
 
@@ -79,7 +79,8 @@ func TestLoaderTakesTheFileNameAsDriverName(t *testing.T) {
 	}
 }
 
-/* A symbolic link in plugin_dir, as a package's alternatives would make it: its own name counts. */
+/* A symbolic link in plugin_dir, as a package's alternatives system makes it. The link's own
+ * name counts. */
 func TestLoaderFollowsALink(t *testing.T) {
 	dir, err := os.MkdirTemp("", "pd")
 	ok(t, err, "temp dir")
@@ -96,7 +97,7 @@ func TestLoaderWithoutPluginBlock(t *testing.T) {
 	ok(t, err, "an absent plugin block is all defaults")
 }
 
-/* A configuration mistake must stop the agent with words that name the key. */
+/* A configuration mistake must stop the agent with an error that names the key. */
 func TestLoaderRefusesBadConfigByName(t *testing.T) {
 	dir := filepath.Dir(binaryAs(t, run.subject, "docker"))
 	cases := map[string]struct {
@@ -119,8 +120,8 @@ func TestLoaderRefusesBadConfigByName(t *testing.T) {
 }
 
 /*
- * This host leaves the process alive whose SetConfig failed (Nomad does so up to
- * 2.0.0): it is ended here, so that the run ends with nothing left behind.
+ * This host does not end a process whose SetConfig failed (as in Nomad up to 2.0.0). It is ended
+ * here, so that the run leaves nothing.
  */
 func refuses(t *testing.T, dir string, block map[string]any, words ...string) {
 	t.Helper()
@@ -161,7 +162,8 @@ func TestLoaderRefusesPaddocksOwnBadConfig(t *testing.T) {
 	}
 }
 
-/* At agent start SetConfig comes twice without agent configuration: nothing may happen outside the process. */
+/* At agent start SetConfig comes twice without agent configuration. Nothing may happen outside
+ * the process. */
 func TestSetConfigWithoutAgentHasNoSideEffects(t *testing.T) {
 	p := launchWith(t, launchOptions{config: "-"})
 	id := strayContainer(t, "00000000-0000-4000-8000-00000000dead")

@@ -1,4 +1,4 @@
-/* What the host does with each line of a plugin's stderr, as a check: a wrong type there ends the agent. */
+/* Checks each line of a plugin's stderr like the host, where a wrong type ends the agent. */
 package harness
 
 import (

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-/* Numbered words without a newline, for some seconds; a line to stderr now and then is newer than
- * all of them, for Docker gives each piece of a line the time of the first. */
+/* Numbered words without a newline, for some seconds. Docker gives each piece of a line the time
+ * of the first one, so that a line to stderr now and then is newer than all of them. */
 const endless = `i=0; while [ $i -lt 30000 ]; do printf '%08d' $i; i=$((i+1)); ` +
 	`if [ $((i % 500)) = 0 ]; then usleep 100000; echo "at $i" >&2; fi; done; echo; echo last >&2; sleep 3600`
 
@@ -20,7 +20,7 @@ func TestEndlessLineThroughTheAPIIsWhole(t *testing.T) {
 	k := newTask(t, p, "endless", shell(endless)+"\nlogging { type = \"local\" }").start(p)
 	for round := 1; round <= 4; round++ {
 		k.stderr.waitFor(t, 60*time.Second, fmt.Sprintf("at %d\n", round*5000))
-		for _, pump := range logPumps() { /* one of another client may not have ended yet */
+		for _, pump := range logPumps() { /* a pump of another client may not have ended yet */
 			ok(t, syscall.Kill(pump.pid, syscall.SIGKILL), "kill -9 of the pump")
 		}
 	}

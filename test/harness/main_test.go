@@ -1,26 +1,26 @@
 /*
- * The harness: Nomad's own host code (v1.6.3) and go-plugin against a real
- * driver binary and a real dockerd.
+ * The harness: Nomad's own host code (v1.6.3) and go-plugin with a real driver binary and a real
+ * dockerd.
  *
- * One run is one temporary directory: the dockerd that the run starts for
- * itself, the images it makes without a registry, the plugin processes, the
- * alloc directories. All of it is gone at the end, whatever the tests did, and
- * a last check (leftovers_test.go) fails the run when it is not.
+ * One run is one temporary directory: the dockerd that the run starts for itself, the images that
+ * it makes without a registry, the plugin processes, the alloc directories. Everything is removed
+ * at the end, whatever the tests did. A last check (leftovers in util_test.go) fails the run when
+ * something is left.
  *
  *   PADDOCK_BIN      absolute path of the driver under test
  *   PADDOCK_REF      absolute path of the reference driver (Nomad v1.6.3's
  *                    drivers/docker/cmd), for the tests that need both
  *   HARNESS_SUBJECT  "paddock" (default) or "reference": runs the rules that
- *                    both keep against the reference, which proves the tests;
- *                    where the two differ the test says so by paddockOnly()
- *   HARNESS_TMP      where the temporary directory goes (default /tmp; short,
+ *                    both keep against the reference, which proves the tests.
+ *                    A test of a rule that the reference does not keep calls
+ *                    paddockOnly()
+ *   HARNESS_TMP      where the temporary directory is made (default /tmp; short,
  *                    since unix socket paths end at 107 bytes)
  *   HARNESS_BROWSER  a Chromium, for the test of the page in it, which is left
  *                    out otherwise
- *   HARNESS_KEEP     non-empty: keep the temporary directory, for a look at logs
+ *   HARNESS_KEEP     not empty: keeps the temporary directory with its logs
  *
- * A dockerd or a binary that is not there fails the run; nothing is skipped in
- * silence.
+ * A missing dockerd or binary fails the run. Nothing is skipped silently.
  */
 package harness
 
@@ -44,7 +44,7 @@ var run struct {
 	dir       string /* everything of this run is below it */
 	subject   string /* binary under test */
 	reference string /* reference driver, "" when none was given */
-	isRef     bool   /* the subject is the reference */
+	isRef     bool   /* true when the subject is the reference */
 	dockerd   *engine.Daemon
 	docker    *dockerAPI
 }
@@ -101,7 +101,7 @@ func runAll(m *testing.M) (code int) {
 		return fail("%v", err)
 	}
 	run.dir = dir
-	/* a remapped root of a dockerd passes through it */
+	/* a dockerd with a remapped root must be able to pass through it */
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return fail("%v", err)
 	}
@@ -114,7 +114,7 @@ func runAll(m *testing.M) (code int) {
 			return fail("%v", err)
 		}
 	}
-	/* mount propagation is asked for in some tests, which takes a shared mount as the source */
+	/* some tests request mount propagation, which needs a shared mount as the source */
 	alloc := filepath.Join(dir, "alloc")
 	if err := syscall.Mount(alloc, alloc, "", syscall.MS_BIND, ""); err != nil {
 		return fail("bind mount of %s: %v", alloc, err)
@@ -122,9 +122,9 @@ func runAll(m *testing.M) (code int) {
 	if err := syscall.Mount("", alloc, "", syscall.MS_SHARED, ""); err != nil {
 		return fail("shared mount of %s: %v", alloc, err)
 	}
-	/* Sockets and temporary files of plugins and tests go below our directory. */
+	/* Sockets and temporary files of plugins and tests are made below our directory. */
 	os.Setenv("TMPDIR", filepath.Join(dir, "t"))
-	/* The cookie of some outer host must not reach programs that are no plugins. */
+	/* The cookie of an outer host must not reach programs that are no plugins. */
 	os.Unsetenv("NOMAD_PLUGIN_MAGIC_COOKIE")
 
 	/* Ctrl-C and a deadline of the caller must not leave a dockerd behind. */
@@ -152,16 +152,17 @@ func runAll(m *testing.M) (code int) {
 
 	code = m.Run()
 	if run.isRef {
-		/* a crash of the reference leaves its docker_logger processes and sockets: not ours to judge */
+		/* a crash of the reference leaves its docker_logger processes and sockets; they are not
+		 * checked */
 		tidyReference()
 	}
 	if left := leftovers(5 * time.Second); len(left) > 0 {
-		code = fail("left behind by the tests:\n  %s", joinLines(left))
+		code = fail("left by the tests:\n  %s", joinLines(left))
 	}
 	return code
 }
 
-/* Ends what this run started and removes its directory. Says what it cannot end. */
+/* Ends what this run started and removes its directory. Reports what it cannot end. */
 func tearDown() {
 	if theRegistry.end != nil {
 		theRegistry.end()
@@ -194,9 +195,8 @@ func tearDown() {
 }
 
 /*
- * Marks a rule that the reference does not keep, with what it does instead. On
- * a run against the reference the test is left out, visibly; on a run against
- * paddock this does nothing.
+ * Marks a rule that the reference does not keep, and what the reference does instead. On a run with
+ * the reference, the test is left out, visibly. On a run with paddock, this does nothing.
  */
 func paddockOnly(t *testing.T, reference string) {
 	t.Helper()

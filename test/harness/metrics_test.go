@@ -1,4 +1,4 @@
-/* The metrics in the hands of Prometheus' own programs, and the page in a client's. */
+/* The metrics as Prometheus' own programs read them, and the page as a client reads it. */
 package harness
 
 import (
@@ -29,7 +29,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-/* A driver whose metrics are on the address that is returned. */
+/* Starts a driver with metrics, at the address that is returned. */
 func launchWithMetrics(t *testing.T, name, hcl string) (*plug, string) {
 	t.Helper()
 	address := freeAddress(t)
@@ -76,7 +76,7 @@ func TestPageShowsHostileNamesAsText(t *testing.T) {
 	paddockOnly(t, "has no page")
 	p, address := launchWithMetrics(t, "page", "")
 	k := newTask(t, p, "page", sleeper).start(p)
-	/* The agent allows such a name neither; a plugin does not rely on that. */
+	/* The agent does not allow such a name, either. The plugin does not rely on that. */
 	evil := newTask(t, p, "evil", sleeper, func(c *drivers.TaskConfig) { c.Name = "evil"; c.ID += hostileTask }).start(p)
 	r := ask(t, "GET", "http://"+address+"/", nil)
 	if r.status != 200 || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
@@ -95,7 +95,7 @@ func TestPageShowsHostileNamesAsText(t *testing.T) {
 			t.Errorf("no %q in the page", want)
 		}
 	}
-	eventually(t, 40*time.Second, "what check says", func() (bool, string) {
+	eventually(t, 40*time.Second, "the output of check", func() (bool, string) {
 		body := ask(t, "GET", "http://"+address+"/", nil).body
 		at := strings.Index(body, "<h2>Check")
 		return strings.Contains(body, ">dockerd</td>"), body[at:]
@@ -117,7 +117,7 @@ func promtool(t *testing.T, stdin string, args ...string) {
 	}
 }
 
-/* docs/metrics.md lists what is served, and nothing else. */
+/* docs/metrics.md lists all metrics, and no others. */
 func isDocumented(t *testing.T, metrics string) {
 	t.Helper()
 	text, err := os.ReadFile(contrib("..", "docs", "metrics.md"))
@@ -159,13 +159,13 @@ func TestMetricsPleasePromtool(t *testing.T) {
 		t.Errorf("HEAD: %+v", h)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
-	/* A task's series goes with it. */
+	/* A task's series ends with the task. */
 	if r := ask(t, "GET", "http://"+address+"/metrics", nil); strings.Contains(r.body, k.cfg.AllocID) {
-		t.Errorf("the task is gone, its series is not: %s", r.body)
+		t.Errorf("the task is removed, its series is not: %s", r.body)
 	}
 }
 
-/* Docker answers each of these pulls with 200, and tells the error later. */
+/* Docker answers each of these pulls with 200, and reports the error later in the body. */
 func TestPullsAreCounted(t *testing.T) {
 	paddockOnly(t, "has no metrics")
 	r := needRegistry(t)
@@ -247,7 +247,7 @@ type panel struct {
 	Targets []struct{ Expr string }
 }
 
-/* What a query asks for, as the dashboard's variables are filled in. */
+/* What a query asks for, with the dashboard's variables filled in. */
 func filledIn(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "10s", "$instance", ".*").Replace(expr)
 }
@@ -290,7 +290,7 @@ type sample struct {
 	Value  [2]any
 }
 
-/* The samples of an instant query; an error that is not one of the query is "not yet". */
+/* The samples of an instant query. An error that the query did not cause means "not yet". */
 func (p *prometheus) query(expr string) ([]sample, error) {
 	resp, err := http.Get("http://" + p.address + "/api/v1/query?query=" + url.QueryEscape(expr))
 	if err != nil {
@@ -318,7 +318,8 @@ func (p *prometheus) await(expr string, want string) {
 	})
 }
 
-/* A healthy driver and one whose dockerd is away: each query of the dashboard is answered, and shows the fault. */
+/* A healthy driver, and one whose dockerd is unavailable. Each query of the dashboard is
+ * answered and shows the fault. */
 func TestDashboardOnARealNode(t *testing.T) {
 	paddockOnly(t, "has no dashboard")
 	p, healthy := launchWithMetrics(t, "healthy", "")

@@ -1,6 +1,6 @@
 /*
- * Networks that Docker makes: what a task's network_mode, aliases and addresses
- * become, and what goes back to Nomad as the task's address.
+ * Networks that Docker makes: the effect of a task's network_mode, aliases and addresses, and the
+ * address that Nomad gets for the task.
  */
 package harness
 
@@ -21,7 +21,7 @@ import (
 	"paddock.invalid/test/harness/engine"
 )
 
-/* A network of this test's own; the subnets are those that documentation reserves. */
+/* A network for this test only. The subnets are those that are reserved for documentation. */
 func makeNetwork(t *testing.T) string {
 	return makeNetworkOf(t, false, map[string]string{"Subnet": "198.51.100.0/24", "Gateway": "198.51.100.1"})
 }
@@ -67,7 +67,8 @@ func TestUserDefinedNetwork(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Docker's own bridge, which the dockerd of all other tests is without; to Docker it has two names. */
+/* Docker's own bridge, which the dockerd of all other tests does not have. Docker has two names
+ * for it. */
 func TestDefaultBridge(t *testing.T) {
 	net := makeNetwork(t)
 	d, err := engine.StartDaemon(filepath.Join(run.dir, "b"), "--bridge="+net)
@@ -97,7 +98,7 @@ func TestDefaultBridge(t *testing.T) {
 		}
 		ip := c.str("NetworkSettings.Networks.bridge.IPAddress")
 		if k.net == nil || ip == "" || k.net.IP != ip || k.net.AutoAdvertise {
-			t.Errorf("network override %+v: want %q, not advertised, for nobody outside reaches it", k.net, ip)
+			t.Errorf("network override %+v: want %q, not advertised, because no other host reaches it", k.net, ip)
 		}
 		if b := fmt.Sprint(c.at("NetworkSettings.Ports.8080/tcp")); b != "[map[HostIp:127.0.0.1 HostPort:23456]]" {
 			t.Errorf("published %s", b)
@@ -107,9 +108,9 @@ func TestDefaultBridge(t *testing.T) {
 }
 
 /*
- * A host whose /etc/resolv.conf names systemd-resolved alone, where no container reaches it: a task's dns
- * block is filled up from what resolved itself asks. The plugin sees such a host: its /run and that one
- * file are others.
+ * A host whose /etc/resolv.conf names only systemd-resolved, which no container can reach. The
+ * values that a task's dns block lacks are those of resolved's own servers. To make the plugin see
+ * such a host, its /run and that one file are replaced.
  */
 func TestDNSOfAHostWithResolved(t *testing.T) {
 	dir := t.TempDir()
@@ -149,7 +150,8 @@ func TestDNSOfAHostWithResolved(t *testing.T) {
 	}
 }
 
-/* A network with both families: addresses, a published port, what Nomad is told; the container is reached by IPv6. */
+/* A network with both families: addresses, a published port, and what Nomad gets. The container
+ * is reached by IPv6. */
 func TestIPv6(t *testing.T) {
 	p := launch(t)
 	net6 := makeNetworkOf(t, true, map[string]string{"Subnet": "198.51.100.0/24"}, map[string]string{"Subnet": "2001:db8:77::/64"})
@@ -175,7 +177,8 @@ func TestIPv6(t *testing.T) {
 	}
 	for _, where := range []string{"[" + address + "]:8080", "[::1]:23466"} {
 		var body string
-		/* A connection that begins before the bridge's address is ready has ::1 as its source, and no answer. */
+		/* A connection that begins before the bridge's address is ready has ::1 as its source and gets
+		 * no answer. */
 		client := http.Client{Timeout: 2 * time.Second}
 		eventually(t, 20*time.Second, "an answer from "+where, func() (bool, string) {
 			r, err := client.Get("http://" + where + "/f")
@@ -188,7 +191,7 @@ func TestIPv6(t *testing.T) {
 			return err == nil, fmt.Sprint(err)
 		})
 		if body != "it is six\n" {
-			t.Errorf("%s says %q", where, body)
+			t.Errorf("%s answers %q", where, body)
 		}
 	}
 	r, err := p.ExecTask(k.id(), []string{"/bin/cat", "/etc/hosts"}, 10*time.Second)
@@ -199,7 +202,8 @@ func TestIPv6(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* network_mode = "container:...": the other one's namespace; ports are that one's business. */
+/* network_mode = "container:...": the namespace of the other container, which also has the
+ * ports. */
 func TestNetworkOfAnotherContainer(t *testing.T) {
 	p := launch(t)
 	first := newTask(t, p, "first", sleeper).start(p)
@@ -268,7 +272,8 @@ func TestTaskNetworksAndPortMap(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* A group's generated /etc/hosts: written once, shared by the tasks, extra_hosts in it. */
+/* A group's generated /etc/hosts is written once and shared by the tasks. It contains
+ * extra_hosts. */
 func TestGroupHostsFile(t *testing.T) {
 	p := launch(t)
 	m := p.DriverPlugin.(drivers.DriverNetworkManager)
@@ -296,7 +301,8 @@ func TestGroupHostsFile(t *testing.T) {
 	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
 }
 
-/* The group's hostname, which v1.6.3's host does not send; then Nomad destroys without having seen the answer. */
+/* The group's hostname, which v1.6.3's host does not send. Then Nomad destroys the network
+ * without having seen the answer. */
 func TestNetworkWithAHostname(t *testing.T) {
 	paddockOnly(t, "its server does not decode the field")
 	p := launch(t)
@@ -320,7 +326,8 @@ func TestNetworkWithAHostname(t *testing.T) {
 	}
 }
 
-/* After a plugin restart the pause container is found again, though the image that is configured by now cannot be had. */
+/* After a plugin restart the pause container is found again, although the image that is
+ * configured now cannot be pulled. */
 func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 	p := launch(t)
 	alloc := uuid.Generate()
@@ -329,7 +336,7 @@ func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 	ok(t, err, "CreateNetwork")
 	p.crash(t)
 	p2 := launchWith(t, launchOptions{config: strings.Replace(baseConfig(""), imagePause, "127.0.0.1:1/no/such:1", 1)})
-	if run.isRef { /* asks for the image first */
+	if run.isRef { /* the reference asks for the image first */
 		p2 = launch(t)
 	}
 	m := p2.DriverPlugin.(drivers.DriverNetworkManager)

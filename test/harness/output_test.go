@@ -1,8 +1,7 @@
 /*
- * Each byte that a task prints arrives once: at full speed with the log settings
- * that every task has by default, with readers that pause, beside busy loops, with
- * the log pump, the plugin and dockerd killed, and for all kinds of output. CI runs
- * a short form; the long one:
+ * Each byte that a task prints arrives once: at full speed with the default log settings, with
+ * readers that pause, beside busy loops, with the log pump, the plugin and dockerd killed, and for
+ * all kinds of output. CI runs a short form. The long one:
  *
  *   OUTPUT_MB (20; long 200)   OUTPUT_ROUNDS (1; long 3)   OUTPUT_LOOPS (4; long 12)
  *   OUTPUT_SECONDS (10; long 180) of kills   OUTPUT_TASKS (40; long 200) of one line
@@ -30,12 +29,12 @@ import (
 
 const outputLine = 100
 
-/* Prints numbered lines of 100 bytes, as fast as they are taken. */
+/* Prints numbered lines of 100 bytes, as fast as they are read. */
 func printLines(n int) string {
 	return fmt.Sprintf(`awk 'BEGIN { for (i = 0; i < %d; i++) printf "%%0%dd\n", i }'`, n, outputLine-1)
 }
 
-/* What came of the lines 0 to n-1. */
+/* How the lines 0 to n-1 arrived. */
 type came struct{ lost, twice, torn, disordered int }
 
 func (c came) whole() bool { return c == came{} }
@@ -156,26 +155,26 @@ func TestOutputAtFullSpeedArrivesOnce(t *testing.T) {
 	}
 }
 
-/* All that is printed stays in Docker's files, also what is printed while nobody reads. */
+/* All output stays in Docker's files, also output that is not read. */
 const largeLogs = "\nlogging { type = \"json-file\"  config { max-size = \"10m\"  max-file = \"200\" } }"
 
-/* Tasks that print lines with numbers from 0 on until they are told to stop. */
+/* Tasks that print lines with numbers from 0 on until they are stopped. */
 var numberedOutputs = []struct {
 	name, hcl string
-	stderr    bool               /* the lines come there */
-	line      func(i int) string /* as Nomad must get it */
+	stderr    bool               /* the lines arrive on stderr */
+	line      func(i int) string /* the line as Nomad must get it */
 }{
 	/* 5 MB/s */
 	{"steady", fmt.Sprintf(`i=0; while [ $stop = 0 ]; do awk -v a=$i 'BEGIN { for (i = a; i < a + 10000; i++) printf "%%0%dd\n", i }'; i=$((i+10000)); sleep 0.15; done`, outputLine-1), false,
 		func(i int) string { return fmt.Sprintf("%0*d\n", outputLine-1, i) }},
-	/* both streams; each line of stderr is two pieces of dockerd's */
+	/* both streams; dockerd makes two pieces of each line of stderr */
 	{"mixed", fmt.Sprintf(`i=0; while [ $stop = 0 ]; do printf "%%0%dd\n" $i; echo $long$i >&2; i=$((i+1)); sleep 0.05; done`, outputLine-1), false,
 		func(i int) string { return fmt.Sprintf("%0*d\n", outputLine-1, i) }},
 	{"mixed", "", true,
 		func(i int) string { return strings.Repeat("x", 20000) + fmt.Sprint(i) + "\n" }},
 	{"terminal", `i=0; while [ $stop = 0 ]; do echo "line $i"; i=$((i+1)); sleep 0.02; done`, false,
 		func(i int) string { return fmt.Sprintf("line %d\r\n", i) }},
-	/* what is not UTF-8 becomes U+FFFD in dockerd's file */
+	/* bytes that are not UTF-8 become U+FFFD in dockerd's file */
 	{"binary", `i=0; while [ $stop = 0 ]; do printf '\000\001\033\134\042\177\377%d\n' $i; i=$((i+1)); sleep 0.02; done`, false,
 		func(i int) string { return fmt.Sprintf("\x00\x01\x1b\\\"\x7f\ufffd%d\n", i) }},
 }
@@ -192,7 +191,7 @@ func numberAtEnd(line string) int {
 }
 
 /*
- * What came of the lines with the numbers from 0 to the largest that came, and which did not come.
+ * How the lines with the numbers from 0 to the largest one arrived, and which did not.
  */
 func countOutput(text string, line func(i int) string) (c came, lost []int) {
 	seen := map[int]bool{}
@@ -222,7 +221,7 @@ func countOutput(text string, line func(i int) string) (c came, lost []int) {
 	return c, lost
 }
 
-/* The folder of Docker's log files of a container that exists. */
+/* The folder of Docker's log files of an existing container. */
 func logFolder(t *testing.T, k *task) string {
 	t.Helper()
 	var d struct{ LogPath string }
@@ -245,7 +244,7 @@ func inDockersLog(t *testing.T, folder, stream string, line func(i int) string) 
 		ok(t, err, "Docker's file")
 		for _, record := range bytes.Split(data, []byte("\n")) {
 			var r struct{ Log, Stream string }
-			if json.Unmarshal(record, &r) != nil || r.Stream != stream { /* the one that a kill has cut */
+			if json.Unmarshal(record, &r) != nil || r.Stream != stream { /* the record that a kill has cut */
 				continue
 			}
 			text.WriteString(r.Log)
@@ -263,9 +262,9 @@ func inDockersLog(t *testing.T, folder, stream string, line func(i int) string) 
 }
 
 /*
- * Tasks print 5 MB/s, both streams with long lines, to a terminal and binary data,
- * all with rotation. What is not in Docker's files after a kill of dockerd is lost
- * (up to 2,294 lines at one kill were seen): nothing else is. OUTPUT_SEED (1) makes a bad run come again.
+ * Tasks print 5 MB/s, both streams with long lines, to a terminal, and binary data, all with
+ * rotation. Lines that are not in Docker's files after a kill of dockerd are lost (up to 2,294
+ * lines at one kill were seen). No other line may be. OUTPUT_SEED (1) repeats a failed run.
  */
 func TestOutputArrivesOnceWhenAllAreKilled(t *testing.T) {
 	paddockOnly(t, "its log process dies with the plugin")
@@ -273,7 +272,7 @@ func TestOutputArrivesOnceWhenAllAreKilled(t *testing.T) {
 	t.Run("dockerd too", func(t *testing.T) { killWhilePrinting(t, "pump", "plugin", "both", "dockerd", "dockerd") })
 }
 
-/* Docker's and the driver's view of the tasks, for the report of a failure. */
+/* The tasks as Docker and the driver see them, for the report of a failure. */
 func whereTasksStand(t *testing.T, tasks map[string]*task) string {
 	var b strings.Builder
 	for name, k := range tasks {
@@ -314,7 +313,7 @@ func killWhilePrinting(t *testing.T, whats ...string) {
 		t.Helper()
 		k := tasks[name]
 		size := k.stdout.size()
-		eventually(t, time.Minute, "the log of "+name+" goes on after the kill of "+what, func() (bool, string) {
+		eventually(t, time.Minute, "the log of "+name+" continues after the kill of "+what, func() (bool, string) {
 			return k.stdout.size() > size+more, fmt.Sprintf("%d bytes of %d", k.stdout.size()-size, more)
 		})
 	}
@@ -343,7 +342,7 @@ func killWhilePrinting(t *testing.T, whats ...string) {
 			recoverAll()
 		}
 	}
-	/* after the last kill, too, and not only the one that prints much */
+	/* all tasks print after the last kill, not only the one that prints much */
 	for name := range tasks {
 		goesOn(name, 0)
 	}
@@ -385,11 +384,11 @@ func killWhilePrinting(t *testing.T, whats ...string) {
 	}
 }
 
-/* The host was started again: the container has ended, and nothing of /run is left. */
+/* The host was restarted. The container has ended, and nothing of /run is left. */
 func TestOutputIsNotSentAgainAfterAReboot(t *testing.T) {
 	paddockOnly(t, "it sends the whole log again")
 	p := launch(t)
-	lines := 60000 /* with the rotation of every task's log */
+	lines := 60000 /* with the rotation that every task's log has */
 	k := newTask(t, p, "before", shell(printLines(lines)+"; sleep 1000")).start(p)
 	eventually(t, time.Minute, "the output", func() (bool, string) {
 		return k.stdout.size() >= lines*outputLine, fmt.Sprint(k.stdout.size())
@@ -422,7 +421,7 @@ func TestOutputOfEachKindArrivesWhole(t *testing.T) {
 	}
 	for _, c := range []struct{ name, hcl, out, err string }{
 		{"long lines", shell(`head -c 100000 /dev/zero | tr '\0' x; echo; echo end`), repeat("x", 100000) + "\nend\n", ""},
-		/* the follower of dockerd's API loses the end of the first one's piece */
+		/* the follower of dockerd's API loses the end of its first piece */
 		{"long line without an end", shell(`head -c 20000 /dev/zero | tr '\0' x; sleep 4; echo later >&2`), repeat("x", 20000), "later\n"},
 		{"both streams", shell(`for i in 1 2 3; do echo out $i; echo err $i >&2; done`), "out 1\nout 2\nout 3\n", "err 1\nerr 2\nerr 3\n"},
 		{"terminal", shell(`echo one; echo two >&2`) + "\ntty = true", "one\r\ntwo\r\n", ""},

@@ -1,7 +1,8 @@
 /*
- * An image that the registry has for other platforms only. Another start cannot help, so the task fails with one
- * error that names the platform, and Nomad does not restart it. (An image that is present is started by Docker,
- * whatever it was built for; a program of another machine is an "exec format error" then, as in TestRefusedValueIsStartedOnce.)
+ * An image that the registry has only for other platforms. Starting again cannot help, so the task
+ * fails with one error that names the platform, and Nomad does not restart it. (Docker starts an
+ * image that is present, whatever it was built for. A program for another machine is then an "exec
+ * format error", as in TestRefusedValueIsStartedOnce.)
  */
 package harness
 
@@ -32,7 +33,7 @@ func (r *registry) manifest(t *testing.T, method, path, kind string, body []byte
 	return resp.Header, resp.ContentLength
 }
 
-/* What a list says of the image that is pushed as repo:tag. */
+/* The entry of a list for the image that is pushed as repo:tag. */
 func (r *registry) listed(t *testing.T, repo, tag, architecture string) map[string]any {
 	t.Helper()
 	head, size := r.manifest(t, http.MethodHead, repo+"/manifests/"+tag, "", nil)
@@ -68,7 +69,7 @@ func TestImageOfAnotherPlatformIsOneError(t *testing.T) {
 	if recoverable(err) {
 		t.Errorf("Nomad restarts the task: %v", err)
 	}
-	if n := r.manifests.Load() - before; n > 4 { /* the list twice, by HEAD and GET, for a start that looks again */
+	if n := r.manifests.Load() - before; n > 4 { /* HEAD and GET of the list, in each of two attempts */
 		t.Errorf("Docker asked the registry %d times", n)
 	}
 }

@@ -1,8 +1,8 @@
 /*
- * The driver process as its host sees it: started by go-plugin (launch), spoken
- * to by Nomad's own driver client, and beside it by raw gRPC calls on the same
- * connection, for what Nomad v1.6.3 has no call for (Driver.Init and Shutdown,
- * health, the go-plugin services) and for messages no honest host would send.
+ * The driver process as its host sees it: started by go-plugin (launch) and called by Nomad's own
+ * driver client. Raw gRPC calls on the same connection make the requests that Nomad v1.6.3 has no
+ * call for (Driver.Init and Shutdown, health, the go-plugin services) and messages that no honest
+ * host would send.
  */
 package harness
 
@@ -36,7 +36,7 @@ const (
 	baseService   = "/hashicorp.nomad.plugins.base.proto.BasePlugin/"
 )
 
-/* How long any plain call may take; Docker work included. */
+/* The most that a plain call may take, with Docker's work. */
 const callLimit = 30 * time.Second
 
 type plug struct {
@@ -62,8 +62,8 @@ type launchOptions struct {
 var binaries sync.Mutex
 
 /*
- * The binary under the given file name, in a directory of its own (the driver's
- * name is its file's name). A copy, since a link may be followed to another name.
+ * Copies the binary under the given file name to a directory of its own, because the driver's name
+ * is the name of its file. It is a copy, since a link may be followed to another name.
  */
 func binaryAs(t testing.TB, binary, name string) string {
 	t.Helper()
@@ -96,7 +96,7 @@ func hash(s string) uint32 {
 	return h
 }
 
-/* The plugin block that every test starts from: our own dockerd, nothing pulled for networks. */
+/* The plugin block of every test: our own dockerd, and no image pulled for networks. */
 func baseConfig(extra string) string { return configAt(run.dockerd.Endpoint(), extra) }
 
 func configAt(endpoint, extra string) string {
@@ -138,12 +138,12 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 	} else {
 		argv := append(slices.Clip(o.before), binaryAs(t, o.binary, o.name))
 		config.Cmd = exec.Command(argv[0], argv[1:]...)
-		/* go-plugin puts our own environment behind the command's: changes go through ours */
+		/* go-plugin appends our own environment to the command's, so changes are made in ours */
 		defer setEnv(o.env)()
 	}
 	p.client = goplugin.NewClient(config)
 	t.Cleanup(func() {
-		logPumps() /* notes their folders, which are removed at the end */
+		logPumps() /* remembers their folders, which are removed at the end */
 		p.client.Kill()
 		if run.isRef {
 			removeSocket(p.socket)
@@ -170,7 +170,7 @@ func launchWith(t testing.TB, o launchOptions) *plug {
 	return p
 }
 
-/* Sets "K=V" entries of the environment and returns what undoes it. */
+/* Sets "K=V" entries of the environment. Returns a function that undoes it. */
 func setEnv(entries []string) (undo func()) {
 	var undos []func()
 	for _, e := range entries {
@@ -207,7 +207,7 @@ func (p *plug) setConfigBytes(t testing.TB, data []byte, withAgent bool) error {
 	return errWithin(t, callLimit, "SetConfig", func() error { return p.SetConfig(config) })
 }
 
-/* The plugin block's HCL as the agent encodes it by the plugin's own schema. */
+/* The plugin block's HCL, encoded like the agent does, by the plugin's own schema. */
 func (p *plug) configBytes(t testing.TB, hcl string) []byte {
 	t.Helper()
 	spec, err := p.ConfigSchema()
@@ -217,7 +217,7 @@ func (p *plug) configBytes(t testing.TB, hcl string) []byte {
 	return data
 }
 
-/* Evaluates a config value by a schema with Nomad's own code; msgpack out. */
+/* Evaluates a config value by a schema with Nomad's own code. Returns msgpack. */
 func encode(spec *hclspec.Spec, config any) ([]byte, error) {
 	dec, diags := hclspecutils.Convert(spec)
 	if diags.HasErrors() {
@@ -230,17 +230,17 @@ func encode(spec *hclspec.Spec, config any) ([]byte, error) {
 	return msgpack.Marshal(val, val.Type())
 }
 
-/* SIGKILL, as a crash; returns when the host has noticed. */
+/* Sends SIGKILL, as in a crash. Returns when the host has noticed. */
 func (p *plug) crash(t testing.TB) {
 	t.Helper()
 	ok(t, syscall.Kill(p.pid, syscall.SIGKILL), "kill -9 of the plugin")
-	eventually(t, 10*time.Second, "the host notices that the plugin died (nobody else holds its stdout and stderr)",
+	eventually(t, 10*time.Second, "the host notices that the plugin died (no other process has its stdout and stderr)",
 		func() (bool, string) { return p.client.Exited(), "not exited" })
-	/* what no process can do for itself after SIGKILL; a private directory goes with it */
+	/* no process can remove its socket after SIGKILL; a private directory is removed, too */
 	removeSocket(p.socket)
 }
 
-/* A raw call. Request and answer are bytes of protobuf, encoded by the caller. */
+/* A raw call. The caller encodes request and answer as protobuf. */
 func (p *plug) raw(ctx context.Context, method string, request []byte) ([]byte, error) {
 	return rawCall(ctx, p.conn, method, request)
 }
@@ -256,7 +256,8 @@ func rawStream(ctx context.Context, conn *grpc.ClientConn, method string) (grpc.
 	return conn.NewStream(ctx, desc, method, grpc.ForceCodec(bytesCodec{}))
 }
 
-/* Passes bytes through; named "proto" so that the content-type stays what a host sends. */
+/* Passes bytes through. It is named "proto" so that the content-type is the one that a host
+ * sends. */
 type bytesCodec struct{}
 
 func (bytesCodec) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }

@@ -1,8 +1,7 @@
 /*
- * The plugin as a process: the handshake line and nothing else on stdout, the
- * private socket, the cookie, signals, a closed stderr, and the services that
- * go-plugin expects beside Nomad's. Here the test is the host itself; no
- * go-plugin code stands between it and the process.
+ * The plugin as a process: only the handshake line on stdout, the private socket, the cookie,
+ * signals, a closed stderr, and the services that go-plugin expects beside Nomad's. The test itself
+ * is the host here, without go-plugin's code.
  */
 package harness
 
@@ -35,7 +34,7 @@ type bare struct {
 	errPip *os.File /* our end of its stderr */
 	stderr *buffer
 	socket string
-	done   chan struct{} /* closed when it was waited for */
+	done   chan struct{} /* closed when the process was waited for */
 }
 
 /* The environment of a host, with changes: "K=V" sets, "K" alone removes. */
@@ -68,7 +67,7 @@ func startBare(t *testing.T, env ...string) *bare {
 	return b
 }
 
-/* With a pipe for its stderr that nobody reads yet. */
+/* Starts it with a pipe for its stderr that is not read yet. */
 func startBareTo(t *testing.T, errR, errW *os.File, env ...string) *bare {
 	t.Helper()
 	outR, outW, err := os.Pipe()
@@ -137,12 +136,13 @@ func (b *bare) mustLive(what string) *grpc.ClientConn {
 	ctx, cancel := timeout(5 * time.Second)
 	defer cancel()
 	if _, err := rawCall(ctx, conn, baseService+"PluginInfo", nil); err != nil {
-		b.t.Fatalf("%s: the plugin must go on, but PluginInfo says: %v", what, err)
+		b.t.Fatalf("%s: the plugin must keep running, but PluginInfo returns: %v", what, err)
 	}
 	return conn
 }
 
-/* go-plugin's own server stops before its answer is out, and its host ignores that; ours answers. */
+/* go-plugin's own server stops before its answer is sent, and its host ignores that. Ours
+ * answers. */
 func shutDown(t *testing.T, ctx context.Context, conn *grpc.ClientConn) {
 	t.Helper()
 	if _, err := rawCall(ctx, conn, "/plugin.GRPCController/Shutdown", nil); err != nil && !run.isRef {
@@ -159,11 +159,11 @@ func TestHandshakeIsOneLineAndTheSocketListens(t *testing.T) {
 	if len(b.socket) > 107 {
 		t.Fatalf("socket path of %d bytes: unix sockets end at 107", len(b.socket))
 	}
-	/* the host dials immediately, with calls that fail fast: it must be listening already */
+	/* the host dials immediately, with calls that fail fast: the plugin must be listening already */
 	c, err := net.Dial("unix", b.socket)
 	ok(t, err, "the socket listens before the line is printed")
 	c.Close()
-	b.mustLive("a connection that was closed at once")
+	b.mustLive("a connection that was closed immediately")
 }
 
 func TestHandshakeNothingElseOnStdout(t *testing.T) {
@@ -261,7 +261,7 @@ func TestSignalsOfATerminalAndSigpipeAreIgnored(t *testing.T) {
 	b := startBare(t)
 	b.handshake()
 	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGPIPE, syscall.SIGINT}
-	if !run.isRef { /* go-plugin leaves SIGHUP alone: a Go program ends */
+	if !run.isRef { /* go-plugin does not catch SIGHUP: a Go program ends */
 		signals = append(signals, syscall.SIGHUP)
 	}
 	for _, sig := range signals {
@@ -274,11 +274,11 @@ func TestClosedStderrIsSurvived(t *testing.T) {
 	b := startBare(t)
 	b.handshake()
 	conn := b.mustLive("handshake")
-	/* what a crash of the agent does: nobody reads any more, and writes fail with EPIPE */
+	/* like a crash of the agent: the pipe has no reader, and writes fail with EPIPE */
 	b.errPip.Close()
 	for i := 0; i < 20; i++ {
 		ctx, cancel := timeout(5 * time.Second)
-		/* refused configuration makes it write to its log */
+		/* a refused configuration makes it log a line */
 		_, _ = rawCall(ctx, conn, baseService+"SetConfig", pbBytes(1, "\xc1 not msgpack"))
 		_, _ = rawCall(ctx, conn, driverService+"StartTask", pbBytes(1, ""))
 		cancel()
@@ -286,9 +286,9 @@ func TestClosedStderrIsSurvived(t *testing.T) {
 	b.mustLive("EPIPE on stderr")
 }
 
-/* An agent that is stopped reads nothing: its pipe fills up, and then a line of log must hold up no request. */
-func TestFullStderrHoldsUpNobody(t *testing.T) {
-	if run.isRef { /* does not get as far as its handshake */
+/* A stopped agent does not read, so its pipe fills up. A log line must then delay no request. */
+func TestFullStderrDelaysNoRequest(t *testing.T) {
+	if run.isRef { /* the reference does not reach its handshake */
 		return
 	}
 	errR, errW, err := os.Pipe()
@@ -302,7 +302,7 @@ func TestFullStderrHoldsUpNobody(t *testing.T) {
 	conn := b.mustLive("handshake")
 	ctx, cancel := timeout(10 * time.Second)
 	defer cancel()
-	/* the first fingerprint says in the log whether Docker answers */
+	/* the first fingerprint logs whether Docker answers */
 	_, err = rawCall(ctx, conn, baseService+"SetConfig", pbBytes(2, string(pbBytes(1, ""))))
 	ok(t, err, "SetConfig")
 	s, err := rawStream(ctx, conn, driverService+"Fingerprint")
@@ -319,7 +319,7 @@ func TestShutdownAnswersAndExitsWithinTwoSeconds(t *testing.T) {
 	b := startBare(t)
 	b.handshake()
 	conn := b.mustLive("handshake")
-	/* streams that are open must not hold it */
+	/* open streams must not delay it */
 	for _, m := range []string{"/plugin.GRPCStdio/StreamStdio", driverService + "TaskEvents"} {
 		s, err := rawStream(context.Background(), conn, m)
 		ok(t, err, m)
@@ -352,18 +352,18 @@ func TestSigtermEndsIt(t *testing.T) {
 	}
 }
 
-func TestHundredConnectionsClosedAtOnce(t *testing.T) {
+func TestHundredConnectionsClosedImmediately(t *testing.T) {
 	b := startBare(t)
 	b.handshake()
 	for i := 0; i < 100; i++ {
 		c, err := net.Dial("unix", b.socket)
 		ok(t, err, "connect")
 		if i%2 == 1 {
-			_, _ = c.Write([]byte("PRI * HTTP/2.0\r\n")) /* half a preface */
+			_, _ = c.Write([]byte("PRI * HTTP/2.0\r\n")) /* half of a preface */
 		}
 		c.Close()
 	}
-	b.mustLive("100 connections that were closed at once")
+	b.mustLive("100 connections that were closed immediately")
 }
 
 func TestHealth(t *testing.T) {
@@ -385,7 +385,7 @@ func TestHealth(t *testing.T) {
 	if string(reply) != serving {
 		t.Errorf(`health of "plugin": answer %x, want SERVING (%x)`, reply, serving)
 	}
-	if _, err := check("somebody else"); status.Code(err) != codes.NotFound {
+	if _, err := check("another owner"); status.Code(err) != codes.NotFound {
 		t.Errorf("health of an unknown service: %v, want NotFound", err)
 	}
 	reply, err = check("")
@@ -395,7 +395,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-/* The host opens these first on every connection; when one ends, it logs or re-opens in a hot loop. */
+/* The host opens these first on every connection. When one ends, the host logs it or opens it
+ * again in a busy loop. */
 func TestLongStreamsStayOpen(t *testing.T) {
 	t.Parallel()
 	p := launch(t)
@@ -420,7 +421,7 @@ func TestLongStreamsStayOpen(t *testing.T) {
 					}
 				}
 			}()
-			/* what is to be shown is that nothing happens: a while is the test here */
+			/* the test shows that nothing happens, so it has to wait */
 			select {
 			case err := <-ended:
 				t.Fatalf("ended by itself: %v", err)
@@ -451,7 +452,8 @@ func TestUnknownMethodIsUnimplemented(t *testing.T) {
 	}
 }
 
-/* RPCs of hosts newer than v1.6.3: called as those do, by name, with empty messages. */
+/* RPCs of hosts that are newer than v1.6.3: called by name with empty messages, as those hosts
+ * do. */
 func TestInitAndDriverShutdownAnswer(t *testing.T) {
 	paddockOnly(t, "v1.6.3 has neither")
 	p := launch(t)
@@ -467,13 +469,14 @@ func TestInitAndDriverShutdownAnswer(t *testing.T) {
 	}
 }
 
-/* Every log line is a JSON object with string members where the host asserts strings (it panics otherwise). */
+/* Every log line is a JSON object with string members where the host asserts strings (it panics
+ * otherwise). */
 func TestStderrLinesAreHclogJSON(t *testing.T) {
 	p := launchWith(t, launchOptions{config: `config { endpoint = "unix:///tmp/paddock-no-such-socket" }`, env: []string{shortDocker}})
 	_ = p.setConfig(t, baseConfig(`gc { image_delay = "nonsense" }`))
 	k := newTask(t, p, "nope", sleeper)
 	_ = k.tryStart(p)
-	/* a dockerd that cannot be reached is worth a line in any driver's log */
+	/* every driver logs a dockerd that cannot be reached */
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ch, err := p.Fingerprint(ctx)

@@ -1,8 +1,9 @@
 /*
- * Driver blocks of public job files, with names and addresses replaced. Each is parsed by Nomad's own HCL2
- * parser and evaluated by the plugin's schema, once from HCL and once from JSON, with the same bytes. Then it
- * is started, and Docker's create request is compared. Where this machine lacks something (a log plugin, a
- * runtime, an image's registry) the create request or the refusal is what counts.
+ * Driver blocks of public job files, with names and addresses replaced. Nomad's own HCL2 parser
+ * parses each, and the plugin's schema evaluates it, once from HCL and once from JSON, with the
+ * same bytes. Then it is started, and Docker's create request is compared. Where this machine lacks
+ * something (a log plugin, a runtime, an image's registry), the create request or the refusal
+ * counts.
  */
 package harness
 
@@ -25,7 +26,7 @@ type publicJob struct {
 	image                string /* "" = busybox */
 	mod                  func(*drivers.TaskConfig)
 	want                 map[string]any /* of the create request */
-	told                 bool           /* the start may fail after the create request */
+	request              bool           /* the start may fail after the create request */
 	fails                []string       /* words of the refusal */
 	schema               string         /* a word of the schema's refusal */
 }
@@ -107,7 +108,7 @@ EOT
 					loki-url = "http://x/loki/api/v1/push"
 					loki-external-labels = "job=dhcp,service=x"
 				}
-			}`, told: true, want: map[string]any{"HostConfig.LogConfig.Type": "loki",
+			}`, request: true, want: map[string]any{"HostConfig.LogConfig.Type": "loki",
 			"HostConfig.LogConfig.Config": map[string]any{"loki-url": "http://x/loki/api/v1/push", "loki-external-labels": "job=dhcp,service=x"}}},
 		{name: "ulimits, relative volumes and three ports", config: sleep + `
 			ulimit {
@@ -117,7 +118,7 @@ EOT
 			hostname = "m"
 			ports = ["a", "b", "c"]
 			network_mode = "none"
-			volumes = ["local/rules.xml:/var/x/rules.xml:ro", "local/conf:/var/x/conf:ro"]`, mod: ports("a", "b", "c"), told: true,
+			volumes = ["local/rules.xml:/var/x/rules.xml:ro", "local/conf:/var/x/conf:ro"]`, mod: ports("a", "b", "c"), request: true,
 			want: map[string]any{"Config.Hostname": "m", "HostConfig.PortBindings.23102/udp": list(map[string]any{"HostIp": "127.0.0.1", "HostPort": "23102"})}},
 		{name: "a runtime that the client does not allow", config: sleep + `runtime = "runsc"`, fails: []string{"requested runtime \"runsc\" is not allowed"}},
 		{name: "the host's processes and a port as text", plugin: all, config: sleep + `
@@ -129,12 +130,12 @@ EOT
 			mounts = [ { type = "bind", target = "/host", source = "/", readonly = true, bind_options = { propagation = "rslave" } } ]`,
 			mod: func(c *drivers.TaskConfig) {
 				c.Resources.NomadResources.Networks = structs.Networks{{IP: "127.0.0.1", DynamicPorts: []structs.Port{{Label: "http", Value: 23110}}}}
-			}, told: true, want: map[string]any{"HostConfig.PidMode": "host", "HostConfig.Privileged": true,
+			}, request: true, want: map[string]any{"HostConfig.PidMode": "host", "HostConfig.Privileged": true,
 				"HostConfig.PortBindings.9100/tcp": list(map[string]any{"HostIp": "127.0.0.1", "HostPort": "23110"}), "HostConfig.Mounts": list(map[string]any{
 					"Type": "bind", "Target": "/host", "Source": "/", "ReadOnly": true, "BindOptions": map[string]any{"Propagation": "rslave"}})}},
 		{name: "the host's processes, not allowed", config: sleep + `pid_mode = "host"`, fails: []string{"pid_mode", "allowed_modes"}},
 		{name: "a list in a list", config: `entrypoint = [["/a", "b"]]`, schema: "entrypoint"},
-		{name: "a port that is named twice", config: sleep + "ports = [\"http\", \"x\", \"http\"]\nnetwork_mode = \"none\"", mod: ports("http", "x"), told: true,
+		{name: "a port that is named twice", config: sleep + "ports = [\"http\", \"x\", \"http\"]\nnetwork_mode = \"none\"", mod: ports("http", "x"), request: true,
 			want: map[string]any{"HostConfig.PortBindings.23100/tcp": list(map[string]any{"HostIp": "127.0.0.1", "HostPort": "23100"})}},
 		{name: "a port that no network has", config: sleep + `ports = ["nope"]`, mod: ports("http"), fails: []string{"Port \"nope\" not found, check network block"}},
 		{name: "a volume driver, not allowed", config: sleep + "volumes = [\"size=10G,repl=3,name=v1:/data\"]\nvolume_driver = \"pxd\"\ninteractive = true",
@@ -154,7 +155,7 @@ EOT
 			cap_add = ["NET_ADMIN"]
 			interactive = true
 			privileged = true
-			volumes = ["/media/x/:/data/"]`, told: true, want: map[string]any{"HostConfig.CapAdd": list("net_admin"), "Config.OpenStdin": true}},
+			volumes = ["/media/x/:/data/"]`, request: true, want: map[string]any{"HostConfig.CapAdd": list("net_admin"), "Config.OpenStdin": true}},
 		{name: "empty labels, a profile of apparmor", config: `
 			entrypoint = ["/bin/sh", "-c", "sleep 1000"]
 			labels {}
@@ -163,7 +164,7 @@ EOT
 			network_mode = "host"
 			ports = ["http"]`, mod: ports("http"), want: map[string]any{"HostConfig.SecurityOpt": list("apparmor=unconfined"), "HostConfig.DnsSearch": list("corp.example")}},
 		{name: "a hundred arguments", config: "command = \"/bin/sh\"\nargs = [\"-c\", \"sleep 1000\"" + strings.Repeat(", \"--x=y z\"", 98) + "]\nnetwork_mode = \"host\""},
-		{name: "a network that is not there", config: sleep + "network_mode = \"nosuchnet\"\nnetwork_aliases = [\"x\"]", told: true,
+		{name: "a network that is not there", config: sleep + "network_mode = \"nosuchnet\"\nnetwork_aliases = [\"x\"]", request: true,
 			want: map[string]any{"NetworkingConfig.EndpointsConfig.nosuchnet.Aliases": list("x")}},
 		{name: "a tag and a digest, pulled each time", plugin: all, image: "127.0.0.1:1/app:dev@sha256:" + strings.Repeat("0a", 32), config: `
 			force_pull = true
@@ -172,7 +173,7 @@ EOT
 			network_mode = "host"
 			volumes = ["/opt/x/mount:/opt/x/mount"]
 			args = ["--lockbox", "0x0", "--flag"]`, fails: []string{"Failed to pull `127.0.0.1:1/app:dev@sha256:0a0a"}},
-		{name: "an init", config: sleep + `init = true`, told: true, want: map[string]any{"HostConfig.Init": true}},
+		{name: "an init", config: sleep + `init = true`, request: true, want: map[string]any{"HostConfig.Init": true}},
 		{name: "a last argument without text", config: `
 			entrypoint = [""]
 			command = "/bin/sh"
@@ -181,7 +182,7 @@ EOT
 			ulimit {
 				memlock = "-1:-1"
 				nproc = "8192"
-			}`, told: true, want: map[string]any{"HostConfig.Ulimits": list(map[string]any{"Name": "memlock", "Soft": -1., "Hard": -1.},
+			}`, request: true, want: map[string]any{"HostConfig.Ulimits": list(map[string]any{"Name": "memlock", "Soft": -1., "Hard": -1.},
 			map[string]any{"Name": "nproc", "Soft": 8192., "Hard": 8192.})}},
 		{name: "a list of devices, and options of a mount as a value", plugin: all, config: sleep + `
 			devices = [ { host_path = "/dev/null", container_path = "/dev/x", cgroup_permissions = "rwm" }, { host_path = "/dev/zero" } ]
@@ -194,7 +195,7 @@ EOT
 			}`, want: map[string]any{"HostConfig.Devices": list(map[string]any{"PathOnHost": "/dev/null", "PathInContainer": "/dev/x", "CgroupPermissions": "rwm"},
 			map[string]any{"PathOnHost": "/dev/zero", "PathInContainer": "/dev/zero", "CgroupPermissions": "rwm"}),
 			"HostConfig.Mounts": list(map[string]any{"Type": "bind", "Target": "/data", "Source": "/etc", "BindOptions": map[string]any{"Propagation": "rprivate"}})}},
-		{name: "the host's IPC", plugin: all, config: sleep + "ipc_mode = \"host\"\nnetwork_mode = \"host\"\nprivileged = true", told: true, want: map[string]any{"HostConfig.IpcMode": "host"}},
+		{name: "the host's IPC", plugin: all, config: sleep + "ipc_mode = \"host\"\nnetwork_mode = \"host\"\nprivileged = true", request: true, want: map[string]any{"HostConfig.IpcMode": "host"}},
 		{name: "the host's IPC, not allowed", config: sleep + `ipc_mode = "host"`, fails: []string{"ipc_mode", "allowed_modes"}},
 		{name: "a volume by name, a secret and a file of the host", plugin: all, config: sleep + `
 			mount {
@@ -223,7 +224,7 @@ EOT
 			privileged = true
 			memory_hard_limit = 750
 			volume_driver = "local"
-			volumes = ["/var/run/docker.sock:/var/run/docker.sock"]`, told: true, want: map[string]any{"HostConfig.VolumeDriver": "local",
+			volumes = ["/var/run/docker.sock:/var/run/docker.sock"]`, request: true, want: map[string]any{"HostConfig.VolumeDriver": "local",
 			"HostConfig.Memory": 750. * (1 << 20), "HostConfig.Binds.4": "/var/run/docker.sock:/var/run/docker.sock"}},
 		{name: "a folder of the task that an earlier task makes", config: sleep + `
 			mount {
@@ -238,7 +239,7 @@ EOT
 			logging {
 				type = "journald"
 				config { tag = "web" }
-			}`, told: true, want: map[string]any{"HostConfig.LogConfig.Type": "journald", "HostConfig.LogConfig.Config": map[string]any{"tag": "web"}}},
+			}`, request: true, want: map[string]any{"HostConfig.LogConfig.Type": "journald", "HostConfig.LogConfig.Config": map[string]any{"tag": "web"}}},
 		{name: "no tag, and folders of the host with a slash at the end", plugin: all, image: "paddock.test/busybox", config: `
 			command = "/x"
 			work_dir = "/tmp"
@@ -307,13 +308,13 @@ func TestPublicJobs(t *testing.T) {
 				wantError(t, err, "the start must be refused", c.fails...)
 				return
 			}
-			if !c.told {
+			if !c.request {
 				ok(t, err, "StartTask")
 			}
 			d := rec.created(t, k.container())
 			for path, want := range c.want {
 				if got := d.at(path); !same(got, want) {
-					t.Errorf("%s: Docker was told %#v, want %#v", path, got, want)
+					t.Errorf("%s: Docker was sent %#v, want %#v", path, got, want)
 				}
 			}
 			if err == nil {

@@ -1,6 +1,6 @@
 /*
- * A proxy between the driver and dockerd that remembers what Docker was told:
- * create requests and the credentials of pulls, which Docker does not give back.
+ * A proxy between the driver and dockerd that records what Docker gets: create requests and the
+ * credentials of pulls, which Docker does not return.
  */
 package harness
 
@@ -27,8 +27,8 @@ type recorder struct {
 	creates  map[string]doc /* container name to request body */
 	auths    []doc          /* decoded X-Registry-Auth of each pull */
 	pulls    int
-	before   func(q *http.Request) /* of a test: what happens before Docker gets it */
-	close    func()                /* nobody answers at the endpoint any more */
+	before   func(q *http.Request) /* of a test: called before Docker gets the request */
+	close    func()                /* closes the endpoint */
 }
 
 func record(t *testing.T, socket string) *recorder {
@@ -57,7 +57,7 @@ func record(t *testing.T, socket string) *recorder {
 	go func() { _ = srv.Serve(l) }()
 	r.close = func() { srv.Close() }
 	t.Cleanup(func() {
-		/* a pump that was started with this endpoint has no way to Docker any more */
+		/* a pump that was started with this endpoint can no longer reach Docker */
 		for _, p := range logPumps() {
 			if strings.Contains(strings.Join(p.argv, " "), r.endpoint) {
 				endProcess(t, p.pid)

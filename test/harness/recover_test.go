@@ -1,7 +1,7 @@
 /*
- * RecoverTask: what a plugin finds that was not there when things happened. A
- * crash is SIGKILL of the plugin; an agent restart is the same, with a handle
- * that went through the agent's database, where the driver config is lost.
+ * RecoverTask: what a plugin finds that did not run when things happened. A crash is SIGKILL of the
+ * plugin. An agent restart is the same with a handle from the agent's database, which lacks the
+ * driver config.
  */
 package harness
 
@@ -22,7 +22,7 @@ func recoverWith(t *testing.T, p *plug, h *drivers.TaskHandle) error {
 	return errWithin(t, callLimit, "RecoverTask", func() error { return p.RecoverTask(h) })
 }
 
-/* The handle as the agent's state database gives it back: without the driver config. */
+/* The handle as the agent's state database returns it: without the driver config. */
 func persisted(t *testing.T, h *drivers.TaskHandle) *drivers.TaskHandle {
 	t.Helper()
 	c := h.Copy()
@@ -71,7 +71,7 @@ func TestRecoverAfterPluginCrash(t *testing.T) {
 				t.Fatal("the log FIFO ended: logmon has stopped reading for good")
 			}
 			n := k.stdout.size()
-			eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, k.stdout.text()[n:] })
+			eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, k.stdout.text()[n:] })
 			r, err := p2.ExecTask(k.id(), []string{"/bin/echo", "hi"}, 10*time.Second)
 			ok(t, err, "ExecTask")
 			if string(r.Stdout) != "hi\n" {
@@ -89,7 +89,7 @@ func TestRecoverAfterPluginCrash(t *testing.T) {
 	}
 }
 
-/* Each number once and in order. */
+/* Each number must come once and in order. */
 func checkCounter(t *testing.T, text string) {
 	t.Helper()
 	want := 0
@@ -120,7 +120,7 @@ func TestRecoverOfATaskThatEndedMeanwhile(t *testing.T) {
 	p2 := launch(t)
 	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a task that ended meanwhile")
 	if r := k.wait(p2, callLimit); r.ExitCode != 6 {
-		t.Errorf("exit %+v, want 6: the exit that nobody saw must be told", r)
+		t.Errorf("exit %+v, want 6: the exit that was not noticed must be reported", r)
 	}
 	if !run.isRef {
 		eventually(t, 20*time.Second, "the rest of the log", func() (bool, string) {
@@ -137,8 +137,8 @@ func TestRecoverOfAContainerRemovedByHand(t *testing.T) {
 	p.crash(t)
 	ok(t, run.docker.Remove(k.container()), "docker rm -f")
 	p2 := launch(t)
-	wantError(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a container that is gone")
-	/* what Nomad does next: destroy what is left, then start anew */
+	wantError(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a container that was removed")
+	/* Nomad's next steps: destroy what is left, then start again */
 	if !run.isRef {
 		ok(t, k.destroy(p2), "DestroyTask after a failed RecoverTask")
 	}
@@ -147,10 +147,10 @@ func TestRecoverOfAContainerRemovedByHand(t *testing.T) {
 }
 
 /*
- * The agent comes back before Docker does. Nomad answers a failed recovery with a new start of the task, which
- * replaces the container that still runs. So the task is taken to run until Docker says otherwise.
+ * The agent comes back before Docker does. After a failed recovery, Nomad starts the task again and
+ * replaces the running container. So the task counts as running until Docker reports otherwise.
  */
-func TestRecoverWhileDockerdIsAway(t *testing.T) {
+func TestRecoverWhileDockerdIsDown(t *testing.T) {
 	paddockOnly(t, "fails the recovery")
 	p := launch(t)
 	goesOn := newTask(t, p, "away", shell(counter)).start(p)
@@ -168,7 +168,7 @@ func TestRecoverWhileDockerdIsAway(t *testing.T) {
 			ok(t, run.dockerd.Start(), "dockerd again")
 		}
 	}()
-	ok(t, syscall.Kill(int(first), syscall.SIGTERM), "a signal to the program") /* its end, which nobody tells */
+	ok(t, syscall.Kill(int(first), syscall.SIGTERM), "a signal to the program") /* its end, which no event reports */
 
 	p2 := launch(t)
 	for _, k := range []*task{goesOn, ends} {
@@ -183,19 +183,20 @@ func TestRecoverWhileDockerdIsAway(t *testing.T) {
 	ok(t, run.dockerd.Start(), "dockerd again")
 	back = true
 	if r := ends.wait(p2, callLimit); r.ExitCode != 6 {
-		t.Errorf("exit %+v, want 6: the end that nobody saw must be told", r)
+		t.Errorf("exit %+v, want 6: the end that was not noticed must be reported", r)
 	}
 	if now := goesOn.inspect(); !now.running() || now.num("State.Pid") != pid {
-		t.Fatal("live-restore did not hold the container: the test's ground is gone")
+		t.Fatal("live-restore did not hold the container: the test has nothing to check")
 	}
 	n := goesOn.stdout.size()
-	eventually(t, 30*time.Second, "the log goes on", func() (bool, string) { return goesOn.stdout.size() > n+200, lastLines(goesOn.stdout.text(), 2) })
+	eventually(t, 30*time.Second, "the log continues", func() (bool, string) { return goesOn.stdout.size() > n+200, lastLines(goesOn.stdout.text(), 2) })
 	ok(t, goesOn.stop(p2, 20*time.Second, ""), "StopTask")
 	if r := goesOn.result(waiter, callLimit); r.ExitCode != 6 {
 		t.Errorf("exit %+v, want 6", r)
 	}
 	for _, k := range []*task{goesOn, ends} {
-		/* what was printed without dockerd is in no log of Docker's when the container has ended before it is back */
+		/* output that was printed without dockerd is in no log of Docker's when the container ends
+		 * before dockerd is back */
 		eventually(t, 20*time.Second, k.cfg.Name+": all that Docker has of its output", func() (bool, string) {
 			return k.stdout.text() == containerLog(t, k.container()), lastLines(k.stdout.text(), 3)
 		})
@@ -229,10 +230,11 @@ func TestRecoverOfAPausedContainer(t *testing.T) {
 	ok(t, k.destroy(p2), "DestroyTask")
 }
 
-/* Docker starts it again and again, by a policy that somebody gave it by hand, and is just waiting before the next time. */
+/* Docker restarts the container again and again, by a policy that a person set by hand. It is
+ * just waiting before the next restart. */
 func TestRecoverOfARestartingContainer(t *testing.T) {
 	paddockOnly(t, "its Docker client waits for the container itself")
-	/* runs, or fails immediately, as a file in its folder says */
+	/* runs, or fails immediately when a file exists in its folder */
 	const moody = `while [ ! -e /local/fail ]; do sleep 0.05; done; exit 3`
 	for name, goOn := range map[string]func(t *testing.T, p *plug, k *task){
 		"ends again": func(t *testing.T, p *plug, k *task) {
@@ -279,7 +281,7 @@ func TestRecoverOfARestartingContainer(t *testing.T) {
 				map[string]any{"RestartPolicy": map[string]any{"Name": "always"}}, nil)
 			ok(t, err, "docker update --restart always")
 			ok(t, os.WriteFile(filepath.Join(k.cfg.AllocDir, "again/local/fail"), nil, 0o644), "touch")
-			/* each pause is twice the one before: this one is 3.2 s or longer */
+			/* each pause is twice as long as the one before: this one is 3.2 s or longer */
 			eventually(t, 30*time.Second, "Docker waits before the next start", func() (bool, string) {
 				d := k.inspect()
 				return d.str("State.Status") == "restarting" && d.num("RestartCount") >= 5, d.str("State.Status")
@@ -314,7 +316,7 @@ func TestRecoverRefusesBrokenHandles(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* The agent died and came back: the plugin lives on and is taken up again, no SetConfig. */
+/* The agent died and came back. The plugin kept running and is used again, without SetConfig. */
 func TestReattach(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "re", sleeper).start(p)
@@ -332,7 +334,7 @@ func TestReattach(t *testing.T) {
 	ok(t, k.destroy(again), "DestroyTask")
 }
 
-/* ---- adoption: one driver's tasks under the other ---- */
+/* ---- adoption: the tasks of one driver under the other ---- */
 
 func TestAdoptionOfTheReferencesTasks(t *testing.T) {
 	paddockOnly(t, "is the one adopted from")
@@ -357,7 +359,7 @@ func TestAdoptionOfTheReferencesTasks(t *testing.T) {
 		return !alive(logger[0].pid), logger[0].String()
 	})
 	n := k.stdout.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 	if k.stdout.ended() {
 		t.Fatal("the log FIFO saw an end of file")
 	}
@@ -371,7 +373,8 @@ func TestAdoptionOfTheReferencesTasks(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* The take-over from a foreign collector may repeat lines (its position is unknown), it must lose none. */
+/* The take-over from another log collector may repeat lines, because its position is unknown. It
+ * must lose none. */
 func checkAdopted(t *testing.T, text string) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -408,7 +411,7 @@ func TestAdoptionByTheReference(t *testing.T) {
 		t.Fatal("the container was restarted")
 	}
 	n := k.stdout.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 	waiter := k.waiter(ref)
 	ok(t, k.stop(ref, 20*time.Second, ""), "StopTask")
 	if r := k.result(waiter, callLimit); r.ExitCode != 6 {
@@ -442,7 +445,7 @@ func logPumps() []process {
 	return out
 }
 
-/* What the reference leaves of itself after a crash: log processes and sockets. */
+/* What a crash of the reference leaves: log processes and sockets. */
 func tidyReference() {
 	for _, p := range loggers() {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
@@ -450,7 +453,7 @@ func tidyReference() {
 	removeSockets()
 }
 
-/* The pump of a plugin that is gone for good: it ends by itself when it has nothing to do. */
+/* The pump of a plugin that never comes back ends when it has nothing left to do. */
 func endLogPumps(t *testing.T) {
 	t.Helper()
 	eventually(t, 30*time.Second, "a log pump without tasks and without a plugin ends", func() (bool, string) {
@@ -476,7 +479,7 @@ func TestGracefulPluginRestartKeepsTasks(t *testing.T) {
 	p2 := launch(t)
 	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask")
 	n := k.stdout.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 	ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
 	k.wait(p2, callLimit)
 	k.stdout.waitFor(t, 20*time.Second, "last\n")
@@ -484,14 +487,14 @@ func TestGracefulPluginRestartKeepsTasks(t *testing.T) {
 	ok(t, k.destroy(p2), "DestroyTask")
 }
 
-/* The pump alone dies: its plugin starts another, no line is lost and none comes twice. */
+/* Only the pump dies. Its plugin starts another one, no line is lost, and none comes twice. */
 func TestLogPumpIsReplaced(t *testing.T) {
 	paddockOnly(t, "has a log process for each task")
 	p := launch(t)
 	k := newTask(t, p, "pump", shell(counter)).start(p)
 	for round := 1; round <= 3; round++ {
 		n := k.stdout.size()
-		eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+		eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 		pumps := logPumps()
 		if len(pumps) != 1 {
 			t.Fatalf("log pumps %v, want one for the plugin", pumps)
@@ -503,7 +506,7 @@ func TestLogPumpIsReplaced(t *testing.T) {
 		})
 	}
 	n := k.stdout.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) })
 	ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
 	k.stdout.waitFor(t, 20*time.Second, "last\n")
 	checkCounter(t, k.stdout.text())

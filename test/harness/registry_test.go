@@ -1,7 +1,7 @@
 /*
- * Images from a registry: the Debian package docker-registry on loopback, with
- * basic auth, and a proxy in front of it that counts, delays or cuts what passes.
- * dockerd takes 127.0.0.0/8 for insecure registries by itself.
+ * Images from a registry: the Debian package docker-registry on loopback, with basic auth, and a
+ * proxy in front of it that counts, delays or cuts requests. dockerd takes 127.0.0.0/8 for insecure
+ * registries by default.
  */
 package harness
 
@@ -39,12 +39,12 @@ const (
 )
 
 type registry struct {
-	host string /* of the proxy: what images are named after */
+	host string /* of the proxy: image names begin with it */
 	/* what the proxy does; set by a test before it pulls */
 	blobDelay atomic.Int64 /* ns before each chunk of a layer */
-	cutAfter  atomic.Int64 /* bytes of a layer after which the connection is cut; 0: not */
+	cutAfter  atomic.Int64 /* bytes of a layer after which the connection is cut; 0: never */
 	manifests atomic.Int64 /* requests for a manifest */
-	blobs     atomic.Int64 /* layers asked for */
+	blobs     atomic.Int64 /* requests for a layer */
 }
 
 var theRegistry struct {
@@ -54,7 +54,7 @@ var theRegistry struct {
 	end  func()
 }
 
-/* The run's one registry, started at first use, with its images pushed. */
+/* The run's only registry, started at its first use, with its images pushed. */
 func needRegistry(t *testing.T) *registry {
 	t.Helper()
 	theRegistry.once.Do(func() { theRegistry.reg, theRegistry.end, theRegistry.err = startRegistry() })
@@ -146,7 +146,8 @@ auth: { htpasswd: { realm: harness, path: %q } }
 	return r, end, nil
 }
 
-/* In front of the registry. Locations and addresses in answers stay the proxy's, by the Host header. */
+/* The proxy in front of the registry. Locations and addresses in answers are the proxy's,
+ * because of the Host header. */
 func (r *registry) proxy(backend string) http.Handler {
 	rp := &httputil.ReverseProxy{
 		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", backend },
@@ -168,7 +169,7 @@ func (r *registry) proxy(backend string) http.Handler {
 	})
 }
 
-/* The body of a layer on a bad line. */
+/* The body of a layer over a bad line. */
 type troubled struct {
 	io.ReadCloser
 	r    *registry
@@ -180,7 +181,7 @@ func (b *troubled) Read(p []byte) (int, error) {
 		p = p[:8<<10]
 	}
 	if d := b.r.blobDelay.Load(); d > 0 {
-		time.Sleep(time.Duration(d)) /* this is the slow line itself, not a wait of the test */
+		time.Sleep(time.Duration(d)) /* this is the slow line itself; the test does not wait here */
 	}
 	if cut := b.r.cutAfter.Load(); cut > 0 && b.read >= cut {
 		return 0, fmt.Errorf("cut off by the test")
@@ -195,7 +196,7 @@ func registryAuth() string {
 	return base64.URLEncoding.EncodeToString(data)
 }
 
-/* Pushes each image that the tests pull: a layer of noise makes each one's layers its own. */
+/* Pushes each image that the tests pull. A layer of noise makes each image's layers different. */
 func (r *registry) fill() error {
 	for _, name := range []string{"plain", "many", "slow", "cut", "latest", "digest", "load", "gc", "gc2", "helper", "file", "token", "counted"} {
 		if err := r.push(name+":1", 400<<10); err != nil {
@@ -280,8 +281,8 @@ func TestPullOfAMissingTag(t *testing.T) {
 	p.mustLive(t, "missing images")
 }
 
-/* The total deadline ends a pull that is slow; meanwhile nobody else waits. */
-func TestSlowLayerHasADeadlineAndDelaysNobody(t *testing.T) {
+/* The total deadline ends a slow pull. It delays no other start. */
+func TestSlowLayerHasADeadlineAndDelaysNoOtherStart(t *testing.T) {
 	r := needRegistry(t)
 	p := launch(t)
 	other := newTask(t, p, "other", sleeper).start(p)
@@ -293,7 +294,7 @@ func TestSlowLayerHasADeadlineAndDelaysNobody(t *testing.T) {
 	go func() { _, _, err := p.StartTask(k.cfg); done <- err }()
 	eventually(t, 10*time.Second, "the pull has begun", func() (bool, string) { return r.blobs.Load() > 0 || r.manifests.Load() > 0, "no request" })
 	stop := time.Now()
-	ok(t, other.stop(p, 10*time.Second, ""), "StopTask during somebody's pull")
+	ok(t, other.stop(p, 10*time.Second, ""), "StopTask during another pull")
 	if took := time.Since(stop); took > 3*time.Second {
 		t.Errorf("StopTask took %v while another task's image was pulled", took)
 	}
@@ -319,7 +320,7 @@ func TestCutLayerIsARecoverableError(t *testing.T) {
 	r.cutAfter.Store(50 << 10)
 	k := newTask(t, p, "cut", r.block("cut:1", ""))
 	err := k.tryStart(p)
-	if run.docker.containerdStore(t) { /* asks for the rest */
+	if run.docker.containerdStore(t) { /* the store asks for the rest */
 		ok(t, err, "a layer that comes in parts")
 		ok(t, k.destroy(p), "DestroyTask")
 		return
@@ -329,7 +330,7 @@ func TestCutLayerIsARecoverableError(t *testing.T) {
 		t.Errorf("a cut-off layer is worth another try: %v", err)
 	}
 	r.cutAfter.Store(0)
-	k.start(p) /* the same id again, as Nomad's restart would, with a good line */
+	k.start(p) /* the same id again, like Nomad's restart, with a good line */
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
@@ -437,9 +438,9 @@ func TestPullWithConfigFile(t *testing.T) {
 	}
 }
 
-/* An address alone says nothing to a registry: the plugin's sources are asked. */
+/* An email alone is not a credential for a registry. The plugin's sources are asked. */
 func TestEmailAloneIsNoCredential(t *testing.T) {
-	paddockOnly(t, "takes it for credentials and asks nobody else; ignored since then")
+	paddockOnly(t, "takes it for credentials and asks no other source; ignored since then")
 	r := needRegistry(t)
 	file := filepath.Join(t.TempDir(), "config.json")
 	basic := base64.StdEncoding.EncodeToString([]byte(regUser + ":" + regPass))
@@ -457,12 +458,12 @@ func TestPullWithHelper(t *testing.T) {
 	k := newTask(t, p, "helper", r.anonymous("helper:1", "")).start(p)
 	ok(t, k.destroy(p), "DestroyTask")
 
-	/* a helper that is not there: an error that names it, unless the task takes it softly */
+	/* a helper that does not exist: an error that names it, unless the task has auth_soft_fail */
 	p = launchWith(t, launchOptions{config: baseConfig(`auth { helper = "harness-none" }`), env: env})
 	k = newTask(t, p, "nohelper", r.anonymous("plain:2", ""))
 	wantError(t, k.tryStart(p), "a helper that is not there", "harness-none")
 	soft := newTask(t, p, "soft", r.anonymous("plain:2", "auth_soft_fail = true"))
-	wantError(t, soft.tryStart(p), "auth_soft_fail goes on to the pull", "Failed to pull")
+	wantError(t, soft.tryStart(p), "auth_soft_fail continues with the pull", "Failed to pull")
 }
 
 func TestIdentityTokenReachesDocker(t *testing.T) {
@@ -472,7 +473,7 @@ func TestIdentityTokenReachesDocker(t *testing.T) {
 	dir := helperProgram(t, "harness-t", "<token>", "an.identity.token")
 	p := launchWith(t, launchOptions{config: configAt(rec.endpoint, `auth { helper = "harness-t" }`), env: []string{"PATH=" + dir + ":" + os.Getenv("PATH")}})
 	k := newTask(t, p, "token", r.anonymous("token:1", ""))
-	_ = k.tryStart(p) /* the registry takes no tokens: what counts is what Docker was told */
+	_ = k.tryStart(p) /* the registry accepts no tokens: only what Docker was sent counts */
 	if auth := rec.lastAuth(t); auth.str("identitytoken") != "an.identity.token" {
 		t.Errorf("credentials %v, want identitytoken", auth)
 	}
@@ -495,7 +496,7 @@ func readFile(t *testing.T, path string) string {
 	return strings.TrimSpace(string(data))
 }
 
-/* `load`: an image from the task's local directory, no registry asked. */
+/* `load`: an image from the task's local directory, without a request to a registry. */
 func TestLoadFromTheTaskDirectory(t *testing.T) {
 	p := launch(t)
 	root, err := engine.BusyboxRoot(nil)
@@ -526,15 +527,15 @@ func TestLoadFromTheTaskDirectory(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
-/* Unused images go after image_delay; one in use never. */
-func TestImageIsRemovedWhenNobodyUsesIt(t *testing.T) {
+/* Unused images are removed after image_delay. A used image never is. */
+func TestImageIsRemovedWhenUnused(t *testing.T) {
 	r := needRegistry(t)
 	p := launchWith(t, launchOptions{config: baseConfig(`gc { image_delay = "1s" }`)})
 	ref := r.host + "/gc:1"
 	a := newTask(t, p, "gca", r.block("gc:1", "")).start(p)
 	b := newTask(t, p, "gcb", r.block("gc:1", "")).start(p)
 	ok(t, a.destroy(p), "DestroyTask")
-	/* that nothing happens for longer than the delay is what is to be seen */
+	/* the test shows that nothing happens for longer than the delay */
 	if _, gone := poll(2500*time.Millisecond, func() (bool, string) { return !run.docker.HasImage(ref), "" }); gone {
 		t.Fatal("the image was removed while a task uses it")
 	}

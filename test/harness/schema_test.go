@@ -1,7 +1,7 @@
 /*
- * Both schemas, evaluated by Nomad's own code with what people write in job and
- * agent files, HCL and JSON. That the values then arrive at Docker is checked in
- * fields_test.go; here it is what the host accepts, refuses, and says.
+ * Both schemas, evaluated by Nomad's own code with what people write in job and agent files, HCL
+ * and JSON. fields_test.go checks that the values arrive at Docker. Here it is what the host
+ * accepts and refuses, and its errors.
  */
 package harness
 
@@ -140,7 +140,7 @@ func TestTaskSchemaHasPaddocksNewFields(t *testing.T) {
 	ok(t, err, "fields of later built-in drivers")
 }
 
-/* The JSON form of a job: lists of maps, the way `nomad job run -output` prints them. */
+/* The JSON form of a job: lists of maps, as `nomad job run -output` prints them. */
 var taskJSON = map[string]string{
 	"lists of maps": `{"image":"a","labels":[{"a":"b"}],"port_map":[{"http":80}],"ulimit":[{"nofile":"10"}],
 			"logging":[{"type":"json-file","config":[{"max-size":"1m"}]}],"auth":[{"username":"u","password":"p"}]}`,
@@ -255,11 +255,11 @@ func accept(t *testing.T, spec *hclspec.Spec, cases map[string]string) {
 }
 
 /*
- * What the host makes of each block by the schema of v1.6.3 and by ours: each value
- * that the former names is the same in ours. A block's default that the host fills
- * in there is filled in by the decoder here: null then.
+ * What the host makes of each block by the schema of v1.6.3 and by ours. Each value that the former
+ * has is the same in ours. Where the host fills in a block's default by v1.6.3's schema, our
+ * decoder fills it in: the value is null then.
  */
-func TestSchemasSayWhatTheReferencesSay(t *testing.T) {
+func TestSchemasAgreeWithTheReference(t *testing.T) {
 	reference := needReference(t)
 	ours, theirs := launchWith(t, launchOptions{config: "-"}), launchWith(t, launchOptions{config: "-", binary: reference})
 	for _, c := range []struct {
@@ -267,10 +267,10 @@ func TestSchemasSayWhatTheReferencesSay(t *testing.T) {
 		of     func(*plug) (*hclspec.Spec, error)
 		blocks map[string]string
 		json   map[string]string
-		differ map[string]string /* what ours says where v1.6.3 says something else */
+		differ map[string]string /* our value where v1.6.3 has another one */
 	}{
 		{"task", func(p *plug) (*hclspec.Spec, error) { return p.TaskConfigSchema() }, taskBlocks, taskJSON,
-			map[string]string{"image_pull_timeout": "null" /* the default is the plugin's since 1.10.0 */}},
+			map[string]string{"image_pull_timeout": "null" /* since 1.10.0 the plugin's default */}},
 		{"plugin", func(p *plug) (*hclspec.Spec, error) { return p.ConfigSchema() }, pluginBlocks, pluginJSON, map[string]string{
 			"infra_image": `"registry.k8s.io/pause-` + runtime.GOARCH + `:3.3"`, /* since 1.8.4 */
 			"gc":          "null", "gc.dangling_containers": "null", "volumes": "null",

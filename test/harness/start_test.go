@@ -1,6 +1,7 @@
 /*
- * Starts that Docker refuses: a port that is taken, a network that is gone, a plugin that dies while
- * Docker starts the container. A task that is reported as running runs, with its network and ports.
+ * Starts that Docker refuses: a port that is taken, a network that was removed, a plugin that dies
+ * while Docker starts the container. A task that is reported as running runs, with its network and
+ * ports.
  */
 package harness
 
@@ -17,7 +18,7 @@ import (
 	"paddock.invalid/test/harness/engine"
 )
 
-/* A dockerd with a bridge, which publishes ports; the dockerd of all other tests has none. */
+/* A dockerd with a bridge, which publishes ports. The dockerd of all other tests has none. */
 func startBridged(t *testing.T) (*engine.Daemon, *dockerAPI) {
 	t.Helper()
 	net := makeNetwork(t)
@@ -64,7 +65,7 @@ func TestPortConflict(t *testing.T) {
 	c := docker.inspect(t, third.container())
 	ip := c.str("NetworkSettings.Networks.bridge.IPAddress")
 	if ip == "" || third.net == nil || third.net.IP != ip {
-		t.Errorf("address %q, Nomad is told %+v", ip, third.net)
+		t.Errorf("address %q, Nomad gets %+v", ip, third.net)
 	}
 	if b := fmt.Sprint(c.at("NetworkSettings.Ports.8080/tcp")); b != "[map[HostIp:127.0.0.1 HostPort:23456]]" {
 		t.Errorf("published %s", b)
@@ -76,7 +77,7 @@ func TestPortConflict(t *testing.T) {
 	ok(t, first.destroy(p), "DestroyTask")
 }
 
-/* Docker answers 409. It means "already started" for no container. */
+/* Docker answers 409. For no container does that mean "already started". */
 func TestNetworkOfAStoppedContainer(t *testing.T) {
 	p := launch(t)
 	host := newTask(t, p, "host", shell("exit 0")).start(p)
@@ -100,7 +101,7 @@ func TestStartWithAKilledPauseContainer(t *testing.T) {
 	ok(t, err, "CreateNetwork")
 	_, err = run.docker.Call("POST", "/containers/"+pause+"/kill", nil, nil)
 	ok(t, err, "docker kill")
-	eventually(t, callLimit, "the pause container is gone", func() (bool, string) {
+	eventually(t, callLimit, "the pause container is removed", func() (bool, string) {
 		c := run.docker.inspect(t, pause)
 		return !c.running(), fmt.Sprint(c.at("State"))
 	})
@@ -112,8 +113,9 @@ func TestStartWithAKilledPauseContainer(t *testing.T) {
 	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
 }
 
-/* The agent asks for StartTask again with the same id when the plugin died during it: while Docker makes
- * the container, while Docker starts it, and when it runs but Nomad does not know it yet. */
+/* After the plugin died during StartTask, the agent sends StartTask again with the same id. It
+ * died while Docker created the container, while Docker started it, or when it ran but Nomad did
+ * not know it yet. */
 func TestStartAgainAfterCrashDuringStart(t *testing.T) {
 	for _, at := range []string{"/create", "/start", "/json"} {
 		t.Run(strings.TrimPrefix(at, "/"), func(t *testing.T) {

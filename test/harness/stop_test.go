@@ -1,6 +1,6 @@
 /*
- * StopTask: Docker has the task's kill_timeout, the stop signal comes once, and any number of stops can
- * wait without a thread.
+ * StopTask: Docker has the task's kill_timeout, the stop signal comes once, and any number of stops
+ * can wait without a thread.
  */
 package harness
 
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-/* Prints each signal that it gets and ends by none of them. */
+/* Prints each signal that it gets. None of them ends it. */
 var stubborn = shell(`trap "echo term" TERM; trap "echo usr1" USR1; echo up; while :; do sleep 0.1; done`)
 
 func countLines(text, line string) (n int) {
@@ -27,8 +27,8 @@ func countLines(text, line string) (n int) {
 	return n
 }
 
-/* Plugin and agent die during a stop: Docker sends SIGKILL all the same. */
-func TestDockerGoesOnWithAStop(t *testing.T) {
+/* Plugin and agent die during a stop. Docker still sends SIGKILL. */
+func TestDockerContinuesAStop(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "orphan", stubborn).start(p)
 	k.stdout.waitFor(t, 10*time.Second, "up\n")
@@ -64,11 +64,11 @@ func TestStopSignalComesOnce(t *testing.T) {
 	}
 }
 
-/* 64 pulls hang, and 100 StopTasks wait for tasks that take their time. */
+/* 64 pulls hang, and 100 StopTasks wait for tasks that end slowly. */
 func TestHundredStopsBesideHangingPulls(t *testing.T) {
 	paddockOnly(t, "has a goroutine for each")
 	const grace = 5 * time.Second
-	l, err := net.Listen("tcp", "127.0.0.1:0") /* a registry that accepts and says nothing */
+	l, err := net.Listen("tcp", "127.0.0.1:0") /* a registry that accepts and sends nothing */
 	ok(t, err, "listen")
 	var pulling atomic.Int32
 	closing, accepting := make(chan struct{}), make(chan struct{})
@@ -111,7 +111,7 @@ func TestHundredStopsBesideHangingPulls(t *testing.T) {
 	}
 	eventually(t, 20*time.Second, "48 pulls are under way", func() (bool, string) {
 		n := pulling.Load()
-		return n >= 48, fmt.Sprint(n) /* the images' lane has 48 threads */
+		return n >= 48, fmt.Sprint(n) /* the pool for images has 48 threads */
 	})
 	before := measure(t, p.pid)
 	begun := time.Now()
@@ -132,7 +132,7 @@ func TestHundredStopsBesideHangingPulls(t *testing.T) {
 		if n := measure(t, p.pid).threads; n > most {
 			most = n
 		}
-		time.Sleep(100 * time.Millisecond) /* a sample, no wait for anything */
+		time.Sleep(100 * time.Millisecond) /* the interval of a sample; nothing is waited for */
 	}
 	stops.Wait()
 	t.Logf("%d threads before, at most %d while 100 stops waited", before.threads, most)

@@ -1,9 +1,9 @@
 /*
- * The storm of lives: in each round one task meets each thing that people and the kernel do to
- * containers (docker kill, stop, restart, pause, rm -f, an OOM kill, a pause container that goes, a
- * host port that is taken). All of them at about the same time, in an order of the seed. In some
- * rounds Docker's events are lost, in some the plugin is killed first. At the end of each life
- * WaitTask, InspectTask and Docker say the same, and nothing is left.
+ * The storm of lives. In each round, every task meets one of the things that people and the kernel
+ * do to containers: docker kill, stop, restart, pause, rm -f, an OOM kill, a pause container that
+ * ends, a host port that is taken. All happen at about the same time, in an order of the seed. In
+ * some rounds Docker's events are lost, in some the plugin is killed first. At the end of each
+ * life, WaitTask, InspectTask and Docker report the same, and nothing is left.
  *
  *   STORM_LIFE_SECONDS (20, two rounds at least)   STORM_SEED (1)
  */
@@ -30,7 +30,7 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* dockerd behind a proxy that loses all events while it is deaf. */
+/* dockerd behind a proxy that drops all events while deaf is true. */
 func losesEvents(t *testing.T, deaf *atomic.Bool) (endpoint string) {
 	path := filepath.Join(t.TempDir(), "e")
 	l, err := net.Listen("unix", path)
@@ -76,7 +76,7 @@ func losesEvents(t *testing.T, deaf *atomic.Bool) (endpoint string) {
 /* SIGTERM ends it with 6, SIGUSR1 with 5. */
 const stormLife = `trap 'exit 6' TERM; trap 'exit 5' USR1; echo up; while :; do sleep 0.1; done`
 
-/* One life: what is done to the task, and what its end is then. */
+/* One life: what is done to the task, and its end. */
 type life struct {
 	name string
 	line string /* stormLife when empty */
@@ -84,9 +84,9 @@ type life struct {
 	mod  func(*drivers.TaskConfig)
 	/* before the start and after the end; each optional */
 	before, after func(k *task)
-	/* what happens to it once it is up */
+	/* what happens to it when it runs */
 	fate func(p *plug, k *task)
-	/* in a round whose events are lost, where that makes a difference */
+	/* the same in a round whose events are lost, where that makes a difference */
 	unheard func(p *plug, k *task)
 	code    int
 	oom     bool
@@ -99,7 +99,7 @@ func byHand(t *testing.T, method, path string) {
 	ok(t, err, "docker "+path)
 }
 
-/* A container of somebody else that has the port. */
+/* A container of another user that has the port. */
 func (s *lives) holdPort(port int) (id string) {
 	t := s.t
 	t.Helper()
@@ -134,12 +134,12 @@ func (s *lives) all(round int) []life {
 		{name: "signal", fate: hand("kill?signal=USR1"), code: 5},
 		{name: "stop", fate: hand("stop"), code: 6},
 		{name: "restart", fate: hand("restart"), code: 6, gone: true, unheard: func(p *plug, k *task) {
-			/* nobody saw the end, and the container runs: so does the task */
+			/* the end was not noticed, and the container runs: so the task runs, too */
 			byHand(t, "POST", "/containers/"+k.container()+"/restart")
 			if st, err := p.InspectTask(k.id()); err != nil || st.State != drivers.TaskStateRunning {
 				t.Errorf("a task that was restarted unheard is %+v, %v", st, err)
 			}
-			/* before the shell has its traps, a SIGTERM ends what the runtime starts it with */
+			/* before the shell has set its traps, a SIGTERM ends the process that the runtime starts */
 			k.stdout.waitFor(t, 20*time.Second, "up\nup\n")
 			ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
 		}},
@@ -168,7 +168,7 @@ func (s *lives) all(round int) []life {
 				t.Error("the container of the failed start is still there")
 			}
 			ok(t, run.docker.Remove(busy), "the end of the port's holder")
-			k.stdout.resume() /* as the agent's next attempt does */
+			k.stdout.resume() /* like the agent's next attempt */
 			k.stderr.resume()
 		}, fate: func(p *plug, k *task) { ok(t, k.stop(p, 20*time.Second, ""), "StopTask") }},
 		{name: "group", code: 6, job: fmt.Sprintf("network_mode = %q", "container:"+infra), before: func(*task) {
@@ -196,7 +196,7 @@ type lives struct {
 	t        *testing.T
 	seed     int
 	endpoint string
-	network  string /* one that publishes ports: this dockerd has no bridge */
+	network  string /* for a task that publishes ports, because this dockerd has no bridge */
 	deaf     atomic.Bool
 	p        *plug
 }
@@ -205,7 +205,7 @@ func (s *lives) launch() {
 	s.p = launchWith(s.t, launchOptions{config: configAt(s.endpoint, "")})
 }
 
-/* The end as Nomad is told, as InspectTask says and as Docker says. */
+/* The end as Nomad gets it, as InspectTask reports it and as Docker reports it. */
 func (s *lives) check(l *life, k *task, r *drivers.ExitResult) {
 	t := s.t
 	if r.Err != nil && r.ExitCode == 0 || r.ExitCode != l.code || r.OOMKilled != l.oom {
@@ -214,11 +214,11 @@ func (s *lives) check(l *life, k *task, r *drivers.ExitResult) {
 	st, err := s.p.InspectTask(k.id())
 	ok(t, err, "InspectTask")
 	if st.State != drivers.TaskStateExited || st.ExitResult == nil || st.ExitResult.ExitCode != r.ExitCode {
-		t.Errorf("%s: InspectTask says %+v, %+v", l.name, st, st.ExitResult)
+		t.Errorf("%s: InspectTask reports %+v, %+v", l.name, st, st.ExitResult)
 	}
 	if d := run.docker.inspect(t, k.container()); !l.gone {
 		if d == nil || d.running() || int(d.num("State.ExitCode")) != r.ExitCode || d.at("State.OOMKilled") != r.OOMKilled {
-			t.Errorf("%s: exit %+v, Docker says %v", l.name, r, d.at("State"))
+			t.Errorf("%s: exit %+v, Docker reports %v", l.name, r, d.at("State"))
 		}
 	}
 }
@@ -237,7 +237,7 @@ func (s *lives) round(n int, rng *rand.Rand, deaf, crash bool) {
 			pause := time.Duration(pauses[i]) * 20 * time.Millisecond
 			go func(i int) {
 				defer wg.Done()
-				<-time.After(pause) /* the order of the seed */
+				<-time.After(pause) /* gives the order of the seed */
 				f(i, &all[i], tasks[i])
 			}(i)
 		}

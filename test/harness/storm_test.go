@@ -1,15 +1,13 @@
 /*
- * The storm: 20 tasks print numbered lines, 1 MB/s in total, while the plugin,
- * the log pump and dockerd (live-restore) are killed with SIGKILL at random for
- * a minute; three minutes or more before a change of logs or recovery. Seeded, so
- * that a bad run can be had again:
+ * The storm: 20 tasks print numbered lines, 1 MB/s in total, while the plugin, the log pump and
+ * dockerd (live-restore) are killed with SIGKILL at random for a minute. After a change of logs or
+ * recovery, run it for three minutes or more. A seed repeats a failed run:
  *
  *   STORM_SECONDS (60)   STORM_SEED (1)
  *
- * What each log is held against is Docker's own log of that container, byte for
- * byte: a SIGKILL of dockerd itself may lose what dockerd had read and not yet
- * written, which no driver can know; the test says how much that was. Numbers
- * must rise in both, so nothing comes twice.
+ * Each log is compared with Docker's own log of that container, byte for byte. A SIGKILL of dockerd
+ * itself may lose what dockerd had read and not yet written, which no driver can know. The test
+ * reports how much that was. Numbers must rise in both, so nothing comes twice.
  */
 package harness
 
@@ -33,7 +31,8 @@ import (
 
 const (
 	stormTasks = 20
-	/* bytes a second and task: 20 of them are 1 MB/s; 100-byte lines in bursts of 250, twice a second */
+	/* bytes per second and task: 20 tasks are 1 MB/s; lines of 100 bytes in bursts of 250, twice a
+	 * second */
 	stormBurst = 250
 	stormPause = "0.5"
 	stormLine  = 100
@@ -50,7 +49,8 @@ func envInt(t *testing.T, name string, unset int) int {
 	return n
 }
 
-/* Prints "<number> xxx..." lines; at SIGTERM a last line and the exit code. */
+/* Prints lines of a number and many "x". At SIGTERM it prints a last line and exits with the
+ * code. */
 func generator(code int) string {
 	pad := strings.Repeat("x", stormLine-10)
 	script := fmt.Sprintf(`i=0; stop=0; trap 'stop=1' TERM; while [ $stop = 0 ]; do j=0; while [ $j -lt %d ]; do echo $((100000000+i)) %s; i=$((i+1)); j=$((j+1)); done; sleep %s; done; echo last $i; exit %d`,
@@ -66,7 +66,7 @@ type storm struct {
 	kills   map[string]int
 }
 
-/* A plugin takes over all tasks, as an agent does after the crash of the last one. */
+/* A plugin recovers all tasks, as after a crash of the agent. */
 func (s *storm) takeOver() {
 	s.t.Helper()
 	s.p = launch(s.t)
@@ -75,7 +75,8 @@ func (s *storm) takeOver() {
 		s.waiters[i] = k.waiter(s.p)
 	}
 	for _, k := range s.tasks {
-		/* plugin and pump dead at once leave a FIFO without a writer; this is an agent's restart too */
+		/* when plugin and pump are dead at the same time, a FIFO has no writer; this is an agent's
+		 * restart, too */
 		k.stdout.resume()
 		k.stderr.resume()
 	}
@@ -87,7 +88,7 @@ func (s *storm) crashPlugin() {
 	s.waitersBroke()
 }
 
-/* The agent's own restart: the plugin is asked to go. */
+/* The agent's own restart: the plugin is asked to end. */
 func (s *storm) endPlugin() {
 	s.kills["plugin, asked"]++
 	within(s.t, 10*time.Second, "Kill by the host", s.p.client.Kill)
@@ -144,7 +145,7 @@ func TestStorm(t *testing.T) {
 		next = time.Now().Add(time.Duration(1000+rng.Intn(4000)) * time.Millisecond)
 		what := rng.Intn(100)
 		if run.isRef {
-			what = 0 /* it does not survive the others, by its own account */
+			what = 0 /* the reference does not survive the others */
 		}
 		switch {
 		case what < 30:
@@ -155,7 +156,7 @@ func TestStorm(t *testing.T) {
 			s.takeOver()
 		case what < 65:
 			s.killPump()
-		case what < 75: /* both at once */
+		case what < 75: /* both at the same time */
 			s.crashPlugin()
 			s.killPump()
 			s.takeOver()
@@ -163,9 +164,9 @@ func TestStorm(t *testing.T) {
 			s.kills["dockerd"]++
 			run.dockerd.Kill()
 			pause := time.NewTimer(time.Duration(rng.Intn(2000)) * time.Millisecond)
-			<-pause.C /* the outage itself */
+			<-pause.C /* how long it is down */
 			ok(t, run.dockerd.Start(), "dockerd again")
-		default: /* dockerd and the plugin: it finds its tasks when both are back */
+		default: /* dockerd and the plugin: it finds its tasks when both run again */
 			s.kills["dockerd"]++
 			run.dockerd.Kill()
 			s.crashPlugin()
@@ -228,7 +229,8 @@ func containerLog(t *testing.T, name string) string {
 	return out.String()
 }
 
-/* Byte for byte; at a difference says which line, and of what kind. Returns the lines that are in neither. */
+/* Compares byte for byte. At a difference it reports the line and its kind. Returns the lines
+ * that are in neither. */
 func compareLogs(t *testing.T, who, got, want string) (lost int) {
 	t.Helper()
 	numbers := func(text string) []int {
@@ -286,7 +288,7 @@ func min(a, b int) int {
 	return b
 }
 
-/* A FIFO that nobody reads is back-pressure for its own task alone. */
+/* A FIFO that is not read delays its own task only. */
 func TestStoppedLogReaderDelaysNoOtherTask(t *testing.T) {
 	p := launch(t)
 	loud := newTask(t, p, "loud", generator(0)).start(p)
@@ -298,7 +300,7 @@ func TestStoppedLogReaderDelaysNoOtherTask(t *testing.T) {
 	if len(pumps) == 1 {
 		pumpBefore = measure(t, pumps[0].pid)
 	}
-	/* 20 s of the loud task are 1 MB that nobody reads: 16 times what a FIFO holds */
+	/* 20 s of the loud task are 1 MB that is not read: 16 times the size of a FIFO */
 	for i := 0; i < 200; i += 20 {
 		quiet.stdout.waitFor(t, 15*time.Second, fmt.Sprintf("\n%d ", i+1))
 		lines := strings.Split(strings.TrimSpace(quiet.stdout.text()), "\n")
@@ -323,7 +325,7 @@ func TestStoppedLogReaderDelaysNoOtherTask(t *testing.T) {
 	ok(t, quiet.destroy(p), "DestroyTask")
 
 	loud.stdout.hold(false)
-	if !run.isRef { /* ends its logger with the task, and with it what was held back */
+	if !run.isRef { /* the reference ends its logger with the task, and loses what was held back */
 		ok(t, loud.stop(p, 10*time.Second, "SIGTERM"), "StopTask")
 		eventually(t, time.Minute, "the end of the loud task's log", func() (bool, string) { return loud.stdout.ended(), fmt.Sprint(loud.stdout.size()) })
 		compareLogs(t, "the loud task", loud.stdout.text(), containerLog(t, loud.container()))

@@ -1,7 +1,6 @@
 /*
- * A task as Nomad's client would hand it to the driver: alloc directory, env,
- * resources, log FIFOs with a reader at the other end, and the task's HCL
- * evaluated by the driver's own schema.
+ * A task as Nomad's client would give it to the driver: alloc directory, env, resources, log FIFOs
+ * with a reader at the other end, and the task's HCL evaluated by the driver's own schema.
  */
 package harness
 
@@ -37,8 +36,8 @@ type task struct {
 }
 
 /*
- * A task of this name and this task block. The alloc id is new. mod, if given,
- * changes the TaskConfig before it is used.
+ * A task with this name and this task block. The alloc id is new. mod, if given, changes the
+ * TaskConfig before it is used.
  */
 func newTask(t testing.TB, p *plug, name, hclText string, mod ...func(*drivers.TaskConfig)) *task {
 	t.Helper()
@@ -58,7 +57,7 @@ func newTask(t testing.TB, p *plug, name, hclText string, mod ...func(*drivers.T
 	return k
 }
 
-/* An allocation's folders as Nomad makes them for these tasks. */
+/* An allocation's folders, as Nomad makes them for these tasks. */
 func makeAlloc(t testing.TB, dir string, tasks ...string) {
 	t.Helper()
 	subs := []string{"alloc/logs", "alloc/data", "alloc/tmp"}
@@ -70,7 +69,7 @@ func makeAlloc(t testing.TB, dir string, tasks ...string) {
 	}
 }
 
-/* What Nomad sends of a task, but for the task block. */
+/* What Nomad sends for a task, without the task block. */
 func nomadTask(alloc, dir, name string) *drivers.TaskConfig {
 	return &drivers.TaskConfig{
 		ID:            fmt.Sprintf("%s/%s/%s", alloc, name, uuid.Generate()[:8]),
@@ -111,7 +110,7 @@ func setTaskConfig(t testing.TB, p *plug, cfg *drivers.TaskConfig, hclText strin
 	setRawConfig(t, cfg, data)
 }
 
-/* The driver config's bytes have no setter in Nomad: they go in as the value they encode. */
+/* The driver config's bytes have no setter in Nomad. They are set as the value that they encode. */
 func setRawConfig(t testing.TB, cfg *drivers.TaskConfig, data []byte) {
 	t.Helper()
 	ty, err := ctymsgpack.ImpliedType(data)
@@ -121,13 +120,14 @@ func setRawConfig(t testing.TB, cfg *drivers.TaskConfig, data []byte) {
 	ok(t, cfg.EncodeDriverConfig(val), "task config bytes")
 }
 
-/* A task config that no schema has seen: for wrong types. */
+/* A task config that no schema has checked, for wrong types. */
 func setConfigValue(t testing.TB, cfg *drivers.TaskConfig, val cty.Value) {
 	t.Helper()
 	ok(t, cfg.EncodeDriverConfig(val), "task config value")
 }
 
-/* HCL1 text to what Nomad's job and agent parsers hand on: the value of its one `config` block. */
+/* Converts HCL1 text to what Nomad's job and agent parsers return: the value of its one `config`
+ * block. */
 func hclToInterface(t testing.TB, text string) any {
 	t.Helper()
 	root, err := hcl.Parse(text)
@@ -158,7 +158,7 @@ func (k *task) start(p *plug) *task {
 	return k
 }
 
-/* What Docker says about the container; fails when there is none. */
+/* Docker's inspect of the container. Fails the test when the container does not exist. */
 func (k *task) inspect() doc {
 	k.t.Helper()
 	d := run.docker.inspect(k.t, k.container())
@@ -168,7 +168,7 @@ func (k *task) inspect() doc {
 	return d
 }
 
-/* Starts a WaitTask call; the answer comes on the channel. */
+/* Starts a WaitTask call. The answer comes on the channel. */
 func (k *task) waiter(p *plug) <-chan *drivers.ExitResult {
 	k.t.Helper()
 	ch, err := p.WaitTask(context.Background(), k.cfg.ID)
@@ -202,7 +202,7 @@ func (k *task) destroy(p *plug) error {
 	return errWithin(k.t, callLimit, "DestroyTask", func() error { return p.DestroyTask(k.cfg.ID, true) })
 }
 
-/* Ends the task in every case and removes what it left. For cleanup: no rule is checked here. */
+/* Ends the task in every case and removes what it left. For cleanup: it checks no rule. */
 func (k *task) discard() {
 	_ = run.docker.Remove(k.container())
 	for _, f := range []*fifo{k.stdout, k.stderr} {
@@ -215,15 +215,15 @@ func (k *task) discard() {
 }
 
 /*
- * A log FIFO with a reader that does what Nomad's logmon does: opens (which
- * waits for a writer), copies until every writer has closed, and is then done.
+ * A log FIFO with a reader that works like Nomad's logmon: it opens (which waits for a writer),
+ * copies until every writer has closed, and then ends.
  */
 type fifo struct {
 	path string
 	mu   sync.Mutex
 	cond *sync.Cond
 	data []byte
-	eof  bool /* the last writer closed: logmon would have stopped here */
+	eof  bool /* the last writer has closed: logmon would have stopped here */
 	held bool /* reading is suspended: the FIFO fills */
 }
 
@@ -264,7 +264,7 @@ func (f *fifo) read() {
 	f.mu.Unlock()
 }
 
-/* Stops and resumes reading, as a full disk or a stuck logmon would. */
+/* Stops and resumes reading, like a full disk or a stuck logmon. */
 func (f *fifo) hold(on bool) {
 	f.mu.Lock()
 	f.held = on
@@ -291,8 +291,8 @@ func (f *fifo) ended() bool {
 }
 
 /*
- * Reads on after an end of file: when the agent starts again it starts a logmon
- * that has stopped. That is after RecoverTask, which must not wait for it.
+ * Continues to read after an end of file. An agent that restarts starts a stopped logmon again.
+ * That is after RecoverTask, which must not wait for it.
  */
 func (f *fifo) resume() {
 	f.mu.Lock()
@@ -304,7 +304,7 @@ func (f *fifo) resume() {
 	}
 }
 
-/* Lets go of a reader that still waits for its first writer. */
+/* Ends a reader that still waits for its first writer. */
 func (f *fifo) close() {
 	f.hold(false)
 	if w, err := os.OpenFile(f.path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
@@ -323,7 +323,7 @@ func (f *fifo) waitFor(t testing.TB, limit time.Duration, text string) {
 	})
 }
 
-/* A task block that runs until it is told to stop. */
+/* A task block that runs until it is stopped. */
 const sleeper = `image = "` + imageBusybox + `"
 command = "/bin/sh"
 args = ["-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 1; done"]`
@@ -333,7 +333,7 @@ func shell(line string) string {
 	return fmt.Sprintf("image = %q\ncommand = \"/bin/sh\"\nargs = [\"-c\", %q]", imageBusybox, line)
 }
 
-/* A running container that looks like a task's of the given alloc, which no driver started. */
+/* A running container that looks like one of a task of the given alloc. No driver started it. */
 func strayContainer(t testing.TB, alloc string) string {
 	t.Helper()
 	var made struct {

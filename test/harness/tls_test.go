@@ -1,7 +1,6 @@
 /*
- * Docker over TCP with TLS: the plugin's tls block, and the environment variables
- * of the docker client. The server in front of dockerd asks for a certificate;
- * all certificates are made here.
+ * Docker over TCP with TLS: the plugin's tls block, and the environment variables of the docker
+ * client. The server in front of dockerd asks for a certificate. All certificates are made here.
  */
 package harness
 
@@ -42,7 +41,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-/* A certificate by this authority; by itself when it has none yet. hosts: what a server answers for. */
+/* A certificate of this authority, or a self-signed one when the authority has none yet. hosts:
+ * the names of a server. */
 func (a *authority) sign(t *testing.T, name string, hosts ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -74,7 +74,8 @@ func (a *authority) sign(t *testing.T, name string, hosts ...string) (*x509.Cert
 	return cert, key
 }
 
-/* ca.pem, cert.pem and key.pem as DOCKER_CERT_PATH wants them: this authority, a client of the other. */
+/* ca.pem, cert.pem and key.pem, as DOCKER_CERT_PATH needs them: this authority, and a client
+ * certificate of the other. */
 func (a *authority) certPath(t *testing.T, client *authority) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -91,7 +92,8 @@ func (a *authority) certPath(t *testing.T, client *authority) string {
 	return dir
 }
 
-/* dockerd behind a server of this authority, for its clients alone. Returns HOST:PORT. */
+/* A TLS server of this authority in front of dockerd. It accepts only the authority's clients.
+ * Returns HOST:PORT. */
 func (a *authority) serve(t *testing.T, host string) string {
 	t.Helper()
 	cert, key := a.sign(t, "server", host)
@@ -148,7 +150,7 @@ func TestDockerOverTLS(t *testing.T) {
 		name   string
 		config string
 		env    []string
-		says   string /* in the description of a fingerprint that is not healthy */
+		reason string /* in the description of an unhealthy fingerprint */
 		notRef string
 	}{
 		{name: "tls block", config: configAt("tcp://"+addr, tlsBlock(good))},
@@ -159,17 +161,17 @@ func TestDockerOverTLS(t *testing.T) {
 		{name: "DOCKER_HOST without TLS", config: plain, env: []string{"DOCKER_HOST=" + run.dockerd.Endpoint()}},
 		{name: "endpoint before the environment", config: configAt("tcp://"+addr, tlsBlock(good)),
 			env: env("tcp://127.0.0.1:1", deceived, "DOCKER_TLS_VERIFY=1")},
-		{name: "no client certificate", config: configAt("https://"+addr, fmt.Sprintf("tls { ca = %q }", good+"/ca.pem")), says: addr},
-		{name: "client of another authority", config: configAt("tcp://"+addr, tlsBlock(stranger)), says: addr},
-		{name: "server of another authority", config: configAt("tcp://"+addr, tlsBlock(deceived)), says: "certificate"},
-		{name: "server of another name", config: configAt("tcp://"+alias, tlsBlock(good)), says: "certificate"},
-		{name: "no TLS to a TLS port", config: configAt("tcp://"+addr, ""), says: "HTTPS server"},
-		{name: "certificates that are not there", config: configAt("tcp://"+addr, tlsBlock("/no/such")), says: "/no/such"},
-		{name: "environment, server of another authority", config: plain, says: "certificate",
+		{name: "no client certificate", config: configAt("https://"+addr, fmt.Sprintf("tls { ca = %q }", good+"/ca.pem")), reason: addr},
+		{name: "client of another authority", config: configAt("tcp://"+addr, tlsBlock(stranger)), reason: addr},
+		{name: "server of another authority", config: configAt("tcp://"+addr, tlsBlock(deceived)), reason: "certificate"},
+		{name: "server of another name", config: configAt("tcp://"+alias, tlsBlock(good)), reason: "certificate"},
+		{name: "no TLS to a TLS port", config: configAt("tcp://"+addr, ""), reason: "HTTPS server"},
+		{name: "certificates that do not exist", config: configAt("tcp://"+addr, tlsBlock("/no/such")), reason: "/no/such"},
+		{name: "environment, server of another authority", config: plain, reason: "certificate",
 			env: env("tcp://"+addr, deceived, "DOCKER_TLS_VERIFY=1")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.says != "" {
+			if c.reason != "" {
 				paddockOnly(t, "some of these it finds at SetConfig, others it does not explain")
 			}
 			if c.notRef != "" {
@@ -177,16 +179,16 @@ func TestDockerOverTLS(t *testing.T) {
 			}
 			p := launchWith(t, launchOptions{config: c.config, env: c.env})
 			f := firstFingerprint(t, p)
-			if c.says != "" {
-				if f.Health != drivers.HealthStateUndetected || !strings.Contains(f.HealthDescription, c.says) {
-					t.Errorf("fingerprint %s %q: want undetected, with %q", f.Health, f.HealthDescription, c.says)
+			if c.reason != "" {
+				if f.Health != drivers.HealthStateUndetected || !strings.Contains(f.HealthDescription, c.reason) {
+					t.Errorf("fingerprint %s %q: want undetected, with %q", f.Health, f.HealthDescription, c.reason)
 				}
 				return
 			}
 			if f.Health != drivers.HealthStateHealthy {
 				t.Fatalf("fingerprint %s %q", f.Health, f.HealthDescription)
 			}
-			/* all that speaks to Docker: requests, the event stream, exec, the log pump */
+			/* everything that connects to Docker: requests, the event stream, exec, the log pump */
 			k := newTask(t, p, "tls", shell(`echo hello; cat`)+"\ninteractive = true").start(p)
 			k.stdout.waitFor(t, 10*time.Second, "hello\n")
 			out, err := p.ExecTask(k.id(), []string{"/bin/echo", "inside"}, 10*time.Second)

@@ -1,10 +1,9 @@
 //go:build tools
 
 /*
- * Pins, in this module, the programs that the tests need beside the test
- * binary itself: the whole agent (command) and the reference driver as an
- * external plugin (drivers/docker/cmd). `build` builds both from here, so that
- * one go.sum covers all that is downloaded.
+ * Pins, in this module, the programs that the tests need besides the test binary itself: the whole
+ * agent (command) and the reference driver as an external plugin (drivers/docker/cmd). `build`
+ * builds both from here, so that one go.sum covers all downloads.
  */
 package harness
 

@@ -1,6 +1,6 @@
 /*
- * The program's file is replaced while the plugin runs, as a package upgrade
- * does. The other version is the same program with another version number.
+ * The program's file is replaced while the plugin runs, as a package upgrade does. The other
+ * version is the same program with another version number.
  */
 package harness
 
@@ -43,7 +43,7 @@ func otherVersion(t *testing.T) []byte {
 	return bytes.ReplaceAll(data, []byte(v), []byte(v[:len(v)-1]+string(digit)))
 }
 
-/* Replaces the file as dpkg does: the old file lives on for those who run it. */
+/* Replaces the file as dpkg does: running programs keep the old file. */
 func replace(t *testing.T, path string, data []byte) {
 	t.Helper()
 	ok(t, os.WriteFile(path+".new", data, 0o755), "the new file")
@@ -60,10 +60,11 @@ func pumpVersion(t *testing.T) string {
 	return versionOf(t, filepath.Join("/proc", itoa(pumps[0].pid), "exe"))
 }
 
-/* Several tasks print all the time (UPGRADE_TASKS: how many). Some end on their own in every phase, also while no plugin is there. */
+/* Several tasks print all the time (UPGRADE_TASKS: how many). Some end in every phase, also
+ * while no plugin runs. */
 func TestUpgradeAndRollback(t *testing.T) {
 	paddockOnly(t, "is replaced with its agent")
-	count := 5 /* one ends in each of the four phases */
+	count := 5 /* one task ends in each of the four phases */
 	if text := os.Getenv("UPGRADE_TASKS"); text != "" {
 		count = atoi(t, text)
 	}
@@ -76,7 +77,7 @@ func TestUpgradeAndRollback(t *testing.T) {
 	launchHere := func() *plug { return launchWith(t, launchOptions{binary: source}) }
 	p := launchHere()
 
-	/* The package comes before the old plugin has started a pump. */
+	/* The package is upgraded before the old plugin has started a pump. */
 	replace(t, path, otherVersion(t))
 	newVersion := versionOf(t, path)
 	if newVersion == oldVersion {
@@ -90,7 +91,7 @@ func TestUpgradeAndRollback(t *testing.T) {
 		t.Helper()
 		for _, k := range tasks {
 			n := k.stdout.size()
-			eventually(t, 20*time.Second, "the log goes on "+when, func() (bool, string) {
+			eventually(t, 20*time.Second, "the log continues "+when, func() (bool, string) {
 				return k.stdout.size() > n+200, lastLines(k.stdout.text(), 2) + "\n" + lastLines(p.stderr.String(), 3)
 			})
 		}
@@ -122,7 +123,8 @@ func TestUpgradeAndRollback(t *testing.T) {
 		}
 		ok(t, k.destroy(p), "DestroyTask")
 	}
-	/* With the plugin and its version's pump running from a file that has been replaced: the pump dies, and a task ends. */
+	/* The plugin and its version's pump run from a file that was replaced. The pump dies, and a
+	 * task ends. */
 	replaced := func(version string) {
 		t.Helper()
 		goesOn("with the plugin of " + version + " and the other version's file")
@@ -133,7 +135,7 @@ func TestUpgradeAndRollback(t *testing.T) {
 		waiter := tasks[len(tasks)-1].waiter(p)
 		isWhole(end(), waiter)
 	}
-	/* The client restarts. A task ends while no plugin is there. */
+	/* The client restarts. A task ends while no plugin runs. */
 	restart := func(version string) {
 		t.Helper()
 		p.crash(t)

@@ -1,7 +1,7 @@
 /*
- * An agent that is not root, so a plugin that is not: it runs tasks, without
- * keeping their cpusets, where it has a folder of its own below /run. Without
- * one the fingerprint gives the reason.
+ * An agent that is not root, and therefore a plugin that is not root. It runs tasks without keeping
+ * their cpusets when it has a folder of its own below /run. Without such a folder, the fingerprint
+ * gives the reason.
  */
 package harness
 
@@ -18,7 +18,8 @@ import (
 
 const otherUser = 65534
 
-/* Lets the other user into the run's folders and, as the group "docker" does, to dockerd's socket. */
+/* Gives the other user access to the run's folders and, like the group "docker", to dockerd's
+ * socket. */
 func letIn(t *testing.T) (own string) {
 	t.Helper()
 	for _, dir := range []string{filepath.Dir(run.dir), run.dir, filepath.Dir(run.dockerd.Socket())} {
@@ -76,7 +77,7 @@ func TestTaskOfAnAgentThatIsNotRoot(t *testing.T) {
 	p2 := launchAsOther(t, own, own)
 	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask")
 	n := k.stdout.size()
-	eventually(t, 20*time.Second, "the log goes on", func() (bool, string) { return k.stdout.size() > n, k.stdout.text() })
+	eventually(t, 20*time.Second, "the log continues", func() (bool, string) { return k.stdout.size() > n, k.stdout.text() })
 	waiter := k.waiter(p2)
 	ok(t, k.stop(p2, 20*time.Second, ""), "StopTask")
 	if r := k.result(waiter, callLimit); r.ExitCode != 6 {

@@ -1,9 +1,9 @@
 /*
- * A dockerd with userns-remap: root in its containers is another user of the host. That user reaches
- * what a job mounts, and owns the folders that are made for the job.
+ * A dockerd with userns-remap: root in its containers is another user of the host. That user
+ * reaches what a job mounts, and owns the folders that are made for the job.
  *
- * dockerd reads the ids from /etc/subuid and /etc/subgid. So the test runs its own program once more in a
- * mount namespace where these two files are others; the machine's stay as they are.
+ * dockerd reads the ids from /etc/subuid and /etc/subgid. So the test runs its own program again in
+ * a mount namespace where these two files are replaced. The machine's own files stay as they are.
  */
 package harness
 
@@ -33,7 +33,7 @@ func TestUsernsRemap(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	/* Older versions of dockerd look the groups up by the group's name, newer ones by the user's. */
+	/* Older versions of dockerd look up the groups by the group's name, newer ones by the user's. */
 	for name, text := range map[string]string{"uid": "nobody:231072:65536\n", "gid": "nogroup:431072:65536\nnobody:431072:65536\n"} {
 		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644), name)
 	}
@@ -44,7 +44,7 @@ func TestUsernsRemap(t *testing.T) {
 		mount --bind "$0/uid" /etc/subuid
 		mount --bind "$0/gid" /etc/subgid
 		exec "$@"`, dir, self, "-test.run=^TestUsernsRemap$", "-test.v", "-test.timeout=5m")
-	/* The containerd store refuses userns-remap: dockerd chooses the other one by itself. */
+	/* The containerd store refuses userns-remap: dockerd then chooses the other store. */
 	cmd.Env = append(os.Environ(), dockerdArg+"=--userns-remap=nobody:nogroup", "HARNESS_TMP=/tmp", "HARNESS_STORE=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.CombinedOutput()
@@ -70,7 +70,7 @@ func wantOwner(t testing.TB, path string) {
 	}
 }
 
-/* A usual task: nothing of it is mounted by the plugin. */
+/* A usual task, for which the plugin mounts nothing. */
 func remappedByName(t *testing.T) {
 	p := launch(t)
 	k := newTask(t, p, "plain", shell("id -u; for d in local secrets alloc/data; do echo x >/$d/f && echo $d; done; cat /proc/self/uid_map; echo done; sleep 1000"))
@@ -98,7 +98,7 @@ func remappedMounted(t *testing.T) {
 	k.start(p)
 	k.stdout.waitFor(t, 20*time.Second, "done\n")
 	if text := k.stdout.text(); !strings.Contains(text, "made 0:0\n") || !strings.Contains(text, "written\n") {
-		t.Errorf("the task says %q", text)
+		t.Errorf("the task prints %q", text)
 	}
 	t.Log(k.stdout.text())
 	for _, made := range []string{"new", "new/here", "new/here/g"} {

@@ -1,9 +1,8 @@
 /*
- * Deadlines, and the bookkeeping of what a run leaves behind.
+ * Deadlines, and the checks for what a run leaves.
  *
- * Rule of the house: no test sleeps for a guess. within() puts a deadline on a
- * call that has none, eventually() looks again until a condition holds and says
- * at the deadline what it saw last.
+ * No test sleeps for a guessed time. within() puts a deadline on a call that has none. eventually()
+ * checks a condition until it is true, and reports the last state at the deadline.
  */
 package harness
 
@@ -50,7 +49,7 @@ func errWithin(t testing.TB, limit time.Duration, what string, f func() error) e
 	return err
 }
 
-/* Looks every 10 ms. cond returns whether it holds and what it saw. */
+/* Checks every 10 ms. cond returns whether it is true, and the state. */
 func eventually(t testing.TB, limit time.Duration, what string, cond func() (bool, string)) {
 	t.Helper()
 	if saw, ok := poll(limit, cond); !ok {
@@ -80,7 +79,7 @@ func ok(t testing.TB, err error, what string) {
 	}
 }
 
-/* The error must be there and say each of the words. */
+/* The error must exist and contain each of the words. */
 func wantError(t testing.TB, err error, rule string, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -95,7 +94,7 @@ func wantError(t testing.TB, err error, rule string, words ...string) {
 
 func joinLines(lines []string) string { return strings.Join(lines, "\n  ") }
 
-/* A writer that many may write to and read from. */
+/* A writer that several threads may write to and read from. */
 type buffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -119,7 +118,7 @@ func (b *buffer) Len() int {
 	return b.buf.Len()
 }
 
-/* A process, as /proc tells it. */
+/* A process, from /proc. */
 type process struct {
 	pid  int
 	exe  string
@@ -128,7 +127,7 @@ type process struct {
 
 func (p process) String() string { return fmt.Sprintf("pid %d: %s", p.pid, strings.Join(p.argv, " ")) }
 
-/* The processes whose program file or working socket lies below dir, but for this one. */
+/* The processes whose program file or working socket is below dir, without this process. */
 func processesBelow(dir string) []process {
 	var out []process
 	entries, _ := os.ReadDir("/proc")
@@ -158,7 +157,7 @@ func alive(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
 	}
-	/* a zombie is dead: its parent (us, through go-plugin) has not looked yet */
+	/* a zombie is dead: its parent (this process, through go-plugin) has not waited for it yet */
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false
@@ -174,7 +173,7 @@ func killBelow(dir string) {
 	}
 }
 
-/* Containers and shims of a dockerd that could not remove them any more. */
+/* Kills containers and shims of a dockerd that could no longer remove them. */
 func killShims(dir string) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -229,8 +228,8 @@ func unmountBelow(dir string) {
 }
 
 /*
- * What is still there of what the tests made: plugin processes, containers,
- * sockets, mounts of alloc directories. Processes and containers get a moment to go.
+ * What is left of what the tests made: plugin processes, containers, sockets, mounts of alloc
+ * directories. Processes and containers get a moment to end.
  */
 func leftovers(limit time.Duration) []string {
 	var left []string
@@ -257,10 +256,11 @@ func leftovers(limit time.Duration) []string {
 		for _, s := range socketsBelow(filepath.Join(run.dir, "t")) {
 			left = append(left, "socket "+s)
 		}
-		/* last: a look at a pump's socket is a connection, which a pump without tasks takes for work */
+		/* last, because a check of a pump's socket is a connection, which a pump without tasks takes
+		 * for work */
 		if len(left) == 0 {
 			for _, s := range deadSockets() {
-				left = append(left, "socket that nobody listens on: "+s)
+				left = append(left, "socket without a listener: "+s)
 			}
 		}
 		return len(left) == 0, ""
@@ -274,7 +274,7 @@ var pumpDirs = struct {
 	all map[string]bool
 }{all: map[string]bool{}}
 
-/* Sockets of pumps that are gone. */
+/* Sockets of pumps that have ended. */
 func deadSockets() []string {
 	var out []string
 	for dir := range pumpDirs.all {
@@ -320,7 +320,8 @@ func childrenOf(pid int) []process {
 	return out
 }
 
-/* Ends a plugin process by SIGTERM, as an administrator would; one that does not obey is a failure. */
+/* Ends a plugin process by SIGTERM, as an administrator would. It is a failure when it does not
+ * end. */
 func endProcess(t testing.TB, pid int) {
 	t.Helper()
 	_ = syscall.Kill(pid, syscall.SIGTERM)
@@ -329,11 +330,12 @@ func endProcess(t testing.TB, pid int) {
 		t.Errorf("pid %d did not end within 5 s of SIGTERM", pid)
 	}
 	if run.isRef {
-		removeSockets() /* the reference leaves its socket behind */
+		removeSockets() /* the reference does not remove its socket */
 	}
 }
 
-/* For tests that run beside no other: every socket below our temporary directory is a dead one then. */
+/* For tests that do not run in parallel: every socket below our temporary directory is then
+ * dead. */
 func removeSockets() {
 	for _, s := range socketsBelow(os.TempDir()) {
 		os.Remove(s)
@@ -342,7 +344,7 @@ func removeSockets() {
 
 func mkfifo(path string) error { return syscall.Mkfifo(path, 0o666) }
 
-/* Lets a container go on that waits for a line from a FIFO. */
+/* Lets a container continue that waits for a line from a FIFO. */
 func openGate(t testing.TB, path string) {
 	t.Helper()
 	ok(t, errWithin(t, 20*time.Second, "the container opens its gate", func() error {

@@ -1,6 +1,6 @@
 /*
- * What a job may mount below its allocation is what was checked when the task
- * was started, whatever a sibling task does to the names until Docker mounts.
+ * What a job mounts below its allocation is what was checked when the task was started, whatever a
+ * sibling task does to the names until Docker mounts.
  */
 package harness
 
@@ -75,7 +75,7 @@ func TestVolumesAreWhatWasChecked(t *testing.T) {
 					ok(t, os.WriteFile(filepath.Join(local, dir, "f"), []byte("mine\n"), 0o644), "a file")
 				}
 				if strings.Contains(r.swap, "up") {
-					/* what the name leads to then has a `d`, too */
+					/* the target of the name then has a `d`, too */
 					_ = os.Symlink(filepath.Dir(host), filepath.Join(r.to, "d"))
 				}
 				var once sync.Once
@@ -91,7 +91,7 @@ func TestVolumesAreWhatWasChecked(t *testing.T) {
 					t.Errorf("the task sees %q", text)
 				}
 				if m := mountAt(k.inspect(), "/v"); m != nil && !strings.HasPrefix(fmt.Sprint(m["Source"]), "/run/paddock/") {
-					t.Errorf("Docker was told %v", m)
+					t.Errorf("Docker was sent %v", m)
 				}
 				if len(sourcesOf(t, k.container())) == 0 {
 					t.Error("no mount of its volume while the task is there")
@@ -103,7 +103,8 @@ func TestVolumesAreWhatWasChecked(t *testing.T) {
 	}
 }
 
-/* What jobs do with volumes, one task that does all of it: through a crash of the plugin and a restart by hand. */
+/* One task does everything that jobs do with volumes, through a crash of the plugin and a
+ * restart by hand. */
 func TestVolumesOfAWholeLife(t *testing.T) {
 	paddockOnly(t, "names")
 	p := launch(t)
@@ -147,7 +148,7 @@ func TestVolumesOfAWholeLife(t *testing.T) {
 	}
 }
 
-func TestVolumesOfAFailedStartAreTakenAway(t *testing.T) {
+func TestVolumesOfAFailedStartAreUnmounted(t *testing.T) {
 	paddockOnly(t, "names")
 	p := launch(t)
 	for what, block := range map[string]string{
@@ -160,10 +161,10 @@ func TestVolumesOfAFailedStartAreTakenAway(t *testing.T) {
 	}
 }
 
-/* What is left of a crash, of containers that are gone: the next plugin sees to it, and to nothing else. */
+/* What a crash and removed containers leave. The next plugin removes it, and nothing else. */
 func TestVolumesOfLostContainersAreSwept(t *testing.T) {
 	paddockOnly(t, "names")
-	rec := record(t, run.dockerd.Socket()) /* an endpoint, and with it a folder, of our own */
+	rec := record(t, run.dockerd.Socket()) /* an endpoint of our own, and with it a folder */
 	config := launchOptions{config: configAt(rec.endpoint, "")}
 	p := launchWith(t, config)
 	block := sleeper + "\nvolumes = [\"local/d:/v\"]"
@@ -191,7 +192,7 @@ func TestVolumesOfLostContainersAreSwept(t *testing.T) {
 	}
 }
 
-/* dockerd elsewhere: names as ever, and one line in the log about it. */
+/* dockerd is on another host: names as before, and one line about it in the log. */
 func TestVolumesOfADockerThatCannotSeeOurMounts(t *testing.T) {
 	paddockOnly(t, "names")
 	a := newAuthority(t)
@@ -202,7 +203,7 @@ func TestVolumesOfADockerThatCannotSeeOurMounts(t *testing.T) {
 		if m := mountAt(k.inspect(), "/v"); m == nil || m["Source"] != want {
 			t.Errorf("mount at /v: %v, want %s", m, want)
 		}
-		wantNoSources(t, k.container(), "with a Docker behind TCP")
+		wantNoSources(t, k.container(), "with a Docker over TCP")
 		ok(t, k.destroy(p), "DestroyTask")
 	}
 	if n := strings.Count(p.stderr.String(), "told to Docker by name"); n != 1 {
