@@ -406,14 +406,14 @@ size_t log_opener_watch_take(struct log_watch *w, struct log_found *ret, size_t 
     return n;
 }
 
-bool log_opener_watch_is_behind(struct log_watch *w) {
+bool log_opener_watch_has_missed(struct log_watch *w) {
     pthread_mutex_lock(&w->opener->lock);
     bool behind = w->behind;
     pthread_mutex_unlock(&w->opener->lock);
     return behind;
 }
 
-bool log_opener_watch_is_gone(const struct log_watch *w) {
+bool log_opener_watch_is_removed(const struct log_watch *w) {
     struct stat st;
     return fstat(w->dir_fd, &st) < 0 || st.st_nlink == 0;
 }

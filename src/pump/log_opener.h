@@ -55,9 +55,9 @@ struct log_watch *log_opener_watch_del(struct log_watch *w);
 size_t log_opener_watch_take(struct log_watch *w, struct log_found *ret, size_t max);
 /** Returns true when files could not be opened because descriptors or memory are used up. Only
  * another log_opener_watch_take() finds them. */
-bool log_opener_watch_is_behind(struct log_watch *w);
+bool log_opener_watch_has_missed(struct log_watch *w);
 /** Returns true when the folder was removed, as it is together with its container. */
-bool log_opener_watch_is_gone(const struct log_watch *w);
+bool log_opener_watch_is_removed(const struct log_watch *w);
 /** Calls @changed at the next write to @fd, once. While no file is armed, a write causes no event.
  * Returns 0; -errno. */
 int log_opener_watch_arm(struct log_watch *w, int fd) MUST_CHECK;

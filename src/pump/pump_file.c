@@ -257,7 +257,8 @@ static void find_place(struct pump_file *f) {
 /* Notes a gap when another program has removed Docker's log. A container that is being started has
  * no log yet. */
 static void note_missing(struct pump_file *f) {
-    if (f->missing || !f->record->stream[0].at.place.file.ino || log_opener_watch_is_gone(f->watch))
+    if (f->missing || !f->record->stream[0].at.place.file.ino ||
+        log_opener_watch_is_removed(f->watch))
         return;
     f->missing = true;
     note_gap(f, "Docker's log file is not there");
@@ -525,7 +526,7 @@ static bool is_unlinked(int fd) {
 /* Returns true when inotify will announce the next write. */
 static bool arm_watch(struct pump_file *f) {
     int fd = f->held.n > 0 ? f->held.files[f->held.n - 1].fd : -EBADF;
-    if (log_opener_watch_is_behind(f->watch))
+    if (log_opener_watch_has_missed(f->watch))
         return false;
     return fd < 0 || (!is_unlinked(fd) && log_opener_watch_arm(f->watch, fd) == 0);
 }
@@ -546,8 +547,8 @@ static bool read_on(struct pump_file *f, uint64_t *ret_got) {
 /* Called at the end of the log: ends, or sets the time of the next read. */
 static void rest_at_end(struct pump_file *f, uint64_t got) {
     bool armed = false;
-    bool last = (f->finishing && !log_opener_watch_is_behind(f->watch)) ||
-                log_opener_watch_is_gone(f->watch);
+    bool last = (f->finishing && !log_opener_watch_has_missed(f->watch)) ||
+                log_opener_watch_is_removed(f->watch);
     if (last && f->out[0]->len == 0 && f->out[1]->len == 0) {
         end_reading(f);
         return;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* pin_bench [--json FILE]: how fast and how dear it is to keep cpusets right, next to the two
- * algorithms it takes the place of, reimplemented here from their description: seed     every
- * second each container's file gets a blind copy of the source's (Nomad 1.3 - 1.6); builtin  every
- * 3 s the source is compared with the last write, the container is never read (>= 1.7). On a tree
- * of plain files in memory (TREE_DIR, default /dev/shm). JSON: one object a line. */
+/* pin_bench [--json FILE]: how fast cpusets are corrected and what it costs, compared with the two
+ * algorithms that paddock replaces. Both are reimplemented here from their description:
+ *   seed     Every second the source's set is copied to each container's file without a check
+ *            (Nomad 1.3 - 1.6).
+ *   builtin  Every 3 s the source is compared with the last write. The container is never read
+ *            (>= 1.7).
+ * It runs on a tree of plain files in memory (TREE_DIR, default /dev/shm). JSON: one object a line.
+ */
 #include "paddock/clock.h"
 #include "unit/pin/tree.h"
 
@@ -17,19 +20,17 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define TASKS                                                                                      \
-    200u /* that are overwritten: few enough times each that nobody calls it a contest             \
-          */
+#define TASKS 200u /* overwritten tasks, each too few times to be contested */
 #define SAMPLES 1000u
 #define POOL_TASKS 100u
 #define POOL_ROUNDS 20u
 #define MANY 1000u
 #define SEED_US US_PER_SEC
 #define BUILTIN_US (3 * US_PER_SEC)
-#define NEVER_US (7 * US_PER_SEC) /* two periods of the slowest and more */
+#define NEVER_US (7 * US_PER_SEC) /* more than two periods of the slowest algorithm */
 #define NEVER (-1.0)
 
-/* ---- allocations, counted ---- */
+/* ---- Counted allocations ---- */
 
 static atomic_ulong allocations;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -53,7 +54,7 @@ void *realloc(void *p, size_t n) {
 }
 #endif
 
-/* ---- the modes ---- */
+/* ---- Algorithms ---- */
 
 enum mode { PADDOCK, SEED, BUILTIN };
 
@@ -117,7 +118,7 @@ static void runner_stop(struct runner *r) {
         pthread_join(r->thread, NULL);
 }
 
-/* ---- measuring ---- */
+/* ---- Measurements ---- */
 
 static int open_cpus(size_t i) {
     char path[512];
@@ -140,7 +141,7 @@ static bool says(int fd, const char *set) {
 
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
-    /* What never came is the longest. */
+    /* A repair that never came counts as the longest. */
     return x == y ? 0 : x < 0 ? 1 : y < 0 ? -1 : x < y ? -1 : 1;
 }
 
@@ -150,7 +151,8 @@ static double percentile(double *v, size_t n, double p) {
     return v[i < n ? i : n - 1];
 }
 
-/* Until all @n files say @set, or NEVER_US: milliseconds of each into @ret. */
+/* Waits until all @n files contain @set, at most NEVER_US. Stores the milliseconds of each in @ret.
+ */
 static void wait_all(int *fds, size_t n, const char *set, uint64_t start, double *ret) {
     size_t missing = n;
     for (size_t i = 0; i < n; i++)
@@ -162,7 +164,7 @@ static void wait_all(int *fds, size_t n, const char *set, uint64_t start, double
                 missing--;
             }
         if (missing > 1)
-            nap(100); /* one alone is looked at without a pause */
+            nap(100); /* a single file is read without a pause */
     }
 }
 
@@ -176,7 +178,7 @@ static void new_tree(size_t tasks) {
 static void all_settled(int *fds, size_t n) {
     double ms[MANY];
     wait_all(fds, n, "1-3", clock_now_us(), ms);
-    nap(300000); /* the first pass of each mode is over */
+    nap(300000); /* the first pass of each algorithm has ended */
 }
 
 static void *ask_for_status(void *arg) {
@@ -186,7 +188,7 @@ static void *ask_for_status(void *arg) {
     return NULL;
 }
 
-/* @asked: 1,000 tasks, and another thread asks for their status all the time. */
+/* With @asked there are 1,000 tasks, and another thread requests their status all the time. */
 static void overwrite(enum mode mode, bool asked, double *ret) {
     int fds[TASKS];
     struct runner r;
@@ -225,7 +227,7 @@ static void overwrite(enum mode mode, bool asked, double *ret) {
     tree_done(&tree);
 }
 
-/* Milliseconds until the last of 100 is off the core: the worst of the rounds. */
+/* Returns the milliseconds until the last of 100 tasks has left the core, in the worst round. */
 static double shrink(enum mode mode) {
     int fds[POOL_TASKS];
     double ms[POOL_TASKS], worst = 0;
@@ -240,7 +242,8 @@ static double shrink(enum mode mode) {
         for (int back = 0; back < 2; back++) {
             nap((uint64_t)(random() % 300000));
             uint64_t start;
-            /* The kernel changes the effective sets within the write; here they go first. */
+            /* The kernel changes the effective sets within the write. Here they are changed first.
+             */
             tree_share(&tree, back ? "1-3" : "2-3", back ? "\n" : "1");
             start = clock_now_us();
             wait_all(fds, POOL_TASKS, back ? "1-3" : "2-3", start, ms);
@@ -276,14 +279,14 @@ static struct cost cost_of_many(void) {
     ticks = tree_counter(r.pin, "ticks") - ticks;
     cpu = tree_counter(r.pin, "tick_cpu_ns") - cpu;
     c.tick_ms = (double)cpu / 1e6 / (double)ticks;
-    c.percent = c.tick_ms / 1000 * 100; /* at a tick a second */
+    c.percent = c.tick_ms / 1000 * 100; /* with one tick a second */
     c.allocations = (double)allocated / (double)ticks;
     runner_stop(&r);
     tree_done(&tree);
     return c;
 }
 
-/* ---- showing ---- */
+/* ---- Output ---- */
 
 static FILE *json_out;
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* pump_bench [--json FILE] PADDOCK: memory and wake-ups of a log pump that follows 1,000 tasks by
- * their log files.
+/* pump_bench [--json FILE] PADDOCK: the memory and wake-ups of a log pump that follows 1,000 tasks
+ * by their log files.
  *
- * No Docker is needed: the position files name the logs, as those of an earlier pump do. Each task
- * has printed one line, which was delivered, and prints nothing any more. Memory per task is what
- * the process (Pss) has with 1,000 tasks beyond what it has with 100. JSON: one object a line. */
+ * No Docker is needed, because the position files contain the paths of the logs, like those of an
+ * earlier pump. Each task has printed one line, which was delivered, and prints nothing more.
+ * Memory per task is computed from the Pss of the process with 1,000 tasks and with 100. JSON: one
+ * object a line. */
 #include "src/pump/pump_dir.h"
 #include "src/pump/pump_proto.h"
 #include "src/pump/pump_record.h"
@@ -33,7 +34,7 @@
 
 struct bench {
     char dir[64], run[96];
-    int fifo[MANY][2]; /* the reading ends */
+    int fifo[MANY][2]; /* the read ends */
     pid_t pump;
 };
 
@@ -87,7 +88,7 @@ static void make_folders(struct bench *b, int tasks) {
     close(records_fd);
 }
 
-/* Returns when it listens. */
+/* Starts the pump. Returns when it listens. */
 static void start(struct bench *b, const char *paddock) {
     int ready[2];
     char byte;
@@ -111,7 +112,7 @@ static void wait_for_lines(const struct bench *b, int tasks) {
     }
 }
 
-/* The number after @name in a file of the process. */
+/* Returns the number after @name in a file of the process. */
 static long number(const char *path, const char *name) {
     char line[256];
     long n = -1;

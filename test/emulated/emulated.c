@@ -2,8 +2,8 @@
 /* Linked into each test program that runs under user-mode emulation (arm64), in front of two
  * functions:
  *
- * posix_spawn: the emulator starts programs of the host only. A program of the emulated processor,
- * such as the scripted dockerd or the log pump, is started through the emulator again.
+ * posix_spawn: the emulator can start only programs of the host. A program of the emulated
+ * processor, such as the scripted dockerd or the log pump, is started through the emulator again.
  * _cmocka_run_group_tests: removes the tests that EMULATED_LEFT_OUT names, each with its reason.
  * They are not run and not counted. */
 #include "unit/cm.h"
@@ -53,7 +53,7 @@ typedef int run_fn(const char *group, const struct CMUnitTest *tests, size_t n,
                    CMFixtureFunction setup, CMFixtureFunction teardown);
 run_fn __real__cmocka_run_group_tests, __wrap__cmocka_run_group_tests;
 
-/* Whether a line of the list starts with @name and a blank. */
+/* Does a line of the list start with @name and a blank? */
 static bool is_left_out(const char *list, const char *name) {
     size_t n = strlen(name);
     for (const char *p = list; (p = strstr(p, name)); p += n)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A Docker config.json with credentials: credentials that are found can be sent, and a refusal
- * leaves nothing. */
+/* A Docker config.json with credentials. Credentials that are found can be sent. A refusal returns
+ * none. */
 #include "src/image/image_auth.h"
 
 #include <stdio.h>

@@ -73,7 +73,7 @@ static void check_resolve(const char *text) {
     must(clean && strcmp(clean, real) == 0);
     if (fd < 0)
         return;
-    /* What was found is what the kernel finds under that name, without following a link. */
+    /* The open object is the one that the kernel finds under that name without following a link. */
     struct stat a, b;
     must(fstat(fd, &a) == 0 && lstat(real, &b) == 0);
     must(a.st_ino == b.st_ino && a.st_dev == b.st_dev && !S_ISLNK(b.st_mode));

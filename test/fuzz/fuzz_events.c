@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The event stream, in one piece and cut in two: both give the same events. The first byte says
+/* The event stream, in one piece and cut in two: both give the same events. The first byte selects
  * where to cut. */
 #include "src/docker/docker_events.c"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's list of containers, in one piece and cut in two: both keep and skip the same containers.
- * The first byte says where to cut. Also JSON with NULs: no text of the result is cut. */
+ * The first byte selects where to cut. Also JSON with NULs: no text of the result is cut. */
 #include "src/docker/docker_list.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Returns the items as text (free()), NULL when it is no list. */
+/* Returns the items as text, or NULL when @data is not a list. Owner: caller, free(). */
 static char *feed(const char *data, size_t len, size_t step, size_t *ret_skipped) {
     struct docker_list l;
     int r = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Docker's output streams, in one piece and cut in two: both give the same bytes of the same
- * messages. The first byte says TTY or frames, the second where to cut. */
+ * messages. The first byte selects TTY or frames, the second where to cut. */
 #include "paddock/docker.h"
 #include "src/pump/log_parser.h"
 
@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What came out: a sum over every byte with its place. */
+/* The output as a sum over every byte and its place. */
 struct seen {
     uint64_t sum, bytes;
 };

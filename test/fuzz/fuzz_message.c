@@ -22,7 +22,7 @@ static void check_mended(const Driver__TaskConfig *m) {
     AUTO_FREE uint8_t *twice = malloc(len + 1);
     if (!once || !twice || driver__task_config__pack(m, once) != len)
         abort();
-    /* Of fields that it does not know protobuf-c packs some so that it cannot read them again. */
+    /* protobuf-c packs some unknown fields in a form that it cannot read again. */
     if (!is_message(once, len))
         return;
     rpc_utf8_mend_message(once, len, &driver__task_config__descriptor);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Takes the place of libFuzzer: gives a fuzz target each file of the folders that are named
- * as arguments. */
+/* Takes the place of libFuzzer. It passes each file of the folders in its arguments to a fuzz
+ * target. */
 #include "paddock/cleanup.h"
 
 #include <dirent.h>
@@ -20,7 +20,7 @@ static int replay(int dir_fd, const char *name) {
     AUTO_FD int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
     AUTO_FREE uint8_t *whole = malloc(INPUT_MAX);
     ssize_t n = fd < 0 || !whole ? -1 : read(fd, whole, INPUT_MAX);
-    /* A copy that ends where the input does: reading past it is seen. */
+    /* An exact copy, so that ASan detects a read past the input. */
     AUTO_FREE uint8_t *data = n < 0 ? NULL : malloc((size_t)n);
     if (!data && n != 0)
         return -1;

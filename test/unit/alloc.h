@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
-/* An allocation's folder in a temp dir, for tests of what may be reached from it. */
+/* An allocation's folder in a temp dir, for tests of the paths that may be reached from it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

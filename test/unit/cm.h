@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
-/* cmocka with what it needs in front of it. */
+/* cmocka with the headers that it needs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

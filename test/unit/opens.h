@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
-/* Was a file opened? The kernel reports each open() of it (IN_OPEN), but not an O_PATH one, which
- * opens nothing. That shows without a real device whether code looks at a file's kind before it
- * opens the file. */
+/* Was a file opened? The kernel reports each open() of a file (IN_OPEN), except with O_PATH, which
+ * opens nothing. A test can so check, without a real device, that code checks a file's kind before
+ * it opens the file. */
 #include "unit/cm.h"
 #include "paddock/cleanup.h"
 

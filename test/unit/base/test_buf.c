@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Growing buffers: the limit, and what stays in the buffer. */
+/* Growing buffers: the limit, and what remains in the buffer. */
 #include "paddock/buf.h"
 #include "unit/cm.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Deadlines and cancels: which of two deadlines counts, and how a wait ends. */
+/* Deadlines and cancels: which of two deadlines is used, and how a wait ends. */
 #include "paddock/call.h"
 #include "paddock/clock.h"
 #include "unit/cm.h"
@@ -23,10 +23,11 @@ static void test_call_remaining__none_past_future__as_poll_wants(void **state) {
     assert_int_equal(call_remaining_ms(&none), -1);
     assert_int_equal(call_remaining_ms(NULL), -1);
     assert_int_equal(call_remaining_ms(&past), 0);
-    assert_in_range(call_remaining_ms(&soon), 0, 1); /* rounded up, never a busy loop of zeros */
+    assert_in_range(call_remaining_ms(&soon), 0,
+                    1); /* rounded up, so that poll() is not called in a busy loop with 0 */
 }
 
-static void test_call_sleep__fired_cancel__ecanceled_at_once(void **state) {
+static void test_call_sleep__fired_cancel__ecanceled_immediately(void **state) {
     (void)state;
     struct cancel cancel;
     assert_int_equal(cancel_init(&cancel), 0);
@@ -47,7 +48,7 @@ static void test_call_sleep__deadline_first__etimedout(void **state) {
     assert_int_equal(call_sleep(NULL, 1000), 0);
 }
 
-static void test_call_wait_fd__ready_cancelled_late__told_apart(void **state) {
+static void test_call_wait_fd__ready_cancelled_late__distinguished(void **state) {
     (void)state;
     struct cancel cancel, other;
     assert_int_equal(cancel_init(&cancel), 0);
@@ -56,7 +57,8 @@ static void test_call_wait_fd__ready_cancelled_late__told_apart(void **state) {
     assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), -ETIMEDOUT);
     assert_true(clock_now_us() >= c.deadline_us);
     cancel_fire(&other);
-    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0); /* ready, though it is late */
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN),
+                     0); /* ready, although the deadline is over */
     c.deadline_us = 0;
     assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0);
     cancel_fire(&cancel);
@@ -71,8 +73,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call_within__outer_is_sooner__outer_wins),
         cmocka_unit_test(test_call_remaining__none_past_future__as_poll_wants),
-        cmocka_unit_test(test_call_wait_fd__ready_cancelled_late__told_apart),
-        cmocka_unit_test(test_call_sleep__fired_cancel__ecanceled_at_once),
+        cmocka_unit_test(test_call_wait_fd__ready_cancelled_late__distinguished),
+        cmocka_unit_test(test_call_sleep__fired_cancel__ecanceled_immediately),
         cmocka_unit_test(test_call_sleep__deadline_first__etimedout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

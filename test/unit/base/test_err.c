@@ -14,7 +14,7 @@ static void test_err_set__twice__first_wins(void **state) {
     assert_string_equal(e.text, "a.b: 3");
     assert_int_equal(e.cls, ERR_INVALID);
     assert_int_equal(e.code, EINVAL);
-    assert_int_equal(err_set(NULL, ERR_PLAIN, EIO, "nobody asks"), -EIO);
+    assert_int_equal(err_set(NULL, ERR_PLAIN, EIO, "not stored"), -EIO);
 }
 
 static void test_err_wrap__set__prepends(void **state) {

@@ -13,7 +13,7 @@
 
 static char line[70000];
 
-/* Runs @write_it with stderr in a pipe and returns what came. */
+/* Runs @write_it with stderr in a pipe. Returns the number of bytes that it wrote. */
 static ssize_t capture(void (*write_it)(void)) {
     int ends[2], keep = dup(STDERR_FILENO);
     assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
@@ -68,7 +68,7 @@ static void test_log_write__long_texts__one_short_line(void **state) {
 }
 
 static void write_debug(void) {
-    log_debug("quiet", NULL, "nobody wants this");
+    log_debug("quiet", NULL, "not traced");
 }
 
 static void test_log_write__debug__only_when_traced(void **state) {
@@ -82,7 +82,7 @@ static void test_log_write__debug__only_when_traced(void **state) {
     unsetenv("PADDOCK_TRACE");
 }
 
-/* What the next line says of lines that were lost; NULL: nothing. */
+/* The number of lost lines in the next line, or NULL when it has none. */
 static const char *next_loss(int fd) {
     static char loss[16];
     ssize_t n = read(fd, line, sizeof(line) - 1);
@@ -105,7 +105,7 @@ static void test_log_write__full_pipe__dropped_and_counted(void **state) {
     assert_int_equal(write(ends[1], fill, (size_t)size), size);
     dup2(ends[1], STDERR_FILENO);
     int r = log_never_wait();
-    alarm(10); /* a write that waits ends the test */
+    alarm(10); /* ends the test when a write waits */
     write_warning();
     write_warning();
     alarm(0);
@@ -121,7 +121,7 @@ static void test_log_write__full_pipe__dropped_and_counted(void **state) {
     assert_non_null(loss);
     assert_string_equal(loss, "2");
     assert_null(next_loss(ends[0]));
-    assert_false(fcntl(ends[1], F_GETFL) & O_NONBLOCK); /* the others' business */
+    assert_false(fcntl(ends[1], F_GETFL) & O_NONBLOCK); /* other processes share this pipe */
     close(ends[0]);
     close(ends[1]);
 }

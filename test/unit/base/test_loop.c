@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The event loop: watches, timers and posts, also when a callback removes another one. */
+/* The event loop: watches, timers and posts. Also: a callback that removes another one. */
 #include "paddock/loop.h"
 #include "paddock/clock.h"
 #include "unit/cm.h"
@@ -25,7 +25,7 @@ static void stop_cb(void *ctx) {
     loop_stop(s->loop);
 }
 
-/* Removes the other watch: it must not be called although its event is in the same round. */
+/* Removes the other watch, which must not be called although its event came in the same round. */
 static void remove_other(void *ctx, uint32_t events) {
     struct seen *s = ctx;
     (void)events;
@@ -80,12 +80,12 @@ static void test_loop_timer__two__in_order_and_removable(void **state) {
     loop_free(s.loop);
 }
 
-/* Armed in any order, put off, brought forward, disarmed, armed anew by its own callback. */
+/* Timers that are put off, brought forward, disarmed, and armed again by their own callback. */
 struct moved {
     struct loop *loop;
     struct loop_timer *put_off, *brought_forward, *disarmed, *again;
     int runs[4];
-    uint64_t put_off_us; /* when it ran */
+    uint64_t put_off_us; /* when its callback ran */
 };
 
 static void ran(struct moved *m, int which) {
@@ -139,8 +139,8 @@ static void test_loop_timer__moved__runs_when_it_is_due(void **state) {
     loop_free(m.loop);
 }
 
-/* Ten times 100 us, one after the other: never under 10 ms where milliseconds are counted. However
- * busy the machine is, one such row of some thousand is not held up. */
+/* Ten timers of 100 us in a row. A loop that counts in milliseconds needs at least 10 ms for them.
+ * One row of some thousand is fast enough even on a busy machine. */
 #define ROW 10
 #define ROW_STEP_US 100
 #define ROW_LIMIT_US (ROW * US_PER_MS)
@@ -181,7 +181,7 @@ static void test_loop_timer__under_a_millisecond__not_rounded_up(void **state) {
 
 struct posted {
     struct loop *loop;
-    int sum; /* the loop's thread alone touches it */
+    int sum; /* only the loop's thread uses it */
 };
 
 static void add_one(void *ctx) {
@@ -236,7 +236,8 @@ static void *run_loop(void *ctx) {
     return loop_run(ctx) == 0 ? NULL : ctx;
 }
 
-/* In a child process. Makes a timer from a thread that is not the loop's, while the loop runs. */
+/* Runs in a child process. Makes a timer from another thread than the loop's, while the loop runs.
+ */
 static void misuse_loop(void) {
     const struct rlimit none = {0};
     struct loop *l;

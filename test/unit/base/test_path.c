@@ -43,7 +43,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* ---- the walk ---- */
+/* ---- Walk ---- */
 
 static void test_path_walk__table__arrives_or_errno(void **state) {
     const struct fixture *x = *state;
@@ -91,10 +91,10 @@ static void test_path_walk__table__arrives_or_errno(void **state) {
     assert_true(S_ISREG(st.st_mode) && st.st_size == 2);
 }
 
-/* ---- kinds ---- */
+/* ---- Kinds of files ---- */
 
-/* A file of each kind. Making a device node takes root, so the FIFO stands for what must not be
- * opened as a regular file. */
+/* A file of each kind. Only root can make a device node, so the FIFO stands for a file that must
+ * not be opened as a regular file. */
 static void make_kinds(const struct fixture *x) {
     char command[256], path[160];
     snprintf(command, sizeof(command), "cd %s && mkdir dir && echo x >file && mkfifo fifo", x->dir);
@@ -148,7 +148,7 @@ static void test_path_open_fifo__flags(void **state) {
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 }
 
-/* The file that was checked is opened, whatever has its name by then. */
+/* The file that was checked is opened, even when another file has its name by then. */
 static void test_path_open_regular__name_swapped__the_file_that_was_found(void **state) {
     const struct fixture *x = *state;
     make_kinds(x);
@@ -164,7 +164,7 @@ static void test_path_open_regular__name_swapped__the_file_that_was_found(void *
     assert_string_equal(text, "x\n");
 }
 
-/* An owner's lease must not make us wait for the owner. */
+/* open() must not wait until the owner of a lease gives it up. */
 static void test_path_open_regular__leased__eagain(void **state) {
     const struct fixture *x = *state;
     make_kinds(x);

@@ -57,9 +57,9 @@ static void test_path_text_join__absolute__kept(void **state) {
     assert_string_equal(relative, "/y");
 }
 
-/* ---- resolve ---- */
+/* ---- Resolve ---- */
 
-/* "@" = the allocation's folder. @real NULL: refused with @r. */
+/* "@" is the allocation's folder. When @real is NULL the path is refused with @r. */
 static const struct {
     const char *name, *path, *real;
     int r;
@@ -67,14 +67,14 @@ static const struct {
 } resolve_rows[] = {
     {"the root itself", "@", "@", 0, true},
     {"a folder", "@/web/local", "@/web/local", 0, true},
-    {"nothing there", "@/web/no/such/dir", "@/web/no/such/dir", 0, false},
+    {"a path that does not exist", "@/web/no/such/dir", "@/web/no/such/dir", 0, false},
     {"outside by text", "/etc", NULL, -EXDEV, false},
-    {"a name that begins alike", "@x", NULL, -EXDEV, false},
+    {"a name that begins with the folder's", "@x", NULL, -EXDEV, false},
     {"link inside", "@/web/local/in", "@/alloc/logs", 0, true},
-    {"link inside, more behind", "@/web/local/in/x/y", "@/alloc/logs/x/y", 0, false},
+    {"link inside, more after it", "@/web/local/in/x/y", "@/alloc/logs/x/y", 0, false},
     {"link by absolute path inside", "@/web/local/abs-in/logs", "@/alloc/logs", 0, true},
     {"link out by dots", "@/web/local/out", NULL, -EXDEV, false},
-    {"link out by dots, more behind", "@/web/local/out/x", NULL, -EXDEV, false},
+    {"link out by dots, more after it", "@/web/local/out/x", NULL, -EXDEV, false},
     {"link out by absolute path", "@/web/local/abs-out", NULL, -EXDEV, false},
     {"link to a link out", "@/web/local/twice/passwd", NULL, -EXDEV, false},
     {"link out to nothing", "@/web/local/dangling-out", NULL, -EXDEV, false},
@@ -133,13 +133,13 @@ static void test_path_below_resolve__links__inside_only(void **state) {
     }
 }
 
-/* ---- what a task swaps meanwhile ---- */
+/* ---- Names swapped during the walk ---- */
 
-/* Before the walk's n-th openat() two names change places: a task could do it at any moment, so
- * each moment is tried. The answer is "inside" or a refusal, never the place outside. */
+/* Two names change places before the n-th openat() of the walk. A task could do this at any moment,
+ * so each moment is tried. The result is a path inside or a refusal, never the place outside. */
 static struct {
     char a[256], b[256];
-    unsigned at[2], calls; /* 0 = not */
+    unsigned at[2], calls; /* 0: no swap */
 } swap;
 
 static void swap_now(void) {
@@ -175,12 +175,12 @@ static void at_each_moment(const char *a, const char *b, void (*once)(void)) {
             most = swap.calls > most ? swap.calls : most;
             if ((first && first <= swap.calls) != (second && second <= swap.calls)) {
                 swap.at[0] = swap.at[1] = 0;
-                swap_now(); /* as it was */
+                swap_now(); /* restores the names */
             }
         }
     }
     swap.at[0] = swap.at[1] = 0;
-    assert_true(most > 2); /* else nothing was between */
+    assert_true(most > 2); /* otherwise no swap came during a walk */
 }
 
 static unsigned refused, accepted;
@@ -217,7 +217,7 @@ static void test_path_below_resolve__swapped_at_any_moment__never_outside(void *
     make_link("../../../outside", "a1/web/local/swap-b");
     make_link("swap-a/../swap-a/f", "a1/web/local/via");
     at_each_moment("@/web/local/swap-a", "@/web/local/swap-b", resolve_and_read);
-    assert_true(refused > 0 && accepted > 0); /* both sides were met */
+    assert_true(refused > 0 && accepted > 0); /* both results occurred */
 }
 
 static void write_both(void) {
@@ -243,7 +243,7 @@ static void test_path_file_write__swapped_at_any_moment__never_outside(void **st
     at_each_moment("@/web/sub", "@/web/sub-b", write_both);
 }
 
-/* ---- read ---- */
+/* ---- Read ---- */
 
 static void test_path_file_read__kinds(void **state) {
     (void)state;
@@ -268,8 +268,8 @@ static void test_path_file_read__kinds(void **state) {
     assert_int_equal(path_file_read(NULL, "/etc/passwd", 1 << 20, &text), 0);
 }
 
-/* A device node that a task made must not even be opened: that alone can start a watchdog. The FIFO
- * stands for the node, which only root can make. */
+/* A device node that a task made must not be opened, because open() alone can start a watchdog.
+ * Only root can make a device node, so a FIFO stands for it. */
 static void test_path_file_open_stored__no_regular_file__not_opened(void **state) {
     (void)state;
     char path[256];
@@ -284,7 +284,7 @@ static void test_path_file_open_stored__no_regular_file__not_opened(void **state
     }
 }
 
-/* ---- write ---- */
+/* ---- Write ---- */
 
 static void test_path_file_open_stored__kinds(void **state) {
     (void)state;
@@ -296,7 +296,7 @@ static void test_path_file_open_stored__kinds(void **state) {
         {"@/web/local/empty", -ENODATA},
         {"/proc/kmsg", -ENODATA},
         {"/proc/self/status", -ENODATA},
-        {"/sys/devices/system/cpu/online", -ENODATA}, /* shows a size of 4096 */
+        {"/sys/devices/system/cpu/online", -ENODATA}, /* stat() reports a size of 4096 */
         {"/dev/zero", -EINVAL},
         {"/proc", -EINVAL},
     };
@@ -310,7 +310,7 @@ static void test_path_file_open_stored__kinds(void **state) {
         if (r != rows[i].r || (fd >= 0) != (r == 0))
             fail_msg("%s: %d, want %d", path, r, rows[i].r);
     }
-    /* What is refused is not opened. */
+    /* A refused file is not opened. */
     char path[256];
     with_alloc(path, "@/web/local/empty");
     AUTO_FD int opens = opens_watch(path);
@@ -350,7 +350,7 @@ static void test_path_file_write__if_absent(void **state) {
     assert_string_equal(text, "one");
     make_link("nowhere", "a1/web/secrets/link");
     assert_int_equal(path_file_write(alloc_dir, path, "link", "two", NULL, how), -EEXIST);
-    /* Nothing of the writing is left. */
+    /* No temporary link of the write is left. */
     with_alloc(path, "@/web/secrets/h");
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
@@ -367,7 +367,7 @@ static void test_path_file_write__folder_outside__refused(void **state) {
     assert_int_equal(path_file_write(alloc_dir, path, "h", "x", NULL, PATH_FILE_REPLACE), -ENOENT);
 }
 
-/* Without root nobody can give a file away: then the owner is this process. */
+/* Only root can change a file's owner. For another user the owner is this process. */
 static void test_path_below_make__owner__of_what_is_made_alone(void **state) {
     (void)state;
     bool root_user = geteuid() == 0;

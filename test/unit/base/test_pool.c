@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The thread pool: it runs all work, grows when its threads are blocked, and gives memory back when
- * it is idle. */
+/* The thread pool runs all work, grows when its threads are blocked, and returns memory to the
+ * kernel when it is idle. */
 #include "paddock/pool.h"
 #include "paddock/clock.h"
 #include "unit/cm.h"
@@ -31,7 +31,7 @@ static void test_pool_free__queued_work__all_run(void **state) {
     assert_int_equal(atomic_load(&runs), 500);
 }
 
-/* Two that wait for each other: only with two threads do they end. */
+/* Two pieces of work wait for each other. They end only when two threads run them. */
 static void meet(void *ctx) {
     pthread_barrier_wait(ctx);
 }
@@ -49,7 +49,8 @@ static void test_pool_run__work_that_blocks__grows(void **state) {
     pthread_barrier_destroy(&barrier);
 }
 
-/* One idle thread and two pieces of work at once: the idle one is woken for the first only. */
+/* Two pieces of work arrive together. The idle thread takes the first; the second needs another
+ * one. */
 static void test_pool_run__two_for_one_idle__grows(void **state) {
     (void)state;
     for (int round = 0; round < 200; round++) {
@@ -83,7 +84,7 @@ static void test_pool_run__two_for_one_idle__grows(void **state) {
 #define PIECE_BYTES 1024
 
 struct garbage {
-    void *kept; /* the topmost piece, so that free() alone gives nothing back */
+    void *kept; /* the topmost piece of the heap, so that free() alone returns no memory */
 };
 
 static void make_garbage(void *ctx) {

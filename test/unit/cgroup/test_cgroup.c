@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The folder of a container and its cpuset files, in a temporary folder with its own /proc. What a
- * plain folder does not do is wrapped: a file that root cannot write, a process that moves between
+ * plain folder cannot do is wrapped: a file that root cannot write, a process that moves between
  * two reads, and a threaded cgroup that does not list its processes. */
 #include "paddock/cgroup.h"
 #include "unit/cm.h"
@@ -18,7 +18,7 @@ static char root[64], scratch[CPUSET_TEXT_MAX];
 static int root_fd, proc_fd;
 static int refuse_write;           /* errno of an open for writing */
 static int procs_error;            /* errno of reading cgroup.procs */
-static void (*before_procs)(void); /* is called once, before cgroup.procs is opened */
+static void (*before_procs)(void); /* called once, before cgroup.procs is opened */
 
 int __real_openat(int dir, const char *path, int flags, mode_t mode);
 int __wrap_openat(int dir, const char *path, int flags, mode_t mode);

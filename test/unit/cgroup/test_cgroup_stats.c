@@ -32,7 +32,7 @@ static int teardown(void **state) {
     return system(command);
 }
 
-/* Writes @text to @path below the root, folders made. */
+/* Writes @text to @path below the root. Makes the folders. */
 static void put(const char *path, const char *text) {
     char copy[PATH_MAX];
     snprintf(copy, sizeof(copy), "%s", path);
@@ -86,7 +86,7 @@ static void test_cgroup_path_of__no_id__whole_path(void **state) {
     assert_int_equal(cgroup_path_of("0::/a\n", "", "", path), -ENODATA);
 }
 
-static void test_cgroup_stats_flat_value__prefix_of_another_key__not_taken(void **state) {
+static void test_cgroup_stats_flat_value__prefix_of_another_key__ignored(void **state) {
     uint64_t v = 7;
     (void)state;
     assert_false(cgroup_stats_flat_value("user_usec 5\n", "user", &v));
@@ -171,7 +171,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_cgroup_path_of__table__cut_at_the_container),
         CASE(test_cgroup_path_of__no_id__whole_path),
-        CASE(test_cgroup_stats_flat_value__prefix_of_another_key__not_taken),
+        CASE(test_cgroup_stats_flat_value__prefix_of_another_key__ignored),
         CASE(test_cgroup_stats__v2__all_figures),
         CASE(test_cgroup_stats__v1__all_figures),
         CASE(test_cgroup_stats_open__no_process_or_not_docker__errno),

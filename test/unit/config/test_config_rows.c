@@ -9,7 +9,7 @@
 struct expected {
     const char *path;
     enum config_type type;
-    const char *fallback; /* the default as the host is told it; NULL = none */
+    const char *fallback; /* the default that the host is sent; NULL: none */
     size_t offset;        /* in the struct, or in the element of a list of blocks */
 };
 
@@ -155,13 +155,13 @@ static const struct expected job_rows[] = {
     JS(STRING, work_dir),
 };
 
-/* ---- walking ---- */
+/* ---- Walk over the tables ---- */
 
 struct walk {
     bool job;
-    const char *outer[4]; /* names of the blocks around */
+    const char *outer[4]; /* names of the enclosing blocks */
     size_t depth, rows;
-    const struct config_field *list; /* the list of blocks around, NULL = none */
+    const struct config_field *list; /* the enclosing list of blocks, or NULL */
 };
 
 typedef void (*row_test)(const struct walk *w, const struct config_field *f, const char *path);
@@ -194,8 +194,8 @@ static size_t walk_both(row_test test) {
     return plugin.rows + job.rows;
 }
 
-/* The whole configuration with @value at the row's path; NULL: without the row. Takes ownership
- * of @value. */
+/* The whole configuration with @value at the row's path. When @value is NULL the row is absent.
+ * Takes ownership of @value. */
 static struct buf with_value(const struct walk *w, const struct config_field *f, json_t *value) {
     json_t *v = value ? json_pack("{s:o}", f->name, value) : json_object();
     for (size_t i = w->depth; i-- > 0;)
@@ -236,7 +236,7 @@ static void *place(const struct walk *w, const struct config_field *f, union con
     return *(char **)list + f->offset;
 }
 
-/* Values that keep the rules. */
+/* Values that pass the checks. */
 static const char *sample_text(const char *path) {
     if (strcmp(path, "metrics.listen") == 0)
         return "127.0.0.1:9000";
@@ -251,7 +251,7 @@ static json_t *sample(const struct config_field *f, const char *path) {
     switch (f->type) {
     case CONFIG_STRING:
         return json_string(sample_text(path));
-    case CONFIG_BOOL: /* the other one than the default */
+    case CONFIG_BOOL: /* the opposite of the default */
         return json_boolean(f->default_literal && strcmp(f->default_literal, "true") == 0
                                 ? 0
                                 : strncmp(path, "windows", 7) != 0);
@@ -270,7 +270,7 @@ static json_t *sample(const struct config_field *f, const char *path) {
     }
 }
 
-/* ---- the tests ---- */
+/* ---- Tests ---- */
 
 static void row_place(const struct walk *w, const struct config_field *f, const char *path) {
     const struct expected *rows = w->job ? job_rows : plugin_rows;
@@ -294,7 +294,7 @@ static void row_place(const struct walk *w, const struct config_field *f, const 
     assert_non_null(f->help);
 }
 
-static void test_table__each_row__is_where_it_belongs(void **state) {
+static void test_table__each_row__at_its_offset(void **state) {
     (void)state;
     assert_int_equal(walk_both(row_place), ARRAY_LEN(plugin_rows) + ARRAY_LEN(job_rows));
 }
@@ -345,12 +345,12 @@ static void row_lands(const struct walk *w, const struct config_field *f, const 
     done(w, &c);
 }
 
-static void test_table__each_row__value_lands(void **state) {
+static void test_table__each_row__value_stored(void **state) {
     (void)state;
     walk_both(row_lands);
 }
 
-/* HCL's numbers and bools may come as text. */
+/* HCL may send numbers and bools as text. */
 static void row_text(const struct walk *w, const struct config_field *f, const char *path) {
     if (f->type != CONFIG_NUMBER && f->type != CONFIG_BOOL)
         return;
@@ -403,7 +403,7 @@ static void check_same(const struct config_field *f, const char *path, const voi
 }
 
 static void row_null(const struct walk *w, const struct config_field *f, const char *path) {
-    if (f->required || strncmp(path, "windows", 7) == 0) /* has no place */
+    if (f->required || strncmp(path, "windows", 7) == 0) /* not stored */
         return;
     struct buf null = with_value(w, f, json_null()), none = with_value(w, f, NULL);
     union config a = {0}, b = {0};
@@ -442,8 +442,8 @@ static void test_table__each_row__wrong_type_names_the_key(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table__each_row__is_where_it_belongs),
-        cmocka_unit_test(test_table__each_row__value_lands),
+        cmocka_unit_test(test_table__each_row__at_its_offset),
+        cmocka_unit_test(test_table__each_row__value_stored),
         cmocka_unit_test(test_table__each_number_and_bool__as_text),
         cmocka_unit_test(test_table__each_row__null_is_absent),
         cmocka_unit_test(test_table__each_row__wrong_type_names_the_key),

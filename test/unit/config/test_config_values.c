@@ -53,7 +53,7 @@ static void test_plugin__absent_in_every_way__defaults(void **state) {
         "{\"auth\": null, \"tls\": null, \"volumes\": null, \"allowed_modes\": null, \"metrics\": "
         "null}",
         "{\"gc\": {\"dangling_containers\": {}}, \"auth\": [], \"tls\": [{}]}",
-        /* what the host's default of a whole block may look like: without dry_run */
+        /* the host may send a block that lacks a key, here dry_run */
         "{\"gc\": {\"dangling_containers\": {\"enabled\": true, \"period\": \"5m\"}}}",
         "{\"unknown\": 1, \"gc\": {\"image\": null}}"};
     (void)state;
@@ -78,12 +78,12 @@ static void test_plugin__empty_is_not_absent(void **state) {
     assert_int_equal(c.allow_caps.n, 0);
     assert_int_equal(c.allow_runtimes.n, 0);
     assert_string_equal(c.nvidia_runtime, "");
-    assert_string_equal(c.logging_type, ""); /* the default is that of the whole block */
+    assert_string_equal(c.logging_type, ""); /* only the whole block has a default */
     assert_int_equal(c.logging_config.n, 0);
 }
 
 struct row {
-    const char *config, *text; /* NULL = accepted */
+    const char *config, *text; /* NULL: accepted */
 };
 
 static const struct row plugin_rows[] = {
@@ -160,7 +160,7 @@ static void test_plugin__rules(void **state) {
         assert_int_equal(r, -EINVAL);
         assert_int_equal(err.cls, ERR_INVALID);
         assert_contains(err.text, plugin_rows[i].text);
-        assert_null(c.endpoint); /* output untouched */
+        assert_null(c.endpoint); /* output not changed */
     }
 }
 
@@ -171,7 +171,7 @@ static void test_plugin__infra_image__loses_https(void **state) {
     assert_string_equal(c.infra_image, "r/p:1");
 }
 
-/* What the log got while @json was read. Owner: caller, free(). */
+/* Decodes @json. Returns what was logged. Owner: caller, free(). */
 static char *log_of(const char *json) {
     int ends[2];
     int old = dup(STDERR_FILENO);
@@ -226,7 +226,7 @@ static void test_job__only_image__defaults(void **state) {
     assert_null(c.mounts);
 }
 
-static void test_job__mounts__old_name_behind_the_new(void **state) {
+static void test_job__mounts__old_name_after_the_new(void **state) {
     (void)state;
     AUTO_JOB_CONFIG struct job_config c = {0};
     assert_int_equal(
@@ -240,7 +240,7 @@ static void test_job__mounts__old_name_behind_the_new(void **state) {
     assert_string_equal(c.mounts[0].type, "volume");
     assert_string_equal(c.mounts[0].source, "");
     assert_false(c.mounts[0].tmpfs_size.set);
-    assert_true(c.mounts[1].tmpfs_size.set); /* zero is not absent */
+    assert_true(c.mounts[1].tmpfs_size.set); /* zero differs from absent */
     assert_string_equal(c.mounts[2].target, "/c");
     assert_string_equal(c.mounts[2].type, "tmpfs");
 }
@@ -262,8 +262,8 @@ static const struct row job_rows[] = {
      "auth.password: the value is not a string"},
 };
 
-/* A value of the wrong type is quoted, unless it can be a secret: all below `auth`, whatever the
- * field's name, and options of drivers, which contain tokens and passwords. */
+/* A value of the wrong type is quoted, unless it can be a secret. Every value below `auth` can be
+ * one, and so can options of drivers, which contain tokens and passwords. */
 static void test_config__wrong_value_that_can_be_secret__not_quoted(void **state) {
     (void)state;
     static const struct {
@@ -342,7 +342,7 @@ int main(void) {
         cmocka_unit_test(test_plugin__field_for_windows__warning_when_true),
         cmocka_unit_test(test_job__no_image__refused),
         cmocka_unit_test(test_job__only_image__defaults),
-        cmocka_unit_test(test_job__mounts__old_name_behind_the_new),
+        cmocka_unit_test(test_job__mounts__old_name_after_the_new),
         cmocka_unit_test(test_config__wrong_value_that_can_be_secret__not_quoted),
         cmocka_unit_test(test_job__types),
         cmocka_unit_test(test_job__too_many_entries__refused),

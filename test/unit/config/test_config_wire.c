@@ -15,7 +15,7 @@ static void test_decode__cut_at_every_byte__einval(void **state) {
     for (size_t n = 1; n < b.len; n++) {
         struct job_config c;
         struct err err = {0};
-        char *exact = malloc(n); /* so that a read beyond it is seen */
+        char *exact = malloc(n); /* so that ASan detects a read beyond it */
         assert_non_null(exact);
         memcpy(exact, b.data, n);
         assert_int_equal(config_job_decode(exact, n, &c, &err), -EINVAL);
@@ -56,14 +56,14 @@ static void test_decode__hostile__refused(void **state) {
     static const struct raw rows[] = {
         RAW("\xdd\xff\x00\x00\x00", BAD), /* 4 billion elements */
         RAW("\xdd\x00\xff\xff\xff", BAD), /* would reserve 400 MB */
-        RAW("\xdf\xff\xff\xff\xff", BAD), /* a map of them */
+        RAW("\xdf\xff\xff\xff\xff", BAD), /* a map of 4 billion elements */
         RAW("\xdb\xff\xff\xff\xff"
             "a",
             BAD), /* a text of 4 GB */
         RAW("\xc6\xff\xff\xff\xff"
             "a",
-            BAD),                                                       /* the same as bytes */
-        RAW("\xc1", BAD),                                               /* never used */
+            BAD),                                                       /* 4 GB of bytes */
+        RAW("\xc1", BAD),                                               /* no msgpack type */
         RAW("\xd4\x00\x00", "configuration: the value is unknown"),     /* HCL's unknown value */
         RAW("\xc7\x01\x0c\x00", "configuration: the value is unknown"), /* with a refinement */
         RAW("\xc7\x02\x0c\x00", BAD),                                   /* cut off */
@@ -80,7 +80,7 @@ static void test_decode__hostile__refused(void **state) {
             "a\x1b"
             "bc\xd5\x00\x00\x00",
             "a: the value is unknown"),
-        RAW("\x80\x80", BAD), /* trailing */
+        RAW("\x80\x80", BAD), /* bytes after the end */
         RAW("\x81\x01\x02", "a key is not a string"),
         RAW("\x81\xa1"
             "a\xa2"

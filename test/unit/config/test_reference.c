@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The reference in the docs and in paddock-config(5) is what the tables say.
+/* The reference in the docs and in paddock-config(5) is generated from the tables.
  *
  * `test_reference --print` and `test_reference --print-man` write the text to paste. */
 #include "unit/cm.h"
@@ -19,7 +19,7 @@ static char *written_by(int (*write)(FILE *)) {
     return text;
 }
 
-/* @variable: of the environment, holds the file's path. */
+/* Reads the file whose path is in the environment variable @variable. */
 static char *content_of(const char *variable) {
     const char *path = getenv(variable);
     char *text = NULL;

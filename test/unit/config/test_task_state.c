@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The driver_state of a task: written and read, also in the form of the built-in driver. */
+/* The driver_state of a task, which is written and read, also in the form of the built-in driver.
+ */
 #include "unit/config/pack.h"
 
 #include "paddock/task_state.h"
@@ -43,7 +44,7 @@ static void test_roundtrip__all_fields(void **state) {
     }
 }
 
-/* Go's names, as the built-in driver's decoder looks for them. */
+/* The keys are Go's field names, which the decoder of the built-in driver expects. */
 static void test_encode__keys_of_the_built_in_driver(void **state) {
     struct task_state in = {.container_id = (char *)"c"};
     static const char expected[] = "\x84\xab"
@@ -100,8 +101,8 @@ static void test_decode__built_in_drivers_state(void **state) {
     assert_string_equal(s.image_id, "");
 }
 
-/* What the built-in driver's encoder of v1.6.3 really writes (base.MsgPackEncode of its struct):
- * ports as signed numbers, keys sorted. */
+/* The bytes that the built-in driver of v1.6.3 writes (base.MsgPackEncode of its struct). Ports are
+ * signed numbers, and keys are sorted. */
 static void test_decode__bytes_of_the_built_in_driver(void **state) {
     static const char bytes[] =
         "\x83\xab\x43\x6f\x6e\x74\x61\x69\x6e\x65\x72\x49\x44\xa3\x61\x62\x63\xad\x44\x72"
@@ -139,7 +140,7 @@ static void test_decode__no_state__einval(void **state) {
     AUTO_TASK_STATE struct task_state s = {0};
     assert_int_equal(
         state_from("{\"ContainerID\": \"a\", \"ReattachConfig\": {\"Pid\": -1}}", &s, NULL), 0);
-    assert_int_equal(s.logger_pid, 0); /* kill(-1) would hit everything */
+    assert_int_equal(s.logger_pid, 0); /* kill(-1) would signal every process */
 }
 
 int main(void) {

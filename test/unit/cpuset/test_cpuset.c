@@ -36,7 +36,7 @@ static void test_parse__each_row(void **state) {
         if (r != rows[i].r)
             fail_msg("\"%s\": %d, not %d", rows[i].text, r, rows[i].r);
         if (r < 0) {
-            assert_int_equal(s.bits[0], 7); /* untouched on failure */
+            assert_int_equal(s.bits[0], 7); /* not changed on failure */
             continue;
         }
         assert_int_equal(cpuset_format(&s, back, sizeof(back)), strlen(rows[i].back));
@@ -69,7 +69,7 @@ static void test_bytes__little_endian_and_cut(void **state) {
     assert_int_equal(cpuset_to_bytes(&s, bytes), 2);
     assert_int_equal(bytes[0], 0x02);
     assert_int_equal(bytes[1], 0x04);
-    cpuset_add(&s, CPUSET_MAX_CPUS); /* not one */
+    cpuset_add(&s, CPUSET_MAX_CPUS); /* no such CPU */
     cpuset_add(&s, CPUSET_MAX_CPUS - 1);
     assert_int_equal(cpuset_to_bytes(&s, bytes), sizeof(bytes));
 }

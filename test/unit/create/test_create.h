@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* What the tests of the create request share: an allocation's folder in a temp dir, configurations
- * with sensible values, a lookup by path in the body. Texts in the tables are literals although the
- * structs own theirs elsewhere: nothing here is freed by them. */
+ * with sensible values, a lookup by path in the body. Texts in the tables are literals. The structs
+ * own their texts elsewhere, but here they free nothing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Rows name what matters to them; the rest is zero. */
+/* Rows set only the fields that they test; the rest is zero. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wincompatible-pointer-types-discards-qualifiers"
@@ -40,7 +40,7 @@ struct input {
     bool no_resources, cgroup_v1;
 };
 
-/* Fills in what every real call has. */
+/* Fills in the values that every real call has. */
 static inline void input_complete(struct input *in) {
     static char *default_caps[] = {
         "AUDIT_WRITE",      "CHOWN",   "DAC_OVERRIDE", "FOWNER",  "FSETID", "KILL",       "MKNOD",
@@ -120,8 +120,8 @@ static inline json_t *value_at(json_t *body, const char *path) {
     return body;
 }
 
-/* @json: the value expected, NULL: absent. "@" before "/", ":" or a quote is the allocation's
- * folder. */
+/* Compares the value at @path with @json; NULL means absent. "@" before "/", ":" or a quote is the
+ * allocation's folder. */
 static inline void assert_value(const char *name, json_t *body, const char *path,
                                 const char *json) {
     AUTO_BUF struct buf text;

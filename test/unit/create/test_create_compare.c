@@ -15,7 +15,7 @@
 #define HAS_80 "\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"}]"
 
 struct row {
-    const char *mode, *bindings; /* asked for */
+    const char *mode, *bindings; /* requested */
     const char *networks, *ports, *is_mode;
     int r;
     const char *words;
@@ -33,7 +33,7 @@ static const struct row rows[] = {
     {"bridge", PORT, BRIDGE, "\"80/tcp\":[{\"HostPort\":\"9\"}]", "bridge", -EADDRNOTAVAIL, "8080"},
     {"bridge", "\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"0\"}]}", BRIDGE, HAS_80, "bridge", 0,
      ""},
-    /* a network whose driver publishes nothing; one whose driver does */
+    /* a network whose driver publishes no ports; one whose driver publishes them */
     {"lan", PORT, "\"lan\":{\"EndpointID\":\"e1\"}", "", "lan", 0, ""},
     {"lan", PORT, "", "", "lan", -ENETUNREACH, "network \"lan\", which publishes port 8080"},
     {"lan", PORTS, "\"lan\":{\"EndpointID\":\"e1\"}", HAS_80, "lan", -EADDRNOTAVAIL, "8081"},
@@ -65,7 +65,7 @@ static void test_compare__cases(void **state) {
     }
 }
 
-/* Docker's answer is not to be trusted. */
+/* Docker's answer may lack any part. */
 static void test_compare__no_settings__not_attached(void **state) {
     AUTO_JSON json_t *request = json_pack("{}"), *inspect = json_pack("{s:s}", "Id", "x");
     (void)state;

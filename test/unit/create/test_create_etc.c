@@ -5,7 +5,7 @@
 
 #include "src/create/create_steps.h"
 
-/* ---- resolv.conf ---- */
+/* ---- /etc/resolv.conf ---- */
 
 #define DNS_MOUNT                                                                                  \
     "[{\"Type\":\"bind\",\"Target\":\"/etc/resolv.conf\",\"Source\":\"@/web/resolv.conf\","        \
@@ -99,7 +99,7 @@ static void test_dns__too_long__named(void **state) {
     input_assert_refused(&in, -EINVAL, "dns: the generated resolv.conf has more than 131072 bytes");
 }
 
-/* ---- hosts ---- */
+/* ---- /etc/hosts ---- */
 
 #define GROUP_NET                                                                                  \
     .task.network = {.present = true,                                                              \
@@ -132,7 +132,7 @@ static void test_hosts__group__written_once_and_mounted(void **state) {
     assert_string_equal(kept, "changed by a task\n");
 }
 
-/* The second task of a group, and a task that is restarted with another address. */
+/* Another start has written the file: of a second task of the group, or with another address. */
 static void test_hosts__extra_hosts_of_another_start__in_a_file_of_the_task(void **state) {
     (void)state;
     struct input first = {GROUP_NET, .job.extra_hosts = LIST("db:10.0.0.1", "x:10.0.0.9")};
@@ -184,7 +184,7 @@ static void test_hosts__ipv6__written(void **state) {
     assert_non_null(strstr(text, "\n::ffff:1.2.3.4 v4mapped\n"));
 }
 
-/* The files' places among the checks (the table in create.c). */
+/* When the files are made, relative to the other checks (the table in create.c). */
 static void test_order__mounts_hosts_dns_namespaces(void **state) {
     (void)state;
     struct job_mount wrong = {.type = "x", .target = "/t"};
@@ -250,10 +250,10 @@ static void test_hosts__not_in_a_group__no_mount(void **state) {
     }
 }
 
-/* ---- no memory ---- */
+/* ---- Out of memory ---- */
 
-static unsigned left; /* allocations until one fails */
-static bool for_good; /* and all behind it too */
+static unsigned left; /* number of the allocation that fails */
+static bool for_good; /* all later ones fail, too */
 
 static void *scarce(size_t size) {
     if (left == 0 || --left == 0) {
@@ -279,7 +279,7 @@ static void assert_survives(const struct input *in) {
     assert_true(failed > 200);
 }
 
-static void test_build__no_memory_for_json__enomem(void **state) {
+static void test_build__out_of_memory_for_json__enomem(void **state) {
     (void)state;
     struct job_mount mounts[] = {
         {.type = "bind", .source = "local", .target = "/b"},
@@ -324,7 +324,7 @@ int main(int argc, char **argv) {
         TEST(test_hosts__link_in_its_place__refused),
         TEST(test_hosts__bad_entries__named),
         TEST(test_hosts__not_in_a_group__no_mount),
-        TEST(test_build__no_memory_for_json__enomem),
+        TEST(test_build__out_of_memory_for_json__enomem),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -5,7 +5,7 @@
 
 #include <sys/resource.h>
 
-/* ---- seccomp ---- */
+/* ---- Seccomp profiles ---- */
 
 static void test_seccomp__below_the_task__inlined(void **state) {
     (void)state;
@@ -62,7 +62,7 @@ static void test_seccomp__profile_of_the_host__inlined(void **state) {
                  "[\"seccomp={\\\"a\\\":1}\",\"seccomp=builtin\",\"seccomp:builtin\"]");
 }
 
-/* What is not a regular file is not opened, no more than 1 MiB is read, and no error quotes it. */
+/* Only a regular file is opened. At most 1 MiB is read. No error quotes its content. */
 static void test_seccomp__file_of_the_host_that_is_no_profile__refused(void **state) {
     (void)state;
     struct input in = {.job.security_opt = LIST("seccomp=/dev/zero")};
@@ -86,7 +86,7 @@ static void test_seccomp__file_of_the_host_that_is_no_profile__refused(void **st
     assert_non_null(strstr(err.text, "outside/secret) failed: it is no JSON"));
 }
 
-/* A file of procfs is regular and has the size 0. Reading some takes what it shows. */
+/* A file of procfs is regular and has the size 0. A read of some of them consumes their content. */
 static void test_seccomp__file_without_content__not_opened(void **state) {
     (void)state;
     struct input in = {.job.security_opt = LIST("seccomp=/proc/self/status")};
@@ -113,7 +113,7 @@ static void test_seccomp__bad_file__named(void **state) {
     input_assert_refused(&in, -EINVAL, "opening seccomp profile (local) failed");
 }
 
-/* ---- links that a task planted ---- */
+/* ---- Links that a task has made ---- */
 
 static void test_volumes__link_out__refused(void **state) {
     (void)state;
@@ -126,7 +126,7 @@ static void test_volumes__link_out__refused(void **state) {
     input_assert_refused(&in, -EACCES, "volumes are not enabled; cannot mount host path");
 }
 
-static void test_volumes__link_inside__told_without_it(void **state) {
+static void test_volumes__link_inside__sent_without_the_link(void **state) {
     (void)state;
     make_link("../../alloc", "a1/web/local/a");
     AUTO_JSON json_t *body = NULL;
@@ -135,8 +135,8 @@ static void test_volumes__link_inside__told_without_it(void **state) {
     assert_value("volume", body, "HostConfig>Binds>4", "\"@/alloc/data:/d\"");
 }
 
-/* A source may be written from the root: what counts is where it leads. */
-static void test_volumes__absolute_below_the_allocation__taken(void **state) {
+/* A source may be an absolute path. The place where it leads is checked. */
+static void test_volumes__absolute_below_the_allocation__accepted(void **state) {
     (void)state;
     char volume[256];
     snprintf(volume, sizeof(volume), "%s/alloc/data:/d", alloc_dir);
@@ -151,7 +151,8 @@ static void test_volumes__absolute_below_the_allocation__taken(void **state) {
     assert_value("mount", body, "HostConfig>Mounts>0>Source", "\"@/web/local\"");
 }
 
-/* The fds that are left are taken one by one: each look that fails for want of one says so. */
+/* One more descriptor is free in each round. Each check that fails because none is left reports
+ * this. */
 static void test_build__out_of_fds__recoverable(void **state) {
     (void)state;
     struct job_mount mount = {.type = "bind", .source = "local", .target = "/m"};
@@ -202,8 +203,8 @@ int main(int argc, char **argv) {
         TEST(test_seccomp__file_without_content__not_opened),
         TEST(test_seccomp__bad_file__named),
         TEST(test_volumes__link_out__refused),
-        TEST(test_volumes__link_inside__told_without_it),
-        TEST(test_volumes__absolute_below_the_allocation__taken),
+        TEST(test_volumes__link_inside__sent_without_the_link),
+        TEST(test_volumes__absolute_below_the_allocation__accepted),
         TEST(test_build__out_of_fds__recoverable),
         TEST(test_build__relative_alloc_dir__refused),
     };

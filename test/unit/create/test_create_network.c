@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The create request: network mode, ports, addresses and what else belongs to the endpoint. */
+/* The create request: network mode, ports, addresses and the other values of the endpoint. */
 #include "unit/create/rows.h"
 
 #define PORT_HTTP                                                                                  \

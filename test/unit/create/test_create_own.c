@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The folders that Nomad gives each task, and the parts of a bind. Whatever a job puts in place of
- * a folder, into a link or into its environment, Docker is sent `source:target[:mode]` with no
- * other ':' in it. */
+/* The folders that Nomad gives each task, and the parts of a bind. A job may replace a folder, make
+ * links and set its environment. Docker is still sent `source:target[:mode]` with no other ':' in
+ * it. */
 #include "unit/create/test_create.h"
 
 #include "paddock/path_below.h"
@@ -17,7 +17,7 @@ static void replace(const char *below_root) {
 /* ---- Nomad's folders ---- */
 
 static const struct {
-    const char *folder, *link_to; /* NULL: nothing, "": a file */
+    const char *folder, *link_to; /* NULL: removed, "": a file in its place */
     int code;
     const char *text;
 } folder_rows[] = {
@@ -49,8 +49,8 @@ static void test_own__not_a_folder_in_its_place__refused(void **state) {
     }
 }
 
-/* The client's own path may lead through links: it is the operator's. */
-static void test_own__link_above_the_allocation__taken(void **state) {
+/* The path of the client's folder may contain links, because the operator has made it. */
+static void test_own__link_above_the_allocation__followed(void **state) {
     (void)state;
     char real[96];
     snprintf(real, sizeof(real), "%s/real", root);
@@ -73,7 +73,7 @@ static void test_own__name_of_the_task_leads_out__refused(void **state) {
     input_assert_refused(&in, -EACCES, "is not as Nomad made it");
 }
 
-/* ---- the environment ---- */
+/* ---- Environment ---- */
 
 static void test_own__environment__absolute_targets_only(void **state) {
     (void)state;
@@ -106,9 +106,9 @@ static void test_own__environment__absolute_targets_only(void **state) {
     }
 }
 
-/* ---- the parts of a bind ---- */
+/* ---- Parts of a bind ---- */
 
-/* How many ':' are in the binds; no more than two in any of them. */
+/* No bind has more than two ':'. */
 static void assert_parts(json_t *body) {
     json_t *binds = value_at(body, "HostConfig>Binds"), *bind;
     size_t i;
@@ -134,8 +134,8 @@ static void test_binds__colon_by_a_link__refused_by_name(void **state) {
     input_assert_refused(&in, -EINVAL, "/alloc/d:\" contains \":\"");
 }
 
-/* HostConfig.Mounts is not parsed. */
-static void test_mounts__colon__sent_as_it_is(void **state) {
+/* Docker does not split the texts of HostConfig.Mounts. */
+static void test_mounts__colon__sent_unchanged(void **state) {
     (void)state;
     make_dir("a1/alloc/d:");
     struct job_mount mount = {.type = "bind", .source = "../alloc/d:", .target = "/t:ro"};
@@ -163,7 +163,7 @@ static void test_binds__any_volume__three_parts_at_most(void **state) {
         }
 }
 
-/* Nomad allows ':' in the name of a task, Docker does not in that of a container. */
+/* Nomad allows ':' in the name of a task. Docker refuses it in the name of a container. */
 static void test_own__colon_in_the_name_of_the_task__refused(void **state) {
     (void)state;
     make_dir("a1/q:");
@@ -178,11 +178,11 @@ static void test_own__colon_in_the_name_of_the_task__refused(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_own__not_a_folder_in_its_place__refused),
-        TEST(test_own__link_above_the_allocation__taken),
+        TEST(test_own__link_above_the_allocation__followed),
         TEST(test_own__name_of_the_task_leads_out__refused),
         TEST(test_own__environment__absolute_targets_only),
         TEST(test_binds__colon_by_a_link__refused_by_name),
-        TEST(test_mounts__colon__sent_as_it_is),
+        TEST(test_mounts__colon__sent_unchanged),
         TEST(test_binds__any_volume__three_parts_at_most),
         TEST(test_own__colon_in_the_name_of_the_task__refused),
     };

@@ -12,7 +12,7 @@
 
 /* ---- Docker's list ---- */
 
-/* "@" is the allocation's folder, "%" the driver's below /run. */
+/* "@" is the allocation's folder, "%" is the driver's folder below /run. */
 static char *source_text(const char *text) {
     char *out = NULL;
     const char *root_of = text[0] == '@' ? alloc_dir : text[0] == '%' ? root : "";
@@ -64,10 +64,10 @@ static const struct {
     {"held: this task's folder and alloc", {"%/x/0-web", "%/x/1-alloc"}, false, TASK | SHARED},
     {"held: local", {USUAL, "%/x/0-local"}, false, 0},
     {"held: another folder", {USUAL, "%/x/0-outside"}, false, 0},
-    {"held, and gone", {USUAL, "%/x/7-gone"}, false, ALL},
+    {"held, and removed", {USUAL, "%/x/7-gone"}, false, ALL},
 };
 
-/* Links stand for the mount points. */
+/* Links take the place of the mount points. */
 static void make_mount_points(void) {
     make_dir("run");
     make_dir("run/x");
@@ -114,7 +114,7 @@ static void test_reach__several_containers__all_count(void **state) {
                      TASK | SHARED);
 }
 
-static void test_reach__other_folder_at_logs_meanwhile__counts_as_reached(void **state) {
+static void test_reach__logs_over_another_folder__counts_as_reached(void **state) {
     (void)state;
     static const char *const usual[] = {USUAL, NULL}, *const no_alloc[] = {"@/other/local", NULL};
     static const char *const ids[] = {"movable", NULL};
@@ -141,7 +141,7 @@ static void test_reach__entry_without_mounts__counts_as_reached(void **state) {
         0);
 }
 
-/* A folder that a container mounts was moved to where the task's folder should be. */
+/* A folder that a container mounts was moved to the place of the task's folder. */
 static void test_reach__folder_moved_below_the_mount__found(void **state) {
     (void)state;
     char from[256], to[256], away[256];
@@ -151,13 +151,13 @@ static void test_reach__folder_moved_below_the_mount__found(void **state) {
     snprintf(from, sizeof(from), "%s/alloc/data", alloc_dir);
     snprintf(to, sizeof(to), "%s/web", alloc_dir);
     snprintf(away, sizeof(away), "%s/away", alloc_dir);
-    make_link("../../a1/web", "run/x/0-data"); /* a mount follows its folder */
+    make_link("../../a1/web", "run/x/0-data"); /* a mount moves with its folder */
     assert_int_equal(rename(to, away), 0);
     assert_int_equal(rename(from, to), 0);
     assert_int_equal(reach_of(json_pack("[o]", container(data, false))), TASK);
 }
 
-/* ---- the request's own container, and what is held ---- */
+/* ---- The request's own container, and folders that are kept open ---- */
 
 static void build(const struct input *given, unsigned hold, json_t **ret,
                   struct create_sources *ret_sources) {
@@ -274,7 +274,7 @@ static void test_build__hold__mount_points_instead_of_names(void **state) {
     }
 }
 
-/* A name that was checked leads elsewhere later. */
+/* A name that was checked leads to another place when the request is sent. */
 static void test_sent_check__swapped__refused(void **state) {
     (void)state;
     static const struct {
@@ -287,13 +287,13 @@ static void test_sent_check__swapped__refused(void **state) {
         AUTO_JSON json_t *body = NULL;
         struct create_sources sources = {0};
         char from[256], to[256], below[64];
-        struct err err = {0}, gone = {0};
+        struct err err = {0}, removed = {0};
         build(&in, 0, &body, &sources);
         snprintf(from, sizeof(from), "%s/%s", alloc_dir, swaps[i].path);
         snprintf(to, sizeof(to), "%s/away", alloc_dir);
         assert_int_equal(rename(from, to), 0);
-        if (create_own_check_sent(alloc_dir, &sources, &gone) != -ENOENT)
-            fail_msg("%s: gone: %s", swaps[i].path, gone.text);
+        if (create_own_check_sent(alloc_dir, &sources, &removed) != -ENOENT)
+            fail_msg("%s: removed: %s", swaps[i].path, removed.text);
         snprintf(below, sizeof(below), "a1/%s", swaps[i].path);
         make_link("/", below);
         if (create_own_check_sent(alloc_dir, &sources, &err) != -EACCES ||
@@ -319,7 +319,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_reach__table),
         TEST(test_reach__several_containers__all_count),
-        TEST(test_reach__other_folder_at_logs_meanwhile__counts_as_reached),
+        TEST(test_reach__logs_over_another_folder__counts_as_reached),
         TEST(test_reach__entry_without_mounts__counts_as_reached),
         TEST(test_reach__folder_moved_below_the_mount__found),
         TEST(test_build__reaches__table),

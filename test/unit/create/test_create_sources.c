@@ -40,7 +40,7 @@ static void assert_refused(const struct input *in, int code, const char *text) {
     assert_int_equal(b.sources.n, 0);
 }
 
-/* @fd is what is at @below_root now. */
+/* @fd is the object that has the name @below_root now. */
 static void assert_same(int fd, const char *below_root) {
     char path[256];
     struct stat a, b;
@@ -50,7 +50,7 @@ static void assert_same(int fd, const char *below_root) {
     assert_true(a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
-static void test_sources__of_all_kinds__told_as_mount_points(void **state) {
+static void test_sources__of_all_kinds__sent_as_mount_points(void **state) {
     (void)state;
     make_file("a1/web/local/app.conf", "x");
     make_dir("a1/alloc/da:ta");
@@ -76,7 +76,7 @@ static void test_sources__of_all_kinds__told_as_mount_points(void **state) {
     assert_same(b.sources.v[2].fd, "a1/web/secrets");
 }
 
-/* What is put in its place afterwards does not count. */
+/* The source is replaced after the check. The checked object is used. */
 static void test_sources__swapped_afterwards__still_what_was_checked(void **state) {
     (void)state;
     char from[256], to[256];
@@ -108,7 +108,7 @@ static void test_sources__volume_missing__made_as_docker_does(void **state) {
     assert_int_equal(st.st_mode & 07777, 0755);
 }
 
-static void test_sources__missing_behind_a_way_out__refused_and_nothing_made(void **state) {
+static void test_sources__missing_beyond_a_link_out__refused_and_nothing_made(void **state) {
     (void)state;
     struct stat st;
     char path[256];
@@ -130,7 +130,7 @@ static void test_sources__bind_mount_missing__refused_in_dockers_words(void **st
                    "invalid mount config for type \"bind\": bind source path does not exist: ");
 }
 
-static void test_sources__propagation__kept_shared_where_it_is_asked_for(void **state) {
+static void test_sources__propagation__kept_shared_when_requested(void **state) {
     (void)state;
     static const struct {
         char *volume, *propagation;
@@ -178,12 +178,12 @@ static void test_sources__volumes_enabled__by_name(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        TEST(test_sources__of_all_kinds__told_as_mount_points),
+        TEST(test_sources__of_all_kinds__sent_as_mount_points),
         TEST(test_sources__swapped_afterwards__still_what_was_checked),
         TEST(test_sources__volume_missing__made_as_docker_does),
-        TEST(test_sources__missing_behind_a_way_out__refused_and_nothing_made),
+        TEST(test_sources__missing_beyond_a_link_out__refused_and_nothing_made),
         TEST(test_sources__bind_mount_missing__refused_in_dockers_words),
-        TEST(test_sources__propagation__kept_shared_where_it_is_asked_for),
+        TEST(test_sources__propagation__kept_shared_when_requested),
         TEST(test_sources__volumes_enabled__by_name),
     };
     if (argc > 1)

@@ -28,7 +28,7 @@ static const struct row rows[] = {
      ROOTFS "12 10 8:1 /nomad/a1/alloc /p1 rw - ext4 /dev/a rw\n"
             "13 12 8:1 /nomad/a1/alloc/logs /p1/logs ro - ext4 /dev/a rw\n",
      -EACCES},
-    /* alloc/logs landed in another folder */
+    /* alloc/logs is mounted in another folder */
     {"/alloc", ROOTFS ALLOC "13 15 0:60 /nomad/a1/alloc/logs /secrets/logs ro - x x rw\n", -EACCES},
     {"/alloc", ROOTFS ALLOC, -EACCES},
     {"/alloc", ROOTFS LOGS, -EACCES},
@@ -38,7 +38,7 @@ static const struct row rows[] = {
                   "13 15 8:1 /nomad/a1/alloc/logs /alloc/logs ro - ext4 /dev/a rw\n",
      -EACCES},
     {"/alloc", ROOTFS ALLOC LOGS "16 13 0:60 / /alloc/logs rw - tmpfs tmpfs rw\n", -EACCES},
-    /* another folder than alloc's logs */
+    /* a folder that is not the logs of alloc */
     {"/alloc", ROOTFS ALLOC "13 12 8:1 /etc /alloc/logs ro - ext4 /dev/a rw\n", -EACCES},
     {"/alloc", ROOTFS ALLOC "13 12 8:1 /nomad/a1/alloc2/logs /alloc/logs ro - x x rw\n", -EACCES},
     /* names with a blank; a target of the job's */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Which operation a request is counted as, and what the metrics contain after some requests. */
+/* The operation under which a request is counted, and the metrics after some requests. */
 #include "src/docker/docker_count.h"
 #include "unit/cm.h"
 
@@ -65,7 +65,7 @@ static void test_put(void **state) {
     assert_has(text, "_seconds_sum{operation=\"start\"} 0.080400\n");
     assert_has(text, "_seconds_count{operation=\"start\"} 2\n");
     assert_null(strstr(text, "operation=\"pull\""));
-    /* A cancelled request says nothing of dockerd; an answer does, also a refusal. */
+    /* A cancelled request does not show how dockerd works. An answer does, even a refusal. */
     docker_count_end(&c, "GET", "/info", -ECANCELED, 0, 100);
     assert_true(c.down);
     docker_count_end(&c, "GET", "/info", -ENOENT, 404, 100);

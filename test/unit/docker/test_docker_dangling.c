@@ -25,8 +25,8 @@ static void test_docker_dangling_decide__table(void **state) {
     (void)state;
     static const struct {
         const char *id;
-        int created;       /* 0 = not told */
-        const char *owner; /* NULL = no such label */
+        int created;       /* 0: not in the list */
+        const char *owner; /* NULL: no such label */
         bool remove;
     } rows[] = {
         {"forgotten", OLD, "me", true},
@@ -64,7 +64,7 @@ static void test_docker_dangling_decide__table(void **state) {
     assert_int_equal(ids.n, n);
 }
 
-/* Without a name of our own nothing is ours. */
+/* Without an owner name no container is ours. */
 static void test_docker_dangling_decide__empty_owner__nothing(void **state) {
     (void)state;
     AUTO_JSON json_t *list =

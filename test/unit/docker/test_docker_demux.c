@@ -32,7 +32,7 @@ static void test_docker_demux_feed__cut_at_every_byte__same_payload(void **state
         assert_int_equal(docker_demux_feed(&x, two_frames + cut, FRAMES_LEN - cut, on_piece, &s),
                          0);
         assert_string_equal(buf_text(&s.of[1]), "out");
-        assert_string_equal(buf_text(&s.of[2]), "err\n!"); /* 3: dockerd's own error */
+        assert_string_equal(buf_text(&s.of[2]), "err\n!"); /* stream 3 is an error of dockerd */
         buf_done(&s.of[1]);
         buf_done(&s.of[2]);
     }

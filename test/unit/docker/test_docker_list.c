@@ -16,7 +16,7 @@ static int feed(struct docker_list *l, const char *text, size_t len, size_t step
     return r;
 }
 
-/* "a,b" of the containers' ids. */
+/* The ids of the containers as "a,b". */
 static void ids_of(const struct docker_list *l, char *out, size_t size) {
     size_t i;
     json_t *c;
@@ -55,7 +55,7 @@ static void test_docker_list_feed__any_cut__the_same(void **state) {
         {"[{\"Id\":\"h\",\"Created\":1e999}," B "]", "b", 1, 0},
         {"[{\"Id\":\"h\" \"x\"}," B ",{]", "b", 2, -ENODATA},
         {"[null,7,\"x\",[]," B "]", "b", 4, 0},
-        /* what is no list */
+        /* not a list */
         {"", "", 0, -ENODATA},
         {"[" A, "", 0, -ENODATA},
         {"[" A ",", "a", 0, -ENODATA},
@@ -104,7 +104,7 @@ static void test_docker_list_feed__too_long__skipped_and_the_next_is_read(void *
     free(page);
 }
 
-/* Of a stranger's container nothing stays but what is compared. */
+/* Only the labels that are compared are kept of another owner's container. */
 static void test_docker_list_feed__labels__ours_alone_are_kept(void **state) {
     static const char text[] =
         "[{\"Id\":\"a\",\"Names\":[\"/n\"],\"Created\":5,\"Image\":\"i\",\"HostConfig\":{},"

@@ -49,7 +49,7 @@ static void test_docker_refusal_is_final__table(void **state) {
         {"Failed to start container 499e: joining network namespace of container: No such "
          "container: nosuch",
          true},
-        /* these can pass */
+        /* these can succeed later */
         {SHIM "unable to start container process: unable to apply cgroup configuration: failed to "
               "write 12: write /sys/fs/cgroup/cpuset/docker/x/cgroup.procs: invalid argument",
          false},

@@ -17,10 +17,10 @@ static void test_docker_userns_root__table(void **state) {
         {"{'DockerRootDir':'/d/231072.431072','SecurityOptions':['name=apparmor','name=userns']}",
          true, 231072, 431072},
         {"{'DockerRootDir':'/d/1.2','SecurityOptions':['name=userns,x=y']}", true, 1, 2},
-        /* Not remapped, whatever the folder's name is. */
+        /* Not remapped, although the folder's name looks like it. */
         {"{'DockerRootDir':'/d/231072.431072','SecurityOptions':[]}", false, 0, 0},
         {"{'DockerRootDir':'/d/231072.431072','SecurityOptions':['name=usernsx']}", false, 0, 0},
-        /* Remapped, but not by a folder of that name. */
+        /* Remapped, but the folder's name does not show the user. */
         {"{'DockerRootDir':'/d','SecurityOptions':['name=userns']}", false, 0, 0},
         {"{'DockerRootDir':'1.2','SecurityOptions':['name=userns']}", false, 0, 0},
         {"{'DockerRootDir':'/d/1','SecurityOptions':['name=userns']}", false, 0, 0},

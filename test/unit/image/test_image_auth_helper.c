@@ -55,7 +55,7 @@ static void test_image_auth_lookup__helper_fails__its_name_and_stderr(void **sta
     } rows[] = {
         {"echo hunter2; exit 1", "exited with status 1"},
         {"echo '{\"Username\":\"u\",\"Secret\":\"hunter2\"}'; exit 3", "exited with status 3"},
-        {"echo hunter2; echo told on stderr >&2; exit 1", "exited with status 1: told on stderr"},
+        {"echo hunter2; echo text on stderr >&2; exit 1", "exited with status 1: text on stderr"},
         {"printf '\n one\n\ttwo\n\n' >&2; exit 1", ": one  two"},
         {"exit 3", "docker-credential-x for r.io exited with status 3"},
         {"kill -9 $$", "was ended by signal 9"},

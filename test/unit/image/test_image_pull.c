@@ -61,7 +61,7 @@ static void test_image_progress_text__each_state__counted(void **state) {
         {LINE("a", "Downloading", AT(-5, -9)), "Pulled 0/1 (0B/0B) layers: 0 waiting/1 pulling"},
         {LINE("a", "Downloading", AT(1610612736, 3221225472)),
          "Pulled 0/1 (1.5GiB/3GiB) layers: 0 waiting/1 pulling - est 10.0s remaining"},
-        /* ids longer than we keep are one layer all the same */
+        /* two ids that differ only after the length that we keep count as one layer */
         {LINE("0123456789012345678901234567890", "Waiting", "")
              LINE("0123456789012345678901234567890", "Downloading", ""),
          "Pulled 0/1 (0B/0B) layers: 0 waiting/1 pulling"},
@@ -103,8 +103,8 @@ static void test_image_progress_feed__error__the_first_is_kept(void **state) {
     }
 }
 
-/* A registry's text with a NUL is an error as any other. */
-static void test_image_progress_feed__nul_in_an_error__told(void **state) {
+/* A registry's error text with a NUL is reported like any other. */
+static void test_image_progress_feed__nul_in_an_error__reported(void **state) {
     static const char text[] = "{\"error\":\"denied\\u0000by us\",\"n\":99999999999999999999}\n";
     (void)state;
     struct image_progress p;
@@ -140,7 +140,7 @@ static void test_image_progress_feed__hostile__bounded(void **state) {
     image_progress_done(&p);
 }
 
-/* Feeds @head, @n times @c, @tail and a line that moves a layer, in pieces of @piece bytes. */
+/* Feeds @head, @n times @c, @tail and a line with a layer's progress, in pieces of @piece bytes. */
 static void feed_long(struct image_progress *p, const char *head, char c, size_t n,
                       const char *tail, size_t piece) {
     static const char after[] = "\n" LINE("a", "Downloading", AT(1, 2));
@@ -156,8 +156,8 @@ static void feed_long(struct image_progress *p, const char *head, char c, size_t
     free(text);
 }
 
-/* A line of any length is no failure by itself, and its error is seen. */
-static void test_image_progress_feed__long_line__passed_over_but_for_its_error(void **state) {
+/* A long line is not an error by itself. An error in it is found. */
+static void test_image_progress_feed__long_line__skipped_except_its_error(void **state) {
     (void)state;
     static const struct {
         const char *head, *tail, *error;
@@ -178,14 +178,14 @@ static void test_image_progress_feed__long_line__passed_over_but_for_its_error(v
                       pieces[k % ARRAY_LEN(pieces)]);
             assert_int_equal(strncmp(p.error, rows[i].error, strlen(rows[i].error)), 0);
             assert_int_equal(p.error[0] != '\0', rows[i].error[0] != '\0');
-            assert_int_equal(p.n, 1); /* what follows is read as ever */
+            assert_int_equal(p.n, 1); /* the next line is read as usual */
             assert_true(p.line.len <= 65536);
             image_progress_done(&p);
         }
     }
 }
 
-/* The longest error that is kept ends with a whole character. */
+/* The longest error text that is kept ends with a whole character. */
 static void test_image_progress_feed__long_error__cut_between_characters(void **state) {
     (void)state;
     for (int shift = 0; shift < 12; shift++) {
@@ -205,7 +205,7 @@ static void test_image_progress_feed__long_error__cut_between_characters(void **
     }
 }
 
-/* Docker 29 repeats a layer's line while nothing comes. */
+/* Docker 29 repeats a layer's line while no data arrives. */
 static void test_image_progress_feed__repeated_line__no_change(void **state) {
     (void)state;
     static const struct {
@@ -239,15 +239,15 @@ static void test_image_pull_is_absent__rows(void **state) {
         bool absent;
     } rows[] = {
         {"Error: image library/x:1 not found", true},
-        {"told: Error: image a/b:c not found in it", true},
+        {"reported: Error: image a/b:c not found in it", true},
         {"Error: image not found",
-         false}, /* no name: not what the built-in driver's pattern takes */
+         false}, /* no image name: the built-in driver's pattern does not match */
         {"Error: image  not found", false},
         {"image x not found", false},
         {"manifest for x:1 not found: manifest unknown", false},
         {"pull access denied for x, repository does not exist", false},
         {"Error: image x was found", false},
-        /* there is no image for this machine, which no repetition changes */
+        /* no image exists for this machine, and a retry does not help */
         {"no matching manifest for linux/amd64 in the manifest list entries", true},
         {"no matching manifest for linux/amd64 in the manifest list entries: no match for platform "
          "in manifest: not found",
@@ -263,7 +263,7 @@ static void test_image_pull_is_absent__rows(void **state) {
     }
 }
 
-static void test_image_pull_is_due__two_minutes_unless_told(void **state) {
+static void test_image_pull_is_due__two_minutes_by_default(void **state) {
     (void)state;
     static const struct {
         uint64_t progress_us, quiet_us;
@@ -283,13 +283,13 @@ int main(void) {
         cmocka_unit_test(test_image_progress_feed__cut_at_any_byte__the_same_figures),
         cmocka_unit_test(test_image_progress_text__each_state__counted),
         cmocka_unit_test(test_image_progress_feed__error__the_first_is_kept),
-        cmocka_unit_test(test_image_progress_feed__nul_in_an_error__told),
+        cmocka_unit_test(test_image_progress_feed__nul_in_an_error__reported),
         cmocka_unit_test(test_image_progress_feed__hostile__bounded),
-        cmocka_unit_test(test_image_progress_feed__long_line__passed_over_but_for_its_error),
+        cmocka_unit_test(test_image_progress_feed__long_line__skipped_except_its_error),
         cmocka_unit_test(test_image_progress_feed__long_error__cut_between_characters),
         cmocka_unit_test(test_image_progress_feed__repeated_line__no_change),
         cmocka_unit_test(test_image_pull_is_absent__rows),
-        cmocka_unit_test(test_image_pull_is_due__two_minutes_unless_told),
+        cmocka_unit_test(test_image_pull_is_due__two_minutes_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

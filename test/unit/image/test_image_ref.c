@@ -38,7 +38,7 @@ static void test_image_ref_parse__good_names__parts(void **state) {
     }
 }
 
-/* As Docker writes names in RepoTags and RepoDigests. */
+/* The form of names in Docker's RepoTags and RepoDigests. */
 static void test_image_ref_familiar__as_docker_answers(void **state) {
     (void)state;
     static const struct {

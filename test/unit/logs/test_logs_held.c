@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The plugin's list of tasks: which request a pump gets, and that a lack of memory is not mistaken
- * for a task that has ended. */
+/* The plugin's list of tasks: which request a pump gets. Also: out of memory is not mistaken for a
+ * task that has ended. */
 #include "src/logs/logs_held.h"
 #include "unit/cm.h"
 
@@ -34,7 +34,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Takes a request of the task, and compares its members. */
+/* Takes a request of the task and compares its members. */
 static void expect(struct logs_held *l, bool runs, bool recovered, json_int_t since_ns) {
     json_t *rq = NULL;
     assert_int_equal(logs_held_request(l, "a1/web", runs, &rq), 0);
@@ -45,7 +45,7 @@ static void expect(struct logs_held *l, bool runs, bool recovered, json_int_t si
     json_decref(rq);
 }
 
-static void test_request__sent_again__says_that_the_task_is_not_new(void **state) {
+static void test_request__sent_again__marked_as_not_new(void **state) {
     expect(*state, false, false, 7);
     expect(*state, true, true, 0);
 }
@@ -57,7 +57,7 @@ static void test_request__not_held__enoent(void **state) {
     assert_null(rq);
 }
 
-/* The task is held as before, and the next request is still the first one that leaves. */
+/* The task stays in the list, and the next request still counts as the first one. */
 static void test_request__out_of_memory__enomem_and_still_held(void **state) {
     json_t *rq = NULL;
     no_memory = true;
@@ -82,7 +82,7 @@ static void test_remove__number_of_an_earlier_hold__still_held(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        T(test_request__sent_again__says_that_the_task_is_not_new),
+        T(test_request__sent_again__marked_as_not_new),
         T(test_request__not_held__enoent),
         T(test_request__out_of_memory__enomem_and_still_held),
         T(test_remove__number_of_an_earlier_hold__still_held),

@@ -112,7 +112,7 @@ static void test_affinity_wanted__within_the_initial_mask(void **state) {
     }
 }
 
-/* A mask of all online CPUs was not chosen by anybody. It is widened, because CPUs may be added. */
+/* A mask of all online CPUs was not chosen. It is widened, because CPUs may be added. */
 static void test_affinity_widen__only_a_mask_that_was_not_chosen(void **state) {
     static const struct {
         const char *initial, *online;

@@ -30,12 +30,12 @@ static void test_is_cpu__each_kind_of_event(void **state) {
         assert_int_equal(pin_hotplug_is_cpu(rows[i].text, rows[i].len), rows[i].is);
 }
 
-/* The real socket: this kernel lets everybody listen. */
+/* The real socket. The kernel lets every user listen. */
 static void test_open__nothing_to_read(void **state) {
     (void)state;
     int fd = pin_hotplug_open();
     assert_true(fd >= 0);
-    assert_false(pin_hotplug_read(fd)); /* it does not wait */
+    assert_false(pin_hotplug_read(fd)); /* returns without waiting */
     close(fd);
 }
 

@@ -48,7 +48,7 @@ static void test_read__a_change_counts_for_two_full_passes(void **state) {
     (void)state;
     put("0-3\n");
     struct pin_level *x = pin_level_hold(&levels, "s/docker-1.scope");
-    assert_true(changed(x, true)); /* new */
+    assert_true(changed(x, true)); /* a new folder */
     assert_false(changed(x, false));
     assert_true(changed(x, true));
     assert_false(changed(x, true));

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The rule's promises on random machines through a random history: cores are reserved and given
- * back, the client's files are late, others write, reads and writes fail, CPUs go offline.
- * Whatever is written is never empty and holds no core that another task has reserved. While held a
- * task is never on such a core as long as another CPU exists; one pass leads to the right set,
- * which is worked out here in another way, and the next pass has nothing to do. */
+/* The rule of the cpusets on random machines with random events: cores are reserved and released,
+ * the client's files are late, other programs write, reads and writes fail, CPUs go offline.
+ *
+ * After each pass the test checks:
+ * - No set that is written is empty or contains a core that another task has reserved.
+ * - A held task is on such a core only when no other CPU exists.
+ * - The set is right after one pass. The test computes the right set in another way.
+ * - The next pass writes nothing. */
 #include "paddock/pin_plan.h"
 #include "unit/cm.h"
 
 #include <string.h>
 
 #define TASKS 7u
-#define SOMEWHERE 4u /* rolls of this are the rare case */
+#define RARE_ODDS 4u /* a rare case has a chance of one in so many */
 
 static uint64_t seed = 88172645463325252ull;
 
@@ -22,7 +25,7 @@ static unsigned roll(unsigned n) {
 }
 
 static bool rarely(void) {
-    return roll(SOMEWHERE) == 0;
+    return roll(RARE_ODDS) == 0;
 }
 
 static void random_set(struct cpuset *s, unsigned cpus) {
@@ -37,15 +40,15 @@ static int random_failure(void) {
     return r[roll(ARRAY_LEN(r))];
 }
 
-/* ---- the machine ---- */
+/* ---- The machine ---- */
 
 struct sim_task {
-    bool cores; /* has @own; else shared */
+    bool cores; /* has the cores @own; otherwise shared */
     struct cpuset own, actual, last_good, refused;
     int actual_r;
     bool has_last_good;
     uint64_t retry_at_us;
-    /* this pass */
+    /* in this pass */
     bool source_fails, disturbed;
     enum pin_hold hold;
 };
@@ -53,7 +56,7 @@ struct sim_task {
 struct machine {
     unsigned cpus;
     struct cpuset online, usable, pool_file, reserve_file; /* what the client has written */
-    struct sim_task tasks[TASKS];                          /* the first ones are shared */
+    struct sim_task tasks[TASKS];                          /* the first three are always shared */
     uint64_t now_us;
 };
 
@@ -64,7 +67,7 @@ static void reserved_of(const struct machine *m, const struct sim_task *but, str
             cpuset_union(ret, &t->own);
 }
 
-/* What the task may not be on. */
+/* The CPUs that the task may not use. */
 static void others_of(const struct machine *m, const struct sim_task *t, struct cpuset *ret) {
     reserved_of(m, t, ret);
     cpuset_union(ret, &m->reserve_file);
@@ -88,7 +91,7 @@ static void machine_init(struct machine *m) {
     client_writes(m);
 }
 
-/* A core is given to one task alone; a task that ends gives its cores back. */
+/* A core belongs to one task. A task that ends releases its cores. */
 static void reserve_or_release(struct machine *m) {
     struct sim_task *t = &m->tasks[3 + roll(TASKS - 3)];
     struct cpuset taken, own;
@@ -108,14 +111,15 @@ static void disturb(struct machine *m) {
     t->actual_r = cpuset_is_empty(&t->actual) ? -ENODATA : 0;
 }
 
-/* ---- a pass ---- */
+/* ---- A pass ---- */
 
 static enum pin_hold wanted_of(const struct machine *m, const struct sim_task *t,
                                const struct cpuset *others, struct cpuset *ret) {
     struct cpuset effective = m->pool_file;
-    if (t->cores) /* the trap: a reserve scope has the cores of all */
+    if (t->cores) /* a reserve scope's effective set has the cores of all tasks */
         effective = m->reserve_file;
-    else if (cpuset_is_empty(&effective)) /* the other one: an empty pool has the ancestor's */
+    else if (cpuset_is_empty(
+                 &effective)) /* with an empty pool the effective set is the ancestor's */
         for (unsigned cpu = 0; cpu < m->cpus; cpu++)
             cpuset_add(&effective, cpu);
     struct pin_source s = {.has_path = true,
@@ -132,12 +136,12 @@ static enum pin_hold wanted_of(const struct machine *m, const struct sim_task *t
     return pin_plan_source_wanted(&s, ret);
 }
 
-/* Returns whether something was to be done. */
-static bool look(const struct machine *m, struct sim_task *t, bool reads_fail, bool write_fails) {
+/* Runs the plan for one task. Returns whether it wanted to write. */
+static bool check(const struct machine *m, struct sim_task *t, bool reads_fail, bool write_fails) {
     struct cpuset others, kernel = t->actual;
     struct pin_plan p;
     if (rarely())
-        random_set(&kernel, m->cpus); /* CPUs are offline */
+        random_set(&kernel, m->cpus); /* some CPUs are offline */
     others_of(m, t, &others);
     struct pin_view v = {.has_last_good = t->has_last_good,
                          .last_good = t->last_good,
@@ -177,7 +181,7 @@ static bool look(const struct machine *m, struct sim_task *t, bool reads_fail, b
     return p.action == PIN_DO_WRITE;
 }
 
-/* CPU by CPU: where may this task be? */
+/* Checks each CPU: may the task use it? */
 static void assert_right(const struct machine *m, const struct sim_task *t) {
     bool any = false;
     for (unsigned cpu = 0; cpu < m->cpus && t->hold == PIN_HOLD_NOT; cpu++) {
@@ -191,8 +195,8 @@ static void assert_right(const struct machine *m, const struct sim_task *t) {
     assert_int_equal(any, t->hold == PIN_HOLD_NOT);
 }
 
-/* Held: on foreign cores only when no other CPU exists, and where it was given something that is
- * left, there. */
+/* A held task is on reserved cores only when no other CPU exists. When some CPUs of its last good
+ * set are not reserved, it stays within them. */
 static void assert_held_well(const struct machine *m, const struct sim_task *t) {
     struct cpuset others, left = t->last_good, free = m->online;
     others_of(m, t, &others);
@@ -200,7 +204,7 @@ static void assert_held_well(const struct machine *m, const struct sim_task *t) 
     cpuset_subtract(&free, &others);
     if (cpuset_is_empty(&free))
         return;
-    if (t->actual_r == -ENODATA) { /* never managed: it is left alone while nobody has a core */
+    if (t->actual_r == -ENODATA) { /* never managed: not changed while no core is reserved */
         assert_false(t->has_last_good || cpuset_intersects(&m->online, &others));
         return;
     }
@@ -213,14 +217,14 @@ static void pass(struct machine *m) {
     for (unsigned i = 0; i < TASKS; i++) {
         struct sim_task *t = &m->tasks[i];
         t->source_fails = !t->cores && rarely();
-        look(m, t, rarely(), rarely());
+        check(m, t, rarely(), rarely());
         if (t->disturbed)
             continue;
         if (t->hold == PIN_HOLD_NOT)
             assert_right(m, t);
         else
             assert_held_well(m, t);
-        assert_false(look(m, t, false, false));
+        assert_false(check(m, t, false, false));
     }
     m->now_us++;
 }

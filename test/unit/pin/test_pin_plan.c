@@ -19,12 +19,12 @@ static void assert_is(const char *row, const struct cpuset *s, const char *text)
         fail_msg("%s: %s, not %s", row, now, text);
 }
 
-/* ---- the wanted set ---- */
+/* ---- Wanted set ---- */
 
 #define GONE (-ENOENT)
 #define BLANK (-ENODATA)
 
-#define NONE (-ENOENT) /* no share.slice there */
+#define NONE (-ENOENT) /* no share.slice exists */
 
 static const struct wanted_row {
     const char *name;
@@ -61,10 +61,10 @@ static const struct wanted_row {
      .pool_r = -EIO, .hold = PIN_HOLD_GONE},
     {"1.7 shared: a text in the scope's own file changes nothing", .in_share = true, .cpus = "0-3",
      .effective = "2-3", .pool = "2-3", .want = "2-3"},
-    {"1.7 shared: a narrower text there is in the effective set", .in_share = true, .cpus = "3",
+    {"1.7 shared: a narrower text in it narrows the effective set", .in_share = true, .cpus = "3",
      .effective = "3", .pool = "1-3", .want = "3"},
-    {"1.7 shared: nothing is left", .in_share = true, .cpus_r = BLANK, .effective = "1-3",
-     .pool = "1-3", .others = "1-3", .hold = PIN_HOLD_EMPTY},
+    {"1.7 shared: every CPU of the pool is reserved", .in_share = true, .cpus_r = BLANK,
+     .effective = "1-3", .pool = "1-3", .others = "1-3", .hold = PIN_HOLD_EMPTY},
     {"1.7 shared: blank effective", .in_share = true, .cpus_r = BLANK, .effective_r = BLANK,
      .pool = "1-3", .hold = PIN_HOLD_EMPTY},
     {"1.7 shared: effective unreadable", .in_share = true, .cpus_r = BLANK, .effective_r = GONE,
@@ -85,7 +85,7 @@ static const struct wanted_row {
      .want = "2-3"},
     {"upgraded shared: minus what is reserved", .cpus = "1-3", .pool = "1-3", .others = "3",
      .want = "1-2"},
-    {"upgraded shared: the scope is gone", .cpus_r = GONE, .effective_r = GONE, .pool = "2-3",
+    {"upgraded shared: the scope was removed", .cpus_r = GONE, .effective_r = GONE, .pool = "2-3",
      .want = "2-3"},
     {"upgraded shared: blank pool", .cpus = "1-3", .pool_r = BLANK, .hold = PIN_HOLD_EMPTY},
     {"upgraded cores: exactly its own", .own = "1", .cpus = "1-3", .pool = "2-3", .want = "1"},
@@ -93,10 +93,9 @@ static const struct wanted_row {
      .want = "1"},
     {"no path", .no_path = true, .pool_r = NONE, .hold = PIN_HOLD_NO_PATH},
     {"unreadable", .cpus_r = GONE, .effective_r = GONE, .pool_r = NONE, .hold = PIN_HOLD_GONE},
-    {"its cgroup is gone", .cpus_r = -ENODEV, .effective = "1-3", .pool_r = NONE,
+    {"its cgroup was removed", .cpus_r = -ENODEV, .effective = "1-3", .pool_r = NONE,
      .hold = PIN_HOLD_GONE},
-    {"nonsense in it", .cpus_r = -EINVAL, .effective = "1-3", .pool_r = NONE,
-     .hold = PIN_HOLD_GONE},
+    {"invalid text", .cpus_r = -EINVAL, .effective = "1-3", .pool_r = NONE, .hold = PIN_HOLD_GONE},
 };
 
 static void test_wanted__each_row(void **state) {
@@ -128,19 +127,19 @@ static void test_wanted__each_row(void **state) {
     }
 }
 
-/* ---- the decision ---- */
+/* ---- Decision ---- */
 
 static const struct plan_row {
     const char *name;
     enum pin_hold hold;
-    const char *wanted, *last_good, *others, *online, *ours; /* NULL = not known */
+    const char *wanted, *last_good, *others, *online, *ours; /* NULL: not known */
     bool echo;
     int actual_r;
     const char *actual, *effective;
     bool at_tick, overwrites;
     uint64_t retry_at_us; /* now is 100 */
     const char *refused;
-    const char *write; /* NULL = nothing */
+    const char *write; /* NULL: no write */
     enum pin_state state;
     enum pin_cause cause;
 } plan_rows[] = {
@@ -192,15 +191,15 @@ static const struct plan_row {
     {"held, first seen, only on the cores of others", .hold = PIN_HOLD_GONE, .others = "1-3",
      .online = "0-3", .actual = "1-2", .write = "0", .state = PIN_UNMANAGED,
      .cause = PIN_CAUSE_LATE_START},
-    {"held: cores that it had left are free again", .hold = PIN_HOLD_GONE, .last_good = "1-3",
-     .online = "0-3", .actual = "2-3", .ours = "2-3", .write = "1-3", .state = PIN_HELD,
-     .cause = PIN_CAUSE_SOURCE},
-    {"unmanaged, but on a core of others", .hold = PIN_HOLD_NO_PATH, .others = "1", .online = "0-3",
+    {"held: reserved cores of its last set are free again", .hold = PIN_HOLD_GONE,
+     .last_good = "1-3", .online = "0-3", .actual = "2-3", .ours = "2-3", .write = "1-3",
+     .state = PIN_HELD, .cause = PIN_CAUSE_SOURCE},
+    {"unmanaged, but on a reserved core", .hold = PIN_HOLD_NO_PATH, .others = "1", .online = "0-3",
      .actual = "0-3", .write = "0,2-3", .state = PIN_UNMANAGED, .cause = PIN_CAUSE_LATE_START},
-    {"unmanaged and blank, and somebody has a core", .hold = PIN_HOLD_NO_PATH, .others = "1",
+    {"unmanaged and blank, and a core is reserved", .hold = PIN_HOLD_NO_PATH, .others = "1",
      .online = "0-3", .actual_r = BLANK, .write = "0,2-3", .state = PIN_UNMANAGED,
      .cause = PIN_CAUSE_LATE_START},
-    {"unmanaged and blank, nobody has a core", .hold = PIN_HOLD_NO_PATH, .online = "0-3",
+    {"unmanaged and blank, no core is reserved", .hold = PIN_HOLD_NO_PATH, .online = "0-3",
      .actual_r = BLANK, .state = PIN_UNMANAGED},
     {"every wanted CPU is offline: off the cores of others", .wanted = "3", .last_good = "3",
      .others = "2", .online = "0-2", .actual = "3", .effective = "0-2", .write = "0-1",
@@ -226,16 +225,16 @@ static const struct plan_row {
     {"our own earlier set of a contested task is no overwrite", .wanted = "2", .last_good = "2",
      .ours = "2", .echo = true, .actual = "1-3", .overwrites = true, .write = "2",
      .state = PIN_CONTESTED, .cause = PIN_CAUSE_ECHO},
-    {"unmanaged is left alone", .hold = PIN_HOLD_NO_PATH, .last_good = "1-3", .actual = "0-3",
+    {"unmanaged is not changed", .hold = PIN_HOLD_NO_PATH, .last_good = "1-3", .actual = "0-3",
      .state = PIN_UNMANAGED},
     {"refused, too early", .wanted = "1-3", .actual = "0-3", .retry_at_us = 101, .refused = "1-3",
      .state = PIN_FAILED},
-    {"refused, but another set is wanted by now", .wanted = "2-3", .last_good = "1-3",
-     .actual = "1-3", .retry_at_us = 101, .refused = "1-3", .write = "2-3", .state = PIN_PINNED,
+    {"refused, but now another set is wanted", .wanted = "2-3", .last_good = "1-3", .actual = "1-3",
+     .retry_at_us = 101, .refused = "1-3", .write = "2-3", .state = PIN_PINNED,
      .cause = PIN_CAUSE_SOURCE},
     {"refused, time to try", .wanted = "1-3", .actual = "0-3", .retry_at_us = 100, .refused = "1-3",
      .write = "1-3", .state = PIN_PINNED, .cause = PIN_CAUSE_LATE_START},
-    {"refused, but right by now", .wanted = "1-3", .actual = "1-3", .effective = "1-3",
+    {"refused, but now right", .wanted = "1-3", .actual = "1-3", .effective = "1-3",
      .retry_at_us = 101, .refused = "1-3", .state = PIN_PINNED},
     {"contested, an event", .wanted = "1-3", .last_good = "1-3", .actual = "0-3",
      .overwrites = true, .state = PIN_CONTESTED},
@@ -253,9 +252,9 @@ static const struct plan_row {
     {"contested, the tick", .wanted = "1-3", .last_good = "1-3", .actual = "0-3",
      .overwrites = true, .at_tick = true, .write = "1-3", .state = PIN_CONTESTED,
      .cause = PIN_CAUSE_OVERWRITTEN},
-    {"the cgroup is gone", .wanted = "1-3", .actual_r = -ENODEV, .state = PIN_PENDING},
+    {"the cgroup was removed", .wanted = "1-3", .actual_r = -ENODEV, .state = PIN_PENDING},
     {"unreadable", .wanted = "1-3", .actual_r = -EACCES, .state = PIN_FAILED},
-    {"nonsense in it", .wanted = "1-3", .last_good = "1-3", .actual_r = -EINVAL, .write = "1-3",
+    {"invalid text", .wanted = "1-3", .last_good = "1-3", .actual_r = -EINVAL, .write = "1-3",
      .state = PIN_PINNED, .cause = PIN_CAUSE_OVERWRITTEN},
 };
 
@@ -299,7 +298,7 @@ static void test_plan__each_row(void **state) {
     }
 }
 
-/* ---- the wait ---- */
+/* ---- Wait ---- */
 
 static void test_backoff__doubles_from_a_second_to_a_minute(void **state) {
     static const uint64_t seconds[] = {1, 2, 4, 8, 16, 32, 60, 60};

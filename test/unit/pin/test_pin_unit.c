@@ -20,7 +20,7 @@
 
 extern char **environ;
 
-/* ---- a bus ---- */
+/* ---- Private bus ---- */
 
 static struct tree tree;
 static struct pin *pin;
@@ -28,9 +28,9 @@ static pid_t daemon_pid;
 static char address[256];
 static sd_bus *manager;
 static pthread_t manager_thread;
-static atomic_bool manager_stop, manager_refuses, manager_waits; /* with its answers */
+static atomic_bool manager_stop, manager_refuses, manager_waits; /* its answers */
 static bool manager_runs;
-static sd_bus_message *unanswered[16]; /* the manager's thread's */
+static sd_bus_message *unanswered[16]; /* used by the manager's thread */
 static size_t unanswered_n;
 
 static pthread_mutex_t asked_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -39,7 +39,7 @@ static unsigned asked_n;
 static char asked_unit[256], asked_names[128];
 static uint8_t asked_cpus[64];
 static size_t asked_len;
-static uint64_t asked_of_all; /* each call's first byte, the last call lowest */
+static uint64_t asked_of_all; /* the first byte of each call; the last call is the lowest byte */
 
 static int note_properties(sd_bus_message *m) {
     int r = sd_bus_message_enter_container(m, 'a', "(sv)");
@@ -135,7 +135,7 @@ static void start_daemon(void) {
     assert_int_equal(posix_spawnp(&daemon_pid, "dbus-daemon", &a, NULL, argv, environ), 0);
     posix_spawn_file_actions_destroy(&a);
     close(out[1]);
-    assert_true(read(out[0], line, sizeof(line)) > 0); /* it listens */
+    assert_true(read(out[0], line, sizeof(line)) > 0); /* the daemon listens */
     close(out[0]);
 }
 
@@ -188,7 +188,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* ---- helpers ---- */
+/* ---- Helpers ---- */
 
 static void start(void) {
     struct pin_options o = tree_options(&tree);
@@ -219,7 +219,7 @@ static bool wait_task(const char *key, const char *want) {
     return tree_wait_task(pin, 0, key, want);
 }
 
-/* ---- tests ---- */
+/* ---- Tests ---- */
 
 static void test_unit__each_new_set_reaches_systemd(void **state) {
     (void)state;
@@ -236,7 +236,8 @@ static void test_unit__each_new_set_reaches_systemd(void **state) {
     assert_string_equal(asked_names, "AllowedCPUs");
     asked_n = 0;
     pthread_mutex_unlock(&asked_lock);
-    tree_put(&tree, tree_cpus(x), "0-3"); /* an update has changed the unit too: it is set anew */
+    tree_put(&tree, tree_cpus(x),
+             "0-3"); /* `docker update` has changed the unit, too, so the unit is set again */
     assert_true(asked(x, 0x0c));
 }
 
@@ -252,9 +253,10 @@ static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_set
     assert_true(asked(shared[0], 0x0c));
     tree_share(&tree, "3", "1");
     for (size_t i = 0; i < 2; i++)
-        assert_true(tree_wait(&tree, tree_cpus(shared[i]), "3")); /* in nobody's way */
+        assert_true(tree_wait(&tree, tree_cpus(shared[i]),
+                              "3")); /* the pending call delays no other task */
     assert_true(tree_wait(&tree, tree_cpus(cores), "1"));
-    /* A set is sent after 150 ms: what was due would be on its way after five ticks of 50. */
+    /* A set is sent after 150 ms. After five ticks of 50 ms each due set would have been sent. */
     assert_true(tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + 5));
     assert_int_equal(tree_counter(pin, "unit_calls"), 1);
     atomic_store(&manager_waits, false);
@@ -265,10 +267,11 @@ static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_set
     pthread_mutex_lock(&asked_lock);
     uint64_t all = asked_of_all & 0xffffffff;
     pthread_mutex_unlock(&asked_lock);
-    assert_int_equal(all, 0x0c080208); /* who had none yet comes first */
+    assert_int_equal(all, 0x0c080208); /* a task without a unit's set is first */
 }
 
-/* The set that changed while a call was in flight is not stable yet when the answer comes. */
+/* A set changed while a call was in flight. It has not been unchanged long enough when the answer
+ * comes. */
 static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
@@ -283,7 +286,8 @@ static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(vo
     assert_true(asked(x, 0x0e));
     tree_share(&tree, "2-3", "1");
     assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
-    atomic_store(&manager_waits, false); /* answers within 20 ms, the set is due after 150 */
+    atomic_store(&manager_waits,
+                 false); /* the answer comes within 20 ms; the set is due after 150 ms */
     assert_true(asked(x, 0x0c));
 }
 
@@ -293,7 +297,7 @@ static json_int_t overwrites(void) {
     return json_integer_value(json_object_get(by_cause, "overwritten"));
 }
 
-/* systemd applies a set some milliseconds after it answered, when another one may be wanted. */
+/* systemd applies a set some milliseconds after its answer. Another set may be wanted by then. */
 static void test_unit__own_earlier_set__repaired_and_not_counted(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "1-3");
@@ -306,19 +310,20 @@ static void test_unit__own_earlier_set__repaired_and_not_counted(void **state) {
     for (int i = 0; i < 12; i++) { /* ten overwrites would make it contested */
         tree_put(&tree, tree_cpus(x), "1-3");
         assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
-        if (i < 3) /* the unit gets the same set once more */
+        if (i < 3) /* the unit is sent the same set again */
             assert_true(tree_wait_counter(pin, "unit_calls", 2 + i));
     }
     assert_int_equal(overwrites(), 0);
     assert_true(wait_task("state", "pinned"));
-    tree_put(&tree, tree_cpus(x), "0-3"); /* somebody else's */
+    tree_put(&tree, tree_cpus(x), "0-3"); /* another program's write */
     assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
     for (uint64_t end = clock_now_us() + 10 * US_PER_SEC; overwrites() == 0;)
         assert_true(clock_now_us() < end);
     assert_int_equal(overwrites(), 1);
 }
 
-/* systemd gets the nodes when the memory is there. Otherwise it would wait for the migration. */
+/* systemd is sent the nodes after the memory has been migrated. Otherwise it would wait for the
+ * migration. */
 static void test_unit__memory_nodes__of_cores_tasks(void **state) {
     char mems[600], nodes[96], now[64];
     (void)state;
@@ -379,7 +384,7 @@ static void test_unit__bus_restarts__set_anew(void **state) {
     stop_manager();
     stop_daemon();
     tree_share(&tree, "2-3", "1");
-    assert_true(tree_wait(&tree, tree_cpus(x), "2-3")); /* in nobody's way */
+    assert_true(tree_wait(&tree, tree_cpus(x), "2-3")); /* the pending call delays no other task */
     start_daemon();
     start_manager();
     assert_true(asked(x, 0x0c));
@@ -387,7 +392,7 @@ static void test_unit__bus_restarts__set_anew(void **state) {
 
 struct writer_wait {
     pid_t pid;
-    char command[64]; /* what the last one that was named is called */
+    char command[64]; /* command of the last named writer */
 };
 
 static bool has_writer(const json_t *status, void *ctx) {
@@ -411,10 +416,10 @@ static void test_writer__named(void **state) {
     o.interval_us = HOUR;
     assert_int_equal(pin_new(&o, &pin), 0);
     assert_true(wait_task("state", "pinned"));
-    tree_put(&tree, tree_cpus(x), "0-3"); /* the first one makes it look out */
+    tree_put(&tree, tree_cpus(x), "0-3"); /* the first overwrite starts fanotify */
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
-    /* A folder takes the place of /proc. The writer is named by its pid, and also by its name
-     * when the folder contains it. */
+    /* A folder takes the place of /proc. A writer is named by its pid, and by its command when the
+     * folder has it. */
     snprintf(
         script, sizeof(script),
         "mkdir -p %s/$$; printf 'old\\303set\\n' > %s/$$/comm; cd %s/%s/..; while :; do "
@@ -430,11 +435,11 @@ static void test_writer__named(void **state) {
     snprintf(message, sizeof(message),
              "cpuset contested: set again and again by old?set, pid %d; corrected to 1-3",
              (int)pid);
-    bool told = tree_wait_event(&tree, message);
+    bool reported = tree_wait_event(&tree, message);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    assert_true(found && told);
-    assert_string_equal(w.command, "old?set"); /* half a character */
+    assert_true(found && reported);
+    assert_string_equal(w.command, "old?set"); /* the name ends in half a character */
 }
 
 /* Our own process is not named, so the second overwrite has no known writer. */
@@ -446,7 +451,7 @@ static void test_writer__of_an_earlier_set__not_named(void **state) {
     o.interval_us = HOUR;
     assert_int_equal(pin_new(&o, &pin), 0);
     assert_true(wait_task("state", "pinned"));
-    tree_put(&tree, tree_cpus(x), "0-3"); /* from now on writers are named */
+    tree_put(&tree, tree_cpus(x), "0-3"); /* from here on writers are named */
     assert_true(tree_wait(&tree, tree_cpus(x), "1-3"));
     snprintf(script, sizeof(script), "printf '0-3' 1<>%s/%s; sleep 10", tree.root, tree_cpus(x));
     char *argv[] = {(char *)"sh", (char *)"-c", script, NULL};

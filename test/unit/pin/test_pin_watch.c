@@ -70,7 +70,7 @@ static void test_read__marks_the_written_file_alone(void **state) {
     assert_true(a.watch < 0 && a.file.fd < 0);
 }
 
-/* The kernel gives both the same watch. */
+/* The kernel uses the same watch for both. */
 static void test_del__shared_watch__the_other_file_keeps_it(void **state) {
     struct pin_file a, same;
     (void)state;
@@ -91,7 +91,7 @@ static void test_del__shared_watch__the_other_file_keeps_it(void **state) {
     pin_watch_close(&watch, &same);
 }
 
-/* The file system is unmounted, or somebody removes the watch: the kernel says IN_IGNORED. */
+/* The kernel sends IN_IGNORED when the file system is unmounted or the watch is removed. */
 static void test_read__file_removed__watch_is_added_again(void **state) {
     struct pin_file a;
     (void)state;
@@ -109,8 +109,8 @@ static void test_read__file_removed__watch_is_added_again(void **state) {
     pin_watch_close(&watch, &a);
 }
 
-/* More events than the kernel queues: nobody knows which files the lost ones named. @c is written
- * after the queue is full. */
+/* More events than the kernel queues. The files of the lost events are unknown. @c is written after
+ * the queue is full. */
 static void test_read__overflow__all_are_marked(void **state) {
     struct pin_file a, b, c;
     unsigned limit = 0;
@@ -122,7 +122,7 @@ static void test_read__overflow__all_are_marked(void **state) {
     open_file("a", &a);
     open_file("b", &b);
     open_file("c", &c);
-    /* Equal events that follow each other are merged, so two files take turns. */
+    /* The kernel merges equal events in a row, so two files are written in turn. */
     for (unsigned i = 0; i < limit + 2; i++)
         assert_int_equal(pwrite(i % 2 ? a.file.fd : b.file.fd, "0-3\n", 4, 0), 4);
     put("c");

@@ -45,7 +45,7 @@ void tree_init(struct tree *t) {
     t->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     must(t->root_fd >= 0 && t->proc_fd >= 0 && t->inotify_fd >= 0, "open");
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->told, NULL);
+    pthread_cond_init(&t->reported, NULL);
     tree_put(t, "cgroup.controllers", "cpuset cpu io memory pids\n");
     tree_put(t, "cpuset.cpus.effective", "0-3\n"); /* the online CPUs */
     tree_put(t, "system.slice/cpuset.cpus.effective", "0-3\n");
@@ -57,7 +57,7 @@ void tree_done(struct tree *t) {
     fd_close(t->inotify_fd);
     nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     pthread_mutex_destroy(&t->lock);
-    pthread_cond_destroy(&t->told);
+    pthread_cond_destroy(&t->reported);
 }
 
 static void put_at(int dir, const char *path, const char *text) {
@@ -71,7 +71,7 @@ static void put_at(int dir, const char *path, const char *text) {
         }
     int fd = openat(dir, path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     must(fd >= 0, path);
-    /* One write, as for the kernel; what was there before is covered by newlines. */
+    /* A single write, as the kernel expects it. Newlines cover the rest of the old text. */
     struct stat st;
     must(fstat(fd, &st) == 0, "fstat");
     size_t len = strlen(text), old = (size_t)st.st_size;
@@ -120,16 +120,16 @@ void tree_share(struct tree *t, const char *pool, const char *reserve) {
     bool blank = pool[0] == '\0' || pool[0] == '\n';
     char path[512];
     tree_put(t, "nomad.slice/reserve.slice/cpuset.cpus", reserve);
-    /* The kernel changes the pool and what is effective in one step, and tells of the pool's file
-     * alone. So that file is the last one here; but the ancestor's set is never seen beside an old
-     * pool. */
+    /* The kernel changes the pool and the effective sets in one step, and raises an event for the
+     * pool's file only. So this file is written last. An exception is a blank pool: the ancestor's
+     * set must not be visible with the old pool. */
     if (blank)
         tree_put(t, file, pool);
     tree_put(t, "nomad.slice/share.slice/cpuset.cpus.effective", blank ? "0-3\n" : pool);
     for (size_t i = 0; i < t->n; i++) {
         if (strstr(t->tasks[i].source, "share.slice")) {
             snprintf(path, sizeof(path), "%s/cpuset.cpus.effective", t->tasks[i].source);
-            tree_put(t, path, blank ? "0-3\n" : pool); /* the ancestor's */
+            tree_put(t, path, blank ? "0-3\n" : pool); /* the ancestor's set */
         }
     }
     if (!blank)
@@ -206,13 +206,13 @@ static int snapshot(void *ctx, struct pin_coord **ret, size_t *ret_n) {
     return 0;
 }
 
-static void told(void *ctx, const struct pin_event *e) {
+static void on_event(void *ctx, const struct pin_event *e) {
     struct tree *t = ctx;
     pthread_mutex_lock(&t->lock);
     size_t i = t->events_n++ % 64;
     snprintf(t->events[i], sizeof(t->events[i]), "%s [%s, %s > %s, %s]", e->message,
              pin_plan_state_name(e->state), e->old_set, e->new_set, e->cause);
-    pthread_cond_broadcast(&t->told);
+    pthread_cond_broadcast(&t->reported);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -230,7 +230,7 @@ bool tree_wait_event(struct tree *t, const char *text) {
     end.tv_sec += 10;
     pthread_mutex_lock(&t->lock);
     while (!find_event(t, text) && r == 0)
-        r = pthread_cond_timedwait(&t->told, &t->lock, &end);
+        r = pthread_cond_timedwait(&t->reported, &t->lock, &end);
     bool found = find_event(t, text);
     for (size_t i = 0; !found && i < 64 && i < t->events_n; i++)
         fprintf(stderr, "event: %s\n", t->events[i]);
@@ -246,7 +246,7 @@ struct pin_options tree_options(struct tree *t) {
                                 .enabled = true,
                                 .realtime = true,
                                 .snapshot = snapshot,
-                                .event = told,
+                                .event = on_event,
                                 .ctx = t};
 }
 
@@ -295,7 +295,7 @@ struct task_wait {
     char now[256];
 };
 
-static bool task_says(const json_t *status, void *ctx) {
+static bool task_has(const json_t *status, void *ctx) {
     struct task_wait *w = ctx;
     const json_t *task = json_array_get(json_object_get(status, "tasks"), w->i);
     const char *text = json_string_value(json_object_get(task, w->key));
@@ -305,7 +305,7 @@ static bool task_says(const json_t *status, void *ctx) {
 
 bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want) {
     struct task_wait w = {.i = i, .key = key, .want = want};
-    bool is = tree_wait_status(p, task_says, &w);
+    bool is = tree_wait_status(p, task_has, &w);
     if (!is)
         fprintf(stderr, "%s of task %zu: \"%s\", not \"%s\"\n", key, i, w.now, want);
     return is;

@@ -25,8 +25,8 @@ struct tree {
     pthread_mutex_t lock; /* of the tasks: the pin thread takes its snapshot here */
     struct tree_task tasks[TREE_TASKS_MAX];
     size_t n;
-    /* What was told: "message [state, old > new, cause]". */
-    pthread_cond_t told;
+    /* Reported events: "message [state, old > new, cause]". */
+    pthread_cond_t reported;
     char events[64][512];
     size_t events_n;
 };
@@ -34,38 +34,40 @@ struct tree {
 void tree_init(struct tree *t);
 void tree_done(struct tree *t);
 
-/* Writes @text to @path below the root in one write, and makes the folders. An existing file
- * keeps its inode, which is watched. */
+/* Writes @text to @path below the root in a single write. Makes the folders. An existing file keeps
+ * its inode, because the inode is watched. */
 void tree_put(struct tree *t, const char *path, const char *text);
-/* Reads it, the trailing blanks cut. Returns @out; "" when it is not there. */
+/* Reads @path below the root without trailing blanks. Returns @out; "" when the file does not
+ * exist. */
 const char *tree_get(struct tree *t, const char *path, char *out, size_t size);
-/* Waits until the file, which is there, says @text. Returns whether it came to it within 10 s. */
+/* Waits up to 10 s until the existing file contains @text. Returns whether it did. */
 bool tree_wait(struct tree *t, const char *path, const char *text);
 
-/* share.slice and reserve.slice of a client >= 1.7, and the effective set of each shared scope. */
+/* Sets share.slice and reserve.slice of a client >= 1.7, and the effective set of each shared
+ * scope. */
 void tree_share(struct tree *t, const char *pool, const char *reserve);
 
-/* A task with its container, at @actual. @reserved: "" = shared. */
+/* Adds a task with a container whose set is @actual. @reserved is "" for a shared task. */
 struct tree_task *tree_add(struct tree *t, const char *reserved, const char *actual);
 
-/* The container's folder and its process's line in /proc. */
+/* Makes the container's folder and the line of its process in /proc. */
 void tree_put_container(struct tree *t, const struct tree_task *x, const char *actual);
 
-/* pin_options on this tree. */
+/* Options for a reconciler on this tree. */
 struct pin_options tree_options(struct tree *t);
-/* Waits for an event with @text in it. */
+/* Waits up to 10 s for an event with @text in it. Returns whether it came. */
 bool tree_wait_event(struct tree *t, const char *text);
 
-/* The container's cpuset.cpus below the root; good until the next call. */
+/* Path of the container's cpuset.cpus below the root. Valid until the next call. */
 const char *tree_cpus(const struct tree_task *x);
-/* Asks pin_show_status until @is says so, for 10 s: there is no event for all that it shows.
- * Returns whether it came to it. */
+/* Calls pin_show_status() for up to 10 s until @is returns true. It polls because not every change
+ * raises an event. Returns whether @is did. */
 bool tree_wait_status(struct pin *p, bool (*is)(const json_t *status, void *ctx), void *ctx);
-/* A counter of pin_show_status. */
+/* Returns a counter of pin_show_status(). */
 json_int_t tree_counter(struct pin *p, const char *name);
 /* Waits until the counter is at least @n. */
 bool tree_wait_counter(struct pin *p, const char *name, json_int_t n);
-/* Waits until text @key of the @i-th task in pin_show_status is @want; "gone" = there is no such
- * task.
+/* Waits until the text @key of the @i-th task in pin_show_status() is @want; "gone" means that
+ * there is no such task. Returns whether it was.
  */
 bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want);

@@ -120,7 +120,7 @@ static void batch(struct client_call *k, const grpc_op *ops, size_t n, void *tag
     assert_int_equal(grpc_call_start_batch(k->call, ops, n, tag, NULL), GRPC_CALL_OK);
 }
 
-/* gRPC gives nothing of a stream before its initial metadata was asked for. */
+/* gRPC delivers nothing of a stream before its initial metadata is requested. */
 static void batch_after_initial(struct client_call *k, grpc_op op) {
     grpc_op ops[2] = {op, {.op = GRPC_OP_RECV_INITIAL_METADATA}};
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &k->initial;

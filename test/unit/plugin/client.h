@@ -11,7 +11,7 @@ struct client {
     grpc_channel *channel;
 };
 
-/* One call, and what came back. Zeroed before client_start, client_call_done at the end. */
+/* A call and its results. client_open() initialises it, client_call_done() frees its members. */
 struct client_call {
     grpc_call *call;
     grpc_completion_queue *cq;
@@ -25,29 +25,31 @@ struct client_call {
 void client_init(struct client *c, const char *socket_path);
 void client_done(struct client *c);
 
-/* @cq NULL: one of its own. @timeout_ms: the call's deadline, 0 = none. */
+/* Opens a call. When @cq is NULL it gets a queue of its own. @timeout_ms is the call's deadline; 0:
+ * none. */
 void client_open(struct client *c, struct client_call *k, grpc_completion_queue *cq,
                  const char *path, int timeout_ms);
-/* A whole unary call as one batch, whose tag is @k. @msg NULL: no message is sent. */
+/* Starts a whole unary call as one batch with the tag @k. Without @with_message no message is sent.
+ */
 void client_unary_start(struct client_call *k, const void *msg, size_t len, bool with_message);
-/* open + start + wait. Returns the status. */
+/* client_open(), client_unary_start() and a wait. Returns the status. */
 int client_unary(struct client *c, struct client_call *k, const char *path,
                  const ProtobufCMessage *msg);
 void client_call_done(struct client_call *k);
 
-/* For streams, each waits for its batch; true = it succeeded. */
+/* For streams. Each function waits for its batch and returns whether it succeeded. */
 bool client_stream_start(struct client_call *k, const ProtobufCMessage *msg, bool last);
 bool client_send(struct client_call *k, const ProtobufCMessage *msg);
 bool client_send_close(struct client_call *k);
-/* NULL: the server sends no more. */
+/* Returns NULL when the server sends no more messages. */
 ProtobufCMessage *client_read(struct client_call *k, const ProtobufCMessageDescriptor *type);
-/* Reads the status, to be asked for once. */
+/* Waits for the status of a stream. Call it once. */
 int client_status(struct client_call *k);
 
 ProtobufCMessage *client_decode(struct client_call *k, const ProtobufCMessageDescriptor *type);
-/* Waits for one event of the queue; false on a failed batch. Fails the test after 20 s. */
+/* Waits for one event of the queue. Returns false for a failed batch. Fails the test after 20 s. */
 bool client_wait(grpc_completion_queue *cq, void **ret_tag);
 /* Ends a queue. Returns false when events were left in it. */
 bool client_queue_done(grpc_completion_queue *cq);
-/* Value of a trailing metadata, or NULL; *@ret_len. */
+/* Returns the value of a trailing metadata and its length, or NULL. */
 const uint8_t *client_trailing(const struct client_call *k, const char *key, size_t *ret_len);

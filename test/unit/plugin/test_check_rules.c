@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The rules of `paddock check` that need no Docker: what is judged how, and what the
- * text advises. */
+/* The rules of `paddock check` that need no Docker: the level of each finding, and its advice. */
 #include "plugin/check_rules.h"
 
 #include "paddock/cleanup.h"
@@ -12,7 +11,7 @@
 
 static char text[CHECK_TEXT_MAX];
 
-static void test_cores__table__judged_and_told_what_to_do(void **state) {
+static void test_cores__table__level_and_advice(void **state) {
     static const struct {
         const char *pool, *cores, *online;
         enum check_verdict v;
@@ -114,7 +113,7 @@ static void test_status__failures_count_more_than_warnings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cores__table__judged_and_told_what_to_do),
+        cmocka_unit_test(test_cores__table__level_and_advice),
         cmocka_unit_test(test_isolated__table__judged),
         cmocka_unit_test(test_scopes__all_of_them_together),
         cmocka_unit_test(test_inotify__table__judged),

@@ -25,7 +25,7 @@ static void write_script(const char *path, const char *text) {
     assert_int_equal(chmod(path, 0700), 0);
 }
 
-/* Until there is a result, or the deadline is over. */
+/* Asks again until there is a result or the deadline is over. */
 static void ask_again(void *ctx) {
     (void)ctx;
     if (checker_last(checker) || clock_now_us() > deadline_us)
@@ -57,7 +57,7 @@ static json_t *result_of(const char *script, uint64_t wait_us) {
 
 static void test_result(void **state) {
     (void)state;
-    /* With the agent's cookie the program would be a plugin. */
+    /* With the agent's cookie the program would start as a plugin. */
     setenv("NOMAD_PLUGIN_MAGIC_COOKIE", "x", 1);
     json_t *doc = result_of(
         "#!/bin/sh\necho \"{\\\"args\\\": \\\"$* $NOMAD_PLUGIN_MAGIC_COOKIE\\\"}\"\nexit 3\n",
@@ -72,7 +72,7 @@ static void test_no_json__no_result(void **state) {
     assert_null(result_of("#!/bin/sh\necho no\n", 100000));
 }
 
-/* A child that hangs does not outlive its owner. */
+/* A child that hangs is ended when its checker is freed. */
 static void test_free__child_ended(void **state) {
     (void)state;
     uint64_t start = clock_now_us();

@@ -27,7 +27,7 @@ static json_t *give_status(void *ctx) {
     return json_pack("{s:s}", "hello", "status");
 }
 
-/* More than a socket's buffer holds. */
+/* More text than a socket's buffer holds. */
 static char *give_metrics(void *ctx) {
     char *text = malloc(4000001);
     (void)ctx;
@@ -67,7 +67,7 @@ static int teardown(void **state) {
     pthread_join(thread, NULL);
     control_free(control);
     loop_free(loop);
-    return rmdir(dir); /* nothing is left in it */
+    return rmdir(dir); /* fails when files are left in it */
 }
 
 static void test_control__status_and_metrics(void **state) {
@@ -84,7 +84,7 @@ static void test_control__status_and_metrics(void **state) {
     json_decref(all);
 }
 
-static void test_control__two_plugins_and_a_dead_one(void **state) {
+static void test_control__two_plugins_and_a_killed_one(void **state) {
     struct control_options o = options();
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct loop *other;
@@ -120,8 +120,9 @@ static void assert_answered(int fd) {
                                 "{\"listen\":\"127.0.0.1:0\",\"error\":\"\"}}");
 }
 
-/* As many as it serves, all silent: the next one is served when one of them goes. */
-static void test_control__crowd__waits_for_its_turn(void **state) {
+/* As many clients as it serves are connected and send nothing. The next client is served when one
+ * of them disconnects. */
+static void test_control__too_many_clients__wait_for_their_turn(void **state) {
     int silent[64];
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(silent); i++)
@@ -145,8 +146,8 @@ static uint64_t cpu_us(void) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* Without a free fd the loop, which has other work, does not spin; later the client is served. */
-static void test_control__no_fd_left__rests_then_serves(void **state) {
+/* Without a free descriptor the loop does not spin. The client is served later. */
+static void test_control__no_fd_left__pauses_then_serves(void **state) {
     struct rlimit limit;
     (void)state;
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -159,12 +160,12 @@ static void test_control__no_fd_left__rests_then_serves(void **state) {
     ssize_t n = send(fd, "status\n", 7, MSG_NOSIGNAL);
     uint64_t before = cpu_us();
     struct pollfd early = {.fd = fd, .events = POLLIN};
-    int told = poll(&early, 1, 300); /* that nothing happens is the test */
+    int replied = poll(&early, 1, 300); /* the test is that nothing happens */
     uint64_t used = cpu_us() - before;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(r, 0);
     assert_int_equal(n, 7);
-    assert_int_equal(told, 0);
+    assert_int_equal(replied, 0);
     assert_true(used < 50000);
     assert_answered(fd);
 }
@@ -215,7 +216,7 @@ static void test_http__page(void **state) {
     assert_reply("GET / HTTP/1.1\r\n\r\n", "<!doctype html>");
 }
 
-static void test_http__what_is_refused(void **state) {
+static void test_http__invalid_requests__refused(void **state) {
     char *large = malloc(200001);
     (void)state;
     assert_reply("GET /x HTTP/1.1\r\n\r\n", " 404 Not Found\r\n");
@@ -224,7 +225,7 @@ static void test_http__what_is_refused(void **state) {
     assert_reply("GET / HTTP/1.1\r\nHost: evil.example:9103\r\n\r\n", " 403 Forbidden\r\n");
     assert_reply("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", " 403 Forbidden\r\n");
     assert_reply("hello\r\n\r\n", " 400 Bad Request\r\n");
-    /* 30 KB of cookies are read, 65536 bytes of head are not. */
+    /* A head with 30 KB of cookies is read. A head of 65536 bytes is refused. */
     assert_non_null(large);
     snprintf(large, 200001, "GET /metrics HTTP/1.1\r\nCookie: %0*d\r\n\r\n", 30000, 0);
     assert_reply(large, " 200 OK\r\n");
@@ -249,7 +250,7 @@ static void test_control__bad_listen__einval(void **state) {
     }
 }
 
-/* ---- what cannot be opened at first ---- */
+/* ---- Port or socket in use at the start ---- */
 
 /* A second plugin of the name "other" with its own loop, while the fixture's runs. */
 struct second {
@@ -280,7 +281,7 @@ static void second_end(struct second *x) {
     loop_free(x->loop);
 }
 
-/* What the status of the driver on @path says of its port; "-" when nobody answers. */
+/* Reads the error of the metrics port from the status on @path; "-" when no driver answers. */
 static void metrics_error(const char *path, char *ret, size_t size) {
     json_auto_t *all = cli_ask(dir, path, "status", CLI_WAIT_US);
     const json_t *metrics = json_object_get(json_array_get(all, 0), "metrics");
@@ -321,8 +322,9 @@ static void test_control__port_in_use__status_served_and_port_opened_later(void 
     second_end(&x);
 }
 
-/* Another plugin is between bind and listen: its socket looks dead and must stay. */
-static void test_control__other_plugin_opens_its_socket__left_alone(void **state) {
+/* Another plugin has called bind() and not yet listen(). Its socket refuses connections, but must
+ * not be removed. */
+static void test_control__other_plugin_opens_its_socket__not_removed(void **state) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct second x;
     char own[128];
@@ -348,17 +350,19 @@ int main(int argc, char **argv) {
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_control__status_and_metrics, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_control__two_plugins_and_a_dead_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_control__crowd__waits_for_its_turn, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_control__no_fd_left__rests_then_serves, setup,
+        cmocka_unit_test_setup_teardown(test_control__two_plugins_and_a_killed_one, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_control__too_many_clients__wait_for_their_turn, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_control__no_fd_left__pauses_then_serves, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_http__metrics, setup, teardown),
         cmocka_unit_test_setup_teardown(test_http__page, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_http__what_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_http__invalid_requests__refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control__bad_listen__einval, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_control__port_in_use__status_served_and_port_opened_later, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_control__other_plugin_opens_its_socket__left_alone,
+        cmocka_unit_test_setup_teardown(test_control__other_plugin_opens_its_socket__not_removed,
                                         setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

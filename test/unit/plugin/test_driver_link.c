@@ -88,7 +88,7 @@ static void test_find_dir__running_agent__its_configuration(void **state) {
     assert_true(found.sure);
 }
 
-static void test_find_dir__option_of_agent__counts_most(void **state) {
+static void test_find_dir__option_of_agent__precedes_its_files(void **state) {
     (void)state;
     PUT("/srv/a.hcl", "plugin_dir = \"/file\"");
     PUT_AGENT("8", "nomad\0agent\0-plugin-dir=/option\0-config=/srv/a.hcl");
@@ -167,7 +167,7 @@ static void test_make__twice__one_link_one_note(void **state) {
     assert_listed(1, "/opt/nomad/plugins/docker");
 }
 
-static void test_make__name_is_taken__it_stays(void **state) {
+static void test_make__name_exists__existing_object_kept(void **state) {
     (void)state;
     PUT("/p/docker", "a driver of somebody else");
     assert_int_equal(driver_link_make(&host, "/p", "docker", &err), -EEXIST);
@@ -179,7 +179,7 @@ static void test_make__name_is_taken__it_stays(void **state) {
     assert_listed(0, NULL);
 }
 
-/* The disk is full in the middle of the list: the limit of a file's size stands for it. */
+/* The disk becomes full while the list is written. A limit of the file size takes its place. */
 static void test_make__list_cut_short__error_names_the_reason(void **state) {
     struct rlimit before, small = {.rlim_cur = 4};
     (void)state;
@@ -196,7 +196,7 @@ static void test_make__list_cut_short__error_names_the_reason(void **state) {
     assert_int_equal(r, -EFBIG);
     assert_non_null(strstr(err.text, strerror(EFBIG)));
     assert_int_equal(access(at("/p/docker"), F_OK), -1);
-    assert_int_equal(rmdir(at("/var/lib/paddock")), 0); /* nothing half written is left */
+    assert_int_equal(rmdir(at("/var/lib/paddock")), 0); /* no partial list is left */
 }
 
 static void test_remove__made_links__nothing_is_left(void **state) {
@@ -213,7 +213,7 @@ static void test_remove__made_links__nothing_is_left(void **state) {
     assert_int_equal(stat(at("/var/lib/paddock"), &st), -1);
 }
 
-static void test_remove__file_of_somebody_else__it_stays(void **state) {
+static void test_remove__other_file__kept(void **state) {
     struct stat st;
     (void)state;
     PUT("/p/docker", "a driver of somebody else");
@@ -228,17 +228,17 @@ int main(int argc, char **argv) {
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         CASE(test_find_dir__running_agent__its_configuration),
-        CASE(test_find_dir__option_of_agent__counts_most),
+        CASE(test_find_dir__option_of_agent__precedes_its_files),
         CASE(test_find_dir__data_dir_alone__plugins_in_it),
         CASE(test_find_dir__relative_config__below_agents_folder),
         CASE(test_find_dir__two_agents__refused_when_they_differ),
         CASE(test_find_dir__no_configuration__usual_folder),
         CASE(test_find_dir__relative__refused),
         CASE(test_make__twice__one_link_one_note),
-        CASE(test_make__name_is_taken__it_stays),
+        CASE(test_make__name_exists__existing_object_kept),
         CASE(test_make__list_cut_short__error_names_the_reason),
         CASE(test_remove__made_links__nothing_is_left),
-        CASE(test_remove__file_of_somebody_else__it_stays),
+        CASE(test_remove__other_file__kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* ---- role ---- */
+/* ---- Role ---- */
 
 static void test_role(void **state) {
     char *none[] = {(char *)"paddock", NULL};
@@ -22,7 +22,7 @@ static void test_role(void **state) {
     (void)state;
     assert_int_equal(handshake_role(1, none, HANDSHAKE_COOKIE), ROLE_PLUGIN);
     assert_int_equal(handshake_role(2, status, HANDSHAKE_COOKIE),
-                     ROLE_PLUGIN); /* args of the block */
+                     ROLE_PLUGIN); /* args in the plugin block */
     assert_int_equal(handshake_role(2, pump, HANDSHAKE_COOKIE), ROLE_LOGPUMP);
     assert_int_equal(handshake_role(2, pump, NULL), ROLE_LOGPUMP);
     assert_int_equal(handshake_role(2, status, NULL), ROLE_COMMAND);
@@ -31,7 +31,7 @@ static void test_role(void **state) {
     assert_int_equal(handshake_role(2, status, ""), ROLE_LOST);
 }
 
-/* ---- name ---- */
+/* ---- Name ---- */
 
 static void test_driver_name(void **state) {
     char name[16] = "kept";
@@ -47,14 +47,14 @@ static void test_driver_name(void **state) {
     assert_int_equal(handshake_driver_name("1234567890123456", name, sizeof(name)), -EINVAL);
     assert_int_equal(handshake_driver_name("", name, sizeof(name)), -EINVAL);
     assert_int_equal(handshake_driver_name("/opt/", name, sizeof(name)), -EINVAL);
-    /* A Go host would refuse the first in PluginInfo without saying why. */
+    /* A Go host would refuse the first name in PluginInfo without a reason. */
     static const char *const bad[] = {"dock\377er", "d\303\266cker", "a b", "a\nb", "a\"b", "a|b"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(handshake_driver_name(bad[i], name, sizeof(name)), -EINVAL);
-    assert_string_equal(name, "123456789012345"); /* untouched by failures */
+    assert_string_equal(name, "123456789012345"); /* not changed by failures */
 }
 
-/* ---- line ---- */
+/* ---- Line ---- */
 
 static void test_line(void **state) {
     char line[HANDSHAKE_LINE_MAX];
@@ -76,7 +76,7 @@ static void test_write__one_piece(void **state) {
     assert_int_equal(handshake_write(-1, "/p"), -EBADF);
 }
 
-/* ---- socket ---- */
+/* ---- Socket ---- */
 
 struct folder {
     char path[64];
@@ -103,7 +103,7 @@ static void test_socket__wanted_folder__private(void **state) {
     assert_int_equal(strncmp(s.path, s.dir, strlen(s.dir)), 0);
     assert_int_equal(stat(s.dir, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
-    assert_int_equal(stat(s.path, &st), -1); /* the listener makes it */
+    assert_int_equal(stat(s.path, &st), -1); /* the listener creates it later */
 
     FILE *file = fopen(s.path, "w");
     assert_non_null(file);
@@ -121,7 +121,7 @@ static void test_socket__tmpdir(void **state) {
     handshake_socket_remove(&s);
 }
 
-static void test_socket__tmpdir_unfit__tmp(void **state) {
+static void test_socket__tmpdir_unusable__tmp(void **state) {
     char longer[200];
     struct handshake_socket s;
     (void)state;
@@ -136,7 +136,7 @@ static void test_socket__tmpdir_unfit__tmp(void **state) {
     handshake_socket_remove(&s);
 }
 
-static void test_socket__wanted_folder_unfit__said(void **state) {
+static void test_socket__wanted_folder_unusable__reported(void **state) {
     char longer[200];
     struct handshake_socket s = {.dir = "kept"};
     struct err err = {.set = false};
@@ -160,7 +160,7 @@ static void make_socket(const char *dir, bool listens, int *ret_fd) {
         assert_int_equal(listen(*ret_fd, 1), 0);
 }
 
-/* A killed plugin's folder has its socket and nobody's lock. */
+/* The folder of a killed plugin has a socket, and no process holds its lock. */
 static void test_socket__folder_of_a_killed_plugin__removed(void **state) {
     struct folder *f = *state;
     struct handshake_socket s;
@@ -176,8 +176,8 @@ static void test_socket__folder_of_a_killed_plugin__removed(void **state) {
     handshake_socket_remove(&s);
 }
 
-/* Also one that has bound its socket and does not listen yet, and one of an older version. */
-static void test_socket__folders_of_living_plugins__stay(void **state) {
+/* One plugin has bound its socket and does not listen yet. Another one is of an older version. */
+static void test_socket__folders_of_running_plugins__kept(void **state) {
     struct folder *f = *state;
     struct handshake_socket binding, s;
     char older[128], older_socket[160];
@@ -196,12 +196,13 @@ static void test_socket__folders_of_living_plugins__stay(void **state) {
     handshake_socket_remove(&s);
     handshake_socket_remove(&binding);
     assert_int_equal(handshake_socket_make(f->path, NULL, &s, NULL), 0);
-    assert_int_equal(access(older, F_OK), -1); /* dead by now */
+    assert_int_equal(access(older, F_OK), -1); /* its plugin has ended */
     handshake_socket_remove(&s);
 }
 
-/* Other names, other things, other users', and a folder that holds more than a socket. */
-static void test_socket__what_is_not_a_plugins_folder__stays(void **state) {
+/* Other names, other kinds of files, folders of other users, and a folder that contains more than a
+ * socket. */
+static void test_socket__other_files_and_folders__kept(void **state) {
     struct folder *f = *state;
     struct handshake_socket s;
     char path[6][128];
@@ -233,7 +234,7 @@ static void test_socket__what_is_not_a_plugins_folder__stays(void **state) {
             (void)rmdir(path[i]);
 }
 
-/* Just fitting: 107 bytes of path and the NUL. */
+/* The longest path that fits: 107 bytes and the NUL. */
 static void test_socket__longest_path__fits(void **state) {
     struct folder *f = *state;
     size_t fixed = strlen("/paddock-XXXXXX") + strlen("/plugin.sock");
@@ -263,11 +264,11 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_write__one_piece),
         WITH(test_socket__wanted_folder__private),
         WITH(test_socket__tmpdir),
-        cmocka_unit_test(test_socket__tmpdir_unfit__tmp),
-        cmocka_unit_test(test_socket__wanted_folder_unfit__said),
+        cmocka_unit_test(test_socket__tmpdir_unusable__tmp),
+        cmocka_unit_test(test_socket__wanted_folder_unusable__reported),
         WITH(test_socket__folder_of_a_killed_plugin__removed),
-        WITH(test_socket__folders_of_living_plugins__stay),
-        WITH(test_socket__what_is_not_a_plugins_folder__stays),
+        WITH(test_socket__folders_of_running_plugins__kept),
+        WITH(test_socket__other_files_and_folders__kept),
         WITH(test_socket__longest_path__fits),
     };
     if (argc > 1)

@@ -60,7 +60,7 @@ static void test_status__siblings_nodes_and_offline(void **state) {
     struct machine *m = machine_new(root);
     assert_status(m, "{\"online\":\"0-2\",\"present\":\"0-3\",\"isolated\":\"\",\"cores\":[\"0,2\","
                      "\"1\"],\"nodes\":[{\"id\":0,\"cpus\":\"0,2\"},{\"id\":7,\"cpus\":\"1,3\"}]}");
-    /* A CPU that comes online is seen. */
+    /* A CPU comes online and is counted. */
     put("devices/system/cpu/online", "0-3\n");
     assert_status(m,
                   "{\"online\":\"0-3\",\"present\":\"0-3\",\"isolated\":\"\",\"cores\":[\"0,2\","

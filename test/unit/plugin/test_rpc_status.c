@@ -38,7 +38,7 @@ static void test_rpc_status__unset_error__unknown(void **state) {
     assert_string_equal(st.text, "unknown error");
 }
 
-/* Numbers of the gRPC specification, not gRPC's names: the host counts on them. */
+/* The host relies on the numbers of the gRPC specification, so they are written here. */
 static void test_rpc_status__classes__codes(void **state) {
     static const struct {
         enum err_class cls;
@@ -54,7 +54,7 @@ static void test_rpc_status__classes__codes(void **state) {
     }
 }
 
-static void test_rpc_status__recoverable__first_detail_says_so(void **state) {
+static void test_rpc_status__recoverable__in_the_first_detail(void **state) {
     struct rpc_status st = status_of(ERR_RECOVERABLE, "pull: busy");
     (void)state;
     Google__Rpc__Status *out = google__rpc__status__unpack(NULL, st.details_len, st.details);
@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_rpc_status__no_error__ok),
         cmocka_unit_test(test_rpc_status__unset_error__unknown),
         cmocka_unit_test(test_rpc_status__classes__codes),
-        cmocka_unit_test(test_rpc_status__recoverable__first_detail_says_so),
+        cmocka_unit_test(test_rpc_status__recoverable__in_the_first_detail),
         cmocka_unit_test(test_rpc_status__longest_text__details_fit),
         cmocka_unit_test(test_rpc_status__bad_utf8__question_marks),
     };

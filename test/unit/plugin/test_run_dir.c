@@ -17,7 +17,7 @@
 static char base[64], system_dir[128], user_dir[32], got[RUN_DIR_MAX];
 static struct err err;
 
-/* Of this thread alone, as the kernel sees it. */
+/* The system call changes the user of this thread alone. */
 static void become(uid_t user) {
     assert_int_equal(syscall(SYS_setresuid, -1, user, -1), 0);
 }
@@ -54,14 +54,14 @@ static int choose_as(uid_t user, const char *xdg) {
 
 static void test_choose__root__system_folder(void **state) {
     (void)state;
-    assert_int_equal(choose_as(0, user_dir), 0); /* it can be made */
+    assert_int_equal(choose_as(0, user_dir), 0); /* the folder can be made */
     assert_string_equal(got, system_dir);
     assert_int_equal(mkdir(system_dir, 0700), 0);
     assert_int_equal(choose_as(0, user_dir), 0);
     assert_string_equal(got, system_dir);
 }
 
-static void test_choose__root_and_somebody_elses_folder__refused(void **state) {
+static void test_choose__root_and_folder_of_another_user__refused(void **state) {
     (void)state;
     assert_int_equal(mkdir(system_dir, 0700), 0);
     assert_int_equal(chown(system_dir, OTHER, OTHER), 0);
@@ -83,12 +83,12 @@ static void test_choose__other_user__runtime_dir(void **state) {
     snprintf(want, sizeof(want), "%s/paddock", user_dir);
     assert_int_equal(choose_as(OTHER, user_dir), 0);
     assert_string_equal(got, want);
-    assert_int_equal(mkdir(system_dir, 0700), 0); /* root's */
+    assert_int_equal(mkdir(system_dir, 0700), 0); /* root's folder */
     assert_int_equal(choose_as(OTHER, user_dir), 0);
     assert_string_equal(got, want);
 }
 
-static void test_choose__other_user_without_one__says_what_to_do(void **state) {
+static void test_choose__other_user_without_one__error_with_advice(void **state) {
     static const char *const none[] = {NULL, "", "relative", "/nonexistent"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(none); i++) {
@@ -101,7 +101,7 @@ static void test_choose__other_user_without_one__says_what_to_do(void **state) {
     assert_string_equal(got, "");
 }
 
-/* Another user could put files into it, or hold its lock. */
+/* Another user could create files in it, or hold its lock. */
 static void test_choose__folder_that_others_may_enter__made_private(void **state) {
     static const mode_t modes[] = {0777, 0755, 0770, 0711, 0500};
     struct stat st;
@@ -115,9 +115,9 @@ static void test_choose__folder_that_others_may_enter__made_private(void **state
     }
 }
 
-/* The folder's mode cannot be changed: here the folder is a read-only mount, which the test process
- * alone sees. */
-static void test_choose__mode_cannot_be_changed__says_why(void **state) {
+/* The folder's mode cannot be changed, because the folder is a read-only mount in the test's own
+ * namespace. */
+static void test_choose__mode_cannot_be_changed__error_with_the_reason(void **state) {
     (void)state;
     assert_int_equal(mkdir(system_dir, 0755), 0);
     assert_int_equal(unshare(CLONE_NEWNS), 0);
@@ -137,12 +137,12 @@ int main(int argc, char **argv) {
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         TEST(test_choose__root__system_folder),
-        TEST(test_choose__root_and_somebody_elses_folder__refused),
+        TEST(test_choose__root_and_folder_of_another_user__refused),
         TEST(test_choose__other_user__system_folder_made_for_it),
         TEST(test_choose__other_user__runtime_dir),
-        TEST(test_choose__other_user_without_one__says_what_to_do),
+        TEST(test_choose__other_user_without_one__error_with_advice),
         TEST(test_choose__folder_that_others_may_enter__made_private),
-        TEST(test_choose__mode_cannot_be_changed__says_why),
+        TEST(test_choose__mode_cannot_be_changed__error_with_the_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

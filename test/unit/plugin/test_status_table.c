@@ -10,8 +10,8 @@
 
 #define NOW 1700000000000000000
 
-/* A line each: alloc, task, kind, wanted, actual, state, why, corrections, cause of the last one,
- * its age in s. */
+/* One line of the table: alloc, task, kind, wanted, actual, state, why, corrections, cause and age
+ * in s of the last one. */
 static json_t *task_of(const char *name, const char *wanted, const char *actual, const char *state,
                        const char *why, int fixes, const char *cause, int64_t age_s) {
     json_t *history = json_array();
@@ -44,7 +44,7 @@ static json_t *some_tasks(void) {
     return tasks;
 }
 
-/* The text; free(). */
+/* Returns the text. Owner: caller, free(). */
 static char *render(json_t *doc, size_t columns) {
     struct buf out;
     buf_init(&out, 1u << 20);
@@ -92,7 +92,7 @@ static void test_put__no_limit__all_of_it(void **state) {
     free(text);
 }
 
-/* On any machine and terminal, no line wraps, and every line names its allocation and state. */
+/* No line wraps on any machine and terminal. Every line has its allocation and state. */
 static void test_put__any_terminal__fits(void **state) {
     static const int cpus[] = {1, 2, 16, 64, 65, 256, 8192};
     (void)state;
@@ -107,7 +107,7 @@ static void test_put__any_terminal__fits(void **state) {
         }
 }
 
-static void test_put__80_columns__what_matters_stays(void **state) {
+static void test_put__80_columns__important_columns_kept(void **state) {
     (void)state;
     char *text = render(doc_of(16, "", some_tasks()), 80);
     assert_lacks(text, "CONTAINER");
@@ -119,7 +119,7 @@ static void test_put__80_columns__what_matters_stays(void **state) {
     free(text);
 }
 
-static void test_put__120_columns__more_stays(void **state) {
+static void test_put__120_columns__more_columns_kept(void **state) {
     (void)state;
     char *text = render(doc_of(16, "", some_tasks()), 120);
     assert_has(text, "LAST");
@@ -148,7 +148,7 @@ static void test_put__nothing_wanted__nothing_wrong(void **state) {
     free(text);
 }
 
-static void test_put__not_put_to_work_or_disabled__said(void **state) {
+static void test_put__not_used_yet_or_disabled__reported(void **state) {
     (void)state;
     char *text = render(
         json_pack("{s:{s:s,s:s,s:i}}", "driver", "name", "docker", "version", "1", "pid", 2), 80);
@@ -209,11 +209,11 @@ int main(void) {
         cmocka_unit_test(test_put__log_pump__a_line_of_its_own),
         cmocka_unit_test(test_put__no_limit__all_of_it),
         cmocka_unit_test(test_put__any_terminal__fits),
-        cmocka_unit_test(test_put__80_columns__what_matters_stays),
-        cmocka_unit_test(test_put__120_columns__more_stays),
+        cmocka_unit_test(test_put__80_columns__important_columns_kept),
+        cmocka_unit_test(test_put__120_columns__more_columns_kept),
         cmocka_unit_test(test_put__more_cpus_than_letters__the_worst_is_shown),
         cmocka_unit_test(test_put__nothing_wanted__nothing_wrong),
-        cmocka_unit_test(test_put__not_put_to_work_or_disabled__said),
+        cmocka_unit_test(test_put__not_used_yet_or_disabled__reported),
         cmocka_unit_test(test_put__odd_values__harmless),
         cmocka_unit_test(test_put__many_bytes_a_character__cut_between_them),
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The BasePlugin service with a real client. A double of the driver records its calls. */
+/* The BasePlugin service with a real client. A fake driver records its calls. */
 #include "plugin/handshake.h"
 #include "plugin/rpc.h"
 #include "plugin/svc_base.h"
@@ -19,8 +19,8 @@
 
 #define BASE "/hashicorp.nomad.plugins.base.proto.BasePlugin/"
 
-/* What was told last. */
-struct told {
+/* Arguments of the last call. */
+struct recorded {
     unsigned calls;
     size_t len;
     uint8_t first;
@@ -30,20 +30,20 @@ struct told {
 };
 
 struct driver {
-    pthread_mutex_t lock; /* a worker writes, the test reads */
-    struct told told;
+    pthread_mutex_t lock; /* a worker writes, the test's thread reads */
+    struct recorded last;
     bool refuse;
 };
 
 int driver_set_config(struct driver *d, const void *msgpack, size_t len, bool agent,
                       uint64_t total_compute_mhz, unsigned cores, struct err *err) {
     pthread_mutex_lock(&d->lock);
-    d->told = (struct told){.calls = d->told.calls + 1,
-                            .len = len,
-                            .first = len ? *(const uint8_t *)msgpack : 0,
-                            .agent = agent,
-                            .mhz = total_compute_mhz,
-                            .cores = cores};
+    d->last = (struct recorded){.calls = d->last.calls + 1,
+                                .len = len,
+                                .first = len ? *(const uint8_t *)msgpack : 0,
+                                .agent = agent,
+                                .mhz = total_compute_mhz,
+                                .cores = cores};
     bool refuse = d->refuse;
     pthread_mutex_unlock(&d->lock);
     return refuse ? err_set(err, ERR_INVALID, EINVAL, "gc.image_delay \"x\": no duration") : 0;
@@ -127,9 +127,9 @@ static void test_config_schema__an_object(void **state) {
     client_call_done(&k);
 }
 
-static struct told told(struct fixture *f) {
+static struct recorded last_call(struct fixture *f) {
     pthread_mutex_lock(&f->driver.lock);
-    struct told t = f->driver.told;
+    struct recorded t = f->driver.last;
     pthread_mutex_unlock(&f->driver.lock);
     return t;
 }
@@ -149,15 +149,15 @@ static int set_config(struct fixture *f, Base__NomadConfig *nomad) {
 static void test_set_config__no_agent(void **state) {
     struct fixture *f = *state;
     assert_int_equal(set_config(f, NULL), GRPC_STATUS_OK);
-    assert_int_equal(told(f).calls, 1);
-    assert_false(told(f).agent);
-    assert_int_equal(told(f).len, 2);
-    assert_int_equal(told(f).first, 0x81);
-    assert_int_equal(told(f).mhz, 0);
+    assert_int_equal(last_call(f).calls, 1);
+    assert_false(last_call(f).agent);
+    assert_int_equal(last_call(f).len, 2);
+    assert_int_equal(last_call(f).first, 0x81);
+    assert_int_equal(last_call(f).mhz, 0);
 }
 
-/* The sum of the speeds of all cores: the base speed, or else the higher one of the two others.
- * An override comes first. */
+/* The sum of the speeds of all cores. A core has its base speed; without one, the higher of its two
+ * other speeds. An override replaces the sum. */
 static void test_set_config__agent__topology(void **state) {
     struct fixture *f = *state;
     Base__ClientTopologyCore a = BASE__CLIENT_TOPOLOGY_CORE__INIT, b = a, c = a;
@@ -174,16 +174,16 @@ static void test_set_config__agent__topology(void **state) {
     Base__NomadConfig nomad = BASE__NOMAD_CONFIG__INIT;
     nomad.driver = &driver;
     assert_int_equal(set_config(f, &nomad), GRPC_STATUS_OK); /* before Nomad 1.7 */
-    assert_true(told(f).agent);
-    assert_int_equal(told(f).mhz, 0);
+    assert_true(last_call(f).agent);
+    assert_int_equal(last_call(f).mhz, 0);
     driver.topology = &topology;
     assert_int_equal(set_config(f, &nomad), GRPC_STATUS_OK);
-    assert_true(told(f).agent);
-    assert_int_equal(told(f).mhz, 5500);
-    assert_int_equal(told(f).cores, 3);
+    assert_true(last_call(f).agent);
+    assert_int_equal(last_call(f).mhz, 5500);
+    assert_int_equal(last_call(f).cores, 3);
     topology.override_total_compute = 99;
     assert_int_equal(set_config(f, &nomad), GRPC_STATUS_OK);
-    assert_int_equal(told(f).mhz, 99);
+    assert_int_equal(last_call(f).mhz, 99);
 }
 
 static void test_set_config__bad_value__invalid(void **state) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The end of a streaming exec carries the exit result or an error. The RPC layer and the driver are
- * doubles, so that the test decides when the queue is full and when memory is used up. */
+ * fakes, so that the test decides when the queue is full and when memory runs out. */
 #include "paddock/driver.h"
 #include "plugin/svc.h"
 #include "unit/cm.h"
@@ -9,9 +9,9 @@
 
 #include <string.h>
 
-/* ---- doubles ---- */
+/* ---- Fakes ---- */
 
-static bool no_memory; /* of malloc() */
+static bool no_memory; /* malloc() fails */
 
 void *__wrap_malloc(size_t size);
 void *__real_malloc(size_t size);
@@ -112,7 +112,7 @@ void task_exec_stream_close(struct driver_exec *x) {
     (void)x;
 }
 
-/* ExecTask is not tested here. */
+/* The linker needs it; ExecTask is not tested here. */
 int task_exec(struct driver *d, const struct call *call, const char *task_id,
               const char *const *argv, int64_t timeout_us, struct driver_exec_result *ret,
               struct err *err) {
@@ -142,7 +142,7 @@ void rpc_call_fail(struct rpc_call *c, const struct err *err) {
     (void)c, (void)err;
 }
 
-/* ---- tests ---- */
+/* ---- Tests ---- */
 
 static const struct task_exit exited_7 = {.code = 7};
 
@@ -189,7 +189,7 @@ static void test_on_exited__full_queue__result_after_the_output_once(void **stat
     assert_false(seen.end.set);
 }
 
-static void test_on_exited__full_queue_and_no_memory__result_is_not_lost(void **state) {
+static void test_on_exited__full_queue_and_out_of_memory__result_is_sent(void **state) {
     (void)state;
     seen.send_r = -EAGAIN;
     no_memory = true;
@@ -203,7 +203,7 @@ static void test_on_exited__full_queue_and_no_memory__result_is_not_lost(void **
     assert_false(seen.end.set);
 }
 
-static void test_on_exited__no_memory_for_the_message__error(void **state) {
+static void test_on_exited__out_of_memory_for_the_message__error(void **state) {
     (void)state;
     seen.send_r = -ENOMEM;
     seen.exec.exited(seen.exec_ctx, &exited_7, NULL);
@@ -212,7 +212,7 @@ static void test_on_exited__no_memory_for_the_message__error(void **state) {
     assert_int_equal(seen.end.code, ENOMEM);
 }
 
-static void test_on_exited__no_memory_for_waiting_output__error(void **state) {
+static void test_on_exited__out_of_memory_for_waiting_output__error(void **state) {
     (void)state;
     seen.send_r = -EAGAIN;
     assert_int_equal(seen.exec.output(seen.exec_ctx, 1, "x", 1), -EAGAIN);
@@ -240,9 +240,9 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_on_exited__room_in_the_queue__result_then_end),
         TEST(test_on_exited__full_queue__result_after_the_output_once),
-        TEST(test_on_exited__full_queue_and_no_memory__result_is_not_lost),
-        TEST(test_on_exited__no_memory_for_the_message__error),
-        TEST(test_on_exited__no_memory_for_waiting_output__error),
+        TEST(test_on_exited__full_queue_and_out_of_memory__result_is_sent),
+        TEST(test_on_exited__out_of_memory_for_the_message__error),
+        TEST(test_on_exited__out_of_memory_for_waiting_output__error),
         TEST(test_on_exited__error__sent_as_the_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

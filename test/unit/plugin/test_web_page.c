@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The page for the browser: its contents, and that no text of a job becomes markup. */
+/* The page for the browser: its contents. Also: no text of a job becomes markup. */
 #include "plugin/openmetrics.h"
 #include "plugin/web_page.h"
 #include "unit/cm.h"
@@ -11,7 +11,7 @@
 #define NOW 1700000000000000000
 #define EVIL "</td><script>alert(1)</script>\" onload='x' &amp; \x1b[31m\xc2\x9b"
 
-/* free() */
+/* Returns the page. Owner: caller, free(). */
 static char *render(const char *json, const json_t *check) {
     struct buf out;
     json_t *doc = json_loads(json, 0, NULL);
@@ -51,14 +51,14 @@ static void test_put__cpus_by_what_they_are(void **state) {
     (void)state;
     char *page = render(node, NULL);
     assert_has(page, "<h3>NUMA node 0</h3>");
-    /* Siblings stand in one core. */
+    /* Sibling CPUs are shown in one core. */
     assert_has(page, "<span class=core><span class=\"cpu pool\" title=\"CPU 0: shared\">0</span>"
                      "<span class=\"cpu own t0\" title=\"CPU 4: web\">4</span></span>");
     assert_has(page, "title=\"CPU 5: in no task's set, isolated at boot\">5<");
     assert_has(page,
                "<span class=\"cpu free foreign\" title=\"CPU 2: in no task's set, a task runs "
                "here that should not\">2<");
-    /* No node lists an offline CPU. */
+    /* sysfs lists an offline CPU in no node. */
     assert_has(page, "<span class=\"cpu free off\" title=\"CPU 3: in no task's set, offline\">3<");
     free(page);
 }
@@ -87,7 +87,7 @@ static void test_put__check(void **state) {
     free(page);
 }
 
-/* Each text of the document in turn is hostile. */
+/* Each text of the document is hostile in turn. */
 static void test_put__hostile_texts__stay_text(void **state) {
     static const char *const of_task[] = {"task_id", "alloc_id", "task",  "kind",
                                           "wanted",  "actual",   "state", "why"};

@@ -25,7 +25,7 @@ static void test_add__cannot_be_examined__error_and_list_as_before(void **state)
     assert_int_equal(log_held_add(&h, &(struct log_found){.fd = fd}), -EIO);
     statx_error = 0;
     assert_int_equal(h.n, 1);
-    assert_int_equal(fcntl(fd, F_GETFD), -1); /* it was taken over */
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* the failed call has closed it */
     log_held_done(&h);
 }
 
@@ -41,7 +41,7 @@ static void test_add__previous_has_grown__its_last_size_counts(void **state) {
     log_held_done(&h);
 }
 
-/* The new file is held all the same: no lines are missing. */
+/* The new file is added even so, so that no lines are lost. */
 static void test_add__previous_cannot_be_examined__added(void **state) {
     struct log_held h = {0};
     (void)state;

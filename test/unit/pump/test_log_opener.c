@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The opener of log files finds each file once and in order, whatever happens to its name. */
+/* The opener of log files finds each file once and in order, even when files are renamed or
+ * removed. */
 #include "src/pump/log_opener.h"
 #include "unit/cm.h"
 
@@ -94,7 +95,7 @@ static void start(struct world *w) {
     assert_int_equal(pthread_create(&w->thread, NULL, run_loop, w->loop), 0);
 }
 
-/* Waits until the files of @seen have come, and @calls calls. */
+/* Waits until the files of @seen were found, by at least @calls calls. */
 static void expect_calls(struct world *w, const char *seen, unsigned calls) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -119,7 +120,7 @@ static void expect(struct world *w, const char *seen) {
     expect_calls(w, seen, 0);
 }
 
-/* As dockerd does it with max-file=@files. */
+/* Rotates as dockerd does with max-file=@files. */
 static void rotate(const struct world *w, unsigned files, const char *text) {
     char from[32], to[32];
     for (unsigned k = files - 1; k > 0; k--) {
@@ -128,11 +129,11 @@ static void rotate(const struct world *w, unsigned files, const char *text) {
         unlinkat(w->dir_fd, to, 0);
         renameat(w->dir_fd, from, w->dir_fd, to);
     }
-    put(w, "new", text); /* a file may be found before its text is written */
+    put(w, "new", text); /* the name is set last, so that a found file has its text */
     renameat(w->dir_fd, "new", w->dir_fd, LOG);
 }
 
-/* As log_opener_watch_new, with the limit @few while it is made. */
+/* Calls log_opener_watch_new() under the limit @few. */
 static int log_watch_new_within(struct world *w, const struct rlimit *few,
                                 const struct rlimit *before, struct log_watch **ret) {
     assert_int_equal(setrlimit(RLIMIT_NOFILE, few), 0);
@@ -141,7 +142,7 @@ static int log_watch_new_within(struct world *w, const struct rlimit *few,
     return r;
 }
 
-static void test_log_watch__files_there__oldest_first(void **state) {
+static void test_log_watch__existing_files__oldest_first(void **state) {
     struct world *w = *state;
     put(w, LOG ".2", "a");
     put(w, LOG ".1", "b");
@@ -160,13 +161,13 @@ static void test_log_watch__rotated_one_by_one__each_once(void **state) {
         char text[8];
         snprintf(text, sizeof(text), "f%d", i);
         snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s ", text);
-        rotate(w, 2, text); /* the file system uses the number of a removed file again */
+        rotate(w, 2, text); /* the file system reuses the inode number of a removed file */
         expect(w, want);
     }
 }
 
-/* dockerd is between two renames: nothing was missed. */
-static void test_log_watch__amid_a_rotation__no_gap(void **state) {
+/* dockerd is between two renames. No file was missed. */
+static void test_log_watch__during_a_rotation__no_gap(void **state) {
     struct world *w = *state;
     put(w, LOG, "a");
     start(w);
@@ -177,7 +178,7 @@ static void test_log_watch__amid_a_rotation__no_gap(void **state) {
     expect(w, "a b ");
 }
 
-/* The file that is known is in the folder no more, and two others are. */
+/* The known file is no longer in the folder. Two other files are. */
 static void test_log_watch__missed_files__gap(void **state) {
     struct world *w = *state;
     put(w, LOG, "a");
@@ -186,13 +187,14 @@ static void test_log_watch__missed_files__gap(void **state) {
     put(w, "x1", "c");
     put(w, "x0", "d");
     unlinkat(w->dir_fd, LOG, 0);
-    renameat(w->dir_fd, "x1", w->dir_fd, LOG ".1"); /* the newest is found when it is complete */
+    renameat(w->dir_fd, "x1", w->dir_fd,
+             LOG ".1"); /* the newest file is found when its name is complete */
     renameat(w->dir_fd, "x0", w->dir_fd, LOG);
     expect(w, "a !c d ");
 }
 
 /* All descriptors of this process are in use while dockerd, another process, rotates twice. */
-static void test_log_watch__no_descriptor_left__behind_then_each_once(void **state) {
+static void test_log_watch__no_descriptor_left__missed_then_each_once(void **state) {
     struct world *w = *state;
     struct rlimit before, none = {.rlim_cur = 3};
     int status;
@@ -213,16 +215,17 @@ static void test_log_watch__no_descriptor_left__behind_then_each_once(void **sta
     int r = waitpid(dockerd, &status, 0) == dockerd ? status : -1;
     for (time_t until = time(NULL) + WAIT_SEC; calls_of(w) == calls && time(NULL) < until;)
         sched_yield();
-    bool behind = log_opener_watch_is_behind(w->watch);
+    bool missed = log_opener_watch_has_missed(w->watch);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(r, 0);
-    assert_true(behind);
-    on_changed(w); /* as a reader does that looks again */
+    assert_true(missed);
+    on_changed(w); /* a reader checks again like this */
     expect(w, "a b c ");
-    assert_false(log_opener_watch_is_behind(w->watch));
+    assert_false(log_opener_watch_has_missed(w->watch));
 }
 
-/* The newest file needs two: one for the reader, one to know it again. */
+/* The newest file needs two descriptors: one for the reader, and one that identifies the file
+ * later. */
 static void test_log_watch__one_descriptor_left__each_once(void **state) {
     struct world *w = *state;
     struct rlimit before, few;
@@ -236,10 +239,10 @@ static void test_log_watch__one_descriptor_left__each_once(void **state) {
         few = before;
         int next = fcntl(0, F_DUPFD_CLOEXEC, 3); /* descriptors up to here are in use */
         close(next);
-        few.rlim_cur = (rlim_t)next + 1 + left; /* the folder takes one */
+        few.rlim_cur = (rlim_t)next + 1 + left; /* one more is for the folder */
         assert_int_equal(log_watch_new_within(w, &few, &before, &watch), 0);
         size_t n = 0;
-        while (n < 3 && log_opener_watch_is_behind(watch))
+        while (n < 3 && log_opener_watch_has_missed(watch))
             n += log_opener_watch_take(watch, found + n, ARRAY_LEN(found) - n);
         n += log_opener_watch_take(watch, found + n, ARRAY_LEN(found) - n);
         assert_int_equal(n, 3);
@@ -267,24 +270,24 @@ static void test_log_watch__armed__one_call_for_many_writes(void **state) {
         put(w, LOG, "more");
     expect_calls(w, "a ", before + 1);
     assert_int_equal(log_opener_watch_arm(w->watch, fd),
-                     0); /* a second one would have come before this */
+                     0); /* a second call would have come earlier */
     put(w, LOG, "more");
     expect_calls(w, "a ", before + 2);
     assert_int_equal(calls_of(w), before + 2);
     close(fd);
 }
 
-static void test_log_watch__folder_removed__is_gone(void **state) {
+static void test_log_watch__folder_removed__is_removed(void **state) {
     struct world *w = *state;
     put(w, LOG, "a");
     start(w);
     expect(w, "a ");
-    assert_false(log_opener_watch_is_gone(w->watch));
+    assert_false(log_opener_watch_is_removed(w->watch));
     unsigned before = calls_of(w);
     unlinkat(w->dir_fd, LOG, 0);
     expect_calls(w, "a ", before + 1);
     assert_int_equal(rmdir(w->dir), 0);
-    assert_true(log_opener_watch_is_gone(w->watch));
+    assert_true(log_opener_watch_is_removed(w->watch));
     assert_int_equal(mkdir(w->dir, 0700), 0);
 }
 
@@ -295,7 +298,7 @@ static void test_log_watch__link_or_folder_in_its_place__not_opened(void **state
     assert_int_equal(mkdirat(w->dir_fd, LOG, 0700), 0);
     start(w);
     assert_int_equal(unlinkat(w->dir_fd, LOG, AT_REMOVEDIR), 0);
-    put(w, "new", "a"); /* found only when it is complete */
+    put(w, "new", "a"); /* found only when its name is complete */
     renameat(w->dir_fd, "new", w->dir_fd, LOG);
     expect(w, "a ");
 }
@@ -304,14 +307,14 @@ static void test_log_watch__link_or_folder_in_its_place__not_opened(void **state
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        CASE(test_log_watch__files_there__oldest_first),
+        CASE(test_log_watch__existing_files__oldest_first),
         CASE(test_log_watch__rotated_one_by_one__each_once),
-        CASE(test_log_watch__amid_a_rotation__no_gap),
+        CASE(test_log_watch__during_a_rotation__no_gap),
         CASE(test_log_watch__missed_files__gap),
-        CASE(test_log_watch__no_descriptor_left__behind_then_each_once),
+        CASE(test_log_watch__no_descriptor_left__missed_then_each_once),
         CASE(test_log_watch__one_descriptor_left__each_once),
         CASE(test_log_watch__armed__one_call_for_many_writes),
-        CASE(test_log_watch__folder_removed__is_gone),
+        CASE(test_log_watch__folder_removed__is_removed),
         CASE(test_log_watch__link_or_folder_in_its_place__not_opened),
     };
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);

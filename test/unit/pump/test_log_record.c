@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The lines of a json-file log: which are records, and where the next record begins after a
+/* The lines of a json-file log: which lines are records, and where the next record begins after a
  * damaged one. */
 #include "src/pump/log_record.h"
 #include "unit/cm.h"
@@ -13,8 +13,8 @@
 
 struct row {
     const char *line;
-    const char *text; /* NULL: no record */
-    size_t len;       /* 0: up to its NUL */
+    const char *text; /* NULL: not a record */
+    size_t len;       /* 0: up to the NUL */
     int stream;
 };
 
@@ -34,10 +34,10 @@ static const struct row rows[] = {
      "\"" TIME "\"}",
      "a\n", 0, 0},
     {"{\"log\":\"a\",\"stream\":\"stdout\",\"attrs\":{},\"time\":\"" TIME "\"}", "a", 0, 0},
-    /* as others may write it */
+    /* other valid forms */
     {"{\"time\":\"" TIME "\", \"stream\":\"stderr\", \"log\":\"\\ud83d\\udc0e\"}",
      "\xf0\x9f\x90\x8e", 0, 1},
-    /* no record */
+    /* not a record */
     {"", NULL, 0, 0},
     {"{}", NULL, 0, 0},
     {"{\"log\":\"a", NULL, 0, 0},
@@ -59,7 +59,8 @@ static void test_log_record_parse__table(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct row *row = &rows[i];
         size_t len = strlen(row->line);
-        AUTO_FREE char *line = malloc(len ? len : 1); /* no byte more: ASan sees each step beyond */
+        AUTO_FREE char *line =
+            malloc(len ? len : 1); /* exact size, so that ASan detects each read beyond it */
         AUTO_FREE char *text = malloc(len + 8);
         struct log_record r;
         memcpy(line, row->line, len);
@@ -75,7 +76,7 @@ static void test_log_record_parse__table(void **state) {
     }
 }
 
-/* What is found after a damage is the record that follows, whatever the messages contain. */
+/* After damage the next record is found, even when messages contain text that looks like one. */
 static void test_log_record_resync__half_a_record__next_one(void **state) {
     static const char *const halves[] = {
         "{\"log\":\"abc",

@@ -15,7 +15,7 @@ static struct log_piece piece_of(const char *letter) {
                               .end = true};
 }
 
-/* The position after all of @text was delivered. */
+/* Returns the position after all of @text was delivered. */
 static struct log_position after(const char *text) {
     struct log_replay r;
     struct log_position at = {0};
@@ -28,7 +28,7 @@ static struct log_position after(const char *text) {
     return at;
 }
 
-/* Reads @log from before @at on; returns what is delivered. */
+/* Reads @log from before @at. Returns the delivered text. */
 static const char *read_log(struct log_replay *r, const struct log_position *at, uint32_t missing,
                             const char *log) {
     static char text[64];
@@ -53,7 +53,7 @@ static uint32_t probe(const struct log_position *at, const char *log) {
     return log_replay_missing(&r);
 }
 
-static void test_log_replay__log_as_it_was__rest_is_new(void **state) {
+static void test_log_replay__log_unchanged__rest_is_new(void **state) {
     static const struct {
         const char *delivered, *log, *rest;
     } rows[] = {
@@ -75,8 +75,8 @@ static void test_log_replay__front_lost__probed_and_rest_is_new(void **state) {
         const char *delivered, *log, *rest;
         uint32_t missing;
     } rows[] = {
-        {"abcd", "cdef", "ef", 2},                          /* some of what was delivered is left */
-        {"abcd", "d", "", 3},      {"abcd", "ef", "ef", 4}, /* none of it */
+        {"abcd", "cdef", "ef", 2}, /* a part of the delivered messages is left */
+        {"abcd", "d", "", 3},      {"abcd", "ef", "ef", 4}, /* none of them is left */
         {"abcd", "efG", "efG", 4}, {"abcd", "cdG", "G", 2},
     };
     (void)state;
@@ -91,7 +91,7 @@ static void test_log_replay__front_lost__probed_and_rest_is_new(void **state) {
     }
 }
 
-/* A position of an older layout knows no prints: the count alone tells. */
+/* A position of an older layout has no fingerprints. Only the count is compared. */
 static void test_log_replay__no_prints__counted(void **state) {
     (void)state;
     struct log_replay r;
@@ -99,7 +99,7 @@ static void test_log_replay__no_prints__counted(void **state) {
     assert_string_equal(read_log(&r, &at, 0, "abcd"), "cd");
 }
 
-/* The first half of "abcd..." was delivered, and the messages before it are gone. */
+/* The first half of "abcd..." was delivered, and the messages before it were removed. */
 static void test_log_replay__within_a_message__its_rest_is_new(void **state) {
     static const char text[] = "0123456789";
     struct log_replay r;
@@ -123,7 +123,7 @@ static void test_log_replay__within_a_message__its_rest_is_new(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_replay__log_as_it_was__rest_is_new),
+        cmocka_unit_test(test_log_replay__log_unchanged__rest_is_new),
         cmocka_unit_test(test_log_replay__front_lost__probed_and_rest_is_new),
         cmocka_unit_test(test_log_replay__no_prints__counted),
         cmocka_unit_test(test_log_replay__within_a_message__its_rest_is_new),

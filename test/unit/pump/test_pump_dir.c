@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Folders of pumps that were killed and whose Nomad client did not come back. The plugin of the
- * next client removes the files that no process can need any more, and nothing else. */
+/* Folders of pumps that were killed and whose Nomad client did not return. The plugin of the next
+ * client removes only files that no process can need any more. */
 #include "src/pump/pump_dir.h"
 #include "src/pump/pump_proto.h"
 #include "src/pump/pump_record.h"
@@ -46,8 +46,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* A folder with the position of one task, as a pump of its own leaves it that is killed now (it has
- * the lock until then). */
+/* Makes a folder with the position of one task, like a killed pump. @ret holds its lock until it is
+ * closed. */
 static void leave(const struct fixture *x, const char *name, struct pump_dir *ret) {
     static char path[128];
     struct pump_record *r;
@@ -62,7 +62,7 @@ static void leave(const struct fixture *x, const char *name, struct pump_dir *re
 }
 
 static void kill_pump(struct pump_dir *d) {
-    d->records_fd = fd_close(d->records_fd); /* then it does not tidy up */
+    d->records_fd = fd_close(d->records_fd); /* without it, closing removes no files */
     pump_dir_close(d);
 }
 
@@ -72,7 +72,7 @@ static bool is_there(const struct fixture *x, const char *below) {
     return access(path, F_OK) == 0;
 }
 
-static void test_sweep__allocation_gone__removed(void **state) {
+static void test_sweep__allocation_removed__files_removed(void **state) {
     struct fixture *x = *state;
     struct pump_dir d;
     leave(x, OTHER, &d);
@@ -83,8 +83,8 @@ static void test_sweep__allocation_gone__removed(void **state) {
     assert_true(is_there(x, OWN));
 }
 
-/* Its client may come back and go on behind the last line. */
-static void test_sweep__allocation_there__stays(void **state) {
+/* Its client may return and continue after the last line. */
+static void test_sweep__allocation_exists__files_kept(void **state) {
     struct fixture *x = *state;
     struct pump_dir d;
     leave(x, OTHER, &d);
@@ -93,7 +93,7 @@ static void test_sweep__allocation_there__stays(void **state) {
     assert_true(is_there(x, OTHER "/" PUMP_RECORDS "/c0ffee" PUMP_DONE));
 }
 
-static void test_sweep__pump_lives__stays(void **state) {
+static void test_sweep__pump_runs__files_kept(void **state) {
     struct fixture *x = *state;
     struct pump_dir d;
     leave(x, OTHER, &d);
@@ -103,7 +103,7 @@ static void test_sweep__pump_lives__stays(void **state) {
     kill_pump(&d);
 }
 
-static void test_sweep__another_drivers__stays(void **state) {
+static void test_sweep__folder_of_another_driver__kept(void **state) {
     static const char *const names[] = {"podman-fedcba9876543210", "docker-fedcba98765432100",
                                         "docker-x-fedcba9876543210", "docker-fedcba987654321g",
                                         "docker-fedcba9876543210.old"};
@@ -119,7 +119,7 @@ static void test_sweep__another_drivers__stays(void **state) {
         assert_true(is_there(x, names[i]));
 }
 
-/* ---- a folder that somebody tidied ---- */
+/* ---- A folder whose files were removed ---- */
 
 static size_t count_fds(void) {
     size_t n = 0;
@@ -131,7 +131,7 @@ static size_t count_fds(void) {
     return n;
 }
 
-/* Restores the folder of @d, which fails with @r, and leaves no descriptor open. */
+/* Restoring the folder of @d fails with @r and leaves no descriptor open. */
 static void restore_fails(struct pump_dir *d, int r) {
     size_t before = count_fds();
     assert_int_equal(pump_dir_restore(d), r);
@@ -175,7 +175,7 @@ static void test_restore__records_cannot_be_opened__nothing_leaks(void **state) 
     kill_pump(&d);
 }
 
-/* Another pump must not get the lock in between. */
+/* Another pump must not get the lock during the restore. */
 static void test_restore__socket_removed__lock_is_kept(void **state) {
     struct fixture *x = *state;
     struct pump_dir d, other;
@@ -191,7 +191,7 @@ static void test_restore__socket_removed__lock_is_kept(void **state) {
     assert_false(is_there(x, OWN));
 }
 
-static void test_close__lock_removed_and_other_pump_serves__its_files_stay(void **state) {
+static void test_close__lock_removed_and_other_pump_serves__its_files_kept(void **state) {
     struct fixture *x = *state;
     struct pump_dir first, second;
     assert_int_equal(pump_dir_open(x->own, &first), 0);
@@ -208,14 +208,14 @@ static void test_close__lock_removed_and_other_pump_serves__its_files_stay(void 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_sweep__allocation_gone__removed),
-        T(test_sweep__allocation_there__stays),
-        T(test_sweep__pump_lives__stays),
-        T(test_sweep__another_drivers__stays),
+        T(test_sweep__allocation_removed__files_removed),
+        T(test_sweep__allocation_exists__files_kept),
+        T(test_sweep__pump_runs__files_kept),
+        T(test_sweep__folder_of_another_driver__kept),
         T(test_restore__other_pump_has_the_lock__busy_and_nothing_leaks),
         T(test_restore__records_cannot_be_opened__nothing_leaks),
         T(test_restore__socket_removed__lock_is_kept),
-        T(test_close__lock_removed_and_other_pump_serves__its_files_stay),
+        T(test_close__lock_removed_and_other_pump_serves__its_files_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

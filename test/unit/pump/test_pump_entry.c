@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Which of an earlier pump's position files are kept when a task cannot be resumed. */
+/* Which position files of an earlier pump are kept when a task cannot be resumed. */
 #include "src/pump/pump_entry.h"
 #include "unit/cm.h"
 
@@ -10,7 +10,7 @@
 
 #define ID "c0de000000000000000000000000000000000000000000000000000000000001"
 
-/* A full file system, for example, cannot be had in a unit test. */
+/* The result of pump_record_open(). A unit test cannot fill a file system, for example. */
 static int open_r;
 
 int __wrap_pump_record_open(int dir_fd, const char *name, struct pump_record **ret,

@@ -25,7 +25,7 @@ static void shell(const struct fixture *x, const char *line) {
     assert_int_equal(system(command), 0);
 }
 
-/* A client's folder with two allocations that have a task of the same name. */
+/* Makes a client's folder with two allocations that have a task of the same name. */
 static int setup(void **state) {
     struct fixture *x = calloc(1, sizeof(*x));
     assert_non_null(x);
@@ -53,7 +53,7 @@ static int try_open(const char *path) {
     return r;
 }
 
-/* Whatever a task swaps below the client's folder, the other allocation's FIFO is not opened. */
+/* A task replaces names below the client's folder. The other allocation's FIFO is not opened. */
 static void test_pump_fifo_open__link_below_the_clients_folder__refused(void **state) {
     static const char *const swaps[] = {
         "cd client/mine/alloc/logs && mv " FIFO " away && ln -s ../../../other/alloc/logs/" FIFO
@@ -78,7 +78,7 @@ static void test_pump_fifo_open__link_below_the_clients_folder__refused(void **s
     }
 }
 
-/* The client's folder belongs to the operator. */
+/* The operator may have made the client's folder a link. */
 static void test_pump_fifo_open__link_to_the_clients_folder__followed(void **state) {
     const struct fixture *x = *state;
     char path[256];
@@ -87,7 +87,7 @@ static void test_pump_fifo_open__link_to_the_clients_folder__followed(void **sta
     assert_int_equal(try_open(path), 0);
 }
 
-/* Where a path is not laid out as Nomad's, nothing says whose its folders are: no link at all. */
+/* In a path without Nomad's layout the owner of a folder is unknown. No link in it is followed. */
 static void test_pump_fifo_open__other_layout__no_links(void **state) {
     const struct fixture *x = *state;
     char path[256];
@@ -110,7 +110,8 @@ static void test_pump_fifo_open__other_layout__no_links(void **state) {
     assert_int_equal(try_open("relative/fifo"), -EINVAL);
 }
 
-/* A task can put a device node there, and an open() of one has effects: the pump's O_RDWR most. */
+/* A task can put a device node there. An open() of a device node has effects, above all the pump's
+ * with O_RDWR. */
 static void test_pump_fifo_open__other_kind__not_opened(void **state) {
     const struct fixture *x = *state;
     char path[256];

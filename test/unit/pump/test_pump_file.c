@@ -233,7 +233,7 @@ static void test_pump_file__half_a_record_at_the_end__drained(void **state) {
 
 /* ---- Truncation ---- */
 
-static void test_pump_file__truncated_in_place__goes_on_from_its_start(void **state) {
+static void test_pump_file__truncated_in_place__continues_from_its_start(void **state) {
     struct file_world *w = *state;
     file_world_begin(w);
     file_world_print_much(w, 0, 10000);
@@ -306,7 +306,7 @@ int main(int argc, char **argv) {
         FILE_WORLD_TEST(test_pump_file__half_a_record__skipped_and_reported_once),
         FILE_WORLD_TEST(test_pump_file__megabytes_of_nul__skipped),
         FILE_WORLD_TEST(test_pump_file__half_a_record_at_the_end__drained),
-        FILE_WORLD_TEST(test_pump_file__truncated_in_place__goes_on_from_its_start),
+        FILE_WORLD_TEST(test_pump_file__truncated_in_place__continues_from_its_start),
         FILE_WORLD_TEST(test_pump_file__truncated_under_dockerd__hole_skipped),
         FILE_WORLD_TEST(test_pump_file__folder_removed__drained),
         FILE_WORLD_TEST(test_pump_files__no_descriptor_left__no_reader),

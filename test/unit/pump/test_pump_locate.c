@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The place of a log file in Docker's folder. No other file is opened, and no link below Docker's
- * root is followed. */
+/* Where a container's log file is in Docker's folder. No other file is opened, and no link below
+ * Docker's root is followed. */
 #include "src/pump/pump_locate.h"
 #include "unit/cm.h"
 
@@ -48,7 +48,7 @@ static void test_pump_locate_open__its_place__opened(void **state) {
     assert_int_equal(open_at("/containers/" ID "/" ID "-json.log"), 0);
 }
 
-static void test_pump_locate_open__root_behind_a_link__opened(void **state) {
+static void test_pump_locate_open__root_is_a_link__opened(void **state) {
     char link[128], path[512];
     int fd = -EBADF;
     (void)state;
@@ -85,7 +85,7 @@ static void test_pump_locate_open__folder_is_a_link__eloop(void **state) {
     assert_int_equal(open_at("/containers/" ID "/" ID "-json.log"), -ELOOP);
 }
 
-/* ---- which Docker it is ---- */
+/* ---- Docker on this machine? ---- */
 
 static struct {
     char path[128]; /* of the last request */
@@ -119,7 +119,7 @@ static void reply(const char *text) {
     request.ops->on_done(request.ctx, 0, 200, NULL);
 }
 
-static int answered; /* the result of the last question; 1: none yet */
+static int answered; /* result of the last request; 1: none yet */
 
 static void on_answer(void *ctx, int r, const struct pump_located *located) {
     (void)ctx;
@@ -134,7 +134,7 @@ static void ask(struct pump_locate *l, const char *path) {
     assert_string_equal(request.path, path);
 }
 
-/* Without a second look, all logs would come through the API for the life of the pump. */
+/* Without a second request all logs would be read through the API until the pump ends. */
 static void test_pump_locate__dockerd_ends_after_its_info__asked_again(void **state) {
     static const char info[] = "{\"DockerRootDir\":\"/var/lib/docker\"}";
     char path[PUMP_LOG_PATH_MAX];
@@ -176,7 +176,7 @@ static void test_pump_locate__docker_by_tcp__not_asked_again(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         CASE(test_pump_locate_open__its_place__opened),
-        CASE(test_pump_locate_open__root_behind_a_link__opened),
+        CASE(test_pump_locate_open__root_is_a_link__opened),
         CASE(test_pump_locate_open__another_place__einval),
         CASE(test_pump_locate_open__folder_is_a_link__eloop),
         CASE(test_pump_locate__dockerd_ends_after_its_info__asked_again),

@@ -45,7 +45,7 @@ static void fill(struct pump_record *r) {
     snprintf(r->container_id, sizeof(r->container_id), NAME);
 }
 
-/* A full /run is told when the record is made, not by a signal when it is written. */
+/* A full /run is reported when the record is made. Later it would be a SIGBUS. */
 static void test_pump_record__new__has_its_blocks(void **state) {
     (void)state;
     struct stat st;
@@ -55,7 +55,7 @@ static void test_pump_record__new__has_its_blocks(void **state) {
     assert_true((size_t)st.st_blocks * 512 >= sizeof(struct pump_record));
 }
 
-/* What a pump that is killed leaves is what the next one maps. */
+/* A pump is killed. The next pump maps the file that it has left. */
 static void test_pump_record__killed_between_write_and_commit__counts_as_written(void **state) {
     (void)state;
     struct pump_record *r = open_record(true);
@@ -77,7 +77,7 @@ static void test_pump_record__killed_between_write_and_commit__counts_as_written
     pump_record_close(r);
 }
 
-static void test_pump_record__write_refused__position_stays(void **state) {
+static void test_pump_record__write_refused__position_kept(void **state) {
     (void)state;
     struct pump_record *r = open_record(true);
     fill(r);
@@ -94,7 +94,7 @@ static void test_pump_record_open__never_filled__fresh_again(void **state) {
     pump_record_close(open_record(true));
 }
 
-/* Another version's: its resume time is where it is in ours. */
+/* Writes a record of another version. Its resume time is at the same offset as in ours. */
 static void leave_record(uint32_t magic, int64_t resume_ns) {
     struct pump_record *r = open_record(true);
     r->magic = magic;
@@ -102,7 +102,7 @@ static void leave_record(uint32_t magic, int64_t resume_ns) {
     pump_record_close(r);
 }
 
-static void test_pump_record_open__other_layout__eproto_and_left_alone(void **state) {
+static void test_pump_record_open__other_layout__eproto_and_unchanged(void **state) {
     struct pump_record *r;
     bool fresh;
     (void)state;
@@ -117,7 +117,7 @@ static void leave_bytes(const void *data, size_t len) {
     close(fd);
 }
 
-/* What the layout before had, byte by byte. */
+/* The previous layout, byte by byte. */
 static void test_pump_record_open__layout_before__converted(void **state) {
     struct {
         uint32_t magic, tty;
@@ -148,7 +148,7 @@ static void test_pump_record_open__layout_before__converted(void **state) {
     assert_int_equal(r->stream[0].at.place.file.ino, 0);
     assert_string_equal(r->log_path, "");
     pump_record_settle(r);
-    assert_int_equal(r->stream[0].at.time.nth, 5); /* its intent counts */
+    assert_int_equal(r->stream[0].at.time.nth, 5); /* the intended position is used */
     assert_int_equal(r->stream[1].at.time.time_ns, 8);
     pump_record_close(r);
     pump_record_close(open_record(false));
@@ -178,7 +178,7 @@ static void all_ones(struct pump_record *r) {
     memset(r, 0xff, sizeof(*r));
 }
 
-/* Each can be dropped, and a fresh one takes its place. */
+/* Each damaged record can be dropped, and a new one can be made. */
 static void test_pump_record_open__damaged__eproto_until_dropped(void **state) {
     void (*const damages[])(struct pump_record * r) = {name_other, unend_task, unend_path,
                                                        unend_log,  no_task,    all_ones};
@@ -189,7 +189,7 @@ static void test_pump_record_open__damaged__eproto_until_dropped(void **state) {
         int64_t known_ns;
         fill(r);
         pump_record_close(r);
-        r = open_record(false); /* it is sound before */
+        r = open_record(false); /* the record is valid before the damage */
         damages[i](r);
         pump_record_close(r);
         assert_int_equal(pump_record_open(dir_fd, NAME, &r, &fresh), -EPROTO);
@@ -226,13 +226,13 @@ static int64_t drop(void) {
     return known_ns;
 }
 
-static void test_pump_record_drop__other_layout__tells_what_was_delivered(void **state) {
+static void test_pump_record_drop__other_layout__returns_what_was_delivered(void **state) {
     (void)state;
     leave_record(PUMP_RECORD_MAGIC + 1, 77);
     assert_int_equal(drop(), 77);
     leave_record(PUMP_RECORD_MAGIC + 1, 0);
     assert_int_equal(drop(), 1000);
-    leave_record(1, 77); /* no record of ours */
+    leave_record(1, 77); /* a record of another version */
     assert_int_equal(drop(), 1000);
     leave_bytes("2dap", 4);
     assert_int_equal(drop(), 1000);
@@ -257,13 +257,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_pump_record__new__has_its_blocks),
         CASE(test_pump_record__killed_between_write_and_commit__counts_as_written),
-        CASE(test_pump_record__write_refused__position_stays),
+        CASE(test_pump_record__write_refused__position_kept),
         CASE(test_pump_record_open__never_filled__fresh_again),
-        CASE(test_pump_record_open__other_layout__eproto_and_left_alone),
+        CASE(test_pump_record_open__other_layout__eproto_and_unchanged),
         CASE(test_pump_record_open__layout_before__converted),
         CASE(test_pump_record_open__damaged__eproto_until_dropped),
         CASE(test_pump_record_open__no_file__eproto_until_dropped),
-        CASE(test_pump_record_drop__other_layout__tells_what_was_delivered),
+        CASE(test_pump_record_drop__other_layout__returns_what_was_delivered),
         CASE(test_pump_record_compare__time_then_nth_then_offset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@
 static char root[] = "/tmp/paddock-rival-XXXXXX", fifo[64], other[64];
 static int proc_fd;
 
-/* The process 77 with these arguments and a descriptor that leads to @target. */
+/* Makes the process 77 with these arguments and a descriptor that leads to @target. */
 static void process(const char *args, size_t len, const char *target) {
     unlinkat(proc_fd, "77/fd/5", 0);
     assert_int_equal(symlinkat(target, proc_fd, "77/fd/5"), 0);
@@ -70,7 +70,7 @@ static void test_rival__logger_of_another_task__none(void **state) {
     assert_false(has(fifo));
 }
 
-/* Nomad's logmon has the FIFO too: it is the reader. */
+/* Nomad's logmon has the FIFO open, too, because it is the reader. */
 static void test_rival__logmon_with_the_fifo__none(void **state) {
     (void)state;
     process(ARGS("/opt/nomad\0logmon"), fifo);
@@ -87,7 +87,7 @@ static void test_rival__no_such_fifo__none(void **state) {
     assert_false(has(root));
 }
 
-/* Where a link leads, a FIFO of another allocation's task is meant. */
+/* The path leads through a link. The FIFO then belongs to the task of another allocation. */
 static void test_rival__fifo_through_a_link__none(void **state) {
     (void)state;
     char path[80];

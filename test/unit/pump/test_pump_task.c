@@ -19,7 +19,7 @@
 
 struct world {
     char dir[32];
-    int dir_fd, stuck, reader; /* the reading ends of the two FIFOs, one after the other */
+    int dir_fd, stuck, reader; /* the reading ends: of the first FIFO, then of the second */
     struct pump_task_shared shared;
     struct pump_files files;
     struct pump_task *task;
@@ -56,13 +56,13 @@ static void replace(struct world *w) {
     assert_int_equal(mkfifo(path, 0600), 0);
     w->reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     assert_true(w->reader >= 0);
-    /* As for the request `carry`. */
+    /* As the request `carry` does. */
     assert_int_equal(pump_task_reopen(w->task), 0);
     pump_task_begin(w->task);
     w->replaced = true;
 }
 
-/* The FIFO is full, then another one is in its place, then the last line has come. */
+/* Waits until the FIFO is full, replaces it, then waits for the last line. */
 static void on_look(void *arg) {
     struct world *w = arg;
     char data[4096];
@@ -144,8 +144,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* The record names the log, so Docker is not asked. */
-static void test_pump_task_reopen__fifo_replaced_while_full__goes_on(void **state) {
+/* The record contains the path of the log, so no request to Docker is made. */
+static void test_pump_task_reopen__fifo_replaced_while_full__continues(void **state) {
     struct world *w = *state;
     struct pump_record *record = new_record(w);
     w->stuck = open(record->path[0], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -156,12 +156,13 @@ static void test_pump_task_reopen__fifo_replaced_while_full__goes_on(void **stat
     assert_int_equal(loop_run(w->shared.loop), 0);
     assert_true(w->replaced);
     assert_true(w->done);
-    assert_true(w->got > 0 && w->got < (size_t)LINES * (LINE_LEN + 1)); /* the rest, not all */
+    assert_true(w->got > 0 &&
+                w->got < (size_t)LINES * (LINE_LEN + 1)); /* only the rest of the lines */
 }
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_pump_task_reopen__fifo_replaced_while_full__goes_on,
+        cmocka_unit_test_setup_teardown(test_pump_task_reopen__fifo_replaced_while_full__continues,
                                         setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

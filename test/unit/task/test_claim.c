@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The claim of one Nomad client. The plugin process that was given a task last has the claim,
- * whatever happens to the file. Two claims in one process stand for two plugin processes. */
+/* The claim of one Nomad client. The plugin process that got a task last has the claim, even when
+ * the file is removed or damaged. Two claims in one process take the place of two plugin processes.
+ */
 #include "src/task/claim.h"
 #include "unit/cm.h"
 
@@ -61,17 +62,17 @@ static void test_claim__never_taken__not_ours_and_no_file(void **state) {
     assert_int_equal(access(x->path, F_OK), -1);
 }
 
-static void test_claim__taken_twice__the_last_has_it(void **state) {
+static void test_claim__taken_twice__last_one_has_it(void **state) {
     struct fixture *x = *state;
     take_both(x);
     check(x, 0, 1);
     check(x, 0, 1);
-    /* the next tasks of the same process change nothing */
+    /* later tasks of the same process change nothing */
     assert_int_equal(claim_take(x->young), 0);
     check(x, 0, 1);
 }
 
-/* An agent has found the old process again. */
+/* An agent has connected to the old process again. */
 static void test_claim__taken_back__ours_again(void **state) {
     struct fixture *x = *state;
     take_both(x);
@@ -86,14 +87,14 @@ static void test_claim__the_last_has_ended__nobodys(void **state) {
     assert_int_equal(claim_is_ours(x->old), 0);
 }
 
-/* The one that has it makes it anew, whichever looks first. */
+/* The process that has the claim makes the file again, whichever process checks first. */
 static void test_claim__folder_removed__stays_with_the_last(void **state) {
     struct fixture *x = *state;
     for (int young_first = 0; young_first < 2; young_first++) {
         take_both(x);
         remove_all(x);
         if (young_first)
-            assert_int_equal(claim_is_ours(x->young), 0); /* not sure */
+            assert_int_equal(claim_is_ours(x->young), 0); /* not certain yet */
         assert_int_equal(claim_is_ours(x->old), 0);
         assert_int_equal(claim_is_ours(x->old), 0);
         if (!young_first)
@@ -104,8 +105,8 @@ static void test_claim__folder_removed__stays_with_the_last(void **state) {
     }
 }
 
-/* The old one does not know the file that the young one has made. */
-static void test_claim__removed_before_the_second__the_last_has_it(void **state) {
+/* The old process does not know the file that the young one has made. */
+static void test_claim__removed_before_the_second__last_one_has_it(void **state) {
     struct fixture *x = *state;
     assert_int_equal(claim_take(x->old), 0);
     remove_all(x);
@@ -113,8 +114,9 @@ static void test_claim__removed_before_the_second__the_last_has_it(void **state)
     check(x, 0, 1);
 }
 
-/* And not that it was there: it makes one, but does not believe in it before the next check. */
-static void test_claim__removed_before_and_after__back_at_the_last(void **state) {
+/* Nor does it know that a file existed. It makes one, but relies on it only after the next check.
+ */
+static void test_claim__removed_before_and_after__last_one_has_it(void **state) {
     struct fixture *x = *state;
     assert_int_equal(claim_take(x->old), 0);
     remove_all(x);
@@ -146,8 +148,9 @@ static void test_claim__file_of_nonsense__ours_at_the_next_check(void **state) {
     }
 }
 
-/* Of a machine whose clock was ahead, before it was started anew. */
-static void test_claim__later_than_now__taken_all_the_same(void **state) {
+/* The time in the file is in the future, because the clock was ahead before a restart of the
+ * machine. */
+static void test_claim__time_in_the_future__taken(void **state) {
     struct fixture *x = *state;
     assert_int_equal(mkdir(x->run, 0755), 0);
     AUTO_FD int fd = open(x->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -181,15 +184,15 @@ int main(int argc, char **argv) {
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         CASE(test_claim__never_taken__not_ours_and_no_file),
-        CASE(test_claim__taken_twice__the_last_has_it),
+        CASE(test_claim__taken_twice__last_one_has_it),
         CASE(test_claim__taken_back__ours_again),
         CASE(test_claim__the_last_has_ended__nobodys),
         CASE(test_claim__folder_removed__stays_with_the_last),
-        CASE(test_claim__removed_before_the_second__the_last_has_it),
-        CASE(test_claim__removed_before_and_after__back_at_the_last),
+        CASE(test_claim__removed_before_the_second__last_one_has_it),
+        CASE(test_claim__removed_before_and_after__last_one_has_it),
         CASE(test_claim__removed_and_alone__ours_at_the_next_check),
         CASE(test_claim__file_of_nonsense__ours_at_the_next_check),
-        CASE(test_claim__later_than_now__taken_all_the_same),
+        CASE(test_claim__time_in_the_future__taken),
         CASE(test_claim__is_no_file__nobodys_until_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The four ways to die that involve SIGKILL, as in the table of docs/differences.md. */
+/* The four ends of a container that involve SIGKILL, as in the table of docs/differences.md. */
 #include "src/task/exit_judge.h"
 #include "unit/cm.h"
 
@@ -10,7 +10,7 @@ static const struct {
     const char *what;
     int code;
     int64_t oom_ns;
-    bool docker_says, oom;
+    bool docker_reports, oom;
 } rows[] = {
     {"main process killed", 137, END - S / 10, false, true},
     {"main process killed, dockerd is slow", 137, END - 20 * S, true, true},
@@ -29,7 +29,7 @@ static const struct {
 static void test_exit_judge_is_oom__cases(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (exit_judge_is_oom(rows[i].code, rows[i].oom_ns, END, rows[i].docker_says) !=
+        if (exit_judge_is_oom(rows[i].code, rows[i].oom_ns, END, rows[i].docker_reports) !=
             rows[i].oom)
             fail_msg("%s", rows[i].what);
 }

@@ -22,13 +22,13 @@ struct fixture {
     struct loop *loop;
     struct oom *oom;
     struct tree_task *a, *b;
-    char told[80];
+    char reported[80];
     unsigned times;
 };
 
-static void told(void *ctx, const char *container_id) {
+static void on_oom(void *ctx, const char *container_id) {
     struct fixture *x = ctx;
-    snprintf(x->told, sizeof(x->told), "%s", container_id);
+    snprintf(x->reported, sizeof(x->reported), "%s", container_id);
     x->times++;
     loop_stop(x->loop);
 }
@@ -50,7 +50,7 @@ static int setup(void **state) {
     put_events(x, x->b, QUIET);
     assert_int_equal(loop_new(&x->loop), 0);
     assert_int_equal(
-        oom_new(x->loop, x->tree.proc_fd, x->tree.root_fd, x->tree.root, told, x, &x->oom), 0);
+        oom_new(x->loop, x->tree.proc_fd, x->tree.root_fd, x->tree.root, on_oom, x, &x->oom), 0);
     *state = x;
     return 0;
 }
@@ -63,31 +63,31 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void test_oom__a_kill__told_by_the_loop(void **state) {
+static void test_oom__a_kill__reported_by_the_loop(void **state) {
     struct fixture *x = *state;
     oom_watch(x->oom, x->a->pid, x->a->id);
     oom_watch(x->oom, x->b->pid, x->b->id);
     put_events(x, x->b, KILLED);
     assert_int_equal(loop_run(x->loop), 0);
-    assert_string_equal(x->told, x->b->id);
+    assert_string_equal(x->reported, x->b->id);
 }
 
-static void test_oom__looked_before_the_loop_does__told(void **state) {
+static void test_oom__checked_before_the_loop__reported(void **state) {
     struct fixture *x = *state;
     oom_watch(x->oom, x->a->pid, x->a->id);
     put_events(x, x->a, KILLED);
     oom_look(x->oom);
-    assert_string_equal(x->told, x->a->id);
+    assert_string_equal(x->reported, x->a->id);
 }
 
-static void test_oom__killed_before_it_was_watched__told(void **state) {
+static void test_oom__killed_before_it_was_watched__reported(void **state) {
     struct fixture *x = *state;
     put_events(x, x->a, KILLED);
     oom_watch(x->oom, x->a->pid, x->a->id);
-    assert_string_equal(x->told, x->a->id);
+    assert_string_equal(x->reported, x->a->id);
 }
 
-static void test_oom__reclaimed_at_the_limit__not_told(void **state) {
+static void test_oom__reclaimed_at_the_limit__not_reported(void **state) {
     struct fixture *x = *state;
     oom_watch(x->oom, x->a->pid, x->a->id);
     put_events(x, x->a, "low 0\nhigh 0\nmax 99\noom 3\noom_kill 0\noom_group_kill 0\n");
@@ -112,8 +112,8 @@ static int open_events(const struct fixture *x, const struct tree_task *k) {
     return fd;
 }
 
-/* More changes than the kernel keeps: the kill's is not among them. */
-static void test_oom__queue_overflows__told(void **state) {
+/* More changes than the kernel queues. The event of the kill is lost. */
+static void test_oom__queue_overflows__reported(void **state) {
     struct fixture *x = *state;
     struct tree_task *quiet = tree_add(&x->tree, "", "0-3");
     put_events(x, quiet, QUIET);
@@ -121,17 +121,18 @@ static void test_oom__queue_overflows__told(void **state) {
     oom_watch(x->oom, x->b->pid, x->b->id);
     oom_watch(x->oom, quiet->pid, quiet->id);
     int fds[] = {open_events(x, x->a), open_events(x, quiet)};
-    for (unsigned i = 0, n = queue_max() + 1; i < n; i++) /* in turn: equal ones become one */
+    for (unsigned i = 0, n = queue_max() + 1; i < n;
+         i++) /* alternating, because the kernel merges equal events */
         assert_int_equal(pwrite(fds[i % 2], "l", 1, 0), 1);
     put_events(x, x->b, KILLED);
     oom_look(x->oom);
     close(fds[0]);
     close(fds[1]);
     assert_int_equal(x->times, 1);
-    assert_string_equal(x->told, x->b->id);
+    assert_string_equal(x->reported, x->b->id);
 }
 
-static void test_oom__forgotten__not_told(void **state) {
+static void test_oom__forgotten__not_reported(void **state) {
     struct fixture *x = *state;
     oom_watch(x->oom, x->a->pid, x->a->id);
     oom_forget(x->oom, x->a->id);
@@ -157,12 +158,12 @@ static void test_oom__cannot_be_watched__nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_oom__a_kill__told_by_the_loop),
-        T(test_oom__looked_before_the_loop_does__told),
-        T(test_oom__killed_before_it_was_watched__told),
-        T(test_oom__reclaimed_at_the_limit__not_told),
-        T(test_oom__queue_overflows__told),
-        T(test_oom__forgotten__not_told),
+        T(test_oom__a_kill__reported_by_the_loop),
+        T(test_oom__checked_before_the_loop__reported),
+        T(test_oom__killed_before_it_was_watched__reported),
+        T(test_oom__reclaimed_at_the_limit__not_reported),
+        T(test_oom__queue_overflows__reported),
+        T(test_oom__forgotten__not_reported),
         T(test_oom__cannot_be_watched__nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Mount points for the sources that a job may mount, with real mounts: as root, in a mount
- * namespace of the test's own whose tree is shared, like that of a host. */
+/* Mount points for the sources that a job may mount, with real mounts. The test runs as root in its
+ * own mount namespace, whose tree is shared like a host's. */
 #include "unit/cm.h"
 
 #include "paddock/cleanup.h"
@@ -42,7 +42,7 @@ static bool is_there(const char *name) {
     return lstat(path, &st) == 0;
 }
 
-/* Lines of mountinfo whose mount point is below @name and that hold @word. */
+/* Counts the lines of mountinfo that contain @word and have a mount point below @name. */
 static unsigned count_mounts(const char *name, const char *word) {
     char prefix[300], line[4096], *p;
     unsigned n = 0;
@@ -119,15 +119,15 @@ static void make(const char *container, const struct list *l) {
         fail_msg("%d %s", r, err.text);
 }
 
-static void assert_all_gone(void) {
+static void assert_all_removed(void) {
     assert_int_equal(count_mounts("run", ""), 0);
     assert_false(is_there("run"));
-    /* the originals are as they were */
+    /* the originals have not changed */
     assert_int_equal(count_mounts("task/secrets", "secrets"), 1);
     assert_true(is_there("task/secrets/key") && is_there("task/conf"));
 }
 
-static void test_make__folder_and_file__there_until_removed(void **state) {
+static void test_make__folder_and_file__exist_until_removed(void **state) {
     (void)state;
     struct stat st;
     AUTO_LIST struct list l = {0};
@@ -135,19 +135,19 @@ static void test_make__folder_and_file__there_until_removed(void **state) {
     add(&l, "task/conf", false, false);
     make("web-a1", &l);
     assert_true(is_there("run/web-a1/0-x/conf"));
-    assert_true(is_there("run/web-a1/0-x/secrets/key")); /* with what is mounted below */
+    assert_true(is_there("run/web-a1/0-x/secrets/key")); /* mounts below it are included */
     assert_int_equal(stat(dir, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     assert_int_equal(count_mounts("run", ""), 3);
     assert_int_equal(count_mounts("run", "shared:"), 0);
     assert_int_equal(count_mounts("run", "noexec"), 1);
     assert_int_equal(source_mounts_remove(dir, "web-a1"), 1);
-    assert_all_gone();
+    assert_all_removed();
     assert_int_equal(source_mounts_remove(dir, "web-a1"), 0);
 }
 
-/* The object that is held, whatever its name leads to by now, and when it has none. */
-static void test_make__name_swapped__mounts_what_is_held(void **state) {
+/* The open object is mounted, even when its name leads to another one or was removed. */
+static void test_make__name_swapped__open_object_mounted(void **state) {
     (void)state;
     char from[256], to[256];
     AUTO_LIST struct list l = {0};
@@ -162,12 +162,12 @@ static void test_make__name_swapped__mounts_what_is_held(void **state) {
     make("web-a1", &l);
     assert_true(is_there("run/web-a1/0-x/mine"));
     assert_int_equal(source_mounts_remove(dir, "web-a1"), 1);
-    assert_all_gone();
+    assert_all_removed();
     assert_true(is_there("task/moved/mine"));
 }
 
-/* A mount stays shared until it is removed. Its removal must not remove the mounts below
- * the original. */
+/* A mount is shared until it is removed. Its removal must not remove the mounts below the original.
+ */
 static void test_make__shared__original_keeps_its_mounts(void **state) {
     (void)state;
     char path[256];
@@ -176,34 +176,35 @@ static void test_make__shared__original_keeps_its_mounts(void **state) {
     make("web-a1", &l);
     assert_true(count_mounts("run/web-a1/0-x", "shared:") > 0);
     in_root(path, "task/secrets");
-    assert_int_equal(mount("second", path, "tmpfs", 0, NULL), 0); /* comes through */
+    assert_int_equal(mount("second", path, "tmpfs", 0, NULL), 0); /* propagates */
     assert_int_equal(count_mounts("run/web-a1/0-x/secrets", "second"), 1);
     assert_int_equal(source_mounts_remove(dir, "web-a1"), 1);
     assert_int_equal(count_mounts("task/secrets", "second"), 1);
     assert_int_equal(umount2(path, MNT_DETACH), 0);
-    assert_all_gone();
+    assert_all_removed();
 }
 
-/* A namespace that follows the host's, as many services of systemd have: nothing stays there. */
+/* Another namespace receives the host's mounts, as with many services of systemd. No mount is left
+ * in it. */
 static void test_remove__following_namespace__nothing_left_there(void **state) {
     (void)state;
-    int go[2], told[2];
+    int go[2], ready[2];
     char byte;
     assert_int_equal(pipe2(go, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         close(go[1]);
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-            write(told[1], "x", 1) != 1 || read(go[0], &byte, 1) != 0)
+            write(ready[1], "x", 1) != 1 || read(go[0], &byte, 1) != 0)
             _exit(100);
         _exit((int)count_mounts("run", ""));
     }
-    close(told[1]);
+    close(ready[1]);
     close(go[0]);
-    assert_int_equal(read(told[0], &byte, 1), 1);
-    close(told[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
     AUTO_LIST struct list l = {0};
     add(&l, "task", true, false);
     make("web-a1", &l);
@@ -213,10 +214,10 @@ static void test_remove__following_namespace__nothing_left_there(void **state) {
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    assert_all_gone();
+    assert_all_removed();
 }
 
-static void test_make__again__instead_of_those_that_are_there(void **state) {
+static void test_make__again__existing_ones_replaced(void **state) {
     (void)state;
     AUTO_LIST struct list l = {0};
     AUTO_LIST struct list other = {0};
@@ -228,7 +229,7 @@ static void test_make__again__instead_of_those_that_are_there(void **state) {
     assert_int_equal(count_mounts("run", ""), 1);
     assert_true(is_there("run/web-a1/0-x/key"));
     assert_int_equal(source_mounts_remove(dir, "web-a1"), 1);
-    assert_all_gone();
+    assert_all_removed();
 }
 
 static void test_make__one_fails__none_left_and_named(void **state) {
@@ -239,10 +240,10 @@ static void test_make__one_fails__none_left_and_named(void **state) {
     add(&l, "task/conf", true, false); /* a file on a folder */
     assert_int_equal(source_mounts_make(dir, "web-a1", &l.s, &err), -ENOTDIR);
     assert_string_equal(err.text, "cannot mount \"local/x:/x\": Not a directory");
-    assert_all_gone();
+    assert_all_removed();
 }
 
-/* An agent that is not root, or is confined. */
+/* The agent is not root, or is confined. */
 static void test_make__may_not_mount__eperm_and_nothing_left(void **state) {
     (void)state;
     AUTO_LIST struct list l = {0};
@@ -261,7 +262,7 @@ static void test_make__may_not_mount__eperm_and_nothing_left(void **state) {
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    assert_all_gone();
+    assert_all_removed();
 }
 
 static void test_list__some__names_of_containers(void **state) {
@@ -278,10 +279,10 @@ static void test_list__some__names_of_containers(void **state) {
     assert_int_equal(source_mounts_remove(dir, "web-a1"), 1);
     assert_true(is_there("run/web-b2/0-x"));
     assert_int_equal(source_mounts_remove(dir, "web-b2"), 1);
-    assert_all_gone();
+    assert_all_removed();
 }
 
-/* Somebody else's folder in its place. */
+/* A link to another folder has its name. */
 static void test_make__dir_is_a_link__refused(void **state) {
     (void)state;
     struct err err = {0};
@@ -297,11 +298,11 @@ static void test_make__dir_is_a_link__refused(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        TEST(test_make__folder_and_file__there_until_removed),
-        TEST(test_make__name_swapped__mounts_what_is_held),
+        TEST(test_make__folder_and_file__exist_until_removed),
+        TEST(test_make__name_swapped__open_object_mounted),
         TEST(test_make__shared__original_keeps_its_mounts),
         TEST(test_remove__following_namespace__nothing_left_there),
-        TEST(test_make__again__instead_of_those_that_are_there),
+        TEST(test_make__again__existing_ones_replaced),
         TEST(test_make__one_fails__none_left_and_named),
         TEST(test_make__may_not_mount__eperm_and_nothing_left),
         TEST(test_list__some__names_of_containers),

@@ -54,7 +54,7 @@ static void test_store_get_container__two_tasks__the_right_one(void **state) {
     store_task_unref(TAKE_PTR(b));
 }
 
-static void test_store_set_logs_movable__tasks_there_now__for_good(void **state) {
+static void test_store_set_logs_movable__existing_tasks__permanently(void **state) {
     (void)state;
     AUTO_TASK struct task *a = add("a"), *b = add("b");
     store_set_container(a, "c1", "img", false, true);
@@ -71,14 +71,15 @@ static void test_store_set_logs_movable__tasks_there_now__for_good(void **state)
     assert_false(store_is_logs_movable(store, "c3"));
 }
 
-static void told(void *ctx, const struct task_exit *exit) {
+static void on_task_exit(void *ctx, const struct task_exit *exit) {
     *(int *)ctx = exit->code * 10 + (exit->err[0] != '\0');
 }
 
 static void test_store_wait__before_and_after_the_end__same_answer(void **state) {
     AUTO_TASK struct task *t = add("a");
     int early = -1, late = -1;
-    struct task_waiter w1 = {.done = told, .ctx = &early}, w2 = {.done = told, .ctx = &late};
+    struct task_waiter w1 = {.done = on_task_exit, .ctx = &early},
+                       w2 = {.done = on_task_exit, .ctx = &late};
     struct task_exit exit = {.code = 3}, other = {.code = 9};
     (void)state;
     store_wait(t, &w1);
@@ -86,7 +87,7 @@ static void test_store_wait__before_and_after_the_end__same_answer(void **state)
     run(t);
     assert_true(store_set_exited(t, "c1", &exit, 5));
     assert_int_equal(early, 30);
-    assert_false(store_set_exited(t, "c1", &other, 6)); /* the first record stays */
+    assert_false(store_set_exited(t, "c1", &other, 6)); /* the first exit is kept */
     store_wait(t, &w2);
     assert_int_equal(late, 30);
     assert_false(store_wait_cancel(t, &w2));
@@ -96,7 +97,7 @@ static void test_store_wait__before_and_after_the_end__same_answer(void **state)
 static void test_store_wait_cancel__queued__never_called(void **state) {
     AUTO_TASK struct task *t = add("a");
     int seen = -1;
-    struct task_waiter w = {.done = told, .ctx = &seen};
+    struct task_waiter w = {.done = on_task_exit, .ctx = &seen};
     struct task_exit exit = {.code = 1};
     (void)state;
     store_wait(t, &w);
@@ -106,17 +107,17 @@ static void test_store_wait_cancel__queued__never_called(void **state) {
     assert_int_equal(seen, -1);
 }
 
-static void test_store_remove__somebody_waits__told_that_it_was_destroyed(void **state) {
+static void test_store_remove__waiter__ends_with_an_error(void **state) {
     AUTO_TASK struct task *t = add("a");
     int seen = -1;
-    struct task_waiter w = {.done = told, .ctx = &seen};
+    struct task_waiter w = {.done = on_task_exit, .ctx = &seen};
     (void)state;
     store_wait(t, &w);
     store_remove(store, t);
     assert_int_equal(seen, 1); /* code 0, with an error text */
     assert_null(store_get(store, "a"));
-    store_remove(store, t); /* a second time changes nothing */
-    struct task_waiter late = {.done = told, .ctx = &seen};
+    store_remove(store, t); /* a second call changes nothing */
+    struct task_waiter late = {.done = on_task_exit, .ctx = &seen};
     seen = -1;
     store_wait(t, &late);
     assert_int_equal(seen, 1);
@@ -135,11 +136,11 @@ static void test_store_set_running__after_the_end__stays_ended(void **state) {
     assert_int_equal(store_look(t).started_ns, 1);
 }
 
-/* The end may be reported before StartTask has seen the container run. */
-static void test_store_set_running__end_came_first__handed_out(void **state) {
+/* The exit may be reported before StartTask has seen the container run. */
+static void test_store_set_running__exited_first__exit_returned(void **state) {
     AUTO_TASK struct task *t = add("a");
     int seen = -1;
-    struct task_waiter w = {.done = told, .ctx = &seen};
+    struct task_waiter w = {.done = on_task_exit, .ctx = &seen};
     struct task_exit exit = {.code = 30}, other = {.code = 4};
     struct task_end early;
     (void)state;
@@ -156,8 +157,8 @@ static void test_store_set_running__end_came_first__handed_out(void **state) {
     assert_int_equal(store_look(t).started_ns, 1);
 }
 
-/* The start failed, and another container was made for the task. */
-static void test_store_set_container__end_of_an_earlier_one__forgotten(void **state) {
+/* The first start failed, and another container was made for the task. */
+static void test_store_set_container__exit_of_an_earlier_one__dropped(void **state) {
     AUTO_TASK struct task *t = add("a");
     struct task_exit exit = {.code = 128};
     struct task_end early;
@@ -194,17 +195,17 @@ static void test_store_snapshot__mixed_phases__running_only(void **state) {
     store_task_unref(TAKE_PTR(b));
 }
 
-/* Ends and cancels race: each waiter is either told or taken out, never both, never neither. */
+/* An exit and a cancel race. Each waiter is either called or removed, and never both. */
 struct race {
     struct task *t;
     struct task_waiter w;
-    int told;
-    pthread_barrier_t *begin; /* NULL = immediately */
+    int calls;
+    pthread_barrier_t *begin; /* NULL: starts immediately */
 };
 
-static void race_told(void *ctx, const struct task_exit *exit) {
+static void race_on_exit(void *ctx, const struct task_exit *exit) {
     (void)exit;
-    ((struct race *)ctx)->told++;
+    ((struct race *)ctx)->calls++;
 }
 
 static void *race_end(void *ctx) {
@@ -224,7 +225,7 @@ static bool race_once(enum order order) {
     AUTO_TASK struct task *t = add("race");
     pthread_barrier_t begin;
     struct race r = {.t = t,
-                     .w = {.done = race_told, .ctx = &r},
+                     .w = {.done = race_on_exit, .ctx = &r},
                      .begin = order == BOTH_AT_ONCE ? &begin : NULL};
     pthread_t thread;
     run(t);
@@ -240,7 +241,7 @@ static bool race_once(enum order order) {
         cancelled = store_wait_cancel(t, &r.w);
     if (order == BOTH_AT_ONCE)
         pthread_join(thread, NULL);
-    assert_int_equal(r.told, cancelled ? 0 : 1);
+    assert_int_equal(r.calls, cancelled ? 0 : 1);
     pthread_barrier_destroy(&begin);
     store_remove(store, t);
     return cancelled;
@@ -260,13 +261,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(test_store_add__id_taken__eexist),
         CASE(test_store_get_container__two_tasks__the_right_one),
-        CASE(test_store_set_logs_movable__tasks_there_now__for_good),
+        CASE(test_store_set_logs_movable__existing_tasks__permanently),
         CASE(test_store_wait__before_and_after_the_end__same_answer),
         CASE(test_store_wait_cancel__queued__never_called),
-        CASE(test_store_remove__somebody_waits__told_that_it_was_destroyed),
+        CASE(test_store_remove__waiter__ends_with_an_error),
         CASE(test_store_set_running__after_the_end__stays_ended),
-        CASE(test_store_set_running__end_came_first__handed_out),
-        CASE(test_store_set_container__end_of_an_earlier_one__forgotten),
+        CASE(test_store_set_running__exited_first__exit_returned),
+        CASE(test_store_set_container__exit_of_an_earlier_one__dropped),
         CASE(test_store_snapshot__mixed_phases__running_only),
         CASE(test_store_wait_cancel__races_with_the_end__exactly_one),
     };

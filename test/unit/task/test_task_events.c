@@ -15,25 +15,25 @@ static void hear(void *ctx, const struct driver_event *e) {
     snprintf(heard + len, sizeof(heard) - len, "%s;", e->message);
 }
 
-static void tell(struct task_events *e, const char *message) {
+static void send_event(struct task_events *e, const char *message) {
     struct driver_event event = {
         .task_id = "t", .alloc_id = "a", .task_name = "n", .message = message};
     task_events_tell(e, &event);
 }
 
-static void test_task_events__nobody_listens__kept_and_told_first(void **state) {
+static void test_task_events__no_listener__kept_and_sent_first(void **state) {
     struct task_events e;
     struct driver_sub *sub;
     (void)state;
     heard[0] = '\0';
     task_events_init(&e);
-    tell(&e, "one");
-    tell(&e, "two");
+    send_event(&e, "one");
+    send_event(&e, "two");
     assert_int_equal(task_events_listen(&e, hear, NULL, &sub), 0);
-    tell(&e, "three");
+    send_event(&e, "three");
     assert_string_equal(heard, "one;two;three;");
     fan_unsubscribe(sub);
-    tell(&e, "four");
+    send_event(&e, "four");
     assert_string_equal(heard, "one;two;three;");
     task_events_done(&e);
 }
@@ -47,7 +47,7 @@ static void test_task_events__more_than_kept__oldest_are_dropped(void **state) {
     task_events_init(&e);
     for (int i = 0; i < TASK_EVENTS_KEPT + 2; i++) {
         snprintf(text, sizeof(text), "m%d", i);
-        tell(&e, text);
+        send_event(&e, text);
     }
     assert_int_equal(task_events_listen(&e, hear, NULL, &sub), 0);
     assert_memory_equal(heard, "m2;m3;", 6);
@@ -88,7 +88,7 @@ static void test_task_events_tell_pin__state_sets_and_cause_go_along(void **stat
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_task_events__nobody_listens__kept_and_told_first),
+        cmocka_unit_test(test_task_events__no_listener__kept_and_sent_first),
         cmocka_unit_test(test_task_events__more_than_kept__oldest_are_dropped),
         cmocka_unit_test(test_task_events_tell_pin__state_sets_and_cause_go_along),
     };
