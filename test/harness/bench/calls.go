@@ -1,12 +1,10 @@
 /*
- * Latencies, each the p50 of many samples; the peers take turns, in another order
- * each round.
+ * Latencies, each the p50 of many samples. The peers take turns, in another order each round.
  *
- * The end of a task is measured from the time that Docker's own die event
- * carries. The signal comes from outside, so that no call of the peer is under
- * way: SIGTERM, at which the program ends by itself with code 0, and SIGKILL,
- * where a driver must ask Docker whether it was the kernel's for want of memory.
- * The raw peer's answer is that of Docker's wait call.
+ * The end of a task is measured from the time in Docker's own die event. The signal comes from
+ * outside, so that no call of the peer is running. One signal is SIGTERM, at which the program ends
+ * with code 0. The other is SIGKILL, after which a driver must ask Docker whether the kernel was
+ * out of memory. The raw peer's answer is that of Docker's wait call.
  */
 package main
 
@@ -68,14 +66,14 @@ func (d *deaths) of(name string) time.Time {
 	return d.at[name]
 }
 
-/* Signals the container's first process behind Docker's back. */
+/* Signals the container's first process without Docker. */
 func (b *bench) signalInit(j *job, sig syscall.Signal) {
 	var doc struct{ State struct{ Pid int } }
 	check(b.docker.call("GET", "/containers/"+j.container+"/json", nil, &doc), "inspect")
 	check(syscall.Kill(doc.State.Pid, sig), "a signal to a container's program")
 }
 
-/* The peers in the order of this round: each comes first, and behind each other one. */
+/* The order of the peers in this round. Each comes first in turn, and after each other one. */
 func (b *bench) turn(round int) []peer {
 	n := len(b.peers)
 	out := make([]peer, n)
@@ -127,7 +125,8 @@ func (b *bench) lives() {
 			}
 			dies(syscall.SIGTERM, exits)
 			dies(syscall.SIGKILL, kills)
-			/* what a job mounts of its own task folder: the client has volumes off, so paddock holds and mounts it */
+			/* a job mounts folders of its own task; the client has volumes off, so that paddock opens and
+			 * mounts them */
 			j = p.start(sleeper, "conf", "data")
 			if i >= 0 {
 				mounts.add(p.label(), j.took)
@@ -143,8 +142,8 @@ func (b *bench) lives() {
 }
 
 /*
- * dockerd's own create and start differ by more from one time to the next than a
- * driver adds to them. Without them each sample tells what the driver adds.
+ * The times of dockerd's own create and start vary by more than a driver adds to them. Without
+ * them, each sample shows what the driver adds.
  */
 func (b *bench) ownStarts() {
 	left := samples{}
@@ -159,7 +158,7 @@ func (b *bench) ownStarts() {
 			continue
 		}
 		tapped, err := newDriverAt(b, d.name+"-tap", d.binary, "unix://"+socket, "")
-		check(err, "%s behind a tap", d.name)
+		check(err, "%s with a tap", d.name)
 		defer tapped.client.Kill()
 		tapped.name = d.name
 		peers = append(peers, tapped)
@@ -185,7 +184,7 @@ func (b *bench) execs() {
 	for _, p := range b.peers {
 		jobs[p.label()] = p.start(sleeper)
 	}
-	/* all peers' samples of a call in one round; one that failed takes the round with it */
+	/* The samples of all peers for a call in one round. When one fails, the round is not used. */
 	round := func(what string, i int, into samples, call func(peer) func(*job, ...string) error) {
 		took := map[string]time.Duration{}
 		for _, p := range b.turn(i) {
@@ -213,7 +212,8 @@ func (b *bench) execs() {
 	b.figures.medians("ExecTaskStreaming p50", streams, b.peers).overRawAtMost(streams, streamTargetMs)
 }
 
-/* Each sample is a process of its own, ended by its host afterwards; and what the last one weighs while idle. */
+/* Each sample is a process of its own, which its host ends afterwards. Also the idle memory of
+ * the last one. */
 func (b *bench) setConfig() {
 	times := samples{}
 	for i := -1; i < b.rounds(20); i++ {
@@ -234,7 +234,7 @@ func (b *bench) setConfig() {
 	b.figures.medians("exec of the binary to SetConfig answered p50", times, b.peers).atMost(setConfigMs)
 	for _, p := range b.peers {
 		if d, is := p.(*driver); is {
-			/* with one task's life behind it, as a driver at work has */
+			/* after the life of one task, like a driver at work */
 			j := d.start(sleeper)
 			d.end(j)
 			j.release()

@@ -70,7 +70,8 @@ func pumpsOf(pids []int) (out []int) {
 	return out
 }
 
-/* How often the processes' threads gave up their CPU by themselves: each time they wake up, once. */
+/* How often the processes' threads gave up their CPU voluntarily: once for each time that they
+ * woke up. */
 func wakeups(pids []int) (sum int) {
 	for _, pid := range pids {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))

@@ -1,12 +1,12 @@
 /*
- * 1,000 tasks at the fake dockerd, whose containers are names with a process that sleeps: what is
- * measured is the driver. Each task has what the client gives it: two log FIFOs
- * with readers, a WaitTask call that is open all the time, and, in the second
- * half, a stats stream of one message a second. Memory per task is what the tree
- * grew by between 200 and 1,000 tasks. And StopTask of one task while 64 pulls hang.
+ * 1,000 tasks with the fake dockerd, whose containers are names with a process that sleeps. So the
+ * figures are those of the driver. Each task has what the client gives it: two log FIFOs with
+ * readers, a WaitTask call that is open all the time and, in the second half, a stats stream with
+ * one message per second. Memory per task is the growth of the process tree between 200 and 1,000
+ * tasks. Also StopTask of one task while 64 pulls hang.
  *
- * The fake writes log files, as Docker's default log driver does, and each task has printed a line.
- * Memory is measured a second time without files: the log pump then has a connection for each task.
+ * The fake writes log files, like Docker's default log driver, and each task has printed a line.
+ * Memory is measured a second time without files. The log pump then has a connection for each task.
  */
 package main
 
@@ -28,11 +28,11 @@ const (
 	crowdSize  = 1000
 	crowdPulls = 64
 	crowdStops = 100
-	/* longer than a pool thread idles before it ends */
+	/* longer than an idle pool thread lives */
 	crowdSettle = 8 * time.Second
 )
 
-/* The fake in a process of its own. pids: of its containers; root: "" = without log files */
+/* The fake in a process of its own. pids: its containers' processes; root: "" = no log files */
 func (b *bench) startFake(socket, pids, root string) docker {
 	args := []string{socket, "--pids", pids}
 	if root != "" {
@@ -40,7 +40,7 @@ func (b *bench) startFake(socket, pids, root string) docker {
 		args = append(args, "--root", root)
 	}
 	cmd := exec.Command(b.fake, args...)
-	stdin, err := cmd.StdinPipe() /* its end ends the fake */
+	stdin, err := cmd.StdinPipe() /* closing it ends the fake */
 	check(err, "fake dockerd")
 	stdout, err := cmd.StdoutPipe()
 	check(err, "fake dockerd")
@@ -56,7 +56,7 @@ func (b *bench) startFake(socket, pids, root string) docker {
 	return newDocker(socket)
 }
 
-/* Tasks at a fake dockerd, some hundreds and then all. */
+/* Tasks with a fake dockerd, first some hundreds and then all. */
 type crowd struct {
 	*driver
 	b    *bench
@@ -89,13 +89,13 @@ func (b *bench) crowd() {
 func (b *bench) newCrowd(label, name, pids, root string) *crowd {
 	socket := filepath.Join(b.dir, label+".s")
 	c := &crowd{b: b, name: name, fake: b.startFake(socket, pids, root)}
-	/* images of this registry are never there, and their pulls never end */
+	/* images of this registry never exist, and their pulls never end */
 	check(c.fake.call("POST", "/_fake/rules", strings.NewReader(
 		"GET /images/hang.test*/json status=404 body={\"message\":\"no such image\"}\nPOST /images/create hang\n"), nil), "rules")
 	d, err := newDriverAt(b, label, b.paddock, "unix://"+socket,
 		"volumes { enabled = true }") /* the fake's processes have no mounts that could be checked */
 	check(err, "paddock at the fake dockerd")
-	d.allocs = filepath.Join(b.dir, label) /* a client of its own: the ids of the containers are the same again */
+	d.allocs = filepath.Join(b.dir, label) /* a client of its own, because the ids of the containers are the same again */
 	c.driver = d
 	return c
 }
@@ -143,7 +143,7 @@ func (c *crowd) settled() footprint {
 	return measure(c.tree())
 }
 
-/* What a task weighs in z. */
+/* The memory of a task in z. */
 func (c *crowd) perTask(z footprint) float64 {
 	return float64(z.pssKiB-c.few.pssKiB) / (crowdSize - crowdFirst)
 }
@@ -168,7 +168,7 @@ func (c *crowd) fill() {
 
 const crowdSeconds = 10
 
-/* The CPU of all processes for a while. */
+/* The CPU of all processes over a period. */
 func (c *crowd) percent() float64 {
 	pids := c.tree()
 	used := cpuTimes(pids)
@@ -178,7 +178,7 @@ func (c *crowd) percent() float64 {
 
 func (c *crowd) rest() { c.set("CPU at rest", "% of a core", c.percent()) }
 
-/* Opens a stats stream for each task; what it returns closes them. */
+/* Opens a stats stream for each task. The returned function closes them. */
 func (c *crowd) watch(cpu bool) func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	for _, j := range c.jobs {
@@ -224,7 +224,7 @@ func (c *crowd) stops() {
 	c.b.stopMany(c.fake, c.driver, c.jobs[2*stops:2*stops+crowdStops])
 }
 
-/* Its host ends the driver with all it has: the fake's containers need no care. */
+/* Ends the driver and all it has. The fake's containers need no clean-up. */
 func (c *crowd) end() {
 	c.client.Kill()
 	killBelow(filepath.Dir(c.binary))
@@ -260,11 +260,12 @@ func (b *bench) stopMany(fake docker, d *driver, jobs []*job) {
 	b.figures.set(name+"the last, after its container's end", "ms", "paddock", float64((last-takes).Microseconds())/1000).atMost(1000)
 }
 
-/* Starts tasks whose pulls hang, and waits until no more of them come to the fake: a driver may queue some. */
+/* Starts tasks whose pulls hang, and waits until no more pulls arrive at the fake. A driver may
+ * queue some. */
 func (b *bench) hangPulls(fake docker, d *driver) {
 	for i := 0; i < crowdPulls; i++ {
 		j := d.task(fmt.Sprintf("hang.test/image%d:1", i), "true")
-		go func() { _, _, _ = d.StartTask(j.task) }() /* fails when the driver ends */
+		go func() { _, _, _ = d.StartTask(j.task) }() /* it fails when the driver ends */
 	}
 	pulls := 0
 	for quiet := 0; quiet < 10 && pulls < crowdPulls; quiet++ {
@@ -278,7 +279,8 @@ func (b *bench) hangPulls(fake docker, d *driver) {
 	say("%d StartTasks of images that never come: %d pulls are under way", crowdPulls, pulls)
 }
 
-/* Reads both FIFOs without a thread each; they are held open at both ends, so no end is seen. */
+/* Reads both FIFOs without a thread for each. They are open at both ends, so that no end is
+ * seen. */
 func (j *job) drain() {
 	for _, path := range []string{j.task.StdoutPath, j.task.StderrPath} {
 		f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)

@@ -12,7 +12,7 @@ const image = "paddock.test/busybox:1"
 
 type docker struct{ *engine.API }
 
-/* With connections that stay open, as a driver has them. */
+/* With connections that are kept open, like a driver's. */
 func newDocker(socket string) docker { return docker{engine.New(socket, 64)} }
 
 /* A call whose answer is read by the caller. */

@@ -1,9 +1,9 @@
 /*
- * 25 tasks that run side by side, each with its logs collected and its stats
- * asked for each second: what the driver's processes are and use meanwhile, and
- * what dockerd uses. The tasks print a line each ten seconds and sleep. Raw
- * Docker: the same containers and nobody who asks. Half of the time each in two
- * turns, the CPU figures are those of the sum.
+ * 25 tasks that run at the same time, each with its logs collected and its stats requested every
+ * second. The figures are what the driver's processes are and use during this time, and what
+ * dockerd uses. The tasks print a line every ten seconds and sleep. Raw Docker: the same
+ * containers, without any requests. Each peer has two turns of half the time, and the CPU figures
+ * are those of the sum.
  */
 package main
 

@@ -1,16 +1,16 @@
 /*
- * The bench: what a task costs with paddock, next to the reference driver (Nomad
- * v1.6.3's drivers/docker/cmd as an external plugin) and to raw calls of the
- * Docker API, in one run against one dockerd of its own.
+ * The bench: what a task costs with paddock, next to the reference driver (Nomad v1.6.3's
+ * drivers/docker/cmd as an external plugin) and to raw calls of the Docker API, in one run with one
+ * dockerd of its own.
  *
- * The peers take turns sample by sample, so that what the machine does besides
- * hits them all alike. The host side is Nomad's own driver client and go-plugin,
- * the same code for both drivers. Nothing here is a test: no figure fails the
- * run, and the exit status is 0 when it was measured. Two cores and nothing else
- * running is what the figures mean; the table says what the load was.
+ * The peers take turns sample by sample, so that other load on the machine affects all of them
+ * alike. The host side is Nomad's own driver client and go-plugin, the same code for both drivers.
+ * Nothing here is a test: no figure fails the run, and the exit status is 0 when it was measured.
+ * The figures are meant for two cores without other load. The table reports the load.
  *
- * One file a group of figures: calls.go (latencies), together.go (many calls at once), fleet.go (25 tasks),
- * output.go (200 MB), chatty.go (25 that print), crowd.go (1,000 tasks at the fake dockerd).
+ * One file for each group of figures: calls.go (latencies), together.go (many calls at the same
+ * time), fleet.go (25 tasks), output.go (200 MB), chatty.go (25 that print), crowd.go (1,000 tasks
+ * with the fake dockerd).
  */
 package main
 
@@ -32,16 +32,16 @@ type bench struct {
 	dir     string /* everything of this run is below it */
 	daemon  *engine.Daemon
 	docker  docker
-	peers   []peer /* paddock first when there is one; raw Docker last */
+	peers   []peer /* paddock first when it is given; raw Docker last */
 	figures *figures
-	fake    string /* fake_dockerd, "" = not built */
+	fake    string /* fake_dockerd, "" = it was not built */
 	paddock string
 	factor  float64
 	ended   []func()
 	once    sync.Once
 }
 
-/* What cannot be measured ends the run: check panics with this, main cleans up. */
+/* A failed measurement ends the run: check panics with this, and main cleans up. */
 type failure struct{ text string }
 
 func check(err error, what string, args ...any) {
@@ -119,7 +119,7 @@ func groupNames() (out []string) {
 
 func (b *bench) rounds(n int) int { return max(1, int(float64(n)*b.factor)) }
 
-/* Registers what must be undone, last first, whatever happens. */
+/* Registers what must be undone at the end, the last one first. */
 func (b *bench) atEnd(f func()) { b.ended = append(b.ended, f) }
 
 func (b *bench) end() {

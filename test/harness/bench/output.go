@@ -1,15 +1,13 @@
 /*
- * One task that prints 200 MB in lines of 80 bytes as fast as they are taken.
- * Its readers drain the FIFOs as fast as they can. The rate is that of the bytes
- * that came out, from the start's answer to the last byte; that it was all of
- * them is a figure too. What paddock is held against is dockerd's own rate and CPU
- * when nobody follows the log.
+ * One task prints 200 MB in lines of 80 bytes as fast as they are read. Its readers drain the FIFOs
+ * as fast as they can. The rate is that of the bytes that arrived, from the start's answer to the
+ * last byte. Whether all arrived is a figure, too. paddock is compared with dockerd's own rate and
+ * CPU when the log is not followed.
  *
- * Rates are those of all rounds together: one round says little, for dockerd's own
- * rate moves by a third from minute to minute. The reference, which takes longest,
- * prints in one. What dockerd takes for the times that only who goes on after a
- * loss must ask for is a figure of its own: the raw calls once with them, the bytes
- * of the lines alone counted.
+ * Rates are those of all rounds together. One round is not enough, because dockerd's own rate
+ * varies by a third from minute to minute. The reference, which takes longest, prints in one round.
+ * Only a driver that continues after a loss must ask for times. What they cost dockerd is a figure
+ * of its own: the raw calls ask for them once, and only the bytes of the lines are counted.
  */
 package main
 
@@ -63,7 +61,7 @@ func (b *bench) output() {
 	b.figures.set("200 MB of output with its times: rate", "MB/s", "raw", timed)
 }
 
-/* What dockerd writes when nobody follows: the rate, and dockerd's CPU seconds. */
+/* What dockerd writes when the log is not followed: the rate, and dockerd's CPU seconds. */
 func (b *bench) printUnread(bytes int) (rate, daemon float64) {
 	p := &raw{b: b, docker: b.docker}
 	before := cpuTime(b.daemon.Pid())
@@ -119,12 +117,13 @@ func (b *bench) print(p peer, bytes int) (rate, cpu, part float64) {
 			p.follow(j, got)
 		}()
 	}
-	/* processes that one task alone brings (the reference has one a task) are counted from their birth */
+	/* processes that only one task has (the reference has one per task) are counted from their
+	 * start */
 	tree := p.tree()
 	ended := make(chan struct{})
 	go func() {
 		<-answer
-		/* the log's last bytes come before the FIFO's end, and that is what is waited for */
+		/* the last bytes of the log come before the end of the FIFO, which is waited for */
 		readers.Wait()
 		close(ended)
 	}()
@@ -141,7 +140,7 @@ func (b *bench) print(p peer, bytes int) (rate, cpu, part float64) {
 			say("%s: the log did not end within %v", p.label(), outputLimit)
 			running = false
 		}
-		now = max(now, cpuTimes(tree)) /* a process that is gone keeps what it had last */
+		now = max(now, cpuTimes(tree)) /* a process that has ended keeps its last value */
 	}
 	p.discard(j)
 	readers.Wait()

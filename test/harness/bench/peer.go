@@ -35,27 +35,28 @@ const logFileSize = "1g"
 /* What every peer does with one container that runs a shell line. Errors end the run. */
 type peer interface {
 	label() string
-	/* all that comes before the calls of a start, and the calls; folders: of the task's own, each mounted below the container's root by its name */
+	/* everything before the calls of a start, and these calls; folders: of the task itself, each
+	 * mounted below the container's root by its name */
 	prepare(line string, folders ...string) (*job, func() error)
-	/* both; took is that of the calls */
+	/* both; took is the time of the calls */
 	start(line string, folders ...string) *job
-	/* StopTask and DestroyTask, or what they come to */
+	/* StopTask and DestroyTask, or the raw calls for them */
 	end(j *job)
 	/* removes it, whatever its state; not measured */
 	discard(j *job)
-	/* tells the moment at which the end of the container is known */
+	/* reports when the end of the container is known */
 	wait(j *job) <-chan time.Time
-	/* a failure is not the end of the run: the reference's are (rarely) refused for no reason of ours */
+	/* a failure does not end the run: the reference's are rarely refused, without a cause of ours */
 	exec(j *job, command ...string) error
 	execStream(j *job, command ...string) error
-	/* calls got with how many bytes of output came, until the log ends */
+	/* calls got with the number of bytes of each piece of output, until the log ends */
 	follow(j *job, got func(int))
 	/* its processes */
 	tree() []int
 }
 
 type job struct {
-	container string /* id or name for Docker */
+	container string /* id or name in Docker */
 	took      time.Duration
 	task      *drivers.TaskConfig
 	handle    *drivers.TaskHandle
@@ -78,16 +79,17 @@ type driver struct {
 	env          []string
 	config       []byte /* the plugin block, encoded */
 	endpoint     string
-	allocs       string /* the client's alloc folder: it is the client's identity for paddock */
+	allocs       string /* the client's alloc folder, which identifies the client for paddock */
 	client       *goplugin.Client
 	conn         *grpc.ClientConn
 	pid          int
 	schema       *hclspec.Spec
-	logs         func(f *os.File) /* how a FIFO is read; default: to its end, thrown away */
+	logs         func(f *os.File) /* how a FIFO is read; default: to its end, without keeping the data */
 	drivers.DriverPlugin
 }
 
-/* Starts it and leaves it configured. The program is copied: its processes are known by the folder. */
+/* Starts the driver and configures it. The program is copied, because its processes are known by
+ * the folder. */
 func newDriver(b *bench, name, binary string) (*driver, error) {
 	return newDriverAt(b, name, binary, "unix://"+b.daemon.Socket(), "")
 }
@@ -108,9 +110,9 @@ func newDriverAt(b *bench, name, binary, endpoint, extra string) (*driver, error
 		return nil, err
 	}
 	/*
-	 * No garbage collection: it would touch what another peer made. No rotation of
-	 * dockerd's log files: at full speed it drops what its followers have not read yet,
-	 * whoever they are, and there would be no common amount to measure by.
+	 * No garbage collection, because it would remove what another peer made. No rotation of
+	 * dockerd's log files: at full speed it drops what any follower has not read yet, and the
+	 * amounts could not be compared.
 	 */
 	d.config, err = encode(spec, fmt.Sprintf(`config {
   endpoint = %q
@@ -186,7 +188,7 @@ func (d *driver) configure() error {
 	})
 }
 
-/* Evaluates the one `config` block of an HCL text by a schema, as Nomad does; msgpack out. */
+/* Evaluates the one `config` block of an HCL text by a schema, like Nomad. Returns msgpack. */
 func encode(spec *hclspec.Spec, text string) ([]byte, error) {
 	root, err := hcl.Parse(text)
 	if err != nil {
@@ -213,7 +215,7 @@ func encode(spec *hclspec.Spec, text string) ([]byte, error) {
 func (d *driver) label() string { return d.name }
 func (d *driver) tree() []int   { return processesBelow(filepath.Dir(d.binary)) }
 
-/* A task as the client hands it over, its FIFOs made and waited at by readers. */
+/* A task as the client hands it over. Its FIFOs exist, and their readers wait for a writer. */
 func (d *driver) task(image, line string, folders ...string) *job {
 	alloc := uuid.Generate()
 	dir := filepath.Join(d.allocs, alloc)
@@ -243,7 +245,7 @@ func (d *driver) task(image, line string, folders ...string) *job {
 	data, err := encode(d.schema, fmt.Sprintf("config {\nimage = %q\ncommand = \"/bin/sh\"\nargs = [\"-c\", %q]\nvolumes = [%s]\n}",
 		image, line, strings.Join(volumes, ", ")))
 	check(err, "task block")
-	/* the driver's bytes have no setter in Nomad: they go in as the value they encode */
+	/* the driver's bytes have no setter in Nomad: they are set as the value that they encode */
 	ty, err := ctymsgpack.ImpliedType(data)
 	check(err, "task block")
 	val, err := ctymsgpack.Unmarshal(data, ty)
@@ -269,7 +271,7 @@ func (d *driver) start(line string, folders ...string) *job {
 	return j.begin(calls, d.name)
 }
 
-/* Reads both FIFOs from their first writer to the end of the last one, as logmon does. */
+/* Reads both FIFOs from their first writer to the end of the last one, like logmon. */
 func (j *job) read(how func(*os.File)) {
 	if how == nil {
 		how = func(f *os.File) { _, _ = io.Copy(io.Discard, f) }
@@ -295,7 +297,7 @@ func (d *driver) discard(j *job) {
 	j.release()
 }
 
-/* Lets go of readers that still wait for a writer, and of the alloc directory. */
+/* Ends readers that still wait for a writer, and removes the alloc directory. */
 func (j *job) release() {
 	for _, path := range []string{j.task.StdoutPath, j.task.StderrPath} {
 		if w, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0); err == nil {
@@ -341,7 +343,7 @@ func (d *driver) execStream(j *job, command ...string) error {
 		m, err := s.Recv()
 		switch {
 		case err == io.EOF && !exited:
-			return fmt.Errorf("no exit was told")
+			return fmt.Errorf("no exit was reported")
 		case err == io.EOF:
 			return nil
 		case err != nil:
@@ -351,15 +353,15 @@ func (d *driver) execStream(j *job, command ...string) error {
 	}
 }
 
-func (d *driver) follow(*job, func(int)) {} /* its FIFOs tell: driver.logs */
+func (d *driver) follow(*job, func(int)) {} /* its FIFOs report: driver.logs */
 
 /* ---- raw calls ---- */
 
-/* The calls that a driver cannot do without, and no others. */
+/* The calls that every driver needs, and no others. */
 type raw struct {
 	b      *bench
 	docker docker
-	times  bool /* asks for each line's time, as a driver that goes on after a loss must */
+	times  bool /* asks for each line's time, as a driver must that continues after a loss */
 }
 
 func (r *raw) label() string { return "raw" }
@@ -430,7 +432,7 @@ func (r *raw) exec(j *job, command ...string) error {
 	err := r.docker.call("POST", "/containers/"+j.container+"/exec",
 		map[string]any{"AttachStdout": true, "AttachStderr": true, "Cmd": command}, &made)
 	if err == nil {
-		/* without an upgrade the same stream comes as the answer's body */
+		/* without an upgrade, the same stream is the answer's body */
 		err = r.docker.call("POST", "/exec/"+made.ID+"/start", map[string]any{}, nil)
 	}
 	var state struct{ Running bool }
@@ -457,11 +459,12 @@ func (r *raw) follow(j *job, got func(int)) {
 	check(err, "logs")
 }
 
-/* Takes the stream of frames (a head of 8 bytes, the payload's length in its last 4) and tells payload bytes. */
+/* Reads the stream of frames (a head of 8 bytes, with the payload's length in its last 4) and
+ * reports payload bytes. */
 type frames struct {
 	head []byte
 	left int
-	time int /* bytes in front of each payload that do not count */
+	time int /* bytes at the start of each payload that do not count */
 	skip int
 	got  func(int)
 }

@@ -1,4 +1,4 @@
-/* What processes cost, as the kernel tells it. */
+/* What processes cost, as the kernel reports it. */
 package main
 
 import (
@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-/* The processes whose program file lies below dir: a driver's are all there, those with a session of their own too. */
+/* The processes whose program file is below dir: all of a driver's, also those with a session of
+ * their own. */
 func processesBelow(dir string) (pids []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -36,7 +37,7 @@ func killBelow(dir string) {
 	}
 }
 
-/* Mounts that drivers have made for tasks; systemd keeps a unit for each. */
+/* The mounts that drivers have made for tasks. systemd has a unit for each. */
 func driverMounts() int {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	check(err, "mountinfo")
@@ -54,7 +55,7 @@ func unmountBelow(dir string) {
 	}
 }
 
-/* The CPU time a process has used, to the nanosecond; 0 when it is gone. */
+/* The CPU time that a process has used, to the nanosecond; 0 when it has ended. */
 func cpuTime(pid int) time.Duration {
 	var ts unix.Timespec
 	if unix.ClockGettime(int32(^pid<<3|2), &ts) != nil {

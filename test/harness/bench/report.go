@@ -1,4 +1,4 @@
-/* Figures, and the two forms they are told in: a table for people, JSON lines for machines. */
+/* Figures, and their two forms: a table for people, JSON lines for machines. */
 package main
 
 import (
@@ -17,11 +17,11 @@ import (
 type figure struct {
 	name, unit string
 	values     map[string]float64
-	least      bool /* the target is a least value, not a most */
+	least      bool /* the target is a minimum, not a maximum */
 	target     *float64
 	judged     *float64 /* what the target is for, when it is not paddock's value itself */
 	how        string   /* the target's text then, with a verb for it */
-	give       string   /* by how much it may be off by chance */
+	give       string   /* how much it may be off by chance */
 }
 
 type figures struct{ list []*figure }
@@ -46,8 +46,8 @@ func (fs *figures) set(name, unit, peer string, value float64) *figure {
 func (f *figure) atMost(v float64) { f.target = &v }
 
 /*
- * So much over the raw calls: the median of the rounds' own differences. What hits
- * a whole round goes out of it, the difference of two medians keeps it.
+ * At most so much over the raw calls: the median of the differences within each round. These do not
+ * contain what affects a whole round, as the difference of two medians does.
  */
 func (f *figure) overRawAtMost(s samples, v float64) {
 	if ms, have := s.overRaw().median("paddock"); have {
@@ -56,7 +56,7 @@ func (f *figure) overRawAtMost(s samples, v float64) {
 	}
 }
 
-/* So many times the raw calls' value: the median of the rounds' own ratios. */
+/* At most so many times the raw calls' value: the median of the ratios within each round. */
 func (f *figure) ofRawAtMost(ratios []float64, v float64) {
 	if len(ratios) > 0 {
 		ratio := middle(ratios)
@@ -123,7 +123,7 @@ func (fs *figures) table(out io.Writer) {
 	fmt.Fprintf(out, "load of the machine at the end: %s", load)
 }
 
-/* One object a line for each figure and peer; values that were not measured are null. */
+/* One object per line for each figure and peer. Values that were not measured are null. */
 func (fs *figures) writeJSON(path string) error {
 	file, err := os.Create(path)
 	if err != nil {
@@ -167,12 +167,12 @@ func (fs *figures) writeJSON(path string) error {
 	return err
 }
 
-/* Samples of a duration, by peer; the n-th of all peers are of one round. */
+/* Samples of a duration, by peer. The n-th samples of all peers are of the same round. */
 type samples map[string][]time.Duration
 
 func (s samples) add(peer string, d time.Duration) { s[peer] = append(s[peer], d) }
 
-/* By how much each sample is over that of the raw calls. */
+/* How much each sample is over that of the raw calls. */
 func (s samples) overRaw() samples {
 	out := samples{}
 	for peer, list := range s {

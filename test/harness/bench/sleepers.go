@@ -1,6 +1,6 @@
 /*
- * Processes for the fake dockerd's containers: each sleeps in a cgroup that is named like its
- * container, as Docker's are. So the driver reads stats from the kernel's files, as on a real node.
+ * Processes for the fake dockerd's containers. Each sleeps in a cgroup with its container's name,
+ * as with Docker. So the driver reads stats from the kernel's files, like on a real node.
  */
 package main
 
@@ -19,7 +19,7 @@ const sleepersFolder = "paddock-bench"
 /* The id that the fake gives its n-th container. */
 func fakeID(n int) string { return fmt.Sprintf("c0de%08x%052x", n, 0xfeed) }
 
-/* Where a container's cgroups are made: of v2, or of each controller of v1 whose files are read. */
+/* Where a container's cgroups are made: in v2, or in each controller of v1 whose files are read. */
 func cgroupRoots() (roots []string) {
 	const root = "/sys/fs/cgroup"
 	if _, err := os.Stat(root + "/cgroup.controllers"); err == nil {

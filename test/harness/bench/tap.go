@@ -1,7 +1,7 @@
 /*
- * A socket between a driver and dockerd that takes the time of some of Docker's own
- * calls: what is left of a driver's call without them is the driver's. The hops
- * through here are charged to the driver.
+ * A socket between a driver and dockerd that measures the time of some of Docker's own calls. The
+ * rest of a driver's call is the driver's own time. The time that this socket takes is counted as
+ * the driver's.
  */
 package main
 
@@ -17,7 +17,7 @@ type tap struct {
 	spent time.Duration
 }
 
-/* Listens at path for what goes to the unix socket upstream, until the run's end. */
+/* Listens at path and connects each client to the unix socket upstream, until the run's end. */
 func (b *bench) tap(path, upstream string) *tap {
 	t := &tap{}
 	l, err := net.Listen("unix", path)
@@ -47,7 +47,7 @@ func makesOrStarts(head []byte) bool {
 		(bytes.Contains(line, []byte("/containers/create?")) || bytes.Contains(line, []byte("/start ")))
 }
 
-/* A request is taken to begin with a read of its own, as both drivers send it. */
+/* A request is expected to begin with a read of its own, as both drivers send it. */
 func (t *tap) carry(in, out *net.UnixConn) {
 	var mu sync.Mutex
 	var asked time.Time
@@ -89,7 +89,7 @@ func (t *tap) add(d time.Duration) {
 	t.mu.Unlock()
 }
 
-/* What was spent since the last question. */
+/* The time since the last call. */
 func (t *tap) take() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,9 +1,10 @@
 /*
- * Many calls at once: 50 StartTasks, as after a drain of another node, and 100 RecoverTasks, as
- * after a restart of the plugin. A sample is the time until the last of them has answered.
+ * Many calls at the same time: 50 StartTasks, as after a drain of another node, and 100
+ * RecoverTasks, as after a restart of the plugin. A sample is the time until the last of them has
+ * answered.
  *
- * For the recovery both drivers have their 100 containers running all the time. Before each sample
- * the driver's process is killed, as at a crash, and a new one is configured.
+ * For the recovery, both drivers have their 100 containers running all the time. Before each sample
+ * the driver's process is killed, as in a crash, and a new one is configured.
  */
 package main
 
@@ -32,7 +33,7 @@ func (b *bench) together() {
 }
 
 /* Makes all calls at the same time. Returns the time until the last has answered. */
-func atOnce(n int, what string, call func(i int) error) time.Duration {
+func atTheSameTime(n int, what string, call func(i int) error) time.Duration {
 	errs := make([]error, n)
 	var begun, done sync.WaitGroup
 	begun.Add(1)
@@ -83,7 +84,7 @@ func (b *bench) startMany() {
 			for i := range jobs {
 				jobs[i], begins[i] = p.prepare(sleeper)
 			}
-			took[p.label()] = atOnce(len(jobs), p.label()+": StartTask", func(i int) error { return begins[i]() })
+			took[p.label()] = atTheSameTime(len(jobs), p.label()+": StartTask", func(i int) error { return begins[i]() })
 			inLanes(len(jobs), func(i int) { p.discard(jobs[i]) })
 		}
 		if round < 0 {
@@ -118,13 +119,13 @@ func (b *bench) recoverMany() {
 	for round := -1; round < b.rounds(8); round++ {
 		for _, f := range fleets {
 			check(syscall.Kill(f.pid, syscall.SIGKILL), "%s: kill", f.name)
-			f.client.Kill() /* waits for its end */
+			f.client.Kill() /* returns after its end */
 			for _, j := range f.jobs {
-				j.read(nil) /* the end of the driver's process was an end of file for the reader */
+				j.read(nil) /* the reader got an end of file when the driver's process ended */
 			}
 			check(f.launch(), "%s: start", f.name)
 			check(f.configure(), "%s: SetConfig", f.name)
-			took := atOnce(len(f.jobs), f.name+": RecoverTask", func(i int) error { return f.RecoverTask(f.jobs[i].handle) })
+			took := atTheSameTime(len(f.jobs), f.name+": RecoverTask", func(i int) error { return f.RecoverTask(f.jobs[i].handle) })
 			if round >= 0 {
 				times.add(f.name, took)
 			}

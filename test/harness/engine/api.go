@@ -1,4 +1,5 @@
-/* The Docker Engine API straight over the socket: what a driver told Docker is read back from Docker. */
+/* The Docker Engine API directly over the socket. Tests read from Docker what a driver sent to
+ * Docker. */
 package engine
 
 import (
@@ -19,7 +20,7 @@ type API struct {
 	HTTP *http.Client
 }
 
-/* What Docker answers when it refuses. */
+/* Docker's answer when it refuses a request. */
 type Error struct {
 	Status int
 	Text   string
@@ -28,8 +29,8 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("docker answers %d: %s", e.Status, e.Text) }
 
 /*
- * idle: so many connections are kept for later calls; 0: each call has its
- * own, for a daemon that gets killed and comes back.
+ * idle: how many connections are kept for later calls. 0: each call has its own, for a daemon that
+ * is killed and restarted.
  */
 func New(socket string, idle int) *API {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -41,8 +42,8 @@ func New(socket string, idle int) *API {
 }
 
 /*
- * A call whose answer the caller reads and closes; a refusal is an *Error.
- * body: nil, an io.Reader (sent as a tar) or a value (sent as JSON).
+ * A call whose answer the caller reads and closes. A refusal is an *Error. body: nil, an io.Reader
+ * (sent as a tar) or a value (sent as JSON).
  */
 func (a *API) Open(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var reader io.Reader
@@ -77,7 +78,7 @@ func (a *API) Open(ctx context.Context, method, path string, body any) (*http.Re
 	return nil, &Error{resp.StatusCode, strings.TrimSpace(string(data))}
 }
 
-/* One call. out: nil or where the JSON goes. Returns the status, 0 when there was no answer. */
+/* One call. out: nil, or where the JSON is stored. Returns the status, or 0 without an answer. */
 func (a *API) Do(ctx context.Context, method, path string, body, out any) (int, error) {
 	resp, err := a.Open(ctx, method, path, body)
 	if refused := new(Error); errors.As(err, &refused) {
@@ -120,7 +121,7 @@ func (a *API) List() ([]Container, error) {
 	return out, err
 }
 
-/* One that is not there is removed. */
+/* A container that does not exist counts as removed. */
 func (a *API) Remove(id string) error {
 	status, err := a.Call("DELETE", "/containers/"+id+"?force=1&v=1", nil, nil)
 	if status == http.StatusNotFound {

@@ -1,14 +1,12 @@
 /*
- * A dockerd of one's own: own data, own socket, own pid file, no bridge of the
- * host's, live-restore on (it may be killed under running containers). Its
- * containerd is a process of its own, as Debian's packages have it, so that the
- * death of dockerd is the death of dockerd alone, and its CPU is its own. Both
- * are started from threads that live as long as their process, so that the
- * kernel ends them (PDEATHSIG) should the test process be killed.
+ * A dockerd for one run: own data, own socket, own pid file, no bridge of the host's, live-restore
+ * on (it may be killed while containers run). Its containerd is a process of its own, like in
+ * Debian's packages, so that only dockerd dies with dockerd, and its CPU is its own. Both are
+ * started from threads that live as long as their process, so that the kernel ends them (PDEATHSIG)
+ * when the test process is killed.
  *
- * And as much of the Docker Engine API as tests and bench need (api.go), and
- * the image they run, made from the machine's busybox without a registry
- * (image.go).
+ * Also as much of the Docker Engine API as tests and bench need (api.go), and their image, made
+ * from the machine's busybox without a registry (image.go).
  */
 package engine
 
@@ -30,7 +28,7 @@ import (
 type Daemon struct {
 	dir  string
 	args []string
-	/* held during start, stop and kill */
+	/* locked during start, stop and kill */
 	mu         sync.Mutex
 	dockerd    *process
 	containerd *process
@@ -62,7 +60,7 @@ func StartDaemon(dir string, extra ...string) (*Daemon, error) {
 		"--containerd", containerd,
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false",
 		"--live-restore", "--shutdown-timeout=5",
-		/* a layer that was cut off is an error immediately, not after five tries and a minute */
+		/* a layer that was cut off is an error immediately, not after five attempts and a minute */
 		"--max-download-attempts=1",
 	}, append(storeArgs(), extra...)...)
 	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), []byte("{}\n"), 0o600); err != nil {
@@ -79,7 +77,7 @@ func StartDaemon(dir string, extra ...string) (*Daemon, error) {
 	return d, nil
 }
 
-/* HARNESS_STORE: which image store of Docker 29; without it the daemon's own choice. */
+/* HARNESS_STORE: the image store of Docker 29. Without it, the daemon chooses. */
 func storeArgs() []string {
 	switch os.Getenv("HARNESS_STORE") {
 	case "containerd":
@@ -110,7 +108,8 @@ func (d *Daemon) startContainerd(socket string) (err error) {
 	})
 }
 
-/* Starts dockerd (again) and waits for its first answer. Extra arguments, for this time, win. */
+/* Starts dockerd (again) and waits for its first answer. Extra arguments are for this time and
+ * take precedence. */
 func (d *Daemon) Start(extra ...string) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,11 +133,11 @@ func (d *Daemon) spawn(name string, args ...string) (*process, error) {
 	defer log.Close()
 	p := &process{exec.Command(name, args...), make(chan struct{})}
 	p.Stdout, p.Stderr = log, log
-	/* its own group: a terminal's Ctrl-C is ours to hand on, after the containers are gone */
+	/* its own group: we pass on a terminal's Ctrl-C, after the containers have ended */
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
 	go func() {
-		/* PDEATHSIG is sent when the *thread* ends: this one stays for the daemon's life */
+		/* PDEATHSIG is sent when the *thread* ends, so this one stays as long as the daemon */
 		runtime.LockOSThread()
 		err := p.Cmd.Start()
 		started <- err
@@ -154,9 +153,9 @@ func (d *Daemon) spawn(name string, args ...string) (*process, error) {
 }
 
 /*
- * Looks until the process answers, at most a minute after its last log line, and five in all. After a kill, dockerd
- * first removes the network sandbox of each container that has ended since its start before: a few hundred of them take
- * a minute on a busy machine.
+ * Polls until the process answers, at most a minute after its last log line, and five in all. After
+ * a kill, dockerd first removes the network sandbox of each container that has ended since its last
+ * start. A few hundred of them take a minute on a busy machine.
  */
 func (d *Daemon) await(p *process, answers func() error) error {
 	const quiet, limit = time.Minute, 5 * time.Minute
@@ -177,19 +176,19 @@ func (d *Daemon) await(p *process, answers func() error) error {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("it ended at once; its last words:\n%s", Tail(d.log(), 20))
+			return fmt.Errorf("it ended immediately; its last lines:\n%s", Tail(d.log(), 20))
 		case <-tick.C:
 		}
 	}
 }
 
-/* SIGKILL of dockerd, as a crash does it. With live-restore the containers go on. */
+/* SIGKILL of dockerd, as in a crash. With live-restore the containers keep running. */
 func (d *Daemon) Kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_ = d.dockerd.Process.Kill()
 	<-d.dockerd.done
-	/* a stale pid file makes the next start fail when the pid was taken anew */
+	/* a stale pid file makes the next start fail when another process has that pid */
 	_ = os.Remove(filepath.Join(d.dir, "pid"))
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-/* A busybox root file system: the static binary and a link for each applet. extra: path to content. */
+/* A root file system: the static busybox and a link for each applet. extra: path to content. */
 func BusyboxRoot(extra map[string]string) ([]byte, error) {
 	const busybox = "/bin/busybox"
 	binary, err := os.ReadFile(busybox)

@@ -1,12 +1,11 @@
 /*
- * Today's go-plugin (v1.8.0, what the newest Nomad links) as the host. A module
- * of its own: Nomad v1.6.3's test packages need go-plugin 1.4.10, and v1.8.0
- * needs Go 1.24, which an older toolchain fetches by itself.
+ * Today's go-plugin (v1.8.0, which the newest Nomad links) as the host. It is a module of its own:
+ * Nomad v1.6.3's test packages need go-plugin 1.4.10, and v1.8.0 needs Go 1.24, which an older
+ * toolchain downloads automatically.
  *
- * What differs from 1.4.10 for a plugin: an exit is noticed only when stdout
- * *and* stderr are at their end, the handshake is split into more fields, the
- * mux environment exists, and gRPC is many versions newer. Nomad's services are
- * called by name with hand-encoded messages.
+ * The differences from 1.4.10 for a plugin: an exit is noticed only when stdout *and* stderr have
+ * ended, the handshake is split into more fields, the mux environment exists, and gRPC is many
+ * versions newer. Nomad's services are called by name with hand-encoded messages.
  */
 package newhost
 
@@ -129,7 +128,8 @@ func TestDispensePingAndInfo(t *testing.T) {
 	}
 }
 
-/* The host asks for its broker's multiplexing; a plugin without it must still be dispensed or clearly refused. */
+/* The host asks for multiplexing in its broker. A plugin without it must still be dispensed or
+ * clearly refused. */
 func TestMultiplexingHost(t *testing.T) {
 	binary := os.Getenv("PADDOCK_BIN")
 	client := plugin.NewClient(&plugin.ClientConfig{
@@ -175,10 +175,10 @@ func TestCrashIsNoticed(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("the host does not notice the crash: somebody holds the plugin's stdout or stderr")
+			t.Fatal("the host does not notice the crash: another process has the plugin's stdout or stderr")
 		}
 	}
-	/* what no process can do for itself after SIGKILL */
+	/* no process can remove its socket after SIGKILL */
 	os.Remove(socket)
 	if dir := filepath.Dir(socket); dir != filepath.Clean(os.TempDir()) {
 		os.Remove(dir)

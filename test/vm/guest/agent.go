@@ -1,5 +1,5 @@
 /*
- * The real Nomad agent of the guest: its systemd unit as the packaged one has it, and its HTTP API.
+ * The real Nomad agent of the guest: its systemd unit like the packaged one, and its HTTP API.
  */
 package main
 
@@ -25,7 +25,7 @@ const (
 	jobsDir   = "/opt/nomad/jobs"
 )
 
-/* KillMode=process: what lets plugins and log processes outlive a killed agent. */
+/* KillMode=process lets plugins and log processes outlive a killed agent. */
 const agentUnit = `[Unit]
 After=docker.service
 [Service]
@@ -75,7 +75,7 @@ func nomad(method, path string, in, out any) error {
 	return json.Unmarshal(data, out)
 }
 
-/* Starts the agent on what is in plugin_dir and waits until the node takes docker jobs. */
+/* Starts the agent with the content of plugin_dir, and waits until the node accepts docker jobs. */
 func agentStart(t *T) {
 	t.ok(os.WriteFile("/run/systemd/system/nomad.service", []byte(agentUnit), 0o644), "unit")
 	t.sh("systemctl", "daemon-reload")
@@ -94,7 +94,7 @@ func agentReady(t *T) {
 		}
 		if err := nomad("GET", "/v1/nodes", nil, &nodes); err != nil {
 			if out, _ := sh("systemctl", "is-active", "nomad.service"); strings.Contains(out, "failed") {
-				t.fatalf("the agent ended: %s", agentWords(3))
+				t.fatalf("the agent ended: %s", agentLog(3))
 			}
 			return false, err.Error()
 		}
@@ -106,13 +106,13 @@ func agentReady(t *T) {
 	})
 }
 
-/* What the agent said last. */
-func agentWords(lines int) string {
+/* The last lines of the agent's log. */
+func agentLog(lines int) string {
 	out, _ := sh("journalctl", "-u", "nomad.service", "-n", strconv.Itoa(lines), "-o", "cat", "--no-pager")
 	return out
 }
 
-/* Stops the agent and forgets all it knew; what is still there of its tasks is removed by hand. */
+/* Stops the agent and deletes its state. What is left of its tasks is removed by hand. */
 func agentWipe() {
 	_, _ = sh("systemctl", "stop", "nomad.service")
 	for _, p := range pluginProcesses() {
@@ -216,7 +216,7 @@ func deployed(t *T, name string) alloc {
 
 func (j *runningJob) cpusFile() string { return filepath.Join(j.cgroup, "cpuset.cpus") }
 
-/* Container and client agree; returns how long that took and on what. */
+/* Waits until container and client agree. Returns how long that took, and the value. */
 func (j *runningJob) agrees(t *T, limit time.Duration) (time.Duration, set) {
 	took := t.eventually(limit, j.name+" is on the client's set", j.agree)
 	want, err := readSet(j.source)
@@ -231,7 +231,7 @@ func (j *runningJob) agree() (bool, string) {
 		fmt.Sprintf("client %s, container %s, %v %v", source, is, err1, err2)
 }
 
-/* Outside writes are undone at once. */
+/* Outside writes are undone immediately. */
 func (j *runningJob) repairs(t *T, when string) {
 	j.agrees(t, 15*time.Second)
 	var all []span
@@ -254,8 +254,9 @@ func (j *runningJob) logs() (string, error) {
 }
 
 /*
- * The number of the last whole line "hello N: ..."; every number up to it must be there, in order, once. Where the
- * built-in driver took the task over, it begins its log again, once: its new docker_logger is not told since when.
+ * The number of the last whole line "hello N: ...". Every number up to it must have come once, in
+ * order. Where the built-in driver took over the task, its log begins again once, because its new
+ * docker_logger does not know from when to continue.
  */
 func (j *runningJob) lastLine(t *T, when string) int {
 	text, err := j.logs()
@@ -275,8 +276,8 @@ func (j *runningJob) lastLine(t *T, when string) int {
 	return n
 }
 
-/* The log goes on by at least two lines, and nothing of it is lost or there twice. */
-func (j *runningJob) logsGoOn(t *T, when string) {
+/* The log continues by at least two lines. No line of it is lost or comes twice. */
+func (j *runningJob) logContinues(t *T, when string) {
 	from := j.lastLine(t, when)
 	t.eventually(30*time.Second, when+" the logs go on", func() (bool, string) {
 		n := j.lastLine(t, when)
@@ -284,8 +285,8 @@ func (j *runningJob) logsGoOn(t *T, when string) {
 	})
 }
 
-/* The same container, never restarted, and the agent thinks so too. */
-func (j *runningJob) lives(t *T, when string) {
+/* The same container, never restarted, also according to the agent. */
+func (j *runningJob) keepsRunning(t *T, when string) {
 	t.eventually(60*time.Second, when+" the agent has the task of "+j.name, func() (bool, string) {
 		a, err := allocOf(j.name)
 		if err != nil {
@@ -317,7 +318,8 @@ type process struct {
 	argv string
 }
 
-/* The processes whose program is in plugin_dir: plugin, and what it started of itself. */
+/* The processes whose program is in plugin_dir: the plugin, and those that it starts from its
+ * own program. */
 func pluginProcesses() []process {
 	var out []process
 	entries, _ := os.ReadDir("/proc")
@@ -351,7 +353,7 @@ func pluginPid(t *T) int {
 	return pid
 }
 
-/* SIGKILL; returns who it was. */
+/* Sends SIGKILL. Returns the process. */
 func killPlugin(t *T) int {
 	pid := pluginPid(t)
 	t.ok(syscall.Kill(pid, syscall.SIGKILL), "kill -9")
@@ -385,11 +387,11 @@ func socketFiles() map[string]bool {
 	return files
 }
 
-/* Puts the program into plugin_dir, or takes it out: then the agent has its built-in driver. */
+/* Puts the program into plugin_dir, or removes it: the agent then has its built-in driver. */
 func installPlugin(t *T, there bool) {
 	_ = os.Remove(pluginPath)
 	if there {
-		/* a copy that takes the name at once: the running plugin's file must not be written to */
+		/* a copy that gets the name in one step: the running plugin's file must not be written to */
 		t.sh("cp", "/opt/nomad/paddock", filepath.Dir(pluginPath)+"/../docker.new")
 		t.ok(os.Rename(filepath.Dir(pluginPath)+"/../docker.new", pluginPath), "plugin file")
 	}

@@ -29,7 +29,7 @@ func freshAgent(t *T, withPlugin bool) {
 	agentStart(t)
 }
 
-/* What an operator does first, and what is left when the operator has stopped it all. */
+/* What an operator does first, and what is left after the operator has stopped everything. */
 func caseAgentJob(t *T) {
 	agentWipe()
 	sockets := socketFiles()
@@ -40,7 +40,7 @@ func caseAgentJob(t *T) {
 	if before != mustSet("1-3") {
 		t.fatalf("the shared pool is %s", before)
 	}
-	hello.logsGoOn(t, "in the beginning")
+	hello.logContinues(t, "in the beginning")
 	want, err := hello.logs()
 	t.ok(err, "logs")
 	out, err := nomadCLI("alloc", "logs", hello.alloc)
@@ -49,14 +49,14 @@ func caseAgentJob(t *T) {
 		t.fatalf("nomad alloc logs: %q", out)
 	}
 	hello.repairs(t, "with an agent")
-	for _, told := range []string{"cpuset pinned to 1-3", "cpuset repaired: 0 -> 1-3 (overwritten)"} {
-		t.eventually(30*time.Second, "a task event tells "+told, func() (bool, string) {
+	for _, event := range []string{"cpuset pinned to 1-3", "cpuset repaired: 0 -> 1-3 (overwritten)"} {
+		t.eventually(30*time.Second, "a task event "+event, func() (bool, string) {
 			a, err := allocOf("hello")
-			return err == nil && strings.Contains(a.String(), told), a.String()
+			return err == nil && strings.Contains(a.String(), event), a.String()
 		})
 	}
 
-	/* a task with a core of its own: the shared one leaves that core */
+	/* a task with a core of its own: the shared task leaves that core */
 	cores := jobRun(t, "cores")
 	_, pool := hello.agrees(t, tickLimit)
 	if pool.count() != 2 {
@@ -100,9 +100,9 @@ func caseAgentPluginKilled(t *T) {
 	t.ok(writeFile(hello.cpusFile(), "0"), "outside write")
 	newPlugin(t, pid)
 	hello.agrees(t, 60*time.Second)
-	hello.lives(t, "after the plugin's death")
+	hello.keepsRunning(t, "after the plugin's death")
 	hello.repairs(t, "after the plugin's death")
-	hello.logsGoOn(t, "after the plugin's death")
+	hello.logContinues(t, "after the plugin's death")
 	hello.stop(t)
 }
 
@@ -123,21 +123,21 @@ func caseAgentRestarted(t *T) {
 		}
 		t.sh("systemctl", "start", "nomad.service")
 		agentReady(t)
-		hello.lives(t, when)
+		hello.keepsRunning(t, when)
 		hello.repairs(t, when)
-		hello.logsGoOn(t, when)
+		hello.logContinues(t, when)
 	}
 	hello.stop(t)
 }
 
-/* From the built-in driver to paddock with tasks running, and back. */
+/* From the built-in driver to paddock while tasks run, and back. */
 func caseAgentSwap(t *T) {
 	freshAgent(t, false)
 	if all := pluginProcesses(); len(all) != 0 {
 		t.fatalf("this is not the built-in driver: %v", all)
 	}
 	hello := jobRun(t, "hello")
-	hello.logsGoOn(t, "with the built-in driver")
+	hello.logContinues(t, "with the built-in driver")
 	for _, there := range []bool{true, false} {
 		when := "after the change to paddock"
 		if !there {
@@ -151,8 +151,8 @@ func caseAgentSwap(t *T) {
 		if there {
 			pluginPid(t)
 		}
-		hello.lives(t, when)
-		hello.logsGoOn(t, when)
+		hello.keepsRunning(t, when)
+		hello.logContinues(t, when)
 		if there {
 			hello.repairs(t, when)
 		}

@@ -1,6 +1,6 @@
 /*
- * The demo: a Nomad agent, a job that says where it may run, and three things that happen to it: another task
- * gets a core of its own, somebody overwrites the cpuset, and the other task ends.
+ * The demo: a Nomad agent, a job with cores where it may run, and three things that happen to it.
+ * Another task gets a core of its own, the cpuset is overwritten, and the other task ends.
  */
 package main
 
@@ -41,7 +41,7 @@ func demoRun(t *T) {
 		fmt.Println("   | " + line)
 	}
 	hello := jobRun(t, "hello")
-	hello.logsGoOn(t, "in the beginning")
+	hello.logContinues(t, "in the beginning")
 	log, err := hello.logs()
 	t.ok(err, "log")
 	say("3. It runs, and this is its log (nomad alloc logs):\n")
@@ -70,7 +70,7 @@ func demoRun(t *T) {
 	hello.agrees(t, 10*time.Second)
 	line("the job \"cores\" got a core of its own; ours left it")
 	t.ok(writeFile(hello.cpusFile(), "0-3"), "outside write")
-	line("somebody writes 0-3 into the container's cpuset.cpus")
+	line("a person writes 0-3 into the container's cpuset.cpus")
 	took, _ := hello.agrees(t, 10*time.Second)
 	line(fmt.Sprintf("repaired, %.1f ms after the write", took.Seconds()*1e3))
 	t.sh("systemctl", "daemon-reload")
@@ -87,16 +87,16 @@ func demoRun(t *T) {
 			fmt.Println("   | " + l)
 		}
 	}
-	say("5. What the node's driver says of its tasks (paddock status):\n")
+	say("5. What the node's driver reports about its tasks (paddock status):\n")
 	show(t.sh(pluginPath, "status"))
 	say("6. Is this node fit? (paddock check)\n")
 	out, err := sh(pluginPath, "check")
 	show(out)
 	t.ok(err, "paddock check")
 	hello.stop(t)
-	t.eventually(60*time.Second, "the container is gone", func() (bool, string) {
+	t.eventually(60*time.Second, "the container is removed", func() (bool, string) {
 		names, err := containers()
 		return err == nil && len(names) == 0, fmt.Sprint(names)
 	})
-	say("The job is stopped, its container gone.")
+	say("The job is stopped, and its container is removed.")
 }

@@ -40,7 +40,7 @@ type container struct {
 	HostConfig struct{ CpusetCpus string }
 }
 
-/* Asks dockerd without any of the code under test. */
+/* Asks dockerd, without any code of the driver under test. */
 func inspect(name string) (*container, error) {
 	resp, err := dockerHTTP.Get("http://docker/containers/" + name + "/json")
 	if err != nil {
@@ -79,7 +79,7 @@ func docker(t *T, method, path string, body any) {
 	}
 }
 
-/* As `docker rm -f` does, without its process. */
+/* Like `docker rm -f`, without its process. */
 func remove(name string) error {
 	req, err := http.NewRequest("DELETE", "http://docker/containers/"+name+"?force=1", nil)
 	if err != nil {
@@ -93,7 +93,7 @@ func remove(name string) error {
 	return nil
 }
 
-/* The names of all containers, stopped ones too. */
+/* The names of all containers, with the stopped ones. */
 func containers() ([]string, error) {
 	resp, err := dockerHTTP.Get("http://docker/containers/json?all=1")
 	if err != nil {
@@ -111,7 +111,7 @@ func containers() ([]string, error) {
 	return names, nil
 }
 
-/* Where the container really is: from /proc, cut back to the component with its id. */
+/* The container's cgroup: from /proc, cut back to the component with its id. */
 func (c *container) cgroup() (string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.State.Pid))
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *container) cgroup() (string, error) {
 	return "", fmt.Errorf("container %s is in no cgroup of its own: %s", c.ID, strings.TrimSpace(string(data)))
 }
 
-/* What the containers of dockerd leave in the cgroup tree. */
+/* What dockerd's containers have left in the cgroup tree. */
 func containerCgroups() []string {
 	var left []string
 	_ = filepath.WalkDir(cgroupRoot, func(path string, d os.DirEntry, err error) error {
@@ -143,7 +143,7 @@ func containerCgroups() []string {
 	return left
 }
 
-/* Which cgroup driver dockerd runs with: systemd or cgroupfs. */
+/* dockerd's cgroup driver: systemd or cgroupfs. */
 func cgroupDriver() string {
 	resp, err := dockerHTTP.Get("http://docker/info")
 	if err != nil {

@@ -1,6 +1,6 @@
 /*
- * Between the driver and dockerd: passes everything on, and lets the world change between an answer of dockerd and
- * the driver's next request.
+ * Between the driver and dockerd: passes everything on, and lets a case change the system between
+ * an answer of dockerd and the driver's next request.
  */
 package main
 
@@ -19,7 +19,7 @@ import (
 const proxySocket = "/run/guest-docker.sock"
 
 type dockerProxy struct {
-	created func() /* after dockerd has made a container, before the driver knows */
+	created func() /* called after dockerd has made a container, before the driver knows it */
 }
 
 /* Serves until the case ends. */
@@ -29,7 +29,7 @@ func (p *dockerProxy) serve(t *T) {
 	t.ok(err, "the proxy's socket")
 	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "docker"})
 	forward.FlushInterval = -1
-	forward.ErrorLog = log.New(io.Discard, "", 0) /* a plugin that is killed leaves requests behind */
+	forward.ErrorLog = log.New(io.Discard, "", 0) /* a killed plugin leaves open requests */
 	forward.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", dockerSocket)
 	}}

@@ -7,8 +7,9 @@ import (
 )
 
 /*
- * How a start fails, as a real agent tells the classes apart: what may go better next time is restarted by the
- * job's policy, everything else fails at once; in both cases the driver's own words are shown.
+ * How a start fails, by the classes that a real agent distinguishes. A failure that may not repeat
+ * is restarted by the job's policy. Every other failure is final immediately. In both cases the
+ * driver's own error is shown.
  */
 var startErrors = []struct {
 	name, config, text string

@@ -1,7 +1,8 @@
 /*
- * Exclusive means exclusive: what could put a task on a core that is another's, and what could keep that from being
- * reported. Core 3 belongs to the `cores` task of the scene, cores 1 and 2 are the pool, and core 0 is the system's. The
- * cases share the plugin and its two tasks, because to start them takes longer than a case.
+ * Exclusive means exclusive: what could put a task on another task's core, and what could prevent a
+ * report of it. Core 3 belongs to the `cores` task of the scene, cores 1 and 2 are the pool, and
+ * core 0 is the system's. The cases share the plugin and its two tasks, because starting them takes
+ * longer than a case.
  */
 package main
 
@@ -16,7 +17,8 @@ import (
 
 const cpu3Online = "/sys/devices/system/cpu/cpu3/online"
 
-/* The memory that the `cores` task holds, by doubling 16 bytes 21 times, so that it takes a while to migrate it. */
+/* The memory of the `cores` task, from 16 bytes doubled 21 times, so that its migration takes a
+ * while. */
 const heldBytes = 16 << 21
 
 type exactScene struct {
@@ -88,21 +90,21 @@ func (s *exactScene) launch(t *T, endpoint string, dockerIsUp bool) {
 	s.h = h
 }
 
-/* The plugin is killed, the world goes on, and a new one takes up the tasks. */
+/* The plugin is killed, things change, and a new plugin recovers the tasks. */
 func (s *exactScene) restart(t *T, endpoint string, dockerIsUp bool, meanwhile func(), more ...*task) {
 	s.h.crash(t)
 	meanwhile()
-	s.takeUp(t, endpoint, dockerIsUp, more...)
+	s.recoverTasks(t, endpoint, dockerIsUp, more...)
 }
 
-/* A new plugin takes up the tasks, after the one before it has ended. */
-func (s *exactScene) takeUp(t *T, endpoint string, dockerIsUp bool, more ...*task) {
+/* A new plugin recovers the tasks after the earlier one has ended. */
+func (s *exactScene) recoverTasks(t *T, endpoint string, dockerIsUp bool, more ...*task) {
 	s.launch(t, endpoint, dockerIsUp)
 	all := append(more, s.shared, s.cores)
 	t.together(len(all), func(i int) { t.ok(s.h.RecoverTask(all[i].handle), "RecoverTask "+all[i].cfg.Name) })
 }
 
-/* The scene is as it was. */
+/* Restores the scene. */
 func (s *exactScene) restore(t *T) {
 	s.shared.becomes(t, mustSet("1-2"), tickLimit)
 	s.cores.becomes(t, mustSet("3"), tickLimit)
@@ -110,7 +112,7 @@ func (s *exactScene) restore(t *T) {
 
 func effectiveFile(k *task) string { return filepath.Join(k.cgroup, "cpuset.cpus.effective") }
 
-/* What the kernel says of the task's first process, which prints it. */
+/* The kernel's cpuset of the task's first process, which prints it. */
 func firstAllowed(t *T, k *task) set {
 	var line string
 	t.eventually(20*time.Second, k.cfg.Name+": its first line", func() (bool, string) {
@@ -127,7 +129,8 @@ func firstAllowed(t *T, k *task) set {
 
 const printAllowed = "grep Cpus_allowed_list /proc/self/status; "
 
-/* act is called; then the container is on want within the limit. Only events are as quick as that. */
+/* Calls act. Then the container must be on want within the limit. Only events are as fast as
+ * that. */
 func (k *task) follows(t *T, act func(), want string) {
 	var s span
 	t.asObserver(func() {
@@ -139,9 +142,9 @@ func (k *task) follows(t *T, act func(), want string) {
 }
 
 /*
- * The scopes of a client 1.6 stay where they are when a newer client takes the node over, and nobody writes them any
- * more. The new client's slices are read instead: for a task's own cores, for the pool, and for the cores of tasks
- * that this driver does not know.
+ * The scopes of a client 1.6 stay where they are when a newer client takes over the node, and are
+ * no longer written. The new client's slices are read instead: for a task's own cores, for the
+ * pool, and for the cores of tasks that this driver does not know.
  */
 func caseUpgrade(t *T) {
 	t.ok(os.MkdirAll(nomadSlice, 0o755), "cgroup")
@@ -162,15 +165,16 @@ func caseUpgrade(t *T) {
 	shared.becomes(t, mustSet("2-3"), tickLimit)
 	cores.becomes(t, mustSet("1-3"), tickLimit)
 
-	/* systemd takes the controller from the slice. The client gives it back before it has written a set again. */
+	/* systemd removes the controller from the slice. The client enables it again before it has
+	 * written a set. */
 	t.ok(writeFile(filepath.Join(nomadSlice, "cgroup.subtree_control"), "-cpuset"), "the controller")
 	enableControllers(t, cgroupRoot, nomadSlice)
 	cores.becomes(t, mustSet("1"), 5*time.Second)
-	shared.isCalled(t, "held", 5*time.Second)
+	shared.reaches(t, "held", 5*time.Second)
 	shared.becomes(t, mustSet("2-3"), 0)
 	t.ok(writeFile(filepath.Join(shared.scope, "cpuset.cpus"), "2-3"), "scope")
 	t.ok(writeFile(filepath.Join(cores.scope, "cpuset.cpus"), "1-3"), "scope")
-	shared.isCalled(t, "pinned", 5*time.Second)
+	shared.reaches(t, "pinned", 5*time.Second)
 	cores.becomes(t, mustSet("1-3"), tickLimit)
 
 	h.crash(t)
@@ -185,11 +189,12 @@ func caseUpgrade(t *T) {
 	shared.follows(t, func() { l.reserve(t, mustSet("3")) }, "2")
 	shared.follows(t, func() { l.release(t, mustSet("3")) }, "2-3")
 	if text, err := readSet(filepath.Join(shared.scope, "cpuset.cpus")); err != nil || text != mustSet("2-3") {
-		t.fatalf("the played layout is not the real one: somebody has written the old scope: %s %v", text, err)
+		t.fatalf("the simulated layout is not the real one: the client has written the old scope: %s %v", text, err)
 	}
 }
 
-/* A core is reserved while dockerd makes the container. Docker's record is right, and the first instruction too. */
+/* A core is reserved while dockerd creates the container. Docker's record is right, and so is
+ * the first instruction. */
 func casePoolChangesInStart(t *T, s *exactScene) {
 	proxy := &dockerProxy{created: func() {}}
 	proxy.serve(s.t)
@@ -201,15 +206,16 @@ func casePoolChangesInStart(t *T, s *exactScene) {
 		t.fatalf("core 2 was reserved before the start, and the first process was allowed on %s", got)
 	}
 	if got := mustSet(k.box.HostConfig.CpusetCpus); got != mustSet("1") {
-		t.fatalf("docker inspect says that the container has %s, not 1", got)
+		t.fatalf("docker inspect reports %s, not 1", got)
 	}
 	k.end(t, s.h)
 	s.l.release(t, mustSet("2"))
 }
 
 /*
- * Nothing is left to share. A shared task that runs, one that starts, both after the plugin was killed, one whose source
- * has been removed meanwhile, and a busy one that starts after that: all are on core 0, which nobody has reserved.
+ * No core is left to share. Four shared tasks must be on core 0, which is not reserved: one that
+ * runs, one that starts, both after the plugin was killed, one whose source was removed since, and
+ * a busy one that starts after that.
  */
 func caseEveryCoreReserved(t *T, s *exactScene) {
 	s.shared.follows(t, func() { s.l.reserve(t, mustSet("1-2")) }, "0")
@@ -223,7 +229,7 @@ func caseEveryCoreReserved(t *T, s *exactScene) {
 			t.fatalf("%s: its first process was allowed on %s", name, got)
 		}
 		if got := mustSet(k.box.HostConfig.CpusetCpus); got != mustSet("0") {
-			t.fatalf("%s: docker inspect says %s", name, got)
+			t.fatalf("%s: docker inspect reports %s", name, got)
 		}
 		t.ok(o.expect(effectiveFile(k), mustSet("0")), "observer")
 		return k
@@ -255,7 +261,7 @@ func caseEveryCoreReserved(t *T, s *exactScene) {
 	s.l.release(t, mustSet("1-2"))
 }
 
-/* The CPU that the process was seen on last. */
+/* The CPU on which the process was seen last. */
 func lastCPU(t *T, pid int) int {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	t.ok(err, "the process")
@@ -270,8 +276,8 @@ func lastCPU(t *T, pid int) int {
 }
 
 /*
- * The only CPU of a `cores` task goes. The kernel puts it on its parent's, those of others included; it is to be where
- * nobody else is. Its memory goes with it, and comes back.
+ * The only CPU of a `cores` task goes offline. The kernel puts it on its parent's CPUs, with those
+ * of other tasks. It must be where no other task is. Its memory moves with it, and comes back.
  */
 func caseWantedOffline(t *T, s *exactScene) {
 	near, far := nodeOf(t, 3), nodeOf(t, 0)
@@ -289,13 +295,13 @@ func caseWantedOffline(t *T, s *exactScene) {
 	var on, off span
 	t.asObserver(func() {
 		t.ok(writeFile(cpu3Online, "0"), "CPU 3 off")
-		off = t.swiftly("the task of CPU 3 is on nobody's core", func() {}, func() (bool, string) {
+		off = t.swiftly("the task of CPU 3 is on a free core", func() {}, func() (bool, string) {
 			return effective() == mustSet("0-1"), effective().String()
 		})
 	})
 	s.cores.becomes(t, mustSet("0-1"), tickLimit)
-	s.cores.isCalled(t, "spilled", 5*time.Second)
-	s.cores.isTold(t, s.h, "cpuset spilled: no CPU of 3 is online or allowed, running on 0-1", 5*time.Second)
+	s.cores.reaches(t, "spilled", 5*time.Second)
+	s.cores.getsEvent(t, s.h, "cpuset spilled: no CPU of 3 is online or allowed, running on 0-1", 5*time.Second)
 	s.memoryIsOn(t, far)
 	t.asObserver(func() {
 		t.ok(writeFile(cpu3Online, "1"), "CPU 3 on")
@@ -304,7 +310,7 @@ func caseWantedOffline(t *T, s *exactScene) {
 		})
 	})
 	s.memoryIsOn(t, near)
-	s.cores.isCalled(t, "pinned", 5*time.Second)
+	s.cores.reaches(t, "pinned", 5*time.Second)
 	t.inTime("off the cores of others, and back on its own, after", []span{off, on})
 	t.note("off the cores of others after %s, back on its own after %s", off, on)
 	s.l.release(t, mustSet("2"))
@@ -320,7 +326,7 @@ func nodeOf(t *T, cpu int) int {
 	return node
 }
 
-/* What the `cores` task holds is on this node, but for a hundredth. */
+/* The memory of the `cores` task is on this node, except for a hundredth. */
 func (s *exactScene) memoryIsOn(t *T, node int) {
 	t.eventually(10*time.Second, fmt.Sprintf("the memory is on node %d", node), func() (bool, string) {
 		data, err := os.ReadFile(filepath.Join(s.cores.cgroup, "memory.numa_stat"))
@@ -342,8 +348,8 @@ func (s *exactScene) memoryIsOn(t *T, node int) {
 }
 
 /*
- * Somebody else writes the set again and again, so that these writes wait for the tick as long as they do no harm. What
- * Nomad orders does not wait.
+ * Another program writes the set again and again, so that the repair of these writes waits for the
+ * tick as long as they do no harm. Nomad's own change does not wait.
  */
 func caseContestedNarrower(t *T, s *exactScene) {
 	k := start(t, s.h, s.l, "contested", "", "exec sleep 100000")
@@ -353,12 +359,12 @@ func caseContestedNarrower(t *T, s *exactScene) {
 			overwrite(t, k, mustSet("1-2"))
 		}
 	})
-	k.isCalled(t, "contested", 5*time.Second)
-	t.ok(writeFile(k.cpusFile(), "0-2"), "outside write to what nobody has")
+	k.reaches(t, "contested", 5*time.Second)
+	t.ok(writeFile(k.cpusFile(), "0-2"), "outside write to free cores")
 	k.follows(t, func() { s.l.reserve(t, mustSet("1")) }, "2")
 	k.follows(t, func() { s.l.release(t, mustSet("1")) }, "1-2")
-	/* a pool that becomes smaller without a reservation, while the container is elsewhere */
-	t.ok(writeFile(k.cpusFile(), "0"), "outside write to what nobody has")
+	/* a pool that becomes smaller without a reservation while the container is elsewhere */
+	t.ok(writeFile(k.cpusFile(), "0"), "outside write to free cores")
 	k.follows(t, func() {
 		s.l.usable = mustSet("2-3")
 		s.l.write(t)
@@ -368,7 +374,8 @@ func caseContestedNarrower(t *T, s *exactScene) {
 	k.end(t, s.h)
 }
 
-/* dockerd is away when the plugin comes back: what it knows from its handle is enough to guard the tasks. */
+/* dockerd is down when the plugin comes back. What the plugin knows from the handles is enough
+ * to guard the tasks. */
 func casePluginBackFirst(t *T, s *exactScene) {
 	t.atEnd(func() { _, _ = sh("systemctl", "start", "docker.socket", "docker.service") })
 	t.sh("systemctl", "stop", "docker.socket", "docker.service")
@@ -388,7 +395,8 @@ func casePluginBackFirst(t *T, s *exactScene) {
 	s.shared.repairs(t, mustSet("1-2"), "after dockerd is back,")
 }
 
-/* crun puts the container's process one level deeper, into a cgroup with the set of the create request. */
+/* crun puts the container's process one level deeper, into a cgroup with the set of the create
+ * request. */
 func caseCrun(t *T, s *exactScene) {
 	s.l.reserve(t, mustSet("2"))
 	k := startWith(t, s.h, s.l.scope, "crun", "", "exec sleep 100000", map[string]any{"runtime": "crun"})
@@ -413,7 +421,8 @@ func caseCrun(t *T, s *exactScene) {
 	k.end(t, s.h)
 }
 
-/* The reconciler's loop gets an error that it cannot handle: the plugin says so and exits, and the agent starts another one. */
+/* The reconciler's loop gets an error that it cannot handle. The plugin reports it and exits,
+ * and the agent starts another one. */
 func caseLoopEnds(t *T, s *exactScene) {
 	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/comm", s.h.pid))
 	t.ok(err, "threads")
@@ -431,10 +440,10 @@ func caseLoopEnds(t *T, s *exactScene) {
 		return strings.Contains(all, "the reconciler has ended") && strings.Contains(all, "cpusets are not kept any more"), all
 	})
 	t.ok(writeFile(s.shared.cpusFile(), "0-3"), "outside write")
-	s.takeUp(t, "unix://"+dockerSocket, true)
+	s.recoverTasks(t, "unix://"+dockerSocket, true)
 }
 
-/* No thread of the plugin or of the log pump may run on a core that is reserved. */
+/* No thread of the plugin or of the log pump may run on a reserved core. */
 func caseOwnThreads(t *T, s *exactScene) {
 	off := func(reserved string) {
 		t.eventually(tickLimit, "all threads are off "+reserved, func() (bool, string) {

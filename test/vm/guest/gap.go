@@ -1,7 +1,8 @@
 /*
- * How long a busy loop on a reserved core has to wait, with the driver and without it: figures for people, by command
- * (guest run gap; not a part of the tests, for an emulated machine stands still for longer). Outside writes keep the
- * driver at work; without it, nobody answers them.
+ * How long a busy loop on a reserved core has to wait, with the driver and without it. The figures
+ * are for people, by command only (guest run gap). They are not part of the tests, because an
+ * emulated machine stands still for longer. Outside writes keep the driver at work. Without the
+ * driver they are not repaired.
  */
 package main
 
@@ -39,7 +40,7 @@ func caseGap(t *T) {
 		var out strings.Builder
 		spin.Stdout = &out
 		t.ok(spin.Start(), "spin")
-		/* each task gets eight in 10 s: from ten on it would be another writer's */
+		/* each task gets eight in 10 s: from ten on they count as another writer's */
 		for i, end := 0, time.Now().Add(gapLength); time.Now().Before(end); i++ {
 			t.ok(writeFile(shared[i%len(shared)].cpusFile(), "0-3"), "outside write")
 			pause(10 * time.Second / time.Duration(8*len(shared)))
@@ -58,7 +59,7 @@ func caseGap(t *T) {
 	}
 }
 
-/* guest spin CPU MS: looks at the clock on this CPU all the time. */
+/* guest spin CPU MS: reads the clock on this CPU all the time. */
 func spin(cpu, ms string) int {
 	c, err1 := strconv.Atoi(cpu)
 	n, err2 := strconv.Atoi(ms)
@@ -90,7 +91,8 @@ func spin(cpu, ms string) int {
 
 func ms1(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1e3) }
 
-/* How long this thread was ready to run while its CPU ran something else: what the host does is not in it. */
+/* How long this thread was ready to run while its CPU ran something else. What the host does is
+ * not included. */
 func runDelay() time.Duration {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/schedstat", syscall.Gettid()))
 	fields := strings.Fields(string(data))

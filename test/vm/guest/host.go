@@ -1,5 +1,5 @@
 /*
- * The client's side of the plugin: Nomad's own driver client over go-plugin, speaking to the real binary.
+ * The client's side of the plugin: Nomad's own driver client over go-plugin, with the real binary.
  */
 package main
 
@@ -32,7 +32,7 @@ import (
 const pluginPath = "/opt/nomad/plugins/docker"
 const allocRoot = "/opt/nomad/played"
 
-/* What the plugin said last, for the report of a failure. */
+/* The plugin's last output, for the report of a failure. */
 var pluginStderr lockedBuffer
 
 type lockedBuffer struct {
@@ -62,7 +62,7 @@ func (b *lockedBuffer) take() string {
 	return b.buf.String()
 }
 
-/* On failure: what the plugin warned of last. */
+/* After a failure: the plugin's last warnings. */
 func explain() {
 	var lines []string
 	for _, line := range strings.Split(pluginStderr.take(), "\n") {
@@ -76,7 +76,7 @@ func explain() {
 	for _, line := range lines {
 		fmt.Printf("# plugin: %s\n", line)
 	}
-	for _, line := range strings.Split(agentWords(40), "\n") {
+	for _, line := range strings.Split(agentLog(40), "\n") {
 		if strings.Contains(line, "[WARN]") || strings.Contains(line, "[ERROR]") || strings.HasPrefix(line, "==>") {
 			fmt.Printf("# agent: %.400s\n", line)
 		}
@@ -93,7 +93,7 @@ type host struct {
 }
 
 /* The messages of the task's events so far. */
-func (h *host) told(taskID string) []string {
+func (h *host) eventTexts(taskID string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var all []string
@@ -126,7 +126,7 @@ func (t *T) healthy(prints <-chan *drivers.Fingerprint) {
 	}
 }
 
-/* Starts the plugin as the client does: SetConfig, then the two streams that stay open for ever. */
+/* Starts the plugin like the client: SetConfig, then the two streams that stay open. */
 func launchWith(t *T, block map[string]any) (*host, <-chan *drivers.Fingerprint) {
 	logger := hclog.NewNullLogger()
 	h := &host{client: goplugin.NewClient(&goplugin.ClientConfig{
@@ -186,7 +186,7 @@ func launchWith(t *T, block map[string]any) (*host, <-chan *drivers.Fingerprint)
 	return h, healthy
 }
 
-/* SIGKILL; returns when the host has noticed, as the agent would. */
+/* Sends SIGKILL. Returns when the host has noticed, like the agent. */
 func (h *host) crash(t *T) {
 	t.ok(syscall.Kill(h.pid, syscall.SIGKILL), "kill -9 of the plugin")
 	t.eventually(15*time.Second, "the host notices that the plugin is dead",
@@ -213,7 +213,7 @@ func encode(spec *hclspec.Spec, config any) ([]byte, error) {
 	return msgpack.Marshal(val, val.Type())
 }
 
-/* A task of the played client. */
+/* A task of the simulated client. */
 type task struct {
 	cfg    *drivers.TaskConfig
 	handle *drivers.TaskHandle
@@ -227,8 +227,8 @@ type task struct {
 func (k *task) cpusFile() string { return filepath.Join(k.cgroup, "cpuset.cpus") }
 
 /*
- * Starts a task on the plugin. cores "" is a task of the shared pool; else the cores are reserved first, as the
- * client's prerun hook does, and the caller releases them.
+ * Starts a task on the plugin. cores "" is a task of the shared pool. Otherwise the cores are
+ * reserved first, as the client's prerun hook does, and the caller releases them.
  */
 func start(t *T, h *host, l *layout, name, cores, script string) *task {
 	return startWith(t, h, l.scope, name, cores, script, nil)
@@ -242,7 +242,7 @@ func startWith(t *T, h *host, scope func(t *T, alloc, task, cores string) string
 	return k
 }
 
-/* The task's stdout goes to out, which is closed at its end when it can be. */
+/* The task's stdout goes to out, which is closed at the task's end when it is a Closer. */
 func startTo(t *T, h *host, scope func(t *T, alloc, task, cores string) string, name, cores, script string, more map[string]any, out io.Writer) *task {
 	alloc := uuid.Generate()
 	dir := filepath.Join(allocRoot, alloc)
@@ -277,7 +277,7 @@ func startTo(t *T, h *host, scope func(t *T, alloc, task, cores string) string, 
 	}
 	spec, err := h.TaskConfigSchema()
 	t.ok(err, "TaskConfigSchema")
-	/* the host's network: without a namespace of its own a container starts in half the time */
+	/* the host's network: without a network namespace, a container starts in half the time */
 	block := map[string]any{
 		"image": image, "command": "/bin/sh", "args": []string{"-c", script}, "network_mode": "host",
 	}
@@ -351,9 +351,9 @@ func (k *task) repairs(t *T, want set, when string) {
 func (k *task) unit() string { return "docker-" + k.box.ID + ".scope" }
 
 /*
- * On exactly this set, and nothing of an earlier one is under way: what systemd is
- * told while it is still at the set before goes behind that one. The unit's own record
- * is asked for through systemd, not through the driver.
+ * The container is on exactly this set, and no earlier set is still to be written. A set that
+ * systemd gets while it writes an earlier one is written after that one. The unit's own record is
+ * requested from systemd, not from the driver.
  */
 func (k *task) settles(t *T, want set) {
 	k.becomes(t, want, 5*time.Second)

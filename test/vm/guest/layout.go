@@ -1,7 +1,7 @@
 /*
- * The cgroup layout of Nomad clients from 1.7 on, played: nomad.slice with share.slice and reserve.slice, a scope
- * for each task, and Reserve and Release, which rewrite the cpuset.cpus of the two slices and nothing else. The
- * scopes' own files stay empty.
+ * The cgroup layout of Nomad clients from 1.7 on, simulated: nomad.slice with share.slice and
+ * reserve.slice, and a scope for each task. Reserve and Release rewrite the cpuset.cpus of the two
+ * slices and nothing else. The scopes' own files stay empty.
  */
 package main
 
@@ -22,7 +22,7 @@ var (
 	reserveSlice = filepath.Join(nomadSlice, "reserve.slice")
 )
 
-/* As the client's start does it. The layout is taken down when the case ends. */
+/* Like the client's start. The layout is removed when the case ends. */
 func newLayout(t *T, usable string) *layout {
 	l := &layout{usable: mustSet(usable)}
 	t.atEnd(l.remove)
@@ -36,8 +36,9 @@ func newLayout(t *T, usable string) *layout {
 }
 
 /*
- * Outer folders first. systemd takes back from the root what none of its units asks for, at a time of its own choice. It
- * cannot any more when nomad.slice has it, provided that nomad.slice is not a unit of systemd (forgetNomadSlice).
+ * Outer folders first. systemd removes controllers from the root that none of its units asks for,
+ * at any time. It cannot do so any more when nomad.slice has them, provided that nomad.slice is not
+ * a unit of systemd (forgetNomadSlice).
  */
 func enableControllers(t *T, dirs ...string) {
 	t.eventually(20*time.Second, "the controllers", func() (bool, string) {
@@ -51,8 +52,9 @@ func enableControllers(t *T, dirs ...string) {
 }
 
 /*
- * The built-in driver of 1.6 puts its containers into nomad.slice, which makes a unit of it. Such a unit outlives its
- * containers, and systemd takes the controllers away from it when no unit below asks for them. All sets below are then lost.
+ * The built-in driver of 1.6 puts its containers into nomad.slice, which makes it a unit of
+ * systemd. Such a unit outlives its containers, and systemd removes its controllers when no unit
+ * below asks for them. All sets below are then lost.
  */
 func forgetNomadSlice() { _, _ = sh("systemctl", "stop", "nomad.slice") }
 
@@ -67,7 +69,7 @@ func (l *layout) remove() {
 
 func (l *layout) pool() set { return l.usable &^ l.reserved }
 
-/* A blank is what the client writes when nothing is left. */
+/* The client writes a blank when no core is left. */
 func (l *layout) write(t *T) {
 	for _, f := range []struct {
 		slice string

@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
-/* How late the tick may be: its second, and what an emulated machine needs. */
+/* How late the tick may be: its second, and the time that an emulated machine needs. */
 const tickLimit = 1500 * time.Millisecond
 
 func poolCases() []testCase {
@@ -32,13 +32,13 @@ func lifeCases() []testCase {
 	return []testCase{
 		{"layout-plugin-killed-and-back" + at, 3 * time.Minute, casePluginKilled},
 		{"layout-dockerd-restart-live-restore" + at, 3 * time.Minute, caseDockerdRestart},
-		{"layout-oom-told" + at, 3 * time.Minute, caseOOM},
+		{"layout-oom-reported" + at, 3 * time.Minute, caseOOM},
 		{"layout-stats-are-the-kernels" + at, 2 * time.Minute, caseStats},
-		{"layout-nothing-left-behind" + at, 2 * time.Minute, caseNothingLeft},
+		{"layout-nothing-left" + at, 2 * time.Minute, caseNothingLeft},
 	}
 }
 
-/* The task prints what the kernel says of its very first process. */
+/* The task prints the kernel's cpuset of its very first process. */
 func caseFirstInstruction(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -63,7 +63,7 @@ func caseFirstInstruction(t *T) {
 	}
 }
 
-/* Pool shrinks and grows; the shared task follows share.slice immediately. */
+/* The pool shrinks and grows. The shared task follows share.slice immediately. */
 func caseSharedFollows(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -87,7 +87,7 @@ func caseSharedFollows(t *T) {
 	t.inTime("the shared task followed after", all)
 }
 
-/* reserve.slice holds the cores of both, and each is still alone on its own. */
+/* reserve.slice contains the cores of both tasks. Each task is still alone on its own cores. */
 func caseCoresApart(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -110,12 +110,12 @@ func caseCoresApart(t *T) {
 			t.fatalf("%s left its core: %v%s", k.cfg.Name, err, describe(wrong))
 		}
 	}
-	/* and back there after an outside write */
+	/* and it is back there after an outside write */
 	one.repairs(t, mustSet("1"), "two cores tasks;")
 }
 
-/* The last core is reserved: share.slice is blank, its effective set is everything. A shared task leaves the
- * reserved cores: it runs on CPU 0, which is online and nobody's. */
+/* The last core is reserved: share.slice is blank, and its effective set is all CPUs. A shared
+ * task leaves the reserved cores. It runs on CPU 0, which is online and not reserved. */
 func caseAllReserved(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -145,7 +145,7 @@ func caseAllReserved(t *T) {
 	k.becomes(t, mustSet("1-3"), tickLimit)
 }
 
-/* A CPU goes and comes back. */
+/* A CPU goes offline and comes back. */
 func caseCPUOffline(t *T) {
 	const online = "/sys/devices/system/cpu/cpu3/online"
 	l := newLayout(t, "1-3")
@@ -179,7 +179,8 @@ func caseCPUOffline(t *T) {
 	k.becomes(t, mustSet("2-3"), tickLimit)
 }
 
-/* kill -9: the container lives, RecoverTask takes it up, what was overwritten meanwhile is repaired. */
+/* kill -9: the container keeps running, RecoverTask recovers it, and what was overwritten since
+ * then is repaired. */
 func casePluginKilled(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -196,7 +197,7 @@ func casePluginKilled(t *T) {
 			t.fatalf("%s did not live through the plugin's death", k.cfg.Name)
 		}
 	}
-	l.reserve(t, mustSet("3")) /* and the world went on */
+	l.reserve(t, mustSet("3")) /* the pool changes while no plugin runs */
 	h = launch(t)
 	for _, k := range []*task{shared, cores} {
 		t.ok(h.RecoverTask(k.handle), "RecoverTask "+k.cfg.Name)
@@ -207,7 +208,8 @@ func casePluginKilled(t *T) {
 	cores.repairs(t, mustSet("1"), "after the recovery")
 }
 
-/* dockerd goes and comes (live-restore): containers live, and stay where they belong while it is away. */
+/* dockerd stops and starts (live-restore). Containers keep running, and stay where they belong
+ * while it is down. */
 func caseDockerdRestart(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -239,7 +241,7 @@ func caseDockerdRestart(t *T) {
 	}
 }
 
-/* TaskStats says what cgroup v2's files say: CPU over a while, memory now. */
+/* TaskStats reports what cgroup v2's files contain: CPU over a period, memory now. */
 func caseStats(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -306,11 +308,11 @@ func number(t *T, k *task, file, key string) float64 {
 			return n
 		}
 	}
-	t.fatalf("%s says nothing of %q", file, key)
+	t.fatalf("%s does not contain %q", file, key)
 	return 0
 }
 
-/* After StopTask and DestroyTask there is no container and no cgroup of it. */
+/* After StopTask and DestroyTask neither the container nor a cgroup of it exists. */
 func caseNothingLeft(t *T) {
 	l := newLayout(t, "1-3")
 	h := launch(t)
@@ -319,7 +321,7 @@ func caseNothingLeft(t *T) {
 	cores := start(t, h, l, "cores", "1", "exec sleep 100000")
 	shared.end(t, h)
 	cores.end(t, h)
-	t.eventually(20*time.Second, "containers and cgroups gone", func() (bool, string) {
+	t.eventually(20*time.Second, "no containers and cgroups", func() (bool, string) {
 		names, err := containers()
 		left := containerCgroups()
 		return err == nil && len(names) == 0 && len(left) == 0, fmt.Sprint(names, left, err)

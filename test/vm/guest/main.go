@@ -1,17 +1,21 @@
 /*
- * What runs inside the guest: the tests that need a real systemd, cgroup v2, dockerd and Nomad agent, and the
- * demo. One static program, so that both Debian releases run the same bytes.
+ * What runs inside the guest: the tests that need a real systemd, cgroup v2, dockerd and Nomad
+ * agent, and the demo. It is one static program, so that both Debian releases run the same bytes.
  *
- *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), pool and life (the cgroups of clients >= 1.7, played:
- *                          sets that change; a driver, dockerd and tasks that end),
- *                          rows (what puts an old cpuset back), exact (what could put a task on another's core),
- *                          storm (many tasks: outside writes, the last state, a random storm)
+ *   guest run GROUP...     groups: agent (a real Nomad 1.6.3 agent), pool and life (the simulated
+ *   cgroups of
+ *                          clients >= 1.7: sets that change; a driver, dockerd and tasks that end),
+ *                          rows (what restores an old cpuset), exact (what could put a task on
+ *                          another's
+ *                          core), storm (many tasks: outside writes, the last state, a random
+ *                          storm),
  *                          gap (figures of a busy loop on a reserved core, by command),
  *                          output (each line of a task that prints at full speed, by command)
  *   guest demo
  *
- * Output: "ok NAME" or "not ok NAME - why" a case, and notes as "# ...". GUEST_ONLY selects cases by a part of
- * the name, GUEST_SEED sets the seed of the storm. GUEST_STORM=full is its full size, GUEST_ROWS=all runs all rows with cgroupfs.
+ * Output: "ok NAME" or "not ok NAME - why" for each case, and notes as "# ...". GUEST_ONLY selects
+ * cases by a part of the name, GUEST_SEED sets the seed of the storm. GUEST_STORM=full is its full
+ * size, GUEST_ROWS=all runs all rows with cgroupfs.
  */
 package main
 
@@ -30,7 +34,8 @@ type testCase struct {
 	run   func(t *T)
 }
 
-/* T is one case at work. Its methods are called from the case's own goroutine, and from within together(). */
+/* T is one running case. Its methods are called from the case's own goroutine, and from within
+ * together(). */
 type T struct {
 	name    string
 	mu      sync.Mutex /* of cleanup */
@@ -49,14 +54,14 @@ func (t *T) ok(err error, what string) {
 
 func (t *T) note(format string, args ...any) { fmt.Printf("# "+format+"\n", args...) }
 
-/* f is called when the case is over; the last one first. */
+/* f is called when the case has ended, the last one first. */
 func (t *T) atEnd(f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cleanup = append(t.cleanup, f)
 }
 
-/* Calls what atEnd() was given; says what went wrong first. */
+/* Calls what atEnd() was given. Returns the first failure. */
 func (t *T) cleanUp() (why string) {
 	for len(t.cleanup) > 0 {
 		f := t.cleanup[len(t.cleanup)-1]
@@ -68,7 +73,7 @@ func (t *T) cleanUp() (why string) {
 	return why
 }
 
-/* Calls f(0) to f(n-1), some at a time; the first failure is the case's. */
+/* Calls f(0) to f(n-1), some at a time. The first failure is the case's. */
 func (t *T) together(n int, f func(i int)) {
 	const atATime = 4
 	next, whys := make(chan int), make(chan string)
@@ -97,8 +102,9 @@ func (t *T) together(n int, f func(i int)) {
 }
 
 /*
- * Looks until cond holds; fails at the deadline with what it saw last. At first every 2 ms, then seldomer, by the time
- * that it has taken: what takes seconds is at work meanwhile, on the same emulated CPUs that a look takes.
+ * Polls until cond is true. Fails at the deadline with what it saw last. It polls every 2 ms at
+ * first and then less often, by the time that has passed: what takes seconds runs on the same
+ * emulated CPUs as a check.
  */
 func (t *T) eventually(limit time.Duration, what string, cond func() (bool, string)) time.Duration {
 	start := time.Now()
@@ -130,7 +136,7 @@ func guarded(f func()) (why string) {
 	return ""
 }
 
-/* Runs one case to its end or its deadline; says whether it passed. */
+/* Runs one case to its end or its deadline. Returns whether it passed. */
 func (c testCase) execute() bool {
 	t := &T{name: c.name}
 	start := time.Now()
@@ -172,7 +178,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: guest run GROUP... | guest demo")
 		os.Exit(2)
 	}
-	/* a group's cases, and what takes down what they share */
+	/* a group's cases, and the function that removes what they share */
 	groups := map[string]func() ([]testCase, func()){
 		"agent": alone(agentCases), "pool": alone(poolCases), "life": alone(lifeCases), "rows": rowCases, "exact": exactCases,
 		"storm": stormCases, "gap": alone(gapCases), "output": alone(outputCases),

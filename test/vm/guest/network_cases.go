@@ -10,9 +10,9 @@ import (
 )
 
 /*
- * A group's network as a real agent makes it: the driver's pause container holds the namespace, the agent's CNI
- * plugins put an address and a mapped port into it, and all of the group's tasks join it. The page is the address
- * that the hosts file gives for the group's name.
+ * A group's network as a real agent makes it. The driver's pause container has the namespace, the
+ * agent's CNI plugins put an address and a mapped port into it, and all of the group's tasks join
+ * it. The page contains the address that the hosts file gives for the group's name.
  */
 const bridgeJob = `job "net" {
   group "net" {
@@ -53,7 +53,8 @@ const bridgeJob = `job "net" {
   }
 }`
 
-/* Without a namespace of the group's own: a port that Docker publishes, and a task in the host's network. */
+/* Without a namespace for the group: a port that Docker publishes, and a task in the host's
+ * network. */
 const hostJob = `job "net" {
   group "net" {
     update {
@@ -98,7 +99,7 @@ const hostJob = `job "net" {
 type runningNet struct {
 	alloc string
 	url   map[string]string /* by the port's label */
-	own   string            /* the group's own address, "" without one */
+	own   string            /* the group's own address, or "" */
 }
 
 func netRun(t *T, hcl string) *runningNet {
@@ -147,7 +148,7 @@ func answers(t *T, url, want, when string) {
 	})
 }
 
-/* Which network namespace the container's process is in. */
+/* The network namespace of the container's process. */
 func (c *container) netns(t *T) string {
 	ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", c.State.Pid))
 	t.ok(err, "namespace of "+c.Name)

@@ -1,6 +1,6 @@
 /*
- * Looks at cpuset files about every millisecond from a thread of its own on core 0, which no task gets, and
- * keeps what it saw: for each file the spans of time in which the set was not the right one.
+ * Reads cpuset files about every millisecond, from a thread of its own on core 0, which no task
+ * gets. For each file it keeps the spans of time in which the set was wrong.
  */
 package main
 
@@ -84,7 +84,7 @@ func (o *observer) look() {
 	}
 }
 
-/* Watches the file, whose right value is want from now on. */
+/* Watches the file. From now on want is its right value. */
 func (o *observer) expect(path string, want set) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,7 +100,8 @@ func (o *observer) expect(path string, want set) error {
 	return nil
 }
 
-/* What was seen of the file since expect(): the spans with a wrong set, and whether it is wrong now. */
+/* What was seen of the file since expect(): the spans with a wrong set, and whether it is wrong
+ * now. */
 func (o *observer) seen(path string) (wrong []span, wrongNow bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,6 +1,7 @@
 /*
- * Who was killed when the memory was used up, and what the task's end says then: the table of docs/differences.md, on cgroup
- * v2. The harness has the same table for the machine's own cgroups.
+ * Which process was killed when the memory was used up, and what the task's end reports then: the
+ * table of docs/differences.md, on cgroup v2. The harness has the same table for the machine's own
+ * cgroups.
  */
 package main
 
@@ -24,7 +25,7 @@ var oomRows = []oomRow{
 	/* the first process ends immediately with a code of its own */
 	{name: "child-fails", script: "(" + eatMemory + "); exit 9", code: 9, oom: true},
 	{name: "child-success", script: "(" + eatMemory + "); exit 0"},
-	/* its cgroup is soon gone */
+	/* its cgroup is soon removed */
 	{name: "first", script: "sleep 1; " + eatMemory, code: 137, oom: true},
 	{name: "exec", script: "while [ ! -e /local/end ]; do sleep 0.1; done", during: func(t *T, h *host, k *task) {
 		r, err := h.ExecTask(k.cfg.ID, []string{"/bin/sh", "-c", eatMemory}, 30*time.Second)
@@ -45,13 +46,13 @@ func caseOOM(t *T) {
 	h := launch(t)
 	for _, row := range oomRows {
 		k := start(t, h, l, row.name, "", row.script)
-		told, err := h.WaitTask(context.Background(), k.cfg.ID)
+		ended, err := h.WaitTask(context.Background(), k.cfg.ID)
 		t.ok(err, "WaitTask")
 		if row.during != nil {
 			row.during(t, h, k)
 		}
 		select {
-		case r := <-told:
+		case r := <-ended:
 			if r.ExitCode != row.code || r.OOMKilled != row.oom || (r.Err != nil) != (row.code != 0) {
 				t.fatalf("%s: exit %+v, not code %d and OOMKilled %v", row.name, r, row.code, row.oom)
 			}

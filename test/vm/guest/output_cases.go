@@ -1,7 +1,8 @@
 /*
- * Each line of a task that prints at full speed, with the log settings that every task has by default: with a reader
- * that drains and with one that pauses, alone and beside busy loops. By command (guest run output): the harness has the
- * same test for the machine's Docker, and an emulated guest takes minutes for it. GUEST_OUTPUT_MB (20) sets how much.
+ * Each line of a task that prints at full speed with the default log settings: with a reader that
+ * drains and with one that pauses, alone and beside busy loops. By command only (guest run output):
+ * the harness has the same test for the machine's Docker, and an emulated guest takes minutes for
+ * it. GUEST_OUTPUT_MB (20) sets how much.
  */
 package main
 
@@ -38,7 +39,8 @@ func outputCases() []testCase {
 	return all
 }
 
-/* Counts what comes of the lines with the numbers from 0 on. The reader stands still while mu is held. */
+/* Counts how the lines with the numbers from 0 on arrive. The reader stands still while mu is
+ * locked. */
 type numberedLines struct {
 	mu                        sync.Mutex
 	seen                      []bool
@@ -129,9 +131,9 @@ func caseOutput(t *T, pause time.Duration, loops int) {
 	began := time.Now()
 	script := fmt.Sprintf(`awk 'BEGIN { for (i = 0; i < %d; i++) printf "%%0%dd\n", i }'`, len(out.seen), outputLine-1)
 	k := startTo(t, h, l.scope, "fast", "", script, nil, out)
-	told, err := h.WaitTask(context.Background(), k.cfg.ID)
+	ended, err := h.WaitTask(context.Background(), k.cfg.ID)
 	t.ok(err, "WaitTask")
-	<-told
+	<-ended
 	printed := time.Since(began)
 	t.eventually(5*time.Minute, "the end of the log", func() (bool, string) {
 		out.mu.Lock()

@@ -1,6 +1,6 @@
 /*
- * Outside writes, one after the other, over the containers of the crowd but the first: how long each stood. Nothing may
- * happen to the first one (caseLastState).
+ * Outside writes, one after the other, to all containers of the crowd but the first: how long each
+ * was in effect. Nothing may happen to the first one (caseLastState).
  */
 package main
 
@@ -14,7 +14,8 @@ import (
 func caseOverwrites(t *T, c *crowd) {
 	var all []span
 	them := c.shared[1:]
-	/* So that each container gets eight in 10 s: from ten on it is another writer's, and left to the tick. */
+	/* So that each container gets eight in 10 s: from ten on they count as another writer's and
+	 * wait for the tick. */
 	every := 10 * time.Second / time.Duration(8*len(them))
 	t.asObserver(func() {
 		next := time.Now()
@@ -42,7 +43,7 @@ func caseOverwrites(t *T, c *crowd) {
 	}
 }
 
-/* Puts the container on all CPUs and waits until it is back. Within asObserver(). */
+/* Puts the container on all CPUs and waits until it is back. Call it within asObserver(). */
 func overwrite(t *T, k *task, want set) span {
 	fd, err := syscall.Open(k.cpusFile(), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	t.ok(err, k.cfg.Name)

@@ -1,8 +1,9 @@
 /*
- * What puts an old cpuset back, event by event, with the layout of clients from 1.7 on: a shared container is
- * created with 1-3, core 1 is then reserved for a `cores` task, so that the shared one belongs on 2-3, and then
- * somebody does what people do on a server. Two promises: the right set is back within 50 ms, each time, and where
- * systemd holds the unit's own AllowedCPUs the set is never lost at all.
+ * What restores an old cpuset, event by event, with the layout of clients from 1.7 on. A shared
+ * container is created with 1-3. Then core 1 is reserved for a `cores` task, so that the shared one
+ * belongs on 2-3. Then one of the things happens that people do on a server. There are two
+ * promises. The right set is back within 50 ms each time. Where systemd has the unit's own
+ * AllowedCPUs, the set is never lost.
  */
 package main
 
@@ -13,7 +14,7 @@ import (
 	"time"
 )
 
-/* GUEST_REPAIR_MS is for trying the cases on a driver that promises less. */
+/* GUEST_REPAIR_MS is for a trial of the cases with a driver that promises less. */
 var repairLimit = envMillis("GUEST_REPAIR_MS", 50*time.Millisecond)
 
 func envMillis(name string, otherwise time.Duration) time.Duration {
@@ -23,24 +24,27 @@ func envMillis(name string, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-/* So many in a row; ten within 10 s would be another writer, which is left to the tick. */
+/* The number of writes in a row. Ten within 10 s would count as another writer, which waits for
+ * the tick. */
 const outsideWrites = 3
 
-/* After the event the containers are watched this long: systemd and dockerd do their part later. */
+/* The containers are watched this long after the event, because systemd and dockerd do their
+ * part later. */
 const watchFor = 2 * time.Second
 
-/* Whether a row is run with the cgroupfs driver too, where no unit of systemd belongs to the container. */
+/* Whether a row is run with the cgroupfs driver, too. With it the container has no unit of
+ * systemd. */
 type alsoCgroupfs int
 
 const (
 	never     alsoCgroupfs = iota /* the row needs the unit */
-	byCommand                     /* GUEST_ROWS=all: systemd does less in it than in another row */
+	byCommand                     /* GUEST_ROWS=all: systemd has a smaller part in it than in another row */
 	always
 )
 
 type row struct {
 	name string
-	keep bool /* under the systemd cgroup driver: not lost at all */
+	keep bool /* with the systemd cgroup driver: the set is never lost */
 	also alsoCgroupfs
 	do   func(t *T, s *rowScene)
 }
@@ -53,7 +57,7 @@ type rowScene struct {
 	extra  int
 }
 
-/* Another container comes and goes. */
+/* Another container starts and is removed. */
 func (s *rowScene) otherContainer(t *T, cpus string) {
 	s.extra++
 	name := fmt.Sprintf("other%d", s.extra)
@@ -94,7 +98,8 @@ var rows = []row{
 	}},
 }
 
-/* All rows happen to the same two containers, one after the other; a failed row is followed by new ones. */
+/* All rows happen to the same two containers, one after the other. After a failed row, new ones
+ * are made. */
 func rowCases() ([]testCase, func()) {
 	driver := cgroupDriver()
 	var scene *rowScene
@@ -130,7 +135,7 @@ func rowCases() ([]testCase, func()) {
 	return cases, takeDown
 }
 
-/* The scene: a shared container, created with 1-3, and a `cores` one on core 1; both settled. */
+/* The scene: a shared container, created with 1-3, and a `cores` one on core 1, both settled. */
 func newRowScene(t *T) *rowScene {
 	s := &rowScene{l: newLayout(t, "1-3")}
 	s.h = launch(t)
@@ -172,7 +177,7 @@ func runRow(t *T, s *rowScene, r row, driver string) {
 	}
 }
 
-/* An observation of this length; what is looked for is that nothing happens in it. */
+/* Observes for this long. The case checks that nothing happens. */
 func window(t *T, length time.Duration) {
 	end := time.NewTimer(length)
 	defer end.Stop()

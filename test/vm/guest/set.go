@@ -12,7 +12,7 @@ import (
 /* A set of CPUs, the first 64. */
 type set uint64
 
-/* Reads the kernel's list format; what cannot be read is not silently empty. */
+/* Reads the kernel's list format. Text that cannot be read is an error, not an empty set. */
 func parseSet(text string) (set, error) {
 	var s set
 	text = strings.TrimSpace(text)
@@ -74,7 +74,7 @@ func readSet(path string) (set, error) {
 	return parseSet(string(data))
 }
 
-/* A write as a shell's echo does it: one write, no truncation games. */
+/* Writes like a shell's echo: one write, without truncation. */
 func writeFile(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

@@ -1,9 +1,11 @@
 /*
- * When the machine stood still. Emulated on a host's cores that others use too, each of its CPUs is away now and then
- * for tens of milliseconds, and nothing on it runs, the driver no more than anything else. Such time is told, but it
- * is not the driver's. On each CPU a real-time thread rests a millisecond at a time; what it finds to have lasted
- * longer than a standstill is one. A CPU that is busy, with the driver or with others, is none. It is watched only
- * while something is measured: four thousand rests a second are half of what such a machine can do.
+ * When the machine stood still. An emulated machine shares the host's cores. Now and then each of
+ * its CPUs gets none for tens of milliseconds, and nothing runs on it, neither the driver nor
+ * anything else. Such time is reported, but it is not the driver's. On each CPU a real-time thread
+ * rests for a millisecond at a time. A rest that takes longer than a standstill is one. A CPU that
+ * is busy, with the driver or with others, does not stand still. The CPUs are watched only while
+ * something is measured, because four thousand rests per second are half of what such a machine can
+ * do.
  */
 package main
 
@@ -27,7 +29,7 @@ type span struct {
 }
 
 type standstills struct {
-	measuring atomic.Int32 /* so many; set under mu, looked at without */
+	measuring atomic.Int32 /* how many; changed with mu locked, read without */
 	mu        sync.Mutex
 	begun     *sync.Cond
 	since     time.Time /* when the first of them began */
@@ -52,7 +54,7 @@ func (s *standstills) begin() {
 	}
 }
 
-/* Once the standstills up to now are known. */
+/* Ends it when the standstills up to now are known. */
 func (s *standstills) end() {
 	settle()
 	s.mu.Lock()
@@ -60,7 +62,7 @@ func (s *standstills) end() {
 	s.measuring.Add(-1)
 }
 
-/* A CPU that is away at once has been away since then. */
+/* Waits for a measurement and returns its begin. A CPU that stands still then counts from that time. */
 func (s *standstills) whenBegun() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +87,7 @@ func (s *standstills) watch(cpu int) {
 	}
 }
 
-/* How long the CPU that was away longest was away in this time. */
+/* How long the CPU that stood still longest did so in this time. */
 func (s *standstills) in(from, to time.Time) (longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,13 +113,14 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1e3) }
 /* By the clock. */
 func (s span) raw() time.Duration { return s.to.Sub(s.from) }
 
-/* Without the time in which the machine stood still. To be asked some time after the span's end: see settle(). */
+/* Without the time in which the machine stood still. Call it some time after the span's end: see
+ * settle(). */
 func (s span) net() time.Duration { return s.raw() - machine().in(s.from, s.to) }
 
 /* After this the standstills up to now are known. */
 func settle() { pause(4 * standstill) }
 
-/* Puts the calling thread on a CPU, and before all that is not real-time there. */
+/* Puts the calling thread on a CPU, with priority over all that is not real-time there. */
 func realTime(cpu int) {
 	runtime.LockOSThread()
 	mask := [16]uint64{1 << cpu}
@@ -126,7 +129,7 @@ func realTime(cpu int) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, 2 /* SCHED_RR */, uintptr(unsafe.Pointer(&priority)))
 }
 
-/* Rests the thread, by the kernel's timer alone. */
+/* Rests the thread, by the kernel's timer only. */
 func pause(d time.Duration) {
 	if d > 0 {
 		rest := syscall.NsecToTimespec(int64(d))
@@ -148,7 +151,7 @@ func (t *T) asObserver(f func()) {
 	}
 }
 
-/* Calls act, and looks until cond holds. Within asObserver(). */
+/* Calls act and polls until cond is true. Call it within asObserver(). */
 func (t *T) swiftly(what string, act func(), cond func() (bool, string)) span {
 	s := span{from: time.Now()}
 	act()

@@ -1,5 +1,5 @@
 /*
- * What the driver says of its tasks (paddock status), and the processes that it consists of.
+ * What the driver reports about its tasks (paddock status), and the processes of the driver.
  */
 package main
 
@@ -21,7 +21,7 @@ type pinStatus struct {
 	Unit      string
 }
 
-/* What the driver says of the task's cpuset. */
+/* What the driver reports about the task's cpuset. */
 func (k *task) status(t *T) pinStatus {
 	var all []struct {
 		Pin struct{ Tasks []pinStatus }
@@ -39,8 +39,8 @@ func (k *task) status(t *T) pinStatus {
 	return pinStatus{}
 }
 
-/* Waits until the driver says so. */
-func (k *task) isCalled(t *T, state string, limit time.Duration) {
+/* Waits until the driver reports this state. */
+func (k *task) reaches(t *T, state string, limit time.Duration) {
 	t.eventually(limit, k.cfg.Name+" is "+state, func() (bool, string) {
 		s := k.status(t)
 		return s.State == state, fmt.Sprintf("%+v", s)
@@ -48,14 +48,14 @@ func (k *task) isCalled(t *T, state string, limit time.Duration) {
 }
 
 /* Waits for a task event that contains the text. */
-func (k *task) isTold(t *T, h *host, text string, limit time.Duration) {
-	t.eventually(limit, fmt.Sprintf("an event of %s says %q", k.cfg.Name, text), func() (bool, string) {
-		all := h.told(k.cfg.ID)
+func (k *task) getsEvent(t *T, h *host, text string, limit time.Duration) {
+	t.eventually(limit, fmt.Sprintf("an event of %s with %q", k.cfg.Name, text), func() (bool, string) {
+		all := h.eventTexts(k.cfg.ID)
 		return strings.Contains(strings.Join(all, "\n"), text), strings.Join(all, " | ")
 	})
 }
 
-/* Where each thread of the driver's processes may run: the plugin's and the log pump's. */
+/* Where each thread of the plugin and of the log pump may run. */
 func threadsMayRun() (map[string]set, error) {
 	masks := map[string]set{}
 	for _, p := range pluginProcesses() {

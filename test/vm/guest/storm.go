@@ -1,8 +1,9 @@
 /*
- * The crowd: many shared tasks. In a random storm (seeded) `cores` tasks come and go beside them, until every core is
- * reserved, CPU 3 goes off and on, and systemd reads its units again. An observer samples every container's effective
- * set. It adds up the core-milliseconds that a container was allowed on a foreign core later than 50 ms after the change:
- * that core's reservation, or the last CPU that came or went. That sum must be 0.
+ * The crowd: many shared tasks. In a random storm (seeded), `cores` tasks start and end beside them
+ * until every core is reserved, CPU 3 goes offline and online, and systemd reads its units again.
+ * An observer samples every container's effective set. It adds up the core-milliseconds that a
+ * container was allowed on a foreign core later than 50 ms after the change: that core's
+ * reservation, or the last CPU that went offline or online. That sum must be 0.
  */
 package main
 
@@ -37,7 +38,7 @@ type crowd struct {
 	began  time.Time
 }
 
-/* The cases share the crowd, for its start takes long. */
+/* The cases share the crowd, because its start takes long. */
 func stormCases() ([]testCase, func()) {
 	at := "/" + cgroupDriver()
 	stage := &T{name: "crowd"}
@@ -75,24 +76,27 @@ func newCrowd(t *T) *crowd {
 	return c
 }
 
-/* The first task is pinned, held and pinned again, within the minute in which no state is reported twice. */
+/* The first task is pinned, held and pinned again, within the minute in which no state is
+ * reported twice. */
 func (c *crowd) flip(t *T) {
 	k := c.shared[0]
-	k.isTold(t, c.h, "cpuset pinned to 1-3", 10*time.Second)
+	k.getsEvent(t, c.h, "cpuset pinned to 1-3", 10*time.Second)
 	c.l.reserve(t, mustSet("1-3"))
-	/* Between the two writes of the layout the pool is empty and the cores have no owner yet: a look then holds it at 1-3. */
-	k.isTold(t, c.h, "cpuset held at ", 10*time.Second)
+	/* Between the two writes of the layout, the pool is empty and no task has the cores yet. A
+	 * check then holds it at 1-3. */
+	k.getsEvent(t, c.h, "cpuset held at ", 10*time.Second)
 	k.becomes(t, mustSet("0"), tickLimit)
 	c.l.release(t, mustSet("1-3"))
 	k.becomes(t, mustSet("1-3"), tickLimit)
 }
 
-/* Its last state is reported in the end, although nothing else happens to it. The cases before this one take about that long. */
+/* Its last state is reported in the end, although nothing else happens to it. The cases before
+ * this one take about that long. */
 func caseLastState(t *T, c *crowd) {
 	k := c.shared[0]
-	k.isCalled(t, "pinned", 5*time.Second)
-	t.eventually(max(time.Until(c.began.Add(75*time.Second)), time.Second), "the last event says where the task is", func() (bool, string) {
-		all := c.h.told(k.cfg.ID)
+	k.reaches(t, "pinned", 5*time.Second)
+	t.eventually(max(time.Until(c.began.Add(75*time.Second)), time.Second), "the last event reports where the task is", func() (bool, string) {
+		all := c.h.eventTexts(k.cfg.ID)
 		last := all[len(all)-1]
 		return strings.HasPrefix(last, "cpuset pinned to 1-3"), last
 	})
@@ -105,21 +109,21 @@ type stormBox struct {
 	last time.Time
 }
 
-/* A container was seen where it does not belong. */
+/* A container was seen on a core where it does not belong. */
 type sighting struct {
-	since  span          /* from the change to now; empty for a `cores` task off its own while no CPU came or went */
-	length time.Duration /* since the look before */
+	since  span          /* from the change to now; empty for a `cores` task off its own while no CPU changed */
+	length time.Duration /* since the check before */
 	what   string
 }
 
 type storm struct {
 	mu       sync.Mutex
-	reserved map[int]*span /* by core: from the change to the last sight of somebody else there */
-	all      []*span       /* those of before, too */
+	reserved map[int]*span /* by core: from the change to the last time another task was seen there */
+	all      []*span       /* with the earlier ones */
 	boxes    map[*task]*stormBox
 	online   set
-	plugged  time.Time /* when a CPU came or went last */
-	plugging bool      /* one comes or goes: only the kernel can say what holds now */
+	plugged  time.Time /* when a CPU changed last */
+	plugging bool      /* a CPU changes: only the kernel can know the right set now */
 	seen     []sighting
 	samples  int
 }
@@ -134,7 +138,7 @@ func (s *storm) look() {
 	for _, b := range s.boxes {
 		n, err := syscall.Pread(b.fd, buf, 0)
 		if err != nil {
-			continue /* gone: its file says ENODEV */
+			continue /* the container has ended: its file gives ENODEV */
 		}
 		cpus, err := parseSet(string(buf[:n]))
 		if err != nil {
@@ -151,7 +155,7 @@ func (s *storm) look() {
 				s.seen = append(s.seen, sighting{*r, now.Sub(b.last), fmt.Sprintf("%s on core %d (%s)", b.name, core, cpus)})
 			}
 		}
-		/* While its own CPU is off, a task may be on what nobody has. */
+		/* While its own CPU is offline, a task may be on cores that are not reserved. */
 		if b.own&s.online != 0 && cpus&^b.own != 0 {
 			since := span{}
 			if !s.plugged.IsZero() {
@@ -180,13 +184,13 @@ func (s *storm) foreign() (sum time.Duration, first string) {
 	return sum, first
 }
 
-/* From now on nobody else may be on this core for long. The lock is held. */
+/* From now on no other task may stay on this core. The lock is held. */
 func (s *storm) reserve(core int, now time.Time) {
 	s.reserved[core] = &span{from: now, to: now}
 	s.all = append(s.all, s.reserved[core])
 }
 
-/* CPU 3 goes, or comes when it is off. */
+/* CPU 3 goes offline, or online when it is offline. */
 func (s *storm) plug(t *T) {
 	s.mu.Lock()
 	s.plugging = true
@@ -279,7 +283,8 @@ func caseStorm(t *T, c *crowd) {
 		})
 	}()
 	running := map[int]*task{}
-	/* In a lap each thing happens once. After the first lap every core is reserved, after the second none is. */
+	/* In a lap each thing happens once. After the first lap every core is reserved, after the
+	 * second none is. */
 	lap := []func(){func() { s.plug(t) }, func() { t.sh("systemctl", "daemon-reload") }}
 	for core := 1; core <= 3; core++ {
 		core := core
