@@ -103,12 +103,6 @@ static void end_logger(const struct driver *d, const struct task_state *state) {
  * lines that it missed are lost; the alternative would be to repeat the whole log. */
 static int take_over_logs(struct driver *d, const struct call *call, struct task *t,
                           const struct task_state *state, int64_t since_ns, struct err *err) {
-    /* Open until the pump has the FIFOs, because logmon must not see an end of file in between.
-     * logs_adopt() reports a FIFO that cannot be opened. */
-    AUTO_FD int out = -EBADF;
-    AUTO_FD int err_out = -EBADF;
-    if (pump_fifo_open(t->stdout_path, &out) < 0 || pump_fifo_open(t->stderr_path, &err_out) < 0)
-        log_debug("recover", LOG_KV("task_id", t->id), "log FIFOs are not there");
     end_logger(d, state);
     return logs_adopt(d, call, t, since_ns, err);
 }
@@ -126,6 +120,16 @@ static int resume_logs(struct driver *d, const struct call *call, struct task *t
  * would start it again. The task runs without logs until they can be followed. */
 static void recover_logs(struct driver *d, const struct call *call, struct task *t,
                          const struct task_state *state) {
+    /* Open until the pump or logs_retry_later() has the FIFOs, because logmon must not see an end
+     * of file in between: a logger that ends and an attempt that fails both close theirs. A FIFO
+     * that cannot be opened is reported by the attempt. */
+    AUTO_FD int out = -EBADF;
+    AUTO_FD int err_out = -EBADF;
+    bool logs = store_look(t).logs;
+    if (logs && pump_fifo_open(t->stdout_path, &out) < 0)
+        log_debug("recover", LOG_KV("path", t->stdout_path), "the log FIFO cannot be opened");
+    if (logs && pump_fifo_open(t->stderr_path, &err_out) < 0)
+        log_debug("recover", LOG_KV("path", t->stderr_path), "the log FIFO cannot be opened");
     struct err err = {0};
     int64_t now = clock_wall_ns();
     struct call within = call_within(call, RECOVER_LOGS_US);

@@ -23,10 +23,16 @@ void __wrap_loop_timer_at(struct loop_timer *t, uint64_t at_us) {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char events[4096];
+/* While the event is reported: whether this FIFO has no writer. Nomad's logmon would stop reading.
+ */
+static char *watched_fifo;
+static bool was_let_go;
 
 static void on_event(void *ctx, const struct driver_event *e) {
     (void)ctx;
     pthread_mutex_lock(&lock);
+    if (watched_fifo)
+        was_let_go |= world_is_let_go(watched_fifo);
     size_t n = strlen(events);
     snprintf(events + n, sizeof(events) - n, "%s\n", e->message);
     pthread_mutex_unlock(&lock);
@@ -41,6 +47,8 @@ static bool was_reported(void *ctx) {
 
 static int setup(void **state) {
     events[0] = '\0';
+    watched_fifo = NULL;
+    was_let_go = false;
     return world_web_setup(state, "{}", 0, true);
 }
 
@@ -82,6 +90,21 @@ static void test_recover__no_fifo__runs_and_logs_follow(void **state) {
     assert_int_equal(fake_images_held(), 1);
     assert_int_equal(mkfifo(x->task.stdout_path, 0600), 0);
     logs_come_back(x);
+    fan_unsubscribe(sub);
+}
+
+/* The first attempt opens stdout's FIFO and fails at the other one. */
+static void test_recover__one_fifo_missing__the_other_is_held(void **state) {
+    struct world_web *x = *state;
+    struct driver_sub *sub;
+    restart(x, &sub);
+    assert_int_equal(unlink(x->task.stderr_path), 0);
+    watched_fifo = x->task.stdout_path;
+    recovers(x);
+    assert_false(was_let_go);
+    assert_int_equal(mkfifo(x->task.stderr_path, 0600), 0);
+    logs_come_back(x);
+    assert_false(was_let_go);
     fan_unsubscribe(sub);
 }
 
@@ -143,6 +166,7 @@ static void test_recover__destroyed_without_logs__nothing_left(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, world_web_teardown)
 static const struct CMUnitTest tests[] = {
     T(test_recover__no_fifo__runs_and_logs_follow),
+    T(test_recover__one_fifo_missing__the_other_is_held),
     T(test_recover__no_run_folder__runs_and_logs_follow),
     T(test_start__no_run_folder__recoverable_and_undone),
     T(test_recover__destroyed_without_logs__nothing_left),
