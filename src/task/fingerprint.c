@@ -137,6 +137,7 @@ static void read_bridge(struct driver *d, const struct call *call, struct node_i
 static void probe_docker(struct driver *d, struct probe *p) {
     uint64_t timeout = d->timeout_us < PROBE_TIMEOUT_US ? d->timeout_us : PROBE_TIMEOUT_US;
     struct call call = call_within(NULL, timeout);
+    call.cancel = &d->ended;
     p->r = docker_system_version(d->docker, &call, &p->version, &p->err);
     if (p->r < 0)
         return;

@@ -109,6 +109,7 @@ static bool is_network(struct networks *n, const char *container_id) {
 static int adopt_running(struct networks *n) {
     struct driver *d = n->d;
     struct call call = call_within(NULL, d->timeout_us);
+    call.cancel = &d->ended;
     AUTO_JSON json_t *filters = json_pack("{s:[s],s:[s]}", "label", "com.hashicorp.nomad.alloc_id",
                                           "name", "^/" DOCKER_PAUSE_PREFIX);
     AUTO_JSON json_t *list = NULL;
@@ -292,6 +293,7 @@ static int remove_dangling(struct networks *n, const char *owner,
                            ? (uint64_t)c->c.dangling_period_us
                            : 30 * US_PER_SEC;
     struct call call = call_within(NULL, timeout);
+    call.cancel = &d->ended;
     struct docker_dangling_rule rule = {.owner = owner,
                                         .now_s = clock_wall_ns() / 1000000000,
                                         .grace_s = c->c.dangling_grace_us / 1000000,
@@ -300,7 +302,7 @@ static int remove_dangling(struct networks *n, const char *owner,
                                         .ctx = n};
     struct err err = {0};
     int r = docker_dangling_run(d->docker, &call, &rule, c->c.dangling_dry_run, &err);
-    if (r < 0)
+    if (r < 0 && !atomic_load(&d->ending))
         log_warn("dangling", LOG_KV("error", err.text), "containers could not be listed, retrying");
     return r;
 }

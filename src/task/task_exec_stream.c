@@ -220,6 +220,7 @@ static void asked_posted(void *arg) {
 static void ask_code_work(void *arg) {
     struct driver_exec *x = arg;
     struct call call = call_within(NULL, x->d->timeout_us);
+    call.cancel = &x->d->ended;
     struct docker_exec_state state = {.running = true};
     int r =
         atomic_load(&x->died) ? 0 : docker_exec_inspect(x->d->docker, &call, x->id, &state, NULL);
@@ -483,6 +484,7 @@ void task_exec_stream_stdin_close(struct driver_exec *x) {
 static void resize_work(void *arg) {
     struct driver_exec *x = arg;
     struct call call = call_within(NULL, x->d->timeout_us);
+    call.cancel = &x->d->ended;
     pthread_mutex_lock(&x->lock);
     while (x->resize_wanted) {
         unsigned height = x->height, width = x->width;

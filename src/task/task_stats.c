@@ -229,6 +229,7 @@ static void docker_work(void *arg) {
         pthread_mutex_unlock(&s->fan.lock);
         const struct task_look now = store_look(t);
         struct call call = call_within(NULL, s->d->timeout_us);
+        call.cancel = &s->d->ended;
         AUTO_JSON json_t *j = NULL;
         struct cgroup_usage u;
         bool ok = docker_container_stats(s->d->docker, &call, now.container_id, &j, NULL) == 0;

@@ -9,7 +9,7 @@ int start_world_setup(void **state) {
 }
 
 int start_world_setup_hasty(void **state) {
-    return world_web_setup(state, "{}", 300, false);
+    return world_web_setup(state, "{}", WORLD_HASTY_MS, false);
 }
 
 int start_world_fails(struct world_web *x, struct err *ret_err) {

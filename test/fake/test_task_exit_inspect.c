@@ -13,7 +13,7 @@ static int setup(void **state) {
 }
 
 static int setup_hasty(void **state) {
-    return world_web_setup_live(state, 200);
+    return world_web_setup_live(state, WORLD_HASTY_MS);
 }
 
 /* An answer without the state, or without the exit code of an ended container, is ignored. */

@@ -17,7 +17,7 @@ static int setup(void **state) {
 }
 
 static int setup_hasty(void **state) {
-    return world_web_setup_live(state, 200);
+    return world_web_setup_live(state, WORLD_HASTY_MS);
 }
 
 static int recover(struct world_web *x, const void *data, size_t len, struct err *err) {
