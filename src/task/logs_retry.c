@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Follows the logs of recovered tasks whose logs could not be followed when they were recovered.
  *
- * Each such task is tried again every LOGS_RETRY_US until it succeeds or the task leaves the store.
- * Its FIFOs stay open until then, because Nomad's logmon stops reading when the last writer closes.
- * The streams thread has the timer and the list; a thread of the pool talks to the pump.
+ * All such tasks are tried again every LOGS_RETRY_US until they succeed or leave the store.
+ * Their FIFOs stay open until then, because Nomad's logmon stops reading when the last writer
+ * closes. The streams thread has the timer and the list; a thread of the pool talks to the pump.
  * RecoverTask calls logs_retry_later(). */
 #include "src/task/driver_priv.h"
 
@@ -21,7 +21,6 @@ struct lost {
     bool adopted;
     int64_t since_ns;
     int fifos[2]; /* stdout, stderr */
-    uint64_t at_us;
     struct lost *next;
 };
 
@@ -89,37 +88,27 @@ static void try_work(void *arg) {
         lost_free(x);
 }
 
+/* Tries all tasks that wait. */
 static void on_timer(void *arg) {
     struct logs_retry *l = arg;
-    uint64_t now = clock_now_us(), next = 0;
-    for (struct lost **at = &l->first; *at;) {
-        struct lost *x = *at;
-        if (x->at_us > now) {
-            next = !next || x->at_us < next ? x->at_us : next;
-            at = &x->next;
-            continue;
-        }
-        *at = x->next;
-        if (atomic_load(&l->d->ending) || pool_run(l->d->pool, try_work, x) < 0) {
-            x->at_us = now + LOGS_RETRY_US; /* no thread is available now */
-            x->next = l->first;
-            l->first = x;
-            next = !next || x->at_us < next ? x->at_us : next;
-            if (at == &l->first)
-                at = &x->next;
-        }
+    struct lost *waiting = l->first;
+    l->first = NULL;
+    while (waiting) {
+        struct lost *x = waiting;
+        waiting = x->next;
+        if (pool_run(l->d->pool, try_work, x) < 0)
+            wait_for_turn(x); /* no thread is available now */
     }
-    loop_timer_at(l->timer, next);
 }
 
 static void wait_for_turn(void *arg) {
     struct lost *x = arg;
     struct logs_retry *l = x->list;
-    x->at_us = clock_now_us() + LOGS_RETRY_US;
+    bool armed = l->timer && l->first;
     x->next = l->first;
     l->first = x;
-    if (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0)
-        on_timer(l);
+    if (!armed && (l->timer || loop_timer_new(l->d->loop, on_timer, l, &l->timer) == 0))
+        loop_timer_at(l->timer, clock_now_us() + LOGS_RETRY_US);
 }
 
 void logs_retry_later(struct driver *d, struct task *t, bool adopted, int64_t since_ns,
