@@ -5,8 +5,7 @@
  *            (Nomad 1.3 - 1.6).
  *   builtin  Every 3 s the source is compared with the last write. The container is never read
  *            (>= 1.7).
- * It runs on a tree of plain files in memory (TREE_DIR, default /dev/shm). JSON: one object a line.
- */
+ * It runs on plain files in memory (TREE_DIR, default /dev/shm). JSON: one object a line. */
 #include "paddock/clock.h"
 #include "unit/pin/tree.h"
 
@@ -151,8 +150,7 @@ static double percentile(double *v, size_t n, double p) {
     return v[i < n ? i : n - 1];
 }
 
-/* Waits until all @n files contain @set, at most NEVER_US. Stores the milliseconds of each in @ret.
- */
+/* Waits up to NEVER_US until all @n files contain @set. @ret: milliseconds of each. */
 static void wait_all(int *fds, size_t n, const char *set, uint64_t start, double *ret) {
     size_t missing = n;
     for (size_t i = 0; i < n; i++)
@@ -242,8 +240,7 @@ static double shrink(enum mode mode) {
         for (int back = 0; back < 2; back++) {
             nap((uint64_t)(random() % 300000));
             uint64_t start;
-            /* The kernel changes the effective sets within the write. Here they are changed first.
-             */
+            /* The kernel changes the effective sets during the write, here they are first. */
             tree_share(&tree, back ? "1-3" : "2-3", back ? "\n" : "1");
             start = clock_now_us();
             wait_all(fds, POOL_TASKS, back ? "1-3" : "2-3", start, ms);

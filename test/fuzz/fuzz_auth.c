@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A Docker config.json with credentials. Credentials that are found can be sent. A refusal returns
- * none. */
+/* A Docker config.json with credentials. If credentials are found, they can be sent. A refusal
+ * returns no credentials. */
 #include "src/image/image_auth.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Takes the place of libFuzzer. It passes each file of the folders in its arguments to a fuzz
- * target. */
+/* Takes the place of libFuzzer. It passes each file of the folders that are its arguments to the
+ * fuzz target. */
 #include "paddock/cleanup.h"
 
 #include <dirent.h>

@@ -23,8 +23,8 @@ static void test_call_remaining__none_past_future__as_poll_wants(void **state) {
     assert_int_equal(call_remaining_ms(&none), -1);
     assert_int_equal(call_remaining_ms(NULL), -1);
     assert_int_equal(call_remaining_ms(&past), 0);
-    assert_in_range(call_remaining_ms(&soon), 0,
-                    1); /* rounded up, so that poll() is not called in a busy loop with 0 */
+    /* It is rounded up, so that poll() is not called in a busy loop with 0. */
+    assert_in_range(call_remaining_ms(&soon), 0, 1);
 }
 
 static void test_call_sleep__fired_cancel__ecanceled_immediately(void **state) {
@@ -57,8 +57,7 @@ static void test_call_wait_fd__ready_cancelled_late__distinguished(void **state)
     assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), -ETIMEDOUT);
     assert_true(clock_now_us() >= c.deadline_us);
     cancel_fire(&other);
-    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN),
-                     0); /* ready, although the deadline is over */
+    assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0); /* ready, after the deadline */
     c.deadline_us = 0;
     assert_int_equal(call_wait_fd(&c, other.fd, POLLIN), 0);
     cancel_fire(&cancel);

@@ -236,8 +236,7 @@ static void *run_loop(void *ctx) {
     return loop_run(ctx) == 0 ? NULL : ctx;
 }
 
-/* Runs in a child process. Makes a timer from another thread than the loop's, while the loop runs.
- */
+/* In a child process: a thread that is not the loop's makes a timer. */
 static void misuse_loop(void) {
     const struct rlimit none = {0};
     struct loop *l;

@@ -49,8 +49,7 @@ static void test_pool_run__work_that_blocks__grows(void **state) {
     pthread_barrier_destroy(&barrier);
 }
 
-/* Two pieces of work arrive together. The idle thread takes the first; the second needs another
- * one. */
+/* Two pieces of work arrive together. The idle thread takes one, a new thread takes the other. */
 static void test_pool_run__two_for_one_idle__grows(void **state) {
     (void)state;
     for (int round = 0; round < 200; round++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The reference in the docs and in paddock-config(5) is generated from the tables.
+/* The reference in the docs and in paddock-config(5) agrees with the tables.
  *
  * `test_reference --print` and `test_reference --print-man` write the text to paste. */
 #include "unit/cm.h"

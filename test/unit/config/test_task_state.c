@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The driver_state of a task, which is written and read, also in the form of the built-in driver.
- */
+/* The driver_state of a task, encoded and decoded. Also the form of the built-in driver. */
 #include "unit/config/pack.h"
 
 #include "paddock/task_state.h"

@@ -151,8 +151,7 @@ static void test_volumes__absolute_below_the_allocation__accepted(void **state) 
     assert_value("mount", body, "HostConfig>Mounts>0>Source", "\"@/web/local\"");
 }
 
-/* One more descriptor is free in each round. Each check that fails because none is left reports
- * this. */
+/* One more descriptor is free in each round. A check for which none is left reports this reason. */
 static void test_build__out_of_fds__recoverable(void **state) {
     (void)state;
     struct job_mount mount = {.type = "bind", .source = "local", .target = "/m"};

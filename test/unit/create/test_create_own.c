@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The folders that Nomad gives each task, and the parts of a bind. A job may replace a folder, make
- * links and set its environment. Docker is still sent `source:target[:mode]` with no other ':' in
- * it. */
+ * links and set its environment. Docker is still sent `source:target[:mode]` and no other ':'. */
 #include "unit/create/test_create.h"
 
 #include "paddock/path_below.h"

@@ -32,8 +32,8 @@ static inline void auth_world_write(const struct auth_world *x, const char *name
     assert_int_equal(chmod(path, mode), 0);
 }
 
-/* Writes the program docker-credential-@name. It appends its stdin to the file "asked", then runs
- * @script. */
+/* Writes the helper docker-credential-@name. It appends its stdin to the file "asked", and then it
+ * runs @script. */
 static inline void auth_world_write_helper(const struct auth_world *x, const char *name,
                                            const char *script) {
     char file[64], text[2048];

@@ -86,8 +86,7 @@ static void test_image_progress_feed__error__the_first_is_kept(void **state) {
     static const char *const rows[] = {
         "{\"errorDetail\":{\"message\":\"no such\"},\"error\":\"no "
         "such\"}\r\n{\"error\":\"later\"}\r\n",
-        "{\"status\":\"Waiting\",\"id\":\"a\"}\r\n{\"error\":\"no such\"}", /* without its newline
-                                                                             */
+        "{\"status\":\"Waiting\",\"id\":\"a\"}\r\n{\"error\":\"no such\"}", /* no newline */
         "{\"errorDetail\":{\"code\":1,\"message\":\"no "
         "such\"}}\n{\"errorDetail\":{\"message\":\"later\"}}\n",
         "{\"errorDetail\":{\"message\":\"\"},\"error\":\"no such\"}\n",

@@ -8,8 +8,8 @@ static void test_pin__wrong_when_found__late_start(void **state) {
     struct tree_task *shared = tree_add(&tree, "", "0-3");
     struct tree_task *cores = tree_add(&tree, "1", "0-3");
     pin_world_start(PIN_WORLD_HOUR);
-    pin_world_assert_set(
-        shared, "2-3"); /* without the other task's core, although share.slice still lists it */
+    /* The set is without the other task's core, although share.slice still lists this core. */
+    pin_world_assert_set(shared, "2-3");
     pin_world_assert_set(cores, "1");
     assert_true(tree_wait_event(
         &tree, "cpuset pinned to 2-3 (was 0-3, late start) [pinned, 0-3 > 2-3, late start]"));

@@ -88,8 +88,7 @@ static void test_pin__own_threads__off_the_reserved_cores(void **state) {
     assert_true(reported_off && reported_back);
 }
 
-/* The result stays within the CPUs that the agent was started on, even when all of them are
- * reserved. */
+/* The result stays within the agent's initial CPUs, even when all of them are reserved. */
 static void test_affinity_wanted__within_the_initial_mask(void **state) {
     static const struct {
         const char *initial, *online, *reserved, *want;

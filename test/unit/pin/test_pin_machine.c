@@ -118,8 +118,7 @@ static enum pin_hold wanted_of(const struct machine *m, const struct sim_task *t
     struct cpuset effective = m->pool_file;
     if (t->cores) /* a reserve scope's effective set has the cores of all tasks */
         effective = m->reserve_file;
-    else if (cpuset_is_empty(
-                 &effective)) /* with an empty pool the effective set is the ancestor's */
+    else if (cpuset_is_empty(&effective)) /* an empty pool: the ancestor's set is effective */
         for (unsigned cpu = 0; cpu < m->cpus; cpu++)
             cpuset_add(&effective, cpu);
     struct pin_source s = {.has_path = true,

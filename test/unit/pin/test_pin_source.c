@@ -55,8 +55,7 @@ static void test_pin__source_unreadable__held(void **state) {
     struct tree_task *shared = tree_add(&tree, "", "1-3");
     pin_world_start(50 * US_PER_MS);
     assert_true(pin_world_wait_state(0, "pinned"));
-    /* Files in a temporary folder never fail with ENODEV. A file with an invalid text has the same
-     * effect. */
+    /* Files in a temporary folder never fail with ENODEV. An invalid text has the same effect. */
     snprintf(command, sizeof(command), "%s/cpuset.cpus.effective", shared->source);
     tree_put(&tree, command, "x");
     assert_true(pin_world_wait_state(0, "held"));

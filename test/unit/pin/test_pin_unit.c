@@ -236,8 +236,8 @@ static void test_unit__each_new_set_reaches_systemd(void **state) {
     assert_string_equal(asked_names, "AllowedCPUs");
     asked_n = 0;
     pthread_mutex_unlock(&asked_lock);
-    tree_put(&tree, tree_cpus(x),
-             "0-3"); /* `docker update` has changed the unit, too, so the unit is set again */
+    /* `docker update` has changed the unit, too, so the unit is set again. */
+    tree_put(&tree, tree_cpus(x), "0-3");
     assert_true(asked(x, 0x0c));
 }
 
@@ -253,8 +253,7 @@ static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_set
     assert_true(asked(shared[0], 0x0c));
     tree_share(&tree, "3", "1");
     for (size_t i = 0; i < 2; i++)
-        assert_true(tree_wait(&tree, tree_cpus(shared[i]),
-                              "3")); /* the pending call delays no other task */
+        assert_true(tree_wait(&tree, tree_cpus(shared[i]), "3")); /* not delayed by the call */
     assert_true(tree_wait(&tree, tree_cpus(cores), "1"));
     /* A set is sent after 150 ms. After five ticks of 50 ms each due set would have been sent. */
     assert_true(tree_wait_counter(pin, "ticks", tree_counter(pin, "ticks") + 5));
@@ -270,8 +269,7 @@ static void test_unit__slow_manager__one_call_on_the_way_and_then_the_newest_set
     assert_int_equal(all, 0x0c080208); /* a task without a unit's set is first */
 }
 
-/* A set changed while a call was in flight. It has not been unchanged long enough when the answer
- * comes. */
+/* A set changed while a call was in flight. At the answer this set is too new to be sent. */
 static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(void **state) {
     (void)state;
     struct tree_task *x = tree_add(&tree, "", "0-3");
@@ -286,8 +284,8 @@ static void test_unit__answer_before_the_next_set_is_due__sent_without_a_tick(vo
     assert_true(asked(x, 0x0e));
     tree_share(&tree, "2-3", "1");
     assert_true(tree_wait(&tree, tree_cpus(x), "2-3"));
-    atomic_store(&manager_waits,
-                 false); /* the answer comes within 20 ms; the set is due after 150 ms */
+    /* The answer comes within 20 ms. The set is due after 150 ms. */
+    atomic_store(&manager_waits, false);
     assert_true(asked(x, 0x0c));
 }
 
@@ -322,8 +320,7 @@ static void test_unit__own_earlier_set__repaired_and_not_counted(void **state) {
     assert_int_equal(overwrites(), 1);
 }
 
-/* systemd is sent the nodes after the memory has been migrated. Otherwise it would wait for the
- * migration. */
+/* systemd is sent the nodes after the migration of the memory, so that it need not wait for it. */
 static void test_unit__memory_nodes__of_cores_tasks(void **state) {
     char mems[600], nodes[96], now[64];
     (void)state;

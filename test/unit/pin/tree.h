@@ -37,14 +37,12 @@ void tree_done(struct tree *t);
 /* Writes @text to @path below the root in a single write. Makes the folders. An existing file keeps
  * its inode, because the inode is watched. */
 void tree_put(struct tree *t, const char *path, const char *text);
-/* Reads @path below the root without trailing blanks. Returns @out; "" when the file does not
- * exist. */
+/* Reads @path below the root without trailing blanks. Returns @out: "" for a missing file. */
 const char *tree_get(struct tree *t, const char *path, char *out, size_t size);
 /* Waits up to 10 s until the existing file contains @text. Returns whether it did. */
 bool tree_wait(struct tree *t, const char *path, const char *text);
 
-/* Sets share.slice and reserve.slice of a client >= 1.7, and the effective set of each shared
- * scope. */
+/* Sets share.slice and reserve.slice of a client >= 1.7, and each shared scope's effective set. */
 void tree_share(struct tree *t, const char *pool, const char *reserve);
 
 /* Adds a task with a container whose set is @actual. @reserved is "" for a shared task. */
@@ -67,7 +65,6 @@ bool tree_wait_status(struct pin *p, bool (*is)(const json_t *status, void *ctx)
 json_int_t tree_counter(struct pin *p, const char *name);
 /* Waits until the counter is at least @n. */
 bool tree_wait_counter(struct pin *p, const char *name, json_int_t n);
-/* Waits until the text @key of the @i-th task in pin_show_status() is @want; "gone" means that
- * there is no such task. Returns whether it was.
- */
+/* Waits until the text @key of the @i-th task in pin_show_status() is @want. "gone" means that this
+ * task does not exist. Returns whether it became so. */
 bool tree_wait_task(struct pin *p, size_t i, const char *key, const char *want);

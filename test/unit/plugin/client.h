@@ -25,12 +25,10 @@ struct client_call {
 void client_init(struct client *c, const char *socket_path);
 void client_done(struct client *c);
 
-/* Opens a call. When @cq is NULL it gets a queue of its own. @timeout_ms is the call's deadline; 0:
- * none. */
+/* Opens a call. With @cq NULL it gets its own queue. @timeout_ms is its deadline; 0: none. */
 void client_open(struct client *c, struct client_call *k, grpc_completion_queue *cq,
                  const char *path, int timeout_ms);
-/* Starts a whole unary call as one batch with the tag @k. Without @with_message no message is sent.
- */
+/* Starts a unary call as one batch with the tag @k. @with_message: it sends @msg. */
 void client_unary_start(struct client_call *k, const void *msg, size_t len, bool with_message);
 /* client_open(), client_unary_start() and a wait. Returns the status. */
 int client_unary(struct client *c, struct client_call *k, const char *path,

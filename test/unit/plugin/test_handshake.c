@@ -21,8 +21,8 @@ static void test_role(void **state) {
     char *pump[] = {(char *)"paddock", (char *)"logpump", NULL};
     (void)state;
     assert_int_equal(handshake_role(1, none, HANDSHAKE_COOKIE), ROLE_PLUGIN);
-    assert_int_equal(handshake_role(2, status, HANDSHAKE_COOKIE),
-                     ROLE_PLUGIN); /* args in the plugin block */
+    /* `args` in the plugin block do not change the role. */
+    assert_int_equal(handshake_role(2, status, HANDSHAKE_COOKIE), ROLE_PLUGIN);
     assert_int_equal(handshake_role(2, pump, HANDSHAKE_COOKIE), ROLE_LOGPUMP);
     assert_int_equal(handshake_role(2, pump, NULL), ROLE_LOGPUMP);
     assert_int_equal(handshake_role(2, status, NULL), ROLE_COMMAND);
@@ -200,8 +200,7 @@ static void test_socket__folders_of_running_plugins__kept(void **state) {
     handshake_socket_remove(&s);
 }
 
-/* Other names, other kinds of files, folders of other users, and a folder that contains more than a
- * socket. */
+/* Other names, other kinds of files, other users' folders, and a folder with more than a socket. */
 static void test_socket__other_files_and_folders__kept(void **state) {
     struct folder *f = *state;
     struct handshake_socket s;

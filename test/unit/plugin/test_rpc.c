@@ -88,8 +88,7 @@ static void test_unary__unknown_method__unimplemented(void **state) {
     client_call_done(&k);
 }
 
-/* A Go host refuses a message with broken UTF-8 in a string field. Fields of type bytes may contain
- * anything. */
+/* A Go host refuses a message with broken UTF-8 in a string. Bytes may have any content. */
 static void test_unary__broken_utf8__question_marks(void **state) {
     struct rpc_world *w = *state;
     Goplugin__ConnInfo__Knock knock = GOPLUGIN__CONN_INFO__KNOCK__INIT;

@@ -99,8 +99,7 @@ static void test_bidi__talk_and_pause(void **state) {
     pthread_mutex_unlock(&w->lock);
     rpc_stream_resume(w->stream);
     assert_int_equal(rpc_world_take_id(client_read(&k, RPC_WORLD_MESSAGE)), 50);
-    assert_int_equal(rpc_world_get(w, &w->messages),
-                     before + 2); /* this message was offered exactly twice */
+    assert_int_equal(rpc_world_get(w, &w->messages), before + 2); /* offered exactly twice */
     /* The caller of rpc_stream_resume() may hold a lock that on_close takes. */
     pthread_mutex_lock(&w->lock);
     bool by_us = pthread_equal(w->callback_thread, pthread_self());

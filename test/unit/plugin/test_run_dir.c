@@ -115,8 +115,7 @@ static void test_choose__folder_that_others_may_enter__made_private(void **state
     }
 }
 
-/* The folder's mode cannot be changed, because the folder is a read-only mount in the test's own
- * namespace. */
+/* The folder's mode cannot be changed, because it is a read-only mount in the test's namespace. */
 static void test_choose__mode_cannot_be_changed__error_with_the_reason(void **state) {
     (void)state;
     assert_int_equal(mkdir(system_dir, 0755), 0);

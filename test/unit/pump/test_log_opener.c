@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The opener of log files finds each file once and in order, even when files are renamed or
- * removed. */
+/* The opener of log files finds each file once and in order, also when names change. */
 #include "src/pump/log_opener.h"
 #include "unit/cm.h"
 
@@ -187,8 +186,7 @@ static void test_log_watch__missed_files__gap(void **state) {
     put(w, "x1", "c");
     put(w, "x0", "d");
     unlinkat(w->dir_fd, LOG, 0);
-    renameat(w->dir_fd, "x1", w->dir_fd,
-             LOG ".1"); /* the newest file is found when its name is complete */
+    renameat(w->dir_fd, "x1", w->dir_fd, LOG ".1"); /* now the newest file is found, too */
     renameat(w->dir_fd, "x0", w->dir_fd, LOG);
     expect(w, "a !c d ");
 }
@@ -224,8 +222,7 @@ static void test_log_watch__no_descriptor_left__missed_then_each_once(void **sta
     assert_false(log_opener_watch_has_missed(w->watch));
 }
 
-/* The newest file needs two descriptors: one for the reader, and one that identifies the file
- * later. */
+/* The newest file needs two descriptors: one for the reader, one to identify it later. */
 static void test_log_watch__one_descriptor_left__each_once(void **state) {
     struct world *w = *state;
     struct rlimit before, few;
@@ -269,8 +266,8 @@ static void test_log_watch__armed__one_call_for_many_writes(void **state) {
     for (int i = 0; i < 100; i++)
         put(w, LOG, "more");
     expect_calls(w, "a ", before + 1);
-    assert_int_equal(log_opener_watch_arm(w->watch, fd),
-                     0); /* a second call would have come earlier */
+    /* A second call would have come earlier. */
+    assert_int_equal(log_opener_watch_arm(w->watch, fd), 0);
     put(w, LOG, "more");
     expect_calls(w, "a ", before + 2);
     assert_int_equal(calls_of(w), before + 2);

@@ -46,8 +46,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Makes a folder with the position of one task, like a killed pump. @ret holds its lock until it is
- * closed. */
+/* Makes the folder of a pump with the position of one task. The pump has its lock until @ret is
+ * closed, as if it was killed then. */
 static void leave(const struct fixture *x, const char *name, struct pump_dir *ret) {
     static char path[128];
     struct pump_record *r;

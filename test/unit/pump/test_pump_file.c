@@ -104,8 +104,7 @@ static bool barrier_was_called(struct file_world *w) {
 static struct log_watch *barrier;
 static int barrier_fd;
 
-/* The opener handles its notices in order. When it calls this watch, it has handled all earlier
- * ones. */
+/* The opener handles its notices in order, so this watch is called after all earlier notices. */
 static void do_barrier(struct file_world *w) {
     assert_int_equal(
         log_opener_watch_new(w->shared.opener, barrier_fd, FILE_WORLD_LOG, on_barrier, w, &barrier),
@@ -174,8 +173,8 @@ static void test_pump_file__beyond_backlog__oldest_dropped_and_reported(void **s
     struct file_world *w = *state;
     file_world_begin(w);
     for (unsigned i = 0; i < 10; i++) {
-        file_world_print_much(w, 0,
-                              300000); /* more than the FIFO and the gathered chunk can hold */
+        /* More than the FIFO and the gathered chunk can hold. */
+        file_world_print_much(w, 0, 300000);
         file_world_expect_lag(w, 150000);
         file_world_rotate(w, 2);
     }
@@ -198,8 +197,8 @@ static void test_pump_file__half_a_record__skipped_and_reported_once(void **stat
     file_world_begin(w);
     for (int i = 0; i < 3; i++) {
         file_world_print(w, 0, "whole\n");
-        file_world_put(w, "{\"log\":\"half",
-                       12); /* dockerd was killed; it continues in the same line */
+        /* dockerd was killed. It continues in the same line. */
+        file_world_put(w, "{\"log\":\"half", 12);
         file_world_print(w, 1, "next\n");
     }
     file_world_put(w, "no record\n", 10);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* The claim of one Nomad client. The plugin process that got a task last has the claim, even when
- * the file is removed or damaged. Two claims in one process take the place of two plugin processes.
- */
+ * the file is removed or damaged. Two claims in one process act as two plugin processes. */
 #include "src/task/claim.h"
 #include "unit/cm.h"
 
@@ -114,8 +113,7 @@ static void test_claim__removed_before_the_second__last_one_has_it(void **state)
     check(x, 0, 1);
 }
 
-/* Nor does it know that a file existed. It makes one, but relies on it only after the next check.
- */
+/* It does not know that a file existed. It makes one, and relies on it after the next check. */
 static void test_claim__removed_before_and_after__last_one_has_it(void **state) {
     struct fixture *x = *state;
     assert_int_equal(claim_take(x->old), 0);
@@ -148,8 +146,7 @@ static void test_claim__file_of_nonsense__ours_at_the_next_check(void **state) {
     }
 }
 
-/* The time in the file is in the future, because the clock was ahead before a restart of the
- * machine. */
+/* The time in the file is in the future. The clock was ahead before the machine restarted. */
 static void test_claim__time_in_the_future__taken(void **state) {
     struct fixture *x = *state;
     assert_int_equal(mkdir(x->run, 0755), 0);

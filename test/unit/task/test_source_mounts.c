@@ -166,8 +166,7 @@ static void test_make__name_swapped__open_object_mounted(void **state) {
     assert_true(is_there("task/moved/mine"));
 }
 
-/* A mount is shared until it is removed. Its removal must not remove the mounts below the original.
- */
+/* A mount is shared until it is removed. The mounts below the original must stay. */
 static void test_make__shared__original_keeps_its_mounts(void **state) {
     (void)state;
     char path[256];
