@@ -9,6 +9,7 @@
 #include "src/pump/pump_dir.h"
 #include "src/pump/pump_proto.h"
 #include "src/pump/pump_record.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -145,14 +146,12 @@ static long wakeups(const struct bench *b) {
 }
 
 static void finish(struct bench *b, int tasks) {
-    char command[96];
     kill(b->pump, SIGTERM);
     waitpid(b->pump, NULL, 0);
     for (int i = 0; i < tasks; i++)
         for (int s = 0; s < 2; s++)
             close(b->fifo[i][s]);
-    snprintf(command, sizeof(command), "rm -rf %s", b->dir);
-    check(system(command) == 0, command);
+    check(tmp_dir_remove(b->dir) == 0, b->dir);
 }
 
 static long measure(const char *paddock, int tasks, double *ret_wakeups) {

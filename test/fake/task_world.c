@@ -6,10 +6,10 @@
 #include "paddock/buf.h"
 #include "paddock/logpump.h"
 #include "unit/config/pack.h"
+#include "unit/tmp_dir.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <glob.h>
 #include <poll.h>
 #include <signal.h>
@@ -135,13 +135,6 @@ void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms) 
     world_driver_new(w, plugin_json);
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static void show_file(const char *path) {
     char text[16384];
     FILE *f = fopen(path, "re");
@@ -162,7 +155,7 @@ void world_done(struct world *w) {
     for (size_t i = 0; !clean && i < found.gl_pathc; i++)
         show_file(found.gl_pathv[i]);
     globfree(&found);
-    nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    tmp_dir_remove(w->dir);
     assert_true(clean);
 }
 

@@ -6,9 +6,9 @@
 #include "fake/fake_client.h"
 #include "paddock/clock.h"
 #include "plugin/cli_ask.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -113,19 +113,12 @@ static int setup(void **state) {
     return pthread_create(&peer_thread, NULL, peer, NULL);
 }
 
-static int remove_one(const char *name, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(name);
-}
-
 static int teardown(void **state) {
     (void)state;
     atomic_store(&peer_stop, true);
     pthread_join(peer_thread, NULL);
     close(listener);
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return tmp_dir_remove(dir);
 }
 
 /* ---- The program ---- */

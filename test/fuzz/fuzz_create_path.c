@@ -4,8 +4,8 @@
 #include "paddock/path_below.h"
 #include "paddock/path_text.h"
 #include "src/create/create_steps.h"
+#include "unit/tmp_dir.h"
 
-#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,15 +20,8 @@ static void must(int ok) {
         abort();
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static void remove_root(void) {
-    nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    tmp_dir_remove(root);
 }
 
 static void make_root(void) {

@@ -7,7 +7,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <ftw.h>
+#include "unit/tmp_dir.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +51,6 @@ static inline char *read_text(const char *below_root) {
     return text;
 }
 
-static inline int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline int setup_alloc(void **state) {
     (void)state;
     snprintf(root, sizeof(root), "/tmp/paddock-create-XXXXXX");
@@ -76,5 +70,5 @@ static inline int setup_alloc(void **state) {
 
 static inline int teardown_alloc(void **state) {
     (void)state;
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return tmp_dir_remove(root);
 }

@@ -3,6 +3,7 @@
  * is opened. */
 #include "paddock/path.h"
 #include "unit/opens.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -35,9 +36,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct fixture *x = *state;
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", x->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(tmp_dir_remove(x->dir), 0);
     fd_close(x->fd);
     free(x);
     return 0;

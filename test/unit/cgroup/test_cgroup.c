@@ -4,6 +4,7 @@
  * two reads, and a threaded cgroup that does not list its processes. */
 #include "paddock/cgroup.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -84,12 +85,10 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    char command[PATH_MAX];
     (void)state;
     close(root_fd);
     close(proc_fd);
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
+    return tmp_dir_remove(root);
 }
 
 static void assert_opens(int want) {

@@ -3,6 +3,7 @@
 #include "paddock/cgroup_stats.h"
 #include "src/cgroup/cgroup_path.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -25,11 +26,9 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    char command[PATH_MAX];
     (void)state;
     close(root_fd);
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
+    return tmp_dir_remove(root);
 }
 
 /* Writes @text to @path below the root. Makes the folders. */

@@ -6,6 +6,7 @@
 
 #include "paddock/clock.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,10 +72,8 @@ static inline int auth_world_setup(void **state) {
 
 static inline int auth_world_teardown(void **state) {
     struct auth_world *x = *state;
-    char command[128];
     setenv("PATH", x->old_path, 1);
-    snprintf(command, sizeof(command), "rm -rf '%s'", x->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(tmp_dir_remove(x->dir), 0);
     free(x->old_path);
     free(x);
     return 0;

@@ -5,9 +5,9 @@
 #include "paddock/call.h"
 #include "paddock/clock.h"
 #include "paddock/pin_plan.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -23,13 +23,6 @@ static void must(bool ok, const char *what) {
         perror(what);
         abort();
     }
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
 }
 
 void tree_init(struct tree *t) {
@@ -55,7 +48,7 @@ void tree_done(struct tree *t) {
     fd_close(t->root_fd);
     fd_close(t->proc_fd);
     fd_close(t->inotify_fd);
-    nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    tmp_dir_remove(t->dir);
     pthread_mutex_destroy(&t->lock);
     pthread_cond_destroy(&t->reported);
 }

@@ -2,8 +2,8 @@
 /* The links of `paddock enable` and `paddock disable`, in a folder that takes the place of "/". */
 #include "plugin/driver_link.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
-#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -56,17 +56,10 @@ static int setup(void **state) {
     return mkdtemp(root) ? 0 : -1;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where) {
-    (void)st;
-    (void)kind;
-    (void)where;
-    return remove(path);
-}
-
 static int teardown(void **state) {
     (void)state;
     driver_link_dir_done(&found);
-    return nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    return tmp_dir_remove(root);
 }
 
 static void assert_found(const char *dir) {

@@ -2,6 +2,7 @@
 /* The machine's CPUs, read from trees that look like sysfs. */
 #include "plugin/machine.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +31,8 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    char command[128];
     (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
+    return tmp_dir_remove(root);
 }
 
 static void assert_status(struct machine *m, const char *text) {

@@ -5,6 +5,7 @@
 #include "unit/pump/file_world.h"
 
 #include "paddock/clock.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <glob.h>
@@ -155,7 +156,6 @@ int file_world_setup(void **state) {
 
 int file_world_teardown(void **state) {
     struct file_world *w = *state;
-    char command[64];
     void *failed;
     loop_stop(w->loop);
     pthread_join(w->thread, &failed);
@@ -170,8 +170,7 @@ int file_world_teardown(void **state) {
     }
     fd_close(w->log_fd);
     close(w->dir_fd);
-    snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(tmp_dir_remove(w->dir), 0);
     free(w);
     return 0;
 }

@@ -2,6 +2,7 @@
 /* The opener of log files finds each file once and in order, also when names change. */
 #include "src/pump/log_opener.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -68,7 +69,6 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct world *w = *state;
-    char command[64];
     void *failed;
     loop_stop(w->loop);
     pthread_join(w->thread, &failed);
@@ -77,8 +77,7 @@ static int teardown(void **state) {
     log_opener_free(w->opener);
     loop_free(w->loop);
     close(w->dir_fd);
-    snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(tmp_dir_remove(w->dir), 0);
     free(w);
     return 0;
 }

@@ -5,9 +5,9 @@
 #include "src/pump/pump_proto.h"
 #include "src/pump/pump_record.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <dirent.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,16 +32,9 @@ static int setup(void **state) {
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 static int teardown(void **state) {
     struct fixture *x = *state;
-    assert_int_equal(nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(tmp_dir_remove(x->dir), 0);
     free(x);
     return 0;
 }

@@ -3,6 +3,7 @@
  * Docker's root is followed. */
 #include "src/pump/pump_locate.h"
 #include "unit/cm.h"
+#include "unit/tmp_dir.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,10 +28,11 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    char command[128];
+    char link_path[128];
     (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s %s-link", root, root);
-    return system(command);
+    snprintf(link_path, sizeof(link_path), "%s-link", root);
+    unlink(link_path);
+    return tmp_dir_remove(root);
 }
 
 static int open_at(const char *below) {

@@ -5,6 +5,7 @@
 #include "unit/cm.h"
 
 #include "paddock/clock.h"
+#include "unit/tmp_dir.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -130,7 +131,6 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct world *w = *state;
-    char command[64];
     pump_task_free(w->task);
     pump_files_done(&w->files);
     loop_timer_del(w->look);
@@ -138,8 +138,7 @@ static int teardown(void **state) {
     fd_close(w->stuck);
     fd_close(w->reader);
     fd_close(w->dir_fd);
-    snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(tmp_dir_remove(w->dir), 0);
     free(w);
     return 0;
 }
