@@ -44,7 +44,7 @@ void file_world_begin(struct file_world *w);
 /** Ends the reader like a SIGKILL: bytes that were gathered and not yet written are lost. */
 void file_world_kill(struct file_world *w);
 void file_world_restart(struct file_world *w);
-/** Tells the reader that the container has ended. */
+/** Reports to the reader that the container has ended. */
 void file_world_finish(struct file_world *w);
 struct pump_file_status file_world_status(struct file_world *w);
 

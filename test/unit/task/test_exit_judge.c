@@ -14,8 +14,8 @@ static const struct {
 } rows[] = {
     {"main process killed", 137, END - S / 10, false, true},
     {"main process killed, dockerd is slow", 137, END - 20 * S, true, true},
-    {"main process killed, only Docker's inspect says so", 137, 0, true, true},
-    {"child killed, main process fails of it", 9, END - S, false, true},
+    {"main process killed, only Docker's inspect reports it", 137, 0, true, true},
+    {"child killed, main process fails because of it", 9, END - S, false, true},
     {"child killed, main process ends with 0", 0, END - S, true, false},
     {"exec killed, main process ends with 0 later", 0, END - 600 * S, true, false},
     {"exec killed, main process fails much later", 1, END - 600 * S, true, false},
