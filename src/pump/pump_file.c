@@ -6,6 +6,7 @@
  * (next_file, truncated). */
 #include "src/pump/pump_file.h"
 
+#include "src/pump/log_gap.h"
 #include "src/pump/log_held.h"
 #include "src/pump/log_record.h"
 #include "paddock/clock.h"
@@ -67,7 +68,8 @@ struct pump_file {
     uint64_t tick_us;
     unsigned quiet;
     struct pump_file_status sum;
-    uint64_t gap_told_us, dropped_told, dropped_told_us;
+    struct log_gap gap;
+    uint64_t dropped_told, dropped_told_us;
 };
 
 /* ---- the readers' shared data ---- */
@@ -98,26 +100,34 @@ static void report_loss(struct pump_file *f, const char *text) {
     f->ops.report(f->ctx, text);
 }
 
-/* Counts a gap and reports it, at most once a minute: with max-file=1 a gap can occur at
- * each rotation. */
-static void note_gap(struct pump_file *f, const char *why) {
-    uint64_t now = clock_now_us();
-    char text[TEXT_MAX];
-    if (f->sum.gaps++ > 0 && now < f->gap_told_us + REPORT_EVERY_US)
-        return;
-    f->gap_told_us = now;
-    snprintf(text, sizeof(text), "some log lines may be missing: %s", why);
-    report_loss(f, text);
+/* Counts a gap after the record that was read last. @bytes: its size; 0 when not known. */
+static void note_gap(struct pump_file *f, const char *why, uint64_t bytes) {
+    f->sum.gaps++;
+    log_gap_note(&f->gap, why, atomic_load(&f->record->resume_ns), bytes);
 }
 
-/* Notes that a log file cannot be used, with the error @r. */
-static void note_unusable(struct pump_file *f, int r) {
-    char why[TEXT_MAX];
+/* Closes the gap before the record @r. */
+static void close_gap(struct pump_file *f, const struct log_record *r) {
+    int64_t time_ns;
+    if (f->gap.open && parse_rfc3339_ns(r->time, &time_ns) == 0)
+        log_gap_close(&f->gap, time_ns);
+}
+
+static void report_gap(struct pump_file *f) {
+    char text[LOG_GAP_TEXT_MAX];
+    if (log_gap_report(&f->gap, clock_now_us(), f->ended, text))
+        report_loss(f, text);
+}
+
+/* Notes that a log file cannot be used, with the error @r. @bytes: what it still contained; 0 when
+ * not known. */
+static void note_unusable(struct pump_file *f, int r, uint64_t bytes) {
+    char why[LOG_GAP_WHY_MAX];
     if (r == -ENOMEM)
         snprintf(why, sizeof(why), "the log pump is out of memory");
     else
         snprintf(why, sizeof(why), "Docker's log file cannot be read: %s", strerror(-r));
-    note_gap(f, why);
+    note_gap(f, why, bytes);
 }
 
 /* Counts a piece of damage and reports the first one. */
@@ -133,7 +143,7 @@ static void note_damage(struct pump_file *f) {
 static void check_oldest(struct pump_file *f, const struct log_record *r) {
     int64_t time_ns;
     if (f->delivered_ns && parse_rfc3339_ns(r->time, &time_ns) == 0 && time_ns > f->delivered_ns)
-        note_gap(f, GAP_ROTATED);
+        note_gap(f, GAP_ROTATED, 0);
     f->delivered_ns = 0;
 }
 
@@ -251,7 +261,7 @@ static void find_place(struct pump_file *f) {
     f->placed = true;
     begin_skipping(f);
     if (lost)
-        note_gap(f, GAP_ROTATED);
+        note_gap(f, GAP_ROTATED, 0);
 }
 
 /* Notes a gap when another program has removed Docker's log. A container that is being started has
@@ -261,7 +271,7 @@ static void note_missing(struct pump_file *f) {
         log_opener_watch_is_removed(f->watch))
         return;
     f->missing = true;
-    note_gap(f, "Docker's log file is not there");
+    note_gap(f, "Docker's log file is not there", 0);
 }
 
 /* Takes the files that the opener found. The first time, also finds the place in them. */
@@ -272,7 +282,7 @@ static void take_files(struct pump_file *f) {
         for (size_t i = 0; i < n; i++) {
             int r = log_held_add(&f->held, &found[i]);
             if (r < 0)
-                note_unusable(f, r);
+                note_unusable(f, r, 0);
         }
     if (f->begun && f->held.n == 0)
         note_missing(f);
@@ -290,7 +300,7 @@ static bool next_file(struct pump_file *f) {
         return false;
     drop_oldest(f);
     if (f->held.files[0].gap)
-        note_gap(f, "Docker's log file was rotated away before the log pump could open it");
+        note_gap(f, "Docker's log file was rotated away before the log pump could open it", 0);
     return true;
 }
 
@@ -299,7 +309,7 @@ static void restart_truncated(struct pump_file *f) {
     start_of(f, &f->held.files[0]);
     f->replay[0].by = f->replay[1].by = REPLAY_NO;
     f->skipping = false;
-    note_gap(f, "Docker's log file was truncated in place");
+    note_gap(f, "Docker's log file was truncated in place", 0);
 }
 
 /* ---- records ---- */
@@ -355,7 +365,6 @@ static bool add_record(struct pump_file *f, const struct log_record *r, const st
         return false;
     size_t done = replayed_bytes(f, r, at->offset);
     f->skipping = f->skipping && done == r->text_len;
-    check_oldest(f, r);
     while (done < r->text_len) {
         size_t n = pump_out_room(o), left = r->text_len - done;
         n = n < left ? n : left;
@@ -397,6 +406,8 @@ static void gather_records(struct pump_file *f, const char *buf, const char *dat
         p = newline + 1;
         move_to(&next, buf, from, p);
         f->in_damage = false;
+        check_oldest(f, &r);
+        close_gap(f, &r);
         f->stuck = !add_record(f, &r, &f->at, &next);
         if (f->stuck)
             return;
@@ -419,6 +430,13 @@ static bool no_record(struct pump_file *f, size_t len) {
     return true;
 }
 
+/* Returns the unread bytes of the oldest file when the reader now leaves it for the next one. The
+ * newest file is read again later. */
+static uint64_t bytes_lost(const struct pump_file *f) {
+    uint64_t size = f->held.files[0].size;
+    return f->held.n > 1 && size > f->at.offset ? size - f->at.offset : 0;
+}
+
 /* Reads once. Returns true when there may be more to read. */
 static bool read_some(struct pump_file *f, size_t max) {
     if (f->held.n == 0)
@@ -427,7 +445,7 @@ static bool read_some(struct pump_file *f, size_t max) {
     char *buf = f->shared->buf, *data = buf + lead;
     ssize_t n = pread(f->held.files[0].fd, buf, lead + max, (off_t)(f->at.offset - lead));
     if (n < 0) {
-        note_unusable(f, -errno);
+        note_unusable(f, -errno, bytes_lost(f));
         return next_file(f);
     }
     struct stat st;
@@ -497,6 +515,7 @@ static void deliver_records(struct pump_file *f) {
     pump_out_flush(f->out[1]);
     note_place(f);
     note_time(f);
+    report_gap(f);
 }
 
 /* ---- when to read ---- */
@@ -508,6 +527,7 @@ static void end_reading(struct pump_file *f) {
     f->ended = true;
     loop_timer_at(f->timer, 0);
     report_dropped(f);
+    report_gap(f);
     f->ops.drained(f->ctx); /* may free f */
 }
 
@@ -547,6 +567,8 @@ static bool read_on(struct pump_file *f, uint64_t *ret_got) {
 /* Called at the end of the log: ends, or sets the time of the next read. */
 static void rest_at_end(struct pump_file *f, uint64_t got) {
     bool armed = false;
+    log_gap_close(&f->gap, 0); /* no record follows now */
+    report_gap(f);
     bool last = (f->finishing && !log_opener_watch_has_missed(f->watch)) ||
                 log_opener_watch_is_removed(f->watch);
     if (last && f->out[0]->len == 0 && f->out[1]->len == 0) {

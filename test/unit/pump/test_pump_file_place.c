@@ -4,7 +4,12 @@
 #include "unit/pump/file_world.h"
 #include "unit/pump/statx_wrap.h"
 
+#include "src/pump/log_held.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static unsigned dice(unsigned sides) {
     static unsigned seed = 1;
@@ -47,12 +52,14 @@ static void test_pump_file__rotated_away_without_reader__gap_and_no_repetition(v
     file_world_record(w, 0, "lost\n", 5);
     file_world_rotate(w, 2);
     file_world_rotate(w, 2);
+    w->clock_ns += INT64_C(5000000000);
     file_world_print(w, 0, "still there\n");
     file_world_rotate(w, 2);
     file_world_print(w, 1, "newest\n");
     file_world_begin(w);
     file_world_expect(w);
-    file_world_expect_report(w, "while no log pump was running");
+    file_world_expect_report(w, "while no log pump was running (between 2023-11-14T22:13:20.123Z "
+                                "and 2023-11-14T22:13:25.123Z)\n");
 }
 
 /* dockerd continues to write to the file that it has open. */
@@ -79,8 +86,8 @@ static void test_pump_file__cannot_be_examined__gap_with_the_reason(void **state
     static const struct {
         int error;
         const char *report;
-    } rows[] = {{EIO, "missing: Docker's log file cannot be read: Input/output error\n"},
-                {ENOMEM, "missing: the log pump is out of memory\n"}};
+    } rows[] = {{EIO, "missing: Docker's log file cannot be read: Input/output error (after "},
+                {ENOMEM, "missing: the log pump is out of memory (after "}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (i > 0)
             assert_int_equal(file_world_teardown(state) || file_world_setup(state), 0);
@@ -96,6 +103,48 @@ static void test_pump_file__cannot_be_examined__gap_with_the_reason(void **state
         file_world_print(w, 0, "two\n");
         file_world_expect(w);
     }
+}
+
+/* The file with this inode number cannot be read; its marks can. 0: none. */
+static _Atomic ino_t bad_ino;
+
+ssize_t __real_pread(int fd, void *buf, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *buf, size_t size, off_t offset) {
+    struct stat st;
+    ino_t bad = atomic_load(&bad_ino);
+    if (bad && size > LOG_MARK_LEN && fstat(fd, &st) == 0 && st.st_ino == bad) {
+        errno = EIO;
+        return -1;
+    }
+    return __real_pread(fd, buf, size, offset);
+}
+
+/* The unread bytes of a file that is still open are known. */
+static void test_pump_file__cannot_be_read__gap_with_its_bytes(void **state) {
+    struct file_world *w = *state;
+    struct stat before, after;
+    char report[128];
+    file_world_begin(w);
+    file_world_print(w, 0, "one\n");
+    file_world_expect(w);
+    file_world_kill(w);
+    assert_int_equal(fstat(w->log_fd, &before), 0);
+    file_world_record(w, 0, "lost\n", 5);
+    file_world_record(w, 1, "lost, too\n", 10);
+    assert_int_equal(fstat(w->log_fd, &after), 0);
+    file_world_rotate(w, 2);
+    w->clock_ns += INT64_C(60000000000);
+    file_world_print(w, 0, "two\n");
+    atomic_store(&bad_ino, before.st_ino);
+    file_world_begin(w);
+    file_world_expect(w);
+    snprintf(report, sizeof(report),
+             "error (%lld bytes of the file, between 2023-11-14T22:13:20.123Z and "
+             "2023-11-14T22:14:20.123Z)\n",
+             (long long)(after.st_size - before.st_size));
+    file_world_expect_report(w, report);
+    atomic_store(&bad_ino, 0);
 }
 
 /* The position of a silent stream moves on with the files, so that no gap is reported. */
@@ -205,6 +254,7 @@ int main(int argc, char **argv) {
         FILE_WORLD_TEST(test_pump_file__rotated_away_without_reader__gap_and_no_repetition),
         FILE_WORLD_TEST(test_pump_file__file_removed__read_on_then_reported),
         FILE_WORLD_TEST(test_pump_file__cannot_be_examined__gap_with_the_reason),
+        FILE_WORLD_TEST(test_pump_file__cannot_be_read__gap_with_its_bytes),
         FILE_WORLD_TEST(test_pump_file__silent_stream_then_rotated_away__no_gap),
         FILE_WORLD_TEST(test_pump_file__truncated_without_reader__gap_and_no_repetition),
         FILE_WORLD_TEST(test_pump_file__position_in_time__found_in_the_file),
