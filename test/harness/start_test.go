@@ -117,25 +117,43 @@ func TestStartWithAKilledPauseContainer(t *testing.T) {
  * died while Docker created the container, while Docker started it, or when it ran but Nomad did
  * not know it yet. */
 func TestStartAgainAfterCrashDuringStart(t *testing.T) {
-	for _, at := range []string{"/create", "/start", "/json"} {
-		t.Run(strings.TrimPrefix(at, "/"), func(t *testing.T) {
+	rows := []struct{ name, request, state string }{
+		{"create", "/containers/create", ""},
+		{"start", "/start", "created"},
+		{"inspect", "/json", "running"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
 			r := record(t, run.dockerd.Socket())
 			reached, crashed := make(chan struct{}), make(chan struct{})
 			var once atomic.Bool
+			var container atomic.Value
+			state := func() string {
+				var d doc
+				if name, _ := container.Load().(string); name != "" {
+					_, _ = run.docker.Call("GET", "/containers/"+name+"/json", nil, &d)
+				}
+				return d.str("State.Status")
+			}
 			r.before = func(q *http.Request) {
-				if strings.Contains(q.URL.Path, "/containers/") && strings.HasSuffix(q.URL.Path, at) && once.CompareAndSwap(false, true) {
+				if strings.HasSuffix(q.URL.Path, row.request) && state() == row.state && once.CompareAndSwap(false, true) {
 					close(reached)
 					<-crashed
 				}
 			}
 			p := launchWith(t, launchOptions{config: configAt(r.endpoint, "")})
 			k := newTask(t, p, "crash", sleeper)
+			container.Store(k.container())
 			failed := make(chan error, 1)
 			go func() {
 				_, _, err := p.StartTask(k.cfg)
 				failed <- err
 			}()
-			<-reached
+			select {
+			case <-reached:
+			case err := <-failed:
+				t.Fatalf("StartTask ended before it sent the request: %v", err)
+			}
 			p.crash(t)
 			close(crashed)
 			if err := <-failed; err == nil {
