@@ -283,12 +283,20 @@ int rpc_world_stop(struct rpc_world *w) {
     return w->run_result;
 }
 
+int rpc_world_end(struct rpc_world *w) {
+    uint64_t until = clock_now_us() + RPC_WORLD_WAIT_SEC * US_PER_SEC;
+    int r = rpc_world_stop(w);
+    while (r == -ETIMEDOUT && clock_now_us() < until)
+        r = rpc_server_run(w->server);
+    return w->run_result = r;
+}
+
 int rpc_world_teardown(void **state) {
     struct rpc_world *w = *state;
     client_done(&w->client);
     if (w->stream)
         rpc_stream_unref(w->stream);
-    int r = rpc_world_stop(w);
+    int r = rpc_world_end(w);
     if (r == 0)
         rpc_server_free(w->server);
     handshake_socket_remove(&w->socket);

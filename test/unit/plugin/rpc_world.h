@@ -46,8 +46,11 @@ int rpc_world_setup(void **state);
 int rpc_world_teardown(void **state);
 #define RPC_WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, rpc_world_setup, rpc_world_teardown)
 
-/** Stops the server. Returns what rpc_server_run() returned. */
+/** Stops the server. Returns what rpc_server_run() returned: -ETIMEDOUT when handlers still run. */
 int rpc_world_stop(struct rpc_world *w);
+/** Stops the server and waits until all handlers have ended, longer than rpc_server_run() does. On
+ * a busy machine they may need more time. Returns 0, or -ETIMEDOUT. */
+int rpc_world_end(struct rpc_world *w);
 /** Waits until *@counter is at least @n. */
 bool rpc_world_wait(struct rpc_world *w, const int *counter, int n);
 int rpc_world_get(struct rpc_world *w, const int *counter);

@@ -272,7 +272,7 @@ static void test_defer__hundreds_at_a_time__all_answered(void **state) {
     assert_true(rpc_world_wait(w, &w->released, DEFERRED / 2));
     client_done(&w->client); /* a channel may be destroyed before its calls */
     client_init(&w->client, w->socket.path);
-    assert_int_equal(rpc_world_stop(w), 0); /* the rest end because the server stops */
+    assert_int_equal(rpc_world_end(w), 0); /* the rest end because the server stops */
     assert_int_equal(rpc_world_get(w, &w->cancelled), DEFERRED);
     assert_int_equal(rpc_world_get(w, &w->released), DEFERRED);
     int cancelled = 0, unavailable = 0;

@@ -21,7 +21,7 @@ static void test_stream__client_cancels__closed_once(void **state) {
     assert_int_equal(client_status(&k), GRPC_STATUS_CANCELLED);
     client_call_done(&k);
     w->stream = rpc_stream_unref(w->stream);
-    assert_int_equal(rpc_world_stop(w), 0);
+    assert_int_equal(rpc_world_end(w), 0);
     assert_int_equal(w->closed, 1);
 }
 
