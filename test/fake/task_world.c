@@ -231,6 +231,17 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
         task_start_done(&started);
 }
 
+void world_run_unread(struct world *w, struct task_config *c, int n) {
+    char name[32], path[64], text[200001];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    snprintf(name, sizeof(name), "full%d", n);
+    world_task(w, c, name, WORLD_WEB_JOB);
+    world_run(w, c, NULL);
+    snprintf(path, sizeof(path), "print/%s-a1", name);
+    fake_control(&w->fake, "POST", path, text, NULL, 0);
+}
+
 int world_web_setup(void **state, const char *plugin_json, unsigned timeout_ms, bool run) {
     struct world_web *x = calloc(1, sizeof(*x));
     assert_non_null(x);

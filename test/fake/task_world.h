@@ -70,6 +70,8 @@ void world_task_in(const struct world *w, struct task_config *c, const char *all
 /** StartTask that must succeed. Waits until the output is requested from Docker. @ret: may be
  * NULL. */
 void world_run(struct world *w, const struct task_config *c, struct driver_started *ret);
+/** Starts task "full@n", which prints more than fits into a FIFO. Its FIFOs have no reader. */
+void world_run_unread(struct world *w, struct task_config *c, int n);
 struct task_look world_look(struct world *w, const char *task_id);
 /** Waits for the end and returns it. */
 struct task_exit world_wait(struct world *w, const char *task_id);

@@ -20,7 +20,7 @@ static bool is_finished(void *ctx) {
     return is;
 }
 
-/* The container's log is lost for good. The pump requests it once and then leaves the task. The
+/* The container's log is lost. The pump requests it once and then leaves the task. The
  * FIFOs stay open while the container runs, because logmon must not see their end. */
 static void ends_quietly(struct pump_world *x, const char *answer) {
     char rule[256], request[128];

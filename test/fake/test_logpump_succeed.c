@@ -117,6 +117,41 @@ static void test_pump__in_another_folder__succeeded(void **state) {
     recovery_end(x, &u);
 }
 
+/* Another plugin with task "two", which it has prepared for its pump. */
+struct other_plugin {
+    struct logpump_options o;
+    struct logpump *pump;
+    struct task_config two;
+};
+
+static void other_plugin_begin(struct other_plugin *p, const struct world *w, const char *run_dir,
+                               const char *endpoint, const char *allocs_dir) {
+    struct call call = call_within(NULL, WORLD_WAIT_US);
+    p->o = (struct logpump_options){.program = "/proc/self/exe",
+                                    .run_dir = run_dir,
+                                    .endpoint = endpoint,
+                                    .allocs_dir = allocs_dir};
+    assert_int_equal(loop_new(&p->o.loop), 0);
+    assert_int_equal(pool_new(2, &p->o.pool), 0);
+    assert_int_equal(logpump_new(&p->o, &p->pump, NULL), 0);
+    world_task(w, &p->two, "two", PUMP_WORLD_RUNS);
+    struct logpump_task t = {.task_id = p->two.id,
+                             .container_id = TWO_ID,
+                             .stdout_path = p->two.stdout_path,
+                             .stderr_path = p->two.stderr_path};
+    assert_true(logpump_prepare(p->pump, &call, &t));
+}
+
+static void other_plugin_end(struct other_plugin *p) {
+    logpump_drop(p->pump, p->two.id);
+    logpump_forget(p->pump, TWO_ID);
+    task_config_done(&p->two);
+    pool_free(p->o.pool);
+    loop_run_posted(p->o.loop);
+    logpump_free(p->pump);
+    loop_free(p->o.loop);
+}
+
 /* Another client of the same machine has a pump of its own. */
 static void test_pump__of_another_client__left_alone(void **state) {
     struct pump_world *x = *state;
@@ -126,23 +161,9 @@ static void test_pump__of_another_client__left_alone(void **state) {
     world_driver_free(&x->w);
     snprintf(other, sizeof(other), "%s/docker-0123456789abcdef", x->w.run_dir);
     assert_int_equal(rename(folder, other), 0);
-    struct logpump_options o = {.program = "/proc/self/exe",
-                                .run_dir = folder,
-                                .endpoint = x->w.fake.endpoint,
-                                .allocs_dir = "/elsewhere"};
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    struct logpump *pump;
-    assert_int_equal(loop_new(&o.loop), 0);
-    assert_int_equal(pool_new(2, &o.pool), 0);
-    assert_int_equal(logpump_new(&o, &pump, NULL), 0);
-    struct task_config two;
-    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
-    struct logpump_task t = {.task_id = two.id,
-                             .container_id = TWO_ID,
-                             .stdout_path = two.stdout_path,
-                             .stderr_path = two.stderr_path};
-    assert_true(logpump_prepare(pump, &call, &t));
-    json_t *status = logpump_status(pump);
+    struct other_plugin p;
+    other_plugin_begin(&p, &x->w, folder, x->w.fake.endpoint, "/elsewhere");
+    json_t *status = logpump_status(p.pump);
     assert_int_equal(json_integer_value(json_object_get(status, "starts")), 1);
     assert_int_equal(json_array_size(json_object_get(status, "tasks")), 1);
     assert_string_equal(json_string_value(json_object_get(status, "version")), PADDOCK_VERSION);
@@ -152,13 +173,7 @@ static void test_pump__of_another_client__left_alone(void **state) {
     assert_int_equal(access(record, F_OK), 0);
     assert_false(pump_world_has_ended(&first));
     kill(first, SIGKILL);
-    logpump_drop(pump, two.id);
-    logpump_forget(pump, TWO_ID);
-    task_config_done(&two);
-    pool_free(o.pool);
-    loop_run_posted(o.loop);
-    logpump_free(pump);
-    loop_free(o.loop);
+    other_plugin_end(&p);
     world_driver_new(&x->w, "{}");
 }
 
@@ -167,9 +182,7 @@ static void test_pump__of_another_client__left_alone(void **state) {
 static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
     struct pump_world *x = *state;
     char folder[512], endpoint[300], allocs[300];
-    struct task_config two;
-    struct call call = call_within(NULL, WORLD_WAIT_US);
-    struct logpump *pump;
+    struct other_plugin p;
     pump_world_read(x);
     pump_world_lines(x, 40, 80);
     reader_until(&x->out, "00000029 ");
@@ -177,17 +190,7 @@ static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
     folder_of(x, folder);
     snprintf(endpoint, sizeof(endpoint), "unix:///.%s", x->w.fake.endpoint + strlen("unix://"));
     snprintf(allocs, sizeof(allocs), "%s/alloc", x->w.dir);
-    struct logpump_options o = {
-        .program = "/proc/self/exe", .run_dir = folder, .endpoint = endpoint, .allocs_dir = allocs};
-    assert_int_equal(loop_new(&o.loop), 0);
-    assert_int_equal(pool_new(2, &o.pool), 0);
-    assert_int_equal(logpump_new(&o, &pump, NULL), 0);
-    world_task(&x->w, &two, "two", PUMP_WORLD_RUNS);
-    struct logpump_task t = {.task_id = two.id,
-                             .container_id = TWO_ID,
-                             .stdout_path = two.stdout_path,
-                             .stderr_path = two.stderr_path};
-    assert_true(logpump_prepare(pump, &call, &t));
+    other_plugin_begin(&p, &x->w, folder, endpoint, allocs);
     world_until(pump_world_has_ended, &first, "the first pump's end");
     pid_t second = world_pump(&x->w);
     assert_true(second > 0 && second != first);
@@ -198,13 +201,7 @@ static void test_pump__two_plugins_disagree__one_pump_stays(void **state) {
     reader_until_eof(&x->out);
     assert_int_equal(pump_world_count(&x->out), 60);
     assert_int_equal(world_pump(&x->w), second);
-    logpump_drop(pump, two.id);
-    logpump_forget(pump, TWO_ID);
-    task_config_done(&two);
-    pool_free(o.pool);
-    loop_run_posted(o.loop);
-    logpump_free(pump);
-    loop_free(o.loop);
+    other_plugin_end(&p);
 }
 
 /* ---- A removed folder ---- */

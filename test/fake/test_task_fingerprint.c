@@ -4,7 +4,7 @@
  * time. Also: each attribute that is sent. */
 #include "src/task/driver_priv.h"
 
-#include "fake/task_world.h"
+#include "fake/fingerprint_world.h"
 #include "paddock/buf.h"
 
 #include <stdio.h>
@@ -12,37 +12,26 @@
 
 #define POOL_THREADS 16 /* the most threads of the driver's pool */
 
-struct fixture {
-    struct world w;
-    struct driver_sub *sub;
-    pthread_mutex_t lock;
-    struct driver_fingerprint all[64];
-    size_t n;
-    enum driver_health awaited;
+struct awaited {
+    struct fingerprint_world *x;
+    enum driver_health health;
 };
 
-static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
-    struct fixture *x = ctx;
-    pthread_mutex_lock(&x->lock);
-    if (x->n < ARRAY_LEN(x->all))
-        x->all[x->n++] = *f;
-    pthread_mutex_unlock(&x->lock);
-}
-
 static bool has_come(void *ctx) {
-    struct fixture *x = ctx;
+    const struct awaited *a = ctx;
+    struct fingerprint_world *x = a->x;
     pthread_mutex_lock(&x->lock);
-    bool yes = x->n > 0 && x->all[x->n - 1].health == x->awaited;
+    bool yes = x->n > 0 && x->all[x->n - 1].health == a->health;
     pthread_mutex_unlock(&x->lock);
     return yes;
 }
 
-static void await(struct fixture *x, enum driver_health health, const char *what) {
-    x->awaited = health;
-    world_until(has_come, x, what);
+static void await(struct fingerprint_world *x, enum driver_health health, const char *what) {
+    struct awaited a = {x, health};
+    world_until(has_come, &a, what);
 }
 
-static unsigned count(struct fixture *x, enum driver_health health) {
+static unsigned count(struct fingerprint_world *x, enum driver_health health) {
     unsigned n = 0;
     pthread_mutex_lock(&x->lock);
     for (size_t i = 0; i < x->n; i++)
@@ -52,28 +41,14 @@ static unsigned count(struct fixture *x, enum driver_health health) {
 }
 
 /* The fingerprint is not requested yet. */
-static struct fixture *make(void **state, unsigned timeout_ms) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    pthread_mutex_init(&x->lock, NULL);
-    world_start(&x->w, "{}", timeout_ms);
-    *state = x;
-    return x;
-}
-
-static void subscribe(struct fixture *x) {
-    struct err err = {0};
-    assert_int_equal(fingerprint_subscribe(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
-}
-
 static int setup_quiet(void **state) {
-    make(state, 200);
+    fingerprint_world_setup(state, 200);
     return 0;
 }
 
 static int setup_with(void **state, unsigned timeout_ms) {
-    struct fixture *x = make(state, timeout_ms);
-    subscribe(x);
+    struct fingerprint_world *x = fingerprint_world_setup(state, timeout_ms);
+    fingerprint_world_subscribe(x);
     await(x, DRIVER_HEALTHY, "the first fingerprint");
     world_until_count(&x->w, "GET /events", 1);
     return 0;
@@ -85,15 +60,6 @@ static int setup(void **state) {
 
 static int setup_patient(void **state) {
     return setup_with(state, 10000);
-}
-
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    fan_unsubscribe(x->sub);
-    world_done(&x->w);
-    pthread_mutex_destroy(&x->lock);
-    free(x);
-    return 0;
 }
 
 /* "key=value" of each attribute, in order. Attributes that depend on the machine or on the
@@ -144,7 +110,7 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
                      "driver.docker.os_type=\"linux\"\n"},
         {"{}", "GET /info status=500 body={\"message\":\"busy\"}\n", BASE BRIDGE},
     };
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         fan_unsubscribe(TAKE_PTR(x->sub));
         world_driver_free(&x->w);
@@ -152,7 +118,7 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
         fake_rules(&x->w.fake, rows[i].rules);
         world_driver_new(&x->w, rows[i].plugin);
         x->n = 0;
-        subscribe(x);
+        fingerprint_world_subscribe(x);
         await(x, DRIVER_HEALTHY, "the first fingerprint");
         char text[1024];
         attributes(&x->all[0], text, sizeof(text));
@@ -161,14 +127,15 @@ static void test_fingerprint__healthy__attributes_of_the_builtin(void **state) {
     }
 }
 
-static void expect_info(struct fixture *x, const char *info, struct fingerprint_docker *ret) {
+static void expect_info(struct fingerprint_world *x, const char *info,
+                        struct fingerprint_docker *ret) {
     fan_unsubscribe(TAKE_PTR(x->sub));
     world_driver_free(&x->w);
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_rules(&x->w.fake, info);
     world_driver_new(&x->w, "{}");
     x->n = 0;
-    subscribe(x);
+    fingerprint_world_subscribe(x);
     await(x, DRIVER_HEALTHY, "the first fingerprint");
     struct call call = fake_call();
     assert_int_equal(fingerprint_info(x->w.d->fingerprint, &call, ret, NULL), 0);
@@ -176,7 +143,7 @@ static void expect_info(struct fixture *x, const char *info, struct fingerprint_
 
 /* The attribute ends after a whole name. A start then cannot know which runtimes exist. */
 static void test_fingerprint__more_runtimes_than_fit__cut_at_a_name(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     AUTO_BUF struct buf rule;
     buf_init(&rule, 65536);
     assert_int_equal(buf_puts(&rule, "GET /info body={\"OSType\":\"linux\",\"Runtimes\":{"), 0);
@@ -193,7 +160,7 @@ static void test_fingerprint__more_runtimes_than_fit__cut_at_a_name(void **state
 }
 
 static void test_fingerprint__userns_remap__known_to_a_start(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     struct fingerprint_docker docker;
     expect_info(x,
                 "GET /info body={\"DockerRootDir\":\"/d/231072.431072\",\"SecurityOptions\":"
@@ -209,13 +176,13 @@ static void test_fingerprint__userns_remap__known_to_a_start(void **state) {
 /* Like the built-in driver, it reports whether it keeps tasks on their cores. Another attribute
  * gives the reason. */
 static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     for (int off = 0; off < 2; off++) {
         fan_unsubscribe(TAKE_PTR(x->sub));
         world_driver_free(&x->w);
         world_driver_new(&x->w, off ? "{\"cpuset\":{\"enabled\":false}}" : "{}");
         x->n = 0;
-        subscribe(x);
+        fingerprint_world_subscribe(x);
         await(x, DRIVER_HEALTHY, "the first fingerprint");
         const struct driver_fingerprint *f = &x->all[0];
         assert_string_equal(find_attr(f, "driver.docker.paddock.version")->text, PADDOCK_VERSION);
@@ -232,9 +199,9 @@ static void test_fingerprint__cpuset__on_or_off_and_why(void **state) {
 }
 
 static void test_fingerprint__never_connected__undetected(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fake_stop(&x->w.fake);
-    subscribe(x);
+    fingerprint_world_subscribe(x);
     await(x, DRIVER_UNDETECTED, "undetected");
     assert_int_equal(x->all[0].n_attrs, 0);
     assert_non_null(strstr(x->all[0].description, "Failed to connect to docker daemon"));
@@ -245,7 +212,7 @@ static void test_fingerprint__never_connected__undetected(void **state) {
 /* However often it is requested, one probe runs and one more follows. The test repeats itself
  * when the machine stood still for as long as the probe takes. */
 static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     for (bool in_time = false; !in_time;) {
         int before = fake_count(&x->w.fake, "GET /version");
         unsigned reported = count(x, DRIVER_HEALTHY);
@@ -265,7 +232,7 @@ static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **stat
 
 /* The node's description contains the reason, because every version of the API would be refused. */
 static void test_fingerprint__docker_too_new__names_the_versions(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fan_unsubscribe(TAKE_PTR(x->sub));
     world_driver_free(&x->w);
     fake_rules(&x->w.fake,
@@ -274,14 +241,14 @@ static void test_fingerprint__docker_too_new__names_the_versions(void **state) {
                "Minimum supported API version is 1.99, please upgrade your client\"}\n");
     world_driver_new(&x->w, "{}");
     x->n = 0;
-    subscribe(x);
+    fingerprint_world_subscribe(x);
     await(x, DRIVER_UNDETECTED, "no Docker that can be used");
     assert_non_null(strstr(x->all[0].description, "paddock speaks Docker's API up to version 1."));
     assert_non_null(strstr(x->all[0].description, "Minimum supported API version is 1.99"));
 }
 
 static void test_fingerprint__one_late_answer__still_healthy(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fake_rules(&x->w.fake, "GET /version times=1 hang\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0); /* a lost event stream causes a probe */
     world_until_count(&x->w, "GET /version", 3);           /* the late probe and the one after it */
@@ -290,7 +257,7 @@ static void test_fingerprint__one_late_answer__still_healthy(void **state) {
 }
 
 static void test_fingerprint__two_late_answers__unhealthy_and_back(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fake_rules(&x->w.fake, "GET /version times=2 hang\n");
     fake_control(&x->w.fake, "POST", "drop", "", NULL, 0);
     await(x, DRIVER_UNHEALTHY, "unhealthy");
@@ -300,7 +267,7 @@ static void test_fingerprint__two_late_answers__unhealthy_and_back(void **state)
 }
 
 static void test_fingerprint__dockerd_stopped__unhealthy_immediately(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     uint64_t before = clock_now_us();
     fake_stop(&x->w.fake);
     await(x, DRIVER_UNHEALTHY, "unhealthy");
@@ -337,7 +304,7 @@ static bool gate_full(void *ctx) {
 
 /* All threads of the pool wait, as with a dockerd that hangs. The probe does not wait for them. */
 static void test_fingerprint__pool_is_busy__unhealthy_immediately(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     for (int i = 0; i < POOL_THREADS; i++)
         assert_int_equal(pool_run(x->w.d->pool, wait_at_gate, &g), 0);
@@ -354,10 +321,11 @@ static void test_fingerprint__pool_is_busy__unhealthy_immediately(void **state) 
     await(x, DRIVER_HEALTHY, "healthy again");
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fingerprint_world_teardown)
 
-#define QUIET(name) cmocka_unit_test_setup_teardown(name, setup_quiet, teardown)
-#define PATIENT(name) cmocka_unit_test_setup_teardown(name, setup_patient, teardown)
+#define QUIET(name) cmocka_unit_test_setup_teardown(name, setup_quiet, fingerprint_world_teardown)
+#define PATIENT(name)                                                                              \
+    cmocka_unit_test_setup_teardown(name, setup_patient, fingerprint_world_teardown)
 
 static const struct CMUnitTest tests[] = {
     QUIET(test_fingerprint__healthy__attributes_of_the_builtin),

@@ -5,7 +5,7 @@
  * a name that DNS does not know, TLS errors, and error texts of Docker that differ each time. */
 #include "src/task/driver_priv.h"
 
-#include "fake/task_world.h"
+#include "fake/fingerprint_world.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -85,58 +85,18 @@ static void server_done(struct server *s) {
 
 /* ---- Probes ---- */
 
-struct fixture {
-    struct world w;
-    struct driver_sub *sub;
-    pthread_mutex_t lock;
-    struct driver_fingerprint all[PROBES * 4];
-    size_t n, awaited;
-};
-
-static void on_fingerprint(void *ctx, const struct driver_fingerprint *f) {
-    struct fixture *x = ctx;
-    pthread_mutex_lock(&x->lock);
-    if (x->n < ARRAY_LEN(x->all))
-        x->all[x->n++] = *f;
-    pthread_mutex_unlock(&x->lock);
-}
-
-static bool has_come(void *ctx) {
-    struct fixture *x = ctx;
-    pthread_mutex_lock(&x->lock);
-    bool yes = x->n >= x->awaited;
-    pthread_mutex_unlock(&x->lock);
-    return yes;
-}
-
-static int setup_with(void **state, unsigned timeout_ms) {
-    struct fixture *x = calloc(1, sizeof(*x));
-    assert_non_null(x);
-    pthread_mutex_init(&x->lock, NULL);
-    world_start(&x->w, "{}", timeout_ms);
-    *state = x;
+static int setup(void **state) {
+    fingerprint_world_setup(state, 10000);
     return 0;
 }
 
-static int setup(void **state) {
-    return setup_with(state, 10000);
-}
-
 static int setup_hasty(void **state) {
-    return setup_with(state, 300);
-}
-
-static int teardown(void **state) {
-    struct fixture *x = *state;
-    fan_unsubscribe(x->sub);
-    world_done(&x->w);
-    pthread_mutex_destroy(&x->lock);
-    free(x);
+    fingerprint_world_setup(state, 300);
     return 0;
 }
 
 /* A new driver for @endpoint (NULL = the fake's). */
-static void begin(struct fixture *x, const char *endpoint) {
+static void begin(struct fingerprint_world *x, const char *endpoint) {
     world_driver_free(&x->w);
     char keep[sizeof(x->w.fake.endpoint)];
     memcpy(keep, x->w.fake.endpoint, sizeof(keep));
@@ -144,27 +104,30 @@ static void begin(struct fixture *x, const char *endpoint) {
         snprintf(x->w.fake.endpoint, sizeof(x->w.fake.endpoint), "%s", endpoint);
     world_driver_new(&x->w, "{}");
     memcpy(x->w.fake.endpoint, keep, sizeof(keep));
-    struct err err = {0};
-    assert_int_equal(fingerprint_subscribe(x->w.d, on_fingerprint, x, &x->sub, &err), 0);
+    fingerprint_world_subscribe(x);
+}
+
+struct awaited {
+    struct fingerprint_world *x;
+    size_t n;
+};
+
+static bool have_come(void *ctx) {
+    const struct awaited *a = ctx;
+    return fingerprint_world_n(a->x) >= a->n;
 }
 
 /* Waits for @n results, each of a probe of its own. */
-static void probe_until(struct fixture *x, size_t n) {
-    x->awaited = n;
-    while (!has_come(x)) {
-        pthread_mutex_lock(&x->lock);
-        x->awaited = x->n + 1;
-        pthread_mutex_unlock(&x->lock);
+static void probe_until(struct fingerprint_world *x, size_t n) {
+    for (size_t have = fingerprint_world_n(x); have < n; have = fingerprint_world_n(x)) {
+        struct awaited next = {x, have + 1};
         fingerprint_docker_gone(x->w.d->fingerprint);
-        world_until(has_come, x, "the next result");
-        x->awaited = n;
+        world_until(have_come, &next, "the next result");
     }
 }
 
-static void check_all_alike(struct fixture *x, size_t from, const char *has) {
-    pthread_mutex_lock(&x->lock);
-    size_t n = x->n;
-    pthread_mutex_unlock(&x->lock);
+static void check_all_alike(struct fingerprint_world *x, size_t from, const char *has) {
+    size_t n = fingerprint_world_n(x);
     for (size_t i = from; i < n; i++) {
         if (!strstr(x->all[i].description, has))
             fail_msg("no \"%s\" in: %s", has, x->all[i].description);
@@ -174,7 +137,7 @@ static void check_all_alike(struct fixture *x, size_t from, const char *has) {
     }
 }
 
-static void check_endpoint(struct fixture *x, const char *endpoint, const char *has) {
+static void check_endpoint(struct fingerprint_world *x, const char *endpoint, const char *has) {
     begin(x, endpoint);
     probe_until(x, PROBES);
     check_all_alike(x, 0, has);
@@ -188,7 +151,7 @@ static void test_health_text__no_socket__one_text(void **state) {
 }
 
 static void test_health_text__socket_without_listener__one_text(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fake_stop(&x->w.fake);
     unlink(x->w.fake.socket);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -208,13 +171,13 @@ static void test_health_text__port_refuses__one_text(void **state) {
 }
 
 static void test_health_text__hangs_from_the_start__one_text(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fake_rules(&x->w.fake, "GET * hang\n");
     check_endpoint(x, NULL, "in time");
 }
 
 static void test_health_text__healthy_then_hangs__one_text(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     begin(x, NULL);
     probe_until(x, 1);
     assert_int_equal(x->all[0].health, DRIVER_HEALTHY);
@@ -227,7 +190,7 @@ static void test_health_text__healthy_then_hangs__one_text(void **state) {
     check_all_alike(x, sick, "in time");
 }
 
-static void check_server(struct fixture *x, enum manner manner, const char *scheme,
+static void check_server(struct fingerprint_world *x, enum manner manner, const char *scheme,
                          const char *has) {
     struct server s;
     char endpoint[64];
@@ -270,7 +233,7 @@ static void test_health_text__unknown_host__one_text(void **state) {
 
 /* Docker's text differs each time, with and without numbers. */
 static void test_health_text__words_differ__the_first_stays(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     AUTO_BUF struct buf rules;
     buf_init(&rules, 0);
     for (int i = 0; i < 4 * PROBES; i++)
@@ -286,7 +249,7 @@ static void test_health_text__words_differ__the_first_stays(void **state) {
 
 /* A fault that changes into another one is reported after two probes. */
 static void test_health_text__other_fault__shown(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     fake_rules(&x->w.fake, "GET /version status=500 body=no disk\n");
     begin(x, NULL);
     probe_until(x, 3);
@@ -305,7 +268,7 @@ static bool has_attr(const struct driver_fingerprint *f, const char *key) {
 
 /* One failed request removes no attribute. That would cause two updates of the node. */
 static void test_health_text__info_fails_at_times__attributes_stay(void **state) {
-    struct fixture *x = *state;
+    struct fingerprint_world *x = *state;
     begin(x, NULL);
     probe_until(x, 1);
     fake_rules(&x->w.fake, "GET /info times=2 status=500 body=busy\n"
@@ -322,8 +285,8 @@ static void test_health_text__info_fails_at_times__attributes_stay(void **state)
     assert_false(has_attr(&x->all[x->n - 1], "driver.docker.bridge_ip"));
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define HASTY(name) cmocka_unit_test_setup_teardown(name, setup_hasty, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, fingerprint_world_teardown)
+#define HASTY(name) cmocka_unit_test_setup_teardown(name, setup_hasty, fingerprint_world_teardown)
 
 static const struct CMUnitTest tests[] = {
     CASE(test_health_text__no_socket__one_text),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Recoveries that fail only for the logs: the task goes on, and its logs follow later. The 10 s
- * between two attempts last half a second here. */
+/* Recoveries that fail only for the logs: the task is recovered, and its logs follow later. The 10
+ * s between two attempts last half a second here. */
 #include "fake/task_world.h"
 #include "paddock/loop.h"
 
@@ -52,7 +52,7 @@ static int setup(void **state) {
     return world_web_setup(state, "{}", 0, true);
 }
 
-/* A new plugin, without a pump. */
+/* Makes a new plugin; no pump runs. */
 static void restart(struct world_web *x, struct driver_sub **ret_sub) {
     world_driver_free(&x->w);
     world_pump_kill(&x->w);
@@ -149,7 +149,7 @@ static void test_start__no_run_folder__recoverable_and_undone(void **state) {
     task_config_done(&other);
 }
 
-/* What is tried again ends with the task, and with the plugin. */
+/* The attempts end with the task, and with the plugin. */
 static void test_recover__destroyed_without_logs__nothing_left(void **state) {
     struct world_web *x = *state;
     struct driver_sub *sub;

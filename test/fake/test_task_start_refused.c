@@ -170,7 +170,7 @@ static void test_start__inspect_hangs__recoverable(void **state) {
 static void test_start__image_fails__nothing_made(void **state) {
     struct world_web *x = *state;
     struct err err;
-    world_driver_restart(&x->w); /* the double of the images is made anew */
+    world_driver_restart(&x->w); /* the double of the images is made again */
     fake_images_fail(-EIO);
     start_world_fails(x, &err);
     assert_int_equal(err.cls, ERR_RECOVERABLE);

@@ -123,7 +123,7 @@ func newSiege(t *testing.T, number int, seed int64, config string) *siege {
 	s.evil.start(s.p)
 	s.attacker = dialAttacker(t, s.dir)
 	s.makeTask(s.id, "web", "image = \"x\"") /* its log FIFOs */
-	spec, _, err := s.p.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork(s.id, &drivers.NetworkCreateRequest{})
+	spec, _, err := s.p.networks().CreateNetwork(s.id, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
 	s.network = spec
@@ -587,7 +587,7 @@ func (s *siege) end() {
 		}
 		return nil
 	}), "the allocation")
-	ok(s.t, s.p.DriverPlugin.(drivers.DriverNetworkManager).DestroyNetwork(s.id, s.network), "DestroyNetwork")
+	ok(s.t, s.p.networks().DestroyNetwork(s.id, s.network), "DestroyNetwork")
 	within(s.t, 20*time.Second, "Kill by the host", s.p.client.Kill)
 	for _, b := range append(s.former, s.p.stderr) {
 		for _, word := range []string{"AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer"} {

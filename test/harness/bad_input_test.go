@@ -5,7 +5,6 @@
 package harness
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -178,7 +177,7 @@ func callsWithoutDocker(t *testing.T, p *plug, what string, limit time.Duration)
 	for name, f := range map[string]func() error{
 		"StartTask": func() error { _, _, err := p.StartTask(k.cfg); return err },
 		"CreateNetwork": func() error {
-			_, _, err := p.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork("a", nil)
+			_, _, err := p.networks().CreateNetwork("a", nil)
 			return err
 		},
 		"RecoverTask": func() error {
@@ -214,17 +213,8 @@ func TestSilentDockerd(t *testing.T) {
 	})
 	p := launchWith(t, launchOptions{config: fmt.Sprintf("config { endpoint = %q }", endpoint), env: []string{shortDocker}})
 	callsWithoutDocker(t, p, "a dockerd that accepts and never answers", 15*time.Second)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ch, err := p.Fingerprint(ctx)
-	ok(t, err, "Fingerprint")
-	select {
-	case f := <-ch:
-		if f.Health == drivers.HealthStateHealthy {
-			t.Errorf("healthy, with a dockerd that never answers")
-		}
-	case <-time.After(15 * time.Second):
-		t.Fatal("no fingerprint with a dockerd that never answers")
+	if f := firstFingerprint(t, p); f.Health == drivers.HealthStateHealthy {
+		t.Errorf("healthy, with a dockerd that never answers")
 	}
 }
 

@@ -21,7 +21,7 @@ func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *t
 	before := launchWith(t, launchOptions{name: name})
 	forgotten = newTask(t, before, "forgotten", sleeper).start(before)
 	kept = newTask(t, before, "kept", sleeper).start(before)
-	_, _, err := before.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork(kept.cfg.AllocID, &drivers.NetworkCreateRequest{})
+	_, _, err := before.networks().CreateNetwork(kept.cfg.AllocID, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	t.Cleanup(func() { _ = run.docker.Remove(pauseOf(kept)) })
 	before.crash(t)
@@ -37,6 +37,18 @@ func forgetOne(t *testing.T, name, settings string) (p *plug, forgotten, kept *t
 		}
 	}(ch)
 	return p, forgotten, kept
+}
+
+/* Waits for the removal of the forgotten container. The other one must run; it is destroyed. */
+func wantOnlyForgottenRemoved(t *testing.T, p *plug, forgotten, kept *task) {
+	t.Helper()
+	eventually(t, 110*time.Second, "the container of a task that was not recovered is removed", func() (bool, string) {
+		return run.docker.inspect(t, forgotten.container()) == nil, "there"
+	})
+	if !kept.inspect().running() {
+		t.Error("the container of a recovered task was touched")
+	}
+	ok(t, kept.destroy(p), "DestroyTask")
 }
 
 func pauseOf(k *task) string { return "nomad_init_" + k.cfg.AllocID }
@@ -56,13 +68,7 @@ func TestDanglingContainers(t *testing.T) {
 	/* another client's or another driver's container on the same dockerd */
 	foreign := strayContainer(t, uuid.Generate())
 
-	eventually(t, 110*time.Second, "the container of a task that was not recovered is removed", func() (bool, string) {
-		return run.docker.inspect(t, forgotten.container()) == nil, "there"
-	})
-	if !kept.inspect().running() {
-		t.Error("the container of a recovered task was touched")
-	}
-	ok(t, kept.destroy(p), "DestroyTask")
+	wantOnlyForgottenRemoved(t, p, forgotten, kept)
 	if run.isRef {
 		return
 	}

@@ -55,12 +55,7 @@ func TestEmptyEntrypointClearsTheImages(t *testing.T) {
 func TestExtraHostsOfEachTaskOfAGroup(t *testing.T) {
 	paddockOnly(t, "only the first task's are written")
 	p := launch(t)
-	m := p.DriverPlugin.(drivers.DriverNetworkManager)
-	alloc := uuid.Generate()
-	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
-	spec, _, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
-	ok(t, err, "CreateNetwork")
-	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
+	alloc, spec := groupWithHosts(t, p)
 	var dir string
 	start := func(name, hosts string) *task {
 		return newTask(t, p, name, shell(`cat /etc/hosts; echo done; sleep 1000`)+"\nextra_hosts = ["+hosts+"]",
@@ -89,7 +84,7 @@ func TestExtraHostsOfEachTaskOfAGroup(t *testing.T) {
 		}
 		ok(t, k.destroy(p), "DestroyTask")
 	}
-	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
+	ok(t, p.networks().DestroyNetwork(alloc, spec), "DestroyNetwork")
 }
 
 /* Puts the task into another allocation's folder. */

@@ -18,7 +18,6 @@ import (
 	"github.com/hashicorp/nomad/helper/uuid"
 	"github.com/hashicorp/nomad/nomad/structs"
 	"github.com/hashicorp/nomad/plugins/drivers"
-	"paddock.invalid/test/harness/engine"
 )
 
 /* A network for this test only. The subnets are those that are reserved for documentation. */
@@ -70,21 +69,9 @@ func TestUserDefinedNetwork(t *testing.T) {
 /* Docker's own bridge, which the dockerd of all other tests does not have. Docker has two names
  * for it. */
 func TestDefaultBridge(t *testing.T) {
-	net := makeNetwork(t)
-	d, err := engine.StartDaemon(filepath.Join(run.dir, "b"), "--bridge="+net)
-	ok(t, err, "a dockerd with a bridge")
-	docker := &dockerAPI{engine.New(d.Socket(), 0)}
-	t.Cleanup(func() {
-		ok(t, docker.RemoveAll(), "removing the containers")
-		ok(t, d.Stop(), "the dockerd with a bridge")
-	})
-	ok(t, importImages(docker), "images")
+	d, docker := startBridged(t)
 	p := launchWith(t, launchOptions{config: configAt(d.Endpoint(), "")})
-	ctx, cancel := timeout(callLimit)
-	defer cancel()
-	fingerprints, err := p.Fingerprint(ctx)
-	ok(t, err, "Fingerprint")
-	if ip := (<-fingerprints).Attributes["driver.docker.bridge_ip"]; ip == nil || *ip.String != "198.51.100.1" {
+	if ip := firstFingerprint(t, p).Attributes["driver.docker.bridge_ip"]; ip == nil || *ip.String != "198.51.100.1" {
 		t.Errorf("driver.docker.bridge_ip %v", ip)
 	}
 	for i, mode := range []string{"", `network_mode = "bridge"`} {
@@ -272,16 +259,27 @@ func TestTaskNetworksAndPortMap(t *testing.T) {
 	ok(t, k.destroy(p), "DestroyTask")
 }
 
+/* The plugin's calls for networks. */
+func (p *plug) networks() drivers.DriverNetworkManager {
+	return p.DriverPlugin.(drivers.DriverNetworkManager)
+}
+
+/* Creates the network of a new group, whose hosts file has the name "grouphost". */
+func groupWithHosts(t *testing.T, p *plug) (alloc string, spec *drivers.NetworkIsolationSpec) {
+	t.Helper()
+	alloc = uuid.Generate()
+	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
+	spec, _, err := p.networks().CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
+	ok(t, err, "CreateNetwork")
+	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
+	return alloc, spec
+}
+
 /* A group's generated /etc/hosts is written once and shared by the tasks. It contains
  * extra_hosts. */
 func TestGroupHostsFile(t *testing.T) {
 	p := launch(t)
-	m := p.DriverPlugin.(drivers.DriverNetworkManager)
-	alloc := uuid.Generate()
-	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
-	spec, _, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
-	ok(t, err, "CreateNetwork")
-	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
+	alloc, spec := groupWithHosts(t, p)
 	k := newTask(t, p, "gh", shell(`cat /etc/hosts; echo done; sleep 1000`)+"\nextra_hosts = [\"more:192.0.2.56\", \"six:2001:db8::56\"]",
 		func(c *drivers.TaskConfig) { c.AllocID, c.NetworkIsolation = alloc, spec }).start(p)
 	k.stdout.waitFor(t, 20*time.Second, "done\n")
@@ -298,7 +296,7 @@ func TestGroupHostsFile(t *testing.T) {
 		t.Errorf("ExtraHosts %v: they are in the file", extra)
 	}
 	ok(t, k.destroy(p), "DestroyTask")
-	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
+	ok(t, p.networks().DestroyNetwork(alloc, spec), "DestroyNetwork")
 }
 
 /* The group's hostname, which v1.6.3's host does not send. Then Nomad destroys the network
@@ -332,14 +330,14 @@ func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 	p := launch(t)
 	alloc := uuid.Generate()
 	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
-	spec, _, err := p.DriverPlugin.(drivers.DriverNetworkManager).CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
+	spec, _, err := p.networks().CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	p.crash(t)
 	p2 := launchWith(t, launchOptions{config: strings.Replace(baseConfig(""), imagePause, "127.0.0.1:1/no/such:1", 1)})
 	if run.isRef { /* the reference asks for the image first */
 		p2 = launch(t)
 	}
-	m := p2.DriverPlugin.(drivers.DriverNetworkManager)
+	m := p2.networks()
 	again, created, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
 	ok(t, err, "CreateNetwork")
 	if created || again.Path != spec.Path {

@@ -39,9 +39,30 @@ type came struct{ lost, twice, torn, disordered int }
 
 func (c came) whole() bool { return c == came{} }
 
+/* The numbers of the lines that have arrived so far. */
+type numbersSeen struct {
+	came
+	seen map[int]bool
+	last int /* the largest one, -1 before the first */
+}
+
+/* Adds the next line. It is torn unless it is whole. */
+func (s *numbersSeen) add(i int, whole bool) {
+	switch {
+	case !whole:
+		s.torn++
+		return
+	case s.seen[i]:
+		s.twice++
+	case i < s.last:
+		s.disordered++
+	}
+	s.seen[i] = true
+	s.last = max(s.last, i)
+}
+
 func countNumbered(text string, n int) (c came) {
-	seen := make([]bool, n)
-	last := -1
+	seen := numbersSeen{last: -1, seen: map[int]bool{}}
 	for len(text) > 0 {
 		end := strings.IndexByte(text, '\n') + 1
 		if end == 0 {
@@ -53,24 +74,10 @@ func countNumbered(text string, n int) (c came) {
 		if len(line) == outputLine {
 			i, err = strconv.Atoi(strings.TrimLeft(line[:outputLine-2], "0") + line[outputLine-2:outputLine-1])
 		}
-		switch {
-		case err != nil || i < 0 || i >= n:
-			c.torn++
-			continue
-		case seen[i]:
-			c.twice++
-		case i < last:
-			c.disordered++
-		}
-		seen[i] = true
-		last = i
+		seen.add(i, err == nil && i >= 0 && i < n)
 	}
-	for _, s := range seen {
-		if !s {
-			c.lost++
-		}
-	}
-	return c
+	seen.lost = n - len(seen.seen)
+	return seen.came
 }
 
 /* Busy loops beside the test, until it ends. */
@@ -194,31 +201,20 @@ func numberAtEnd(line string) int {
  * How the lines with the numbers from 0 to the largest one arrived, and which did not.
  */
 func countOutput(text string, line func(i int) string) (c came, lost []int) {
-	seen := map[int]bool{}
-	last := -1
+	seen := numbersSeen{last: -1, seen: map[int]bool{}}
 	for _, got := range strings.SplitAfter(text, "\n") {
-		i := numberAtEnd(got)
-		switch {
-		case got == "":
-			continue
-		case i < 0 || got != line(i):
-			c.torn++
-			continue
-		case seen[i]:
-			c.twice++
-		case i < last:
-			c.disordered++
+		if got != "" {
+			i := numberAtEnd(got)
+			seen.add(i, i >= 0 && got == line(i))
 		}
-		seen[i] = true
-		last = max(last, i)
 	}
-	for i := 0; i <= last; i++ {
-		if !seen[i] {
+	for i := 0; i <= seen.last; i++ {
+		if !seen.seen[i] {
 			lost = append(lost, i)
 		}
 	}
-	c.lost = len(lost)
-	return c, lost
+	seen.lost = len(lost)
+	return seen.came, lost
 }
 
 /* The folder of Docker's log files of an existing container. */

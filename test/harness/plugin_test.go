@@ -230,6 +230,22 @@ func encode(spec *hclspec.Spec, config any) ([]byte, error) {
 	return msgpack.Marshal(val, val.Type())
 }
 
+/* The first fingerprint of a new stream. */
+func firstFingerprint(t *testing.T, p *plug) *drivers.Fingerprint {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ch, err := p.Fingerprint(ctx)
+	ok(t, err, "Fingerprint")
+	select {
+	case f := <-ch:
+		return f
+	case <-time.After(20 * time.Second):
+		t.Fatal("no fingerprint within 20 s")
+		return nil
+	}
+}
+
 /* Sends SIGKILL, as in a crash. Returns when the host has noticed. */
 func (p *plug) crash(t testing.TB) {
 	t.Helper()

@@ -31,14 +31,9 @@ type recorder struct {
 	close    func()                /* closes the endpoint */
 }
 
-func record(t *testing.T, socket string) *recorder {
-	t.Helper()
-	r := &recorder{creates: map[string]doc{}}
-	path := filepath.Join(t.TempDir(), "r")
-	l, err := net.Listen("unix", path)
-	ok(t, err, "listen")
-	r.endpoint = "unix://" + path
-	proxy := &httputil.ReverseProxy{
+/* A proxy to the dockerd at this socket. It passes each piece of an answer on immediately. */
+func proxyTo(socket string) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
 		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", "docker" },
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0),
@@ -47,6 +42,16 @@ func record(t *testing.T, socket string) *recorder {
 			return d.DialContext(ctx, "unix", socket)
 		}},
 	}
+}
+
+func record(t *testing.T, socket string) *recorder {
+	t.Helper()
+	r := &recorder{creates: map[string]doc{}}
+	path := filepath.Join(t.TempDir(), "r")
+	l, err := net.Listen("unix", path)
+	ok(t, err, "listen")
+	r.endpoint = "unix://" + path
+	proxy := proxyTo(socket)
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.note(q)
 		if r.before != nil {

@@ -93,7 +93,7 @@ func TestNetworkOfAStoppedContainer(t *testing.T) {
 
 func TestStartWithAKilledPauseContainer(t *testing.T) {
 	p := launch(t)
-	m := p.DriverPlugin.(drivers.DriverNetworkManager)
+	m := p.networks()
 	alloc := uuid.Generate()
 	pause := "nomad_init_" + alloc
 	t.Cleanup(func() { _ = run.docker.Remove(pause) })

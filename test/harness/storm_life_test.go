@@ -11,14 +11,11 @@ package harness
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
-	"log"
 	"math/rand"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -35,39 +32,31 @@ func losesEvents(t *testing.T, deaf *atomic.Bool) (endpoint string) {
 	path := filepath.Join(t.TempDir(), "e")
 	l, err := net.Listen("unix", path)
 	ok(t, err, "listen")
-	socket := strings.TrimPrefix(run.dockerd.Endpoint(), "unix://")
-	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: &httputil.ReverseProxy{
-		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", "docker" },
-		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0),
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		}},
-		ModifyResponse: func(r *http.Response) error {
-			if !strings.HasSuffix(r.Request.URL.Path, "/events") {
-				return nil
-			}
-			events := r.Body
-			passed, w := io.Pipe()
-			r.Body = passed
-			go func() {
-				defer events.Close()
-				in := bufio.NewReader(events)
-				for {
-					line, err := in.ReadBytes('\n')
-					if err == nil && !deaf.Load() {
-						_, err = w.Write(line)
-					}
-					if err != nil {
-						w.CloseWithError(err)
-						return
-					}
-				}
-			}()
+	proxy := proxyTo(strings.TrimPrefix(run.dockerd.Endpoint(), "unix://"))
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if !strings.HasSuffix(r.Request.URL.Path, "/events") {
 			return nil
-		},
-	}}
+		}
+		events := r.Body
+		passed, w := io.Pipe()
+		r.Body = passed
+		go func() {
+			defer events.Close()
+			in := bufio.NewReader(events)
+			for {
+				line, err := in.ReadBytes('\n')
+				if err == nil && !deaf.Load() {
+					_, err = w.Write(line)
+				}
+				if err != nil {
+					w.CloseWithError(err)
+					return
+				}
+			}
+		}()
+		return nil
+	}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: proxy}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close() })
 	return "unix://" + path
@@ -122,7 +111,7 @@ func hand(verb string) func(*plug, *task) {
 
 func (s *lives) all(round int) []life {
 	t := s.t
-	network := s.p.DriverPlugin.(drivers.DriverNetworkManager)
+	network := s.p.networks()
 	alloc := fmt.Sprintf("storm-%d-%d", s.seed, round)
 	infra := "nomad_init_" + alloc
 	t.Cleanup(func() { _ = run.docker.Remove(infra) })
@@ -184,7 +173,7 @@ func (s *lives) all(round int) []life {
 			}
 			ok(t, k.stop(p, 20*time.Second, ""), "StopTask")
 		}, after: func(*task) {
-			ok(t, s.p.DriverPlugin.(drivers.DriverNetworkManager).DestroyNetwork(alloc, spec), "DestroyNetwork")
+			ok(t, s.p.networks().DestroyNetwork(alloc, spec), "DestroyNetwork")
 			if run.docker.inspect(t, infra) != nil {
 				t.Error("DestroyNetwork left the pause container")
 			}

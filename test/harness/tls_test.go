@@ -5,7 +5,6 @@
 package harness
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,7 +18,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,16 +102,8 @@ func (a *authority) serve(t *testing.T, host string) string {
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: pool,
 	})
 	ok(t, err, "listen")
-	quiet := log.New(io.Discard, "", 0)
-	srv := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: quiet, Handler: &httputil.ReverseProxy{
-		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", "docker" },
-		FlushInterval: -1,
-		ErrorLog:      quiet,
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", run.dockerd.Socket())
-		}},
-	}}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0),
+		Handler: proxyTo(run.dockerd.Socket())}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close() })
 	return l.Addr().String()
@@ -121,21 +111,6 @@ func (a *authority) serve(t *testing.T, host string) string {
 
 func tlsBlock(dir string) string {
 	return fmt.Sprintf("tls { ca = %q  cert = %q  key = %q }", dir+"/ca.pem", dir+"/cert.pem", dir+"/key.pem")
-}
-
-func firstFingerprint(t *testing.T, p *plug) *drivers.Fingerprint {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ch, err := p.Fingerprint(ctx)
-	ok(t, err, "Fingerprint")
-	select {
-	case f := <-ch:
-		return f
-	case <-time.After(20 * time.Second):
-		t.Fatal("no fingerprint within 20 s")
-		return nil
-	}
 }
 
 func TestDockerOverTLS(t *testing.T) {

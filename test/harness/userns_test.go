@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/nomad/helper/uuid"
 	"github.com/hashicorp/nomad/plugins/drivers"
 )
 
@@ -111,12 +110,7 @@ func remappedMounted(t *testing.T) {
 /* A task in a group's network: its hosts file and resolv.conf are the plugin's. */
 func remappedHosts(t *testing.T) {
 	p := launch(t)
-	m := p.DriverPlugin.(drivers.DriverNetworkManager)
-	alloc := uuid.Generate()
-	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
-	spec, _, err := m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
-	ok(t, err, "CreateNetwork")
-	spec.HostsConfig = &drivers.HostsConfig{Hostname: "grouphost", Address: "192.0.2.55"}
+	alloc, spec := groupWithHosts(t, p)
 	k := newTask(t, p, "member", shell("cat /etc/hosts /etc/resolv.conf; echo '# mine' >>/etc/hosts && echo appended; echo done; sleep 1000"),
 		func(c *drivers.TaskConfig) {
 			c.AllocID, c.NetworkIsolation = alloc, spec
@@ -131,5 +125,5 @@ func remappedHosts(t *testing.T) {
 		}
 	}
 	ok(t, k.destroy(p), "DestroyTask")
-	ok(t, m.DestroyNetwork(alloc, spec), "DestroyNetwork")
+	ok(t, p.networks().DestroyNetwork(alloc, spec), "DestroyNetwork")
 }
