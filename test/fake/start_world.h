@@ -6,7 +6,7 @@
 #include "fake/task_world.h"
 
 /** cmocka's setup: a world whose task is not started; the same with Docker calls that end after
- * 300 ms. */
+ * WORLD_HASTY_MS. */
 int start_world_setup(void **state);
 int start_world_setup_hasty(void **state);
 

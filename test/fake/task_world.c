@@ -112,6 +112,12 @@ void world_driver_free(struct world *w) {
     driver_free(TAKE_PTR(w->d));
 }
 
+void world_driver_ends_soon(struct world *w) {
+    uint64_t before = clock_now_us();
+    world_driver_free(w);
+    assert_true(clock_now_us() - before < 10 * US_PER_SEC);
+}
+
 void world_driver_restart(struct world *w) {
     world_driver_free(w);
     world_driver_new(w, "{}");

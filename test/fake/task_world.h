@@ -57,6 +57,8 @@ void world_driver_free(struct world *w);
 void world_driver_new(struct world *w, const char *plugin_json);
 /** Both, with an empty plugin config: a plugin that is restarted. */
 void world_driver_restart(struct world *w);
+/** Frees the driver, which must not wait for a request that Docker does not answer. */
+void world_driver_ends_soon(struct world *w);
 /** Ends everything. Fails when a sanitizer has found an error in the pump. */
 void world_done(struct world *w);
 
