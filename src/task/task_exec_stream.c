@@ -28,7 +28,9 @@
  * read. One message is always accepted whole. */
 #define EXEC_STDIN_MAX ((size_t)1 << 20)
 #define EXEC_STDIN_MESSAGE_MAX ((size_t)64 << 20)
-#define EXEC_QUIET_US (100 * US_PER_MS) /* TTY: time without output after the command's end */
+/* TTY: time without output after the command's end. dockerd can need more than 100 ms for the next
+ * piece of output on a busy machine. */
+#define EXEC_QUIET_US (500 * US_PER_MS)
 #define EXEC_READ_BYTES 32768
 /* The pauses between two requests for the exit code. The pause is doubled up to the longest. */
 #define EXEC_ASK_FIRST_US (2 * US_PER_MS)
@@ -249,16 +251,6 @@ static void ask_code(struct driver_exec *x) {
     }
 }
 
-static void on_quiet(void *arg) {
-    struct driver_exec *x = arg;
-    if (x->paused && !x->eof)
-        return; /* the reader is slow, not the terminal: the resume checks again */
-    if (atomic_load(&x->died))
-        exec_finish(x, NULL);
-    else
-        ask_code(x);
-}
-
 static void at_eof(struct driver_exec *x) {
     x->eof = true;
     x->watch = loop_watch_del(x->watch);
@@ -324,15 +316,18 @@ static void flush_stdin(struct driver_exec *x) {
     set_events(x, (x->paused ? 0 : EPOLLIN) | (more ? EPOLLOUT : 0));
 }
 
-static void read_output(struct driver_exec *x) {
+/* Returns true when output, its end or an error had arrived. */
+static bool read_output(struct driver_exec *x) {
     char data[EXEC_READ_BYTES];
+    bool any = false;
     while (!x->paused && !x->finished && !x->eof) {
         ssize_t n = docker_stream_read(x->stream, data, sizeof(data));
         if (n == -EAGAIN)
             break;
+        any = true;
         if (n == 0 || n == -ECONNRESET) {
             at_eof(x);
-            return;
+            break;
         }
         int r = (int)n;
         if (n > 0)
@@ -340,10 +335,21 @@ static void read_output(struct driver_exec *x) {
                        : docker_demux_feed(&x->demux, data, (size_t)n, deliver_output, x);
         if (r < 0) {
             exec_fail(x, r);
-            return;
+            break;
         }
         await_quiet(x);
     }
+    return any;
+}
+
+static void on_quiet(void *arg) {
+    struct driver_exec *x = arg;
+    if (x->paused && !x->eof)
+        return; /* the reader is slow, not the terminal: the resume checks again */
+    if (!atomic_load(&x->died))
+        ask_code(x);
+    else if (x->eof || !read_output(x)) /* this thread may be late, and output may have arrived */
+        exec_finish(x, NULL);
 }
 
 static void on_stream(void *arg, uint32_t events) {
