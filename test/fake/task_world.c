@@ -132,7 +132,8 @@ void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms) 
     snprintf(path, sizeof(path), "%s/cgroup", w->dir);
     assert_int_equal(mkdir(path, 0755), 0);
     if (timeout_ms)
-        snprintf(w->docker_timeout_ms, sizeof(w->docker_timeout_ms), "%u", timeout_ms);
+        snprintf(w->docker_timeout_ms, sizeof(w->docker_timeout_ms), "%u",
+                 timeout_ms * WORLD_SLOWNESS);
     set_sanitizer_log("ASAN_OPTIONS", w->dir);
     set_sanitizer_log("UBSAN_OPTIONS", w->dir);
     set_sanitizer_log("TSAN_OPTIONS", w->dir);

@@ -26,7 +26,14 @@
 #define WORLD_SANITIZED 0
 #endif
 
-#define WORLD_WAIT_US (20 * US_PER_SEC)
+/* The factor of all time limits. Emulated code is about ten times slower. */
+#ifdef EMULATED
+#define WORLD_SLOWNESS 4
+#else
+#define WORLD_SLOWNESS 1
+#endif
+
+#define WORLD_WAIT_US (20 * WORLD_SLOWNESS * US_PER_SEC)
 /* Docker's time for an answer in worlds in which it hangs. Its answers to the setup, on a busy
  * machine, take less. */
 #define WORLD_HASTY_MS 1000
@@ -50,7 +57,7 @@ struct world {
 };
 
 /** Starts a fake dockerd and a driver that is configured and active. @timeout_ms: of Docker calls;
- * 0 = the driver's own. */
+ * 0 = the driver's own. It is multiplied by WORLD_SLOWNESS. */
 void world_start(struct world *w, const char *plugin_json, unsigned timeout_ms);
 /** Frees the driver; makes another one with this plugin config. */
 void world_driver_free(struct world *w);

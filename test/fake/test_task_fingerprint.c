@@ -42,7 +42,7 @@ static unsigned count(struct fingerprint_world *x, enum driver_health health) {
 
 /* The fingerprint is not requested yet. */
 static int setup_quiet(void **state) {
-    fingerprint_world_setup(state, 200);
+    fingerprint_world_setup(state, WORLD_HASTY_MS);
     return 0;
 }
 
@@ -55,7 +55,7 @@ static int setup_with(void **state, unsigned timeout_ms) {
 }
 
 static int setup(void **state) {
-    return setup_with(state, 200);
+    return setup_with(state, WORLD_HASTY_MS);
 }
 
 static int setup_patient(void **state) {
