@@ -160,7 +160,7 @@ volumes = ["x:/v"]`, fails: true},
 		}
 		rows = append(rows, attack{name: what + " below a folder that leads out now and then", race: []thing{link("web/local", "{C}/web/local")}, block: block})
 	}
-	rows = append(rows, attack{name: "volume that is missing, below a link that comes and goes", race: []thing{link("web/local/new", "{C}/local")}, block: `volumes = ["local/new/a/b:/v"]`})
+	rows = append(rows, attack{name: "volume that is missing, below a link that appears and disappears", race: []thing{link("web/local/new", "{C}/local")}, block: `volumes = ["local/new/a/b:/v"]`})
 	byName(rows)
 	return rows
 }

@@ -149,7 +149,7 @@ func TestExecOfAProgramThatIsNotThere(t *testing.T) {
 	e := openExec(t, p, k.id(), false, "/bin/no-such-program")
 	end := e.finish(30 * time.Second)
 	if end.err == nil && (end.code == 0 || !end.exited) {
-		t.Errorf("a program that is not there: %+v", end)
+		t.Errorf("a program that does not exist: %+v", end)
 	}
 	p.mustLive(t, "an exec of nothing")
 	ok(t, k.destroy(p), "DestroyTask")

@@ -154,7 +154,7 @@ func rows() []row {
 			fails: []string{"compacting json for seccomp profile (/etc/hostname) failed"}},
 		{name: "security_opt seccomp profile by a link", notRef: "reads any file", task: `security_opt = ["seccomp=local/p.json"]`, mod: withLink("local/p.json", "/etc/hostname"),
 			fails: []string{"security_opt", "local/p.json", "outside of the allocation's folder"}},
-		{name: "security_opt seccomp file that is not there", task: `security_opt = ["seccomp=/no/such/profile.json"]`, fails: []string{"seccomp", "/no/such/profile.json"}},
+		{name: "security_opt seccomp file that does not exist", task: `security_opt = ["seccomp=/no/such/profile.json"]`, fails: []string{"seccomp", "/no/such/profile.json"}},
 		{name: "ulimit", task: `ulimit { nofile = "2048:4096"  nproc = "4242" }`, check: func(t *testing.T, _ *task, d doc) {
 			got := map[string]string{}
 			u, _ := d.at("HostConfig.Ulimits").([]any)
@@ -223,7 +223,7 @@ func rows() []row {
 		}},
 		{name: "dns", task: "dns_servers = [\"192.0.2.1\"]\ndns_search_domains = [\"internal.example\"]\ndns_options = [\"ndots:2\"]", want: map[string]any{
 			"HostConfig.Dns": list("192.0.2.1"), "HostConfig.DnsSearch": list("internal.example"), "HostConfig.DnsOptions": list("ndots:2")}},
-		{name: "dns_servers, one that is none", task: `dns_servers = ["nonsense", "192.0.2.1"]`, want: map[string]any{"HostConfig.Dns": list("192.0.2.1")}},
+		{name: "dns_servers with one that is not an address", task: `dns_servers = ["nonsense", "192.0.2.1"]`, want: map[string]any{"HostConfig.Dns": list("192.0.2.1")}},
 		{name: "dns of the group", task: `dns_servers = ["192.0.2.1"]`, mod: func(c *drivers.TaskConfig) {
 			c.DNS = &drivers.DNSConfig{Servers: []string{"192.0.2.9"}, Searches: []string{"s.example"}, Options: []string{"ndots:3"}}
 		}, check: func(t *testing.T, k *task, d doc) {
@@ -242,7 +242,7 @@ func rows() []row {
 			}
 		}},
 		{name: "extra_hosts", task: `extra_hosts = ["somehost:192.0.2.7"]`, want: map[string]any{"HostConfig.ExtraHosts": list("somehost:192.0.2.7")}},
-		{name: "port that is not there", task: `ports = ["nope"]`, mod: withPort, fails: []string{`Port "nope" not found, check network block`}},
+		{name: "unknown port", task: `ports = ["nope"]`, mod: withPort, fails: []string{`Port "nope" not found, check network block`}},
 		{name: "ports", task: `ports = ["web"]`, mod: withPort, check: func(t *testing.T, _ *task, d doc) {
 			for _, proto := range []string{"8080/tcp", "8080/udp"} {
 				p := fmt.Sprint(d.at("HostConfig.PortBindings").(map[string]any)[proto])

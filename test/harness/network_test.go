@@ -348,3 +348,58 @@ func TestNetworkSurvivesAPluginRestart(t *testing.T) {
 		t.Error("DestroyNetwork left the pause container")
 	}
 }
+
+func TestNetworkIsMadeOnceAndRemovedTwice(t *testing.T) {
+	p := launch(t)
+	m, isManager := p.DriverPlugin.(drivers.DriverNetworkManager)
+	if !isManager {
+		t.Fatal("no network manager")
+	}
+	alloc := uuid.Generate()
+	t.Cleanup(func() { _ = run.docker.Remove("nomad_init_" + alloc) })
+	create := func() (spec *drivers.NetworkIsolationSpec, created bool) {
+		ok(t, errWithin(t, callLimit, "CreateNetwork", func() (err error) {
+			spec, created, err = m.CreateNetwork(alloc, &drivers.NetworkCreateRequest{})
+			return err
+		}), "CreateNetwork")
+		return
+	}
+	spec, created := create()
+	d := run.docker.inspect(t, "nomad_init_"+alloc)
+	if d == nil || !d.running() {
+		t.Fatal("no running pause container nomad_init_<alloc>")
+	}
+	id := d.str("Id")
+	if !created || spec.Mode != drivers.NetIsolationModeGroup || spec.Labels["docker_sandbox_container_id"] != id {
+		t.Errorf("created %v, spec %+v: want mode group and the label docker_sandbox_container_id", created, spec)
+	}
+	if _, err := os.Stat(spec.Path); err != nil {
+		t.Errorf("namespace path: %v", err)
+	}
+	if d.str("HostConfig.NetworkMode") != "none" || d.str("HostConfig.RestartPolicy.Name") != "unless-stopped" {
+		t.Errorf("pause container: network %q, restart %q", d.str("HostConfig.NetworkMode"), d.str("HostConfig.RestartPolicy.Name"))
+	}
+	again, createdAgain := create()
+	if createdAgain || again.Labels["docker_sandbox_container_id"] != id || again.Path != spec.Path {
+		t.Errorf("second CreateNetwork: created %v, spec %+v, want the first one's", createdAgain, again)
+	}
+
+	/* a task of that group joins the namespace */
+	k := newTask(t, p, "member", sleeper, func(c *drivers.TaskConfig) { c.AllocID, c.NetworkIsolation = alloc, spec })
+	k.start(p)
+	if mode := k.inspect().str("HostConfig.NetworkMode"); mode != "container:"+id {
+		t.Errorf("network mode %q, want container:%s", mode, id)
+	}
+	ok(t, k.destroy(p), "DestroyTask")
+
+	destroy := func() error {
+		return errWithin(t, callLimit, "DestroyNetwork", func() error { return m.DestroyNetwork(alloc, spec) })
+	}
+	ok(t, destroy(), "DestroyNetwork")
+	if run.docker.inspect(t, id) != nil {
+		t.Error("DestroyNetwork left the pause container")
+	}
+	if !run.isRef { /* the reference fails with "No such container" */
+		ok(t, destroy(), "second DestroyNetwork")
+	}
+}

@@ -486,7 +486,7 @@ func TestStderrLinesAreHclogJSON(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("no fingerprint")
 	}
-	eventually(t, 10*time.Second, "a line in the log about a dockerd that is not there", func() (bool, string) { return p.stderr.Len() > 0, "nothing" })
+	eventually(t, 10*time.Second, "a line in the log about a dockerd that cannot be reached", func() (bool, string) { return p.stderr.Len() > 0, "nothing" })
 	text := p.stderr.String()
 	checkLogLines(t, text)
 }

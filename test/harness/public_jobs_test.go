@@ -164,7 +164,7 @@ EOT
 			network_mode = "host"
 			ports = ["http"]`, mod: ports("http"), want: map[string]any{"HostConfig.SecurityOpt": list("apparmor=unconfined"), "HostConfig.DnsSearch": list("corp.example")}},
 		{name: "a hundred arguments", config: "command = \"/bin/sh\"\nargs = [\"-c\", \"sleep 1000\"" + strings.Repeat(", \"--x=y z\"", 98) + "]\nnetwork_mode = \"host\""},
-		{name: "a network that is not there", config: sleep + "network_mode = \"nosuchnet\"\nnetwork_aliases = [\"x\"]", request: true,
+		{name: "an unknown network", config: sleep + "network_mode = \"nosuchnet\"\nnetwork_aliases = [\"x\"]", request: true,
 			want: map[string]any{"NetworkingConfig.EndpointsConfig.nosuchnet.Aliases": list("x")}},
 		{name: "a tag and a digest, pulled each time", plugin: all, image: "127.0.0.1:1/app:dev@sha256:" + strings.Repeat("0a", 32), config: `
 			force_pull = true

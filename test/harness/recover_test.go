@@ -118,7 +118,7 @@ func TestRecoverOfATaskThatEndedMeanwhile(t *testing.T) {
 	eventually(t, 20*time.Second, "the container ends", func() (bool, string) { return !k.inspect().running(), "running" })
 
 	p2 := launch(t)
-	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a task that ended meanwhile")
+	ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a task that has ended")
 	if r := k.wait(p2, callLimit); r.ExitCode != 6 {
 		t.Errorf("exit %+v, want 6: the exit that was not noticed must be reported", r)
 	}

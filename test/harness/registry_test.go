@@ -461,7 +461,7 @@ func TestPullWithHelper(t *testing.T) {
 	/* a helper that does not exist: an error that names it, unless the task has auth_soft_fail */
 	p = launchWith(t, launchOptions{config: baseConfig(`auth { helper = "harness-none" }`), env: env})
 	k = newTask(t, p, "nohelper", r.anonymous("plain:2", ""))
-	wantError(t, k.tryStart(p), "a helper that is not there", "harness-none")
+	wantError(t, k.tryStart(p), "a helper that does not exist", "harness-none")
 	soft := newTask(t, p, "soft", r.anonymous("plain:2", "auth_soft_fail = true"))
 	wantError(t, soft.tryStart(p), "auth_soft_fail continues with the pull", "Failed to pull")
 }
@@ -520,7 +520,7 @@ func TestLoadFromTheTaskDirectory(t *testing.T) {
 
 	block := fmt.Sprintf("image = %q\nload = \"img.tar\"\ncommand = \"/bin/sleep\"\nargs = [\"1000\"]", ref)
 	missing := newTask(t, p, "load", block)
-	wantError(t, missing.tryStart(p), "load of a file that is not there", "img.tar")
+	wantError(t, missing.tryStart(p), "load of a file that does not exist", "img.tar")
 	k := newTask(t, p, "load", block, func(c *drivers.TaskConfig) {
 		_ = os.WriteFile(filepath.Join(c.AllocDir, c.Name, "local/img.tar"), archive, 0o644)
 	}).start(p)
@@ -544,7 +544,7 @@ func TestImageIsRemovedWhenUnused(t *testing.T) {
 }
 
 func TestImageReferencesSurviveAPluginRestart(t *testing.T) {
-	paddockOnly(t, "forgets them: the image stays for ever")
+	paddockOnly(t, "forgets them: the image is never removed")
 	r := needRegistry(t)
 	config := launchOptions{config: baseConfig(`gc { image_delay = "1s" }`)}
 	p := launchWith(t, config)

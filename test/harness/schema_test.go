@@ -324,7 +324,7 @@ func compareValues(t *testing.T, path string, theirs, ours any, differ map[strin
 		}
 		for key, value := range want {
 			if _, there := have[key]; is && !there {
-				t.Errorf("%s.%s is not there", path, key)
+				t.Errorf("%s.%s is missing", path, key)
 			} else if is {
 				compareValues(t, strings.TrimPrefix(path+"."+key, "."), value, have[key], differ)
 			}

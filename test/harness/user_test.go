@@ -105,7 +105,7 @@ func TestAgentThatIsNotRootAndHasNoRunFolder(t *testing.T) {
 	err := newTaskOfOther(t, p, "norun", sleeper).tryStart(p)
 	wantError(t, err, "StartTask without a run folder", "/run/paddock")
 	if recoverable(err) {
-		t.Errorf("StartTask without a run folder would be repeated for ever: %v", err)
+		t.Errorf("StartTask without a run folder would be repeated without end: %v", err)
 	}
 	p.mustLive(t, "a failed start")
 }

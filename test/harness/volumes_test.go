@@ -152,8 +152,8 @@ func TestVolumesOfAFailedStartAreUnmounted(t *testing.T) {
 	paddockOnly(t, "names")
 	p := launch(t)
 	for what, block := range map[string]string{
-		"a command that is not there": "image = \"" + imageBusybox + "\"\ncommand = \"/no/such\"\nvolumes = [\"local/d:/v\"]",
-		"a source that is missing":    shell("true") + "\nvolumes = [\"local/d:/v\"]\nmount { type = \"bind\"  source = \"local/nope\"  target = \"/m\" }",
+		"a command that does not exist": "image = \"" + imageBusybox + "\"\ncommand = \"/no/such\"\nvolumes = [\"local/d:/v\"]",
+		"a source that is missing":      shell("true") + "\nvolumes = [\"local/d:/v\"]\nmount { type = \"bind\"  source = \"local/nope\"  target = \"/m\" }",
 	} {
 		k := newTask(t, p, "fails", block)
 		wantError(t, k.tryStart(p), what, map[bool]string{true: "bind source path does not exist", false: "/no/such"}[strings.Contains(what, "missing")])
