@@ -122,7 +122,7 @@ void log_file_make(const char *root, const char *id);
 void log_file_append(const char *root, const char *id, const char *stream, const json_t *time,
                      const char *text, size_t len);
 
-/* ---- fake_engine.c ---- */
+/* ---- fake_engine.c, fake_exec.c, fake_streams.c ---- */
 struct engine *engine_new(int pid);
 /** Takes ownership of @pids. */
 void engine_take_pids(struct engine *e, int *pids, unsigned n);
