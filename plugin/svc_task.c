@@ -81,7 +81,7 @@ void svc_task_start(struct rpc_call *c, const ProtobufCMessage *req) {
     } else {
         void *driver = rpc_call_app(c);
         reply_started(c, in, &started);
-        task_start_told(driver, &started);
+        task_start_reported(driver, &started);
     }
     task_start_done(&started);
 }

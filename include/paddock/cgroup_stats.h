@@ -17,15 +17,15 @@ struct cgroup_usage {
 
 /* v1 has six files per container. The three that change all the time are kept open. The files below
  * are opened at each read. */
-enum { CGROUP_V1_CPUACCT_STAT, CGROUP_V1_CPU_STAT, CGROUP_V1_MEMORY_MAX, CGROUP_V1_SELDOM };
+enum { CGROUP_V1_CPUACCT_STAT, CGROUP_V1_CPU_STAT, CGROUP_V1_MEMORY_MAX, CGROUP_V1_RARE };
 
 struct cgroup_stats {
     bool v2;
     int root_fd; /* borrowed */
     int cpu_fd;  /* v2: cpu.stat; v1: cpuacct.usage */
     int memory_fd, memory_stat_fd;
-    int swap_fd, peak_fd;           /* v2 */
-    char *seldom[CGROUP_V1_SELDOM]; /* v1: paths below root_fd; NULL = no such file */
+    int swap_fd, peak_fd;       /* v2 */
+    char *rare[CGROUP_V1_RARE]; /* v1: paths below root_fd; NULL = no such file */
 };
 
 /** Opens the files of the cgroup that process @pid is in. @container_id: the path is cut after the

@@ -116,19 +116,19 @@ struct driver_started {
     struct kvs port_map; /* label -> port */
     char addr[64];
     bool auto_advertise;
-    struct task *task; /* a reference, until task_start_told() */
+    struct task *task; /* a reference, until task_start_reported() */
 };
-/** Frees the contents of @s. The caller always calls it, also after task_start_told(). */
+/** Frees the contents of @s. The caller always calls it, also after task_start_reported(). */
 void task_start_done(struct driver_started *s);
 
 /** StartTask. After success the caller sends the answer to Nomad and then calls
- * task_start_told(). Returns 0; -errno with @err, whose class is ERR_RECOVERABLE when Nomad's
+ * task_start_reported(). Returns 0; -errno with @err, whose class is ERR_RECOVERABLE when Nomad's
  * restart policy may try again. After an error everything is undone; a container that cannot be
  * removed then is removed later. Owner of @ret: caller, task_start_done(). */
 int task_start(struct driver *d, const struct call *call, const struct task_config *task,
                struct driver_started *ret, struct err *err) MUST_CHECK;
 /** Starts forwarding the task's output. Nomad need not wait for this. Blocks up to 2 s. */
-void task_start_told(struct driver *d, struct driver_started *s);
+void task_start_reported(struct driver *d, struct driver_started *s);
 /** RecoverTask. @state: @state_len bytes of driver_state, from this driver or from the built-in
  * one. Returns 0; -ENOENT when the container does not exist any more; another -errno. Also returns
  * 0 for a task that is known already, and for a task of this driver when Docker does not answer:

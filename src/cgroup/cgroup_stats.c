@@ -96,15 +96,15 @@ static int open_v1(int root_fd, const char *text, const char *id, struct cgroup_
     if (r < 0)
         return r;
     s->cpu_fd = open_below(root_fd, "cpuacct", path, "cpuacct.usage");
-    s->seldom[CGROUP_V1_CPUACCT_STAT] = join_path("cpuacct", path, "cpuacct.stat");
+    s->rare[CGROUP_V1_CPUACCT_STAT] = join_path("cpuacct", path, "cpuacct.stat");
     if (cgroup_path_of(text, "cpu", id, path) == 0)
-        s->seldom[CGROUP_V1_CPU_STAT] = join_path("cpu", path, "cpu.stat");
+        s->rare[CGROUP_V1_CPU_STAT] = join_path("cpu", path, "cpu.stat");
     r = cgroup_path_of(text, "memory", id, path);
     if (r < 0)
         return r;
     s->memory_fd = open_below(root_fd, "memory", path, "memory.usage_in_bytes");
     s->memory_stat_fd = open_below(root_fd, "memory", path, "memory.stat");
-    s->seldom[CGROUP_V1_MEMORY_MAX] = join_path("memory", path, "memory.max_usage_in_bytes");
+    s->rare[CGROUP_V1_MEMORY_MAX] = join_path("memory", path, "memory.max_usage_in_bytes");
     return 0;
 }
 
@@ -137,9 +137,9 @@ void cgroup_stats_close(struct cgroup_stats *s) {
     int *fds[] = {&s->cpu_fd, &s->memory_fd, &s->memory_stat_fd, &s->swap_fd, &s->peak_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         *fds[i] = fd_close(*fds[i]);
-    for (size_t i = 0; i < ARRAY_LEN(s->seldom); i++) {
-        cleanup_free(&s->seldom[i]);
-        s->seldom[i] = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(s->rare); i++) {
+        cleanup_free(&s->rare[i]);
+        s->rare[i] = NULL;
     }
 }
 
@@ -161,8 +161,8 @@ static int read_cpu_v2(const struct cgroup_stats *s, char *text, size_t size,
     return 0;
 }
 
-static int read_seldom(const struct cgroup_stats *s, int which, char *text, size_t size) {
-    AUTO_FD int fd = s->seldom[which] ? open_path(s->root_fd, s->seldom[which]) : -EBADF;
+static int read_rare(const struct cgroup_stats *s, int which, char *text, size_t size) {
+    AUTO_FD int fd = s->rare[which] ? open_path(s->root_fd, s->rare[which]) : -EBADF;
     return read_text(fd, text, size);
 }
 
@@ -172,13 +172,13 @@ static int read_cpu_v1(const struct cgroup_stats *s, char *text, size_t size,
     if (r < 0)
         return r;
     uint64_t ticks = 0;
-    if (read_seldom(s, CGROUP_V1_CPUACCT_STAT, text, size) == 0) {
+    if (read_rare(s, CGROUP_V1_CPUACCT_STAT, text, size) == 0) {
         if (cgroup_stats_flat_value(text, "user", &ticks))
             u->user_ns = ticks * NS_PER_TICK;
         if (cgroup_stats_flat_value(text, "system", &ticks))
             u->system_ns = ticks * NS_PER_TICK;
     }
-    if (read_seldom(s, CGROUP_V1_CPU_STAT, text, size) == 0) {
+    if (read_rare(s, CGROUP_V1_CPU_STAT, text, size) == 0) {
         cgroup_stats_flat_value(text, "nr_throttled", &u->throttled_periods);
         cgroup_stats_flat_value(text, "throttled_time", &u->throttled_ns);
     }
@@ -192,7 +192,7 @@ static int read_memory(const struct cgroup_stats *s, char *text, size_t size,
         return r;
     if (s->v2)
         u->has_max_usage = read_number(s->peak_fd, &u->max_usage) == 0;
-    else if (read_seldom(s, CGROUP_V1_MEMORY_MAX, text, size) == 0)
+    else if (read_rare(s, CGROUP_V1_MEMORY_MAX, text, size) == 0)
         u->has_max_usage = parse_line(text, &u->max_usage);
     if (s->v2)
         u->has_swap = read_number(s->swap_fd, &u->swap) == 0;

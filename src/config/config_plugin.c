@@ -77,7 +77,7 @@ static const struct config_field gc_fields[] = {
         "how long an unused image is kept"),
     ROW("container", CONFIG_BOOL, gc_container, "true",
         "remove a task's container when it is done"),
-    BLOCK("dangling_containers", dangling_fields, NULL, "containers that nobody looks after"), END};
+    BLOCK("dangling_containers", dangling_fields, NULL, "containers that no task uses"), END};
 
 static const struct config_field volumes_fields[] = {
     ROW("enabled", CONFIG_BOOL, volumes_enabled, "false",

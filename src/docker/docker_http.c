@@ -31,8 +31,8 @@ static int negotiate_version(struct docker *d, const struct call *call, struct e
     if (r < 0)
         return r;
     struct curl_header *h = NULL;
-    bool told = curl_easy_header(x.easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
-    return docker_minor_take(d, told ? h->value : NULL, err);
+    bool named = curl_easy_header(x.easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
+    return docker_minor_take(d, named ? h->value : NULL, err);
 }
 
 int docker_http_api_minor(struct docker *d, const struct call *call, struct err *err) {

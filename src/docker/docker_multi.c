@@ -215,8 +215,8 @@ static void after_ping(struct docker_get *g, CURLcode code, int status) {
     if (r == 0)
         r = docker_transfer_status_error(status, &g->error_body, "GET", "/_ping", &err);
     if (r == 0) {
-        bool told = curl_easy_header(g->easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
-        r = docker_minor_take(d, told ? h->value : NULL, &err);
+        bool named = curl_easy_header(g->easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
+        r = docker_minor_take(d, named ? h->value : NULL, &err);
     }
     if (r < 0)
         get_finish(g, r, status, &err);

@@ -158,7 +158,7 @@ static int start_helper(const char *name, const char *registry, struct helper *h
     return h->pid_fd < 0 ? -errno : 0;
 }
 
-/* Reads what the pipe contains now. A process that the helper has left behind may keep the
+/* Reads what the pipe contains now. A process that the helper has left running may keep the
  * pipe open. */
 static int drain_pipe(int *fd, struct buf *b) {
     char data[4096];

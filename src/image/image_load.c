@@ -52,23 +52,23 @@ int image_load_run(struct docker *d, const char *root, const char *archive, cons
     AUTO_FD int fd = open_archive(root, archive, err);
     if (fd < 0)
         return fd;
-    struct image_progress *told = malloc(sizeof(*told));
-    if (!told)
+    struct image_progress *progress = malloc(sizeof(*progress));
+    if (!progress)
         return err_oom(err);
-    image_progress_init(told);
+    image_progress_init(progress);
     struct docker_request rq = {.method = "POST",
                                 .path = "/images/load?quiet=1",
                                 .upload_fd = fd,
                                 .on_data = on_load_data,
-                                .ctx = told};
+                                .ctx = progress};
     struct call within = call_within(call, LOAD_TIMEOUT_US);
     int r = docker_http_do(d, &within, &rq, NULL, NULL, err);
     if (r == 0)
-        r = image_progress_end(told);
-    if (r == 0 && told->error[0]) /* the status was sent before Docker read the archive */
-        r = err_set(err, ERR_PLAIN, EIO, "%s", told->error);
-    image_progress_done(told);
-    free(told);
+        r = image_progress_end(progress);
+    if (r == 0 && progress->error[0]) /* the status was sent before Docker read the archive */
+        r = err_set(err, ERR_PLAIN, EIO, "%s", progress->error);
+    image_progress_done(progress);
+    free(progress);
     if (r < 0)
         err_set(err, ERR_PLAIN, -r, "%s", strerror(-r));
     return err_wrap(err, r, "Failed to load image archive %s", archive);

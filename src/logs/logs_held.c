@@ -15,7 +15,7 @@ struct held {
     char *task_id, *container_id, *stdout_path, *stderr_path;
     int64_t since_ns; /* 0 after the first request: more was delivered by then */
     bool tty, recovered, runs;
-    /* The number of this hold. The task may be held anew while the end of this hold is awaited. */
+    /* The number of this hold. The task may be held again while the end of this hold is awaited. */
     unsigned long number;
     int fd[2];
     pid_t pump;  /* the process that the request was sent to last */

@@ -19,7 +19,7 @@ void logs_held_free(struct logs_held *l);
  * The end of the task cannot be asked for until logs_held_asked(). Returns 0; -errno with @err. */
 int logs_held_add(struct logs_held *l, const struct logpump_task *t, struct err *err) MUST_CHECK;
 /** Closes the FIFOs and forgets the request. @number: the number of the hold, because the task may
- * be held anew by now; 0: any hold of the task. */
+ * be held again by now; 0: any hold of the task. */
 void logs_held_remove(struct logs_held *l, const char *task_id, unsigned long number);
 
 /** Makes the request `carry` (pump_proto.h). Later requests say that the task is not new.

@@ -7,7 +7,7 @@
 /* ---- the wanted set ---- */
 
 /* A client >= 1.7 gives each kind of task a slice of its own. share.slice exists from the client's
- * first start on, also next to scopes that an older client left behind. */
+ * first start on, also next to scopes that an older client has left. */
 static bool has_pool(const struct pin_source *s) {
     return s->pool_r == 0 || s->pool_r == -ENODATA;
 }

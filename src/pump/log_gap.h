@@ -4,7 +4,7 @@
  *
  * The size of a gap is the time from the last record that was read to the first one after the gap.
  * Its bytes are known only when the file is still open and cannot be read: what was rotated away or
- * truncated had a size that nobody saw. Pure functions; the reader's thread calls them. */
+ * truncated had an unknown size. Pure functions; the reader's thread calls them. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -39,7 +39,7 @@ struct log_watch {
     struct log_found found[FOUND_MAX];
     size_t n_found;
     bool called; /* `changed` must be called */
-    bool behind; /* files exist that could not be opened or kept */
+    bool missed; /* files exist that could not be opened or kept */
     struct log_watch *next;
 };
 
@@ -143,7 +143,7 @@ static void pass_on(struct log_watch *w, struct chain *c) {
     bool gap = w->newest_fd >= 0 && !c->met;
     if (!keep_newest(w, c)) {
         chain_close(c);
-        w->behind = true;
+        w->missed = true;
     }
     while (c->n > 0) {
         w->found[w->n_found++] = (struct log_found){.fd = c->fd[--c->n], .gap = gap};
@@ -157,7 +157,7 @@ static void pass_on(struct log_watch *w, struct chain *c) {
  * certain, and the search is repeated. */
 static void find_new_files(struct log_watch *w) {
     struct chain c;
-    w->behind = false;
+    w->missed = false;
     if (w->newest_fd >= 0 && is_current(w, w->newest_fd))
         return;
     for (int i = 0; i < CHAIN_TRIES; i++) {
@@ -172,7 +172,7 @@ static void find_new_files(struct log_watch *w) {
     }
     if (c.torn) {
         chain_close(&c);
-        w->behind = true;
+        w->missed = true;
     }
     if (c.n > 0)
         pass_on(w, &c);
@@ -184,7 +184,7 @@ static void find_new_files(struct log_watch *w) {
  * again later. */
 static void look_and_call(struct log_watch *w) {
     find_new_files(w);
-    w->called = w->called || w->behind;
+    w->called = w->called || w->missed;
 }
 
 /* Our descriptor keeps the folder's inode, so the removal of the folder raises no event. The
@@ -408,9 +408,9 @@ size_t log_opener_watch_take(struct log_watch *w, struct log_found *ret, size_t 
 
 bool log_opener_watch_has_missed(struct log_watch *w) {
     pthread_mutex_lock(&w->opener->lock);
-    bool behind = w->behind;
+    bool missed = w->missed;
     pthread_mutex_unlock(&w->opener->lock);
-    return behind;
+    return missed;
 }
 
 bool log_opener_watch_is_removed(const struct log_watch *w) {

@@ -49,7 +49,7 @@ struct pump_api {
     struct docker_get *get;
     struct loop_timer *retry;
     uint64_t backoff_us;
-    bool open, paused, opened_told, finishing, last_pass, ended;
+    bool open, paused, opened_reported, finishing, last_pass, ended;
     bool probing; /* the log is read once to see how much of its front is missing */
     bool eof;     /* the stream has ended, but the inbox may still hold some of it */
     int eof_r, eof_status;
@@ -206,8 +206,8 @@ static int deliver_inbox(struct pump_api *t) {
 /* ---- the stream ---- */
 
 static void report_opened(struct pump_api *t, int r) {
-    if (!t->opened_told) {
-        t->opened_told = true;
+    if (!t->opened_reported) {
+        t->opened_reported = true;
         t->ops.opened(t->ctx, r);
     }
 }

@@ -114,7 +114,7 @@ static void on_answer(struct pump_waiter *w, int r, const char *text) {
 
 static void on_moves(struct pump_waiter *w) {
     if (send(conn_of(w)->fd, &(char){PUMP_MOVES}, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        log_debug("logpump", LOG_KV("errno", strerror(errno)), "nobody waits any more");
+        log_debug("logpump", LOG_KV("errno", strerror(errno)), "no client waits any more");
 }
 
 /* ---- reports ---- */

@@ -69,7 +69,7 @@ struct pump_file {
     unsigned quiet;
     struct pump_file_status sum;
     struct log_gap gap;
-    uint64_t dropped_told, dropped_told_us;
+    uint64_t dropped_reported, dropped_reported_us;
 };
 
 /* ---- the readers' shared data ---- */
@@ -150,13 +150,13 @@ static void check_oldest(struct pump_file *f, const struct log_record *r) {
 /* Reports dropped bytes: the first loss immediately, the sum of later ones once a minute and at
  * the end. */
 static void report_dropped(struct pump_file *f) {
-    uint64_t now = clock_now_us(), more = f->sum.dropped_bytes - f->dropped_told;
+    uint64_t now = clock_now_us(), more = f->sum.dropped_bytes - f->dropped_reported;
     char text[TEXT_MAX];
-    bool early = f->dropped_told && now < f->dropped_told_us + REPORT_EVERY_US;
+    bool early = f->dropped_reported && now < f->dropped_reported_us + REPORT_EVERY_US;
     if (more == 0 || (early && !f->ended))
         return;
-    f->dropped_told = f->sum.dropped_bytes;
-    f->dropped_told_us = now;
+    f->dropped_reported = f->sum.dropped_bytes;
+    f->dropped_reported_us = now;
     snprintf(text, sizeof(text),
              "%llu KiB of Docker's log were dropped: Nomad has not read the task's output for so "
              "long that log_backlog (%llu MiB) was exceeded",
@@ -368,10 +368,10 @@ static bool add_record(struct pump_file *f, const struct log_record *r, const st
     while (done < r->text_len) {
         size_t n = pump_out_room(o), left = r->text_len - done;
         n = n < left ? n : left;
-        struct pump_position behind = {.place = n == left ? *next : *at};
+        struct pump_position after = {.place = n == left ? *next : *at};
         if (n < left)
-            behind.place.done = (uint32_t)(done + n);
-        if (pump_out_add(o, f->shared->text + done, n, &behind) < 0)
+            after.place.done = (uint32_t)(done + n);
+        if (pump_out_add(o, f->shared->text + done, n, &after) < 0)
             return false; /* out of memory; only the first piece can fail */
         done += n;
     }

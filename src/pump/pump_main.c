@@ -304,7 +304,7 @@ static void stop_parts(struct pump *p) {
 /* Reports to the waiting plugin that the pump is ready. */
 static void say_ready(int ready_fd) {
     if (ready_fd >= 0 && write(ready_fd, "\n", 1) < 0)
-        log_debug("logpump", NULL, "nobody waits");
+        log_debug("logpump", NULL, "no client waits");
     fd_close(ready_fd);
 }
 

@@ -61,10 +61,10 @@ size_t pump_out_room(const struct pump_out *o) {
 }
 
 int pump_out_add(struct pump_out *o, const char *data, size_t len,
-                 const struct pump_position *behind) {
+                 const struct pump_position *after) {
     if (!o->chunk && !(o->chunk = malloc(PUMP_OUT_MAX)))
         return -ENOMEM;
-    o->behind[o->len / PUMP_OUT_BLOCK] = *behind; /* no piece crosses a block's end */
+    o->after[o->len / PUMP_OUT_BLOCK] = *after; /* no piece crosses a block's end */
     memcpy(o->chunk + o->len, data, len);
     o->len += len;
     return 0;
@@ -103,7 +103,7 @@ static void drop_written(struct pump_out *o, size_t n) {
     size_t blocks = (n + PUMP_OUT_BLOCK - 1) / PUMP_OUT_BLOCK;
     o->len -= n;
     memmove(o->chunk, o->chunk + n, o->len);
-    memmove(o->behind, o->behind + blocks, (PUMP_OUT_BLOCKS - blocks) * sizeof(o->behind[0]));
+    memmove(o->after, o->after + blocks, (PUMP_OUT_BLOCKS - blocks) * sizeof(o->after[0]));
 }
 
 bool pump_out_flush(struct pump_out *o) {
@@ -115,7 +115,7 @@ bool pump_out_flush(struct pump_out *o) {
             set_blocked(o);
             return false;
         }
-        pump_record_begin(o->record, o->stream, &o->behind[(n - 1) / PUMP_OUT_BLOCK]);
+        pump_record_begin(o->record, o->stream, &o->after[(n - 1) / PUMP_OUT_BLOCK]);
         if (o->fd >= 0 && write(o->fd, o->chunk, n) != (ssize_t)n) {
             pump_record_abort(o->record, o->stream);
             set_blocked(o);

@@ -32,7 +32,7 @@ struct pump_out {
     bool moved;               /* something was written; the owner resets this */
     char *chunk;              /* PUMP_OUT_MAX bytes; NULL while nothing waits */
     size_t len;
-    struct pump_position behind[PUMP_OUT_BLOCKS]; /* the position after each block */
+    struct pump_position after[PUMP_OUT_BLOCKS]; /* the position after each block */
 };
 
 /** Initialises @o without an open FIFO. @loop and @record are borrowed. */
@@ -46,10 +46,10 @@ int pump_out_open(struct pump_out *o) MUST_CHECK;
 
 /** Returns the free bytes of the current block; 0 when the chunk is full. */
 size_t pump_out_room(const struct pump_out *o);
-/** Gathers @len bytes, at most pump_out_room(). @behind: the position after them. Returns 0;
+/** Gathers @len bytes, at most pump_out_room(). @after: the position after them. Returns 0;
  * -ENOMEM, which only the first call for an empty chunk can return. */
 int pump_out_add(struct pump_out *o, const char *data, size_t len,
-                 const struct pump_position *behind) MUST_CHECK;
+                 const struct pump_position *after) MUST_CHECK;
 /** Writes as much as the FIFO takes. Returns true when nothing is left. Returns false when the FIFO
  * is full; on_room is called later. When out of memory, `blocked` is true without a watch, and the
  * owner resets it by a timer. */

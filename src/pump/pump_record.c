@@ -203,8 +203,8 @@ void pump_record_close(struct pump_record *r) {
     }
 }
 
-void pump_record_begin(struct pump_record *r, int s, const struct pump_position *behind) {
-    r->stream[s].intent = *behind;
+void pump_record_begin(struct pump_record *r, int s, const struct pump_position *after) {
+    r->stream[s].intent = *after;
     atomic_store(&r->stream[s].intent_open, 1);
 }
 

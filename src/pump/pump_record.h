@@ -101,9 +101,9 @@ int pump_record_move(struct pump_record *r, int dir_fd, const char *name) MUST_C
 void pump_record_close(struct pump_record *r);
 
 /** The steps of a write to stream @s (0 stdout, 1 stderr). pump_record_begin() stores the position
- * after the write (@behind). Then either pump_record_commit() makes it the position of the stream,
+ * after the write (@after). Then either pump_record_commit() makes it the position of the stream,
  * or pump_record_abort() drops it. */
-void pump_record_begin(struct pump_record *r, int s, const struct pump_position *behind);
+void pump_record_begin(struct pump_record *r, int s, const struct pump_position *after);
 void pump_record_commit(struct pump_record *r, int s);
 void pump_record_abort(struct pump_record *r, int s);
 /** Call it after a restart: an open intent counts as written. */

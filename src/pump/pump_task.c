@@ -32,23 +32,23 @@ struct pump_task {
      * then for the delivery to a new FIFO. */
     struct loop_timer *timer;
     uint64_t backoff_us;
-    bool begun, finishing, opened_told, drained_told;
+    bool begun, finishing, opened_reported, drained_reported;
     bool running; /* according to Docker's last answer */
 };
 
 /* ---- calls to the owner ---- */
 
 static void report_opened(struct pump_task *t, int r) {
-    if (t->opened_told)
+    if (t->opened_reported)
         return;
-    t->opened_told = true;
+    t->opened_reported = true;
     t->ops.opened(t->ctx, t, r);
 }
 
 static void report_drained(struct pump_task *t) {
-    if (t->drained_told)
+    if (t->drained_reported)
         return;
-    t->drained_told = true;
+    t->drained_reported = true;
     loop_timer_at(t->timer, 0);
     t->question = pump_locate_cancel(t->question);
     report_opened(t, 0);

@@ -200,7 +200,7 @@ static void *streams_thread(void *arg) {
     return NULL;
 }
 
-static void pin_told(void *ctx, const struct pin_event *e) {
+static void pin_reported(void *ctx, const struct pin_event *e) {
     struct driver *d = ctx;
     task_events_tell_pin(&d->events, e);
 }
@@ -257,14 +257,14 @@ static int start_pin(struct driver *d, const struct plugin_config *c) {
                             .own_affinity = true,
                             .mems_follow = c->cpuset_mems == CPUSET_MEMS_FOLLOW,
                             .snapshot = pin_snapshot,
-                            .event = pin_told,
+                            .event = pin_reported,
                             .affinity = pin_affinity,
                             .ended = pin_ended,
                             .ctx = d};
     return pin_new(&o, &d->pin);
 }
 
-static void oom_told(void *ctx, const char *container_id) {
+static void oom_reported(void *ctx, const char *container_id) {
     struct driver *d = ctx;
     AUTO_TASK struct task *t = store_get_container(d->store, container_id);
     if (t)
@@ -273,8 +273,8 @@ static void oom_told(void *ctx, const char *container_id) {
 
 /* Starts to watch memory.events. Without it Docker's own report of OOM kills is used. */
 static void start_oom(struct driver *d) {
-    int r = d->cgroup_v2 ? oom_new(d->loop, d->proc_fd, d->cgroup_root_fd, d->cgroup_root, oom_told,
-                                   d, &d->oom)
+    int r = d->cgroup_v2 ? oom_new(d->loop, d->proc_fd, d->cgroup_root_fd, d->cgroup_root,
+                                   oom_reported, d, &d->oom)
                          : 0;
     if (r < 0)
         log_warn("exit", LOG_KV("errno", strerror(-r)),

@@ -179,7 +179,7 @@ bool logs_prepare(struct driver *d, const struct call *call, const struct task *
 void logs_begin(struct driver *d, struct task *t);
 /** The container will not run: closes the FIFOs. */
 void logs_drop(struct driver *d, const struct task *t);
-/** Does both steps at once, and waits for Docker's answer. Returns 0, also when the log driver
+/** Does both steps in one call, and waits for Docker's answer. Returns 0, also when the log driver
  * cannot be read (a task event then reports that); -errno with @err. */
 int logs_follow(struct driver *d, const struct call *call, struct task *t, bool recovered,
                 struct err *err) MUST_CHECK;
@@ -244,7 +244,7 @@ int fingerprint_new(struct driver *d, struct fingerprint **ret) MUST_CHECK;
 void fingerprint_stop(struct fingerprint *f);
 void fingerprint_free(struct fingerprint *f);
 void fingerprint_start(struct fingerprint *f);       /* before the streams loop runs */
-void fingerprint_docker_gone(struct fingerprint *f); /* the event stream is lost: probe now */
+void fingerprint_docker_lost(struct fingerprint *f); /* the event stream is lost: probe now */
 bool fingerprint_healthy(struct fingerprint *f);
 /** Returns true when this dockerd was found to have no network "bridge", false when that is
  * not known. */

@@ -108,7 +108,7 @@ static void kill_work(void *arg) {
         call = call_within(NULL, EXEC_KILL_LAST_US);
         if (kill_when_started(k, &call) < 0)
             log_debug("exec", LOG_KV("container_id", k->container_id),
-                      "a command may run on behind the plugin's end, ignoring");
+                      "a command may run on after the plugin's end, ignoring");
     }
     free(k);
 }
@@ -121,8 +121,9 @@ void exec_kill(struct driver *d, const char *container_id, const char *exec_id) 
         snprintf(k->exec_id, sizeof(k->exec_id), "%s", exec_id);
     }
     if (!k || pool_run(d->pool, kill_work, k) < 0) {
-        log_warn("exec", LOG_KV("container_id", container_id),
-                 "no thread to end a command that nobody waits for any more: it runs on, ignoring");
+        log_warn(
+            "exec", LOG_KV("container_id", container_id),
+            "no thread to end a command that no call waits for any more: it runs on, ignoring");
         free(k);
     }
 }

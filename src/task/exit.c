@@ -261,7 +261,7 @@ void exit_look_later(struct driver *d, struct task *t) {
 static void on_disconnected(void *ctx, const char *why) {
     struct driver *d = ctx;
     log_debug("exit", LOG_KV("error", why), "event stream lost, retrying");
-    fingerprint_docker_gone(d->fingerprint);
+    fingerprint_docker_lost(d->fingerprint);
 }
 
 /* The skipped event may have been the end of one of our tasks, so its container is inspected. */

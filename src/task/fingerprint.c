@@ -315,7 +315,7 @@ void fingerprint_start(struct fingerprint *f) {
         loop_timer_at(f->timer, clock_now_us()); /* immediately */
 }
 
-void fingerprint_docker_gone(struct fingerprint *f) {
+void fingerprint_docker_lost(struct fingerprint *f) {
     pthread_mutex_lock(&f->fan.lock);
     f->info.lacks_bridge = false; /* the next dockerd may have one */
     pthread_mutex_unlock(&f->fan.lock);

@@ -29,10 +29,10 @@ struct watched {
 struct oom {
     int inotify_fd, proc_fd, root_fd;
     const char *root;
-    void (*told)(void *ctx, const char *container_id);
+    void (*killed)(void *ctx, const char *container_id);
     void *ctx;
     struct loop_watch *watch;
-    pthread_mutex_t lock; /* of the list and of the inotify queue, up to the last call of `told` */
+    pthread_mutex_t lock; /* of the list and the inotify queue, up to the last call of `killed` */
     struct watched *first;
 };
 
@@ -68,7 +68,7 @@ void oom_look(struct oom *o) {
         bool any = e.mask & IN_Q_OVERFLOW; /* events were lost, for any of the files */
         for (struct watched *w = o->first; w; w = w->next)
             if ((any || w->wd == e.wd) && has_killed_more(w))
-                o->told(o->ctx, w->container_id);
+                o->killed(o->ctx, w->container_id);
     }
     pthread_mutex_unlock(&o->lock);
 }
@@ -129,14 +129,14 @@ void oom_watch(struct oom *o, pid_t pid, const char *container_id) {
     oom_forget(o, container_id); /* after a restart the container has another cgroup */
     int r = add_watch(o, pid, container_id);
     if (r > 0)
-        o->told(o->ctx, container_id);
+        o->killed(o->ctx, container_id);
     else if (r < 0) /* the container has ended, or inotify's limit is reached */
         log_debug("oom", LOG_KV("container_id", container_id, "errno", strerror(-r)),
                   "memory.events is not watched, ignoring");
 }
 
 int oom_new(struct loop *loop, int proc_fd, int root_fd, const char *root,
-            void (*told)(void *ctx, const char *container_id), void *ctx, struct oom **ret) {
+            void (*killed)(void *ctx, const char *container_id), void *ctx, struct oom **ret) {
     AUTO_FD int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd < 0)
         return -errno;
@@ -147,7 +147,7 @@ int oom_new(struct loop *loop, int proc_fd, int root_fd, const char *root,
                       .proc_fd = proc_fd,
                       .root_fd = root_fd,
                       .root = root,
-                      .told = told,
+                      .killed = killed,
                       .ctx = ctx};
     int r = loop_watch_add(loop, fd, EPOLLIN, on_change, o, &o->watch);
     if (r < 0) {

@@ -15,12 +15,12 @@
 
 struct oom;
 
-/** @told: called when a process in the container was killed (once more). It runs on the thread that
- * read the file. Our lock may be held then, so it must not call back. @proc_fd, @root_fd, @root:
- * /proc and the cgroup v2 root. They are borrowed; they and @ctx must outlive the object. Returns
- * 0; -EMFILE when no inotify instance is left; -ENOMEM. Owner: caller, oom_free(). */
+/** @killed: called when a process in the container was killed (once more). It runs on the thread
+ * that read the file. Our lock may be held then, so it must not call back. @proc_fd, @root_fd,
+ * @root: /proc and the cgroup v2 root. They are borrowed; they and @ctx must outlive the object.
+ * Returns 0; -EMFILE when no inotify instance is left; -ENOMEM. Owner: caller, oom_free(). */
 int oom_new(struct loop *loop, int proc_fd, int root_fd, const char *root,
-            void (*told)(void *ctx, const char *container_id), void *ctx,
+            void (*killed)(void *ctx, const char *container_id), void *ctx,
             struct oom **ret) MUST_CHECK;
 /** Call it after the loop has ended. In this and all functions below @o may be NULL. */
 void oom_free(struct oom *o);
@@ -30,6 +30,6 @@ void oom_watch(struct oom *o, pid_t pid, const char *container_id);
 /** The container has ended: removes the watch. Any thread. */
 void oom_forget(struct oom *o, const char *container_id);
 
-/** Reads the pending inotify events and calls @told for new kills. Call it before an end is judged.
- * Any thread. */
+/** Reads the pending inotify events and calls @killed for new kills. Call it before an end is
+ * judged. Any thread. */
 void oom_look(struct oom *o);

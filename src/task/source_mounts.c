@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Makes, removes and lists the mounts of source_mounts.h. Only sources.c calls this file, and its
- * lock keeps two calls from working below one folder at once.
+ * lock keeps two calls from working below one folder at the same time.
  *
  * mount() takes path names. Each name here is below an open directory (/proc/self/fd/N/NAME), so
  * that no other process can lead it elsewhere. */

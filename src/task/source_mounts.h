@@ -12,8 +12,8 @@
 
 /** Makes DIR (0700, its parent must exist) and all mounts of @s below it, in place of the existing
  * ones. Returns 0; -EPERM when this process may not mount; another -errno with @err, which names
- * the volume. After an error nothing is left. Any thread, local calls only; not two at once for
- * one @container. */
+ * the volume. After an error nothing is left. Any thread, local calls only; not two at the same
+ * time for one @container. */
 int source_mounts_make(const char *dir, const char *container, const struct create_sources *s,
                        struct err *err) MUST_CHECK;
 

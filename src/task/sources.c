@@ -33,7 +33,7 @@ struct sources {
     struct driver *d;
     char *dir;
     pthread_mutex_t lock; /* of the files below dir; held for local calls only */
-    atomic_bool told;     /* the warning that names are used was logged */
+    atomic_bool warned;   /* the warning that names are used was logged */
     atomic_bool denied;   /* mount() has returned EPERM */
 };
 
@@ -64,9 +64,9 @@ void sources_free(struct sources *s) {
 
 /* Logs once that names are used. Returns 0, the result of sources_plan() for this case. */
 static int by_name(struct sources *s, const char *why) {
-    if (!atomic_exchange(&s->told, true))
+    if (!atomic_exchange(&s->warned, true))
         log_warn("start", LOG_KV("why", why),
-                 "folders of the allocation are told to Docker by name: a task that swaps a "
+                 "folders of the allocation are given to Docker by name: a task that swaps a "
                  "folder for a symlink while another one starts is not noticed, ignoring");
     return 0;
 }
@@ -101,7 +101,7 @@ int sources_plan(struct driver *d, const struct plugin_config *plugin, const str
     int r = docker_peer(d->docker, &pid, err);
     if (r == -EPROTONOSUPPORT) {
         err_clear(err);
-        return by_name(s, "Docker is not behind a Unix socket");
+        return by_name(s, "Docker is not reached through a Unix socket");
     }
     if (r < 0)
         return r;

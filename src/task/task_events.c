@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Sends task events to Nomad: keeps them while nobody subscribes, see task_events.h. client.c sends
- * the events of tasks; the reconciler's events come through driver.c.
+/* Sends task events to Nomad: keeps them while no client subscribes, see task_events.h. client.c
+ * sends the events of tasks; the reconciler's events come through driver.c.
  *
  * The kept events and the list of subscribers have one lock, the fan's. So no event is lost or sent
  * twice when a client subscribes at the same moment. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* Task events on their way to Nomad (the TaskEvents stream). Each event is sent to all subscribers.
- * While nobody subscribes, the last 64 events are kept for the next subscriber, because StartTask
- * may come before the stream is open. */
+ * While no client subscribes, the last 64 events are kept for the next subscriber, because
+ * StartTask may come before the stream is open. */
 #include "src/task/fan.h"
 #include "paddock/pin.h"
 

@@ -9,9 +9,9 @@
  *   output on, so a short time without output is enough to have all of it. The time in which a slow
  *   reader takes nothing does not count.
  *
- * Locks: `lock` guards what other threads hand in, and is never held during a callback. `told` is
- * held during the callbacks of the client, so that task_exec_stream_close() can promise that none
- * comes afterwards. */
+ * Locks: `lock` guards what other threads hand in, and is never held during a callback. `callbacks`
+ * is held during the callbacks of the client, so that task_exec_stream_close() can promise that
+ * none comes afterwards. */
 #include "src/task/driver_priv.h"
 
 #include "src/task/exec.h"
@@ -45,8 +45,8 @@ struct driver_exec {
     void *ctx;
     struct driver_exec *next; /* in exec_list, under its lock */
 
-    pthread_mutex_t told;
-    bool closed; /* under `told` */
+    pthread_mutex_t callbacks;
+    bool closed; /* under `callbacks` */
 
     pthread_mutex_t lock;
     struct buf in;
@@ -118,7 +118,7 @@ static void exec_unref(void *arg) {
     docker_stream_free(x->stream);
     buf_done(&x->in);
     pthread_mutex_destroy(&x->lock);
-    pthread_mutex_destroy(&x->told);
+    pthread_mutex_destroy(&x->callbacks);
     free(x);
 }
 
@@ -133,9 +133,9 @@ static void post_to_loop(struct driver_exec *x, loop_cb cb) {
 
 static int deliver_output(void *ctx, int channel, const char *data, size_t len) {
     struct driver_exec *x = ctx;
-    pthread_mutex_lock(&x->told);
+    pthread_mutex_lock(&x->callbacks);
     int r = x->closed ? -ECANCELED : x->ops.output(x->ctx, channel, data, len);
-    pthread_mutex_unlock(&x->told);
+    pthread_mutex_unlock(&x->callbacks);
     if (r == -EAGAIN) {
         x->paused = true;
         r = 0;
@@ -144,10 +144,10 @@ static int deliver_output(void *ctx, int channel, const char *data, size_t len) 
 }
 
 static void report_room(struct driver_exec *x) {
-    pthread_mutex_lock(&x->told);
+    pthread_mutex_lock(&x->callbacks);
     if (!x->closed)
         x->ops.room(x->ctx);
-    pthread_mutex_unlock(&x->told);
+    pthread_mutex_unlock(&x->callbacks);
 }
 
 static void detach_stream(struct driver_exec *x) {
@@ -161,7 +161,7 @@ static void exec_finish(struct driver_exec *x, const struct err *err) {
     x->finished = true;
     detach_stream(x);
     struct task_exit exit = {.code = atomic_load(&x->code)};
-    pthread_mutex_lock(&x->told);
+    pthread_mutex_lock(&x->callbacks);
     if (!x->closed) {
         if (!err) {
             int r = x->ops.output(x->ctx, 1, NULL, 0);
@@ -171,7 +171,7 @@ static void exec_finish(struct driver_exec *x, const struct err *err) {
         }
         x->ops.exited(x->ctx, &exit, err);
     }
-    pthread_mutex_unlock(&x->told);
+    pthread_mutex_unlock(&x->callbacks);
 }
 
 /* ---- the end ---- */
@@ -393,7 +393,7 @@ int task_exec_stream_open(struct driver *d, const struct call *call, const char 
     *x = (struct driver_exec){
         .d = d, .tty = tty, .ops = *ops, .ctx = ctx, .ask_pause_us = EXEC_ASK_FIRST_US};
     atomic_init(&x->refs, 1);
-    pthread_mutex_init(&x->told, NULL);
+    pthread_mutex_init(&x->callbacks, NULL);
     pthread_mutex_init(&x->lock, NULL);
     buf_init(&x->in, EXEC_STDIN_MAX + EXEC_STDIN_MESSAGE_MAX);
 
@@ -548,9 +548,9 @@ static void close_posted(void *arg) {
 }
 
 void task_exec_stream_close(struct driver_exec *x) {
-    pthread_mutex_lock(&x->told);
+    pthread_mutex_lock(&x->callbacks);
     x->closed = true;
-    pthread_mutex_unlock(&x->told);
+    pthread_mutex_unlock(&x->callbacks);
     list_remove(x);
     post_to_loop(x, close_posted);
     exec_unref(x); /* the reference of task_exec_stream_open() */

@@ -603,7 +603,7 @@ static int start_container(struct start *s, struct err *err) {
         if (!again || tries >= START_TRANSIENT_TRIES || call_sleep(s->call, backoff) < 0)
             return err_set(err, failed.cls, -r, "%s", failed.text);
         log_info("start", LOG_KV("task_id", s->config->id, "error", failed.text),
-                 "the container is made anew, retrying");
+                 "the container is created again, retrying");
         r = replace_container(s, err);
         if (r < 0)
             return r;
@@ -794,7 +794,7 @@ int task_start(struct driver *d, const struct call *call, const struct task_conf
     return r;
 }
 
-void task_start_told(struct driver *d, struct driver_started *s) {
+void task_start_reported(struct driver *d, struct driver_started *s) {
     AUTO_TASK struct task *t = TAKE_PTR(s->task);
     logs_begin(d, t);
 }

@@ -51,7 +51,7 @@ static void *start_in_thread(void *arg) {
     call.cancel = &a->cancel;
     a->r = task_start(a->x->w.d, &call, a->task, &started, NULL);
     if (a->r == 0)
-        task_start_told(a->x->w.d, &started);
+        task_start_reported(a->x->w.d, &started);
     task_start_done(&started);
     return NULL;
 }

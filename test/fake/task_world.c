@@ -226,7 +226,7 @@ void world_run(struct world *w, const struct task_config *c, struct driver_start
     struct err err = {0};
     if (task_start(w->d, &call, c, &started, &err) < 0)
         fail_msg("StartTask: %s", err.text);
-    task_start_told(w->d, &started);
+    task_start_reported(w->d, &started);
     struct task_look look = world_look(w, c->id);
     char request[128];
     snprintf(request, sizeof(request), "GET /containers/%s/logs", look.container_id);

@@ -109,7 +109,7 @@ static void test_logs__ended_before_the_begin__delivered_and_closed(void **state
     fake_control(&x->w.fake, "POST", "lines/two-a1?count=40&max=80", "", NULL, 0);
     unheard_end(x, &u, 30);
     assert_int_equal(task_destroy(x->w.d, &call, u.task.id, false, NULL), 0);
-    task_start_told(x->w.d, &u.started);
+    task_start_reported(x->w.d, &u.started);
     assert_int_equal(world_positions(&x->w), 1); /* the fixture's own task */
     unheard_done(&u);
 }
@@ -152,7 +152,7 @@ static void test_begin__asked_too_early__asked_again_immediately(void **state) {
     fake_control(&x->w.fake, "POST", "reset", "", NULL, 0);
     fake_control(&x->w.fake, "POST", "print/two-a1", "hello\n", NULL, 0);
     uint64_t begun = clock_now_us();
-    task_start_told(x->w.d, &u.started);
+    task_start_reported(x->w.d, &u.started);
     reader_until(&u.out, "hello\n");
     assert_true(clock_now_us() - begun < 1200 * US_PER_MS); /* its own next request: after 1.6 s */
     unheard_done(&u);

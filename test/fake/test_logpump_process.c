@@ -295,7 +295,7 @@ static void *begin_thread(void *arg) {
     struct call call = call_within(NULL, WORLD_WAIT_US);
     int r = task_start(b->x->w.d, &call, &b->task, &s, NULL);
     if (r == 0)
-        task_start_told(b->x->w.d, &s);
+        task_start_reported(b->x->w.d, &s);
     task_start_done(&s);
     return r < 0 ? b : NULL;
 }

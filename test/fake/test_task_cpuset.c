@@ -61,7 +61,7 @@ static void *start(void *arg) {
     if (r < 0)
         fprintf(stderr, "StartTask: %s\n", err.text);
     else
-        task_start_told(x->w.d, &x->started);
+        task_start_reported(x->w.d, &x->started);
     return (void *)(intptr_t)r;
 }
 

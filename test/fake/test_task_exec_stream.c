@@ -438,7 +438,7 @@ static void test_stream__client_disconnects_and_no_thread__reported(void **state
     close(log);
     assert_true(n > 0);
     text[n] = '\0';
-    assert_non_null(strstr(text, "a command that nobody waits for"));
+    assert_non_null(strstr(text, "a command that no call waits for"));
 }
 
 static void test_stream__output_not_accepted__ends_with_error(void **state) {

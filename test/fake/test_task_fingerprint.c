@@ -218,10 +218,10 @@ static void test_fingerprint__asked_for_during_a_probe__one_after_it(void **stat
         unsigned reported = count(x, DRIVER_HEALTHY);
         uint64_t begun = clock_now_us();
         fake_rules(&x->w.fake, "GET /version times=1 delay=1500\n");
-        fingerprint_docker_gone(x->w.d->fingerprint);
+        fingerprint_docker_lost(x->w.d->fingerprint);
         world_until_count(&x->w, "GET /version", before + 1);
         for (int i = 0; i < 20; i++)
-            fingerprint_docker_gone(x->w.d->fingerprint);
+            fingerprint_docker_lost(x->w.d->fingerprint);
         in_time = clock_now_us() - begun < 1500 * US_PER_MS;
         while (count(x, DRIVER_HEALTHY) < reported + 2)
             world_until_count(&x->w, "GET /version", before + 2);

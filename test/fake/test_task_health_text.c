@@ -121,7 +121,7 @@ static bool have_come(void *ctx) {
 static void probe_until(struct fingerprint_world *x, size_t n) {
     for (size_t have = fingerprint_world_n(x); have < n; have = fingerprint_world_n(x)) {
         struct awaited next = {x, have + 1};
-        fingerprint_docker_gone(x->w.d->fingerprint);
+        fingerprint_docker_lost(x->w.d->fingerprint);
         world_until(have_come, &next, "the next result");
     }
 }

@@ -231,7 +231,7 @@ static void *attempt_thread(void *arg) {
     struct call call = fake_call();
     a->r = task_start(a->w->d, &call, a->task, &started, &a->err);
     if (a->r == 0)
-        task_start_told(a->w->d, &started);
+        task_start_reported(a->w->d, &started);
     task_start_done(&started);
     return NULL;
 }

@@ -206,7 +206,7 @@ func TestVolumesOfADockerThatCannotSeeOurMounts(t *testing.T) {
 		wantNoSources(t, k.container(), "with a Docker over TCP")
 		ok(t, k.destroy(p), "DestroyTask")
 	}
-	if n := strings.Count(p.stderr.String(), "told to Docker by name"); n != 1 {
+	if n := strings.Count(p.stderr.String(), "given to Docker by name"); n != 1 {
 		t.Errorf("%d lines about it, want 1", n)
 	}
 }
