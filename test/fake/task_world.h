@@ -28,7 +28,7 @@
 
 /* The factor of all time limits. Emulated code is about ten times slower. */
 #ifdef EMULATED
-#define WORLD_SLOWNESS 4
+#define WORLD_SLOWNESS 2
 #else
 #define WORLD_SLOWNESS 1
 #endif
