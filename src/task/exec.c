@@ -121,9 +121,8 @@ void exec_kill(struct driver *d, const char *container_id, const char *exec_id) 
         snprintf(k->exec_id, sizeof(k->exec_id), "%s", exec_id);
     }
     if (!k || pool_run(d->pool, kill_work, k) < 0) {
-        log_warn(
-            "exec", LOG_KV("container_id", container_id),
-            "no thread to end a command that no call waits for any more: it runs on, ignoring");
+        log_warn("exec", LOG_KV("container_id", container_id),
+                 "no thread to end a command that no call waits for: it runs on, ignoring");
         free(k);
     }
 }

@@ -154,16 +154,16 @@ static int inspect_patiently(struct driver *d, const struct call *call, const ch
 }
 
 /* Inspects the container. When Docker does not answer, a task of ours is assumed to be what
- * driver_state contains (@ret_found false). The state of the built-in driver contains too little
- * for that, so such a task waits for as long as Docker may take for any answer. */
+ * driver_state contains (@ret_inspected false). The state of the built-in driver contains too
+ * little for that, so such a task waits for as long as Docker may take for any answer. */
 static int find_container(struct driver *d, const struct call *call, const struct task_state *state,
-                          struct docker_state *ret, bool *ret_found, struct err *err) {
+                          struct docker_state *ret, bool *ret_inspected, struct err *err) {
     uint64_t limit =
         state->ours && d->timeout_us > RECOVER_PATIENCE_US ? RECOVER_PATIENCE_US : d->timeout_us;
     struct call within = call_within(call, limit);
     struct err failed = {0};
     int r = inspect_patiently(d, &within, state->container_id, ret, &failed);
-    *ret_found = r == 0;
+    *ret_inspected = r == 0;
     if (r == 0)
         return 0;
     bool wanted = !atomic_load(&d->ending) && call_sleep(call, US_PER_MS) == 0;
@@ -181,8 +181,8 @@ static int adopt_task(struct driver *d, const struct call *call, struct task *t,
                       const struct task_state *state, struct err *err) {
     AUTO_CONFIG struct config_snapshot *c = client_config_get(d);
     struct docker_state container;
-    bool found;
-    int r = find_container(d, call, state, &container, &found, err);
+    bool inspected;
+    int r = find_container(d, call, state, &container, &inspected, err);
     if (r < 0)
         return r;
 
@@ -210,7 +210,7 @@ static int adopt_task(struct driver *d, const struct call *call, struct task *t,
     recover_logs(d, call, t, state);
     /* The container may have ended since. The task is in the store by now, so an unavailable Docker
      * is not a failure of the recovery. A failure would end the task. */
-    if (!found || exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
+    if (!inspected || exit_check(d, t, container.running ? -1 : container.exit_code) < 0)
         exit_look_later(d, t);
     return 0;
 }

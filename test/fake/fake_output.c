@@ -142,9 +142,9 @@ static void send_since(const struct container *c, struct conn *conn, int64_t fro
         for (end = i; end < c->n_messages && c->messages[end].ns >= from; end++) {
         }
         size_t at = c->messages[i].at;
-        size_t behind = end < c->n_messages ? c->messages[end].at : c->log.len;
+        size_t after = end < c->n_messages ? c->messages[end].at : c->log.len;
         if (end > i)
-            conn_chunk(conn, c->log.data + at, behind - at);
+            conn_chunk(conn, c->log.data + at, after - at);
         else
             end++;
     }

@@ -136,7 +136,7 @@ static void test_images_look__order_of_ways(void **state) {
         snprintf(request, sizeof(request), "GET /images/%s%s/json", both ? "app" : rows[i].image,
                  both ? rows[i].image + 5 : "");
         int looks = fake_count(&x->fake, request);
-        /* curl repeats a request by itself when a kept-alive connection is lost */
+        /* libcurl repeats a request without being asked when a kept-alive connection is lost */
         assert_true(looks == rows[i].looks || (strstr(rows[i].rule, "drop") && looks > 0));
         assert_int_equal(fake_count(&x->fake, IMAGE_PULL) - pulls, rows[i].pulls);
     }

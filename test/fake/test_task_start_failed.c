@@ -71,8 +71,8 @@ static void test_start__port_stays_taken__error_names_it_and_nothing_left(void *
     assert_int_equal(fake_count(&x->w.fake, "POST /containers/create"), 5);
 }
 
-/* libcurl repeats a request by itself when a kept-alive connection is lost. Docker then starts the
- * same container a second time. */
+/* libcurl repeats a request without being asked when a kept-alive connection is lost. Docker then
+ * starts the same container a second time. */
 static void test_start__started_without_network_once__made_again(void **state) {
     struct world_web *x = *state;
     struct driver_started started = {0};

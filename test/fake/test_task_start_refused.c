@@ -70,8 +70,9 @@ static void test_start__create_500_duplicate_mount__recoverable(void **state) {
             "duplicate mount point", ERR_RECOVERABLE, "POST /containers/create", 1});
 }
 
-/* Five attempts. libcurl repeats a request by itself when it used a kept-alive connection. Whether
- * it did depends on the fingerprint and the event stream, which run at the same time. */
+/* Five attempts. libcurl repeats a request without being asked when it used a kept-alive
+ * connection. Whether it did depends on the fingerprint and the event stream, which run at the same
+ * time. */
 static void test_start__create_cut_off__retried_then_recoverable(void **state) {
     refuse_between(*state,
                    &(struct refusal){"POST /containers/create drop\n", "Failed to create container",

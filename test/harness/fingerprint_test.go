@@ -4,7 +4,6 @@
 package harness
 
 import (
-	"context"
 	"sort"
 	"strings"
 	"testing"
@@ -18,35 +17,27 @@ func TestFingerprintIsHealthyImmediately(t *testing.T) {
 		allow_privileged = true
 		pids_limit = 77
 		volumes { enabled = true }`)})
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ch, err := p.Fingerprint(ctx)
-	ok(t, err, "Fingerprint")
-	select {
-	case f := <-ch:
-		ok(t, f.Err, "fingerprint")
-		if f.Health != drivers.HealthStateHealthy || f.HealthDescription != drivers.DriverHealthy {
-			t.Fatalf("health %q %q", f.Health, f.HealthDescription)
+	f := firstFingerprintWithin(t, p, 5*time.Second) /* the agent waits for it */
+	ok(t, f.Err, "fingerprint")
+	if f.Health != drivers.HealthStateHealthy || f.HealthDescription != drivers.DriverHealthy {
+		t.Fatalf("health %q %q", f.Health, f.HealthDescription)
+	}
+	var info doc
+	_, err := run.docker.Call("GET", "/version", nil, &info)
+	ok(t, err, "docker version")
+	want := map[string]string{
+		"driver.docker": "true", "driver.docker.version": info.str("Version"),
+		"driver.docker.privileged.enabled": "true", "driver.docker.volumes.enabled": "true",
+		"driver.docker.pids.limit": "77", "driver.docker.os_type": "linux",
+	}
+	for key, value := range want {
+		a := f.Attributes[key]
+		if a == nil || a.GoString() != value {
+			t.Errorf("attribute %s: %v, want %s; all: %s", key, a, value, attributeNames(f))
 		}
-		var info doc
-		_, err := run.docker.Call("GET", "/version", nil, &info)
-		ok(t, err, "docker version")
-		want := map[string]string{
-			"driver.docker": "true", "driver.docker.version": info.str("Version"),
-			"driver.docker.privileged.enabled": "true", "driver.docker.volumes.enabled": "true",
-			"driver.docker.pids.limit": "77", "driver.docker.os_type": "linux",
-		}
-		for key, value := range want {
-			a := f.Attributes[key]
-			if a == nil || a.GoString() != value {
-				t.Errorf("attribute %s: %v, want %s; all: %s", key, a, value, attributeNames(f))
-			}
-		}
-		if rt := f.Attributes["driver.docker.runtimes"]; rt == nil || !strings.Contains(rt.GoString(), "runc") {
-			t.Errorf("driver.docker.runtimes: %v, want runc in it", rt)
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("no first fingerprint within 5 s: the agent waits for it")
+	}
+	if rt := f.Attributes["driver.docker.runtimes"]; rt == nil || !strings.Contains(rt.GoString(), "runc") {
+		t.Errorf("driver.docker.runtimes: %v, want runc in it", rt)
 	}
 }
 

@@ -233,6 +233,11 @@ func encode(spec *hclspec.Spec, config any) ([]byte, error) {
 /* The first fingerprint of a new stream. */
 func firstFingerprint(t *testing.T, p *plug) *drivers.Fingerprint {
 	t.Helper()
+	return firstFingerprintWithin(t, p, 20*time.Second)
+}
+
+func firstFingerprintWithin(t *testing.T, p *plug, limit time.Duration) *drivers.Fingerprint {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ch, err := p.Fingerprint(ctx)
@@ -240,8 +245,8 @@ func firstFingerprint(t *testing.T, p *plug) *drivers.Fingerprint {
 	select {
 	case f := <-ch:
 		return f
-	case <-time.After(20 * time.Second):
-		t.Fatal("no fingerprint within 20 s")
+	case <-time.After(limit):
+		t.Fatalf("no fingerprint within %v", limit)
 		return nil
 	}
 }

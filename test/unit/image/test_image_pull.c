@@ -155,7 +155,7 @@ static void feed_long(struct image_progress *p, const char *head, char c, size_t
     free(text);
 }
 
-/* A long line is not an error by itself. An error in it is found. */
+/* A long line is not an error. An error in a long line is found. */
 static void test_image_progress_feed__long_line__skipped_except_its_error(void **state) {
     (void)state;
     static const struct {

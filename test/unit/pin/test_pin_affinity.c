@@ -56,8 +56,7 @@ static void test_pin__own_threads__off_the_reserved_cores(void **state) {
     int last = CPU_SETSIZE - 1;
     while (last > 0 && !CPU_ISSET(last, &before))
         last--;
-    if (CPU_COUNT(&before) < 2)
-        skip();
+    assert_true(CPU_COUNT(&before) >= 2); /* a machine with one CPU cannot show it */
     want = before;
     CPU_CLR(last, &want);
     snprintf(cpus, sizeof(cpus), "%d", last);
@@ -140,8 +139,7 @@ static void test_pin__own_threads__narrow_mask_stays(void **state) {
     int first = 0, last = CPU_SETSIZE - 1;
     (void)state;
     assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
-    if (CPU_COUNT(&before) < 2)
-        skip();
+    assert_true(CPU_COUNT(&before) >= 2); /* a machine with one CPU cannot show it */
     while (!CPU_ISSET(last, &before))
         last--;
     while (!CPU_ISSET(first, &before))
