@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* When gaps are reported, and the text of the report. pump_file.c calls it.
+/* When gaps are reported, and the text of the report. pump_file_loss.c calls it.
  *
  * With max-file=1 a gap can occur at each rotation. Therefore only the first gap is reported
  * immediately, and the later ones in one sentence a minute. That sentence spans the time from the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A list of open log files and their identities. pump_file.c fills it from the opener and reads its
- * first file.
+/* A list of open log files and their identities. pump_file_place.c fills it from the
+ * opener; pump_file_read.c reads its first file.
  *
  * An identity is compared across restarts of the pump. Therefore it contains the time of birth: a
  * file system gives the inode number of a removed file to the next one. */

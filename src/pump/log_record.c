@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Scanner for one record of Docker's json-file log. pump_file.c calls it for each line, as fast as
- * dockerd writes.
+/* Scanner for one record of Docker's json-file log. pump_file_read.c calls it for each line, as
+ * fast as dockerd writes.
  *
  * scan_line() accepts only the order of keys and the escapes that dockerd writes, and it copies
  * eight bytes at a time. When it refuses a line, jansson decides whether the line is a record. */
