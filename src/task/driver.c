@@ -1,29 +1,24 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The driver as a whole: which parts it has, when they start and in which order they end. Also what
- * is made of all parts together: status and metrics.
+/* The driver as a whole: which parts it has, when they start and in which order they end.
  *
  * plugin/ calls the functions of driver.h. The only order that is not obvious is the one of
  * driver_free(); see there. */
 #include "src/task/driver_priv.h"
 #include "src/task/remember.h"
 
-#include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/docker_multi.h"
 #include "paddock/log.h"
-#include "paddock/metrics.h"
 #include "paddock/parse.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/magic.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/statfs.h>
 
 #define POOL_THREADS_MAX 16
-#define METRICS_LIMIT (16u << 20)
+
 static unsigned count_cpus(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof(set), &set) == 0)
@@ -365,117 +360,4 @@ int driver_task_events(struct driver *d, void (*on)(void *ctx, const struct driv
                        void *ctx, struct driver_sub **ret, struct err *err) {
     int r = task_events_listen(&d->events, on, ctx, ret);
     return r < 0 ? err_oom(err) : 0;
-}
-
-/* A running task, in the form that the reconciler uses for tasks that it cannot manage. */
-static json_t *unmanaged_task(const struct task *t, const char *why) {
-    struct task_look now = store_look(t);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:[]}", "task_id", t->id, "alloc_id",
-                     t->alloc_id, "task", t->name, "container_id", now.container_id, "kind",
-                     t->reserved[0] ? "cores" : "shared", "wanted", t->reserved, "actual", "",
-                     "state", "unmanaged", "why", why, "corrections", 0, "history");
-}
-
-/* Adds the running tasks when the reconciler is off (for example on cgroup v1). */
-static void show_unmanaged(struct driver *d, json_t *pinned, const char *why) {
-    struct task **all;
-    size_t n;
-    if (store_all(d->store, &all, &n) < 0)
-        return;
-    json_t *tasks = json_object_get(pinned, "tasks");
-    for (size_t i = 0; i < n; i++) {
-        if (store_look(all[i]).phase == TASK_RUNNING)
-            json_array_append_new(tasks, unmanaged_task(all[i], why));
-        store_task_unref(all[i]);
-    }
-    free(all);
-}
-
-/* What only the store knows of each task. The rest is in the reconciler's part. */
-static json_t *stored_tasks(struct driver *d) {
-    struct task **all;
-    size_t n;
-    json_t *tasks = json_array();
-    if (store_all(d->store, &all, &n) < 0)
-        return tasks;
-    for (size_t i = 0; i < n; i++) {
-        struct task_look now = store_look(all[i]);
-        json_array_append_new(tasks, json_pack("{s:s,s:s,s:b}", "task_id", all[i]->id, "image_id",
-                                               now.image_id, "running", now.phase == TASK_RUNNING));
-        store_task_unref(all[i]);
-    }
-    free(all);
-    return tasks;
-}
-
-/* The log pump. Returns NULL before the first task. */
-static struct logpump *pump_of(struct driver *d) {
-    pthread_mutex_lock(&d->lock);
-    struct logpump *pump = d->pump;
-    pthread_mutex_unlock(&d->lock);
-    return pump;
-}
-
-json_t *driver_status(struct driver *d) {
-    const char *owner = client_owner(d);
-    struct logpump *pump = pump_of(d);
-    pthread_mutex_lock(&d->lock);
-    struct pin *pin = d->active ? d->pin : NULL;
-    pthread_mutex_unlock(&d->lock);
-    json_t *pinned = pin ? pin_show_status(pin) : NULL;
-    if (pinned && pin_disabled_reason(pin)[0])
-        show_unmanaged(d, pinned, pin_disabled_reason(pin));
-    return json_pack("{s:{s:s,s:s,s:i,s:s},s:o,s:o*,s:o*}", "driver", "name", d->name, "version",
-                     PADDOCK_VERSION, "pid", (int)getpid(), "owner", owner ? owner : "", "tasks",
-                     stored_tasks(d), "pin", pinned, "log_pump",
-                     pump ? logpump_status(pump) : NULL);
-}
-
-/* The number of tasks in each phase that Nomad distinguishes. */
-static int task_metrics(struct driver *d, struct buf *b) {
-    static const char *const names[] = {"starting", "running", "exited"};
-    struct task **all;
-    size_t n, by[ARRAY_LEN(names)] = {0};
-    int r = store_all(d->store, &all, &n);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < n; i++) {
-        enum task_phase phase = store_look(all[i]).phase;
-        by[phase == TASK_STARTING ? 0 : phase == TASK_RUNNING ? 1 : 2]++;
-        store_task_unref(all[i]);
-    }
-    free(all);
-    r = metrics_family(b, "paddock_tasks", "gauge",
-                       "Tasks that Nomad has not destroyed, by state.");
-    for (size_t i = 0; i < ARRAY_LEN(names) && r == 0; i++) {
-        char label[32];
-        snprintf(label, sizeof(label), "state=\"%s\"", names[i]);
-        r = metrics_sample(b, "paddock_tasks", label, (double)by[i]);
-    }
-    return r;
-}
-
-/* @pins: the reconciler's metrics, as text. */
-static int all_metrics(struct buf *b, struct driver *d, const char *pins) {
-    int r = buf_puts(b, pins);
-    if (r == 0)
-        r = docker_metrics(d->docker, b);
-    if (r == 0)
-        r = images_metrics(d->images, b);
-    if (r == 0)
-        r = task_metrics(d, b);
-    struct logpump *pump = pump_of(d);
-    return r == 0 && pump ? logpump_metrics(pump, b) : r;
-}
-
-char *driver_metrics(struct driver *d) {
-    pthread_mutex_lock(&d->lock);
-    struct pin *pin = d->active ? d->pin : NULL;
-    pthread_mutex_unlock(&d->lock);
-    if (!pin)
-        return strdup("");
-    AUTO_FREE char *pins = pin_show_metrics(pin);
-    AUTO_BUF struct buf b;
-    buf_init(&b, METRICS_LIMIT);
-    return pins && all_metrics(&b, d, pins) == 0 ? buf_take(&b) : NULL;
 }
