@@ -274,6 +274,7 @@ func TestStoppedDockerdIsWaitedFor(t *testing.T) {
  * noticed. */
 func TestDockerdRestartUnderTasks(t *testing.T) {
 	paddockOnly(t, "its wait call breaks and the task looks finished")
+	ownDockerd(t)
 	p := launchWith(t, launchOptions{env: []string{shortDocker}})
 	k := newTask(t, p, "lr", shell(counter)).start(p)
 	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
@@ -306,15 +307,12 @@ func TestDockerdRestartUnderTasks(t *testing.T) {
  */
 func TestDockerdRestartWithoutLiveRestore(t *testing.T) {
 	paddockOnly(t, "its wait call breaks and the task looks finished")
+	ownDockerd(t)
 	p := launchWith(t, launchOptions{env: []string{shortDocker}})
 	k := newTask(t, p, "nolr", shell(counter)).start(p)
 	k.stdout.waitFor(t, 10*time.Second, "n 5\n")
 	waiter := k.waiter(p)
 	run.dockerd.Kill()
-	defer func() { /* the dockerd of the other tests has live-restore */
-		run.dockerd.Kill()
-		ok(t, run.dockerd.Start(), "dockerd as before")
-	}()
 	n := k.stdout.size()
 	status, err := p.InspectTask(k.id())
 	ok(t, err, "InspectTask without dockerd")

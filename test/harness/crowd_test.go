@@ -243,6 +243,7 @@ func TestLogDriverThatCannotBeRead(t *testing.T) {
 }
 
 func TestFingerprintFollowsDockerd(t *testing.T) {
+	ownDockerd(t)
 	p := launchWith(t, launchOptions{env: []string{shortDocker}})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -269,18 +270,11 @@ func TestFingerprintFollowsDockerd(t *testing.T) {
 	}
 	next(10*time.Second, drivers.HealthStateHealthy)
 	run.dockerd.Kill()
-	again := false
-	defer func() {
-		if !again {
-			ok(t, run.dockerd.Start(), "dockerd again")
-		}
-	}()
 	f := next(75*time.Second, drivers.HealthStateUnhealthy)
 	if !strings.Contains(f.HealthDescription, "Failed to connect to docker daemon") {
 		t.Errorf("description %q", f.HealthDescription)
 	}
 	ok(t, run.dockerd.Start(), "dockerd again")
-	again = true
 	next(75*time.Second, drivers.HealthStateHealthy)
 }
 

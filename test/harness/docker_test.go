@@ -3,8 +3,11 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -35,6 +38,26 @@ func (d *dockerAPI) containerdStore(t testing.TB) bool {
 	_, err := d.Call("GET", "/info", nil, &info)
 	ok(t, err, "info")
 	return strings.Contains(fmt.Sprint(info.at("DriverStatus")), "io.containerd.snapshotter")
+}
+
+/*
+ * Until the end of the test, a dockerd of its own takes the place of the run's, for tests that kill
+ * dockerd. At its start after a kill, Docker 20.10 first removes the network sandboxes of all
+ * containers that have ended since its last start. After hundreds of tests that takes minutes. Not
+ * for parallel tests.
+ */
+func ownDockerd(t testing.TB) {
+	t.Helper()
+	dockerd, docker := run.dockerd, run.docker
+	d, err := engine.StartDaemon(filepath.Join(run.dir, "own"))
+	ok(t, err, "a dockerd of its own")
+	run.dockerd, run.docker = d, &dockerAPI{engine.New(d.Socket(), 0)}
+	t.Cleanup(func() {
+		err := errors.Join(run.docker.RemoveAll(), d.Stop(), os.RemoveAll(filepath.Join(run.dir, "own")))
+		run.dockerd, run.docker = dockerd, docker
+		ok(t, err, "the end of its own dockerd")
+	})
+	ok(t, importImages(run.docker), "images")
 }
 
 func importImages(d *dockerAPI) error {

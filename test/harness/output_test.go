@@ -264,6 +264,7 @@ func inDockersLog(t *testing.T, folder, stream string, line func(i int) string) 
  */
 func TestOutputArrivesOnceWhenAllAreKilled(t *testing.T) {
 	paddockOnly(t, "its log process dies with the plugin")
+	ownDockerd(t)
 	t.Run("pump and plugin", func(t *testing.T) { killWhilePrinting(t, "pump", "plugin", "both") })
 	t.Run("dockerd too", func(t *testing.T) { killWhilePrinting(t, "pump", "plugin", "both", "dockerd", "dockerd") })
 }

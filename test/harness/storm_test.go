@@ -127,6 +127,7 @@ func TestStorm(t *testing.T) {
 	seconds, seed := envInt(t, "STORM_SECONDS", 60), envInt(t, "STORM_SEED", 1)
 	rng := rand.New(rand.NewSource(int64(seed)))
 	t.Logf("STORM_SECONDS=%d STORM_SEED=%d", seconds, seed)
+	ownDockerd(t)
 	s := &storm{t: t, p: launch(t), kills: map[string]int{}, waiters: make([]<-chan *drivers.ExitResult, stormTasks)}
 	for i := 0; i < stormTasks; i++ {
 		k := newTask(t, s.p, fmt.Sprintf("storm%d", i), generator(i%7)).start(s.p)
