@@ -54,7 +54,7 @@ func wantOnlyForgottenRemoved(t *testing.T, p *plug, forgotten, kept *task) {
 func pauseOf(k *task) string { return "nomad_init_" + k.cfg.AllocID }
 
 func TestDanglingContainers(t *testing.T) {
-	t.Parallel() /* it waits for a minute: at the end, beside the other slow tests */
+	t.Parallel() /* it waits for a minute */
 	type pair struct {
 		p               *plug
 		forgotten, kept *task

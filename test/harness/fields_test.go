@@ -401,6 +401,7 @@ func mountAt(d doc, target string) map[string]any {
 }
 
 func TestTaskFieldsReachDocker(t *testing.T) {
+	t.Parallel()
 	plugs := map[string]*plug{}
 	defer func() { _, _ = run.docker.Call("DELETE", "/volumes/harness-vol?force=1", nil, nil) }()
 	parent := t
@@ -418,7 +419,7 @@ func TestTaskFieldsReachDocker(t *testing.T) {
 			p := plugs[key]
 			if p == nil || !alive(p.pid) {
 				/* one plugin for all rows with that configuration; it belongs to the table's test */
-				p = launchWith(parent, launchOptions{config: "-"})
+				p = launchWith(parent, launchOptions{name: "fields", config: "-"})
 				ok(t, p.setConfig(t, configAt(endpoint, r.plugin)), "SetConfig")
 				plugs[key] = p
 			}

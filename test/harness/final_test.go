@@ -16,6 +16,7 @@ import (
 
 func TestRefusedValueIsStartedOnce(t *testing.T) {
 	paddockOnly(t, "v1.6.3 repeats a start that failed with a 500")
+	t.Parallel()
 	rec := record(t, run.dockerd.Socket())
 	var starts atomic.Int32
 	rec.before = func(q *http.Request) {
@@ -23,7 +24,7 @@ func TestRefusedValueIsStartedOnce(t *testing.T) {
 			starts.Add(1)
 		}
 	}
-	p := launchWith(t, launchOptions{config: fmt.Sprintf("config {\nendpoint = %q\nallow_privileged = true\nvolumes { enabled = true }\nallow_runtimes = [\"runc\", \"none\"]\n}", rec.endpoint)})
+	p := launchWith(t, launchOptions{name: "refused", config: fmt.Sprintf("config {\nendpoint = %q\nallow_privileged = true\nvolumes { enabled = true }\nallow_runtimes = [\"runc\", \"none\"]\n}", rec.endpoint)})
 	rows := []struct {
 		name, task string
 		mod        func(*drivers.TaskConfig)

@@ -410,7 +410,8 @@ func TestOutputIsNotSentAgainAfterAReboot(t *testing.T) {
 }
 
 func TestOutputOfEachKindArrivesWhole(t *testing.T) {
-	p := launch(t)
+	t.Parallel()
+	p := launchWith(t, launchOptions{name: "kinds"})
 	repeat := func(s string, n int) string { return strings.Repeat(s, n) }
 	var numbered strings.Builder
 	for i := 0; i < 30000; i++ {

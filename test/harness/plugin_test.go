@@ -52,8 +52,8 @@ type plug struct {
 
 type launchOptions struct {
 	binary   string   /* default: the subject */
-	name     string   /* file name of the program, default "docker" */
-	env      []string /* added to ours */
+	name     string   /* file name of the program, default "docker"; a parallel test needs its own */
+	env      []string /* added to ours; not in a parallel test */
 	config   string   /* the plugin block's HCL; "-": no SetConfig at all */
 	before   []string /* the program is the last argument of this command */
 	reattach *goplugin.ReattachConfig

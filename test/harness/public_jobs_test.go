@@ -278,6 +278,7 @@ func evaluateJob(t *testing.T, p *plug, text string) ([]byte, error) {
 
 func TestPublicJobs(t *testing.T) {
 	paddockOnly(t, "several of its answers are older")
+	t.Parallel()
 	rec := record(t, run.dockerd.Socket())
 	plugs := map[string]*plug{}
 	parent := t
@@ -285,7 +286,7 @@ func TestPublicJobs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := plugs[c.plugin]
 			if p == nil {
-				p = launchWith(parent, launchOptions{config: configAt(rec.endpoint, c.plugin)})
+				p = launchWith(parent, launchOptions{name: "jobs", config: configAt(rec.endpoint, c.plugin)})
 				plugs[c.plugin] = p
 			}
 			if c.image == "" {

@@ -228,6 +228,7 @@ func TestRecoverOfAPausedContainer(t *testing.T) {
  * just waiting before the next restart. */
 func TestRecoverOfARestartingContainer(t *testing.T) {
 	paddockOnly(t, "its Docker client waits for the container itself")
+	t.Parallel()
 	/* runs, or fails immediately when a file exists in its folder */
 	const moody = `while [ ! -e /local/fail ]; do sleep 0.05; done; exit 3`
 	for name, goOn := range map[string]func(t *testing.T, p *plug, k *task){
@@ -268,7 +269,7 @@ func TestRecoverOfARestartingContainer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := launch(t)
+			p := launchWith(t, launchOptions{name: "restarting"})
 			k := newTask(t, p, "again", shell(moody)).start(p)
 			p.crash(t)
 			_, err := run.docker.Call("POST", "/containers/"+k.container()+"/update",
@@ -280,7 +281,7 @@ func TestRecoverOfARestartingContainer(t *testing.T) {
 				d := k.inspect()
 				return d.str("State.Status") == "restarting" && d.num("RestartCount") >= 5, d.str("State.Status")
 			})
-			p2 := launch(t)
+			p2 := launchWith(t, launchOptions{name: "restarting"})
 			ok(t, recoverWith(t, p2, persisted(t, k.handle)), "RecoverTask of a restarting container")
 			s, err := p2.InspectTask(k.id())
 			ok(t, err, "InspectTask")
