@@ -211,9 +211,9 @@ static void after_ping(struct docker_get *g, CURLcode code, int status) {
     struct docker *d = g->multi->docker;
     struct err err = {0};
     struct curl_header *h = NULL;
-    int r = docker_transfer_curl_error(d, g->easy, code, g->detail, &err);
+    int r = docker_failure_of_curl(d, g->easy, code, g->detail, &err);
     if (r == 0)
-        r = docker_transfer_status_error(status, &g->error_body, "GET", "/_ping", &err);
+        r = docker_failure_of_status(status, &g->error_body, "GET", "/_ping", &err);
     if (r == 0) {
         bool named = curl_easy_header(g->easy, "Api-Version", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
         r = docker_minor_take(d, named ? h->value : NULL, &err);
@@ -243,8 +243,8 @@ static void after_transfer(struct docker_get *g, CURLcode code) {
     }
     if (r < 0)
         err_set(&err, ERR_PLAIN, -r, "%s %.200s: %s", method_of(g), g->path, strerror(-r));
-    else if ((r = docker_transfer_curl_error(d, g->easy, code, g->detail, &err)) == 0)
-        r = docker_transfer_status_error(status, &g->error_body, method_of(g), g->path, &err);
+    else if ((r = docker_failure_of_curl(d, g->easy, code, g->detail, &err)) == 0)
+        r = docker_failure_of_status(status, &g->error_body, method_of(g), g->path, &err);
     if (r == -ENOTCONN)
         docker_minor_forget(d);
     if (r < 0 && docker_minor_refused(d, g->minor, status, &r, &err) && !g->negotiated) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 /* The data and functions that the files of the Docker client share. Order of layers inside:
- * docker.c (endpoint, version) < docker_transfer.c (one request) < docker_http.c (a call) < calls;
- * docker_multi.c is in the layer of docker_http.c. */
+ * docker.c (endpoint, version), docker_failure.c (errors) < docker_transfer.c (one request) <
+ * docker_http.c (a call) < calls; docker_multi.c is in the layer of docker_http.c. */
 #include "src/docker/docker_count.h"
 #include "paddock/buf.h"
 #include "paddock/docker.h"
@@ -80,15 +80,17 @@ int docker_transfer_prepare(struct docker *d, CURL *easy, int minor, const char 
  *  @last_us (NULL = unused): time of the last byte, for @idle_us. */
 int docker_transfer_run(CURLM *multi, CURL *easy, const struct call *call, const uint64_t *last_us,
                         uint64_t idle_us, CURLcode *ret_code) MUST_CHECK;
+
+/* ---- docker_failure.c ---- */
 /** Returns the answer's status as -errno (0 for 2xx and 304). @err gets the "message" of
  * its body. */
-int docker_transfer_status_error(int status, const struct buf *body, const char *method,
-                                 const char *path, struct err *err) MUST_CHECK;
+int docker_failure_of_status(int status, const struct buf *body, const char *method,
+                             const char *path, struct err *err) MUST_CHECK;
 /** Returns the result @code of a transfer as -errno; 0 for CURLE_OK. The text becomes the node's
  * health description, so it contains no measured value: the same fault always gives the same text.
  * @detail: CURLOPT_ERRORBUFFER's text, used for TLS errors only. */
-int docker_transfer_curl_error(const struct docker *d, CURL *easy, CURLcode code,
-                               const char *detail, struct err *err) MUST_CHECK;
+int docker_failure_of_curl(const struct docker *d, CURL *easy, CURLcode code, const char *detail,
+                           struct err *err) MUST_CHECK;
 
 /* ---- docker_http.c ---- */
 /** Makes a GET request whose answer must be a JSON object or array. Returns 0; -EPROTO; errors of

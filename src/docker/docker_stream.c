@@ -116,7 +116,7 @@ static int connect_it(struct docker *d, const struct call *call, struct docker_s
         code = curl_easy_getinfo(s->easy, CURLINFO_ACTIVESOCKET, &fd);
     if (code != CURLE_OK) {
         docker_minor_forget(d);
-        return docker_transfer_curl_error(d, s->easy, code, s->detail, err);
+        return docker_failure_of_curl(d, s->easy, code, s->detail, err);
     }
     if (fd == CURL_SOCKET_BAD)
         return wait_failed(-ENOTCONN, path, err);
@@ -198,7 +198,7 @@ static int read_refusal(struct docker_stream *s, const struct call *call, int st
         want = DOCKER_ERROR_MAX;
     while (s->early.len < want && read_more(s, call) > 0)
         ;
-    int r = docker_transfer_status_error(status, &s->early, "POST", path, err);
+    int r = docker_failure_of_status(status, &s->early, "POST", path, err);
     return r < 0
                ? r
                : err_set(err, ERR_PLAIN, EPROTO, "Docker answered %d to POST %.200s", status, path);
