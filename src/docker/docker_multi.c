@@ -3,28 +3,25 @@
  * one timer.
  *
  * curl must not be called from within its own callbacks, and our callers' callbacks run there
- * (on_data). So opening, resuming, and cancelling from a callback are only noted. The kick timer
- * does them later. */
+ * (on_data). So opening, resuming, handing over and cancelling from a callback are only noted. The
+ * kick timer does them later. */
 #include "paddock/docker_multi.h"
 #include "src/docker/docker_priv.h"
+#include "src/docker/docker_tail.h"
 #include "paddock/clock.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 
 #define PING_TIMEOUT_MS 10000L
 
 struct docker_multi {
     struct docker *docker;
-    struct loop *loop;
     CURLM *curl;
     struct loop_timer *timer; /* curl's */
     struct loop_timer *kick;
-    struct loop_timer *rest; /* reads the resting sockets again */
-    struct sock *resting;
-    uint64_t gather_us;
+    struct docker_socks socks;
     struct docker_get *first;
     struct docker_get *fed; /* got data since its last on_pause */
     bool in_curl;
@@ -43,9 +40,13 @@ struct docker_get {
     void *ctx;
     char *path;
     bool post;
-    CURL *easy; /* NULL in GET_NEW */
+    CURL *easy;               /* NULL in GET_NEW, and with a tail */
+    struct docker_tail *tail; /* reads the body instead of curl */
+    curl_socket_t fd;         /* curl's, while it reads from it */
+    int status;               /* of the answer; valid with a tail */
     enum get_state state;
     bool dead;   /* cancelled from a callback */
+    bool hand;   /* curl has read the head, and a tail can read the rest */
     bool resume; /* docker_multi_get_resume() was called */
     bool opened; /* on_open was called */
     int minor;   /* of the API, in this request */
@@ -54,16 +55,6 @@ struct docker_get {
     int r;           /* the error of on_data that ended the stream */
     struct buf error_body;
     char detail[CURL_ERROR_SIZE];
-};
-
-struct sock {
-    struct docker_multi *multi;
-    curl_socket_t fd;
-    struct loop_watch *watch; /* NULL while the socket rests */
-    uint32_t events;
-    uint64_t read_us; /* time of the last read */
-    struct sock *next_resting;
-    bool rests;
 };
 
 static void timer_now(struct docker_multi *m) {
@@ -84,6 +75,7 @@ static void get_free(struct docker_get *g) {
     if (g->multi->fed == g)
         g->multi->fed = NULL;
     drop_easy(g);
+    docker_tail_free(g->tail);
     if (g->prev)
         g->prev->next = g->next;
     else if (g->multi->first == g)
@@ -100,6 +92,7 @@ static void get_free(struct docker_get *g) {
 static void get_finish(struct docker_get *g, int r, int status, const struct err *err) {
     struct docker_counts *counts = &g->multi->docker->counts;
     drop_easy(g);
+    docker_tail_free(TAKE_PTR(g->tail));
     if (g->post)
         docker_count_end(counts, "POST", g->path, r, status, clock_now_us() - g->start_us);
     bool tell = !g->dead;
@@ -110,8 +103,9 @@ static void get_finish(struct docker_get *g, int r, int status, const struct err
 }
 
 static void get_status(struct docker_get *g, int *ret_status) {
-    long status = 0;
-    curl_easy_getinfo(g->easy, CURLINFO_RESPONSE_CODE, &status);
+    long status = g->status;
+    if (g->easy)
+        curl_easy_getinfo(g->easy, CURLINFO_RESPONSE_CODE, &status);
     *ret_status = (int)status;
 }
 
@@ -119,6 +113,9 @@ static void report_open(struct docker_get *g, int status) {
     if (g->opened || g->state != GET_OPEN)
         return;
     g->opened = true;
+    g->hand = g->ops->unframed && docker_has_socket(g->multi->docker);
+    if (g->hand)
+        timer_now(g->multi);
     if (g->ops->on_open)
         g->ops->on_open(g->ctx, status);
 }
@@ -140,6 +137,16 @@ static void report_pause(struct docker_multi *m) {
         g->ops->on_pause(g->ctx);
 }
 
+/* Gives a piece of the body to the owner. Returns as on_data does. */
+static int give_data(struct docker_get *g, const char *data, size_t len) {
+    if (g->multi->fed != g) /* the data before was another stream's */
+        report_pause(g->multi);
+    g->multi->fed = g;
+    int r = g->ops->on_data ? g->ops->on_data(g->ctx, data, len) : 0;
+    g->r = r < 0 ? r : 0;
+    return g->dead ? -ECANCELED : r;
+}
+
 static size_t on_body(char *data, size_t one, size_t len, void *arg) {
     struct docker_get *g = arg;
     (void)one;
@@ -152,14 +159,11 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg) {
         int r = buf_append(&g->error_body, data, len);
         return r == -ENOMEM ? CURL_WRITEFUNC_ERROR : len;
     }
-    if (g->multi->fed != g) /* curl has changed to the socket of another stream */
-        report_pause(g->multi);
-    g->multi->fed = g;
-    int r = g->ops->on_data ? g->ops->on_data(g->ctx, data, len) : 0;
-    if (r == DOCKER_GET_PAUSE)
-        return CURL_WRITEFUNC_PAUSE;
-    g->r = r;
-    return r < 0 || g->dead ? CURL_WRITEFUNC_ERROR : len;
+    int r = give_data(g, data, len);
+    if (r != DOCKER_GET_PAUSE)
+        return r < 0 ? CURL_WRITEFUNC_ERROR : len;
+    g->hand = false; /* curl keeps the piece, so it keeps the stream, too */
+    return CURL_WRITEFUNC_PAUSE;
 }
 
 static int start_easy(struct docker_get *g, int minor) {
@@ -281,95 +285,34 @@ static void socket_act(struct docker_multi *m, curl_socket_t fd, int events) {
     finish_ended(m);
 }
 
-/* dockerd sends each line of output separately. Reading each line when it arrives costs three
- * system calls per line. A busy socket therefore rests between two reads, and one read gets all
- * lines that have arrived. */
-static bool socket_rest(struct sock *s, uint32_t events) {
-    struct docker_multi *m = s->multi;
-    uint64_t now = clock_now_us();
-    int waiting = 0;
-    if (!m->gather_us || events != EPOLLIN || now >= s->read_us + m->gather_us ||
-        /* enough data for a whole read of curl has arrived */
-        ioctl(s->fd, FIONREAD, &waiting) < 0 || waiting >= DOCKER_RECEIVE_BYTES) {
-        s->read_us = now;
-        return false;
-    }
-    s->watch = loop_watch_del(s->watch);
-    s->rests = true;
-    s->next_resting = m->resting;
-    m->resting = s;
-    loop_timer_at(m->rest, now + m->gather_us); /* one for all: some rest a little longer */
-    return true;
-}
-
-static void on_socket_ready(void *arg, uint32_t events) {
-    struct sock *s = arg; /* may be freed when socket_act() returns */
-    if (socket_rest(s, events))
-        return;
-    socket_act(s->multi, s->fd,
+static void on_socket_ready(void *arg, int fd, uint32_t events) {
+    socket_act(arg, fd,
                (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
                    (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                    (events & EPOLLERR ? CURL_CSELECT_ERR : 0));
 }
 
-static void sock_free(struct sock *s) {
-    for (struct sock **at = &s->multi->resting; s->rests && *at; at = &(*at)->next_resting) {
-        if (*at == s) {
-            *at = s->next_resting;
-            break;
-        }
-    }
-    loop_watch_del(s->watch);
-    free(s);
-}
-
-static int sock_watch(struct sock *s) {
-    return loop_watch_add(s->multi->loop, s->fd, s->events, on_socket_ready, s, &s->watch);
-}
-
-static void on_rested(void *arg) {
-    struct docker_multi *m = arg;
-    struct sock *s;
-    while ((s = m->resting)) {
-        m->resting = s->next_resting;
-        s->rests = false;
-        s->read_us = 0;
-        if (sock_watch(s) < 0) { /* out of memory: try again later */
-            s->rests = true;
-            s->next_resting = m->resting;
-            m->resting = s;
-            loop_timer_at(m->rest, clock_now_us() + 100 * US_PER_MS);
-            return;
-        }
-    }
-}
-
-static int sock_set(struct docker_multi *m, curl_socket_t fd, struct sock *s, uint32_t events) {
-    if (s && events) {
-        s->events = events;
-        if (s->rests || loop_watch_set(s->watch, events) == 0)
-            return 0;
-    }
+static int sock_set(struct docker_multi *m, curl_socket_t fd, struct docker_sock *s,
+                    uint32_t events) {
+    if (s && events && docker_sock_set(s, events) == 0)
+        return 0;
     if (s) {
-        sock_free(s);
+        docker_sock_free(s);
         curl_multi_assign(m->curl, fd, NULL);
     }
     if (!events)
         return 0; /* paused: epoll would report a hang-up again and again */
-    s = calloc(1, sizeof(*s));
-    if (!s)
+    if (docker_sock_new(&m->socks, fd, events, on_socket_ready, m, &s) < 0)
         return -1;
-    *s = (struct sock){.multi = m, .fd = fd, .events = events};
-    if (sock_watch(s) < 0) {
-        free(s);
-        return -1;
-    }
     curl_multi_assign(m->curl, fd, s);
     return 0;
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock) {
-    (void)easy;
+    char *private = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    if (private && what != CURL_POLL_REMOVE) /* that may be a kept connection's */
+        ((struct docker_get *)(void *)private)->fd = fd;
     uint32_t events = (what == CURL_POLL_IN || what == CURL_POLL_INOUT ? EPOLLIN : 0) |
                       (what == CURL_POLL_OUT || what == CURL_POLL_INOUT ? EPOLLOUT : 0);
     return sock_set(arg, fd, sock, events);
@@ -386,9 +329,53 @@ static int on_timeout_set(CURLM *curl, long ms, void *arg) {
     return 0;
 }
 
+/* ---- a body that a tail reads ---- */
+
+static int on_tail_data(void *ctx, const char *data, size_t len) {
+    struct docker_get *g = ctx;
+    struct docker_multi *m = g->multi;
+    m->in_curl = true; /* a cancel is only noted, as in curl's callbacks */
+    int r = give_data(g, data, len);
+    report_pause(m);
+    m->in_curl = false;
+    if (r >= 0 && !g->dead)
+        return r;
+    after_transfer(g, CURLE_WRITE_ERROR);
+    return -ECANCELED;
+}
+
+static void on_tail_end(void *ctx, int r) {
+    after_transfer(ctx, r == 0 ? CURLE_OK : r == -ENOMEM ? CURLE_OUT_OF_MEMORY : CURLE_RECV_ERROR);
+}
+
+static const struct docker_tail_ops tail_ops = {.data = on_tail_data, .end = on_tail_end};
+
+static bool has_header(struct docker_get *g, const char *name) {
+    struct curl_header *h;
+    return curl_easy_header(g->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
+}
+
+/* Hands an open stream over to a tail, on a Unix socket: newer versions of curl may read from a TCP
+ * socket before they close it. curl has given all that it has read to on_body. When the descriptors
+ * are used up, curl goes on. */
+static void get_hand_over(struct docker_get *g) {
+    g->hand = false;
+    if (has_header(g, "Content-Length") || has_header(g, "Transfer-Encoding"))
+        return; /* not by Docker itself */
+    get_status(g, &g->status);
+    if (docker_tail_new(&g->multi->socks, g->fd, &tail_ops, g, &g->tail) == 0)
+        drop_easy(g); /* closes curl's descriptor of the connection */
+}
+
+/* ---- noted steps ---- */
+
 static void get_resume(struct docker_get *g) {
     struct docker_multi *m = g->multi;
     g->resume = false;
+    if (g->tail) {
+        docker_tail_resume(g->tail);
+        return;
+    }
     m->in_curl = true;
     CURLcode c = curl_easy_pause(g->easy, CURLPAUSE_CONT); /* this may call on_body */
     report_pause(m);
@@ -401,7 +388,7 @@ static void get_resume(struct docker_get *g) {
 
 static struct docker_get *find_noted(struct docker_multi *m) {
     struct docker_get *g = m->first;
-    while (g && !g->dead && g->state != GET_NEW && !g->resume)
+    while (g && !g->dead && g->state != GET_NEW && !g->resume && !g->hand)
         g = g->next;
     return g;
 }
@@ -415,8 +402,10 @@ static void on_kick(void *arg) {
             get_free(g);
         else if (g->state == GET_NEW)
             get_start(g);
-        else
+        else if (g->resume)
             get_resume(g);
+        else
+            get_hand_over(g);
     }
 }
 
@@ -426,12 +415,12 @@ int docker_multi_new(struct docker *docker, struct loop *loop, struct docker_mul
     struct docker_multi *m = calloc(1, sizeof(*m));
     if (!m)
         return -ENOMEM;
-    *m = (struct docker_multi){.docker = docker, .loop = loop, .curl = curl_multi_init()};
+    *m = (struct docker_multi){.docker = docker, .curl = curl_multi_init()};
     int r = m->curl ? loop_timer_new(loop, on_timer, m, &m->timer) : -ENOMEM;
     if (r == 0)
         r = loop_timer_new(loop, on_kick, m, &m->kick);
     if (r == 0)
-        r = loop_timer_new(loop, on_rested, m, &m->rest);
+        r = docker_socks_init(&m->socks, loop);
     if (r < 0) {
         docker_multi_free(m);
         return r;
@@ -455,13 +444,13 @@ void docker_multi_free(struct docker_multi *m) {
         curl_multi_cleanup(m->curl);
     loop_timer_del(m->timer);
     loop_timer_del(m->kick);
-    loop_timer_del(m->rest);
+    docker_socks_done(&m->socks);
     free(m);
     errno = keep;
 }
 
 void docker_multi_gather(struct docker_multi *m, uint64_t us) {
-    m->gather_us = us;
+    m->socks.gather_us = us;
 }
 
 static int add_request(struct docker_multi *m, bool post, const char *path,
@@ -479,6 +468,7 @@ static int add_request(struct docker_multi *m, bool post, const char *path,
                              .path = copy,
                              .post = post,
                              .start_us = clock_now_us(),
+                             .fd = CURL_SOCKET_BAD,
                              .next = m->first};
     buf_init(&g->error_body, DOCKER_ERROR_MAX);
     if (m->first)
