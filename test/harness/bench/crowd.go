@@ -82,6 +82,7 @@ func (b *bench) crowd() {
 
 	c = b.newCrowd("crowd-api", "1,000 tasks, logs through the API: ", pids, "")
 	c.fill()
+	c.rest()
 	c.watch(false)
 	c.end()
 }
