@@ -357,15 +357,24 @@ func (d *driver) follow(*job, func(int)) {} /* its FIFOs report: driver.logs */
 
 /* ---- raw calls ---- */
 
+const rawWithLogs = "raw, with the mount of alloc/logs"
+
 /* The calls that every driver needs, and no others. */
 type raw struct {
 	b      *bench
 	docker docker
 	times  bool /* asks for each line's time, as a driver must that continues after a loss */
+	logs   bool /* mounts alloc/logs read-only, as paddock does and the built-in driver does not */
 }
 
-func (r *raw) label() string { return "raw" }
-func (r *raw) tree() []int   { return nil }
+func (r *raw) label() string {
+	if r.logs {
+		return rawWithLogs
+	}
+	return "raw"
+}
+
+func (r *raw) tree() []int { return nil }
 
 func (r *raw) prepare(line string, folders ...string) (*job, func() error) {
 	alloc := uuid.Generate()
@@ -378,6 +387,10 @@ func (r *raw) prepare(line string, folders ...string) (*job, func() error) {
 	for _, f := range folders {
 		check(os.Mkdir(filepath.Join(dir, "local", f), 0o777), "alloc dir")
 		binds = append(binds, filepath.Join(dir, "local", f)+":/"+f)
+	}
+	if r.logs {
+		check(os.Mkdir(filepath.Join(dir, "alloc", "logs"), 0o777), "alloc dir")
+		binds = append(binds, filepath.Join(dir, "alloc", "logs")+":/alloc/logs:ro")
 	}
 	j := &job{container: "t-" + alloc}
 	body := map[string]any{
