@@ -10,14 +10,13 @@
 #include "paddock/clock.h"
 #include "paddock/log.h"
 
-#include "src/pump/pump_proto.h"
+#include "src/pump/pump_entry_record.h"
 #include "src/pump/pump_rival.h"
 #include "src/pump/pump_rival_watch.h"
 #include "src/pump/pump_task.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A plugin that waits for an end gives up after a longer time without a sign. */
@@ -110,15 +109,6 @@ static void on_beat(void *arg) {
 
 /* ---- end of an entry ---- */
 
-/* Keeps the position file of a task that has ended, because a plugin that was restarted may ask for
- * the task again. DestroyTask removes the file (logpump_forget). */
-static void put_away(const struct pump_entries *s, const char *container_id) {
-    char done[PUMP_DONE_MAX];
-    snprintf(done, sizeof(done), "%s%s", container_id, PUMP_DONE);
-    if (renameat(s->o.records_fd, container_id, s->o.records_fd, done) < 0)
-        log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
-}
-
 /* Removes and frees the entry. @ended: keeps its position file until DestroyTask; otherwise removes
  * the file. The FIFOs are closed before the waiters are answered. */
 static void forget_entry(struct pump_entry *e, bool ended) {
@@ -130,7 +120,7 @@ static void forget_entry(struct pump_entry *e, bool ended) {
         *at = e->next;
     const char *container_id = pump_task_record(e->task)->container_id;
     if (ended)
-        put_away(s, container_id);
+        pump_entry_record_keep(s->o.records_fd, container_id);
     else if (unlinkat(s->o.records_fd, container_id, 0) < 0)
         log_debug("logpump", LOG_KV("errno", strerror(errno)), "position file");
     pump_task_free(e->task);
@@ -195,70 +185,12 @@ static int add_entry(struct pump_entries *s, struct pump_record *record, struct 
     return 0;
 }
 
-/* Fills a fresh record from the request @rq. @known_ns: messages up to this time were delivered; 0:
- * as the request says. For a task that is not new, all output up to now may have been delivered,
- * for example before a restart of the host. */
-static int fill_record(struct pump_record *rec, const json_t *rq, int64_t known_ns) {
-    const char *task, *container, *out, *err;
-    int tty, recovered = 0;
-    json_int_t since = 0;
-    if (json_unpack((json_t *)rq, "{s:s,s:s,s:s,s:s,s:b,s?I,s?b}", "task", &task, "container",
-                    &container, "stdout", &out, "stderr", &err, "tty", &tty, "since_ns", &since,
-                    "recovered", &recovered) < 0)
-        return -EINVAL;
-    if (strlen(task) >= sizeof(rec->task_id) || strlen(container) >= sizeof(rec->container_id) ||
-        strlen(out) >= sizeof(rec->path[0]) || strlen(err) >= sizeof(rec->path[1]))
-        return -ENAMETOOLONG;
-    snprintf(rec->task_id, sizeof(rec->task_id), "%s", task);
-    snprintf(rec->container_id, sizeof(rec->container_id), "%s", container);
-    snprintf(rec->path[0], sizeof(rec->path[0]), "%s", out);
-    snprintf(rec->path[1], sizeof(rec->path[1]), "%s", err);
-    rec->tty = tty != 0;
-    if (known_ns)
-        since = known_ns + 1; /* a gap is better than lines that are delivered twice */
-    else if (recovered && !since)
-        since = clock_wall_ns();
-    /* The output that another driver has delivered before @since is not delivered again. */
-    rec->stream[0].at.time.time_ns = rec->stream[1].at.time.time_ns = since;
-    atomic_store(&rec->resume_ns, since);
-    rec->magic = PUMP_RECORD_MAGIC; /* last, because it makes the record valid */
-    return 0;
-}
-
-static bool is_id(const char *id) {
-    return id && strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
-}
-
-/* Opens the task's record, as an earlier pump left it, or a fresh one. A record that is
- * damaged or has an unknown layout is replaced by a fresh one, because the task must not fail
- * for this reason. */
-static int take_record(struct pump_entries *s, const char *id, const json_t *rq,
-                       struct pump_record **ret, bool *ret_fresh, const char **ret_note) {
-    char done[PUMP_DONE_MAX];
-    int fd = s->o.records_fd;
-    int64_t known_ns = 0;
-    snprintf(done, sizeof(done), "%s%s", id, PUMP_DONE);
-    if (renameat(fd, done, fd, id) == 0)
-        log_debug("logpump", LOG_KV("container_id", id), "asked for again after its end");
-    int r = pump_record_open(fd, id, ret, ret_fresh);
-    if (r == -EPROTO) {
-        r = pump_record_drop(fd, id, clock_wall_ns(), &known_ns);
-        if (r == 0)
-            r = pump_record_open(fd, id, ret, ret_fresh);
-        *ret_note = "its position file was damaged or written by another version: some log "
-                    "lines may be missing";
-    }
-    if (r == 0 && *ret_fresh && (r = fill_record(*ret, rq, known_ns)) < 0)
-        pump_record_close(*ret);
-    return r;
-}
-
 static int prepare_record(struct pump_entries *s, const char *id, const json_t *rq,
                           struct pump_entry **ret) {
     struct pump_record *rec;
     bool fresh = false;
     const char *note = NULL;
-    int r = take_record(s, id, rq, &rec, &fresh, &note);
+    int r = pump_entry_record_take(s->o.records_fd, id, rq, &rec, &fresh, &note);
     if (r == 0)
         r = add_entry(s, rec, ret);
     if (r == 0) {
@@ -276,7 +208,7 @@ void pump_entries_carry(struct pump_entries *s, const json_t *rq, struct pump_wa
     const char *task = json_string_value(json_object_get(rq, "task"));
     const char *id = json_string_value(json_object_get(rq, "container"));
     bool runs = json_is_true(json_object_get(rq, "runs"));
-    if (!task || !is_id(id)) {
+    if (!task || !pump_entry_record_is_id(id)) {
         w->answer(w, -EINVAL, "task or container is not valid");
         return;
     }
@@ -318,25 +250,6 @@ void pump_entries_close(struct pump_entries *s, const char *task_id) {
 
 /* ---- all entries ---- */
 
-/* Returns true when the error @r means that the record is useless: it is empty, or its FIFOs were
- * removed or are not FIFOs. After any other error, such as a full file system, the record is kept:
- * its position is all that is known of what was delivered, and take_record() opens it later. */
-static bool is_lost(int r) {
-    switch (r) {
-    case -ENODATA:
-    case -ENOENT:
-    case -ENOTDIR:
-    case -ENXIO:
-    case -ELOOP:
-    case -EXDEV:
-    case -EINVAL:
-    case -ENAMETOOLONG:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Continues the task of the position file @name. Returns 0; -ENODATA when the file is empty;
  * -EPROTO; another -errno. */
 static int resume_entry(struct pump_entries *s, const char *name) {
@@ -363,10 +276,10 @@ int pump_entries_resume(struct pump_entries *s) {
         return -errno;
     }
     for (const struct dirent *e; (e = readdir(d));) {
-        int r = is_id(e->d_name) ? resume_entry(s, e->d_name) : -EPROTO;
+        int r = pump_entry_record_is_id(e->d_name) ? resume_entry(s, e->d_name) : -EPROTO;
         if (r == 0 || r == -EPROTO)
             continue;
-        bool lost = is_lost(r);
+        bool lost = pump_entry_record_is_lost(r);
         log_warn("logpump", LOG_KV("container_id", e->d_name, "errno", strerror(-r)),
                  lost ? "its logs cannot be followed any more, ignoring"
                       : "its logs cannot be followed now, ignoring");

@@ -2,7 +2,7 @@
 /* Records of how far a task's output was delivered. This file opens, checks and converts their
  * files, and does the two steps of a write (intent, commit).
  *
- * pump_entry.c opens the records, and the readers write them. A crash of the host or another
+ * pump_entry_record.c opens the records, and the readers write them. A crash of the host or another
  * program can damage a record in any way. Therefore pump_record_open() checks everything that is
  * used as text or as a name. */
 #include "src/pump/pump_record.h"
