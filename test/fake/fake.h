@@ -94,7 +94,7 @@ struct request {
     size_t body_len;
 };
 
-/* ---- fake_dockerd.c: functions for the engine and the rules ---- */
+/* ---- fake_reply.c, fake_request.c: functions for the engine and the rules ---- */
 void conn_reply(struct conn *c, int status, json_t *body_taken);
 void conn_error(struct conn *c, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void conn_reply_text(struct conn *c, int status, const char *type, const char *header, bool chunked,

@@ -1,39 +1,22 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The server of the fake dockerd: connections, HTTP, rules and control requests. fake.h
- * describes the program. */
-#include "fake/fake.h"
+/* The server of the fake dockerd. It takes connections, answers each request by a rule, as a
+ * control request or with the engine, and ends when its stdin does. fake.h describes the program;
+ * fake_request.c reads requests, fake_reply.c writes answers.
+ *
+ * One thread serves all connections with poll(). A delayed answer, and a body that is sent line by
+ * line, is a time in the connection. */
+#include "fake/fake_conn.h"
 #include "paddock/clock.h"
 
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #define CONN_MAX 8192
 #define LOG_MAX 512
-
-struct conn {
-    int fd;
-    struct buf in, out;
-    bool hijacked, streaming, closing, dead, hanging, in_eof, deaf;
-    bool unframed;          /* HTTP/1.0: the body ends with the connection */
-    bool close_rule;        /* the rule contains "close": close after the answer */
-    uint64_t at_us;         /* a delayed answer is not sent before this time */
-    struct rule *late_rule; /* a copy that the conn owns; NULL = the engine's answer */
-    char *late_header;
-    struct request late;
-    struct {
-        char *data; /* NULL = no body is sent line by line */
-        size_t len, at;
-        unsigned every_ms;
-        bool stall;
-        uint64_t at_us;
-    } drip; /* a body that is sent line by line */
-};
 
 static struct {
     struct conn *conns[CONN_MAX];
@@ -48,153 +31,7 @@ static struct {
     int listen_fd;
 } srv = {.api = "1.47"};
 
-/* ---- Answers ---- */
-
-void conn_write(struct conn *c, const void *data, size_t len) {
-    if (!c->dead && buf_append(&c->out, data, len) < 0)
-        c->dead = true;
-}
-
-void conn_close_when_written(struct conn *c) {
-    c->closing = true;
-}
-
-void conn_drop(struct conn *c) {
-    c->dead = true;
-}
-
-void conn_hear(struct conn *c, bool hear) {
-    c->deaf = !hear;
-}
-
-static void write_head(struct conn *c, int status, const char *type, const char *header,
-                       const char *framing) {
-    char head[2048];
-    const char *extra = header ? header : c->late_header;
-    bool api = !extra || strncasecmp(extra, "Api-Version:", 12) != 0;
-    int n = snprintf(head, sizeof(head), "HTTP/1.1 %d Scripted\r\n%s%s%s%s%s%s%s%s%s\r\n", status,
-                     api ? "Api-Version: " : "", api ? srv.api : "", api ? "\r\n" : "",
-                     type ? "Content-Type: " : "", type ? type : "", type ? "\r\n" : "",
-                     extra ? extra : "", extra ? "\r\n" : "", framing);
-    conn_write(c, head, (size_t)n);
-}
-
-static const char *chunked_framing(const struct conn *c) {
-    return c->unframed ? "" : "Transfer-Encoding: chunked\r\n";
-}
-
-void conn_reply_text(struct conn *c, int status, const char *type, const char *header, bool chunked,
-                     const char *body, size_t len, size_t cut) {
-    char framing[96];
-    bool bare = status == 204 || status == 304;
-    if (bare)
-        framing[0] = '\0';
-    else if (chunked)
-        snprintf(framing, sizeof(framing), "%s", chunked_framing(c));
-    else
-        snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", len);
-    write_head(c, status, type, header, framing);
-    if (bare)
-        return;
-    size_t send = cut < len ? cut : len;
-    for (size_t at = 0; at < send;) {
-        size_t n = send - at > 1000 && chunked ? 1000 : send - at;
-        if (chunked)
-            conn_chunk(c, body + at, n);
-        else
-            conn_write(c, body + at, n);
-        at += n;
-    }
-    if (cut < len)
-        c->closing = true;
-    else if (chunked)
-        conn_end_chunks(c);
-}
-
-void conn_reply(struct conn *c, int status, json_t *body) {
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    conn_reply_text(c, status, text ? "application/json" : NULL, NULL, false, text ? text : "",
-                    text ? strlen(text) : 0, SIZE_MAX);
-    free(text);
-}
-
-void conn_error(struct conn *c, int status, const char *fmt, ...) {
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    conn_reply(c, status, json_pack("{s:s}", "message", text));
-}
-
-void conn_stream(struct conn *c, const char *type) {
-    c->streaming = true;
-    write_head(c, 200, type, NULL, chunked_framing(c));
-}
-
-void conn_chunk(struct conn *c, const void *data, size_t len) {
-    char size[32];
-    if (len == 0)
-        return;
-    if (c->unframed) {
-        conn_write(c, data, len);
-        return;
-    }
-    conn_write(c, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", len));
-    conn_write(c, data, len);
-    conn_write(c, "\r\n", 2);
-}
-
-void conn_end_chunks(struct conn *c) {
-    c->streaming = false;
-    if (c->unframed)
-        c->closing = true;
-    else
-        conn_write(c, "0\r\n\r\n", 5);
-}
-
-void conn_hijack(struct conn *c) {
-    static const char head[] =
-        "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
-        "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
-    c->hijacked = true;
-    conn_write(c, head, sizeof(head) - 1);
-}
-
-char *request_param(const struct request *rq, const char *key) {
-    size_t n = strlen(key);
-    for (const char *p = rq->query; p && *p; p = strchr(p, '&')) {
-        if (*p == '&')
-            p++;
-        if (strncmp(p, key, n) != 0 || p[n] != '=')
-            continue;
-        const char *from = p + n + 1;
-        char *out = calloc(1, strcspn(from, "&") + 1), *at = out;
-        for (; out && *from && *from != '&'; from++) {
-            unsigned code;
-            if (*from == '%' && sscanf(from + 1, "%2x", &code) == 1) {
-                *at++ = (char)code;
-                from += 2;
-            } else {
-                *at++ = *from == '+' ? ' ' : *from;
-            }
-        }
-        return out;
-    }
-    return NULL;
-}
-
 /* ---- One request ---- */
-
-static void request_done(struct request *rq) {
-    free(rq->path);
-    free(rq->query);
-    free(rq->auth);
-    free(rq->type);
-    free(rq->body_text);
-    *rq = (struct request){0};
-}
 
 static bool control(struct conn *c, const struct request *rq) {
     if (strncmp(rq->path, "/_fake/", 7) != 0)
@@ -233,15 +70,6 @@ static void answer_really(struct conn *c, const struct request *rq) {
         conn_error(c, 404, "page not found");
 }
 
-static char *copy_range(const char *from, size_t len) {
-    char *out = malloc(len + 1);
-    if (!out)
-        abort();
-    memcpy(out, from, len);
-    out[len] = '\0';
-    return out;
-}
-
 /* Sends the next line of a body that is sent line by line. After the last line it ends the
  * answer, or with "stall" sends nothing more. */
 static void drip(struct conn *c) {
@@ -263,8 +91,9 @@ static void drip(struct conn *c) {
 
 static void drip_start(struct conn *c, const struct rule *r) {
     c->streaming = true;
-    write_head(c, r->status, r->type ? r->type : "application/json", r->header, chunked_framing(c));
-    c->drip.data = copy_range(r->body ? r->body : "", r->body_len);
+    conn_head(c, r->status, r->type ? r->type : "application/json", r->header,
+              conn_chunked_framing(c));
+    c->drip.data = request_copy(r->body ? r->body : "", r->body_len);
     c->drip.len = r->body_len;
     c->drip.at = 0;
     c->drip.every_ms = r->every_ms;
@@ -349,100 +178,12 @@ static void answer_late(struct conn *c) {
     request_done(&c->late);
 }
 
-/* ---- HTTP input ---- */
-
-static const char *header_of(const char *head, const char *name) {
-    size_t n = strlen(name);
-    for (const char *p = strstr(head, "\r\n"); p; p = strstr(p, "\r\n")) {
-        p += 2;
-        if (strncasecmp(p, name, n) == 0 && p[n] == ':')
-            return p + n + 1 + strspn(p + n + 1, " ");
-    }
-    return NULL;
-}
-
-/* All values of header @name, separated by commas, so that a header that is sent twice shows.
- * Returns "" when there is none. free() it. */
-static char *headers_of(const char *head, const char *name) {
-    AUTO_BUF struct buf all;
-    buf_init(&all, 0);
-    for (const char *v = header_of(head, name); v; v = header_of(v, name))
-        if (buf_printf(&all, "%s%.*s", all.len ? "," : "", (int)strcspn(v, "\r\n"), v) < 0)
-            abort();
-    return copy_range(buf_text(&all), all.len);
-}
-
-/* Decodes a chunked body at @p into @out. Returns true when the body is complete. @ret_used:
- * bytes of input. */
-static bool take_chunks(const char *p, size_t len, struct buf *out, size_t *ret_used) {
-    size_t at = 0;
-    for (;;) {
-        const char *eol = memmem(p + at, len - at, "\r\n", 2);
-        if (!eol)
-            return false;
-        size_t n = strtoul(p + at, NULL, 16);
-        at = (size_t)(eol - p) + 2;
-        if (len - at < n + 2)
-            return false;
-        if (buf_append(out, p + at, n) < 0)
-            abort();
-        at += n + 2;
-        if (n == 0) {
-            *ret_used = at;
-            return true;
-        }
-    }
-}
-
-/* Removes one whole request from the input. */
-static bool take_request(struct conn *c, struct request *rq) {
-    const char *in = c->in.data, *end = c->in.len ? memmem(in, c->in.len, "\r\n\r\n", 4) : NULL;
-    if (!end)
-        return false;
-    size_t head_len = (size_t)(end - in) + 4, used = 0;
-    AUTO_FREE char *head = copy_range(in, head_len);
-    const char *length = header_of(head, "Content-Length"),
-               *coding = header_of(head, "Transfer-Encoding");
-    AUTO_BUF struct buf body;
-    buf_init(&body, 1u << 30);
-    if (coding && strncasecmp(coding, "chunked", 7) == 0) {
-        if (!take_chunks(in + head_len, c->in.len - head_len, &body, &used))
-            return false;
-    } else {
-        used = length ? strtoul(length, NULL, 10) : 0;
-        if (c->in.len - head_len < used)
-            return false;
-        if (buf_append(&body, in + head_len, used) < 0)
-            abort();
-    }
-    char target[65536] = "", version[16] = "";
-    if (sscanf(head, "%15s %65535s %15s", rq->method, target, version) != 3) {
-        c->dead = true;
-        return false;
-    }
-    c->unframed = rq->unframed = strcmp(version, "HTTP/1.0") == 0;
-    char *path = target, *query = strchr(target, '?');
-    if (query)
-        *query++ = '\0';
-    if (strncmp(path, "/v1.", 4) == 0 && strchr(path + 1, '/'))
-        path = strchr(path + 1, '/');
-    rq->path = strdup(path);
-    rq->query = strdup(query ? query : "");
-    const char *auth = header_of(head, "X-Registry-Auth");
-    rq->auth = auth ? copy_range(auth, strcspn(auth, "\r\n")) : NULL;
-    rq->type = headers_of(head, "Content-Type");
-    rq->body_len = body.len;
-    rq->body_text = buf_take(&body);
-    buf_consume(&c->in, head_len + used);
-    return true;
-}
-
 /* Handles the requests one after another. A delayed or streaming answer delays those that
  * follow. */
 static void serve(struct conn *c) {
     while (!c->dead && !c->closing && !c->hijacked && !c->streaming && !c->hanging && !c->at_us) {
         struct request rq = {0};
-        if (!take_request(c, &rq))
+        if (!request_take(c, &rq))
             return;
         handle(c, &rq);
     }
@@ -471,6 +212,7 @@ static void conn_accept(void) {
         return;
     }
     c->fd = fd;
+    c->api = srv.api;
     buf_init(&c->in, 1u << 30);
     buf_init(&c->out, 1u << 30);
     srv.conns[srv.count++] = c;
