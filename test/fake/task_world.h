@@ -7,6 +7,7 @@
 #include "unit/cm.h"
 
 #include "fake/fake_client.h"
+#include "fake/reader.h"
 #include "paddock/buf.h"
 #include "paddock/clock.h"
 #include "paddock/driver.h"
@@ -37,17 +38,6 @@
 /* Docker's time for an answer in worlds in which it hangs. Its answers to the setup, on a busy
  * machine, take less. */
 #define WORLD_HASTY_MS 1000
-
-/* The reader of one FIFO: a thread that keeps all it has read. */
-struct reader {
-    char path[256];
-    int fd;
-    pthread_t thread;
-    bool runs;
-    pthread_mutex_t lock;
-    struct buf text;
-    bool paused, eof, stop;
-};
 
 struct world {
     struct fake fake;
@@ -133,17 +123,6 @@ int world_pump_connect(const struct world *w);
 pid_t world_pump(const struct world *w);
 /** Kills the pump if one runs. */
 void world_pump_kill(const struct world *w);
-
-void reader_start(struct reader *r, const char *path);
-void reader_pause(struct reader *r, bool paused);
-/** Waits until the reader has read @text, or @len bytes. */
-void reader_until(struct reader *r, const char *text);
-void reader_until_len(struct reader *r, size_t len);
-/** Waits for the end of file. */
-void reader_until_eof(struct reader *r);
-/** Returns what was read so far; free() it. */
-char *reader_text(struct reader *r, size_t *ret_len);
-void reader_done(struct reader *r);
 
 /** How many images the double holds. */
 unsigned fake_images_held(void);
