@@ -2,7 +2,7 @@
 /* Starts of the tasks of one allocation beside containers that mount the allocation's folder, with
  * real mounts (as root). The tests check what Docker is sent by name, what is kept open, and which
  * start waits for which. */
-#include "fake/task_world.h"
+#include "fake/siblings_world.h"
 
 #include "src/task/driver_priv.h"
 #include "src/task/siblings.h"
@@ -15,36 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define EVIL_JOB "{\"image\":\"busybox\",\"command\":\"sleep\",\"volumes\":[\"../:/x\"]}"
 #define LIST "GET /containers/json"
 #define CREATE "POST /containers/create"
-
-struct pair {
-    struct world_web x;
-    struct task_config evil;
-};
-
-static int setup(void **state) {
-    int r = world_web_setup(state, "{}", 0, false);
-    struct world_web *x = *state;
-    struct pair *p = calloc(1, sizeof(*p));
-    assert_non_null(p);
-    p->x = *x;
-    free(x);
-    world_task(&p->x.w, &p->evil, "evil", EVIL_JOB);
-    *state = p;
-    return r;
-}
-
-static int teardown(void **state) {
-    struct pair *p = *state;
-    task_config_done(&p->evil);
-    return world_web_teardown(state);
-}
-
-static struct world *world_of(void **state) {
-    return &((struct pair *)*state)->x.w;
-}
 
 /* ---- What Docker was sent ---- */
 
@@ -118,7 +90,7 @@ static void destroy(const struct world *w, const struct task_config *c) {
 
 static void test_start__usual_siblings__by_name_and_no_mounts(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct task_config other;
     world_task(w, &other, "other", WORLD_WEB_JOB);
     world_run(w, &p->x.task, NULL);
@@ -134,7 +106,7 @@ static void test_start__usual_siblings__by_name_and_no_mounts(void **state) {
 
 static void test_start__sibling_mounts_the_allocation__held(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct stat a, b;
     char path[256];
     world_run(w, &p->evil, NULL);
@@ -157,7 +129,7 @@ static void test_start__sibling_mounts_the_allocation__held(void **state) {
 
 static void test_start__sibling_of_a_plugin_before__held(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     world_run(w, &p->evil, NULL);
     world_driver_free(w);
     world_driver_new(w, "{}"); /* knows no task */
@@ -168,7 +140,7 @@ static void test_start__sibling_of_a_plugin_before__held(void **state) {
 
 static void test_start__sibling_has_ended__by_name(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     world_run(w, &p->evil, NULL);
     world_exit(w, &p->evil, 0);
     world_wait(w, p->evil.id);
@@ -179,7 +151,7 @@ static void test_start__sibling_has_ended__by_name(void **state) {
 
 static void test_start__other_allocation__by_name(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct task_config far;
     world_run(w, &p->evil, NULL);
     world_task_in(w, &far, "a2", "far", WORLD_WEB_JOB);
@@ -191,7 +163,7 @@ static void test_start__other_allocation__by_name(void **state) {
 
 static void test_start__docker_does_not_say_who_runs__held(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     fake_rules(&w->fake, LIST " status=500 body={\"message\":\"no\"}\n");
     world_run(w, &p->x.task, NULL);
     assert_held(w, "web-a1", 1);
@@ -205,7 +177,7 @@ static void test_start__docker_does_not_say_who_runs__held(void **state) {
 
 static void test_start__volumes_enabled__no_container_inspected(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     world_driver_free(w);
     world_driver_new(w, "{\"volumes\":{\"enabled\":true}}");
     world_run(w, &p->evil, NULL);
@@ -267,7 +239,7 @@ static void succeed(struct attempt *a) {
 
 static void test_start__sibling_with_the_allocation_is_starting__waits_immediately(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct attempt evil;
     fake_rules(&w->fake, "POST /containers/*/start times=1 delay=1500\n");
     attempt(&evil, w, &p->evil, START_FIRST);
@@ -293,7 +265,7 @@ static size_t index_of(const struct world *w, const char *request, const char *q
 
 static void test_start__with_the_allocation__waits_for_starts_by_name(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct attempt web;
     fake_rules(&w->fake, "POST /containers/*/start times=1 delay=700\n");
     attempt(&web, w, &p->x.task, START_FIRST);
@@ -306,7 +278,7 @@ static void test_start__with_the_allocation__waits_for_starts_by_name(void **sta
 
 static void test_start__with_the_allocation__waits_no_longer_than_its_call(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct attempt web;
     struct driver_started started = {0};
     struct call call = call_within(NULL, 300 * US_PER_MS);
@@ -323,7 +295,7 @@ static void test_start__with_the_allocation__waits_no_longer_than_its_call(void 
 /* Nothing that runs can swap the folder any more, but it was swapped before. */
 static void test_start__swapped_before_docker_said_who_runs__refused(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct attempt web;
     char path[256];
     fake_rules(&w->fake, CREATE " times=1 delay=700\n");
@@ -337,128 +309,13 @@ static void test_start__swapped_before_docker_said_who_runs__refused(void **stat
     assert_int_equal(world_containers(w), 0);
 }
 
-/* Two siblings reach the folder, both exposed. One of them is covered, and the start waits for
- * the other one. */
-static void test_siblings_reach__two_exposed__one_holds(void **state) {
-    struct pair *p = *state;
-    struct driver *d = world_of(state)->d;
-    struct sibling a = SIBLING(&p->x.task), b = SIBLING(&p->evil);
-    struct call soon = call_within(NULL, 20 * US_PER_MS), call = fake_call();
-    struct err err = {0};
-    assert_int_equal(driver_activate(d, &err), 0);
-    assert_int_equal(siblings_expose(d, &a), 0);
-    assert_int_equal(siblings_expose(d, &b), 0);
-    assert_int_equal(siblings_reach(d, &a, &soon, &err), -ETIMEDOUT); /* waits for b */
-    assert_int_equal(siblings_reach(d, &b, &call, NULL), 1);
-    assert_int_equal(siblings_reach(d, &a, &call, NULL), 0);
-    soon = call_within(NULL, 20 * US_PER_MS);
-    assert_int_equal(siblings_reach(d, &b, &soon, NULL), -ETIMEDOUT); /* a is still exposed */
-    siblings_leave(d, &a);
-    assert_int_equal(siblings_reach(d, &b, &call, NULL), 0);
-    assert_int_equal(siblings_expose(d, &a), CREATE_OWN_ALL);
-    siblings_leave(d, &b);
-    siblings_leave(d, &b);
-    assert_int_equal(siblings_expose(d, &a), 0);
-    siblings_leave(d, &a);
-}
-
-/* ---- Waiting ---- */
-
-struct waiter {
-    struct driver *d;
-    struct sibling s;
-    bool for_turn;
-    int r;
-};
-
-static void *wait_thread(void *arg) {
-    struct waiter *b = arg;
-    struct call call = fake_call();
-    b->r = b->for_turn ? siblings_take_turn(b->d, &b->s, true, &call, NULL)
-                       : siblings_reach(b->d, &b->s, &call, NULL);
-    return NULL;
-}
-
-static bool is_waiting(void *ctx) {
-    struct waiter *b = ctx;
-    pthread_mutex_lock(&b->d->lock);
-    bool is = b->s.wake_fd >= 0;
-    pthread_mutex_unlock(&b->d->lock);
-    return is;
-}
-
-static void expose_again(struct driver *d, struct sibling *a) {
-    assert_int_equal(siblings_expose(d, a), CREATE_OWN_ALL);
-}
-
-static void reach_too(struct driver *d, struct sibling *a) {
-    struct call call = fake_call();
-    assert_int_equal(siblings_reach(d, a, &call, NULL), 1);
-}
-
-/* Every change that lets a waiting start continue wakes it. */
-static void test_siblings__other_changes__waiter_continues(void **state) {
-    static const struct {
-        void (*change)(struct driver *d, struct sibling *a);
-        bool for_turn;
-        int want;
-    } rows[] = {
-        {siblings_cover, false, 0}, {siblings_leave, false, 0}, {expose_again, false, 0},
-        {reach_too, false, 0},      {siblings_pass, true, 1},   {siblings_leave, true, 1},
-    };
-    struct pair *p = *state;
-    struct driver *d = world_of(state)->d;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct sibling a = SIBLING(&p->x.task);
-        struct waiter b = {.d = d, .s = SIBLING(&p->evil), .for_turn = rows[i].for_turn};
-        struct call call = fake_call();
-        pthread_t thread;
-        assert_int_equal(siblings_expose(d, &a), 0);
-        assert_int_equal(siblings_expose(d, &b.s), 0);
-        if (b.for_turn)
-            assert_int_equal(siblings_take_turn(d, &a, true, &call, NULL), 0);
-        assert_int_equal(pthread_create(&thread, NULL, wait_thread, &b), 0);
-        world_until(is_waiting, &b, "a start that waits");
-        rows[i].change(d, &a);
-        pthread_join(thread, NULL);
-        if (b.r != rows[i].want)
-            fail_msg("row %zu: %d, want %d", i, b.r, rows[i].want);
-        siblings_leave(d, &a);
-        siblings_leave(d, &b.s);
-    }
-}
-
-/* ---- Turns ---- */
-
-static int turn_within_20_ms(struct driver *d, struct sibling *s, bool unproven) {
-    struct call soon = call_within(NULL, 20 * US_PER_MS);
-    return siblings_take_turn(d, s, unproven, &soon, NULL);
-}
-
-static void test_siblings_take_turn__unproven__shared_with_no_other(void **state) {
-    struct pair *p = *state;
-    struct driver *d = world_of(state)->d;
-    struct sibling a = SIBLING(&p->x.task), b = SIBLING(&p->evil);
-    assert_int_equal(siblings_expose(d, &a), 0);
-    assert_int_equal(siblings_expose(d, &b), 0);
-    assert_int_equal(turn_within_20_ms(d, &a, false), 0);
-    assert_int_equal(turn_within_20_ms(d, &b, false), 0); /* two images that are proven */
-    siblings_pass(d, &b);
-    assert_int_equal(turn_within_20_ms(d, &b, true), -ETIMEDOUT);
-    siblings_pass(d, &a);
-    assert_int_equal(turn_within_20_ms(d, &b, true), 0);
-    assert_int_equal(turn_within_20_ms(d, &a, false), -ETIMEDOUT);
-    assert_int_equal(turn_within_20_ms(d, &a, true), -ETIMEDOUT);
-    siblings_leave(d, &b);
-    assert_int_equal(turn_within_20_ms(d, &a, false), 0);
-    siblings_leave(d, &a);
-}
+/* ---- Images ---- */
 
 /* The mounts of the first container are not known before it runs. The second one is started
  * after it. */
 static void test_start__unproven_image__siblings_start_one_after_the_other(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct task_config other;
     struct attempt web;
     world_task(w, &other, "other", WORLD_WEB_JOB);
@@ -474,7 +331,7 @@ static void test_start__unproven_image__siblings_start_one_after_the_other(void 
 
 static void test_start__proven_image__siblings_start_side_by_side(void **state) {
     struct pair *p = *state;
-    struct world *w = world_of(state);
+    struct world *w = siblings_world_of(state);
     struct task_config other;
     struct attempt web;
     world_task(w, &other, "other", WORLD_WEB_JOB);
@@ -490,23 +347,19 @@ static void test_start__proven_image__siblings_start_side_by_side(void **state) 
     task_config_done(&other);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
-    T(test_start__usual_siblings__by_name_and_no_mounts),
-    T(test_start__sibling_mounts_the_allocation__held),
-    T(test_start__sibling_of_a_plugin_before__held),
-    T(test_start__sibling_has_ended__by_name),
-    T(test_start__other_allocation__by_name),
-    T(test_start__docker_does_not_say_who_runs__held),
-    T(test_start__volumes_enabled__no_container_inspected),
-    T(test_start__sibling_with_the_allocation_is_starting__waits_immediately),
-    T(test_start__with_the_allocation__waits_for_starts_by_name),
-    T(test_start__with_the_allocation__waits_no_longer_than_its_call),
-    T(test_start__swapped_before_docker_said_who_runs__refused),
-    T(test_siblings_reach__two_exposed__one_holds),
-    T(test_siblings__other_changes__waiter_continues),
-    T(test_siblings_take_turn__unproven__shared_with_no_other),
-    T(test_start__unproven_image__siblings_start_one_after_the_other),
-    T(test_start__proven_image__siblings_start_side_by_side),
+    SIBLINGS_TEST(test_start__usual_siblings__by_name_and_no_mounts),
+    SIBLINGS_TEST(test_start__sibling_mounts_the_allocation__held),
+    SIBLINGS_TEST(test_start__sibling_of_a_plugin_before__held),
+    SIBLINGS_TEST(test_start__sibling_has_ended__by_name),
+    SIBLINGS_TEST(test_start__other_allocation__by_name),
+    SIBLINGS_TEST(test_start__docker_does_not_say_who_runs__held),
+    SIBLINGS_TEST(test_start__volumes_enabled__no_container_inspected),
+    SIBLINGS_TEST(test_start__sibling_with_the_allocation_is_starting__waits_immediately),
+    SIBLINGS_TEST(test_start__with_the_allocation__waits_for_starts_by_name),
+    SIBLINGS_TEST(test_start__with_the_allocation__waits_no_longer_than_its_call),
+    SIBLINGS_TEST(test_start__swapped_before_docker_said_who_runs__refused),
+    SIBLINGS_TEST(test_start__unproven_image__siblings_start_one_after_the_other),
+    SIBLINGS_TEST(test_start__proven_image__siblings_start_side_by_side),
 };
 WORLD_MAIN(tests)
