@@ -103,7 +103,8 @@ func moveTask(c *drivers.TaskConfig, dir string) error {
 
 func TestEveryRealTimeSignal(t *testing.T) {
 	paddockOnly(t, "knows the names that Docker knows")
-	p := launch(t)
+	t.Parallel()
+	p := launchWith(t, launchOptions{name: "signals"})
 	k := newTask(t, p, "rt", shell(`for n in $(seq 34 64); do trap "echo signal $n" $n; done; echo up; while :; do sleep 0.1; done`)).start(p)
 	k.stdout.waitFor(t, 20*time.Second, "up\n")
 	for n := 34; n <= 64; n++ {

@@ -274,7 +274,8 @@ func TestExecTask(t *testing.T) {
 
 /* Nomad's own cases for `nomad alloc exec`, and its own driver harness. */
 func TestExecStreamingConformance(t *testing.T) {
-	p := launch(t)
+	t.Parallel()
+	p := launchWith(t, launchOptions{name: "conformance"})
 	h := testutils.NewDriverHarness(t, p.DriverPlugin)
 	defer h.Kill()
 	k := newTask(t, p, "conf", sleeper).start(p)
