@@ -105,7 +105,8 @@ unsigned world_containers(const struct world *w);
 
 /** Polls until @is returns true. @what: the text of the failure. */
 void world_until(bool (*is)(void *ctx), void *ctx, const char *what);
-/** True when no process has the FIFO @path open for writing, so that a reader sees its end. */
+/** True when no process has the FIFO @path open for writing, so that a reader sees its end. Takes a
+ * byte from a FIFO with data: call it when no output can come, or none that a test reads. */
 bool world_is_let_go(void *path);
 /** Waits until that is so for both FIFOs of the task. */
 void world_until_let_go(const struct task_config *c);
