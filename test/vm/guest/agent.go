@@ -37,7 +37,7 @@ TasksMax=infinity
 OOMScoreAdjust=-1000
 `
 
-var nomadHTTP = &http.Client{Timeout: 20 * time.Second}
+var nomadHTTP = &http.Client{Timeout: 20 * time.Second * slowness()}
 
 /* One request to the agent; the answer's JSON goes into out unless that is nil. */
 func nomad(method, path string, in, out any) error {

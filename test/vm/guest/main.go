@@ -22,6 +22,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -101,12 +102,21 @@ func (t *T) together(n int, f func(i int)) {
 	}
 }
 
+/* How many times longer the limits are. The guest of arm64 runs without KVM, with the slowest emulation. */
+func slowness() time.Duration {
+	if runtime.GOARCH == "arm64" {
+		return 5
+	}
+	return 1
+}
+
 /*
  * Polls until cond is true. Fails at the deadline with what it saw last. It polls every 2 ms at
  * first and then less often, by the time that has passed: what takes seconds runs on the same
  * emulated CPUs as a check.
  */
 func (t *T) eventually(limit time.Duration, what string, cond func() (bool, string)) time.Duration {
+	limit *= slowness()
 	start := time.Now()
 	for {
 		good, saw := cond()
