@@ -27,9 +27,21 @@ bool core_map_holds_cores(const json_t *task) {
 }
 
 static void add_owner(struct core_map *m, const struct cpuset *cpus, size_t place) {
-    for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
-        if (cpuset_has(cpus, cpu) && m->owner[cpu] == 0 && place < UINT16_MAX)
+    for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++) {
+        if (!cpuset_has(cpus, cpu))
+            continue;
+        if (m->owner[cpu])
+            cpuset_add(&m->shared, cpu);
+        else if (place < UINT16_MAX)
             m->owner[cpu] = (unsigned short)(place + 1);
+    }
+}
+
+/* A Nomad agent of 1.6 lets a task with cores of its own also run on the shared pool. */
+static void drop_owners_of_shared(struct core_map *m) {
+    for (unsigned cpu = 0; cpu < CPUSET_MAX_CPUS; cpu++)
+        if (cpuset_has(&m->shared, cpu))
+            m->owner[cpu] = 0;
 }
 
 static void add_task(struct core_map *m, const json_t *task, size_t place) {
@@ -59,6 +71,7 @@ struct core_map *core_map_new(const json_t *doc) {
     json_array_foreach(m->tasks, i, task) {
         add_task(m, task, i);
     }
+    drop_owners_of_shared(m);
     return m;
 }
 

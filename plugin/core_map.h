@@ -8,10 +8,11 @@
 
 struct core_map {
     struct cpuset online, present, isolated;
-    struct cpuset shared;                  /* in the set of a task that has no cores of its own */
-    struct cpuset foreign;                 /* a task has it and should not */
-    const json_t *tasks;                   /* from the document */
-    unsigned short owner[CPUSET_MAX_CPUS]; /* 1 + the index of the task that holds it; 0 = none */
+    struct cpuset shared;  /* in the set of a task without cores of its own, or of several tasks */
+    struct cpuset foreign; /* a task has it and should not */
+    const json_t *tasks;   /* from the document */
+    /* 1 + the index of the only task that has it; 0 = none */
+    unsigned short owner[CPUSET_MAX_CPUS];
 };
 
 /** @doc must outlive the result. Returns NULL when out of memory. */

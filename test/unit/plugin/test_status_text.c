@@ -53,6 +53,18 @@ static void test_map(void **state) {
                ". shared, - in no task's set, x offline, ! against the set\n");
 }
 
+/* A Nomad agent of 1.6 lets tasks with cores of their own also run on the shared pool. */
+static void test_map__core_of_several_tasks__shared(void **state) {
+    (void)state;
+    assert_map("{\"machine\":{\"online\":\"0-4\"},\"pin\":{\"tasks\":["
+               "{\"task\":\"a\",\"kind\":\"cores\",\"wanted\":\"1,3-4\",\"actual\":\"1,3-4\"},"
+               "{\"task\":\"b\",\"kind\":\"cores\",\"wanted\":\"2-3\",\"actual\":\"2-3\"},"
+               "{\"task\":\"c\",\"kind\":\"shared\",\"wanted\":\"4\",\"actual\":\"4\"}]}}",
+               0,
+               "cores   - A B . .\n"
+               "A a, B b, . shared, - in no task's set, x offline, ! against the set\n");
+}
+
 static void test_map__nothing_to_show(void **state) {
     (void)state;
     assert_map("{}", 80, "");
@@ -107,6 +119,7 @@ static void test_detail__no_such_task(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_map__core_of_several_tasks__shared),
         cmocka_unit_test(test_map__nothing_to_show),
         cmocka_unit_test(test_detail__all_of_a_task),
         cmocka_unit_test(test_detail__no_such_task),
